@@ -13,6 +13,9 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
+from bundler.errors import UsageError
+from bundler.tar import DEFAULT_EPOCH
+
 __all__ = ["Surroundings", "read_surroundings"]
 
 TRUST_AND_PROXY = (
@@ -31,12 +34,23 @@ TRUST_AND_PROXY = (
 )
 """Many build hosts reach their index only through their own authority or proxy; these are passed on."""
 
+_LATEST_EPOCH = 0o77777777777  # the largest time in a ustar header
+
 # What Windows needs to start any process at all.
 _SYSTEM = ("SYSTEMROOT", "SYSTEMDRIVE", "COMSPEC", "PATHEXT", "WINDIR", "NUMBER_OF_PROCESSORS")
 
 _HARMFUL_PREFIXES = ("PYTHON", "PIP_", "CONDA", "VIRTUALENV_", "UV_", "SETUPTOOLS_", "LD_", "DYLD_", "MAMBA_")
 _HARMFUL_NAMES = frozenset(
-    {"VIRTUAL_ENV", "CFLAGS", "CPPFLAGS", "CXXFLAGS", "LDFLAGS", "ARCHFLAGS", "DISTUTILS_USE_SDK", "XDG_CONFIG_HOME"}
+    {
+        "VIRTUAL_ENV",
+        "CFLAGS",
+        "CPPFLAGS",
+        "CXXFLAGS",
+        "LDFLAGS",
+        "ARCHFLAGS",
+        "DISTUTILS_USE_SDK",
+        "XDG_CONFIG_HOME",
+    }
 )
 # pip reads these while the index settings are read, once, by `index`.
 _INDEX_SETTINGS = frozenset(
@@ -57,7 +71,9 @@ _INDEX_SETTINGS = frozenset(
     }
 )
 # Settings of pip and Python that cannot change what is built.
-_HARMLESS = frozenset({"PIP_DISABLE_PIP_VERSION_CHECK", "PYTHONUNBUFFERED", "PYTHONDONTWRITEBYTECODE", "PIP_NO_INPUT"})
+_HARMLESS = frozenset(
+    {"PIP_DISABLE_PIP_VERSION_CHECK", "PYTHONUNBUFFERED", "PYTHONDONTWRITEBYTECODE", "PIP_NO_INPUT"}
+)
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -72,6 +88,25 @@ class Surroundings:
     def get(self, name: str) -> str | None:
         """Return one variable, or None where it is unset or empty."""
         return self.environ.get(name) or None
+
+    def epoch(self) -> int:
+        """Return the time of every entry in an archive, seconds UTC: SOURCE_DATE_EPOCH, or 1980.
+
+        :raises UsageError: if SOURCE_DATE_EPOCH is not such a number, or is before 1980, which a zip cannot hold.
+        """
+        text = self.get("SOURCE_DATE_EPOCH")
+        if text is None:
+            return DEFAULT_EPOCH
+        if not (text.isascii() and text.isdigit() and DEFAULT_EPOCH <= int(text) <= _LATEST_EPOCH):
+            raise UsageError(
+                "SOURCE_DATE_EPOCH is not a time an archive can hold",
+                evidence=(
+                    f"wanted  whole seconds from {DEFAULT_EPOCH} to {_LATEST_EPOCH}",
+                    f"found   {text[:40]!r}",
+                ),
+                hint="unset SOURCE_DATE_EPOCH",
+            )
+        return int(text)
 
     def child_env(self, scratch: Path, **extra: str) -> dict[str, str]:
         """Return the whole environment of a child.
@@ -92,7 +127,7 @@ class Surroundings:
             "TZ": "UTC",
             "PYTHONHASHSEED": "0",
             "PYTHONNOUSERSITE": "1",
-            "SOURCE_DATE_EPOCH": "315532800",
+            "SOURCE_DATE_EPOCH": str(DEFAULT_EPOCH),
             "PIP_CONFIG_FILE": os.devnull,
             "PIP_DISABLE_PIP_VERSION_CHECK": "1",
             "PIP_NO_INPUT": "1",

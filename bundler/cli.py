@@ -1,0 +1,422 @@
+"""The command line: what the user typed becomes options, what went wrong becomes an exit code.
+
+Flags mean what they mean in pip and uv. Imports that a command does not need
+are left to the command, so that ``--help`` is quick.
+"""
+
+from __future__ import annotations
+
+import os
+import signal
+import sys
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from bundler import __version__
+from bundler.console import ConsoleReporter, print_envelope, print_error, print_line
+from bundler.errors import BundlerError, UsageError
+from bundler.surroundings import Surroundings, read_surroundings
+
+if TYPE_CHECKING:
+    from types import FrameType
+
+    from bundler.requirements import IndexOptions, RequirementSet
+    from bundler.store import Store
+
+__all__ = ["cli", "run"]
+
+_INTERRUPTED = 128 + signal.SIGINT
+_TERMINATED = 128 + signal.SIGTERM
+
+
+class Terminated(BaseException):
+    """SIGTERM came; everything is cleaned up on the way out, as for Ctrl-C."""
+
+
+def run(arguments: Sequence[str]) -> int:
+    """Run a command and return its exit code; nothing of it ends the process."""
+    previous = signal.signal(signal.SIGTERM, _terminate)
+    command = next((word for word in arguments if not word.startswith("-")), "")
+    as_json = "--json" in arguments
+    try:
+        cli.main(args=list(arguments), prog_name="bundler", standalone_mode=False)
+    except BundlerError as error:
+        return _fail(error, command, as_json=as_json)
+    except click.UsageError as error:
+        usage = UsageError(error.format_message(), hint=f"bundler {command} --help".replace("  ", " "))
+        return _fail(usage, command, as_json=as_json)
+    except click.exceptions.Exit as error:
+        return error.exit_code
+    except (click.Abort, KeyboardInterrupt):
+        return _INTERRUPTED
+    except Terminated:
+        return _TERMINATED
+    except BrokenPipeError:
+        # The reader of stdout has gone, as `| head` does; nothing can be said to it.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 1
+    except OSError as error:
+        failure = BundlerError(error.strerror or str(error), evidence=(str(error.filename or ""),))
+        return _fail(failure, command, as_json=as_json)
+    finally:
+        signal.signal(signal.SIGTERM, previous)
+    return 0
+
+
+def _fail(error: BundlerError, command: str, *, as_json: bool) -> int:
+    if as_json:
+        print_envelope(command, error=error)
+    print_error(error)
+    return error.exit_code
+
+
+def _terminate(_signal: int, _frame: FrameType | None) -> None:
+    raise Terminated
+
+
+def _options(*options: Callable[..., Any]) -> Callable[..., Any]:
+    def decorate(function: Callable[..., Any]) -> Callable[..., Any]:
+        for option in reversed(options):
+            function = option(function)
+        return function
+
+    return decorate
+
+
+_file = click.Path(path_type=Path, dir_okay=False)
+_quiet = click.option("-q", "--quiet", is_flag=True, help="Warnings and errors only.")
+_json = click.option("--json", "as_json", is_flag=True, help="One JSON object on stdout.")
+_store = click.option(
+    "--store",
+    type=click.Path(path_type=Path, file_okay=False),
+    help="The store  [default: BUNDLER_STORE, or the user's cache].",
+)
+_requirements = _options(
+    click.argument("requirement", nargs=-1, metavar="[REQ]..."),
+    click.option(
+        "-r",
+        "--requirement",
+        "files",
+        type=_file,
+        multiple=True,
+        help="A requirements file or pyproject.toml.",
+    ),
+    click.option("-c", "--constraint", "constraints", type=_file, multiple=True, help="A constraints file."),
+    click.option("--extra", "extras", multiple=True, help="An extra of the pyproject.toml."),
+    click.option("--group", "groups", multiple=True, help="A dependency group of the pyproject.toml."),
+    click.option(
+        "--python", default="3.7", show_default=True, help="The target Python: a version or a path."
+    ),
+    click.option("--only-binary", is_flag=True, help="Refuse source distributions."),
+    click.option("-i", "--index-url", help="The package index."),
+    click.option("--extra-index-url", "extra_index_urls", multiple=True, help="A further index."),
+    click.option("-f", "--find-links", multiple=True, help="A folder or page with files."),
+    click.option("--no-index", is_flag=True, help="Only --find-links."),
+    click.option(
+        "--trusted-host", "trusted_hosts", multiple=True, help="A host whose certificate is not checked."
+    ),
+    _store,
+    _quiet,
+    _json,
+)
+
+
+@click.group(context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 110})
+@click.version_option(__version__, prog_name="bundler")
+def cli() -> None:
+    """Turn Python requirements into an offline dependency bundle you can prove."""
+
+
+@cli.command()
+@_requirements
+@click.option("--lock", type=_file, help="Build from this pylock.toml; nothing is resolved.")
+@click.option("--name", help="The bundle's name  [default: the project's, or the requirements' folder].")
+@click.option("--bundle-version", "version", help="Its version  [default: from the lock's digest].")
+@click.option(
+    "-o",
+    "--output",
+    "folder",
+    type=click.Path(path_type=Path, file_okay=False),
+    default="dist",
+    show_default=True,
+)
+@click.option(
+    "--format", "fmt", type=click.Choice(["tar.gz", "tar.zst", "dir"]), default="tar.gz", show_default=True
+)
+@click.option(
+    "--allow-import-failure",
+    multiple=True,
+    metavar="NAME",
+    help="A distribution or module that need not import.",
+)
+@click.option(
+    "--allow-pth", multiple=True, metavar="NAME", help="A distribution whose .pth file may run code."
+)
+def build(**given: Any) -> None:
+    """Build a verified, relocatable bundle from requirements."""
+    from bundler.pipeline import BuildOptions, build_bundle  # noqa: PLC0415
+
+    surroundings = read_surroundings()
+    requirements = _read(surroundings, given)
+    if requirements is None and given["lock"] is None:
+        raise UsageError("there is nothing to build", hint="bundler build -r requirements.txt")
+    options = BuildOptions(
+        python=given["python"],
+        requirements=requirements,
+        index=_index(given),
+        only_binary=given["only_binary"],
+        lock=given["lock"],
+        name=given["name"] or _default_name(given, surroundings),
+        version=given["version"],
+        folder=surroundings.cwd / given["folder"],
+        codec="zst" if given["fmt"] == "tar.zst" else "gz",
+        as_folder=given["fmt"] == "dir",
+        epoch=surroundings.epoch(),
+        allow_import_failure=given["allow_import_failure"],
+        allow_pth=given["allow_pth"],
+    )
+    reporter = ConsoleReporter(quiet=given["quiet"])
+    built = build_bundle(
+        options,
+        surroundings=surroundings,
+        store=_open_store(given["store"], surroundings, reporter),
+        reporter=reporter,
+    )
+    output = built.output
+    if given["as_json"]:
+        result = {
+            "path": str(output.path),
+            "manifest": str(output.manifest),
+            "size": output.size,
+            "sha256": output.sha256,
+            "identity": built.manifest.identity,
+            "name": built.manifest.name,
+            "version": built.manifest.version,
+            "target": dict(built.manifest.values["target"]),
+            "distributions": {
+                item["name"]: item["version"] for item in built.manifest.values["distributions"]
+            },
+            "built_here": list(built.built_here),
+            "verification": built.report.to_json(),
+            "network": built.report.network,
+            "neutralised": list(surroundings.neutralised()),
+        }
+        print_envelope("build", result=result)
+    else:
+        print_line(output.path, output.size, output.sha256)
+
+
+@cli.command()
+@_requirements
+@click.option(
+    "-o", "--output", type=_file, default="pylock.toml", show_default=True, help="The lockfile to write."
+)
+def lock(**given: Any) -> None:
+    """Choose versions and write them, by digest, to a pylock.toml (PEP 751)."""
+    from bundler.lock import render_lock  # noqa: PLC0415
+    from bundler.pipeline import LockOptions, lock_requirements  # noqa: PLC0415
+    from bundler.publish import replace_file  # noqa: PLC0415
+
+    surroundings = read_surroundings()
+    requirements = _read(surroundings, given)
+    if requirements is None:
+        raise UsageError("there is nothing to lock", hint="bundler lock -r requirements.txt")
+    reporter = ConsoleReporter(quiet=given["quiet"])
+    options = LockOptions(
+        python=given["python"],
+        requirements=requirements,
+        index=_index(given),
+        only_binary=given["only_binary"],
+    )
+    locking = lock_requirements(
+        options,
+        surroundings=surroundings,
+        store=_open_store(given["store"], surroundings, reporter),
+        reporter=reporter,
+    )
+    output = surroundings.cwd / given["output"]
+    text = render_lock(
+        locking.lock,
+        locking.interpreter.target,
+        lambda path: Path(os.path.relpath(path, output.parent)).as_posix(),
+    )
+    replace_file(output, text.encode())
+    packages = {str(item.name): str(item.version) for item in locking.lock.packages}
+    if given["as_json"]:
+        print_envelope("lock", result={"path": str(output), "packages": packages})
+    else:
+        print_line(output, len(packages))
+
+
+@cli.command()
+@click.argument("bundle", type=click.Path(path_type=Path))
+@_json
+def inspect(bundle: Path, as_json: bool) -> None:
+    """Show what a bundle holds, from its manifest; nothing is verified."""
+    from bundler.unpack import read_manifest  # noqa: PLC0415
+
+    manifest = read_manifest(bundle)
+    if as_json:
+        print_envelope("inspect", result={"identity": manifest.identity, "manifest": dict(manifest.values)})
+        return
+    target = manifest.values["target"]
+    print_line(f"{manifest.name} {manifest.version}")
+    print_line(f"for       CPython {target['python']} ({target['abi']}) on {target['platform']}")
+    print_line(f"identity  sha256:{manifest.identity}")
+    print_line(f"holds     {len(manifest.files)} files, {sum(file.size for file in manifest.files)} bytes")
+    for item in manifest.values["distributions"]:
+        origin = f"built here from {item['built_here']['from']}" if item["built_here"] else item["wheel"]
+        print_line(
+            f"  {item['name']:<28} {item['version']:<14} {item['size']:>11}  {item['licence']:<20.20}  {origin}"
+        )
+
+
+@cli.command()
+@click.argument("bundle", type=click.Path(path_type=Path))
+@_quiet
+@_json
+def verify(bundle: Path, quiet: bool, as_json: bool) -> None:
+    """Check every byte of a bundle, an archive or a folder, against its manifest."""
+    from bundler.unpack import verify_bundle  # noqa: PLC0415
+
+    reporter = ConsoleReporter(quiet=quiet)
+    _report_checked("verify", verify_bundle(bundle, reporter=reporter), reporter, as_json=as_json)
+
+
+@cli.command()
+@click.argument("bundle", type=click.Path(path_type=Path))
+@click.argument("dest", type=click.Path(path_type=Path))
+@_quiet
+@_json
+def unpack(bundle: Path, dest: Path, quiet: bool, as_json: bool) -> None:
+    """Check a bundle and write it to DEST, which becomes its root and must not exist."""
+    from bundler.unpack import unpack_bundle  # noqa: PLC0415
+
+    reporter = ConsoleReporter(quiet=quiet)
+    _report_checked("unpack", unpack_bundle(bundle, dest, reporter=reporter), reporter, as_json=as_json)
+
+
+@cli.group()
+def store() -> None:
+    """Look after the store of wheels, layers and segments."""
+
+
+@store.command()
+@_store
+@_json
+def info(store: Path | None, as_json: bool) -> None:
+    """Show where the store lies and how large it is."""
+    found = _open_store(store, read_surroundings(), ConsoleReporter()).info()
+    if as_json:
+        print_envelope("store info", result=found.to_json())
+        return
+    for name, value in found.to_json().items():
+        print_line(name, value)
+
+
+@store.command()
+@click.option(
+    "--unused-days",
+    type=click.IntRange(min=0),
+    default=30,
+    show_default=True,
+    help="Keep what was used since.",
+)
+@_store
+@_json
+def gc(unused_days: int, store: Path | None, as_json: bool) -> None:
+    """Remove what was not used for some time."""
+    report = _open_store(store, read_surroundings(), ConsoleReporter()).gc(unused_days=unused_days)
+    if as_json:
+        print_envelope("store gc", result=report.to_json())
+        return
+    for name, value in report.to_json().items():
+        print_line(name, value)
+
+
+@store.command()
+@_store
+@_json
+def fsck(store: Path | None, as_json: bool) -> None:
+    """Hash everything in the store; what is damaged is set aside and made anew when needed."""
+    report = _open_store(store, read_surroundings(), ConsoleReporter()).fsck()
+    if as_json:
+        print_envelope("store fsck", result=report.to_json())
+    else:
+        for name, value in report.to_json().items():
+            print_line(name, value)
+
+
+def _report_checked(command: str, checked: Any, reporter: ConsoleReporter, *, as_json: bool) -> None:
+    manifest = checked.manifest
+    for note in checked.notes:
+        reporter.note(f"not portable: {note}")
+    beside = f", as {' and '.join(checked.companions)} says" if checked.companions else ""
+    reporter.stage(command, f"{len(manifest.files) + 1} files, every byte as the manifest says{beside}")
+    if as_json:
+        result = {
+            "path": str(checked.path),
+            "sha256": checked.sha256,
+            "size": checked.size,
+            "identity": manifest.identity,
+            "name": manifest.name,
+            "version": manifest.version,
+            "companions": list(checked.companions),
+            "notes": list(checked.notes),
+        }
+        print_envelope(command, result=result)
+    else:
+        print_line(checked.path, checked.size, checked.sha256 or manifest.identity)
+
+
+def _read(surroundings: Surroundings, given: dict[str, Any]) -> RequirementSet | None:
+    from bundler.requirements import read_requirements  # noqa: PLC0415
+
+    if not (given["files"] or given["requirement"] or given["extras"] or given["groups"]):
+        return None
+    return read_requirements(
+        surroundings,
+        files=given["files"],
+        constraints=given["constraints"],
+        strings=given["requirement"],
+        extras=given["extras"],
+        groups=given["groups"],
+    )
+
+
+def _index(given: dict[str, Any]) -> IndexOptions:
+    from bundler.requirements import IndexOptions  # noqa: PLC0415
+
+    return IndexOptions(
+        index_url=given["index_url"],
+        extra_index_urls=given["extra_index_urls"],
+        find_links=given["find_links"],
+        no_index=given["no_index"],
+        trusted_hosts=given["trusted_hosts"],
+    )
+
+
+def _default_name(given: dict[str, Any], surroundings: Surroundings) -> str:
+    """Return the folder of the first file, as far as it can be a name."""
+    first = next(iter((*given["files"], *filter(None, [given["lock"]]))), None)
+    folder = (surroundings.cwd / first).resolve().parent.name if first else "bundle"
+    name = "".join(char if char.isascii() and (char.isalnum() or char in "._-") else "-" for char in folder)
+    return name.strip("._-") or "bundle"
+
+
+def _open_store(path: Path | None, surroundings: Surroundings, reporter: ConsoleReporter) -> Store:
+    from bundler.store import Store  # noqa: PLC0415
+
+    if path is None:
+        named = surroundings.get("BUNDLER_STORE")
+        path = Path(named) if named else _cache_folder()
+    return Store(surroundings.cwd / path, reporter=reporter)
+
+
+def _cache_folder() -> Path:
+    from platformdirs import user_cache_path  # noqa: PLC0415
+
+    return user_cache_path("bundler", appauthor=False)

@@ -1,0 +1,160 @@
+"""Stage 0, pure: the Python a bundle is made for.
+
+A `Target` is a value: what `interpreter` was told by the probe it ran inside
+the target Python, or what a manifest says. Nothing here asks the machine
+bundler runs on, whose version, markers and tags are other ones.
+
+Specs: platform compatibility tags (PEP 425, 600, 656), dependency specifiers
+(PEP 508, "Environment markers").
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from functools import cached_property
+from typing import TYPE_CHECKING, Any
+
+from packaging.tags import Tag, compatible_tags, cpython_tags, mac_platforms
+from packaging.version import Version
+
+from bundler.errors import InterpreterError
+
+if TYPE_CHECKING:
+    from packaging.markers import Environment
+
+__all__ = ["OLDEST", "Target", "target_from_probe"]
+
+OLDEST = Version("3.7")
+"""The oldest Python a bundle can be made for; bytecode needs PEP 552, which came with it."""
+
+# PEP 600 "Legacy manylinux tags": the glibc minor version each stands for.
+_LEGACY_MANYLINUX = {17: "manylinux2014", 12: "manylinux2010", 5: "manylinux1"}
+_OLDEST_GLIBC_MINOR = 5
+
+# Markers whose value is a fact of one machine, not of the target.
+_HOST_MARKERS = frozenset({"platform_release", "platform_version"})
+
+
+@dataclass(frozen=True, kw_only=True)
+class Target:
+    """One CPython, on one kind of machine."""
+
+    version: str
+    """Its full version, "3.7.16": markers and Requires-Python are decided by all three numbers."""
+    abi: str
+    """Its ABI tag, "cp37m"."""
+    platform: str
+    """Its platform tag, "linux_x86_64"."""
+    libc: str
+    """The C library it runs on, "glibc 2.31" or "musl 1.2"; empty where there is none to name."""
+    markers: Mapping[str, str]
+    """Its PEP 508 environment."""
+
+    @cached_property
+    def release(self) -> tuple[int, int]:
+        """Major and minor version."""
+        version = Version(self.version)
+        return version.major, version.minor
+
+    @property
+    def python_version(self) -> str:
+        """Major and minor version, "3.7"."""
+        return "{}.{}".format(*self.release)
+
+    @property
+    def python_tag(self) -> str:
+        """The interpreter tag, "cp37"."""
+        return "cp{}{}".format(*self.release)
+
+    @property
+    def cache_tag(self) -> str:
+        """What stands in the name of a compiled file, "cpython-37"."""
+        return "cpython-{}{}".format(*self.release)
+
+    @property
+    def name(self) -> str:
+        """The target in the name of a file, "cp37-linux_x86_64"."""
+        return f"{self.python_tag}-{self.platform}"
+
+    @property
+    def site_packages(self) -> str:
+        """Where modules lie in a bundle, relative to its root, ``/`` between components."""
+        return f"lib/python{self.python_version}/site-packages"
+
+    @cached_property
+    def environment(self) -> Environment:
+        """The markers as `packaging` takes them."""
+        environment: Any = dict(self.markers)
+        return environment  # type: ignore[no-any-return]
+
+    @cached_property
+    def tags(self) -> tuple[Tag, ...]:
+        """Every tag a wheel for this target may carry, best first."""
+        platforms = list(self._platforms())
+        return (
+            *cpython_tags(self.release, abis=[self.abi], platforms=platforms),
+            *compatible_tags(self.release, interpreter=self.python_tag, platforms=platforms),
+        )
+
+    @property
+    def marker(self) -> str:
+        """The marker that holds on this target and tells it from others; it goes into a lock."""
+        return (
+            f"implementation_name == 'cpython' and python_version == '{self.python_version}'"
+            f" and sys_platform == '{self.markers['sys_platform']}'"
+            f" and platform_machine == '{self.markers['platform_machine']}'"
+        )
+
+    def to_json(self) -> dict[str, str]:
+        """Return what a manifest says of the target: no fact of one machine, so no patch level of its libc."""
+        return {
+            "abi": self.abi,
+            "implementation": self.markers["implementation_name"],
+            "platform": self.platform,
+            "python": self.python_version,
+            "python_full_version": self.version,
+            "sys_platform": self.markers["sys_platform"],
+        }
+
+    def _platforms(self) -> Iterator[str]:
+        """Yield the platform tags in order of preference (PEP 600 and 656 for Linux)."""
+        system, _, arch = self.platform.partition("_")
+        if system == "macosx":
+            major, minor, *_ = (int(part) for part in arch.split("_")[:2])
+            yield from mac_platforms((major, minor), arch.split("_", 2)[2])
+            return
+        libc, _, version = self.libc.partition(" ")
+        if system == "linux" and version:
+            major, minor = (int(part) for part in version.split(".")[:2])
+            if libc == "glibc" and major == 2:  # noqa: PLR2004 - the glibc there is
+                for older in range(minor, _OLDEST_GLIBC_MINOR - 1, -1):
+                    yield f"manylinux_2_{older}_{arch}"
+                    if older in _LEGACY_MANYLINUX:
+                        yield f"{_LEGACY_MANYLINUX[older]}_{arch}"
+            elif libc == "musl":
+                yield from (f"musllinux_{major}_{older}_{arch}" for older in range(minor, -1, -1))
+        yield self.platform
+
+
+def target_from_probe(facts: Mapping[str, Any]) -> Target:
+    """Return the target that the probe described.
+
+    :raises InterpreterError: if bundles cannot be made for such a Python.
+    """
+    version = str(facts["version"])
+    wanted = f"CPython {OLDEST} or newer, a release build"
+    found = f"{facts['implementation']} {version} at `{facts['executable']}`"
+    if facts["implementation"] != "cpython" or Version(version) < OLDEST or facts["debug"]:
+        raise InterpreterError(
+            "bundles cannot be made for this Python",
+            evidence=(f"wanted  {wanted}", f"found   {found}{' (debug build)' if facts['debug'] else ''}"),
+        )
+    libc = " ".join(facts["libc"]).strip()
+    return Target(
+        version=version,
+        abi="cp{}{}{}".format(*version.split(".")[:2], facts["abiflags"]),
+        platform=str(facts["platform"]).replace("-", "_").replace(".", "_"),
+        libc=libc,
+        markers={name: str(value) for name, value in facts["markers"].items()},
+    )
