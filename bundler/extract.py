@@ -12,6 +12,7 @@ import os
 from collections.abc import Iterable
 from contextlib import suppress
 from pathlib import Path
+from typing import Self
 
 from bundler.bundle import ArchiveMember
 
@@ -42,7 +43,7 @@ class _Tree:
         self._chain: list[tuple[str, int]] = []
         self._use_descriptors = os.open in os.supports_dir_fd and os.mkdir in os.supports_dir_fd
 
-    def __enter__(self) -> _Tree:
+    def __enter__(self) -> Self:
         if self._use_descriptors:
             self._chain = [("", os.open(self._root, os.O_RDONLY | os.O_DIRECTORY))]
         return self
@@ -60,7 +61,7 @@ class _Tree:
         with suppress(FileExistsError):
             os.mkdir(prefix + name, 0o755, dir_fd=descriptor)
             # The umask may have taken bits away.
-            os.chmod(prefix + name, 0o755, dir_fd=descriptor)
+            os.chmod(prefix + name, 0o755, dir_fd=descriptor)  # noqa: S103 - a folder of a bundle is for all
 
     def write(self, path: str, mode: int, content: Iterable[bytes]) -> None:
         """Create a file; one that is there is never opened."""

@@ -20,7 +20,15 @@ ArchivePath = NewType("ArchivePath", str)
 _MAX_COMPONENT = 255
 _MAX_PATH = 4096
 _BIDI = frozenset("\u061c\u200e\u200f\u202a\u202b\u202c\u202d\u202e\u2066\u2067\u2068\u2069")
-_DRIVE = re.compile(r"[A-Za-z]:")
+_FORBIDDEN = re.compile(f"[\\x00-\\x1f\\x7f-\\x9f{''.join(sorted(_BIDI))}]")
+
+# What makes a name not a relative path, and why.
+_NOT_RELATIVE = (
+    (re.compile(r"\Z"), "it is empty"),
+    (re.compile(r"[^\\]*\\"), "it holds a backslash"),
+    (re.compile(r"/"), "it is absolute"),
+    (re.compile(r"[A-Za-z]:"), "it names a drive"),
+)
 
 
 class UnsafePathError(ValueError):
@@ -42,15 +50,10 @@ def archive_path(name: str) -> ArchivePath:
         encoded = name.encode("utf-8")
     except UnicodeEncodeError as error:
         raise UnsafePathError("it is not valid UTF-8") from error
-    if not name:
-        raise UnsafePathError("it is empty")
-    if "\\" in name:
-        raise UnsafePathError("it holds a backslash")
-    if name.startswith("/"):
-        raise UnsafePathError("it is absolute")
-    if _DRIVE.match(name):
-        raise UnsafePathError("it names a drive")
-    if any(unicodedata.category(char) == "Cc" or char in _BIDI for char in name):
+    for pattern, reason in _NOT_RELATIVE:
+        if pattern.match(name):
+            raise UnsafePathError(reason)
+    if _FORBIDDEN.search(name):
         raise UnsafePathError("it holds a control or bidirectional character")
     if len(encoded) > _MAX_PATH:
         raise UnsafePathError(f"it is longer than {_MAX_PATH} bytes")
@@ -69,14 +72,16 @@ def find_collision(names: Iterable[str]) -> tuple[str, str] | None:
     component by component, so that ``A/x`` and ``a/y`` collide too.
     """
     seen: dict[str, str] = {}
+    known: set[str] = set()
     for name in names:
-        parts = name.split("/")
-        for end in range(1, len(parts) + 1):
-            prefix = "/".join(parts[:end])
+        prefix = name
+        while prefix and prefix not in known:
+            known.add(prefix)
             folded = unicodedata.normalize("NFC", unicodedata.normalize("NFC", prefix).casefold())
             first = seen.setdefault(folded, prefix)
             if first != prefix:
                 return first, prefix
+            prefix = prefix.rpartition("/")[0]
     return None
 
 
@@ -92,10 +97,10 @@ def portability_note(path: ArchivePath) -> str | None:
 
 
 def shown(name: str) -> str:
-    """Return a name from outside as text that cannot disturb a terminal.
+    r"""Return a name from outside as text that cannot disturb a terminal.
 
-    >>> shown("a\\u202eb\\n")
-    'a\\\\u202eb\\\\n'
+    >>> shown("a\u202eb\n")
+    'a\\u202eb\\n'
     """
     safe = name.encode("utf-8", "backslashreplace").decode("utf-8")
     return "".join(

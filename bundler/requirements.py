@@ -517,7 +517,7 @@ def _parse_root(text: str, *, origin: str, cwd: Path, hashes: Sequence[str] = ()
     if parts.link is None and named is not None and named.url is None:
         return Root(text=str(named), requirement=named, origin=origin, kind="index", location=None)
     address = str(parts.link.url if parts.link else named and named.url)
-    if False:
+    if parts.link is None and not is_url(address):
         raise RefusedError("what stands behind its `@` is no address that pip could fetch")
     try:
         kind, location = _locate(address, cwd, algorithms)

@@ -146,8 +146,7 @@ class ExactReader:
         :param short: whether fewer may be returned at the end.
         :raises IntegrityError: if the stream ends before.
         """
-        found = b"".join(self.pieces(length, short=short))
-        return found
+        return b"".join(self.pieces(length, short=short))
 
     def pieces(self, length: int, *, short: bool = False) -> Iterator[bytes]:
         """Yield the next ``length`` bytes in pieces."""

@@ -166,7 +166,7 @@ def read_surroundings() -> Surroundings:
 def _shadowing(folder: Path) -> list[str]:
     """Return the entries of ``folder`` that ``import`` would take for a module of the standard library."""
     try:
-        names = os.listdir(folder)
+        names = [entry.name for entry in folder.iterdir()]
     except OSError:
         return []
     modules = sys.stdlib_module_names

@@ -11,6 +11,7 @@ import platform
 import struct
 import sys
 import sysconfig
+from importlib.util import MAGIC_NUMBER
 
 
 def libc():
@@ -33,8 +34,6 @@ def full_version():
 
 def main():
     """Print the facts."""
-    from importlib.util import MAGIC_NUMBER
-
     json.dump(
         {
             "implementation": sys.implementation.name,
