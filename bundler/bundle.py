@@ -15,7 +15,7 @@ from itertools import chain
 
 from bundler.digest import Sha256
 from bundler.errors import MalformedError, UsageError
-from bundler.layer import Layer, LayerFile
+from bundler.layer import Layer, LayerFile, same_code
 from bundler.paths import ArchivePath, archive_path, shown
 
 __all__ = ["HEAD", "ArchiveMember", "Plan", "archive_order", "check_name", "folders_of", "plan_bundle"]
@@ -91,7 +91,8 @@ def plan_bundle(layers: Iterable[Layer]) -> Plan:
     for layer in ordered:
         for file in layer.files:
             first = files.setdefault(file.path, file)
-            if (first.sha256, first.mode) != (file.sha256, file.mode):
+            same = (first.sha256, first.mode) == (file.sha256, file.mode)
+            if not same and not same_code(file.path, owners[file.path][0], layer):
                 conflicts.append(
                     f"{shown(file.path)}: {owners[file.path][0].name} has {first.sha256[:12]}, "
                     f"{layer.name} has {file.sha256[:12]}"

@@ -79,9 +79,6 @@ class DistributionFacts:
     """As in RECORD: relative to site-packages, ``/`` between components."""
 
 
-# --- what to import ---------------------------------------------------------
-
-
 def top_level_modules(files: Iterable[str]) -> tuple[str, ...]:
     """Return, sorted, what ``import`` finds of a distribution that installs ``files``.
 
@@ -146,9 +143,6 @@ def _module_name(filename: str) -> str | None:
     return match["name"] if match is not None and _is_importable(match["name"]) else None
 
 
-# --- requirements -----------------------------------------------------------
-
-
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Unmet:
     """A requirement that the bundle does not meet."""
@@ -191,7 +185,7 @@ def unmet_requirements(
 
 def _requested_extras(
     present: Mapping[NormalizedName, DistributionFacts],
-    roots: tuple[Requirement, ...],
+    roots: Iterable[Requirement],
     environment: Mapping[str, str],
 ) -> dict[NormalizedName, frozenset[str]]:
     """Return the extras of each distribution that somebody asks for, directly or through other extras."""
@@ -216,9 +210,6 @@ def _applies(requirement: Requirement, extras: frozenset[str], environment: Mapp
     return marker is None or any(
         marker.evaluate({**environment, "extra": extra}) for extra in ("", *sorted(extras))
     )
-
-
-# --- imports ----------------------------------------------------------------
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -318,9 +309,6 @@ def _clean(text: str) -> str:
     return shown(" ".join(text.split()))
 
 
-# --- the report -------------------------------------------------------------
-
-
 @dataclass(frozen=True, kw_only=True, slots=True)
 class ClosureReport:
     """What was found out about a bundle."""
@@ -351,9 +339,9 @@ class ClosureReport:
         failures = self.failures
         parts = []
         if failures:
-            parts.append(f"{len(failures)} of {len(self.outcomes)} modules cannot be imported")
+            parts.append(f"{len(failures)} of {len(self.outcomes)} modules do not import")
         if self.unmet:
-            parts.append(f"{len(self.unmet)} requirements are not met")
+            parts.append(f"{len(self.unmet)} unmet requirement" + "s" * (len(self.unmet) != 1))
         evidence = [line for failure in failures for line in _evidence(failure)]
         evidence += [_unmet_evidence(one) for one in self.unmet]
         hint = (
@@ -391,9 +379,8 @@ class ClosureReport:
         return sorted(self.outcomes, key=lambda one: (one.distribution, one.module))
 
     def _may_fail(self, outcome: ImportOutcome) -> bool:
-        return any(
-            name == outcome.module or canonicalize_name(name) == outcome.distribution for name in self.allowed
-        )
+        names = (outcome.module, outcome.distribution)
+        return any(name in names or canonicalize_name(name) in names for name in self.allowed)
 
 
 def _evidence(failure: ImportOutcome) -> Iterator[str]:

@@ -37,6 +37,7 @@ __all__ = [
     "layer_key_parts",
     "plan_layer",
     "record_bytes",
+    "same_code",
     "tree_digest",
 ]
 
@@ -86,6 +87,8 @@ class Layer:
     """Its ``.pth`` files that run code, relative to site-packages."""
     uncompiled: tuple[str, ...]
     """Its modules that are not valid for the target, relative to the root; they ship without bytecode."""
+    code: Mapping[str, str]
+    """For each small ``__init__.py``, by path, a digest of its syntax tree: `same_code` compares it."""
     notes: tuple[str, ...]
     """What a reader of the manifest may want to know: portability, dropped bits."""
     files: tuple[LayerFile, ...]
@@ -108,6 +111,7 @@ class Layer:
     def to_json(self) -> dict[str, Any]:
         """Return the layer as plain values; `from_json` reads them back."""
         return {
+            "code": dict(self.code),
             "display_name": self.display_name,
             "files": [[file.path, file.mode, file.size, file.sha256] for file in self.files],
             "licence": self.licence,
@@ -138,6 +142,7 @@ class Layer:
             scripts=tuple(values["scripts"]),
             pth=tuple(values["pth"]),
             uncompiled=tuple(values["uncompiled"]),
+            code=values["code"],
             notes=tuple(values["notes"]),
             files=tuple(
                 LayerFile(path=archive_path(path), mode=mode, size=size, sha256=parse_sha256(digest))
@@ -202,6 +207,18 @@ def plan_layer(wheel: Wheel, target: Target, *, heads: Mapping[str, bytes]) -> l
     for name, point in launchers.items():
         add(f"bin/{name}", 0o755, _launcher(point, target))
     return [planned[path] for path in sorted(planned, key=str.encode)]
+
+
+def same_code(path: str, one: Layer, other: Layer) -> bool:
+    """Return whether two layers' ``__init__.py`` at ``path``, or its bytecode, say the same.
+
+    Projects that share a namespace package each bring its ``__init__.py``, often
+    with another comment or line ending.
+    """
+    folder, _, name = path.rpartition("/")
+    if name.startswith("__init__.") and name.endswith(".pyc"):
+        path = f"{folder.removesuffix('/__pycache__')}/__init__.py"
+    return path in one.code and one.code[path] == other.code.get(path)
 
 
 def record_bytes(files: Iterable[LayerFile], record: ArchivePath, target: Target) -> bytes:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
@@ -105,9 +105,9 @@ class LayerMaker:
             wheel = read_wheel(stream, wanted.filename)
             planned = plan_layer(wheel, self.interpreter.target, heads=_python_scripts(wheel))
             sources: dict[str, tuple[int, Source]] = {file.path: (file.mode, file.source) for file in planned}
-            uncompiled = self._compile(wheel, planned, sources, scratch)
+            uncompiled, code = self._compile(wheel, planned, sources, scratch)
             files = self._table(wheel, sources)
-            layer = _describe(wheel, wanted, files, uncompiled)
+            layer = _describe(wheel, wanted, files, uncompiled, code)
             write_segment(files, _contents(wheel, sources, wanted), self.form, self.store)
         bind_content(layer, self.form, self.store)
         self.store.bind("layer", key, self.store.add(json.dumps(layer.to_json(), sort_keys=True).encode()))
@@ -119,10 +119,10 @@ class LayerMaker:
         planned: Iterable[PlannedFile],
         sources: dict[str, tuple[int, Source]],
         scratch: Path,
-    ) -> tuple[str, ...]:
+    ) -> tuple[tuple[str, ...], dict[str, str]]:
         """Extract the modules of a wheel, compile them and add the bytecode to ``sources``.
 
-        :return: the paths of the modules that are not valid for the target.
+        :return: the paths of the modules that are not valid for the target, and the digests of package code.
         """
         target = self.interpreter.target
         jobs = []
@@ -140,14 +140,16 @@ class LayerMaker:
             bytecode = f"{folder}/__pycache__/{name[:-3]}.{target.cache_tag}.pyc"
             jobs.append((extracted, file.path, scratch / f"{number}.pyc", bytecode))
         if not jobs:
-            return ()
-        failed = self._run_compiler([(job[0], job[1], job[2]) for job in jobs], scratch, wheel.filename)
+            return (), {}
+        failed, code = self._run_compiler([(job[0], job[1], job[2]) for job in jobs], scratch, wheel.filename)
         for _, source, output, bytecode in jobs:
             if source not in failed:
                 sources[archive_path(bytecode)] = (0o644, output)
-        return tuple(sorted(failed))
+        return tuple(sorted(failed)), code
 
-    def _run_compiler(self, jobs: list[tuple[Path, str, Path]], scratch: Path, filename: str) -> set[str]:
+    def _run_compiler(
+        self, jobs: list[tuple[Path, str, Path]], scratch: Path, filename: str
+    ) -> tuple[set[str], dict[str, str]]:
         listed = [[str(source), name, str(output)] for source, name, output in jobs]
         # No -I: it would ignore PYTHONHASHSEED, and the order of a set of
         # strings in bytecode follows the hash seed.
@@ -155,12 +157,12 @@ class LayerMaker:
         env = self.surroundings.child_env(scratch)
         ended = run(argv, env=env, cwd=scratch, stdin=json.dumps(listed).encode(), timeout=_COMPILE_SECONDS)
         try:
-            failed = json.loads(ended.stdout)
+            said = json.loads(ended.stdout)
         except ValueError:
             raise BundlerError(
                 f"the modules of `{filename}` could not be compiled", evidence=tail(ended.stderr)
             ) from None
-        return set(failed)
+        return set(said["failed"]), said["code"]
 
     def _table(self, wheel: Wheel, sources: dict[str, tuple[int, Source]]) -> tuple[LayerFile, ...]:
         """Return the table of a layer, and add its RECORD to ``sources``."""
@@ -247,7 +249,11 @@ def _without(chunks: Iterable[bytes], forbidden: bytes, where: str) -> Iterable[
 
 
 def _describe(
-    wheel: Wheel, wanted: WheelToLayer, files: tuple[LayerFile, ...], uncompiled: tuple[str, ...]
+    wheel: Wheel,
+    wanted: WheelToLayer,
+    files: tuple[LayerFile, ...],
+    uncompiled: tuple[str, ...],
+    code: Mapping[str, str],
 ) -> Layer:
     metadata = wheel.metadata
     launchers = sorted(file.path[4:] for file in files if file.path.startswith("bin/"))
@@ -263,6 +269,7 @@ def _describe(
         scripts=tuple(launchers),
         pth=_running_pth(wheel),
         uncompiled=uncompiled,
+        code=code,
         notes=wheel.notes,
         files=files,
     )

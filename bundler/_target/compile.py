@@ -4,9 +4,10 @@ Started as ``PYTHONHASHSEED=0 python -s -S -B compile.py`` in a scrubbed
 environment (``-I`` would ignore the hash seed). Standard library only, syntax
 of Python 3.7. Protocol: a JSON list of ``[source, name, output]`` on stdin; for
 each, ``output`` is written, with ``name`` as the file name that stands inside;
-on stdout a JSON object from each ``name`` that cannot be compiled to the reason.
-Files that are not valid for this Python stay without bytecode, as pip leaves
-them.
+on stdout a JSON object with ``failed``, from each ``name`` that cannot be compiled
+to the reason, and ``code``, from each small ``__init__.py`` to a digest of its
+syntax tree. Files that are not valid for this Python stay without bytecode, as
+pip leaves them.
 
 The form is PEP 552's unchecked hash: no time stamp, and never compared with the
 source, since a mount is often read-only and its times are arbitrary.
@@ -16,6 +17,8 @@ import sys
 
 sys.path.pop(0)  # the folder of this script, which -s leaves in
 
+import ast
+import hashlib
 import importlib.util
 import json
 import marshal
@@ -24,6 +27,9 @@ import types
 import warnings
 
 UNCHECKED_HASH = (0b01).to_bytes(4, "little")
+
+# Bytes: a larger ``__init__.py`` is no mere namespace, and two of them must be the same to the letter.
+SMALL = 4096
 
 # Since 3.11 marshal sorts the elements of a frozenset (bpo-37596).
 SORTS_SETS = sys.version_info >= (3, 11)
@@ -142,18 +148,22 @@ def compile_one(source, name, output):
     with open(output, "xb") as stream:
         stream.write(content)
         stream.flush()
+    return text
 
 
 def main():
     """Compile what stdin lists."""
     warnings.simplefilter("ignore")
     failed = {}
+    code = {}
     for source, name, output in json.load(sys.stdin):
         try:
-            compile_one(source, name, output)
+            text = compile_one(source, name, output)
+            if name.endswith("/__init__.py") and len(text) <= SMALL:
+                code[name] = hashlib.sha256(ast.dump(ast.parse(text)).encode("utf-8", "replace")).hexdigest()
         except (SyntaxError, ValueError, RecursionError, MemoryError, OverflowError) as error:
             failed[name] = "{}: {}".format(type(error).__name__, error)
-    json.dump(failed, sys.stdout, sort_keys=True)
+    json.dump({"failed": failed, "code": code}, sys.stdout, sort_keys=True)
 
 
 if __name__ == "__main__":

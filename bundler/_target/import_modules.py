@@ -28,8 +28,8 @@ an entry of sys.path lies elsewhere, nothing is imported and the one line is
      "network": ["host:443"],       the addresses it tried to reach, in order, each once
      "stderr": "..."}               the last 4 KiB of its standard error
 
-Exit code 0 when all was said. A module is only "ok" if its import returned: an
-import that ends its own process is "exited", whatever the exit code.
+A module is only "ok" if its import returned: one that ends its own process is
+"exited", whatever the exit code. The runner's own exit code is 0 when all was said.
 
 The protocol cannot be disturbed by what is imported: a child has no descriptor
 of it, only a pipe to us; its stdin and stdout are /dev/null. We wait for the
@@ -78,9 +78,6 @@ def send(descriptor, value):
     line = (dumps(value, sort_keys=True) + "\n").encode("ascii")
     while line:
         line = line[write(descriptor, line) :]
-
-
-# --- in the child -----------------------------------------------------------
 
 
 def address(host, port=None):
@@ -231,9 +228,6 @@ def be_child(module, folder, pipe, said, unneeded, block):
             sys.stderr.flush()  # before 3.9 it is buffered
         send(pipe, result)
     leave(0)
-
-
-# --- in the parent ----------------------------------------------------------
 
 
 class Child:
