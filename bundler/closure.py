@@ -58,8 +58,8 @@ _EXTENSION = re.compile(
 )
 _SOURCE = re.compile(r"(?P<name>[^.]+)\.pyc?")
 
-_NO_LIBRARY = re.compile(r"(?P<name>[^\s:/]+): cannot open shared object file")
-_NO_SYMBOL_VERSION = re.compile(r"(?P<name>[^\s:/]+): version [`'](?P<symbol>[^']+)' not found")
+_NO_LIBRARY = re.compile(r"(?<![^\s:/])(?P<name>[^\s:/]+): cannot open shared object file")
+_NO_SYMBOL_VERSION = re.compile(r"(?<![^\s:/])(?P<name>[^\s:/]+): version [`'](?P<symbol>[^']+)' not found")
 # The folders of an absolute path, but for those that are the same on every host.
 _FOLDERS = re.compile(
     r"(?<![\w./:~-])/(?!(?:dev|etc|lib|lib64|proc|sys|usr)/)(?:[^\s/'\"`()<>,:;]+/)+(?=[^\s/'\"`()<>,:;])"

@@ -37,6 +37,7 @@ from packaging.version import Version
 
 from bundler.digest import Sha256, parse_sha256
 from bundler.errors import InputError
+from bundler.paths import shown
 from bundler.redact import redact, split_url
 
 if TYPE_CHECKING:
@@ -224,6 +225,8 @@ def _from_package(package: Package, chosen: object, *, base: Path, source: Path)
         raise TypeError(chosen)
     location = _location(chosen.url, chosen.path, base)
     filename = _last(location) if isinstance(chosen, PackageArchive) else chosen.filename
+    if "/" in filename or "\\" in filename:
+        raise InputError(f"{source.name}: `{shown(filename)}` is not a file name")
     try:
         sha256 = parse_sha256(chosen.hashes["sha256"].lower())
     except (KeyError, ValueError):

@@ -129,7 +129,7 @@ def read_archive(chunks: Iterable[bytes], codec: Codec, name: str) -> tuple[Mani
     header = reader.exactly(BLOCK)
     size = _manifest_size(header, root, name)
     content = reader.exactly(size)
-    reader.exactly(len(padding(size)))
+    _check_padding(reader, size, name, "manifest.json")
     manifest = parse_manifest(content, f"{name}: manifest.json")
     if manifest.name != root:
         raise MalformedError(
@@ -166,13 +166,17 @@ def _entries(reader: ExactReader, manifest: Manifest, content: bytes, name: str)
         yield member, pieces
         for _ in pieces:
             pass
-        if reader.exactly(len(padding(member.size))) != padding(member.size):
-            raise MalformedError(f"{name}: something is hidden after `{shown(member.path)}`")
+        _check_padding(reader, member.size, name, member.path)
     end = reader.exactly(len(END))
     if end != END:
         raise _differs(name, manifest, None, end[:BLOCK])
     if reader.exactly(1, short=True):
         raise MalformedError(f"{name}: something is hidden after its end")
+
+
+def _check_padding(reader: ExactReader, size: int, name: str, path: str) -> None:
+    if reader.exactly(len(padding(size))) != padding(size):
+        raise MalformedError(f"{name}: something is hidden after `{shown(path)}`")
 
 
 def _checked(reader: ExactReader, member: ArchiveMember, name: str) -> Iterator[bytes]:

@@ -147,11 +147,11 @@ def _answers(ended: Completed, modules: Sequence[str]) -> dict[str, dict[str, An
     :raises ClosureError: if it did not speak of all, or said that ``sys.path`` is not clean.
     """
     lines = [_parse(line) for line in ended.stdout.splitlines()]
-    foreign = [path for line in lines for path in line.get("foreign_paths", ())]
+    foreign = dict.fromkeys(str(path) for line in lines for path in line.get("foreign_paths", ()))
     if foreign:
         raise ClosureError(
             "the environment of the import check reaches folders outside of the bundle",
-            evidence=tuple(f"sys.path  {shown(str(path))}" for path in foreign),
+            evidence=tuple(f"sys.path  {shown(path)}" for path in foreign),
         )
     answers = {str(line["module"]): line for line in lines if "module" in line}
     silent = [module for module in modules if module not in answers]

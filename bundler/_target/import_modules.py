@@ -31,9 +31,9 @@ an entry of sys.path lies elsewhere, nothing is imported and the one line is
 A module is only "ok" if its import returned: one that ends its own process is
 "exited", whatever the exit code. The runner's own exit code is 0 when all was said.
 
-The protocol cannot be disturbed by what is imported: a child has no descriptor
-of it, only a pipe to us; its stdin and stdout are /dev/null. We wait for the
-child, never for the end of its pipes, which a daemon it started may hold open.
+What is imported cannot disturb the protocol: a child has only a pipe to us, its
+stdin and stdout are /dev/null. We wait for the child, never for the end of its
+pipes, which a daemon it started may hold open.
 
 Nothing is loaded here that a module could forget to import itself: of the
 standard library's packages no submodule but those of json (so no
@@ -61,8 +61,7 @@ except ImportError:  # a Python that was built without libffi
 PR_SET_PDEATHSIG = 1
 INTERNET = (socket.AF_INET, socket.AF_INET6)
 CHUNK = 1 << 16
-STDERR_KEPT = 4096
-TEXT_KEPT = 4096
+STDERR_KEPT = TEXT_KEPT = 4096
 RESULT_KEPT = 1 << 17
 ADDRESSES_KEPT = 20
 CHAIN_KEPT = 10
@@ -109,8 +108,9 @@ def looked_up(host, port=None, *_, **__):
 class Watch:
     """Says over the pipe which addresses the module tries to reach, and refuses them if asked to."""
 
-    def __init__(self, pipe, block):
+    def __init__(self, pipe, token, block):
         self.pipe = pipe
+        self.token = token
         self.block = block
         self.pid = getpid()
         self.seen = set()
@@ -120,7 +120,7 @@ class Watch:
         if where not in self.seen and len(self.seen) < ADDRESSES_KEPT and getpid() == self.pid:
             self.seen.add(where)
             with suppress(OSError):  # the module may have closed the pipe
-                send(self.pipe, {"tried": where})
+                send(self.pipe, {"tried": where, "token": self.token})
         if self.block:
             raise OSError(errno.ENETUNREACH, os.strerror(errno.ENETUNREACH))
 
@@ -137,13 +137,13 @@ class Watch:
 
         setattr(socket.socket, name, wrapped)
 
-    def function(self, name, where):
-        """Wrap a function of socket; ``where`` makes an address of its arguments."""
+    def function(self, name):
+        """Wrap a function of socket that looks up a host."""
         original = getattr(socket, name)
 
         @functools.wraps(original)
         def wrapped(*args, **kwargs):
-            reached = where(*args, **kwargs)
+            reached = looked_up(*args, **kwargs)
             if reached is not None:
                 self.tried(reached)
             return original(*args, **kwargs)
@@ -151,13 +151,12 @@ class Watch:
         setattr(socket, name, wrapped)
 
     def install(self):
-        """Wrap all that reaches out."""
+        """Wrap all that reaches out; create_connection goes through these."""
         self.method("connect", 0)
         self.method("connect_ex", 0)
         self.method("sendto", -1)
-        self.function("create_connection", lambda address_, *_, **__: address(*address_[:2]))
         for name in ("getaddrinfo", "gethostbyname", "gethostbyname_ex", "gethostbyaddr"):
-            self.function(name, looked_up)
+            self.function(name)
 
 
 def chain(error):
@@ -204,29 +203,26 @@ def attempt(module):
     return {"ended": "ok"}
 
 
-def be_child(module, folder, pipe, said, unneeded, block):
+def be_child(module, folder, pipe, token, said, unneeded, block):
     """Turn the forked process into one that imports ``module``, and end it."""
     if ctypes is not None and hasattr(ctypes.CDLL(None), "prctl"):
         ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, int(signal.SIGKILL), 0, 0, 0)
     os.setsid()
     signal.set_wakeup_fd(-1)
     signal.signal(signal.SIGCHLD, signal.SIG_DFL)
-    null = os.open(os.devnull, os.O_RDWR)
-    os.dup2(null, 0)
-    os.dup2(null, 1)
     os.dup2(said, 2)
-    for descriptor in [null, said, *unneeded]:
+    for descriptor in [said, *unneeded]:
         close(descriptor)
     os.chdir(folder)
     sys.argv[:] = ["-c"]
     pid = getpid()
-    Watch(pipe, block).install()
+    Watch(pipe, token, block).install()
     result = attempt(module)
     # A module that forks may come back twice; only the process we know speaks.
     if getpid() == pid:
         with suppress(BaseException):
             sys.stderr.flush()  # before 3.9 it is buffered
-        send(pipe, result)
+        send(pipe, dict(result, token=token))
     leave(0)
 
 
@@ -239,12 +235,13 @@ class Child:
         self.timed_out = False
         self.result = b""
         self.stderr = b""
+        self.token = os.urandom(16).hex()  # a module that writes to all its descriptors says nothing
         self.pipe, pipe = os.pipe()
         self.said, said = os.pipe()
         self.pid = os.fork()
         if self.pid == 0:
             try:
-                be_child(module, folder, pipe, said, [*unneeded, self.pipe, self.said], block)
+                be_child(module, folder, pipe, self.token, said, [*unneeded, self.pipe, self.said], block)
             except BaseException:  # no result: whatever we say, it does not count as imported
                 traceback.print_exc()
                 sys.stderr.flush()
@@ -312,13 +309,13 @@ class Child:
         return {"ended": "exited", "code": os.WEXITSTATUS(status)}
 
     def lines(self):
-        """Yield the objects that the child sent."""
+        """Yield the objects that we sent from inside the child."""
         for line in self.result.split(b"\n"):
             try:
                 value = json.loads(line.decode("utf-8"))
             except ValueError:
                 continue
-            if isinstance(value, dict):
+            if isinstance(value, dict) and value.pop("token", None) == self.token:
                 yield value
 
 
@@ -384,8 +381,8 @@ def main():
     """Do what stdin asks."""
     request = json.loads(sys.stdin.buffer.read().decode("utf-8"))
     protocol = os.dup(1)
-    null = os.open(os.devnull, os.O_WRONLY)
-    os.dup2(null, 1)
+    null = os.open(os.devnull, os.O_RDWR)
+    os.dup2(null, 0)  # the children inherit both
     close(null)
     write(protocol, b"\n")  # a .pth file may have left half a line
     foreign = foreign_paths(request["allowed_roots"])

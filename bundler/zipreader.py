@@ -1,0 +1,460 @@
+"""Pure: a zip archive read so strictly that there is one way to read it.
+
+Other readers may start at the front, at the end, or believe either of the two
+headers of a member; an archive that is one thing to them and another to us is
+how a wheel smuggles files in. So every byte is accounted for: members tile the
+archive up to the central directory, the directory tiles it up to the end
+record, and what is said twice is said alike. Sizes and digests are capped
+before anything is inflated and held to while it is.
+
+Format: PKWARE APPNOTE 6.3, sections 4.3 to 4.6. Rules: PyPA, binary
+distribution format; what the package index refuses since August 2025.
+"""
+
+from __future__ import annotations
+
+import stat
+import struct
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from types import MappingProxyType
+from typing import BinaryIO, NoReturn
+
+from isal import isal_zlib
+
+from bundler.digest import CHUNK
+from bundler.errors import MalformedError
+from bundler.paths import ArchivePath, UnsafePathError, archive_path, find_collision, shown
+
+__all__ = ["Member", "ZipReader"]
+
+MAX_MEMBERS = 200_000
+MAX_SIZE = 8 << 30
+"""Bytes of all members, inflated."""
+MAX_RATIO = 1000
+"""How much a member may grow beyond `RATIO_FREE` bytes; deflate itself ends at 1032."""
+RATIO_FREE = 1 << 20
+MAX_DIRECTORY = 64 << 20
+"""Bytes of the central directory, which is read as a whole."""
+
+_LOCAL = struct.Struct("<6x2H4x3L2H")  # the fields that matter; the rest is skipped
+_CENTRAL = struct.Struct("<5xB2x2H4x3L4H2x2L")
+_END = struct.Struct("<4x4H2LH")
+_END64 = struct.Struct("<4sQ4x2L4Q")
+_LOCATOR = struct.Struct("<4xLQL")
+_FIELD = struct.Struct("<2H")
+_LOCAL_SIGN, _CENTRAL_SIGN, _END_SIGN = b"PK\3\4", b"PK\1\2", b"PK\5\6"
+_END64_SIGN, _LOCATOR_SIGN, _DESCRIPTOR_SIGN = b"PK\6\6", b"PK\6\7", b"PK\7\x08"
+
+_MAX16, _MAX32 = 0xFFFF, 0xFFFFFFFF
+_STORED, _DEFLATED = 0, 8
+_ENCRYPTED, _DESCRIPTOR, _UTF8 = 0x1, 0x8, 0x800
+_ALLOWED_FLAGS = 0x6 | _DESCRIPTOR | _UTF8  # 0x6 tells the level of deflate and changes nothing
+_ZIP64_FIELD, _UNICODE_PATH_FIELD = 0x0001, 0x7075
+_UNIX_SYSTEMS = (3, 19)
+_HEAD = 32
+
+_Directory = tuple[int, int, int]
+"""Where the central directory starts, its length in bytes, its count of entries."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Member:
+    """A regular file of an archive."""
+
+    path: ArchivePath
+    size: int
+    """Bytes, inflated."""
+    crc: int
+    executable: bool
+    """Whether any x bit is set, by a creator that has such bits."""
+    dropped_bits: int
+    """Setuid, setgid, sticky and world-write bits, which nobody should get."""
+    start: int
+    """Where its data begins in the archive."""
+    compressed_size: int
+    deflated: bool
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class _Entry:
+    """What the central directory says of a member."""
+
+    raw: bytes
+    path: ArchivePath
+    is_folder: bool
+    flags: int
+    method: int
+    crc: int
+    compressed_size: int
+    size: int
+    offset: int
+    mode: int
+    """As a Unix creator wrote it; 0 if it wrote none."""
+
+
+class ZipReader:
+    """A zip archive whose structure is proved before the first member is given out.
+
+    The archive must stay open, and unchanged, as long as the reader is used.
+    Not for several threads at once: they would share the archive's position.
+
+    :param source: the archive, seekable and buffered.
+    :param name: what messages call it.
+    :raises MalformedError: if it is not a zip archive, or not one that can be read in one way only.
+    """
+
+    members: Mapping[ArchivePath, Member]
+    """The files, in the order their data has in the archive."""
+    name: str
+    """What messages call the archive."""
+
+    def __init__(self, source: BinaryIO, *, name: str) -> None:
+        self._source = source
+        self.name = shown(name)
+        first = self._read_at(0, _HEAD)
+        if not first.startswith(_LOCAL_SIGN):
+            self._refuse("it is not a wheel: it does not start with `PK`", found=first or "nothing")
+        start, length, count = self._find_directory(source.seek(0, 2))
+        entries = self._entries(self._read_at(start, length), start, count)
+        self._check_names(entries)
+        self.members = MappingProxyType(dict(self._members(entries, start)))
+
+    def chunks(self, member: Member) -> Iterator[bytes]:
+        """Yield the content of a member in pieces of at most `CHUNK` bytes.
+
+        :raises MalformedError: as soon as it is longer than declared; at its
+            end, if it is shorter or has another CRC than declared.
+        """
+        crc = size = 0
+        for piece in self._inflated(member) if member.deflated else self._stored(member):
+            size += len(piece)
+            if size > member.size:
+                self._refuse("is longer than it says", member.path, "more", f"{member.size} bytes")
+            crc = isal_zlib.crc32(piece, crc)
+            yield piece
+        found, wanted = f"{size} bytes, CRC {crc:08x}", f"{member.size} bytes, CRC {member.crc:08x}"
+        if found != wanted:
+            self._refuse("is not what its header says", member.path, found, wanted)
+
+    def read(self, member: Member, *, limit: int) -> bytes:
+        """Return the whole content of a member.
+
+        :raises MalformedError: if it is larger than ``limit`` bytes, or as `chunks` does.
+        """
+        if member.size > limit:
+            self._refuse("is too large", member.path, f"{member.size} bytes", f"at most {limit} bytes")
+        return b"".join(self.chunks(member))
+
+    def _stored(self, member: Member) -> Iterator[bytes]:
+        end = member.start + member.size
+        for at in range(member.start, end, CHUNK):
+            yield self._read_at(at, min(CHUNK, end - at))
+
+    def _inflated(self, member: Member) -> Iterator[bytes]:
+        """Yield what the data inflates to, at most one byte more than was declared."""
+        engine = isal_zlib.decompressobj(-15)
+        at, end = member.start, member.start + member.compressed_size
+        left = member.size + 1
+        pending = b""
+        while not engine.eof and left:
+            if not pending:
+                pending = self._read_at(at, min(CHUNK, end - at))
+                at += len(pending)
+            ended = not pending
+            try:
+                piece = engine.decompress(pending, min(CHUNK, left))
+            except isal_zlib.error as error:  # type: ignore[misc]  # its stub has an instance
+                self._refuse("cannot be inflated", member.path, str(error))
+            pending = engine.unconsumed_tail
+            left -= len(piece)
+            if piece:
+                yield piece
+            elif ended:
+                self._refuse("cannot be inflated", member.path, "data that ends too early")
+        if left and (at < end or pending or engine.unused_data):
+            self._refuse("has data after the end of its deflate stream", member.path)
+
+    # What follows runs once, in this order, when the archive is opened.
+
+    def _find_directory(self, size: int) -> _Directory:
+        """Return where the central directory starts, its length in bytes and its count of entries."""
+        end = max(size - _END.size, 0)
+        raw = self._read_at(end, _END.size)
+        if not raw.startswith(_END_SIGN) or len(raw) < _END.size:
+            self._refuse_end(size)
+        disk, first_disk, here, count, length, start, comment = _END.unpack(raw)
+        if comment:
+            self._refuse_end(size)
+        if (disk, first_disk, here) != (0, 0, count):
+            found, wanted = f"{here} members on disk {disk}", f"{count} on disk 0"
+            self._refuse("it is one part of a split archive", found=found, wanted=wanted)
+        raw = self._read_at(max(end - _LOCATOR.size, 0), _LOCATOR.size)
+        if raw.startswith(_LOCATOR_SIGN):
+            end -= _LOCATOR.size + _END64.size
+            start, length, count = self._find_directory64(raw, end, (start, length, count))
+        if start + length != end:
+            fact = "there is a gap or an overlap between its central directory and its end record"
+            self._refuse(fact, found=f"a directory up to byte {start + length}", wanted=f"up to byte {end}")
+        if count > MAX_MEMBERS or length > MAX_DIRECTORY:
+            found, wanted = f"{count} in {length} bytes", f"at most {MAX_MEMBERS} in {MAX_DIRECTORY} bytes"
+            self._refuse("it has too many members", found=found, wanted=wanted)
+        return start, length, count
+
+    def _find_directory64(self, locator: bytes, end: int, narrow: _Directory) -> _Directory:
+        """Return what `_find_directory` does, from the zip64 end record, which lies at byte ``end``."""
+        disk, at, disks = _LOCATOR.unpack(locator)
+        if (disk, at, disks) != (0, end, 1):
+            found, wanted = f"byte {at} of disk {disk} of {disks}", f"byte {end} of disk 0 of 1"
+            self._refuse("its zip64 locator does not point before itself", found=found, wanted=wanted)
+        raw = self._read_at(end, _END64.size)
+        *fixed, here, count, length, start = _END64.unpack(raw)
+        if fixed != [_END64_SIGN, _END64.size - 12, 0, 0] or here != count:
+            self._refuse("its zip64 end record is malformed", found=raw.hex())
+        wide = (start, length, count)
+        for few, many, limit in zip(narrow, wide, (_MAX32, _MAX32, _MAX16), strict=True):
+            if few not in (many, limit):
+                self._refuse("its end record differs from its zip64 end record", found=narrow, wanted=wide)
+        return wide
+
+    def _refuse_end(self, size: int) -> NoReturn:
+        """Say why the archive does not end with an end record."""
+        tail = self._read_at(max(size - _END.size - _MAX16, 0), _END.size + _MAX16)
+        at = tail.rfind(_END_SIGN)
+        after = len(tail) - at - _END.size
+        if at < 0 or after < 0:
+            self._refuse("it is cut short: it has no end record", found=f"{size} bytes")
+        if _END.unpack_from(tail, at)[-1] == after:
+            self._refuse("it has an archive comment", found=f"{after} bytes")
+        self._refuse("it has bytes after its end record", found=f"{after} bytes")
+
+    def _entries(self, directory: bytes, start: int, count: int) -> list[_Entry]:
+        """Return the entries of the central directory, sorted by where their members lie."""
+        entries: list[_Entry] = []
+        at = total = 0
+        while at < len(directory):
+            if not directory.startswith(_CENTRAL_SIGN, at):
+                self._refuse("its central directory has a gap", found=f"no entry at byte {start + at}")
+            entry, at = self._entry(directory, at)
+            entries.append(entry)
+            total += entry.size
+            if total > MAX_SIZE:
+                self._refuse("it is too large", found=f"{total} bytes", wanted=f"at most {MAX_SIZE} bytes")
+        if (len(entries), at) != (count, len(directory)):
+            found, wanted = f"{len(entries)} in {at} bytes", f"{count} in {len(directory)} bytes"
+            self._refuse("its end record miscounts its members", found=found, wanted=wanted)
+        return sorted(entries, key=lambda entry: entry.offset)
+
+    def _entry(self, directory: bytes, at: int) -> tuple[_Entry, int]:
+        """Return the entry at a place of the central directory, and where the next one begins."""
+        header = directory[at : at + _CENTRAL.size].ljust(_CENTRAL.size, b"\0")
+        system, flags, method, crc, compressed_size, size, *more = _CENTRAL.unpack(header)
+        name_length, extra_length, comment_length, disk, attributes, offset = more
+        names = at + _CENTRAL.size
+        extras = names + name_length
+        end = extras + extra_length
+        raw, extra = directory[names:extras], directory[extras:end]
+        if disk or comment_length:
+            self._refuse("has a comment, or lies on another disk", raw)
+        path, is_folder = self._path(raw, flags)
+        size, compressed_size, offset = self._widened((size, compressed_size, offset), extra, raw)
+        self._check_kind(raw, attributes >> 16, is_folder=is_folder)
+        entry = _Entry(
+            raw=raw,
+            path=path,
+            is_folder=is_folder,
+            flags=flags,
+            method=method,
+            crc=crc,
+            compressed_size=compressed_size,
+            size=size,
+            offset=offset,
+            mode=attributes >> 16 if system in _UNIX_SYSTEMS else 0,
+        )
+        self._check_method(entry)
+        self._check_sizes(entry)
+        return entry, end
+
+    def _path(self, raw: bytes, flags: int) -> tuple[ArchivePath, bool]:
+        """Return the path a name stands for, and whether it is that of a folder."""
+        try:
+            name = raw.decode("utf-8" if flags & _UTF8 else "ascii")
+        except UnicodeDecodeError:
+            self._refuse("has a name that is not valid UTF-8, or not marked as UTF-8", raw)
+        try:
+            return archive_path(name.removesuffix("/")), name.endswith("/")
+        except UnsafePathError as error:
+            self._refuse(f"has a name that is no path inside a folder: {error}", raw)
+
+    def _check_kind(self, raw: bytes, mode: int, *, is_folder: bool) -> None:
+        kind = stat.S_IFMT(mode)
+        if kind == stat.S_IFLNK:
+            self._refuse("is a link; links are not allowed in wheels", raw, f"mode {mode:#o}")
+        if kind not in (0, stat.S_IFDIR if is_folder else stat.S_IFREG):
+            wanted = "a folder, by its name" if is_folder else "a regular file, by its name"
+            self._refuse("is a special file", raw, f"mode {mode:#o}", wanted)
+
+    def _check_method(self, entry: _Entry) -> None:
+        if entry.flags & _ENCRYPTED:
+            self._refuse("is encrypted", entry.raw, f"flags {entry.flags:#06x}")
+        if entry.flags & ~_ALLOWED_FLAGS:
+            self._refuse("has flags that are not allowed", entry.raw, f"flags {entry.flags:#06x}")
+        if entry.method not in (_STORED, _DEFLATED):
+            self._refuse("has an unsupported compression method", entry.raw, entry.method, "0 or 8")
+
+    def _check_sizes(self, entry: _Entry) -> None:
+        size, compressed_size = f"{entry.size} bytes", f"{entry.compressed_size} bytes"
+        if entry.is_folder and (entry.size or entry.crc):
+            self._refuse("is a folder with content", entry.raw, f"{size}, CRC {entry.crc:08x}")
+        if entry.method == _STORED and entry.size != entry.compressed_size:
+            self._refuse("is stored, but has two sizes", entry.raw, size, compressed_size)
+        if entry.size > RATIO_FREE + MAX_RATIO * entry.compressed_size:
+            wanted = f"at most {MAX_RATIO} times {compressed_size}, and {RATIO_FREE}"
+            self._refuse("grows too much when it is inflated", entry.raw, size, wanted)
+
+    def _widened(self, values: tuple[int, ...], extra: bytes, raw: bytes) -> tuple[int, ...]:
+        """Return header values, those that are 0xFFFFFFFF replaced from the zip64 extra field (4.5.3).
+
+        Bazel's wheels repeat the sizes there where nothing is to be replaced.
+        """
+        try:
+            fields = _extra_fields(extra)
+        except ValueError as error:
+            self._refuse(str(error), raw)
+        name = b"\1" + isal_zlib.crc32(raw).to_bytes(4, "little") + raw
+        if fields.get(_UNICODE_PATH_FIELD, name) != name:
+            found_name = fields[_UNICODE_PATH_FIELD][5:]
+            self._refuse("has a unicode path that differs from its name", raw, found_name)
+        wide = fields.get(_ZIP64_FIELD, b"")
+        count = values.count(_MAX32)
+        if len(wide) != 8 * count and (count or wide != struct.pack(f"<{len(values)}Q", *values)):
+            fact = "has a zip64 extra field that does not fit its header"
+            self._refuse(fact, raw, f"{len(wide)} bytes for {count} values")
+        found = iter(struct.unpack(f"<{count}Q", wide[: 8 * count]))
+        return tuple(next(found) if value == _MAX32 else value for value in values)
+
+    def _check_names(self, entries: list[_Entry]) -> None:
+        names: dict[str, bool] = {}
+        for entry in entries:
+            if entry.path in names:
+                self._refuse("is a duplicate: two members have this name", entry.raw)
+            names[entry.path] = entry.is_folder
+        for entry in entries:
+            parent = entry.path.rpartition("/")[0]
+            while parent:
+                if not names.get(parent, True):
+                    self._refuse("lies below a file", entry.raw, parent)
+                parent = parent.rpartition("/")[0]
+        if collision := find_collision(names):
+            first, second = (f"{name} ({name!a})" for name in collision)
+            self._refuse("two names are one to some file systems", found=first, wanted=f"not also {second}")
+
+    def _members(self, entries: list[_Entry], end: int) -> Iterator[tuple[ArchivePath, Member]]:
+        """Yield the files, having proved that all members tile the archive up to byte ``end``."""
+        borders = [*(entry.offset for entry in entries), end]
+        if borders[0] != 0:
+            self._refuse("it has bytes before its first member, a gap", found=f"{borders[0]} bytes")
+        for entry, border in zip(entries, borders[1:], strict=True):
+            member = Member(
+                path=entry.path,
+                size=entry.size,
+                crc=entry.crc,
+                executable=bool(entry.mode & 0o111),
+                dropped_bits=entry.mode & 0o7002,
+                start=self._check_place(entry, end, border),
+                compressed_size=entry.compressed_size,
+                deflated=entry.method == _DEFLATED,
+            )
+            if not entry.is_folder:
+                yield entry.path, member
+            elif entry.compressed_size:
+                for _ in self.chunks(member):  # an empty deflate stream and nothing else
+                    pass
+
+    def _check_place(self, entry: _Entry, end: int, border: int) -> int:
+        """Return where a member's data begins, having proved that the member ends at ``border``."""
+        start = self._check_local(entry, end)
+        at = start + entry.compressed_size
+        if entry.flags & _DESCRIPTOR and at <= border:
+            at += self._check_descriptor(entry, at, border)
+        if at != border:
+            fact = "overlaps what follows it" if at > border else "is followed by a gap, which hides bytes"
+            self._refuse(fact, entry.raw, f"its end at byte {at}", f"byte {border}")
+        return start
+
+    def _check_local(self, entry: _Entry, end: int) -> int:
+        """Return where a member's data begins; its local header says what the central one does."""
+        header = self._read_at(min(entry.offset, end), _LOCAL.size)
+        if not header.startswith(_LOCAL_SIGN) or len(header) < _LOCAL.size:
+            self._refuse("has no local header", entry.raw, f"something else at byte {entry.offset}")
+        flags, method, crc, compressed_size, size, name_length, extra_length = _LOCAL.unpack(header)
+        rest = self._read_at(entry.offset + _LOCAL.size, name_length + extra_length)
+        raw = rest[:name_length]
+        pairs = {"name": (raw, entry.raw), "flags": (flags, entry.flags), "method": (method, entry.method)}
+        size, compressed_size = self._widened((size, compressed_size), rest[name_length:], raw)
+        if not flags & _DESCRIPTOR or crc or size or compressed_size:
+            pairs["CRC"] = (crc, entry.crc)
+            pairs["size"] = (size, entry.size)
+            pairs["compressed size"] = (compressed_size, entry.compressed_size)
+        for what, (local, central) in pairs.items():
+            if local != central:
+                self._refuse(f"has another {what} in its local header", entry.raw, local, central)
+        start: int = entry.offset + _LOCAL.size + name_length + extra_length
+        return start
+
+    def _check_descriptor(self, entry: _Entry, at: int, border: int) -> int:
+        """Return the length of the data descriptor (4.3.9), which fills what is before ``border``."""
+        numbers = (entry.crc, entry.compressed_size, entry.size)
+        forms = [struct.pack("<LQQ", *numbers)]
+        if max(numbers) <= _MAX32:
+            forms.append(struct.pack("<LLL", *numbers))
+        found = self._read_at(at, min(border - at, _HEAD))
+        # Without signature, and with a CRC that looks like it, there would be two readings.
+        if found.removeprefix(_DESCRIPTOR_SIGN) not in forms:
+            fact = "has a data descriptor that differs from its central header"
+            self._refuse(
+                fact, entry.raw, found.hex() or "none", f"{_DESCRIPTOR_SIGN.hex()} {forms[-1].hex()}"
+            )
+        return len(found)
+
+    def _read_at(self, at: int, length: int) -> bytes:
+        self._source.seek(at)
+        return self._source.read(length)
+
+    def _refuse(
+        self, fact: str, member: str | bytes | None = None, found: object = None, wanted: object = None
+    ) -> NoReturn:
+        where = f"`{self.name}`:" if member is None else f"`{self.name}`: `{_text(member)}`"
+        lines = {"wanted": wanted, "found": found}
+        raise MalformedError(
+            f"{where} {fact}",
+            evidence=tuple(
+                f"{label:<7} {_text(value)}" for label, value in lines.items() if value is not None
+            ),
+        )
+
+
+def _text(value: object) -> str:
+    """Return a value of a header, which may be a name in any bytes, as text for a message."""
+    return shown(value.decode("utf-8", "backslashreplace") if isinstance(value, bytes) else str(value))
+
+
+def _extra_fields(extra: bytes) -> dict[int, bytes]:
+    """Return the extra fields of a header by their number (4.5.1).
+
+    :raises ValueError: if they do not fill it exactly, or one comes twice.
+    """
+    fields: dict[int, bytes] = {}
+    at = 0
+    while at < len(extra):
+        if len(extra) - at < _FIELD.size:
+            raise ValueError(f"has {len(extra) - at} odd bytes after its extra fields")
+        number, length = _FIELD.unpack_from(extra, at)
+        content = extra[at + _FIELD.size :][:length]
+        if len(content) < length:
+            raise ValueError(f"has an extra field {number:#06x} that is longer than its header")
+        if number in fields:
+            raise ValueError(f"has a duplicate extra field {number:#06x}")
+        fields[number] = content
+        at += _FIELD.size + length
+    return fields
