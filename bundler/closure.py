@@ -94,13 +94,9 @@ def top_level_modules(files: Iterable[str]) -> tuple[str, ...]:
     """
     tree: _Folder = {}
     for path in files:
-        parts = path.split("/")
-        if any(part in ("", ".", "..") for part in parts):
-            continue
         folder = tree
-        for part in parts[:-1]:
+        for part in path.split("/"):  # no part of a path that leaves site-packages can be imported
             folder = folder.setdefault(part, {})
-        folder.setdefault(parts[-1], {})
     return tuple(sorted(set(_modules(tree, ""))))
 
 

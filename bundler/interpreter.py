@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-import re
+import os
 from collections.abc import Iterator
 from dataclasses import dataclass
 from importlib import resources
@@ -107,6 +107,9 @@ def _candidates(wanted: str, surroundings: Surroundings) -> Iterator[Path]:
     home = surroundings.get("HOME") or surroundings.get("USERPROFILE") or "/nonexistent"
     roots = list(_PREFIXES)
     roots += [f"{root}/versions/*" for root in filter(None, [surroundings.get("PYENV_ROOT")])]
+    roots += [
+        str(folder.parent / "versions" / "*") for folder in _path_folders(surroundings) if _is_shims(folder)
+    ]
     for variable in ("CONDA_ROOT", "MAMBA_ROOT_PREFIX"):
         if root := surroundings.get(variable):
             roots += [root, f"{root}/envs/*"]
@@ -130,13 +133,23 @@ def _candidates(wanted: str, surroundings: Surroundings) -> Iterator[Path]:
 
 
 def _on_path(minor: str, surroundings: Surroundings) -> Iterator[Path]:
-    for folder in (surroundings.get("PATH") or "").split(":"):
-        # A shim of pyenv answers for whatever version a file in the working
-        # directory names; the real program is found under its versions.
-        if folder and not re.search(r"[/\\]shims$", folder):
-            program = Path(folder) / f"python{minor}"
-            if program.is_file():
-                yield program
+    for folder in _path_folders(surroundings):
+        program = folder / f"python{minor}"
+        if not _is_shims(folder) and program.is_file():
+            yield program
+
+
+def _path_folders(surroundings: Surroundings) -> list[Path]:
+    return [Path(folder) for folder in (surroundings.get("PATH") or "").split(os.pathsep) if folder]
+
+
+def _is_shims(folder: Path) -> bool:
+    """Return whether a folder holds pyenv's shims.
+
+    A shim answers for whatever version a file in the working directory names;
+    the real program is found under pyenv's versions.
+    """
+    return folder.name == "shims"
 
 
 def _discovered(wanted: str, surroundings: Surroundings, seen: set[Path]) -> Iterator[Path]:

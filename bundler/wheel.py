@@ -43,7 +43,6 @@ __all__ = ["EntryPoint", "Scheme", "Wheel", "WheelFile", "WheelMetadata", "read_
 Scheme = Literal["purelib", "platlib", "headers", "scripts", "data"]
 """Where the files of a wheel go (sysconfig's names of installation paths)."""
 
-_SCHEMES: tuple[Scheme, ...] = get_args(Scheme)
 _SITE_PACKAGES = ("purelib", "platlib")
 _SCRIPT_GROUPS = ("console_scripts", "gui_scripts")
 
@@ -158,10 +157,7 @@ class _Opened:
         if member is None:
             return None
         content = self.reader.read(member, limit=limit)
-        if self.digests[path] not in (None, sha256_of(content)):
-            _refuse_digest(
-                self.reader, member, f"sha256 {sha256_of(content)}", f"sha256 {self.digests[path]}"
-            )
+        _check_digest(self.reader, member, "sha256", sha256_of(content), self.digests[path])
         return content
 
 
@@ -175,9 +171,8 @@ def read_wheel(source: BinaryIO, filename: str) -> Wheel:
     try:
         name, version, _, tags = parse_wheel_filename(filename)
     except ValueError as error:
-        raise MalformedError(
-            f"`{shown(filename)}` is not the name of a wheel", evidence=(shown(str(error)),)
-        ) from error
+        fact = f"`{shown(filename)}` is not the name of a wheel"
+        raise MalformedError(fact, evidence=(f"found   {shown(str(error))}",)) from error
     reader = ZipReader(source, name=filename)
     dist_info = _find_dist_info(reader, name, version)
     wheel = _Opened(reader=reader, dist_info=dist_info, digests=dict(_read_record(reader, dist_info)))
@@ -202,13 +197,8 @@ def _find_dist_info(reader: ZipReader, name: NormalizedName, version: Version) -
     tops = {path.partition("/")[0] for path in reader.members}
     found = sorted(top for top in tops if top.lower().endswith(".dist-info"))
     if len(found) != 1:
-        wanted = "one `.dist-info` folder"
-        _refuse(
-            reader,
-            f"it has {len(found)} `.dist-info` folders",
-            found=", ".join(found) or "none",
-            wanted=wanted,
-        )
+        fact = f"it has {len(found)} `.dist-info` folders, not one"
+        _refuse(reader, fact, found=", ".join(found) or "none")
     stem = found[0].removesuffix(".dist-info")
     project, _, release = stem.rpartition("-")
     if canonicalize_name(project) != name or _version(release) != version:
@@ -280,10 +270,20 @@ def _parse_row(line: int, elements: tuple[str, str, str]) -> _Row:
     algorithm, value = entry.hash_.name, entry.hash_.value
     if algorithm not in _STRONG:
         raise ValueError(f"`{path}` has a digest by {algorithm}, wanted {', '.join(_STRONG)}")
-    digest = base64.urlsafe_b64decode(value.encode("ascii") + b"==")
-    if len(digest) != _STRONG[algorithm] or _unpadded(digest) != value:
+    digest = _parse_digest(value, _STRONG[algorithm])
+    if digest is None:
         raise ValueError(f"`{path}` has `{value}`, which is not a {algorithm} in unpadded urlsafe base64")
     return _Row(line=line, path=path, algorithm=algorithm, digest=digest, size=entry.size)
+
+
+def _parse_digest(text: str, size: int) -> bytes | None:
+    """Return a digest of ``size`` bytes, in unpadded urlsafe base64 or, as gmsh's wheels have it, in hex."""
+    try:
+        digest = bytes.fromhex(text) if len(text) == 2 * size else base64.urlsafe_b64decode(text + "==")
+    except ValueError:
+        return None
+    spelled = base64.urlsafe_b64encode(digest).decode("ascii").rstrip("=")
+    return digest if len(digest) == size and text in (spelled, digest.hex()) else None
 
 
 def _sha256_of(reader: ZipReader, member: Member, row: _Row) -> Sha256 | None:
@@ -299,9 +299,7 @@ def _sha256_of(reader: ZipReader, member: Member, row: _Row) -> Sha256 | None:
     for chunk in reader.chunks(member):
         promised.update(chunk)
         ours.update(chunk)
-    found, wanted = promised.hexdigest(), row.digest.hex()
-    if found != wanted:
-        _refuse_digest(reader, member, f"{row.algorithm} {found}", f"{row.algorithm} {wanted}")
+    _check_digest(reader, member, row.algorithm, promised.hexdigest(), row.digest.hex())
     return parse_sha256(ours.hexdigest())
 
 
@@ -310,13 +308,13 @@ def _checked_chunks(reader: ZipReader, member: Member, sha256: Sha256 | None) ->
     for chunk in reader.chunks(member):
         digest.update(chunk)
         yield chunk
-    if sha256 not in (None, digest.hexdigest()):
-        _refuse_digest(reader, member, f"sha256 {digest.hexdigest()}", f"sha256 {sha256}")
+    _check_digest(reader, member, "sha256", digest.hexdigest(), sha256)
 
 
-def _refuse_digest(reader: ZipReader, member: Member, found: str, wanted: str) -> NoReturn:
-    fact = f"`{shown(member.path)}` does not have the digest in RECORD"
-    _refuse(reader, fact, found=found, wanted=wanted)
+def _check_digest(reader: ZipReader, member: Member, algorithm: str, found: str, wanted: str | None) -> None:
+    if wanted not in (None, found):
+        fact = f"`{shown(member.path)}` does not have the digest in RECORD"
+        _refuse(reader, fact, found=f"{algorithm} {found}", wanted=f"{algorithm} {wanted}")
 
 
 def _check_none(reader: ZipReader, fact: str, paths: Iterable[str]) -> None:
@@ -377,10 +375,8 @@ def _read_metadata(wheel: _Opened, name: NormalizedName, version: Version) -> tu
         _refuse(wheel.reader, "its METADATA cannot be parsed", found=error)
     display_name = _same_name(wheel.reader, raw, name)
     if _version(raw.get("version", "")) != version:
-        found = raw.get("version", "none, or several")
-        _refuse(
-            wheel.reader, "the Version in its METADATA contradicts its file name", found=found, wanted=version
-        )
+        fact, found = "the Version in its METADATA contradicts its file name", raw.get("version", "not one")
+        _refuse(wheel.reader, fact, found=found, wanted=version)
     notes: list[str] = []
     requirements = raw.get("requires_dist") or unparsed.get("requires-dist", [])
     metadata = WheelMetadata(
@@ -402,8 +398,8 @@ def _same_name(reader: ZipReader, raw: RawMetadata, name: NormalizedName) -> str
     except InvalidName:
         same = False
     if not same:
-        found = display_name or "none, or several"
-        _refuse(reader, "the Name in its METADATA contradicts its file name", found=found, wanted=name)
+        fact = "the Name in its METADATA contradicts its file name"
+        _refuse(reader, fact, found=display_name or "not one", wanted=name)
     return display_name
 
 
@@ -426,9 +422,11 @@ def _parse_requires_python(text: str, notes: list[str]) -> SpecifierSet | None:
 
 def _licence(raw: RawMetadata) -> str:
     """Return the licence in one line: the expression, a short text, or the names in the classifiers."""
-    text = raw.get("license_expression") or raw.get("license") or ""
-    if text.strip() and len(text) <= _LICENCE_LENGTH and "\n" not in text and text.strip() != "UNKNOWN":
-        return shown(text.strip())
+    if expression := raw.get("license_expression"):
+        return shown(expression)
+    text = raw.get("license", "").strip()
+    if text not in ("", "UNKNOWN") and len(text) <= _LICENCE_LENGTH and "\n" not in text:
+        return shown(text)
     found = (_LICENCE_CLASSIFIER.fullmatch(text.strip()) for text in raw.get("classifiers", []))
     return shown(", ".join(match["name"] for match in found if match))
 
@@ -463,17 +461,13 @@ def _place(wheel: _Opened, root: Scheme, path: ArchivePath) -> tuple[Scheme, Arc
         return root, path
     data_dir = f"{wheel.dist_info.removesuffix('.dist-info')}.data"
     if top != data_dir:
-        _refuse(
-            wheel.reader, f"`{shown(path)}` is in a data folder of another name", found=top, wanted=data_dir
-        )
+        fact = f"`{shown(path)}` is in a data folder of another name"
+        _refuse(wheel.reader, fact, found=top, wanted=data_dir)
     name, _, place = below.partition("/")
-    for scheme in _SCHEMES:
-        if scheme == name and place:
-            break
-    else:
-        _refuse(
-            wheel.reader, f"`{shown(path)}` has an unknown scheme", found=name, wanted=", ".join(_SCHEMES)
-        )
+    scheme: Scheme | None = next((known for known in get_args(Scheme) if known == name and place), None)
+    if scheme is None:
+        fact = f"`{shown(path)}` has an unknown scheme"
+        _refuse(wheel.reader, fact, found=name, wanted=", ".join(get_args(Scheme)))
     if scheme in _SITE_PACKAGES and place.partition("/")[0].lower().endswith(".dist-info"):
         _refuse(wheel.reader, f"`{shown(path)}` would be in a `.dist-info` folder besides the wheel's own")
     return scheme, ArchivePath(place)
@@ -532,20 +526,14 @@ def _check_launcher(reader: ZipReader, point: EntryPoint, value: str) -> None:
         archive_path(point.name)
     except UnsafePathError as error:
         _refuse(reader, f"its entry point name `{shown_name}` is not that of a file: {error}")
-    if "/" in point.name or re.search(r"\s", point.name):
-        _refuse(
-            reader, f"its entry point name `{shown_name}` is not that of a file: it has a slash or a space"
-        )
+    if re.search(r"[/\s]", point.name):
+        _refuse(reader, f"its entry point name `{shown_name}` has a slash or a space")
     if _PYTHON.fullmatch(point.name):
         _refuse(reader, f"its entry point name `{shown_name}` is reserved: it is that of Python")
     names = [*point.module.split("."), *point.attribute.split(".")]
     if not all(name.isidentifier() and not keyword.iskeyword(name) for name in names):
         fact = f"its entry point `{shown_name}` does not name an object"
         _refuse(reader, fact, found=value, wanted="`module:attribute`")
-
-
-def _unpadded(digest: bytes) -> str:
-    return base64.urlsafe_b64encode(digest).decode("ascii").rstrip("=")
 
 
 def _refuse(reader: ZipReader, fact: str, *, found: object = None, wanted: object = None) -> NoReturn:

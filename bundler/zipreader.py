@@ -36,6 +36,8 @@ MAX_RATIO = 1000
 RATIO_FREE = 1 << 20
 MAX_DIRECTORY = 64 << 20
 """Bytes of the central directory, which is read as a whole."""
+MAX_NAMES = 128 << 20
+"""Bytes of all names and of the folders above them, which are compared with each other."""
 
 _LOCAL = struct.Struct("<6x2H4x3L2H")  # the fields that matter; the rest is skipped
 _CENTRAL = struct.Struct("<5xB2x2H4x3L4H2x2L")
@@ -53,6 +55,8 @@ _ALLOWED_FLAGS = 0x6 | _DESCRIPTOR | _UTF8  # 0x6 tells the level of deflate and
 _ZIP64_FIELD, _UNICODE_PATH_FIELD = 0x0001, 0x7075
 _UNIX_SYSTEMS = (3, 19)
 _HEAD = 32
+_INPUT = 1 << 16
+"""Bytes that are inflated at a time; what is left of them is copied for each piece of output."""
 
 _Directory = tuple[int, int, int]
 """Where the central directory starts, its length in bytes, its count of entries."""
@@ -114,7 +118,8 @@ class ZipReader:
         self.name = shown(name)
         first = self._read_at(0, _HEAD)
         if not first.startswith(_LOCAL_SIGN):
-            self._refuse("it is not a wheel: it does not start with `PK`", found=first or "nothing")
+            fact = "it is not a wheel: it does not start with a zip member"
+            self._refuse(fact, found=first or "nothing")
         start, length, count = self._find_directory(source.seek(0, 2))
         entries = self._entries(self._read_at(start, length), start, count)
         self._check_names(entries)
@@ -159,7 +164,7 @@ class ZipReader:
         pending = b""
         while not engine.eof and left:
             if not pending:
-                pending = self._read_at(at, min(CHUNK, end - at))
+                pending = self._read_at(at, min(_INPUT, end - at))
                 at += len(pending)
             ended = not pending
             try:
@@ -334,6 +339,10 @@ class ZipReader:
         return tuple(next(found) if value == _MAX32 else value for value in values)
 
     def _check_names(self, entries: list[_Entry]) -> None:
+        length = sum(len(entry.raw) * (entry.raw.count(b"/") + 1) for entry in entries)
+        if length > MAX_NAMES:
+            fact = "its names are too long and too deep"
+            self._refuse(fact, found=f"{length} bytes", wanted=f"at most {MAX_NAMES}")
         names: dict[str, bool] = {}
         for entry in entries:
             if entry.path in names:

@@ -383,6 +383,7 @@ def main():
     protocol = os.dup(1)
     null = os.open(os.devnull, os.O_RDWR)
     os.dup2(null, 0)  # the children inherit both
+    os.dup2(null, 1)
     close(null)
     write(protocol, b"\n")  # a .pth file may have left half a line
     foreign = foreign_paths(request["allowed_roots"])

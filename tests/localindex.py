@@ -1,0 +1,152 @@
+"""A package index on loopback: PEP 503 pages over a folder of wheels and sdists."""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+import html
+import threading
+from dataclasses import dataclass
+from http import HTTPStatus
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+from types import TracebackType
+from typing import Self
+from urllib.parse import quote, unquote
+from zipfile import BadZipFile, ZipFile
+
+from packaging.utils import canonicalize_name, parse_sdist_filename, parse_wheel_filename
+
+
+@dataclass(frozen=True)
+class Request:
+    """One request the index got."""
+
+    method: str
+    path: str
+    authorization: str | None
+
+
+class LocalIndex:
+    """Serves ``folder`` until the context ends."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        self.requests: list[Request] = []
+        self.yanked: dict[str, str] = {}
+        self._login: tuple[str, str] | None = None
+        self._server = ThreadingHTTPServer(("127.0.0.1", 0), self._handler())
+        self._server.daemon_threads = True
+        self._thread = threading.Thread(target=self._server.serve_forever, kwargs={"poll_interval": 0.05})
+
+    def __enter__(self) -> Self:
+        self._thread.start()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._server.shutdown()
+        self._server.server_close()
+        self._thread.join(timeout=10)
+
+    @property
+    def url(self) -> str:
+        """The address of the simple pages."""
+        return f"http://127.0.0.1:{self._server.server_port}/simple/"
+
+    @property
+    def url_with_credentials(self) -> str:
+        """The same with what `require` asks for."""
+        user, password = self._login or ("", "")
+        return self.url.replace("http://", f"http://{user}:{password}@")
+
+    def require(self, user: str, password: str) -> None:
+        """Answer 401 to whoever does not name this user and password."""
+        self._login = (user, password)
+
+    def yank(self, filename: str, reason: str) -> None:
+        """Mark a file as yanked."""
+        self.yanked[filename] = reason
+
+    def _allowed(self, authorization: str | None) -> bool:
+        if self._login is None:
+            return True
+        wanted = base64.b64encode(":".join(self._login).encode()).decode()
+        return authorization == f"Basic {wanted}"
+
+    def _answer(self, path: str) -> bytes | None:
+        if path.startswith("/files/"):
+            file = self.folder / unquote(path.removeprefix("/files/"))
+            return file.read_bytes() if file.is_file() and file.parent == self.folder else None
+        if path.startswith("/simple/"):
+            return self._page(path.removeprefix("/simple/").strip("/"))
+        return None
+
+    def _page(self, project: str) -> bytes | None:
+        links = []
+        for file in sorted(self.folder.iterdir()):
+            if _project_of(file.name) != project:
+                continue
+            digest = hashlib.sha256(file.read_bytes()).hexdigest()
+            extra = ""
+            if requires := _requires_python(file):
+                extra += f' data-requires-python="{html.escape(requires)}"'
+            if file.name in self.yanked:
+                extra += f' data-yanked="{html.escape(self.yanked[file.name])}"'
+            links.append(f'<a href="/files/{quote(file.name)}#sha256={digest}"{extra}>{file.name}</a>')
+        return (
+            ("<!DOCTYPE html><html><body>" + "\n".join(links) + "</body></html>").encode() if links else None
+        )
+
+    def _handler(self) -> type[BaseHTTPRequestHandler]:
+        index = self
+
+        class Handler(BaseHTTPRequestHandler):
+            protocol_version = "HTTP/1.1"
+
+            def do_GET(self) -> None:  # noqa: N802
+                authorization = self.headers.get("Authorization")
+                index.requests.append(Request("GET", self.path, authorization))
+                if not index._allowed(authorization):
+                    self.send_response(HTTPStatus.UNAUTHORIZED)
+                    self.send_header("WWW-Authenticate", 'Basic realm="index"')
+                    self.send_header("Content-Length", "0")
+                    self.end_headers()
+                    return
+                content = index._answer(self.path)
+                self.send_response(HTTPStatus.OK if content is not None else HTTPStatus.NOT_FOUND)
+                content = content or b""
+                self.send_header(
+                    "Content-Type", "text/html" if "/simple/" in self.path else "application/zip"
+                )
+                self.send_header("Content-Length", str(len(content)))
+                self.end_headers()
+                self.wfile.write(content)
+
+            def log_message(self, *_: object) -> None:
+                """Say nothing."""
+
+        return Handler
+
+
+def _project_of(filename: str) -> str:
+    try:
+        if filename.endswith(".whl"):
+            return parse_wheel_filename(filename)[0]
+        return parse_sdist_filename(filename)[0]
+    except ValueError:
+        return canonicalize_name(filename)
+
+
+def _requires_python(file: Path) -> str:
+    if file.suffix != ".whl":
+        return ""
+    try:
+        with ZipFile(file) as archive:
+            name = next(name for name in archive.namelist() if name.endswith(".dist-info/METADATA"))
+            text = archive.read(name).decode("utf-8", "replace")
+    except (BadZipFile, StopIteration):
+        return ""
+    prefix = "Requires-Python: "
+    return next((line.removeprefix(prefix) for line in text.splitlines() if line.startswith(prefix)), "")

@@ -1,0 +1,170 @@
+"""Lockfiles: what is written is read back, what is wrong is told; rows L05 to L09 of the corpus."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+from packaging.requirements import Requirement
+from packaging.utils import canonicalize_name
+from packaging.version import Version
+
+from bundler.digest import sha256_of
+from bundler.errors import InputError
+from bundler.lock import Lock, Locked, check_lock, parse_lock, render_lock
+from bundler.requirements import Root
+from bundler.target import Target
+
+TARGET = Target(
+    version="3.7.16",
+    abi="cp37m",
+    platform="linux_x86_64",
+    libc="glibc 2.31",
+    markers={
+        "implementation_name": "cpython",
+        "implementation_version": "3.7.16",
+        "os_name": "posix",
+        "platform_machine": "x86_64",
+        "platform_python_implementation": "CPython",
+        "platform_release": "",
+        "platform_system": "Linux",
+        "platform_version": "",
+        "python_full_version": "3.7.16",
+        "python_version": "3.7",
+        "sys_platform": "linux",
+    },
+)
+DIGEST = sha256_of(b"six")
+
+
+def locked(name: str = "six", version: str = "1.16.0", **changes: Any) -> Locked:
+    values: dict[str, Any] = {
+        "name": canonicalize_name(name),
+        "version": Version(version),
+        "kind": "wheel",
+        "location": f"https://index.example/files/{name}-{version}-py3-none-any.whl",
+        "filename": f"{name}-{version}-py3-none-any.whl",
+        "sha256": DIGEST,
+    }
+    return Locked(**{**values, **changes})
+
+
+def root(text: str, origin: str = "requirements.txt:1") -> Root:
+    return Root(text=text, requirement=Requirement(text), origin=origin, kind="index", location=None)
+
+
+def test_a_lock_is_read_back_as_it_was(tmp_path: Path) -> None:
+    lock = Lock(
+        requirements=("six", "wrapt==1.12.1"),
+        packages=(
+            locked("local", "1.0", location=str(tmp_path / "w" / "local-1.0-py3-none-any.whl")),
+            locked("folder", "2.0", kind="directory", location=str(tmp_path / "folder"), filename="folder"),
+            locked(index="index.example/simple", size=11),
+            locked(
+                "repo",
+                "0.1",
+                kind="vcs",
+                location="https://git.example/repo",
+                filename="repo",
+                sha256=None,
+                commit="a" * 40,
+            ),
+            locked(
+                "wrapt",
+                "1.12.1",
+                kind="sdist",
+                location="https://index.example/files/wrapt-1.12.1.tar.gz",
+                filename="wrapt-1.12.1.tar.gz",
+            ),
+        ),
+    )
+    text = render_lock(lock, TARGET, lambda path: path.relative_to(tmp_path).as_posix())
+
+    found = parse_lock(text, source=tmp_path / "pylock.toml", target=TARGET)
+
+    assert sorted(found.packages, key=lambda item: item.name) == sorted(
+        lock.packages, key=lambda item: item.name
+    )
+    assert found.requirements == lock.requirements
+    assert str(tmp_path) not in text
+
+
+def test_a_lock_is_what_pep_751_says(tmp_path: Path) -> None:
+    text = render_lock(Lock(requirements=("six",), packages=(locked(),)), TARGET, str)
+
+    assert 'lock-version = "1.0"' in text
+    assert 'requires-python = "==3.7.*"' in text
+    assert f'sha256 = "{DIGEST}"' in text
+    assert parse_lock(text, source=tmp_path / "pylock.toml", target=TARGET).packages == (locked(),)
+
+
+GOOD = render_lock(Lock(requirements=("six",), packages=(locked(),)), TARGET, str)
+
+
+@pytest.mark.parametrize(
+    ("text", "told"),
+    [
+        pytest.param(GOOD[: len(GOOD) // 2], "not valid TOML", id="L05-truncated"),
+        pytest.param(f"<<<<<<< HEAD\n{GOOD}", "not valid TOML", id="L05-conflict-markers"),
+        pytest.param(GOOD + GOOD[GOOD.index("[[packages]]") : GOOD.index("[tool")], "six", id="L05-twice"),
+        pytest.param(GOOD.replace(DIGEST, "x" * 64), "no usable sha256", id="L05-bad-hash"),
+        pytest.param(GOOD.replace("sha256 =", "md5 ="), "no usable sha256", id="L05-weak-hash"),
+        pytest.param(GOOD.replace('lock-version = "1.0"', 'lock-version = "2.0"'), "2.0", id="L06-newer"),
+        pytest.param(
+            GOOD.replace("x86_64", "aarch64"), "is not for cp37-linux_x86_64", id="L07-other-machine"
+        ),
+        pytest.param(
+            GOOD.replace("==3.7.*", "==3.8.*"), "is not for cp37-linux_x86_64", id="L07-other-python"
+        ),
+        pytest.param(
+            GOOD.replace('name = "six-1.16.0-py3', 'name = "../../six-1.16.0-py3'),
+            "wheel filename",
+            id="L09-traversal",
+        ),
+        pytest.param("", "lock-version", id="empty"),
+    ],
+)
+def test_a_bad_lock_is_refused(text: str, told: str, tmp_path: Path) -> None:
+    with pytest.raises(InputError) as caught:
+        parse_lock(text, source=tmp_path / "pylock.toml", target=TARGET)
+
+    assert told in str(caught.value) + "".join(caught.value.evidence)
+    assert str(caught.value).startswith("pylock.toml: ")
+
+
+def test_a_lock_that_does_not_match_is_refused_with_the_difference() -> None:
+    """L08."""
+    lock = Lock(requirements=("gone", "six"), packages=(locked(), locked("gone", "1.0")))
+
+    with pytest.raises(InputError) as caught:
+        check_lock(lock, [root("six>=2", "r.txt:1"), root("new", "r.txt:2")], TARGET, "pylock.toml")
+
+    assert caught.value.evidence == (
+        "+ new  (r.txt:2) is not in the lock",
+        "- gone  is in the lock, but no longer required",
+        "- six  is in the lock, but no longer required",
+        "~ six>=2  (r.txt:1) but the lock has six 1.16.0",
+    )
+
+
+def test_a_lock_that_matches_is_taken() -> None:
+    lock = Lock(requirements=("six<2", "win; sys_platform == 'win32'"), packages=(locked(),))
+
+    check_lock(lock, [root("six<2"), root("win; sys_platform == 'win32'")], TARGET, "pylock.toml")
+
+
+def test_a_lock_of_another_tool_is_held_against_the_requirements_alone() -> None:
+    lock = Lock(requirements=(), packages=(locked(), locked("dependency", "1.0")))
+
+    check_lock(lock, [root("six")], TARGET, "pylock.toml")
+    with pytest.raises(InputError, match="does not match"):
+        check_lock(lock, [root("six==1.15")], TARGET, "pylock.toml")
+
+
+def test_credentials_in_a_lock_are_dropped(tmp_path: Path) -> None:
+    text = GOOD.replace("https://index.example", "https://user:hunter22@index.example")
+
+    (package,) = parse_lock(text, source=tmp_path / "pylock.toml", target=TARGET).packages
+
+    assert package.location == "https://index.example/files/six-1.16.0-py3-none-any.whl"

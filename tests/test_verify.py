@@ -1,0 +1,625 @@
+"""Importing everything on real target Pythons: what misbehaves is named, silence is no success."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Mapping
+from contextlib import nullcontext, suppress
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import pytest
+from packaging.requirements import Requirement
+from packaging.utils import canonicalize_name
+from packaging.version import Version
+
+from bundler.closure import DistributionFacts, ImportOutcome, Network
+from bundler.errors import BundlerError, ClosureError
+from bundler.interpreter import Interpreter, find_interpreter, script
+from bundler.reporter import Silent
+from bundler.surroundings import Surroundings, read_surroundings
+from bundler.venv import create_venv
+from bundler.verify import import_all, namespace_is_permitted
+
+# Asked without any code of ours, so that a broken sandbox is not a skipped test.
+KERNEL_PERMITS = (
+    subprocess.run(
+        [sys.executable, "-c", f"import ctypes, sys; sys.exit(ctypes.CDLL(None).unshare({0x50000000}) != 0)"],
+        check=False,
+    ).returncode
+    == 0
+)
+needs_namespace = pytest.mark.skipif(not KERNEL_PERMITS, reason="no network namespace is permitted here")
+needs_root = pytest.mark.skipif(os.geteuid() != 0, reason="only root can become another user")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Site:
+    """A virtual environment of a target, and a place to put modules."""
+
+    python: Path
+    interpreter: Interpreter
+    venv: Path
+    packages: Path
+    scratch: Path
+    surroundings: Surroundings = field(default_factory=read_surroundings)
+
+    def import_(
+        self, modules: Mapping[str, str | bytes], *, requires: tuple[str, ...] = (), **options: Any
+    ) -> dict[str, ImportOutcome]:
+        """Write the modules, as one distribution, and import them all."""
+        for name, content in modules.items():
+            path = self.packages / name
+            path.parent.mkdir(parents=True, exist_ok=True)
+            path.write_bytes(content if isinstance(content, bytes) else content.encode())
+        dist = DistributionFacts(
+            name=canonicalize_name("Dist"),
+            display_name="Dist",
+            version=Version("1.0"),
+            requires_dist=tuple(Requirement(text) for text in requires),
+            files=tuple(modules),
+        )
+        return {one.module: one for one in self.import_distributions(dist, **options)[1]}
+
+    def import_distributions(
+        self, *distributions: DistributionFacts, **options: Any
+    ) -> tuple[Network, tuple[ImportOutcome, ...]]:
+        return import_all(
+            self.python,
+            distributions,
+            **{
+                "surroundings": self.surroundings,
+                "scratch": self.scratch,
+                "allowed_roots": [self.venv, *self.interpreter.stdlib],
+                "timeout": 30,
+                "jobs": 2,
+                "network": "socket-block",
+                **options,
+            },
+        )
+
+
+@pytest.fixture(scope="module", params=["3.7", "host"])
+def environment(
+    request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory
+) -> tuple[Interpreter, Path]:
+    """An empty virtual environment: of CPython 3.7, if there is one, and of the Python that runs us."""
+    folder = tmp_path_factory.mktemp("target")
+    wanted = sys.executable if request.param == "host" else request.param
+    try:
+        interpreter = find_interpreter(wanted, read_surroundings(), folder)
+    except BundlerError as error:
+        pytest.skip(f"no CPython {wanted} here: {error}")
+    venv = folder / "venv é"
+    create_venv(interpreter, venv, read_surroundings(), folder)
+    return interpreter, venv
+
+
+@pytest.fixture
+def site(environment: tuple[Interpreter, Path], tmp_path: Path) -> Site:
+    interpreter, venv = environment
+    (packages,) = venv.glob("lib/python3.*/site-packages")
+    for left in packages.iterdir():
+        if left.is_dir() and not left.is_symlink():
+            shutil.rmtree(left)
+        else:
+            left.unlink()
+    return Site(
+        python=venv / "bin" / "python",
+        interpreter=interpreter,
+        venv=venv,
+        packages=packages,
+        scratch=tmp_path,
+    )
+
+
+# --- how an import ends -----------------------------------------------------
+
+
+def test_each_module_gets_its_own_ending(site: Site) -> None:
+    """K01, K02, K03: in one run, so that no failure hides another."""
+    found = site.import_(
+        {
+            "good/__init__.py": "import good.part",
+            "good/part.py": "",
+            "good/__main__.py": "raise SystemExit('never imported')",
+            "k01.py": "raise ValueError('first\\nlast')",
+            "k01_syntax.py": "def f(:",
+            "k01_base.py": "class Odd(BaseException): pass\nraise Odd('x')",
+            "k01_unshown.py": "class E(Exception):\n    def __str__(self): raise RuntimeError\nraise E",
+            "k02.py": "import sys; sys.exit(0)",
+            "k02_text.py": "import sys; sys.exit('no licence')",
+            "k02_hard.py": "import os; os._exit(0)",
+            "k03.py": "import ctypes; ctypes.string_at(0)",
+            "k03_abort.py": "import os; os.write(2, b'terminate called\\n'); os.abort()",
+            "k03_real_time.py": "import os, signal; os.kill(os.getpid(), signal.SIGRTMIN + 1)",
+        }
+    )
+
+    assert {name: (one.status, one.detail) for name, one in found.items() if name != "k01_syntax"} == {
+        "good": ("ok", ""),
+        "k01": ("failed", "last"),
+        "k01_base": ("failed", "k01_base.Odd: x"),
+        "k01_unshown": ("failed", found["k01_unshown"].detail),
+        "k02": ("exited", "the import ended the process with 0"),
+        "k02_text": ("exited", "the import ended the process with no licence"),
+        "k02_hard": ("exited", "the import ended the process with 0"),
+        "k03": ("crashed", "SIGSEGV"),
+        "k03_abort": ("crashed", "SIGABRT"),
+        "k03_real_time": ("crashed", f"signal {signal.SIGRTMIN + 1}"),
+    }
+    assert found["k01_unshown"].detail.split(":")[0].endswith("E")
+    assert found["k01_syntax"].status == "failed"
+    assert found["k01_syntax"].detail.startswith("SyntaxError: ")
+    assert "terminate called" in found["k03_abort"].stderr
+
+
+def test_k04_an_import_that_hangs_is_killed_with_its_group(site: Site) -> None:
+    start = "import subprocess, sys, time\nstarted = subprocess.Popen([sys.executable, '-c', {!r}])\n"
+    text = start + "{}\ntime.sleep(99)"
+    pid_file = site.scratch / "pid"
+    child = f"import os, time; open({str(pid_file)!r}, 'w').write(str(os.getpid())); time.sleep(99)"
+    wait = f"import os\nwhile not os.path.exists({str(pid_file)!r}): time.sleep(0.01)"
+    deaf = (
+        "import signal, time\nfor n in (2, 15): signal.signal(n, signal.SIG_IGN)\nwhile True: time.sleep(1)"
+    )
+    found = site.import_({"hang.py": text.format(child, wait), "deaf.py": deaf, "good.py": ""}, timeout=2)
+
+    assert {name: one.status for name, one in found.items()} == {
+        "deaf": "timed-out",
+        "good": "ok",
+        "hang": "timed-out",
+    }
+    assert is_gone(int(pid_file.read_text()))
+
+
+def is_gone(pid: int) -> bool:
+    """Return whether a process ends within some seconds (a zombie whose parent is no more counts)."""
+    for _ in range(500):
+        try:
+            state = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0]
+        except OSError:
+            return True
+        if state == "Z":
+            return True
+        time.sleep(0.01)
+    return False
+
+
+@pytest.mark.parametrize("network", [pytest.param("namespace", marks=needs_namespace), "socket-block"])
+def test_k05_the_network_is_refused_and_the_address_named(site: Site, network: Network) -> None:
+    quiet = "try:\n    socket.create_connection(('192.0.2.1', 443), 5)\nexcept OSError: pass\n"
+    found = site.import_(
+        {
+            "connect.py": "import socket; socket.socket().connect(('192.0.2.1', 80))",
+            "connect_ex.py": "import socket\nif socket.socket().connect_ex(('192.0.2.1', 81)): raise OSError",
+            "connect6.py": "import socket; socket.socket(socket.AF_INET6).connect(('2001:db8::1', 80))",
+            "create.py": "import socket; socket.create_connection(('192.0.2.1', 82), 5)",
+            "send.py": "import socket; socket.socket(type=socket.SOCK_DGRAM).sendto(b'x', ('192.0.2.1', 53))",
+            "look_up.py": "import socket; socket.getaddrinfo('index.example', 443)",
+            "look_up_name.py": "import socket; socket.gethostbyname('index.example')",
+            "urlopen.py": "from urllib.request import urlopen; urlopen('http://index.example:8080/')",
+            "quiet.py": "import socket\n" + quiet,
+            "quiet_exit.py": "import os, socket\n" + quiet + "os._exit(3)",
+            "local.py": "import socket\nfor h in ('127.0.0.1', 'localhost'): socket.getaddrinfo(h, 80)",
+            "unix.py": "import socket; a, b = socket.socketpair(); a.sendall(b'x'); assert b.recv(1) == b'x'",
+            "netlink.py": "import socket; socket.socket(socket.AF_NETLINK, socket.SOCK_RAW).connect((0, 0))",
+        },
+        network=network,
+    )
+    tried = {name: (one.status, one.detail.rpartition("tried ")[2]) for name, one in found.items()}
+
+    assert tried == {
+        "connect": ("network", "192.0.2.1:80"),
+        "connect_ex": ("network", "192.0.2.1:81"),
+        "connect6": ("network", "[2001:db8::1]:80"),
+        "create": ("network", "192.0.2.1:82"),
+        "send": ("network", "192.0.2.1:53"),
+        "look_up": ("network", "index.example:443"),
+        "look_up_name": ("network", "index.example"),
+        "urlopen": ("network", "index.example:8080"),
+        "quiet": ("ok", "192.0.2.1:443"),
+        "quiet_exit": ("exited", "192.0.2.1:443"),
+        "local": ("ok", ""),
+        "unix": ("ok", ""),
+        "netlink": ("ok", ""),
+    }
+
+
+@needs_namespace
+def test_k05_a_namespace_stops_what_python_does_not_see(site: Site) -> None:
+    """The C level connects past the wrapped methods; only the kernel can refuse it."""
+    found = site.import_(
+        {"low.py": "import _socket; _socket.socket().connect(('192.0.2.1', 80))"}, network="namespace"
+    )
+
+    assert (found["low"].status, found["low"].detail) == (
+        "failed",
+        "OSError: [Errno 101] Network is unreachable",
+    )
+
+
+def test_the_network_mode_is_probed_and_reported(site: Site) -> None:
+    assert namespace_is_permitted(site.surroundings, site.scratch) is KERNEL_PERMITS
+    assert site.import_distributions(network=None)[0] == ("namespace" if KERNEL_PERMITS else "socket-block")
+
+
+@pytest.mark.parametrize("end", ["pass", "os._exit(0)"])
+def test_k07_a_daemon_does_not_hold_up_the_check(site: Site, end: str) -> None:
+    """It keeps the pipes open, and even writes to them."""
+    pid_file = site.scratch / "pid"
+    module = f"""
+import os, sys, time
+if os.fork() == 0:
+    os.setsid()
+    if os.fork() == 0:
+        with open({str(pid_file) + ".new"!r}, "w") as stream:
+            stream.write(str(os.getpid()))
+        os.rename({str(pid_file) + ".new"!r}, {str(pid_file)!r})
+        for _ in range(600):
+            time.sleep(0.1)
+            try:
+                os.write(2, b"x" * 100000)
+            except OSError:
+                pass
+    os._exit(0)
+while not os.path.exists({str(pid_file)!r}):
+    time.sleep(0.01)
+{end}
+"""
+    try:
+        found = site.import_({"daemon.py": module, "good.py": ""}, timeout=20)
+    finally:
+        with suppress(ProcessLookupError, FileNotFoundError):
+            os.kill(int(pid_file.read_text()), signal.SIGKILL)
+
+    assert found["good"].status == "ok"
+    assert found["daemon"].status == ("ok" if end == "pass" else "exited")
+
+
+def test_k07_a_fork_that_returns_twice_speaks_once(site: Site) -> None:
+    """The forked process comes back from the import without harm; it is not the one that was asked."""
+    module = "import os\npid = os.fork()\nif pid:\n    os.waitpid(pid, 0)\n    os._exit(3)\n"
+
+    assert site.import_({"twice.py": module})["twice"].status == "exited"
+
+
+def test_k08_what_an_import_does_to_its_streams_disturbs_nobody(site: Site) -> None:
+    forged = b'{"module": "bad", "ended": "ok"}\n'
+    forge = (
+        f"import os\nfor fd in range(3, 64):\n    try: os.write(fd, {forged!r})\n    except OSError: pass\n"
+    )
+    shout_end = "os.write(2, b'\\nend')\n1/0"
+    found = site.import_(
+        {
+            "reads.py": "import sys\nassert sys.stdin.read() == '' and sys.argv == ['-c']",
+            "tty.py": "try:\n    open('/dev/tty')\nexcept OSError: pass\nelse: raise ValueError('tty')",
+            "closes.py": "import os; os.close(1); os.close(2)",
+            "writes.py": f"import os\nfor n in range(100): os.write(1, {forged!r} * 30000)",
+            "shouts.py": f"import os\nfor n in range(20): os.write(2, b'xy' * 500000)\n{shout_end}",
+            "buffers.py": "import sys\nsys.stderr.write('half a line')\n1/0",
+            "forges.py": forge,
+            "forges_and_ends.py": forge + "os._exit(0)",
+            "handlers.py": "import signal\nfor n in (2, 15, 17): signal.signal(n, signal.SIG_IGN)",
+            "patches.py": "import os, json\nos.write = os._exit = os.getpid = json.dumps = None",
+            "bad.py": "raise ValueError('bad')",
+        }
+    )
+
+    assert {name: one.status for name, one in found.items() if one.status != "ok"} == {
+        "bad": "failed",
+        "buffers": "failed",
+        "forges_and_ends": "exited",
+        "shouts": "failed",
+    }
+    assert found["buffers"].stderr == ("half a line",)
+    assert found["shouts"].stderr[-1] == "end"
+    assert sum(map(len, found["shouts"].stderr)) <= 4096
+
+
+@pytest.mark.skipif(shutil.which("gcc") is None, reason="no C compiler to link a library that goes missing")
+def test_k09_the_missing_library_is_named(site: Site) -> None:
+    source, library = site.scratch / "x.c", site.scratch / "libgone.so.7"
+    source.write_text("int gone(void) { return 1; }\n")
+    gcc = ["gcc", "-shared", "-fPIC", str(source)]
+    subprocess.run([*gcc, "-Wl,-soname,libgone.so.7", "-o", str(library)], check=True)
+    subprocess.run([*gcc, "-Wl,--no-as-needed", str(library), "-o", str(site.scratch / "k09.so")], check=True)
+    wrapped = (
+        "try:\n    import k09\nexcept ImportError as error:\n    raise RuntimeError('see above') from error\n"
+    )
+    found = site.import_(
+        {
+            "k09.so": (site.scratch / "k09.so").read_bytes(),
+            "k09_ctypes.py": "import ctypes; ctypes.CDLL('libgone.so.7')",
+            "k09_wrapped.py": wrapped,
+        }
+    )
+
+    assert {(one.status, one.missing) for one in found.values()} == {("missing-library", "libgone.so.7")}
+    assert found["k09_wrapped"].detail == "RuntimeError: see above (libgone.so.7)"
+
+
+def test_a_missing_dependency_is_named_and_whether_it_is_declared(site: Site) -> None:
+    found = site.import_(
+        {
+            "declared.py": "import dep_x.part",
+            "undeclared.py": "import yaml",
+            "told.py": "try:\n    import yaml\nexcept ImportError:\n    raise ImportError('get yaml')",
+            "meanwhile.py": "try:\n    import yaml\nexcept ImportError:\n    1/0",
+            "besides.py": "try:\n    import yaml\nexcept ImportError:\n    from os import nothing",
+            "own.py": "import own.part",
+            "k11.cpython-38-x86_64-linux-gnu.so": b"\x7fELF",
+        },
+        requires=("Dep.X; extra == 'x'",),
+    )
+    outcomes = {name: (one.status, one.missing, one.declared) for name, one in found.items()}
+
+    assert outcomes == {
+        "declared": ("missing-dependency", "dep_x", True),
+        "undeclared": ("missing-dependency", "yaml", False),
+        "told": ("missing-dependency", "yaml", False),
+        "meanwhile": ("failed", None, None),
+        "besides": ("failed", None, None),
+        "own": ("failed", None, None),
+        "k11": ("failed", None, None),
+    }
+
+
+def test_k21_a_module_whose_name_is_not_ascii(site: Site) -> None:
+    found = site.import_({"größe.py": "x = 1", "模块/__init__.py": "raise ValueError('größe')"})
+
+    assert found["größe"].status == "ok"
+    assert found["模块"].detail == "ValueError: größe"
+
+
+def test_a_namespace_is_imported_to_its_first_packages(site: Site) -> None:
+    found = site.import_({"google/cloud/storage/__init__.py": "", "google/cloud/bad.py": "1/0"})
+
+    assert {name: one.status for name, one in found.items()} == {
+        "google.cloud.bad": "failed",
+        "google.cloud.storage": "ok",
+    }
+
+
+# --- the surroundings of an import ------------------------------------------
+
+
+def test_an_import_sees_a_scrubbed_world(site: Site) -> None:
+    """No proxy, no secret, an empty folder of its own; no bytecode is written, no submodule preloaded."""
+    environ = {
+        **os.environ,
+        "HTTPS_PROXY": "http://me:hunter2@proxy.example",
+        "SECRET": "x",
+        "PYTHONPATH": "/x",
+    }
+    module = """
+import importlib, os, sys
+assert not {"HTTPS_PROXY", "SECRET", "PYTHONPATH"} & set(os.environ), sorted(os.environ)
+assert os.listdir(".") == [], os.listdir(".")
+assert sys.flags.isolated and sys.dont_write_bytecode
+assert os.getpgrp() == os.getsid(0) == os.getpid()
+assert [os.path.samestat(os.fstat(n), os.stat(os.devnull)) for n in (0, 1, 2)] == [True, True, False]
+assert len(os.listdir("/proc/self/fd")) == 5, "the streams, the pipe and the folder that is listed"
+open("left", "w").close()
+"""
+    plain = subprocess.run(
+        [
+            site.python,
+            "-I",
+            "-c",
+            "import sys, importlib, ctypes, json, socket, traceback; print(*sorted(sys.modules))",
+        ],
+        check=True,
+        capture_output=True,
+        text=True,
+    ).stdout.split()
+    preloaded = (
+        f"import sys\nmore = {{m for m in sys.modules if '.' in m}} - set({plain!r})\nassert not more, more"
+    )
+    found = site.import_(
+        {"one.py": module, "two.py": module, "three.py": module, "four.py": preloaded},
+        surroundings=Surroundings(environ=environ, cwd=site.scratch),
+    )
+
+    assert {one.status: one.detail for one in found.values()} == {"ok": ""}
+    assert list(site.scratch.iterdir()) == []
+    assert list(site.packages.rglob("*.pyc")) == []
+
+
+def test_details_hold_no_path_of_the_host(site: Site) -> None:
+    """The folder of the environment has a space in its name, so no pattern alone would find its end."""
+    found = site.import_(
+        {"p/__init__.py": "import os\nraise ValueError(__file__ + ' ' + os.getcwd() + '/x.json')"}
+    )
+    expected = f"ValueError: {site.packages.relative_to(site.venv)}/p/__init__.py 0/x.json"
+
+    assert found["p"].detail == expected
+
+
+@pytest.mark.parametrize("kind", ["folder", "line-of-code"])
+def test_a_path_outside_of_the_environment_stops_the_check(site: Site, tmp_path: Path, kind: str) -> None:
+    foreign = tmp_path / "foreign"
+    foreign.mkdir()
+    line = str(foreign) if kind == "folder" else f"import sys; sys.path.insert(0, {str(foreign)!r})"
+    (site.packages / "x.pth").write_text(line + "\n")
+    with pytest.raises(ClosureError, match="reaches folders outside") as caught:
+        site.import_({"good.py": ""})
+
+    assert caught.value.evidence == (f"sys.path  {foreign}",)
+
+
+def test_a_link_out_of_the_environment_is_outside(site: Site, tmp_path: Path) -> None:
+    foreign = tmp_path / "foreign"
+    foreign.mkdir()
+    (site.packages / "inside").symlink_to(foreign)
+    (site.packages / "x.pth").write_text("inside\n")
+
+    with pytest.raises(ClosureError, match="reaches folders outside"):
+        site.import_({"good.py": ""})
+
+
+def test_what_a_pth_file_prints_is_no_answer(site: Site) -> None:
+    (site.packages / "x.pth").write_text("import os; os.write(1, b'[1]\\nhalf a line')\n")
+
+    assert site.import_({"good.py": ""})["good"].status == "ok"
+
+
+@pytest.mark.parametrize(
+    ("line", "message"),
+    [
+        pytest.param("import os; os._exit(0)", "ended with exit code 0", id="exit-0"),
+        pytest.param("import os; os._exit(9)", "ended with exit code 9", id="exit-9"),
+        pytest.param("import os; os.kill(os.getpid(), 9)", "was ended by signal 9", id="killed"),
+    ],
+)
+def test_a_runner_that_dies_is_no_success(site: Site, line: str, message: str) -> None:
+    (site.packages / "x.pth").write_text(line + "\n")
+    with pytest.raises(ClosureError) as caught:
+        site.import_({"good.py": "", "other.py": ""})
+
+    assert caught.value.message == f"the import check {message} before it was done"
+    assert caught.value.evidence[:2] == ("wanted  the outcome of 2 modules", "found   0; nothing of `good`")
+
+
+def test_a_module_that_kills_the_runner_is_no_success(site: Site) -> None:
+    killer = "import os, signal, time; os.kill(os.getppid(), signal.SIGKILL); time.sleep(99)"
+    with pytest.raises(ClosureError, match="was ended by signal 9"):
+        site.import_({"good.py": "", "killer.py": killer})
+
+
+def test_imports_die_with_the_runner(site: Site) -> None:
+    pid_file = site.scratch / "pid"
+    module = f"""
+import os, signal, time
+with open({str(pid_file)!r}, "w") as stream:
+    stream.write(str(os.getpid()))
+os.kill(os.getppid(), signal.SIGKILL)
+time.sleep(99)
+"""
+    with pytest.raises(ClosureError):
+        site.import_({"orphan.py": module})
+
+    assert is_gone(int(pid_file.read_text()))
+
+
+def test_progress_and_order(site: Site) -> None:
+    """Two distributions may own one module; it is imported once and belongs to both."""
+
+    class Counting(Silent):
+        total, done = -1, 0
+
+        def task(self, name: str, total: int | None, *, in_bytes: bool = False) -> Any:
+            assert (name, in_bytes) == ("imports", False)
+            Counting.total = total or 0
+            return nullcontext(self)
+
+        def advance(self, amount: int = 1) -> None:
+            Counting.done += amount
+
+    for name in "abc":
+        (site.packages / f"{name}.py").write_text("")
+
+    def owner(name: str, *files: str) -> DistributionFacts:
+        return DistributionFacts(
+            name=canonicalize_name(name),
+            display_name=name,
+            version=Version("1"),
+            requires_dist=(),
+            files=files,
+        )
+
+    found = site.import_distributions(
+        owner("z", "b.py", "a.py"), owner("y", "a.py", "c.py"), reporter=Counting()
+    )[1]
+
+    assert [(one.distribution, one.module) for one in found] == [
+        ("y", "a"),
+        ("y", "c"),
+        ("z", "a"),
+        ("z", "b"),
+    ]
+    assert (Counting.total, Counting.done) == (3, 3)
+
+
+# --- the sandbox ------------------------------------------------------------
+
+SANDBOX = [sys.executable, "-I", str(script("sandbox"))]
+
+
+@pytest.mark.parametrize(
+    ("arguments", "code", "stderr"),
+    [
+        pytest.param(["--", "/bin/sh", "-c", "exit 7"], 7, "", id="the-programs-code"),
+        pytest.param(["--", "/nowhere/x"], 126, "sandbox: cannot start /nowhere/x: ", id="no-program"),
+        pytest.param(["/bin/sh"], 2, "usage: ", id="no-dashes"),
+        pytest.param(["--"], 2, "usage: ", id="nothing"),
+        pytest.param(["--net", "--"], 2, "usage: ", id="nothing-isolated"),
+        pytest.param([], 2, "usage: ", id="no-arguments"),
+    ],
+)
+def test_sandbox_exit_codes(arguments: list[str], code: int, stderr: str) -> None:
+    ended = subprocess.run([*SANDBOX, *arguments], check=False, capture_output=True, text=True)
+
+    assert (ended.returncode, ended.stderr.count("\n") <= 1) == (code, True)
+    assert ended.stderr.startswith(stderr)
+
+
+@needs_root
+@needs_namespace
+@pytest.mark.parametrize("uid", [0, 12345])
+def test_sandbox_keeps_the_user_and_takes_the_network(uid: int) -> None:
+    become = (
+        "import ctypes, os, runpy, signal, sys\n"
+        f"source = open({SANDBOX[2]!r}).read()\n"
+        f"os.setgroups([]); os.setgid({uid}); os.setuid({uid})\n"
+        "ctypes.CDLL(None).prctl(4, 1)  # PR_SET_DUMPABLE, as it is after an exec\n"
+        "sys.argv = ['sandbox', '--net', '--', '/bin/sh', '-c', 'id -u; id -g; cat /proc/net/route']\n"
+        "exec(compile(source, 'sandbox', 'exec'))\n"
+    )
+    ended = subprocess.run([sys.executable, "-I", "-c", become], check=False, capture_output=True, text=True)
+
+    assert (ended.returncode, ended.stderr) == (0, "")
+    # The routing table is its heading, or nothing at all.
+    user, group, *routes = ended.stdout.splitlines()
+    assert (user, group, routes[1:]) == (str(uid), str(uid), [])
+
+
+@needs_root
+@needs_namespace
+def test_sandbox_says_that_a_namespace_is_refused() -> None:
+    """Inside a user namespace whose own limit is zero, no further one can be made."""
+    inner = (
+        "import ctypes, os\n"
+        "libc = ctypes.CDLL(None, use_errno=True)\n"
+        "assert libc.unshare(0x10000000) == 0\n"
+        "for name in ('net', 'user'):\n"
+        "    with open(f'/proc/sys/user/max_{name}_namespaces', 'w') as stream: stream.write('0')\n"
+        f"os.execv({SANDBOX[0]!r}, {[*SANDBOX, '--net', '--', '/bin/true']!r})\n"
+    )
+    ended = subprocess.run([sys.executable, "-I", "-c", inner], check=False, capture_output=True, text=True)
+
+    assert (ended.returncode, ended.stderr.count("\n")) == (125, 1)
+    assert ended.stderr.startswith("sandbox: no network namespace: ")
+
+
+def test_sandboxed_programs_die_with_their_parent(tmp_path: Path) -> None:
+    pid_file = tmp_path / "pid"
+    inner = (
+        f"import subprocess, time; subprocess.Popen({[*SANDBOX, '--', '/bin/sleep', '99']!r}); time.sleep(99)"
+    )
+    inner = (
+        "import os, subprocess, time\n"
+        f"child = subprocess.Popen({[*SANDBOX, '--', '/bin/sleep', '99']!r})\n"
+        "program = f'/proc/{child.pid}/exe'\n"
+        "while 'python' in os.readlink(program): time.sleep(0.01)\n"
+        f"open({str(pid_file)!r}, 'w').write(str(child.pid))\n"
+    )
+    subprocess.run([sys.executable, "-I", "-c", inner], check=True)
+
+    assert is_gone(int(pid_file.read_text()))
