@@ -350,7 +350,10 @@ class ClosureReport:
         )
 
     def to_json(self) -> dict[str, Any]:
-        """Return the report as plain values, in an order of its own, without paths of the host."""
+        """Return the report as plain values, in an order of its own.
+
+        How the network was cut is a fact of the host and is not in it, nor is any path.
+        """
         return {
             "allowed": sorted(set(self.allowed)),
             "modules": [
@@ -364,7 +367,6 @@ class ClosureReport:
                 }
                 for one in self._sorted()
             ],
-            "network": self.network,
             "unmet": [
                 {"distribution": one.distribution, "found": one.found, "requirement": one.requirement}
                 for one in sorted(self.unmet, key=lambda one: (one.distribution or "", one.requirement))

@@ -9,6 +9,7 @@ unpacked folder: from its zip it costs a second at each start.
 from __future__ import annotations
 
 import json
+import re
 import sys
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -17,7 +18,7 @@ from typing import TYPE_CHECKING, Any
 from urllib.parse import unquote, urlsplit
 
 from bundler.digest import parse_sha256
-from bundler.errors import BundlerError, NetworkError, ResolutionError
+from bundler.errors import BundlerError, IntegrityError, NetworkError, ResolutionError
 from bundler.fetch import Download, fetch_all
 from bundler.process import Completed, run, tail
 from bundler.redact import split_url
@@ -35,6 +36,9 @@ __all__ = ["Toolchain", "install_toolchain", "pip_failure"]
 
 _PROJECTS = ("pip", "setuptools", "wheel")
 _PIP_SECONDS = 3600
+
+# How pip tells which requirement excludes which: an indented block.
+_CONFLICT = re.compile(r"^The conflict is caused by:\n((?:[ \t]+.*\n?)+)", re.MULTILINE)
 
 # What pip prints when it cannot reach an index; it then goes on and says that
 # no version was found, which would be a lie.
@@ -66,6 +70,8 @@ class Toolchain:
     """Which pip, setuptools and wheel these are."""
     cache: Path
     """pip's cache of index pages; a cache only, every file is hashed again."""
+    extra_config: Path
+    """Settings of setuptools for every build."""
     target_version: str
     """The full version of the target Python."""
     surroundings: Surroundings
@@ -80,7 +86,14 @@ class Toolchain:
         **extra_env: str,
     ) -> Completed:
         """Run pip under the target Python, in the user's working directory, as pip's relative paths need."""
-        env = self.surroundings.child_env(self.scratch, **self.settings.pip_environment(), **extra_env)
+        env = self.surroundings.child_env(
+            self.scratch,
+            **self.settings.pip_environment(),
+            # setuptools leaves its notes in the project's folder, which is the user's.
+            DIST_EXTRA_CONFIG=str(self.extra_config),
+            PYTHONDONTWRITEBYTECODE="1",
+            **extra_env,
+        )
         links = " ".join(filter(None, (env.get("PIP_FIND_LINKS"), self.wheels.as_uri())))
         return run(
             [self.python, "-I", self.pip, *arguments, "--cache-dir", str(self.cache)],
@@ -116,12 +129,17 @@ def install_toolchain(
             _unpack(blob, download.filename, unpacked)
         else:
             (wheels / download.filename).write_bytes(blob.read_bytes())
+    notes = scratch / "toolchain" / "notes"
+    notes.mkdir()
+    extra_config = scratch / "toolchain" / "setup.cfg"
+    extra_config.write_text(f"[egg_info]\negg_base = {notes}\n", "utf-8")
     return Toolchain(
         python=create_venv(interpreter, scratch / "toolchain" / "venv", surroundings, scratch),
         pip=unpacked / "pip",
         wheels=wheels,
         versions={item["metadata"]["name"]: item["metadata"]["version"] for item in report["install"]},
         cache=store.root / "pip",
+        extra_config=extra_config,
         target_version=interpreter.target.version,
         surroundings=surroundings,
         settings=settings,
@@ -133,7 +151,8 @@ def pip_failure(ended: Completed, what: str) -> BundlerError:
     """Return the error for a pip that failed: a network that is down is told from a missing version."""
     said = ended.stderr + ended.stdout.decode("utf-8", "replace")
     lines = [line.removeprefix("ERROR: ").strip() for line in said.splitlines() if line.startswith("ERROR:")]
-    evidence = tuple(dict.fromkeys(lines)) or tail(said)
+    # A crash of pip is announced by this word alone, its reason comes last.
+    evidence = tuple(line for line in dict.fromkeys(lines) if line != "Exception:") or tail(said)
     if any(sign in said for sign in _NETWORK_SIGNS):
         first = next(
             line.strip() for line in said.splitlines() if any(sign in line for sign in _NETWORK_SIGNS)
@@ -143,6 +162,13 @@ def pip_failure(ended: Completed, what: str) -> BundlerError:
             evidence=(first[:400],),
             hint="check `--index-url`, the proxy variables and SSL_CERT_FILE",
         )
+    if "DO NOT MATCH THE HASHES" in said:
+        hashes = [line.strip() for line in said.splitlines() if re.search(r"\b(Expected|Got|from)\b", line)]
+        return IntegrityError(
+            "a file of the index does not have the hash that is required", evidence=tuple(hashes)
+        )
+    if (conflict := _CONFLICT.search(said)) is not None:
+        evidence = (*evidence, *(line.strip() for line in conflict[1].splitlines() if line.strip()))
     if "subprocess-exited-with-error" in said:
         evidence = tail(said, 20)
     return ResolutionError(what, evidence=evidence)

@@ -62,7 +62,7 @@ def manifest_values(files: Mapping[str, bytes] = FILES, **changes: Any) -> dict[
             }
         ],
         "files": sorted(listed, key=lambda item: item["path"].encode()),
-        "verification": {"allowed": [], "outcomes": [], "unmet": []},
+        "verification": {"allowed": [], "modules": [], "unmet": []},
         "host": {"bundler": "0"},
     }
     return {**values, **changes}

@@ -117,9 +117,7 @@ class LocalIndex:
                 content = index._answer(self.path)
                 self.send_response(HTTPStatus.OK if content is not None else HTTPStatus.NOT_FOUND)
                 content = content or b""
-                self.send_header(
-                    "Content-Type", "text/html" if "/simple/" in self.path else "application/zip"
-                )
+                self.send_header("Content-Type", _content_type(self.path))
                 self.send_header("Content-Length", str(len(content)))
                 self.end_headers()
                 self.wfile.write(content)
@@ -128,6 +126,12 @@ class LocalIndex:
                 """Say nothing."""
 
         return Handler
+
+
+def _content_type(path: str) -> str:
+    if path.endswith(".tar.gz"):
+        return "application/gzip"
+    return "text/html" if "/simple/" in path else "application/zip"
 
 
 def _project_of(filename: str) -> str:

@@ -497,7 +497,7 @@ def test_k13_a_missing_dependency_fails_the_build_with_its_module(
     result = built(bundler_cli, "hungry", "--allow-import-failure", "hungry", "--name", "app", cwd=tmp_path)
     verification = manifest_of(result)["verification"]
     assert verification["allowed"] == ["hungry"]
-    assert "undeclared_thing" in json.dumps(verification["outcomes"])
+    assert "undeclared_thing" in json.dumps(verification["modules"])
 
 
 def test_l10_a_declared_dependency_that_the_lock_lacks(

@@ -402,7 +402,6 @@ def test_json_does_not_depend_on_the_order_and_leaves_stderr_out() -> None:
                 "status": "ok",
             },
         ],
-        "network": "namespace",
         "unmet": [
             {"distribution": None, "found": None, "requirement": "z"},
             {"distribution": "b", "found": "1", "requirement": "y"},

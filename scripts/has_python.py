@@ -1,0 +1,15 @@
+"""Exit with 0 if the command would find the Python that is named, with 1 if not."""
+
+import sys
+import tempfile
+from pathlib import Path
+
+from bundler.errors import BundlerError
+from bundler.interpreter import find_interpreter
+from bundler.surroundings import read_surroundings
+
+with tempfile.TemporaryDirectory() as scratch:
+    try:
+        find_interpreter(sys.argv[1], read_surroundings(), Path(scratch))
+    except BundlerError:
+        sys.exit(1)
