@@ -11,6 +11,7 @@ import hashlib
 import json
 import os
 import re
+import shlex
 import shutil
 import sys
 from collections.abc import Callable, Iterator
@@ -126,9 +127,10 @@ def _known(key: str, store: Store) -> BuiltWheel | None:
 def _build(locked: Locked, toolchain: Toolchain, store: Store, scratch: Path) -> BuiltWheel:
     out = scratch / "out"
     arguments = ["wheel", "--verbose", "--no-deps", "--use-pep517", "--wheel-dir", str(out)]
-    flags = f"-g0 -ffile-prefix-map={scratch}=."
+    flags = f"-g0 {shlex.quote(f'-ffile-prefix-map={scratch}=.')}"
     ended = toolchain.run_pip(
         [*arguments, _source(locked, store, scratch)],
+        cached=False,
         # Debug information would hold the path of the build.
         CFLAGS=flags,
         CXXFLAGS=flags,
@@ -138,7 +140,7 @@ def _build(locked: Locked, toolchain: Toolchain, store: Store, scratch: Path) ->
     if ended.returncode != 0 or len(wheels) != 1:
         what = f"`{locked.name}` {locked.version or ''} cannot be built for Python {toolchain.target_version}"
         raise pip_failure(ended, " ".join(what.split()))
-    said = ended.stdout.decode("utf-8", "replace")
+    said = ended.stderr + ended.stdout.decode("utf-8", "replace")
     used = sorted({item for match in _USED.finditer(said) for item in match[1].split()})
     packed = _pack(wheels[0], toolchain, scratch)
     with packed.open("rb") as stream, store.write() as blob:
@@ -170,7 +172,7 @@ def _source(locked: Locked, store: Store, scratch: Path) -> str:
 
 
 def _pack(wheel: Path, toolchain: Toolchain, scratch: Path) -> Path:
-    """Pack a wheel anew with the PyPA's ``wheel``: sorted, one time, modes 0644 and 0755, a RECORD that is right."""
+    """Pack a wheel anew with the PyPA's ``wheel``: sorted, one time, two modes, a RECORD that is right."""
     try:
         name, version, _, _ = parse_wheel_filename(wheel.name)
     except InvalidWheelFilename as error:

@@ -36,7 +36,7 @@ class Terminated(BaseException):
     """SIGTERM came; everything is cleaned up on the way out, as for Ctrl-C."""
 
 
-def run(arguments: Sequence[str]) -> int:
+def run(arguments: Sequence[str]) -> int:  # noqa: PLR0911 - one for each way a command ends
     """Run a command and return its exit code; nothing of it ends the process."""
     previous = signal.signal(signal.SIGTERM, _terminate)
     command = next((word for word in arguments if not word.startswith("-")), "")

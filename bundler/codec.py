@@ -97,7 +97,7 @@ def decompressed(chunks: Iterable[bytes], codec: Codec, name: str) -> Iterator[b
                 unit = _decompressor(codec)
             try:
                 yield from _bounded(unit, pending)
-            except (isal_zlib.error, _zstd_error()) as error:
+            except _errors() as error:
                 raise IntegrityError(f"`{name}` is damaged", evidence=(str(error),)) from error
             pending = b""
             if unit.eof:
@@ -136,6 +136,5 @@ def _zstd() -> ModuleType:
     return backport
 
 
-def _zstd_error() -> type[Exception]:
-    error: type[Exception] = _zstd().ZstdError
-    return error
+def _errors() -> tuple[type[Exception], ...]:
+    return isal_zlib.error, _zstd().ZstdError

@@ -97,7 +97,7 @@ def find_interpreter(wanted: str, surroundings: Surroundings, scratch: Path) -> 
             + ", ".join(sorted({prefix for prefix in _PREFIXES if prefix.startswith("/")})),
             *tried[:8],
         ),
-        hint=f"install one (`pyenv install {wanted}` or `conda create -n py python={wanted}`), or pass `--python PATH`",
+        hint=f"run `pyenv install {wanted}` or `conda create -n py python={wanted}`, or pass `--python PATH`",
     )
 
 
@@ -175,7 +175,7 @@ def _is_new(program: Path, seen: set[Path]) -> bool:
 
 def _probe(python: Path, surroundings: Surroundings, scratch: Path) -> Interpreter:
     """Run the probe inside ``python``."""
-    argv = [python, "-I", "-S", "-B", script("probe")]
+    argv = [str(python), "-I", "-S", "-B", str(script("probe"))]
     ended = run(argv, env=surroundings.child_env(scratch), cwd=scratch, timeout=_PROBE_SECONDS)
     try:
         facts = json.loads(ended.stdout)

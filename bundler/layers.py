@@ -153,7 +153,7 @@ class LayerMaker:
         listed = [[str(source), name, str(output)] for source, name, output in jobs]
         # No -I: it would ignore PYTHONHASHSEED, and the order of a set of
         # strings in bytecode follows the hash seed.
-        argv = [self.interpreter.python, "-s", "-S", "-B", script("compile")]
+        argv = [str(self.interpreter.python), "-s", "-S", "-B", str(script("compile"))]
         env = self.surroundings.child_env(scratch)
         ended = run(argv, env=env, cwd=scratch, stdin=json.dumps(listed).encode(), timeout=_COMPILE_SECONDS)
         try:
@@ -177,7 +177,7 @@ class LayerMaker:
 
 
 def _python_scripts(wheel: Wheel) -> dict[str, bytes]:
-    """Return the scripts of a wheel that are to run on the target's Python, by path, with their first bytes."""
+    """Return the scripts of a wheel that are to run on the target's Python, with their first bytes."""
     heads = {}
     for file in wheel.files:
         if file.scheme == "scripts":
@@ -276,7 +276,7 @@ def _describe(
 
 
 def _running_pth(wheel: Wheel) -> tuple[str, ...]:
-    """Return the ``.pth`` files of a wheel in which a line runs code (site module: lines that start with import)."""
+    """Return the ``.pth`` files of a wheel in which a line runs code: those that start with import (site)."""
     found = []
     for file in wheel.files:
         if file.scheme in ("purelib", "platlib") and "/" not in file.path and file.path.endswith(".pth"):

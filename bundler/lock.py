@@ -142,9 +142,7 @@ def check_lock(lock: Lock, roots: Iterable[Root], target: Target, source: str) -
     wrong = []
     for root in roots:
         requirement = root.requirement
-        if requirement is None or (
-            requirement.marker and not requirement.marker.evaluate(target.environment)
-        ):
+        if requirement is None or (requirement.marker and not requirement.marker.evaluate(target.markers)):
             continue
         locked = by_name.get(canonicalize_name(requirement.name))
         if locked is None:
@@ -176,7 +174,7 @@ def _to_package(locked: Locked, place: Callable[[Path], str]) -> Package:
     hashes = {"sha256": str(locked.sha256)}
     common: dict[str, Any] = {"name": locked.name, "version": locked.version, "index": None}
     if locked.kind == "directory":
-        tool = {"bundler": {"tree-sha256": locked.sha256}}
+        tool = {"bundler": {"tree-sha256": str(locked.sha256)}}
         return Package(**common, directory=PackageDirectory(path=where["path"], editable=False), tool=tool)
     if locked.kind == "vcs":
         vcs = PackageVcs(type="git", **where, commit_id=str(locked.commit), subdirectory=locked.subdirectory)

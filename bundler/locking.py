@@ -8,6 +8,7 @@ no ``flock`` (Windows), `filelock` takes its place, and shared locks exclude.
 from __future__ import annotations
 
 import os
+import sys
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
@@ -16,10 +17,8 @@ from pathlib import Path
 from bundler.publish import output_error
 from bundler.reporter import Reporter
 
-try:
+if sys.platform != "win32":
     import fcntl
-except ImportError:  # Windows
-    fcntl = None  # type: ignore[assignment]
 
 __all__ = ["locked_file", "try_lock"]
 
@@ -35,7 +34,7 @@ def locked_file(path: Path, *, shared: bool, reporter: Reporter) -> Iterator[Non
     :param shared: whether others may hold it too, if they share it as well.
     :raises OutputError: if the file system knows no locks.
     """
-    if fcntl is None:
+    if sys.platform == "win32":
         from filelock import FileLock  # noqa: PLC0415 - not needed elsewhere
 
         with FileLock(path):
@@ -53,7 +52,7 @@ def locked_file(path: Path, *, shared: bool, reporter: Reporter) -> Iterator[Non
 
 def try_lock(path: Path) -> bool:
     """Return whether nobody holds a lock now."""
-    if fcntl is None:
+    if sys.platform == "win32":
         return False
     with path.open("ab") as stream:
         try:

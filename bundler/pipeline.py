@@ -166,7 +166,7 @@ def _session(
 
 
 class _Session:
-    """What the stages of one run share: a private folder, the interpreter, the index settings, the toolchain."""
+    """What the stages of one run share: a private folder, the interpreter, the index, the toolchain."""
 
     def __init__(
         self,

@@ -9,6 +9,7 @@ not agree is set aside, and made anew by whoever needs it.
     ROOT/v1/refs/<kind>/ab/<key>        the sha256 of a blob; touched when it is used
     ROOT/v1/scratch/<random>/           private folders of running commands
     ROOT/v1/quarantine/                 blobs that did not agree with their name
+    ROOT/v1/pip/                        pip's cache of index pages
     ROOT/v1/locks/                      files that are locked, and never deleted
 
 Format: docs/architecture.md, "The store". Cache directory tagging: bford.info/cachedir.
@@ -38,7 +39,9 @@ from bundler.reporter import SILENT, Reporter
 __all__ = ["Blob", "BlobWriter", "FsckReport", "GcReport", "Store", "StoreInfo", "key_of"]
 
 _LAYOUT = "v1"
-_TAG = b"Signature: 8a477f597d28d172789f06886806bc55\n# Made by bundler; safe to delete when no bundler runs.\n"
+_TAG = (
+    b"Signature: 8a477f597d28d172789f06886806bc55\n# Made by bundler; safe to delete when no bundler runs.\n"
+)
 _KIND = re.compile(r"[a-z][a-z-]*")
 _KEY = re.compile(r"[0-9a-f]{64}", re.ASCII)
 _DAY = 86400
@@ -197,7 +200,13 @@ class Store:
         self._prepare()
         staged = self.root / "scratch" / f"{secrets.token_hex(16)}.blob"
         try:
-            flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | getattr(os, "O_CLOEXEC", 0) | getattr(os, "O_BINARY", 0)
+            flags = (
+                os.O_WRONLY
+                | os.O_CREAT
+                | os.O_EXCL
+                | getattr(os, "O_CLOEXEC", 0)
+                | getattr(os, "O_BINARY", 0)
+            )
             with os.fdopen(os.open(staged, flags, 0o600), "wb") as stream:
                 yield BlobWriter(self, stream, staged)
         except OSError as error:
@@ -224,7 +233,9 @@ class Store:
         try:
             return self.path_of(digest).open("rb")
         except FileNotFoundError:
-            raise IntegrityError(f"{digest[:12]} is gone from the store", hint="run the same command again") from None
+            raise IntegrityError(
+                f"{digest[:12]} is gone from the store", hint="run the same command again"
+            ) from None
 
     def copy(self, digest: Sha256, sink: Callable[[bytes], object]) -> int:
         """Hand a blob to ``sink`` piece by piece, hashing it again, and return its size.
@@ -329,6 +340,9 @@ class Store:
             for path in doomed:
                 path.unlink()
             shutil.rmtree(self.root / "quarantine", ignore_errors=True)
+            for path in (self.root / "pip").rglob("*"):
+                if path.is_file() and path.stat().st_mtime <= oldest:
+                    path.unlink()
             return GcReport(references=len(stale), blobs=len(doomed), bytes=size, scratch=self._sweep())
 
     def fsck(self) -> FsckReport:

@@ -92,7 +92,7 @@ class Surroundings:
     def epoch(self) -> int:
         """Return the time of every entry in an archive, seconds UTC: SOURCE_DATE_EPOCH, or 1980.
 
-        :raises UsageError: if SOURCE_DATE_EPOCH is not such a number, or is before 1980, which a zip cannot hold.
+        :raises UsageError: if SOURCE_DATE_EPOCH is not such a number, or is before 1980.
         """
         text = self.get("SOURCE_DATE_EPOCH")
         if text is None:

@@ -107,7 +107,7 @@ class Target:
         )
 
     def to_json(self) -> dict[str, str]:
-        """Return what a manifest says of the target: no fact of one machine, so no patch level of its libc."""
+        """Return what a manifest says of the target; a libc is a fact of one machine and is not in it."""
         return {
             "abi": self.abi,
             "implementation": self.markers["implementation_name"],

@@ -82,10 +82,14 @@ class Toolchain:
         self,
         arguments: Sequence[str],
         *,
+        cached: bool = True,
         on_stdout: Callable[[bytes], None] | None = None,
         **extra_env: str,
     ) -> Completed:
-        """Run pip under the target Python, in the user's working directory, as pip's relative paths need."""
+        """Run pip under the target Python, in the user's working directory, as pip's relative paths need.
+
+        :param cached: whether pip may keep what it fetches and builds for later runs.
+        """
         env = self.surroundings.child_env(
             self.scratch,
             **self.settings.pip_environment(),
@@ -95,8 +99,9 @@ class Toolchain:
             **extra_env,
         )
         links = " ".join(filter(None, (env.get("PIP_FIND_LINKS"), self.wheels.as_uri())))
+        cache = ["--cache-dir", str(self.cache)] if cached else ["--no-cache-dir"]
         return run(
-            [self.python, "-I", self.pip, *arguments, "--cache-dir", str(self.cache)],
+            [self.python, "-I", self.pip, *arguments, *cache],
             env={**env, "PIP_FIND_LINKS": links},
             cwd=self.surroundings.cwd,
             timeout=_PIP_SECONDS,
@@ -170,7 +175,7 @@ def pip_failure(ended: Completed, what: str) -> BundlerError:
     if (conflict := _CONFLICT.search(said)) is not None:
         evidence = (*evidence, *(line.strip() for line in conflict[1].splitlines() if line.strip()))
     if "subprocess-exited-with-error" in said:
-        evidence = tail(said, 20)
+        evidence = tail(ended.stderr, 20)
     return ResolutionError(what, evidence=evidence)
 
 

@@ -244,6 +244,8 @@ def _record_rows(reader: ZipReader, dist_info: str) -> Iterator[_Row]:
         text = reader.read(member, limit=_RECORD_LIMIT).decode("utf-8")
     except UnicodeDecodeError as error:
         _refuse(reader, "its RECORD is not UTF-8", found=error)
+    if text.startswith("\ufeff"):
+        _refuse(reader, "its RECORD starts with a byte order mark")
     rows = parse_record_file(line.removesuffix("\r") for line in text.removesuffix("\n").split("\n"))
     for line in itertools.count(1):
         try:

@@ -105,7 +105,7 @@ class LocalIndex:
         class Handler(BaseHTTPRequestHandler):
             protocol_version = "HTTP/1.1"
 
-            def do_GET(self) -> None:  # noqa: N802
+            def do_GET(self) -> None:
                 authorization = self.headers.get("Authorization")
                 index.requests.append(Request("GET", self.path, authorization))
                 if not index._allowed(authorization):

@@ -1,0 +1,173 @@
+"""The import rules of docs/architecture.md, read from the syntax trees."""
+
+from __future__ import annotations
+
+import ast
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+import bundler
+
+PACKAGE = Path(bundler.__file__).parent
+
+# One order: a module imports only modules that stand before it.
+ORDER = [
+    "errors",
+    "digest",
+    "paths",
+    "redact",
+    "reporter",
+    "tar",
+    "publish",
+    "locking",
+    "surroundings",
+    "process",
+    "target",
+    "project",
+    "requirements",
+    "lock",
+    "zipreader",
+    "wheel",
+    "launcher",
+    "layer",
+    "closure",
+    "bundle",
+    "manifest",
+    "codec",
+    "interpreter",
+    "index",
+    "store",
+    "fetch",
+    "venv",
+    "toolchain",
+    "build",
+    "resolve",
+    "segments",
+    "layers",
+    "verify",
+    "extract",
+    "unpack",
+    "archive",
+    "pipeline",
+    "console",
+    "cli",
+    "__main__",
+]
+
+# `requirements` is not among them: it reads the files that files name.
+PURE = ["tar", "target", "project", "lock", "zipreader", "wheel", "launcher", "layer"]
+PURE += ["closure", "bundle", "manifest", "codec"]
+IMPURE = {"os", "shutil", "socket", "subprocess", "tempfile", "time", "random", "urllib.request"}
+IMPURE |= {"bundler.process", "bundler.publish", "bundler.locking"}
+
+# Longer than the rest, and why.
+LONG = {
+    "cli": 500,  # every command with its options in one place
+    "requirements": 700,  # to be split when the conda inputs come
+    "index": 450,
+    "fetch": 450,
+    "pipeline": 450,
+    "store": 450,
+    "wheel": 550,
+    "zipreader": 500,
+    "closure": 450,
+}
+
+
+def modules() -> dict[str, ast.Module]:
+    return {
+        path.stem: ast.parse(path.read_text("utf-8"))
+        for path in PACKAGE.glob("*.py")
+        if path.stem != "__init__"
+    }
+
+
+def imports(tree: ast.Module) -> Iterator[tuple[str, int]]:
+    """Yield each imported module and its line; `from bundler import x` counts as the package."""
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Import):
+            yield from ((alias.name, node.lineno) for alias in node.names)
+        elif isinstance(node, ast.ImportFrom):
+            assert node.level == 0, f"line {node.lineno}: a relative import"
+            yield node.module or "", node.lineno
+
+
+def calls(tree: ast.Module) -> Iterator[tuple[str, int]]:
+    """Yield each called or read dotted name and its line."""
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Attribute):
+            yield f"{ast.unparse(node.value)}.{node.attr}", node.lineno
+        elif isinstance(node, ast.Call) and isinstance(node.func, ast.Name):
+            yield node.func.id, node.lineno
+
+
+def test_every_module_has_its_place() -> None:
+    assert sorted(modules()) == sorted(ORDER)
+
+
+@pytest.mark.parametrize("name", ORDER)
+def test_imports_go_one_way(name: str) -> None:
+    before = ORDER[: ORDER.index(name)]
+    for imported, line in imports(modules()[name]):
+        if imported.startswith("bundler."):
+            assert imported.removeprefix("bundler.") in before, f"{name}.py:{line} imports {imported}"
+
+
+@pytest.mark.parametrize("name", PURE)
+def test_pure_modules_touch_nothing(name: str) -> None:
+    for imported, line in imports(modules()[name]):
+        assert imported not in IMPURE, f"{name}.py:{line} imports {imported}"
+
+
+@pytest.mark.parametrize(
+    ("what", "only"),
+    [
+        ({"subprocess", "multiprocessing"}, {"process"}),
+        ({"bundler._target"}, set[str]()),
+    ],
+)
+def test_only_one_module_imports(what: set[str], only: set[str]) -> None:
+    for name, tree in modules().items():
+        for imported, line in imports(tree):
+            assert imported not in what or name in only, f"{name}.py:{line} imports {imported}"
+
+
+@pytest.mark.parametrize(
+    ("what", "only"),
+    [
+        ({"print", "sys.stdout", "sys.stderr"}, {"console", "cli"}),
+        ({"os.environ", "os.getenv"}, {"surroundings"}),
+        ({"sys.exit", "exit"}, {"__main__"}),
+        ({"os.chdir", "os.umask"}, set[str]()),
+    ],
+)
+def test_only_one_module_uses(what: set[str], only: set[str]) -> None:
+    for name, tree in modules().items():
+        for used, line in calls(tree):
+            assert used not in what or name in only, f"{name}.py:{line} uses {used}"
+
+
+def test_nothing_extracts_archives_but_extract() -> None:
+    for name, tree in modules().items():
+        for used, line in calls(tree):
+            assert not used.endswith((".extractall", ".unpack_archive")), f"{name}.py:{line} uses {used}"
+
+
+def test_modules_and_functions_stay_small() -> None:
+    for name, tree in modules().items():
+        lines = len((PACKAGE / f"{name}.py").read_text("utf-8").splitlines())
+        assert lines <= LONG.get(name, 400), f"{name}.py has {lines} lines"
+        for node in ast.walk(tree):
+            if isinstance(node, ast.FunctionDef):
+                assert (node.end_lineno or 0) - node.lineno < 70, (
+                    f"{name}.py:{node.lineno} {node.name} is long"
+                )
+
+
+def test_what_runs_in_the_target_is_stdlib_of_37() -> None:
+    for path in (PACKAGE / "_target").glob("*.py"):
+        tree = ast.parse(path.read_text("utf-8"), feature_version=(3, 7))
+        for imported, line in imports(tree):
+            assert not imported.startswith("bundler"), f"{path.name}:{line} imports {imported}"
