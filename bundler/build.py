@@ -132,9 +132,7 @@ def _build(locked: Locked, toolchain: Toolchain, store: Store, scratch: Path) ->
         [*arguments, _source(locked, store, scratch)],
         cached=False,
         # Debug information would hold the path of the build.
-        CFLAGS=flags,
-        CXXFLAGS=flags,
-        TMPDIR=str(scratch),
+        extra_env={"CFLAGS": flags, "CXXFLAGS": flags, "TMPDIR": str(scratch)},
     )
     wheels = sorted(out.glob("*.whl")) if out.is_dir() else []
     if ended.returncode != 0 or len(wheels) != 1:

@@ -270,7 +270,8 @@ def inspect(bundle: Path, as_json: bool) -> None:
     for item in manifest.values["distributions"]:
         origin = f"built here from {item['built_here']['from']}" if item["built_here"] else item["wheel"]
         print_line(
-            f"  {item['name']:<28} {item['version']:<14} {item['size']:>11}  {item['licence']:<20.20}  {origin}"
+            f"  {item['name']:<28} {item['version']:<14} {item['size']:>11}"
+            f"  {item['licence']:<20.20}  {origin}"
         )
 
 

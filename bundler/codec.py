@@ -137,4 +137,5 @@ def _zstd() -> ModuleType:
 
 
 def _errors() -> tuple[type[Exception], ...]:
-    return isal_zlib.error, _zstd().ZstdError
+    errors: Any = (isal_zlib.error, _zstd().ZstdError)
+    return errors  # type: ignore[no-any-return]

@@ -174,8 +174,8 @@ def _to_package(locked: Locked, place: Callable[[Path], str]) -> Package:
     hashes = {"sha256": str(locked.sha256)}
     common: dict[str, Any] = {"name": locked.name, "version": locked.version, "index": None}
     if locked.kind == "directory":
-        tool = {"bundler": {"tree-sha256": str(locked.sha256)}}
-        return Package(**common, directory=PackageDirectory(path=where["path"], editable=False), tool=tool)
+        folder = PackageDirectory(path=where["path"], editable=False)
+        return Package(**common, directory=folder, tool={"bundler": {"tree-sha256": str(locked.sha256)}})
     if locked.kind == "vcs":
         vcs = PackageVcs(type="git", **where, commit_id=str(locked.commit), subdirectory=locked.subdirectory)
         return Package(**common, vcs=vcs)

@@ -72,7 +72,7 @@ class PipResolver:
             ended = self._toolchain.run_pip(
                 arguments,
                 on_stdout=lambda line: task.advance() if _COLLECTING.match(line) else None,
-                **{
+                extra_env={
                     name: self._toolchain.surroundings.environ.get(name, "")
                     for name in requirements.variables
                 },

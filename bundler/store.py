@@ -283,7 +283,7 @@ class Store:
         replace_file(ref, f"{digest}\n".encode(), mode=0o600)
 
     def lookup(self, kind: str, key: str) -> Sha256 | None:
-        """Return the blob a reference names and note that it was used; None if it names nothing that is there."""
+        """Return the blob a reference names, and note that it was used; None if nothing is there."""
         ref = self._ref(kind, key)
         digest = _read_ref(ref)
         if digest is None or not self.has(digest):
@@ -364,8 +364,9 @@ class Store:
 
     def _prepare(self) -> None:
         try:
-            for name in ("blobs", "refs", "scratch", "locks"):
-                (self.root / name).mkdir(mode=0o700, parents=True, exist_ok=True)
+            self.root.parent.mkdir(parents=True, exist_ok=True)
+            for folder in (self.root, *(self.root / name for name in ("blobs", "refs", "scratch", "locks"))):
+                folder.mkdir(mode=0o700, exist_ok=True)
             tag = self.root / "CACHEDIR.TAG"
             if not tag.exists():
                 replace_file(tag, _TAG)

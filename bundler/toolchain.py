@@ -11,7 +11,7 @@ from __future__ import annotations
 import json
 import re
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -84,7 +84,7 @@ class Toolchain:
         *,
         cached: bool = True,
         on_stdout: Callable[[bytes], None] | None = None,
-        **extra_env: str,
+        extra_env: Mapping[str, str] | None = None,
     ) -> Completed:
         """Run pip under the target Python, in the user's working directory, as pip's relative paths need.
 
@@ -96,7 +96,7 @@ class Toolchain:
             # setuptools leaves its notes in the project's folder, which is the user's.
             DIST_EXTRA_CONFIG=str(self.extra_config),
             PYTHONDONTWRITEBYTECODE="1",
-            **extra_env,
+            **(extra_env or {}),
         )
         links = " ".join(filter(None, (env.get("PIP_FIND_LINKS"), self.wheels.as_uri())))
         cache = ["--cache-dir", str(self.cache)] if cached else ["--no-cache-dir"]

@@ -118,7 +118,10 @@ def insert(name: str, header: bytes, content: bytes = b"", *, before: str = "bin
 
 
 def drop(ending: str) -> Change:
-    return lambda entries: entries.pop(index_of(entries, ending)) and None
+    def change(entries: Entries) -> None:
+        entries.pop(index_of(entries, ending))
+
+    return change
 
 
 def kind(name: str, letter: bytes, link: str = "") -> bytes:

@@ -1,0 +1,346 @@
+"""The store and publishing: rows P06 to P33 of the corpus as far as they can be met here."""
+
+from __future__ import annotations
+
+import os
+import random
+import shutil
+import signal
+import stat
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+
+from bundler.digest import sha256_of
+from bundler.errors import IntegrityError, OutputError
+from bundler.publish import replace_file, staged_dir, staged_file
+from bundler.store import Store, key_of
+
+KEY = key_of("a key")
+
+
+def names(folder: Path) -> list[str]:
+    return sorted(path.name for path in folder.iterdir())
+
+
+def child(code: str, *args: str, **given: object) -> subprocess.Popen[str]:
+    """Start a process that runs code with a store at the first argument."""
+    header = "import sys, time, os\nfrom pathlib import Path\nfrom bundler.store import Store, key_of\n"
+    header += "store = Store(Path(sys.argv[1]))\n"
+    return subprocess.Popen(  # type: ignore[call-overload,no-any-return]
+        [sys.executable, "-c", header + code, *args], stdout=subprocess.PIPE, text=True, **given
+    )
+
+
+# --- publishing -----------------------------------------------------------------------------------
+
+
+def test_a_file_appears_whole_or_not_at_all(tmp_path: Path) -> None:
+    with staged_file(tmp_path / "out") as stream:
+        stream.write(b"content")
+        assert not (tmp_path / "out").exists()
+    assert (tmp_path / "out").read_bytes() == b"content"
+
+    with pytest.raises(KeyboardInterrupt), staged_file(tmp_path / "other") as stream:
+        stream.write(b"half")
+        raise KeyboardInterrupt
+    assert names(tmp_path) == ["out"]
+
+
+@pytest.mark.parametrize("there", ["file", "empty folder", "full folder", "dangling link"])
+@pytest.mark.parametrize("kind", ["file", "folder"])
+def test_nothing_is_ever_replaced(tmp_path: Path, kind: str, there: str) -> None:
+    final = tmp_path / "out"
+    if there == "file":
+        final.write_text("mine")
+    elif there == "dangling link":
+        final.symlink_to(tmp_path / "nowhere")
+    else:
+        final.mkdir()
+        if there == "full folder":
+            (final / "mine").write_text("mine")
+    before = final.lstat()
+
+    with pytest.raises(FileExistsError):
+        if kind == "file":
+            with staged_file(final) as stream:
+                stream.write(b"new")
+        else:
+            with staged_dir(final) as staging:
+                (staging / "new").write_text("new")
+
+    assert (final.lstat().st_ino, final.lstat().st_mtime_ns) == (before.st_ino, before.st_mtime_ns)
+    assert names(tmp_path) == ["out"]
+
+
+@pytest.mark.parametrize("umask", [0o000, 0o077])
+def test_modes_do_not_follow_the_umask(tmp_path: Path, umask: int) -> None:
+    before = os.umask(umask)
+    try:
+        with staged_file(tmp_path / "file", mode=0o644) as stream:
+            stream.write(b"x")
+        with staged_dir(tmp_path / "folder"):
+            pass
+        store = Store(tmp_path / "store")
+        digest = store.add(b"blob")
+    finally:
+        os.umask(before)
+
+    modes = [stat.S_IMODE(path.stat().st_mode) for path in (tmp_path / "file", tmp_path / "folder")]
+    assert modes == [0o644, 0o755]
+    assert stat.S_IMODE(store.path_of(digest).stat().st_mode) == 0o444
+    assert stat.S_IMODE(store.root.stat().st_mode) == 0o700
+
+
+def test_a_small_file_is_replaced_at_once(tmp_path: Path) -> None:
+    replace_file(tmp_path / "lock", b"one")
+    replace_file(tmp_path / "lock", b"two")
+
+    assert (tmp_path / "lock").read_bytes() == b"two"
+    assert names(tmp_path) == ["lock"]
+
+
+def test_a_folder_that_is_not_there_is_named(tmp_path: Path) -> None:
+    with pytest.raises(OutputError, match="No such file"), staged_file(tmp_path / "no" / "out"):
+        pass
+
+
+# --- blobs and references -------------------------------------------------------------------------
+
+
+def test_what_is_stored_is_found(tmp_path: Path) -> None:
+    store = Store(tmp_path)
+    digest = store.add(b"content")
+    store.bind("file", KEY, digest)
+
+    assert store.read(digest) == b"content"
+    assert store.verified_path(digest).read_bytes() == b"content"
+    assert store.lookup("file", KEY) == digest
+    assert store.lookup("file", key_of("another")) is None
+    assert (store.root / "CACHEDIR.TAG").read_text().startswith("Signature: 8a477f597d28d172789f06886806bc55")
+
+
+def test_other_bytes_than_expected_are_not_stored(tmp_path: Path) -> None:
+    store = Store(tmp_path)
+    with pytest.raises(IntegrityError) as caught, store.write() as blob:
+        blob.write(b"evil")
+        blob.commit(sha256_of(b"good"))
+
+    assert caught.value.evidence == (
+        f"wanted  sha256 {sha256_of(b'good')}",
+        f"found   sha256 {sha256_of(b'evil')}, 4 bytes",
+    )
+    assert (store.info().blobs, store.info().scratch) == (0, 0)
+
+
+def flip(store: Store, digest: str) -> None:
+    path = store.root / "blobs" / digest[:2] / digest
+    content = bytearray(path.read_bytes())
+    content[0] ^= 1
+    path.chmod(0o644)
+    path.write_bytes(content)
+
+
+@pytest.mark.parametrize("use", ["read", "copy", "verified_path"])
+def test_p33_a_changed_blob_is_never_handed_out_and_is_set_aside(tmp_path: Path, use: str) -> None:
+    store = Store(tmp_path)
+    digest = store.add(b"content")
+    store.bind("file", KEY, digest)
+    flip(store, digest)
+    uses: dict[str, Callable[[], object]] = {
+        "read": lambda: store.read(digest),
+        "copy": lambda: store.copy(digest, lambda _: None),
+        "verified_path": lambda: store.verified_path(digest),
+    }
+
+    with pytest.raises(IntegrityError, match="has changed"):
+        uses[use]()
+
+    assert store.lookup("file", KEY) is None
+    assert store.info().quarantined == 1
+    store.add(b"content")
+    assert store.lookup("file", KEY) == digest
+
+
+@pytest.mark.parametrize("torn", ["", "abc", "x" * 64 + "\n", "a" * 64])
+def test_p13_a_torn_reference_names_nothing(tmp_path: Path, torn: str) -> None:
+    store = Store(tmp_path)
+    store.bind("file", KEY, store.add(b"content"))
+    (ref,) = (store.root / "refs" / "file").glob("*/*")
+    ref.write_text(torn)
+
+    assert store.lookup("file", KEY) is None
+    assert store.fsck().dropped == (ref.relative_to(store.root / "refs").as_posix(),)
+
+
+def test_fsck_finds_every_changed_blob(tmp_path: Path) -> None:
+    store = Store(tmp_path)
+    digests = [store.add(bytes([number])) for number in range(5)]
+    flip(store, digests[2])
+
+    report = store.fsck()
+
+    assert (report.checked, report.quarantined) == (5, (digests[2],))
+    assert store.fsck().quarantined == ()
+
+
+def test_gc_keeps_what_was_used_and_removes_the_rest(tmp_path: Path) -> None:
+    store = Store(tmp_path)
+    kept, old, unnamed = store.add(b"kept"), store.add(b"old"), store.add(b"unnamed")
+    store.bind("file", key_of("kept"), kept)
+    store.bind("file", key_of("old"), old)
+    month = time.time() - 40 * 86400
+    for ref in (store.root / "refs").glob("*/*/*"):
+        os.utime(ref, (month, month))
+    assert store.lookup("file", key_of("kept")) == kept  # which counts as a use
+
+    report = store.gc(unused_days=30)
+
+    assert (report.references, report.blobs, report.bytes) == (1, 2, 10)
+    assert [store.has(digest) for digest in (kept, old, unnamed)] == [True, False, False]
+
+
+def test_h18_a_store_that_cannot_be_written_still_answers(tmp_path: Path) -> None:
+    store = Store(tmp_path)
+    digest = store.add(b"content")
+    store.bind("file", KEY, digest)
+    (ref,) = (store.root / "refs" / "file").glob("*/*")
+    os.utime(ref, (1, 1))
+    ref.chmod(0o400)
+
+    assert Store(tmp_path).lookup("file", KEY) == digest
+
+
+# --- processes that meet, and processes that die --------------------------------------------------
+
+
+@pytest.fixture
+def holder(tmp_path: Path) -> Iterator[subprocess.Popen[str]]:
+    """A process that holds a lock, a use and a private folder until it is killed."""
+    code = (
+        "with store.in_use(), store.locked(key_of('x')), store.scratch() as folder:\n"
+        "    (folder / 'half').write_text('half')\n    print('held', flush=True)\n    time.sleep(60)\n"
+    )
+    process = child(code, str(tmp_path))
+    assert process.stdout is not None
+    assert process.stdout.readline() == "held\n"
+    yield process
+    process.kill()
+    process.wait()
+    process.stdout.close()
+
+
+def test_p10_gc_waits_for_a_command_that_works(tmp_path: Path, holder: subprocess.Popen[str]) -> None:
+    collector = child("print(store.gc(unused_days=0).scratch, flush=True)", str(tmp_path))
+    time.sleep(0.7)
+    assert collector.poll() is None
+
+    holder.send_signal(signal.SIGKILL)
+
+    out, _ = collector.communicate(timeout=20)
+    assert out == "1\n"
+    assert not list((Store(tmp_path).root / "scratch").iterdir())
+
+
+def test_p07_whoever_waits_is_told_for_whom(tmp_path: Path, holder: subprocess.Popen[str]) -> None:
+    code = (
+        "from bundler.console import ConsoleReporter\nstore = Store(Path(sys.argv[1]), reporter=ConsoleReporter())\n"
+        "with store.locked(key_of('x')): print('mine', flush=True)\n"
+    )
+    waiter = child(code, str(tmp_path), stderr=subprocess.PIPE)
+    assert waiter.stderr is not None
+    assert f"waiting for process {holder.pid}" in waiter.stderr.readline()
+
+    holder.send_signal(signal.SIGKILL)
+
+    out, _ = waiter.communicate(timeout=20)
+    assert out == "mine\n"
+
+
+def test_gc_leaves_the_private_folder_of_a_living_process(
+    tmp_path: Path, holder: subprocess.Popen[str]
+) -> None:
+    store = Store(tmp_path)
+
+    assert store._sweep() == 0
+
+    holder.send_signal(signal.SIGKILL)
+    holder.wait()
+    assert store._sweep() == 1
+
+
+def test_p09_many_writers_of_the_same_blobs_agree(tmp_path: Path) -> None:
+    code = (
+        "for n in range(40):\n"
+        "    digest = store.add(b'%d' % n * 1000)\n    store.bind('file', key_of(str(n)), digest)\n"
+    )
+    writers = [child(code, str(tmp_path)) for _ in range(4)]
+    assert [writer.wait(timeout=60) for writer in writers] == [0, 0, 0, 0]
+
+    report = Store(tmp_path).fsck()
+    assert (report.checked, report.quarantined, report.dropped) == (40, (), ())
+    for writer in writers:
+        assert writer.stdout is not None
+        writer.stdout.close()
+
+
+def test_p06_a_killed_writer_leaves_nothing_wrong(tmp_path: Path) -> None:
+    """Killed at twenty random moments, and the store is right each time; the next writer goes on."""
+    code = (
+        "import random\nprint('go', flush=True)\nwhile True:\n"
+        "    digest = store.add(random.randbytes(50_000))\n    store.bind('file', key_of(digest), digest)\n"
+    )
+    for turn in range(20):
+        writer = child(code, str(tmp_path))
+        assert writer.stdout is not None
+        writer.stdout.readline()
+        time.sleep(random.Random(turn).random() / 20)
+        writer.kill()
+        writer.communicate()
+        report = Store(tmp_path).fsck()
+        assert (report.quarantined, report.dropped) == ((), ())
+    Store(tmp_path).gc(unused_days=30)
+    assert Store(tmp_path).info().scratch == 0
+
+
+@pytest.mark.skipif(
+    shutil.which("mount") is None or os.geteuid() != 0, reason="needs root to mount a small disk"
+)
+def test_p20_a_full_disk_is_named_and_nothing_half_written_is_left(tmp_path: Path) -> None:
+    disk = tmp_path / "disk"
+    disk.mkdir()
+    mounted = subprocess.run(
+        ["mount", "-t", "tmpfs", "-o", "size=256k", "tmpfs", str(disk)],  # noqa: S607
+        capture_output=True,
+        check=False,
+    )
+    if mounted.returncode != 0:
+        pytest.skip("mounting is not permitted here")
+    try:
+        store = Store(disk / "store")
+        kept = store.add(b"kept")
+        with pytest.raises(OutputError, match="No space left on device") as caught, store.write() as blob:
+            for _ in range(100):
+                blob.write(bytes(10_000))
+            blob.commit()
+        assert "store gc" in str(caught.value.hint)
+        with pytest.raises(OutputError, match="No space left on device"), staged_file(disk / "out") as stream:
+            stream.write(bytes(1_000_000))
+        assert names(disk) == ["store"]
+        assert store.info().blobs == 1
+        assert store.read(kept) == b"kept"
+    finally:
+        subprocess.run(["umount", str(disk)], check=True)  # noqa: S607
+
+
+def test_h23_a_store_of_somebody_else_is_refused(tmp_path: Path) -> None:
+    if os.geteuid() != 0:
+        pytest.skip("needs root to give a folder away")
+    os.chown(tmp_path, 12345, -1)
+
+    with pytest.raises(OutputError, match="belongs to another user"):
+        Store(tmp_path)
