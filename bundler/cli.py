@@ -157,6 +157,7 @@ def cli() -> None:
 )
 def build(**given: Any) -> None:
     """Build a verified, relocatable bundle from requirements."""
+    from bundler.bundle import check_name  # noqa: PLC0415
     from bundler.pipeline import BuildOptions, build_bundle  # noqa: PLC0415
 
     surroundings = read_surroundings()
@@ -169,8 +170,8 @@ def build(**given: Any) -> None:
         index=_index(given),
         only_binary=given["only_binary"],
         lock=given["lock"],
-        name=given["name"] or _default_name(given, surroundings),
-        version=given["version"],
+        name=check_name(given["name"] or _default_name(given, surroundings), "name"),
+        version=given["version"] and check_name(given["version"], "version"),
         folder=surroundings.cwd / given["folder"],
         codec="zst" if given["fmt"] == "tar.zst" else "gz",
         as_folder=given["fmt"] == "dir",

@@ -13,7 +13,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from keyword import iskeyword
 from typing import Any, Literal
 
@@ -33,15 +33,26 @@ __all__ = [
     "Network",
     "Unmet",
     "classify",
+    "mark_optional",
     "top_level_modules",
     "unmet_requirements",
 ]
 
 ImportStatus = Literal[
-    "ok", "missing-dependency", "missing-library", "crashed", "timed-out", "network", "exited", "failed"
+    "ok",
+    "optional",
+    "missing-dependency",
+    "missing-library",
+    "crashed",
+    "timed-out",
+    "network",
+    "exited",
+    "failed",
 ]
 Network = Literal["namespace", "socket-block"]
 """How the network was kept away: by the kernel, or by Python's socket module alone."""
+
+_HARMLESS: frozenset[ImportStatus] = frozenset({"ok", "optional"})
 
 _DETAIL = 500
 """Characters of a detail; the tail of a longer one is dropped."""
@@ -64,6 +75,8 @@ _NO_SYMBOL_VERSION = re.compile(r"(?<![^\s:/])(?P<name>[^\s:/]+): version [`'](?
 _FOLDERS = re.compile(
     r"(?<![\w./:~-])/(?!(?:dev|etc|lib|lib64|proc|sys|usr)/)(?:[^\s/'\"`()<>,:;]+/)+(?=[^\s/'\"`()<>,:;])"
 )
+_MEANS_NOTHING = 2
+"""Characters: a shorter name stands in too many others."""
 _ADDRESS = re.compile(r"\b0x[0-9a-fA-F]{6,}\b")
 
 
@@ -282,6 +295,44 @@ def _cause(
     return ("network" if tried else "failed"), None
 
 
+def mark_optional(
+    outcomes: Iterable[ImportOutcome],
+    distributions: Iterable[DistributionFacts],
+    roots: Iterable[Requirement],
+    environment: Mapping[str, str],
+) -> tuple[ImportOutcome, ...]:
+    """Return the outcomes, those as ``optional`` that miss only what an extra would bring.
+
+    That is so if nobody asked for the extra (or its marker does not hold), and
+    some other module of the distribution does import: a part of a project may
+    need an extra, a whole project may not. Names of modules and of projects
+    differ (``grpc`` comes with ``grpcio``), so one in the other is enough.
+    """
+    present = {facts.name: facts for facts in distributions}
+    extras = _requested_extras(present, tuple(roots), environment)
+    outcomes = tuple(outcomes)
+    imported = {one.distribution for one in outcomes if one.status == "ok"}
+    marked = []
+    for one in outcomes:
+        if one.status == "missing-dependency" and one.missing and one.distribution in imported:
+            asked = extras[one.distribution]
+            unasked = [
+                _joined_name(requirement.name)
+                for requirement in present[one.distribution].requires_dist
+                if not _applies(requirement, asked, environment)
+            ]
+            missing = _joined_name(one.missing.partition(".")[0])
+            if len(missing) > _MEANS_NOTHING and any(missing in name for name in unasked):
+                marked.append(replace(one, status="optional"))
+                continue
+        marked.append(one)
+    return tuple(marked)
+
+
+def _joined_name(name: str) -> str:
+    return canonicalize_name(name).replace("-", "")
+
+
 def _is_own(missing: str, distribution: DistributionFacts) -> bool:
     inside = missing + "."
     own = top_level_modules(distribution.files)
@@ -318,7 +369,7 @@ class ClosureReport:
     @property
     def failures(self) -> tuple[ImportOutcome, ...]:
         """The imports that failed and may not, sorted by distribution and module."""
-        return tuple(one for one in self._sorted() if one.status != "ok" and not self._may_fail(one))
+        return tuple(one for one in self._sorted() if one.status not in _HARMLESS and not self._may_fail(one))
 
     @property
     def ok(self) -> bool:

@@ -12,6 +12,7 @@ from contextlib import contextmanager
 from threading import Lock
 from typing import TYPE_CHECKING, Any, TextIO
 
+from bundler.paths import shown
 from bundler.redact import redact
 
 if TYPE_CHECKING:
@@ -77,7 +78,7 @@ class ConsoleReporter:
                     self._progress = None
 
     def _write(self, line: str) -> None:
-        text = redact(line)
+        text = shown(redact(line))
         with self._lock:
             if self._progress is not None:
                 self._progress.console.print(text, markup=False, highlight=False, soft_wrap=True)
@@ -102,7 +103,7 @@ class _Bar:
 
 def print_line(*fields: object) -> None:
     """Write one line of data, its fields separated by tabs."""
-    _print("\t".join(str(field) for field in fields), sys.stdout)
+    _print("\t".join(shown(str(field)) for field in fields), sys.stdout)
 
 
 def print_envelope(
@@ -128,7 +129,7 @@ def print_error(error: BundlerError) -> None:
     lines = [f"bundler: error: {error.message}", *(f"  {line}" for line in error.evidence)]
     if error.hint:
         lines.append(f"bundler: hint: {error.hint}")
-    _print(redact("\n".join(lines)), sys.stderr)
+    _print("\n".join(shown(redact(line)) for line in lines), sys.stderr)
 
 
 def _print(text: str, stream: TextIO) -> None:

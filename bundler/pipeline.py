@@ -22,8 +22,8 @@ from packaging.utils import NormalizedName, canonicalize_name, parse_wheel_filen
 from bundler import __version__
 from bundler.archive import Output, layer_entries, write_bundle
 from bundler.build import BuiltWheel, build_wheel
-from bundler.bundle import ArchiveMember, Plan, check_name, folders_of, plan_bundle
-from bundler.closure import ClosureReport, DistributionFacts, unmet_requirements
+from bundler.bundle import ArchiveMember, Plan, folders_of, plan_bundle
+from bundler.closure import ClosureReport, DistributionFacts, mark_optional, unmet_requirements
 from bundler.codec import Codec
 from bundler.digest import sha256_of
 from bundler.errors import InputError, IntegrityError, MalformedError
@@ -123,7 +123,7 @@ def build_bundle(
     with _session(options, surroundings, store, reporter) as session:
         lock = session.read_lock(options.lock) if options.lock else session.resolve()
         wheels, built = session.wheels(lock)
-        form = Form(root=check_name(options.name, "name"), codec=options.codec, epoch=options.epoch)
+        form = Form(root=options.name, codec=options.codec, epoch=options.epoch)
         layers = session.layers(wheels, lock, form, options.jobs)
         plan = plan_bundle(layers)
         _check_pth(plan, options.allow_pth)
@@ -132,7 +132,7 @@ def build_bundle(
         manifest = make_manifest(
             {
                 "name": options.name,
-                "version": check_name(options.version or sha256_of(lock_text)[:12], "version"),
+                "version": options.version or sha256_of(lock_text)[:12],
                 "epoch": options.epoch,
                 "target": session.interpreter.target.to_json(),
                 "requirements": list(lock.requirements),
@@ -310,16 +310,20 @@ class _Session:
                 jobs=options.jobs,
                 reporter=self._reporter,
             )
-        roots = [_requirement(text) for text in lock.requirements]
+        roots = [root for text in lock.requirements if (root := _requirement(text))]
         report = ClosureReport(
             network=network,
-            outcomes=outcomes,
-            unmet=unmet_requirements(facts, [root for root in roots if root], target.markers),
+            outcomes=mark_optional(outcomes, facts, roots, target.markers),
+            unmet=unmet_requirements(facts, roots, target.markers),
             allowed=options.allow_import_failure,
         )
         report.raise_for_failures()
+        for one in report.outcomes:
+            if one.status == "optional":
+                self._reporter.note(f"`{one.module}` of {one.distribution} needs an extra: {one.detail}")
         where = "a network namespace" if network == "namespace" else "a socket block"
-        self._reporter.stage("verify", f"{len(outcomes)} modules imported without a network, by {where}")
+        imported = sum(one.status == "ok" for one in report.outcomes)
+        self._reporter.stage("verify", f"{imported} modules imported without a network, by {where}")
         return report
 
 

@@ -177,7 +177,7 @@ class ZipReader:
                 yield piece
             elif ended:
                 self._refuse("cannot be inflated", member.path, "data that ends too early")
-        if left and (at < end or pending or engine.unused_data):
+        if at < end or pending or engine.unused_data:
             self._refuse("has data after the end of its deflate stream", member.path)
 
     # What follows runs once, in this order, when the archive is opened.
@@ -186,7 +186,7 @@ class ZipReader:
         """Return where the central directory starts, its length in bytes and its count of entries."""
         end = max(size - _END.size, 0)
         raw = self._read_at(end, _END.size)
-        if not raw.startswith(_END_SIGN) or len(raw) < _END.size:
+        if not raw.startswith(_END_SIGN):
             self._refuse_end(size)
         disk, first_disk, here, count, length, start, comment = _END.unpack(raw)
         if comment:
@@ -229,8 +229,8 @@ class ZipReader:
         after = len(tail) - at - _END.size
         if at < 0 or after < 0:
             self._refuse("it is cut short: it has no end record", found=f"{size} bytes")
-        if _END.unpack_from(tail, at)[-1] == after:
-            self._refuse("it has an archive comment", found=f"{after} bytes")
+        if comment := _END.unpack_from(tail, at)[-1]:
+            self._refuse("it has an archive comment", found=f"{comment} bytes")
         self._refuse("it has bytes after its end record", found=f"{after} bytes")
 
     def _entries(self, directory: bytes, start: int, count: int) -> list[_Entry]:
@@ -394,7 +394,7 @@ class ZipReader:
     def _check_local(self, entry: _Entry, end: int) -> int:
         """Return where a member's data begins; its local header says what the central one does."""
         header = self._read_at(min(entry.offset, end), _LOCAL.size)
-        if not header.startswith(_LOCAL_SIGN) or len(header) < _LOCAL.size:
+        if not header.startswith(_LOCAL_SIGN):
             self._refuse("has no local header", entry.raw, f"something else at byte {entry.offset}")
         flags, method, crc, compressed_size, size, name_length, extra_length = _LOCAL.unpack(header)
         rest = self._read_at(entry.offset + _LOCAL.size, name_length + extra_length)

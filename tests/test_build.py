@@ -500,6 +500,26 @@ def test_k13_a_missing_dependency_fails_the_build_with_its_module(
     assert "undeclared_thing" in json.dumps(verification["modules"])
 
 
+def test_k13_a_part_that_needs_an_extra_is_noted_unless_the_extra_is_asked_for(
+    shop: LocalIndex, bundler_cli: BundlerCli, tmp_path: Path
+) -> None:
+    make_wheel(
+        shop.folder,
+        "parts",
+        "1.0",
+        {"parts/__init__.py": "", "parts_rpc.py": "import rpclib\n"},
+        requires=["rpclibpy; extra == 'rpc'"],
+        extras=["rpc"],
+    )
+    make_wheel(shop.folder, "rpclibpy", "1.0", {"rpclibother.py": ""})
+
+    result = built(bundler_cli, "parts", "--name", "app", cwd=tmp_path)
+
+    statuses = {item["module"]: item["status"] for item in result["verification"]["modules"]}
+    assert statuses == {"parts": "ok", "parts_rpc": "optional"}
+    assert "rpclib" in refused(bundler_cli, 10, "parts[rpc]", "-o", "other", cwd=tmp_path)
+
+
 def test_l10_a_declared_dependency_that_the_lock_lacks(
     shop: LocalIndex, bundler_cli: BundlerCli, tmp_path: Path
 ) -> None:

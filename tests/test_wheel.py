@@ -179,6 +179,22 @@ def test_one_distribution_has_many_spellings(filename: str, info: str) -> None:
     assert wheel.dist_info == f"{info}.dist-info"
 
 
+@pytest.mark.parametrize(
+    "info",
+    [
+        pytest.param("other-1.0", id="W29-name"),
+        pytest.param("demo-1.1", id="W29-version"),
+        pytest.param("demo", id="W29-no-version"),
+    ],
+)
+def test_the_dist_info_folder_is_named_as_the_file(info: str) -> None:
+    made = {path.replace(INFO, f"{info}.dist-info"): content for path, content in members().items()}
+    said = refused(zip_bytes(with_record(made, f"{info}.dist-info")))
+
+    assert "its `.dist-info` folder contradicts its file name" in said
+    assert f"found   {info}.dist-info" in said
+
+
 def test_a_wheel_renamed_for_another_platform_is_odd() -> None:
     """Wheels of ray, playwright, py-spy and mysql-connector-python are like this."""
     name = "demo-1.0-py2.py3-none-manylinux1_x86_64.whl"
@@ -315,6 +331,15 @@ def test_only_record_and_its_signatures_have_no_digest() -> None:
     assert contents(wheel)["purelib", f"{INFO}/RECORD.jws"] == b"{}"
 
 
+@pytest.mark.parametrize("name", ["METADATA", "WHEEL", "entry_points.txt"])
+def test_a_wrong_digest_of_what_is_parsed_is_found_on_opening(name: str) -> None:
+    made = members(entry_points="[plugins]\n")
+    record = swap(f"{name},sha256=.{{8}}", f"{name},sha256=AAAAAAAA")
+
+    with pytest.raises(MalformedError, match=f"{name}` does not have the digest in RECORD"):
+        opened(packed(made, record))
+
+
 def test_a_wrong_digest_is_found_after_the_last_piece() -> None:
     wheel = opened(packed(members(), swap(ROW, record_row("demo.py", b"VERSION = 2\n"))))
     (file,) = (file for file in wheel.files if file.path == "demo.py")
@@ -438,6 +463,7 @@ def test_data_trees_go_to_their_schemes() -> None:
         "file.data": "a file, not a folder",
         "Z/é.txt": "é",
         f"{DATA}/data/etc/x": "data",
+        f"{DATA}/data/other-1.0.dist-info/x": "in no site-packages",
         f"{DATA}/headers/demo.h": "headers",
         f"{DATA}/platlib/demo_native.so": b"\x7fELF",
         f"{DATA}/scripts/demo": "#!python\n",
@@ -447,6 +473,7 @@ def test_data_trees_go_to_their_schemes() -> None:
 
     assert [(file.scheme, file.path) for file in wheel.files] == [
         ("data", "etc/x"),
+        ("data", "other-1.0.dist-info/x"),
         ("headers", "demo.h"),
         ("platlib", "demo_native.so"),
         ("purelib", "Z/é.txt"),

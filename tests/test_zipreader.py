@@ -83,23 +83,22 @@ def raw_zip(
         if item.in_central:
             directory += _central_header(item, {"offset": offset, **item.fields(item.central)})
     body += before_directory
-    right = {
-        "count": sum(item.in_central for item in items),
-        "length": len(directory),
-        "start": len(body),
-        "disk": 0,
-    }
+    count = sum(item.in_central for item in items)
+    right = {"disk": 0, "first_disk": 0, "count": count, "length": len(directory), "start": len(body)}
     narrow = {**right, **(end or {})}
     at = len(body) + len(directory)
     body += directory
     if end64 is not None:
-        wide = {"rest": 44, "at": at, "disks": 1, **right, **end64}
-        body += struct.pack("<4sQ2H2L4Q", b"PK\6\6", wide["rest"], 45, 45, wide["disk"], 0, wide["count"],
-                            wide["count"], wide["length"], wide["start"])  # fmt: skip
-        body += struct.pack("<4sLQL", b"PK\6\7", 0, wide["at"], wide["disks"])
-    body += struct.pack("<4s4H2LH", b"PK\5\6", narrow["disk"], 0, narrow["count"], narrow["count"],
-                        narrow["length"], narrow["start"], len(comment))  # fmt: skip
+        wide = {"rest": 44, "at": at, "locator_disk": 0, "disks": 1, **right, **end64}
+        body += struct.pack("<4sQ2H2L4Q", b"PK\6\6", wide["rest"], 45, 45, *_end_fields(wide))
+        body += struct.pack("<4sLQL", b"PK\6\7", wide["locator_disk"], wide["at"], wide["disks"])
+    body += struct.pack("<4s4H2LH", b"PK\5\6", *_end_fields(narrow), len(comment))
     return bytes(body) + comment + after
+
+
+def _end_fields(fields: Mapping[str, int]) -> tuple[int, ...]:
+    here = fields.get("here", fields["count"])
+    return (fields["disk"], fields["first_disk"], here, fields["count"], fields["length"], fields["start"])
 
 
 def _local_header(fields: Mapping[str, Any]) -> bytes:
@@ -146,6 +145,10 @@ def case(row: str, content: bytes, *telling: str) -> Any:
 
 def one(**fields: Any) -> bytes:
     return raw_zip([ZipItem(**{"name": b"a", **fields})])
+
+
+def patched(archive: bytes, at: int, new: bytes) -> bytes:
+    return archive[:at] + new + archive[at + len(new) :]
 
 
 A, B = ZipItem(name=b"a", content=b"first"), ZipItem(name=b"b", content=b"second")
@@ -280,7 +283,12 @@ MALFORMED = [
     case("W16-end-in-comment", raw_zip([A], comment=GOOD[-22:]), "a gap or an overlap"),
     case("W16-member-comment", one(central={"comment": b"x"}), "has a comment"),
     case("W16-other-disk", one(central={"disk": 1}), "another disk"),
+    case("W16-cut-comment", patched(GOOD, len(GOOD) - 2, b"\5\0"), "archive comment", "found   5 bytes"),
     case("W16-split", raw_zip([A], end={"disk": 1}), "split archive"),
+    case("W16-split-directory", raw_zip([A], end={"first_disk": 1}), "split archive"),
+    case("W16-split-count", raw_zip([A], end={"here": 0}), "split archive", "found   0 members"),
+    case("W16-no-entry", patched(GOOD, GOOD.rindex(b"PK\1\2"), b"PK\1\3"), "central directory has a gap"),
+    case("W16-cut-entry", patched(GOOD, GOOD.rindex(b"PK\1\2") + 30, b"\4"), "miscounts its members"),
     case("W16-counts-more", raw_zip([A], end={"count": 2}), "miscounts its members"),
     case("W16-counts-less", raw_zip([A, B], end={"count": 1}), "miscounts its members"),
     case(
@@ -289,6 +297,8 @@ MALFORMED = [
         "gap or an overlap",
     ),
     case("W17-locator", raw_zip([A], end64={"at": 5}), "zip64 locator", "found   byte 5"),
+    case("W17-split", raw_zip([A], end64={"locator_disk": 1}), "zip64 locator", "disk 1"),
+    case("W17-split-count", raw_zip([A], end64={"here": 0}), "zip64 end record is malformed"),
     case("W17-disks", raw_zip([A], end64={"disks": 2}), "zip64 locator", "of 2"),
     case("W17-record", raw_zip([A], end64={"rest": 45}), "zip64 end record is malformed"),
     case("W17-start", raw_zip([A], end64={"start": 1}), "differs from its zip64 end record"),
@@ -397,6 +407,12 @@ def test_a_data_descriptor_that_differs_is_refused(sign: bytes, form: str, wrong
 )
 def test_a_data_descriptor_belongs_to_its_flag_and_fills_the_gap(archive: bytes) -> None:
     refused(archive)
+
+
+def test_a_member_with_a_descriptor_overlaps_too() -> None:
+    item = ZipItem(name=b"a", flags=DESCRIPTOR, local=ZERO, central={"compressed": 1000})
+
+    assert "overlaps what follows it" in refused(raw_zip([item, B])).message
 
 
 def test_a_descriptor_whose_crc_looks_like_the_signature_needs_one() -> None:
