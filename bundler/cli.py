@@ -207,7 +207,7 @@ def build(**given: Any) -> None:
         }
         print_envelope("build", result=result)
     else:
-        print_line(output.path, output.size, output.sha256)
+        print_line(_near(output.path, surroundings), output.size, output.sha256)
 
 
 @cli.command()
@@ -249,7 +249,7 @@ def lock(**given: Any) -> None:
     if given["as_json"]:
         print_envelope("lock", result={"path": str(output), "packages": packages})
     else:
-        print_line(output, len(packages))
+        print_line(_near(output, surroundings), len(packages))
 
 
 @cli.command()
@@ -372,6 +372,11 @@ def _report_checked(command: str, checked: Any, reporter: ConsoleReporter, *, as
         print_envelope(command, result=result)
     else:
         print_line(checked.path, checked.size, checked.sha256 or manifest.identity)
+
+
+def _near(path: Path, surroundings: Surroundings) -> Path:
+    """Return a path as a person in the working directory would write it."""
+    return path.relative_to(surroundings.cwd) if path.is_relative_to(surroundings.cwd) else path
 
 
 def _read(surroundings: Surroundings, given: dict[str, Any]) -> RequirementSet | None:

@@ -244,7 +244,7 @@ class _Fetcher:
             return self._session().get(
                 url,
                 # As bytes: requests would spell a str in Latin-1.
-                auth=(secret.user.encode(), secret.password.encode()) if secret else None,
+                auth=(secret.user.encode(), secret.password.encode()) if secret else None,  # type: ignore[arg-type]
                 # The bytes as they are: a compressed answer has another digest.
                 headers={"Accept-Encoding": "identity"},
                 stream=True,
@@ -265,7 +265,7 @@ class _Fetcher:
         return session
 
     def _receive(self, download: Download, chunks: Iterator[bytes], declared: int | None) -> None:
-        """Write a file into the store while it is counted and hashed; ``declared`` is the sender's own size."""
+        """Write a file into the store while it is counted and hashed; ``declared`` is the sender's size."""
         known = download.size if download.size is not None else declared
         limit = known if known is not None else self._patience.max_size
         if declared is not None and declared > limit:
