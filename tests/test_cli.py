@@ -23,7 +23,9 @@ if TYPE_CHECKING:
 
 DOCS = Path(__file__).parent.parent / "docs"
 CLASSES = [
-    value for value in vars(errors).values() if isinstance(value, type) and issubclass(value, Exception)
+    value
+    for value in vars(errors).values()
+    if isinstance(value, type) and issubclass(value, errors.BundlerError)
 ]
 
 

@@ -336,18 +336,19 @@ def test_a_bomb_stops_at_the_manifest_size(tmp_path: Path) -> None:
             stream.write(member.compress(bytes(1 << 20)))
         stream.write(member.flush())
     script = (
-        "import resource, sys\nfrom pathlib import Path\nfrom bundler.unpack import verify_bundle\n"
+        "import re, sys\nfrom pathlib import Path\nfrom bundler.unpack import verify_bundle\n"
         "from bundler.errors import MalformedError\nfrom bundler.reporter import SILENT\n"
         "try: verify_bundle(Path(sys.argv[1]), reporter=SILENT)\n"
         "except MalformedError as error: print(error)\n"
-        "print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss // 1024)\n"
+        # ru_maxrss would be that of the test runner it was forked from.
+        "print(int(re.search(r'VmHWM:\\s+(\\d+)', Path('/proc/self/status').read_text())[1]) // 1024)\n"
     )
     ended = subprocess.run(
         [sys.executable, "-c", script, str(path)], capture_output=True, text=True, check=True, timeout=60
     )
     told, peak = ended.stdout.splitlines()
     assert "hidden after its end" in told
-    assert int(peak) < 200
+    assert int(peak) < 100
 
 
 @pytest.mark.parametrize("there", ["file", "folder", "link"])
