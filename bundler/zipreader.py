@@ -177,7 +177,7 @@ class ZipReader:
                 yield piece
             elif ended:
                 self._refuse("cannot be inflated", member.path, "data that ends too early")
-        if at < end or pending or engine.unused_data:
+        if at < end or engine.unused_data:
             self._refuse("has data after the end of its deflate stream", member.path)
 
     # What follows runs once, in this order, when the archive is opened.

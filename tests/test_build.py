@@ -13,6 +13,9 @@ import re
 import shutil
 import subprocess
 import tarfile
+import threading
+from functools import partial
+from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -748,3 +751,53 @@ def test_credentials_reach_no_output(shop: LocalIndex, bundler_cli: BundlerCli, 
     for path in [*tmp_path.rglob("*"), *bundler_cli.store.rglob("*")]:
         if path.is_file() and "pip" not in path.relative_to(path.anchor).parts[-6:]:
             assert b"hunter2-canary" not in path.read_bytes(), path
+
+
+def test_r11_a_repository_at_a_commit(shop: LocalIndex, bundler_cli: BundlerCli, tmp_path: Path) -> None:
+    """Over http, from loopback; a branch is refused before anything is fetched."""
+    if shutil.which("git") is None:
+        pytest.skip("no git here")
+    source = tmp_path / "source"
+    source.mkdir()
+    (source / "setup.py").write_text(
+        "from setuptools import setup\nsetup(name='versioned', version='4', py_modules=['versioned'])\n"
+    )
+    (source / "versioned.py").write_text("X = 4\n")
+    identity = ["-c", "user.name=t", "-c", "user.email=t@example.org"]
+    for command in (["init", "-q"], ["add", "."], [*identity, "commit", "-qm", "one"]):
+        subprocess.run(["git", *command], cwd=source, check=True)  # noqa: S607
+    commit = subprocess.run(
+        ["git", "rev-parse", "HEAD"],
+        cwd=source,
+        capture_output=True,
+        text=True,
+        check=True,  # noqa: S607
+    ).stdout.strip()
+    subprocess.run(["git", "clone", "-q", "--bare", source, tmp_path / "web" / "repo.git"], check=True)  # noqa: S607
+    subprocess.run(["git", "update-server-info"], cwd=tmp_path / "web" / "repo.git", check=True)  # noqa: S607
+    handler = partial(QuietHandler, directory=str(tmp_path / "web"))
+    with ThreadingHTTPServer(("127.0.0.1", 0), handler) as server:
+        thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.05})
+        thread.start()
+        try:
+            url = f"git+http://127.0.0.1:{server.server_port}/repo.git"
+            refused(bundler_cli, 3, f"versioned @ {url}@main", cwd=tmp_path)
+            result = built(bundler_cli, f"versioned @ {url}@{commit}", "--name", "app", cwd=tmp_path)
+        finally:
+            server.shutdown()
+            thread.join()
+
+    assert result["distributions"] == {"versioned": "4"}
+    (made,) = manifest_of(result)["distributions"]
+    assert made["built_here"]["kind"] == "vcs"
+    with tarfile.open(result["path"]) as archive:
+        lock = archive.extractfile("app/pylock.toml")
+        assert lock is not None
+        assert f'commit-id = "{commit}"' in lock.read().decode()
+
+
+class QuietHandler(SimpleHTTPRequestHandler):
+    """Serves a folder and says nothing."""
+
+    def log_message(self, *_: object) -> None:
+        """Say nothing."""

@@ -470,6 +470,14 @@ def test_inflation_stops_one_byte_after_the_declared_size() -> None:
     assert given == [CHUNK]
 
 
+def test_data_after_a_stream_that_ends_where_a_read_ends_is_found() -> None:
+    size = zipreader._INPUT - 5  # a stored block of deflate has 5 bytes of header
+    stream = struct.pack("<BHH", 1, size, size ^ 0xFFFF) + bytes(size)
+
+    assert read(one(content=bytes(size), data=stream)) == {"a": bytes(size)}
+    assert "data after the end" in refused(one(content=bytes(size), data=stream + b"x")).message
+
+
 EXBIBYTES = (1 << 64) - 1
 HUGE = {"size": MAX32, "extra": zip64(EXBIBYTES)}
 HUGE_STORED = {"size": MAX32, "compressed": MAX32, "extra": zip64(9 << 30, 9 << 30)}
