@@ -11,7 +11,7 @@ import hashlib
 import json
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from bundler.codec import Codec, codec_key, compressor, decompressed
 from bundler.digest import CHUNK, Sha256
@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 __all__ = ["ExactReader", "Form", "bind_content", "find_segment", "read_segment", "write_segment"]
 
 _BATCH = 256 << 10
-"""Bytes that are gathered before they are compressed: many files are smaller than a header."""
+"""Bytes that are compressed at a time, exactly: what a compressor makes depends on where its input is cut."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -57,16 +57,13 @@ def write_segment(
     files = tuple(files)
     with store.write() as blob:
         member = compressor(form.codec)
-        batch: list[bytes] = []
-        waiting = 0
+        waiting = bytearray()
         for piece in _entries(files, contents, form):
-            batch.append(piece)
-            waiting += len(piece)
-            if waiting >= _BATCH:
-                blob.write(member.compress(b"".join(batch)))
-                batch, waiting = [], 0
-        blob.write(member.compress(b"".join(batch)))
-        blob.write(member.flush())
+            waiting += piece
+            while len(waiting) >= _BATCH:
+                blob.write(member.compress(bytes(waiting[:_BATCH])))
+                del waiting[:_BATCH]
+        blob.write(member.compress(bytes(waiting)) + member.flush())
         written = blob.commit()
     store.bind("segment", form.key(files), written.sha256)
     return written.sha256
@@ -177,7 +174,7 @@ def _verified(reader: ExactReader, file: LayerFile) -> Iterator[bytes]:
 
 def _entries(
     files: Iterable[LayerFile], contents: Callable[[LayerFile], Iterable[bytes]], form: Form
-) -> Iterator[Any]:
+) -> Iterator[bytes]:
     for file in files:
         yield file_header(f"{form.root}/{file.path}", size=file.size, mode=file.mode, epoch=form.epoch)
         digest = hashlib.sha256()

@@ -85,13 +85,14 @@ def test_the_inference_server_and_its_source_distribution(
     assert result["built_here"] == ["wrapt"]
     root = Path(result["path"])
     env = {"PATH": f"{python37.parent}:/usr/bin:/bin", "AML_APP_ROOT": str(tmp_path)}
+    # Its help ends with 1 on 3.7, however it is started; what counts is what it says.
     said = subprocess.run(
         [root / "bin" / "azmlinfsrv", "--help"],
         env=env,
         cwd=tmp_path,
         capture_output=True,
         text=True,
-        check=True,
+        check=False,
     ).stdout
     assert "--entry_script" in said
     (wrapt,) = (item for item in _manifest(result)["distributions"] if item["name"] == "wrapt")
