@@ -186,9 +186,19 @@ def _write_folder(
             )
             extract(layer_entries(plan, form, store), staging)
             _write_companion(_beside(stem, ".manifest.json"), manifest.content)
+            _write_companion(_beside(stem, ".sha256"), _checksums(manifest, stem.name))
     return Output(
         path=stem, manifest=_beside(stem, ".manifest.json"), size=size, sha256=sha256_of(manifest.content)
     )
+
+
+def _checksums(manifest: Manifest, folder: str) -> bytes:
+    """Return what ``sha256sum -c`` takes for every file of a folder."""
+    listed = {
+        "manifest.json": sha256_of(manifest.content),
+        **{file.path: file.sha256 for file in manifest.files},
+    }
+    return "".join(f"{digest}  {folder}/{path}\n" for path, digest in listed.items()).encode()
 
 
 def _differs_unless(same: bool, final: Path) -> None:

@@ -13,6 +13,7 @@ from __future__ import annotations
 import csv
 import hashlib
 import io
+import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -49,6 +50,8 @@ RESERVED = frozenset({"manifest.json", "pylock.toml", "pyvenv.cfg"})
 
 # What an installer notes about its own run; in a bundle it would be a fact of the build host.
 _INSTALLER_NOTES = frozenset({"INSTALLER", "REQUESTED", "direct_url.json", "RECORD.jws", "RECORD.p7s"})
+# A launcher takes a Python that lies beside it for the target's.
+_PYTHON = re.compile(r"bin/python[0-9.]*")
 _SCRIPT_GROUPS = ("console_scripts", "gui_scripts")
 _TREE_DOMAIN = b"bundler tree v1\0"
 
@@ -188,7 +191,7 @@ def plan_layer(wheel: Wheel, target: Target, *, heads: Mapping[str, bytes]) -> l
             raise MalformedError(
                 f"`{wheel.filename}`: `{shown(path)}` cannot be in a bundle: {error}"
             ) from error
-        if path in RESERVED:
+        if path in RESERVED or _PYTHON.fullmatch(path):
             raise MalformedError(f"`{wheel.filename}` brings `{path}`, which is the bundle's own")
         if checked in planned:
             raise MalformedError(f"`{wheel.filename}`: two of its files want `{shown(path)}`")

@@ -319,6 +319,8 @@ def test_every_format_holds_the_same_bundle(
     result = built(bundler_cli, "shop", "--name", "app", "--format", fmt, cwd=tmp_path)
 
     assert result["identity"] == reference["identity"]
+    (beside,) = (tmp_path / "dist").glob("*.sha256")
+    subprocess.run(["sha256sum", "-c", beside.name], cwd=beside.parent, check=True, capture_output=True)  # noqa: S607
     assert bundler_cli.run("verify", result["path"]).returncode == 0
 
 
@@ -801,3 +803,12 @@ class QuietHandler(SimpleHTTPRequestHandler):
 
     def log_message(self, *_: object) -> None:
         """Say nothing."""
+
+
+def test_a_script_named_python_is_refused(shop: LocalIndex, bundler_cli: BundlerCli, tmp_path: Path) -> None:
+    """Launchers take a Python beside them for the target's."""
+    make_wheel(
+        shop.folder, "sly", "1.0", {"sly.py": "", "sly-1.0.data/scripts/python3.7": "#!/bin/sh\necho sly\n"}
+    )
+
+    assert "brings `bin/python3.7`, which is the bundle's own" in refused(bundler_cli, 7, "sly", cwd=tmp_path)
