@@ -9,6 +9,7 @@ from __future__ import annotations
 import hashlib
 import json
 import os
+import random
 import re
 import shutil
 import subprocess
@@ -812,3 +813,25 @@ def test_a_script_named_python_is_refused(shop: LocalIndex, bundler_cli: Bundler
     )
 
     assert "brings `bin/python3.7`, which is the bundle's own" in refused(bundler_cli, 7, "sly", cwd=tmp_path)
+
+
+def test_a_segment_made_from_another_is_the_same_bytes(
+    shop: LocalIndex, bundler_cli: BundlerCli, tmp_path: Path
+) -> None:
+    """Another name makes another segment, from the one that is there; a fresh store makes it from the wheel."""
+    noise = random.Random(1).randbytes(3_000_001)
+    files = {
+        "big/__init__.py": "",
+        "big/a": noise,
+        "big/b": noise[::2] + bytes(700_001),
+        "big/c.py": "X = 1\n" * 9000,
+    }
+    make_wheel(shop.folder, "big", "1.0", files)
+    built(bundler_cli, "big", "--name", "first", cwd=tmp_path)
+
+    made = built(bundler_cli, "big", "--name", "app", "-o", "one", cwd=tmp_path)
+    fresh = built(
+        bundler_cli, "big", "--name", "app", "-o", "two", "--store", str(tmp_path / "s"), cwd=tmp_path
+    )
+
+    assert made["sha256"] == fresh["sha256"]

@@ -168,3 +168,32 @@ def test_credentials_in_a_lock_are_dropped(tmp_path: Path) -> None:
     (package,) = parse_lock(text, source=tmp_path / "pylock.toml", target=TARGET).packages
 
     assert package.location == "https://index.example/files/six-1.16.0-py3-none-any.whl"
+
+
+def test_a_lock_of_uv_for_many_targets_gives_the_file_for_this_one(tmp_path: Path) -> None:
+    def wheel(tag: str, digest: str) -> str:
+        return f'{{ url = "https://index.example/w-1.0-{tag}.whl", hashes = {{ sha256 = "{digest * 64}" }} }}'
+
+    text = (
+        'lock-version = "1.0"\ncreated-by = "uv"\nrequires-python = ">=3.7"\n\n[[packages]]\nname = "w"\n'
+        'version = "1.0"\nsdist = { url = "https://index.example/w-1.0.tar.gz", hashes = { sha256 = "'
+        + "5" * 64
+        + '" } }\nwheels = ['
+        + ", ".join(
+            [
+                wheel("cp311-cp311-manylinux_2_17_x86_64", "1"),
+                wheel("cp37-cp37m-macosx_11_0_x86_64", "2"),
+                wheel("cp37-cp37m-manylinux_2_17_x86_64.manylinux2014_x86_64", "3"),
+                wheel("cp37-cp37m-manylinux_2_35_x86_64", "4"),
+            ]
+        )
+        + ']\n\n[[packages]]\nname = "win"\nversion = "1.0"\nmarker = "sys_platform == \'win32\'"\n'
+        + 'wheels = [{ url = "https://index.example/win-1.0-py3-none-any.whl", hashes = { sha256 = "'
+        + "6" * 64
+        + '" } }]\n'
+    )
+
+    (package,) = parse_lock(text, source=tmp_path / "pylock.toml", target=TARGET).packages
+
+    # The target runs glibc 2.31, so the newest of these is not for it.
+    assert (package.kind, package.sha256) == ("wheel", "3" * 64)
