@@ -287,9 +287,11 @@ def _read_pip_config(surroundings: Surroundings, scratch: Path) -> dict[str, str
         timeout=120,
     )
     if done.returncode != 0:
-        found = _BAD_FILE.search(done.stderr)
+        # Before 26.3 pip says so on stdout.
+        said = done.stderr + done.stdout.decode("utf-8", "replace")
+        found = _BAD_FILE.search(said)
         name = f" `{shown(found['path'])}`" if found else ""
-        raise InputError(f"pip cannot read its configuration{name}", evidence=tail(done.stderr))
+        raise InputError(f"pip cannot read its configuration{name}", evidence=tail(said))
     listed = dict(_parse_listing(done.stdout.decode("utf-8", "replace")))
     # Least first, so that what counts more is written last; an empty value counts as none, as in pip.
     return {

@@ -523,7 +523,9 @@ def test_k13_a_part_that_needs_an_extra_is_noted_unless_the_extra_is_asked_for(
 
     statuses = {item["module"]: item["status"] for item in result["verification"]["modules"]}
     assert statuses == {"parts": "ok", "parts_rpc": "optional"}
-    assert "rpclib" in refused(bundler_cli, 10, "parts[rpc]", "-o", "other", cwd=tmp_path)
+    elsewhere = tmp_path / "elsewhere"
+    elsewhere.mkdir()
+    assert "rpclib" in refused(bundler_cli, 10, "parts[rpc]", cwd=elsewhere)
 
 
 def test_l10_a_declared_dependency_that_the_lock_lacks(
