@@ -145,7 +145,7 @@ def test_p01_p02_a_signal_ends_a_build_and_leaves_nothing(
 
     assert not list((bundler_cli.store / "v1" / "scratch").iterdir())
     assert list(tmp_path.iterdir()) == []
-    running = subprocess.run(["ps", "-eo", "args"], capture_output=True, text=True, check=True).stdout  # noqa: S607
+    running = subprocess.run(["ps", "-eo", "args"], capture_output=True, text=True, check=True).stdout
     assert str(bundler_cli.store) not in running
 
 
@@ -153,7 +153,7 @@ def test_p04_a_reader_that_goes_away_is_no_crash(bundler_cli: BundlerCli, tmp_pa
     path = make_bundle(tmp_path)
     command = f"{sys.executable} -I -m bundler inspect {path} --json | head -c 1"
     ended = subprocess.run(
-        ["sh", "-c", command],  # noqa: S607
+        ["sh", "-c", command],
         env=bundler_cli.env,
         capture_output=True,
         text=True,

@@ -94,7 +94,7 @@ def test_modes_do_not_depend_on_the_umask(tmp_path: Path) -> None:
 
 def test_plain_tar_and_python_see_the_same_tree(tmp_path: Path) -> None:
     path = make_bundle(tmp_path)
-    subprocess.run(["tar", "-xzf", path.name], cwd=tmp_path, check=True, capture_output=True)  # noqa: S607
+    subprocess.run(["tar", "-xzf", path.name], cwd=tmp_path, check=True, capture_output=True)
 
     assert verify_bundle(tmp_path / "small", reporter=SILENT).manifest.name == "small"
     assert tar_names(path)[0] == "small"
