@@ -247,7 +247,7 @@ def tree_digest(files: Iterable[LayerFile]) -> Sha256:
     encoding. Encoding: docs/format.md, "Tree digest".
 
     >>> tree_digest([])[:12]
-    'c32ccd58da78'
+    'f787dbb88d57'
     """
     digest = hashlib.sha256(_TREE_DOMAIN)
     for file in sorted(files, key=lambda file: file.path.encode()):

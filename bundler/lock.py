@@ -38,7 +38,7 @@ from packaging.version import Version
 from bundler.digest import Sha256, parse_sha256
 from bundler.errors import InputError
 from bundler.paths import shown
-from bundler.redact import redact, split_url
+from bundler.redact import redact, split_url, url_filename
 
 if TYPE_CHECKING:
     from bundler.requirements import Root
@@ -214,7 +214,7 @@ def _from_package(package: Package, chosen: object, *, base: Path, source: Path)
             **common,
             kind="vcs",
             location=url,
-            filename=_last(url),
+            filename=url_filename(url),
             sha256=None,
             commit=chosen.commit_id,
             subdirectory=chosen.subdirectory,
@@ -222,7 +222,7 @@ def _from_package(package: Package, chosen: object, *, base: Path, source: Path)
     if not isinstance(chosen, (PackageWheel, PackageSdist, PackageArchive)):
         raise TypeError(chosen)
     location = _location(chosen.url, chosen.path, base)
-    filename = _last(location) if isinstance(chosen, PackageArchive) else chosen.filename
+    filename = url_filename(location) if isinstance(chosen, PackageArchive) else chosen.filename
     if "/" in filename or "\\" in filename:
         raise InputError(f"{source.name}: `{shown(filename)}` is not a file name")
     try:
@@ -251,10 +251,6 @@ def _location(url: str | None, path: str | None, base: Path) -> str:
     clean, _ = split_url(url or "")
     parts = urlsplit(clean)
     return unquote(parts.path) if parts.scheme == "file" else clean.partition("#")[0]
-
-
-def _last(location: str) -> str:
-    return unquote(urlsplit(location).path.rstrip("/").rpartition("/")[2])
 
 
 def _index_name(url: str) -> str:

@@ -12,7 +12,7 @@ import re
 from dataclasses import dataclass
 from urllib.parse import quote, unquote, urlsplit, urlunsplit
 
-__all__ = ["Credentials", "redact", "register_secret", "split_url"]
+__all__ = ["Credentials", "redact", "register_secret", "split_url", "url_filename"]
 
 _MASK = "****"
 _MIN_SECRET = 4
@@ -58,6 +58,15 @@ def split_url(url: str) -> tuple[str, Credentials | None]:
     if parts.query:
         register_secret(parts.query)
     return urlunsplit((parts.scheme, host, parts.path, "", parts.fragment)), credentials
+
+
+def url_filename(url: str) -> str:
+    """Return the last component of an address or a path, as it is written on a disk.
+
+    >>> url_filename("https://index.example/files/a%2Bb-1.0.tar.gz#sha256=00")
+    'a+b-1.0.tar.gz'
+    """
+    return unquote(urlsplit(url).path.rstrip("/").rpartition("/")[2])
 
 
 def redact(text: str) -> str:

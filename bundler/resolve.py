@@ -14,7 +14,7 @@ import re
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
-from urllib.parse import unquote, urlsplit
+from urllib.parse import urlsplit
 from urllib.request import url2pathname
 
 from packaging.utils import canonicalize_name
@@ -24,7 +24,7 @@ from bundler.build import hash_tree
 from bundler.digest import Sha256, parse_sha256
 from bundler.errors import ResolutionError
 from bundler.lock import Lock, Locked
-from bundler.redact import redact, split_url
+from bundler.redact import redact, split_url, url_filename
 from bundler.toolchain import Toolchain, pip_failure
 
 if TYPE_CHECKING:
@@ -117,7 +117,7 @@ class PipResolver:
                 version=version,
                 kind="vcs",
                 location=url,
-                filename=_last(url),
+                filename=url_filename(url),
                 sha256=None,
                 commit=info["vcs_info"]["commit_id"],
                 subdirectory=subdirectory,
@@ -132,7 +132,7 @@ class PipResolver:
                 filename=folder.name,
                 sha256=hash_tree(folder),
             )
-        filename = _last(url)
+        filename = url_filename(url)
         return Locked(
             name=name,
             version=version,
@@ -155,10 +155,6 @@ def _sha256(info: dict[str, Any], filename: str) -> Sha256:
             evidence=(f"found   {redact(', '.join(sorted(hashes))) or 'no hash at all'}",),
             hint="download the file, and require it by path",
         ) from None
-
-
-def _last(url: str) -> str:
-    return unquote(urlsplit(url).path.rstrip("/").rpartition("/")[2])
 
 
 def _local_path(url: str) -> Path:

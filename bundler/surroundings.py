@@ -49,7 +49,6 @@ _HARMFUL_NAMES = frozenset(
         "LDFLAGS",
         "ARCHFLAGS",
         "DISTUTILS_USE_SDK",
-        "XDG_CONFIG_HOME",
     }
 )
 # pip reads these while the index settings are read, once, by `index`.

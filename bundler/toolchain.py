@@ -15,13 +15,12 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
-from urllib.parse import unquote, urlsplit
 
 from bundler.digest import parse_sha256
 from bundler.errors import BundlerError, IntegrityError, NetworkError, ResolutionError
 from bundler.fetch import Download, fetch_all
 from bundler.process import Completed, run, tail
-from bundler.redact import split_url
+from bundler.redact import split_url, url_filename
 from bundler.venv import create_venv
 from bundler.wheel import read_wheel
 
@@ -36,6 +35,9 @@ __all__ = ["Toolchain", "install_toolchain", "pip_failure"]
 
 _PROJECTS = ("pip", "setuptools", "wheel")
 _PIP_SECONDS = 3600
+
+# What stood on our command line reaches pip in a file of ours.
+_ARGUMENT = re.compile(r"-r \S+/scratch/\w+/requirements\.txt \(line (\d+)\)")
 
 # How pip tells which requirement excludes which: an indented block.
 _CONFLICT = re.compile(r"^The conflict is caused by:\n((?:[ \t]+.*\n?)+)", re.MULTILINE)
@@ -154,7 +156,7 @@ def install_toolchain(
 
 def pip_failure(ended: Completed, what: str) -> BundlerError:
     """Return the error for a pip that failed: a network that is down is told from a missing version."""
-    said = ended.stderr + ended.stdout.decode("utf-8", "replace")
+    said = _ARGUMENT.sub(r"argument \1", ended.stderr + ended.stdout.decode("utf-8", "replace"))
     lines = [line.removeprefix("ERROR: ").strip() for line in said.splitlines() if line.startswith("ERROR:")]
     # A crash of pip is announced by this word alone, its reason comes last.
     evidence = tuple(line for line in dict.fromkeys(lines) if line != "Exception:") or tail(said)
@@ -215,8 +217,7 @@ def _download(item: dict[str, Any]) -> Download:
         raise ResolutionError(f"the index gives no sha256 for `{name}` {version}") from None
     url, _ = split_url(info["url"])
     url = url.partition("#")[0]
-    filename = unquote(urlsplit(url).path.rpartition("/")[2])
-    return Download(name=name, url=url, sha256=sha256, size=None, filename=filename)
+    return Download(name=name, url=url, sha256=sha256, size=None, filename=url_filename(url))
 
 
 def _unpack(blob: Path, filename: str, folder: Path) -> None:

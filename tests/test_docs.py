@@ -1,0 +1,59 @@
+"""What the docstrings and pages show is what happens."""
+
+from __future__ import annotations
+
+import doctest
+import importlib
+import re
+import subprocess
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import pytest
+
+import bundler
+
+if TYPE_CHECKING:
+    from conftest import BundlerCli
+
+ROOT = Path(__file__).parent.parent
+MODULES = sorted(path.stem for path in Path(bundler.__file__).parent.glob("*.py") if path.stem != "__main__")
+
+
+@pytest.mark.parametrize("name", MODULES)
+def test_examples_in_docstrings(name: str) -> None:
+    result = doctest.testmod(importlib.import_module("bundler" if name == "__init__" else f"bundler.{name}"))
+
+    assert result.failed == 0
+
+
+def test_every_option_the_readme_names_exists(bundler_cli: BundlerCli) -> None:
+    readme = (ROOT / "README.md").read_text("utf-8")
+    for line in re.findall(
+        r"^    bundler (build|lock|inspect|verify|unpack|store)(.*?)(?:#.*)?$", readme, re.MULTILINE
+    ):
+        command, rest = line
+        helped = bundler_cli.run(command, "--help").stdout
+        for option in re.findall(r"--?[a-z][a-z-]*", rest):
+            assert option in helped, f"{command} {option}"
+
+
+def test_links_between_pages_lead_somewhere() -> None:
+    pages = [
+        ROOT / "README.md",
+        *(ROOT / "docs").glob("*.md"),
+        ROOT / "examples" / "sklearn-score" / "README.md",
+    ]
+    for page in pages:
+        for target in re.findall(r"\]\(([^)#:]+)\)", page.read_text("utf-8")):
+            assert (page.parent / target).exists(), f"{page.name}: {target}"
+
+
+def test_nothing_names_a_machine_or_an_index() -> None:
+    tracked = subprocess.run(
+        ["git", "ls-files"], cwd=ROOT, capture_output=True, text=True, check=False
+    ).stdout
+    for name in tracked.split():
+        text = (ROOT / name).read_text("utf-8", "replace")
+        for address in re.findall(r"https?://[^\s\"'`)>]*/simple\b", text):
+            assert re.search(r"(?i)index\.example|127\.0\.0\.1|localhost|\{", address), f"{name}: {address}"
