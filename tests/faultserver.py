@@ -299,18 +299,3 @@ def portal() -> Behaviour:
     """Answer as the login page of a network does: 200, whatever was asked for."""
     page = b"<!doctype html><title>Please sign in</title>"
     return ok(page, **{"Content-Type": "text/html; charset=utf-8"})
-
-
-def together(parties: int, body: bytes) -> Behaviour:
-    """Answer only when ``parties`` requests are under way at once; 410 if they are not within 10 s."""
-    barrier = threading.Barrier(parties)
-
-    def behave(request: Request) -> None:
-        try:
-            barrier.wait(10)
-        except threading.BrokenBarrierError:
-            status(410)(request)
-        else:
-            ok(body)(request)
-
-    return behave
