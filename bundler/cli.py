@@ -18,6 +18,7 @@ import click
 from bundler import __version__
 from bundler.console import ConsoleReporter, print_envelope, print_error, print_line
 from bundler.errors import BundlerError, UsageError
+from bundler.process import end_all
 from bundler.surroundings import Surroundings, read_surroundings
 
 if TYPE_CHECKING:
@@ -38,7 +39,7 @@ class Terminated(BaseException):
 
 def run(arguments: Sequence[str]) -> int:  # noqa: PLR0911 - one for each way a command ends
     """Run a command and return its exit code; nothing of it ends the process."""
-    previous = signal.signal(signal.SIGTERM, _terminate)
+    previous = [signal.signal(number, _end) for number in (signal.SIGINT, signal.SIGTERM)]
     command = next((word for word in arguments if not word.startswith("-")), "")
     as_json = "--json" in arguments
     try:
@@ -62,7 +63,8 @@ def run(arguments: Sequence[str]) -> int:  # noqa: PLR0911 - one for each way a 
         failure = BundlerError(error.strerror or str(error), evidence=(str(error.filename or ""),))
         return _fail(failure, command, as_json=as_json)
     finally:
-        signal.signal(signal.SIGTERM, previous)
+        for number, handler in zip((signal.SIGINT, signal.SIGTERM), previous, strict=True):
+            signal.signal(number, handler)
     return 0
 
 
@@ -73,8 +75,10 @@ def _fail(error: BundlerError, command: str, *, as_json: bool) -> int:
     return error.exit_code
 
 
-def _terminate(_signal: int, _frame: FrameType | None) -> None:
-    raise Terminated
+def _end(number: int, _frame: FrameType | None) -> None:
+    """Unwind, after killing the children, so that no thread goes on waiting for one."""
+    end_all()
+    raise KeyboardInterrupt if number == signal.SIGINT else Terminated
 
 
 def _options(*options: Callable[..., Any]) -> Callable[..., Any]:

@@ -20,10 +20,11 @@ from typing import IO
 from bundler.errors import BundlerError
 from bundler.redact import redact
 
-__all__ = ["Completed", "run", "tail"]
+__all__ = ["Completed", "end_all", "run", "tail"]
 
 _STDERR_LIMIT = 1 << 20
 _POSIX = os.name == "posix"
+_running: set[subprocess.Popen[bytes]] = set()
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -75,6 +76,7 @@ def run(  # noqa: PLR0913 - each is a fact of the child, and all but argv and en
         raise BundlerError(
             f"cannot start `{os.fspath(argv[0])}`", evidence=(str(error.strerror or error),)
         ) from error
+    _running.add(child)
     out: list[bytes] = []
     err: list[str] = []
     readers = [
@@ -92,6 +94,7 @@ def run(  # noqa: PLR0913 - each is a fact of the child, and all but argv and en
             timed_out = True
     finally:
         _end_group(child)
+        _running.discard(child)
         for reader in readers:
             reader.join(timeout=5)
     return Completed(
@@ -102,6 +105,12 @@ def run(  # noqa: PLR0913 - each is a fact of the child, and all but argv and en
     )
 
 
+def end_all() -> None:
+    """Kill every child that runs, of whichever thread: whoever waits for one goes on at once."""
+    for child in list(_running):
+        _kill_group(child)
+
+
 def tail(text: str, lines: int = 12) -> tuple[str, ...]:
     """Return the last non-empty lines of what a child said, for the evidence of an error."""
     return tuple(line.rstrip() for line in text.splitlines() if line.strip())[-lines:]
@@ -109,13 +118,17 @@ def tail(text: str, lines: int = 12) -> tuple[str, ...]:
 
 def _end_group(child: subprocess.Popen[bytes]) -> None:
     """Kill what is left of the child's process group, and reap the child."""
+    _kill_group(child)
+    child.wait()
+
+
+def _kill_group(child: subprocess.Popen[bytes]) -> None:
     if _POSIX:
         # The group may outlive its leader: a child of the child that went on.
         with suppress(ProcessLookupError, PermissionError):
             os.killpg(child.pid, signal.SIGKILL)
     elif child.poll() is None:
         child.kill()
-    child.wait()
 
 
 def _feed(pipe: IO[bytes] | None, content: bytes) -> None:

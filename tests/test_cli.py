@@ -140,7 +140,7 @@ def test_p01_p02_a_signal_ends_a_build_and_leaves_nothing(
                 break
         time.sleep(1)  # the import has begun
         process.send_signal(sent)
-        assert process.wait(timeout=20) == code
+        assert process.wait(timeout=10) == code
         assert "Traceback" not in process.stderr.read()
 
     assert not list((bundler_cli.store / "v1" / "scratch").iterdir())
