@@ -54,6 +54,13 @@ __all__ = ["BuildOptions", "Built", "LockOptions", "Locking", "build_bundle", "l
 _KNOWN_PTH = re.compile(r".*-nspkg\.pth|distutils-precedence\.pth")
 
 
+def _cores() -> int:
+    """Return how many cores this process may use, which in a container is fewer than there are."""
+    if hasattr(os, "sched_getaffinity"):
+        return len(os.sched_getaffinity(0))
+    return os.cpu_count() or 1
+
+
 @dataclass(frozen=True, kw_only=True)
 class LockOptions:
     """What decides the choice of distributions."""
@@ -82,7 +89,7 @@ class BuildOptions(LockOptions):
     epoch: int
     allow_import_failure: tuple[str, ...] = ()
     allow_pth: tuple[str, ...] = ()
-    jobs: int = field(default_factory=lambda: os.cpu_count() or 1)
+    jobs: int = field(default_factory=_cores)
 
 
 @dataclass(frozen=True, kw_only=True)
