@@ -1,0 +1,298 @@
+"""Ground: what can be wrong with a bundle, one code each, and how a finding is told.
+
+A code never changes its meaning and is never used again. The page of each code
+is its section in docs/findings.md; `bundler explain CODE` shows the same facts.
+
+========  ==========================================================
+letter    what it is about
+========  ==========================================================
+``M``     a bundle mounted on PYTHONPATH
+``I``     imports and requirements
+``U``     the user's own code
+``E``     shared objects (ELF)
+``B``     the base: the image or host that the bundle is mounted into
+========  ==========================================================
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from typing import Literal
+
+from packaging.utils import canonicalize_name
+
+__all__ = ["RULES", "Finding", "Rule", "Severity", "is_allowed", "sorted_findings"]
+
+Severity = Literal["error", "warning", "note"]
+"""An error fails the build, a warning is shown, a note is only in the report."""
+
+_RANK: Mapping[Severity, int] = {"error": 0, "warning": 1, "note": 2}
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Rule:
+    """One kind of finding."""
+
+    code: str
+    title: str
+    """What is wrong, in a few words, lower case."""
+    severity: Severity
+    fix: str
+    """What to do, one line."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Finding:
+    """One thing that was found."""
+
+    code: str
+    message: str
+    """One line of fact, the names in backticks, without paths of the host."""
+    distribution: str = ""
+    """The normalised name of the distribution it is about; empty where there is none."""
+    where: str = ""
+    """A path in the bundle or in the user's code, with ``:line`` where there is one."""
+
+    @property
+    def rule(self) -> Rule:
+        """The kind of finding it is."""
+        return RULES[self.code]
+
+    def to_json(self) -> dict[str, str]:
+        """Return the finding as plain values."""
+        return {
+            "code": self.code,
+            "distribution": self.distribution,
+            "message": self.message,
+            "severity": self.rule.severity,
+            "where": self.where,
+        }
+
+
+def sorted_findings(findings: Iterable[Finding]) -> tuple[Finding, ...]:
+    """Return the findings, each once: errors first, then by code, distribution, place and message."""
+    return tuple(
+        sorted(
+            set(findings),
+            key=lambda one: (_RANK[one.rule.severity], one.code, one.distribution, one.where, one.message),
+        )
+    )
+
+
+def is_allowed(finding: Finding, allowed: Iterable[str]) -> bool:
+    """Return whether ``--allow`` names a finding: ``CODE``, or ``CODE:DISTRIBUTION``."""
+    for text in allowed:
+        code, _, name = text.partition(":")
+        if code.upper() == finding.code and (not name or canonicalize_name(name) == finding.distribution):
+            return True
+    return False
+
+
+def _rules(*rules: tuple[str, Severity, str, str]) -> Mapping[str, Rule]:
+    return {
+        code: Rule(code=code, severity=severity, title=title, fix=fix) for code, severity, title, fix in rules
+    }
+
+
+RULES: Mapping[str, Rule] = _rules(
+    (
+        "M101",
+        "error",
+        "a module of the bundle hides one of the standard library",
+        "drop the backport: constrain it away with a marker, or ask its dependent to; `--for venv` if nobody mounts the bundle",
+    ),
+    (
+        "M102",
+        "error",
+        "it imports when installed, and not when mounted on PYTHONPATH",
+        "use the bundle as a virtual environment only (`--for venv`), or replace the distribution",
+    ),
+    (
+        "M103",
+        "note",
+        "a `.pth` file that a mount does not process, and nothing that was imported needs",
+        "nothing to do; the proof is that all its modules imported without it",
+    ),
+    (
+        "M104",
+        "error",
+        "an editable or path-only distribution: its modules are named by a `.pth` file alone",
+        "build a wheel of the project and require that",
+    ),
+    (
+        "M105",
+        "error",
+        "a module of the bundle hides one of your own",
+        "rename your module: the bundle comes before your code on sys.path",
+    ),
+    (
+        "M106",
+        "note",
+        "console scripts are not on PATH when the bundle is mounted",
+        "run them by their path in `bin/`, or with `python -m`",
+    ),
+    (
+        "I201",
+        "error",
+        "a module does not import",
+        "require what is missing, or pass `--allow-import-failure MODULE` to record an exception",
+    ),
+    (
+        "I202",
+        "error",
+        "a requirement is not met",
+        "add the requirement, or correct the pin that contradicts it",
+    ),
+    (
+        "I203",
+        "warning",
+        "an import that nothing in the bundle meets, run whenever its file is imported",
+        "require the project that brings it, if you use this part",
+    ),
+    (
+        "I204",
+        "note",
+        "an import that nothing in the bundle meets, run under a condition, in a function or in try/except",
+        "require the project that brings it, if you use this part",
+    ),
+    (
+        "I205",
+        "note",
+        "an undeclared import that happens to be met",
+        "pin what brings it; its author may drop it without notice",
+    ),
+    (
+        "I206",
+        "warning",
+        "an import wrote, or tried to write, outside of its own folders",
+        "give it a folder it may write to on the target, or expect it to fail on a read-only mount",
+    ),
+    (
+        "I207",
+        "warning",
+        "an import tried to reach the network and went on without it",
+        "expect a delay at each start on the target",
+    ),
+    (
+        "I208",
+        "note",
+        "a module needs an extra that nobody asked for",
+        "ask for the extra if you use this part",
+    ),
+    (
+        "U301",
+        "error",
+        "the user's code is not valid for the target's Python",
+        "write it in the target's syntax, or build for another Python: `--python`",
+    ),
+    (
+        "U302",
+        "error",
+        "the entry script does not define init() and run()",
+        "define both at the top level of the entry script",
+    ),
+    (
+        "U303",
+        "error",
+        "the user's code imports what neither it, the bundle, the base nor the standard library has",
+        "require the project that brings the module",
+    ),
+    (
+        "U304",
+        "warning",
+        "the user's code may import what is not there, under a condition, in a function or in try/except",
+        "require the project that brings the module, if this code runs",
+    ),
+    (
+        "U305",
+        "error",
+        "the entry script does not run",
+        "correct the script; `--model-dir` names the folder that AZUREML_MODEL_DIR points to",
+    ),
+    (
+        "U306",
+        "error",
+        "the entry script cannot be an entry script",
+        "name a `.py` file inside the source directory whose name is a Python identifier",
+    ),
+    (
+        "E401",
+        "error",
+        "a shared object is for another machine",
+        "require a wheel for the target's architecture",
+    ),
+    (
+        "E402",
+        "error",
+        "a shared object is for another Python, so that it cannot be imported",
+        "require a wheel for the target's Python",
+    ),
+    (
+        "E403",
+        "error",
+        "a shared object needs a newer C library than the target has",
+        "pin an older release of the distribution, or choose a newer base",
+    ),
+    (
+        "E404",
+        "warning",
+        "a shared library is neither in the bundle, nor in the manylinux list, nor in the base",
+        "install the library in the base image, or take the variant that needs none (`-headless`)",
+    ),
+    (
+        "E405",
+        "warning",
+        "a shared object searches a folder of the machine that built it (RPATH)",
+        "report it to the project; a folder of that name on the target could be loaded from",
+    ),
+    (
+        "E406",
+        "warning",
+        "two OpenMP runtimes come with the bundle",
+        "expect crashes or slow threads if one process loads both; prefer distributions that share one",
+    ),
+    (
+        "E407",
+        "error",
+        "a shared object is damaged",
+        "download the wheel again, or report it to the project",
+    ),
+    (
+        "B501",
+        "warning",
+        "the bundle hides another version of what the base has",
+        "pin the base's version, or pass `--omit-provided` to leave it to the base",
+    ),
+    (
+        "B502",
+        "error",
+        "the base's server cannot live with a version in the bundle",
+        "pin a version the server accepts",
+    ),
+    (
+        "B503",
+        "error",
+        "the base is not for this bundle",
+        "build for the base's Python (`--python`), or choose another base",
+    ),
+    (
+        "B504",
+        "error",
+        "the base does not have what the bundle leaves to it",
+        "rebuild the bundle with a profile of this base, or without `--omit-provided`",
+    ),
+    (
+        "B505",
+        "error",
+        "the base hides a part of the bundle",
+        "use the base's version, or a base without that distribution",
+    ),
+    (
+        "B506",
+        "error",
+        "a module of the base's server does not import with the bundle before it",
+        "pin the versions that the server was released with",
+    ),
+)
+"""Every kind of finding by its code."""
