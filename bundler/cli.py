@@ -26,6 +26,7 @@ if TYPE_CHECKING:
 
     from bundler.requirements import IndexOptions, RequirementSet
     from bundler.store import Store
+    from bundler.usercode import UserCode
 
 __all__ = ["cli", "run"]
 
@@ -151,6 +152,31 @@ def cli() -> None:
     "--format", "fmt", type=click.Choice(["tar.gz", "tar.zst", "dir"]), default="tar.gz", show_default=True
 )
 @click.option(
+    "--for",
+    "use",
+    type=click.Choice(["mount", "venv", "both"]),
+    default="both",
+    show_default=True,
+    help="How the bundle is used: on PYTHONPATH, in a virtual environment.",
+)
+@click.option(
+    "--source-dir",
+    type=click.Path(path_type=Path, file_okay=False, exists=True),
+    help="The code it serves.",
+)
+@click.option("--entry-script", metavar="FILE", help="Its script with init() and run(), in --source-dir.")
+@click.option("--run-init", is_flag=True, help="Run the entry script and its init(), without a network.")
+@click.option(
+    "--model-dir",
+    type=click.Path(path_type=Path, exists=True, file_okay=False),
+    help="What AZUREML_MODEL_DIR names for --run-init.",
+)
+@click.option("--target-glibc", metavar="VERSION", help="Refuse what needs a newer glibc.")
+@click.option("--reverify", is_flag=True, help="Run the checks again that an earlier build has passed.")
+@click.option(
+    "--allow", multiple=True, metavar="CODE[:NAME]", help="An error to accept, and to record in the manifest."
+)
+@click.option(
     "--allow-import-failure",
     multiple=True,
     metavar="NAME",
@@ -180,6 +206,13 @@ def build(**given: Any) -> None:
         codec="zst" if given["fmt"] == "tar.zst" else "gz",
         as_folder=given["fmt"] == "dir",
         epoch=surroundings.epoch(),
+        ways=("mount", "venv") if given["use"] == "both" else (given["use"],),
+        code=_code(given),
+        run_init=given["run_init"],
+        model_dir=given["model_dir"] and given["model_dir"].resolve(),
+        target_glibc=given["target_glibc"],
+        reverify=given["reverify"],
+        allow=_allowed(given["allow"]),
         allow_import_failure=given["allow_import_failure"],
         allow_pth=given["allow_pth"],
     )
@@ -205,8 +238,9 @@ def build(**given: Any) -> None:
                 item["name"]: item["version"] for item in built.manifest.values["distributions"]
             },
             "built_here": list(built.built_here),
-            "verification": built.report.to_json(),
-            "network": built.report.network,
+            "verification": built.proof.report.to_json(),
+            "sandbox": built.proof.sandbox.to_json(),
+            "cached": [way.way for way in built.proof.report.ways if way.cached],
             "neutralised": list(surroundings.neutralised()),
         }
         print_envelope("build", result=result)
@@ -408,6 +442,30 @@ def _index(given: dict[str, Any]) -> IndexOptions:
         no_index=given["no_index"],
         trusted_hosts=given["trusted_hosts"],
     )
+
+
+def _code(given: dict[str, Any]) -> UserCode | None:
+    from bundler.usercode import user_code  # noqa: PLC0415
+
+    if given["source_dir"] is None and given["entry_script"] is None:
+        if given["run_init"]:
+            raise UsageError("there is no script to run", hint="--source-dir code --entry-script score.py")
+        return None
+    if given["source_dir"] is None or given["entry_script"] is None:
+        raise UsageError(
+            "`--source-dir` and `--entry-script` go together",
+            hint="--source-dir code --entry-script score.py",
+        )
+    return user_code(given["source_dir"], given["entry_script"])
+
+
+def _allowed(texts: Sequence[str]) -> tuple[str, ...]:
+    from bundler.findings import RULES  # noqa: PLC0415
+
+    for text in texts:
+        if text.partition(":")[0].upper() not in RULES:
+            raise UsageError(f"`--allow {text}` names no finding", evidence=(f"known   {', '.join(RULES)}",))
+    return tuple(texts)
 
 
 def _default_name(given: dict[str, Any], surroundings: Surroundings) -> str:

@@ -121,6 +121,8 @@ def print_envelope(
             "evidence": list(error.evidence),
             "hint": error.hint,
         }
+        if error.facts is not None:
+            envelope["error"]["facts"] = dict(error.facts)
     _print(redact(json.dumps(envelope, ensure_ascii=False, indent=2, sort_keys=True)), sys.stdout)
 
 

@@ -10,7 +10,8 @@ kept for signatures, 130 and 143 are the signals.
 
 from __future__ import annotations
 
-from typing import ClassVar
+from collections.abc import Mapping
+from typing import Any, ClassVar
 
 __all__ = [
     "BundlerError",
@@ -32,16 +33,25 @@ class BundlerError(Exception):
     :param message: one line of fact.
     :param evidence: further lines: wanted and found, the chain, file and line.
     :param hint: at most one suggestion, a command or a flag that can be pasted.
+    :param facts: what a program may want besides, as plain values; for ``--json``.
     """
 
     exit_code: ClassVar[int] = 1
     slug: ClassVar[str] = "unexpected"
 
-    def __init__(self, message: str, *, evidence: tuple[str, ...] = (), hint: str | None = None) -> None:
+    def __init__(
+        self,
+        message: str,
+        *,
+        evidence: tuple[str, ...] = (),
+        hint: str | None = None,
+        facts: Mapping[str, Any] | None = None,
+    ) -> None:
         super().__init__(message)
         self.message = message
         self.evidence = evidence
         self.hint = hint
+        self.facts = facts
 
 
 class UsageError(BundlerError):

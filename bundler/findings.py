@@ -17,7 +17,7 @@ letter    what it is about
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Literal
 
 from packaging.utils import canonicalize_name
@@ -53,6 +53,8 @@ class Finding:
     """The normalised name of the distribution it is about; empty where there is none."""
     where: str = ""
     """A path in the bundle or in the user's code, with ``:line`` where there is one."""
+    details: tuple[str, ...] = field(default=(), compare=False)
+    """Further lines for the reader of an error; not for a manifest, as they may differ by host."""
 
     @property
     def rule(self) -> Rule:
@@ -100,7 +102,7 @@ RULES: Mapping[str, Rule] = _rules(
         "M101",
         "error",
         "a module of the bundle hides one of the standard library",
-        "drop the backport: constrain it away with a marker, or ask its dependent to; `--for venv` if nobody mounts the bundle",
+        "leave the backport out; pass `--for venv` if nobody mounts the bundle",
     ),
     (
         "M102",
@@ -209,12 +211,6 @@ RULES: Mapping[str, Rule] = _rules(
         "error",
         "the entry script does not run",
         "correct the script; `--model-dir` names the folder that AZUREML_MODEL_DIR points to",
-    ),
-    (
-        "U306",
-        "error",
-        "the entry script cannot be an entry script",
-        "name a `.py` file inside the source directory whose name is a Python identifier",
     ),
     (
         "E401",

@@ -53,6 +53,8 @@ class Interpreter:
     stdlib: tuple[Path, ...]
     """The folders its ``sys.path`` starts out with."""
     target: Target
+    stdlib_modules: frozenset[str] = frozenset()
+    """The top-level modules of its standard library."""
 
 
 def script(name: str) -> Path:
@@ -187,4 +189,9 @@ def _probe(python: Path, surroundings: Surroundings, scratch: Path) -> Interpret
     target = target_from_probe(facts)
     stdlib = {*facts["stdlib"], *(path for path in facts["paths"] if path)}
     real = Path(facts["executable"] or python)
-    return Interpreter(python=real, stdlib=tuple(sorted(Path(path) for path in stdlib)), target=target)
+    return Interpreter(
+        python=real,
+        stdlib=tuple(sorted(Path(path) for path in stdlib)),
+        target=target,
+        stdlib_modules=frozenset(facts["stdlib_modules"]),
+    )

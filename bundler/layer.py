@@ -42,7 +42,7 @@ __all__ = [
     "tree_digest",
 ]
 
-LAYER_FORMAT = 1
+LAYER_FORMAT = 2
 """To be raised with any change of what a wheel becomes, so that stored layers are made anew."""
 
 RESERVED = frozenset({"manifest.json", "pylock.toml", "pyvenv.cfg"})
@@ -88,6 +88,8 @@ class Layer:
     """The names of its launchers in ``bin``."""
     pth: tuple[str, ...]
     """Its ``.pth`` files that run code, relative to site-packages."""
+    pth_folders: tuple[str, ...]
+    """The folders its ``.pth`` files put on the path, relative to site-packages."""
     uncompiled: tuple[str, ...]
     """Its modules that are not valid for the target, relative to the root; they ship without bytecode."""
     code: Mapping[str, str]
@@ -121,6 +123,7 @@ class Layer:
             "name": self.name,
             "notes": list(self.notes),
             "pth": list(self.pth),
+            "pth_folders": list(self.pth_folders),
             "requires_dist": list(self.requires_dist),
             "requires_python": self.requires_python,
             "scripts": list(self.scripts),
@@ -144,6 +147,7 @@ class Layer:
             requires_python=values["requires_python"],
             scripts=tuple(values["scripts"]),
             pth=tuple(values["pth"]),
+            pth_folders=tuple(values["pth_folders"]),
             uncompiled=tuple(values["uncompiled"]),
             code=values["code"],
             notes=tuple(values["notes"]),

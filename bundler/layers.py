@@ -256,6 +256,7 @@ def _describe(
     code: Mapping[str, str],
 ) -> Layer:
     metadata = wheel.metadata
+    running, folders = _pth(wheel)
     launchers = sorted(file.path[4:] for file in files if file.path.startswith("bin/"))
     return Layer(
         name=metadata.name,
@@ -267,7 +268,8 @@ def _describe(
         requires_dist=tuple(str(requirement) for requirement in metadata.requires_dist),
         requires_python=str(metadata.requires_python or ""),
         scripts=tuple(launchers),
-        pth=_running_pth(wheel),
+        pth=running,
+        pth_folders=folders,
         uncompiled=uncompiled,
         code=code,
         notes=wheel.notes,
@@ -275,12 +277,18 @@ def _describe(
     )
 
 
-def _running_pth(wheel: Wheel) -> tuple[str, ...]:
-    """Return the ``.pth`` files of a wheel in which a line runs code: those that start with import (site)."""
-    found = []
+def _pth(wheel: Wheel) -> tuple[tuple[str, ...], tuple[str, ...]]:
+    """Return the ``.pth`` files of a wheel in which a line runs code, and the folders the others name.
+
+    A line that starts with import runs; any other one, but for comments, is a folder (docs of ``site``).
+    """
+    running, folders = set(), set()
     for file in wheel.files:
         if file.scheme in ("purelib", "platlib") and "/" not in file.path and file.path.endswith(".pth"):
-            text = b"".join(wheel.chunks(file))
-            if any(line.startswith((b"import ", b"import\t")) for line in text.splitlines()):
-                found.append(str(file.path))
-    return tuple(sorted(found))
+            text = b"".join(wheel.chunks(file)).decode("utf-8", "replace")
+            for line in filter(None, map(str.strip, text.splitlines())):
+                if line.startswith(("import ", "import\t")):
+                    running.add(str(file.path))
+                elif not line.startswith("#"):
+                    folders.add(line)
+    return tuple(sorted(running)), tuple(sorted(folders))

@@ -20,14 +20,12 @@ from packaging.requirements import Requirement
 from packaging.utils import NormalizedName, canonicalize_name, parse_wheel_filename
 
 from bundler import __version__
-from bundler.archive import Output, layer_entries, write_bundle
+from bundler.archive import Output, write_bundle
 from bundler.build import BuiltWheel, build_wheel
-from bundler.bundle import ArchiveMember, Plan, folders_of, plan_bundle
-from bundler.closure import ClosureReport, DistributionFacts, mark_optional, unmet_requirements
+from bundler.bundle import Plan, plan_bundle
 from bundler.codec import Codec
 from bundler.digest import sha256_of
 from bundler.errors import InputError, IntegrityError, MalformedError
-from bundler.extract import extract
 from bundler.fetch import Download, fetch_all
 from bundler.index import IndexSettings, read_index_settings
 from bundler.interpreter import Interpreter, find_interpreter
@@ -35,12 +33,13 @@ from bundler.layer import Layer
 from bundler.layers import LayerMaker, WheelToLayer
 from bundler.lock import Lock, Locked, check_lock, parse_lock, render_lock
 from bundler.manifest import Manifest, make_manifest
+from bundler.prove import Claim, Proof, prove
+from bundler.report import WAYS, Way
 from bundler.requirements import IndexOptions, RequirementSet
 from bundler.resolve import PipResolver
 from bundler.segments import Form
 from bundler.toolchain import Toolchain, install_toolchain
-from bundler.venv import create_venv
-from bundler.verify import import_all
+from bundler.usercode import UserCode
 
 if TYPE_CHECKING:
     from bundler.reporter import Reporter
@@ -52,6 +51,10 @@ __all__ = ["BuildOptions", "Built", "LockOptions", "Locking", "build_bundle", "l
 # Lines of setuptools and of old namespace packages that are known, and harmless
 # where .pth files are processed at all.
 _KNOWN_PTH = re.compile(r".*-nspkg\.pth|distutils-precedence\.pth")
+
+
+_SHOWN = 20
+"""Warnings on the screen; all of them are in the manifest."""
 
 
 def _cores() -> int:
@@ -87,6 +90,13 @@ class BuildOptions(LockOptions):
     codec: Codec
     as_folder: bool
     epoch: int
+    ways: tuple[Way, ...] = ("mount", "venv")
+    code: UserCode | None = None
+    run_init: bool = False
+    model_dir: Path | None = None
+    target_glibc: str | None = None
+    reverify: bool = False
+    allow: tuple[str, ...] = ()
     allow_import_failure: tuple[str, ...] = ()
     allow_pth: tuple[str, ...] = ()
     jobs: int = field(default_factory=_cores)
@@ -107,7 +117,7 @@ class Built:
 
     output: Output
     manifest: Manifest
-    report: ClosureReport
+    proof: Proof
     built_here: tuple[str, ...]
     """The names of the distributions whose wheel was built here."""
 
@@ -134,7 +144,7 @@ def build_bundle(
         layers = session.layers(wheels, lock, form, options.jobs)
         plan = plan_bundle(layers)
         _check_pth(plan, options.allow_pth)
-        report = session.verify(plan, form, lock, options)
+        proof = session.prove(plan, form, lock, options)
         lock_text = render_lock(lock, session.interpreter.target, lambda path: path.name).encode()
         manifest = make_manifest(
             {
@@ -146,8 +156,8 @@ def build_bundle(
                 "indexes": sorted({package.index for package in lock.packages if package.index}),
                 "distributions": [_describe(layer, lock, built) for layer in plan.layers],
                 "files": list(_files(plan, lock_text)),
-                "verification": report.to_json(),
-                "host": _host(report, session),
+                "verification": proof.report.to_json(),
+                "host": _host(proof, session),
             }
         )
         output = write_bundle(
@@ -161,7 +171,7 @@ def build_bundle(
             reporter=reporter,
         )
         reporter.stage("bundle", f"{len(manifest.files) + 1} files in `{output.path.name}`")
-    return Built(output=output, manifest=manifest, report=report, built_here=tuple(sorted(built)))
+    return Built(output=output, manifest=manifest, proof=proof, built_here=tuple(sorted(built)))
 
 
 @contextmanager
@@ -300,38 +310,55 @@ class _Session:
         self._reporter.stage("layers", f"{len(layers)}, {size / 1e6:.1f} MB unpacked")
         return layers
 
-    def verify(self, plan: Plan, form: Form, lock: Lock, options: BuildOptions) -> ClosureReport:
-        """Put what ships into a clean environment and import all of it."""
-        target = self.interpreter.target
-        facts = [_facts(layer, target.site_packages) for layer in plan.layers]
-        with self._store.scratch() as scratch:
-            venv = scratch / "venv"
-            python = create_venv(self.interpreter, venv, self._surroundings, scratch)
-            _fill(venv, plan, form, self._store)
-            network, outcomes = import_all(
-                python,
-                facts,
-                surroundings=self._surroundings,
-                scratch=scratch,
-                allowed_roots=[venv, *self.interpreter.stdlib],
-                jobs=options.jobs,
-                reporter=self._reporter,
-            )
-        roots = [root for text in lock.requirements if (root := _requirement(text))]
-        report = ClosureReport(
-            network=network,
-            outcomes=mark_optional(outcomes, facts, roots, target.markers),
-            unmet=unmet_requirements(facts, roots, target.markers),
-            allowed=options.allow_import_failure,
+    def prove(self, plan: Plan, form: Form, lock: Lock, options: BuildOptions) -> Proof:
+        """Try the bundle in every way it is to be used."""
+        claim = Claim(
+            plan=plan,
+            form=form,
+            roots=[root for text in lock.requirements if (root := _requirement(text))],
+            ways=options.ways,
+            code=options.code,
+            run_init=options.run_init,
+            model_dir=options.model_dir,
+            target_glibc=options.target_glibc,
+            allowed_imports=options.allow_import_failure,
+            allowed=options.allow,
+            jobs=options.jobs,
+            reverify=options.reverify,
         )
-        report.raise_for_failures()
-        for one in report.outcomes:
-            if one.status == "optional":
-                self._reporter.note(f"`{one.module}` of {one.distribution} needs an extra: {one.detail}")
-        where = "a network namespace" if network == "namespace" else "a socket block"
-        imported = sum(one.status == "ok" for one in report.outcomes)
-        self._reporter.stage("verify", f"{imported} modules imported without a network, by {where}")
-        return report
+        proof = prove(
+            claim,
+            self.interpreter,
+            store=self._store,
+            surroundings=self._surroundings,
+            reporter=self._reporter,
+        )
+        proof.report.raise_for_errors()
+        _tell(proof, self._reporter)
+        return proof
+
+
+def _tell(proof: Proof, reporter: Reporter) -> None:
+    """Say what was proved, and what is to be known besides."""
+    for way in proof.report.ways:
+        how = "kept from an earlier run" if way.cached else str(proof.sandbox)
+        outcome = f"{way.imported} of {len(way.outcomes)} modules import {WAYS[way.way]} ({how})"
+        reporter.stage("verify", outcome)
+    if proof.entry is not None:
+        done = "init() ran" if proof.entry["init"] else "its imports are met"
+        reporter.stage("verify", f"{proof.entry['entry_script']}: {done}")
+    if proof.report.glibc:
+        reporter.stage(
+            "verify", f"{len(proof.report.shared_objects)} shared objects need glibc {proof.report.glibc}"
+        )
+    warnings = [one for one in proof.report.findings if one.rule.severity != "note"]
+    for one in warnings[:_SHOWN]:
+        reporter.warn(f"{one.code}  {one.message}")
+    if len(warnings) > _SHOWN:
+        reporter.warn(f"and {len(warnings) - _SHOWN} more: `bundler inspect BUNDLE` lists them")
+    notes = len(proof.report.findings) - len(warnings)
+    if notes:
+        reporter.note(f"{notes} notes are in the manifest: `bundler inspect BUNDLE` lists them")
 
 
 def _is_file(package: Locked) -> bool:
@@ -355,25 +382,6 @@ def _requirement(text: str) -> Requirement | None:
         return Requirement(text)
     except ValueError:
         return None  # a path or an address without a name
-
-
-def _facts(layer: Layer, site_packages: str) -> DistributionFacts:
-    prefix = f"{site_packages}/"
-    return DistributionFacts(
-        name=layer.name,
-        display_name=layer.display_name,
-        version=layer.version,
-        requires_dist=layer.requirements(),
-        files=tuple(file.path[len(prefix) :] for file in layer.files if file.path.startswith(prefix)),
-    )
-
-
-def _fill(venv: Path, plan: Plan, form: Form, store: Store) -> None:
-    """Extract the segments that ship into a virtual environment."""
-    folders = folders_of(file.path for _, file in plan.files())
-    members = [ArchiveMember(path=folder, is_dir=True, size=0, mode=0o755, sha256=None) for folder in folders]
-    extract([(member, ()) for member in members], venv)
-    extract(layer_entries(plan, form, store), venv)
 
 
 def _check_pth(plan: Plan, allowed: Sequence[str]) -> None:
@@ -439,12 +447,13 @@ def _files(plan: Plan, lock: bytes) -> Iterator[dict[str, Any]]:
     return (listed[path] for path in sorted(listed, key=str.encode))
 
 
-def _host(report: ClosureReport, session: _Session) -> dict[str, Any]:
+def _host(proof: Proof, session: _Session) -> dict[str, Any]:
     """Return the facts of this machine; they do not count for the identity of a bundle."""
     tools = {name: version_of(name) for name in ("isal", "packaging", "pip", "virtualenv", "wheel")}
     return {
         "bundler": __version__,
         "libc": session.interpreter.target.libc,
-        "network": report.network,
+        "entry": proof.entry,
+        "sandbox": proof.sandbox.to_json(),
         "tools": tools,
     }

@@ -1,8 +1,8 @@
-"""Stage 5, effect: import every module of a bundle on the target, without a network.
+"""Stage 5, effect: import the modules of a bundle on the target, in a sandbox.
 
-What runs is `_target/import_modules.py`, inside `_target/sandbox.py` where the
-system permits a network namespace. `closure` decides what to import and what an
-ending means; here is only what it takes to ask.
+What runs is `_target/import_modules.py`, inside `_target/sandbox.py` with as
+much of a sandbox as the system permits. `outcome` decides what an ending means;
+here is only what it takes to ask.
 """
 
 from __future__ import annotations
@@ -13,10 +13,10 @@ import os
 import sys
 import tempfile
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
-from bundler.closure import DistributionFacts, ImportOutcome, Network, classify, top_level_modules
 from bundler.errors import ClosureError
 from bundler.interpreter import script
 from bundler.paths import shown
@@ -24,13 +24,21 @@ from bundler.process import Completed, run, tail
 from bundler.reporter import SILENT, Reporter
 from bundler.surroundings import TRUST_AND_PROXY, Surroundings
 
-__all__ = ["import_all", "namespace_is_permitted"]
+__all__ = ["SCRIPT", "Check", "Network", "Sandbox", "StartError", "find_sandbox", "import_modules"]
+
+Network = Literal["namespace", "socket-block"]
+"""How the network was kept away: by the kernel, or by Python's socket module alone."""
+
+SCRIPT = "<script>"
+"""The module name under which the entry script is answered."""
 
 _PROBE_SECONDS = 30
 _START_SECONDS = 120
 """What the runner may take besides the imports: to start, and to kill."""
 _KILL_SECONDS = 5
 _MAX_JOBS = 8
+_MEMORY = 8 << 30
+_FILE_SIZE = 1 << 30
 
 # A route to a test address (RFC 5737) shows that there is a network; a datagram
 # socket that is connected sends nothing.
@@ -44,70 +52,118 @@ sys.exit(1)
 """
 
 
-def namespace_is_permitted(surroundings: Surroundings, scratch: Path) -> bool:
-    """Return whether a child can be put into a network namespace here, and then has no network.
+class StartError(ClosureError):
+    """The target's Python does not even start with the bundle on PYTHONPATH."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Sandbox:
+    """What keeps an import from the world around it."""
+
+    network: Network = "socket-block"
+    processes: bool = False
+    """Whether it runs in a process namespace, which nothing outlives."""
+    read_only: bool = False
+    """Whether all but its own folders is mounted read-only."""
+
+    def to_json(self) -> dict[str, Any]:
+        """Return the facts as plain values."""
+        return {"network": self.network, "processes": self.processes, "read_only": self.read_only}
+
+    def __str__(self) -> str:
+        network = "without a network" if self.network == "namespace" else "with Python's sockets blocked"
+        return network + (", read-only" if self.read_only else "")
+
+    def argv(self, program: Sequence[str], writable: Path) -> list[str]:
+        """Return the command that runs ``program`` in this sandbox."""
+        options = ["--net"] * (self.network == "namespace") + ["--pid"] * self.processes
+        if self.read_only:
+            options += ["--writable", str(writable)]
+        return [sys.executable, "-I", str(script("sandbox")), *options, "--", *program]
+
+
+_SANDBOXES = (
+    Sandbox(network="namespace", processes=True, read_only=True),
+    Sandbox(network="namespace", processes=True),
+    Sandbox(network="namespace"),
+)
+
+
+def find_sandbox(surroundings: Surroundings, scratch: Path) -> Sandbox:
+    """Return the best sandbox that the system permits.
 
     :param scratch: an existing private folder, the child's HOME.
     """
-    if not sys.platform.startswith("linux"):
-        return False
-    argv = _sandboxed([sys.executable, "-I", "-S", "-c", _HAS_NO_ROUTE], "namespace")
-    ended = run(argv, env=_child_env(surroundings, scratch), cwd=scratch, timeout=_PROBE_SECONDS)
-    return ended.returncode == 0
+    if sys.platform.startswith("linux"):
+        for sandbox in _SANDBOXES:
+            argv = sandbox.argv([sys.executable, "-I", "-S", "-c", _HAS_NO_ROUTE], scratch)
+            ended = run(argv, env=_child_env(surroundings, scratch), cwd=scratch, timeout=_PROBE_SECONDS)
+            if ended.returncode == 0:
+                return sandbox
+    return Sandbox()
 
 
-def import_all(  # noqa: PLR0913 - each is a fact of the run, and all after allowed_roots have a default
-    python: Path,
-    distributions: Sequence[DistributionFacts],
+@dataclass(frozen=True, kw_only=True)
+class Check:
+    """What to import, and where."""
+
+    python: Path
+    """The Python of an environment."""
+    modules: Sequence[str]
+    allowed_roots: Sequence[Path]
+    """The environment, what is on PYTHONPATH, the target's standard library; no entry of the child's
+    ``sys.path`` may lie elsewhere."""
+    python_path: Sequence[Path] = ()
+    """What PYTHONPATH holds; with none the Python is started isolated."""
+    script: Mapping[str, Any] | None = None
+    """An entry script: docs of ``_target/import_modules.py``."""
+    timeout: float = 60
+    """Seconds that one import may take."""
+    jobs: int | None = None
+    """How many imports run at a time; by default one a processor."""
+
+
+def import_modules(
+    check: Check,
     *,
+    sandbox: Sandbox,
     surroundings: Surroundings,
     scratch: Path,
-    allowed_roots: Sequence[Path],
-    timeout: float = 60,
-    jobs: int | None = None,
-    network: Network | None = None,
     reporter: Reporter = SILENT,
-) -> tuple[Network, tuple[ImportOutcome, ...]]:
-    """Import every top-level module of every distribution, each in a process of its own.
+) -> dict[str, dict[str, Any]]:
+    """Import each module in a process of its own, and return how each ended, by module.
 
-    :param python: the Python of an environment that holds the distributions.
     :param scratch: an existing private folder; nothing is left in it.
-    :param allowed_roots: the environment and the target's standard library;
-        no entry of the child's ``sys.path`` may lie elsewhere.
-    :param timeout: seconds that one import may take.
-    :param jobs: how many imports run at a time; by default one a processor.
-    :param network: how to keep the network away; by default a namespace where one is permitted.
-    :return: how the network was kept away, and one outcome for each module of
-        each distribution, sorted by both.
+    :raises StartError: if the Python dies at its start, with a PYTHONPATH.
     :raises ClosureError: if the environment is not clean, or there is a module of which nothing is known.
     """
-    owners = [(facts, module) for facts in distributions for module in top_level_modules(facts.files)]
-    owners.sort(key=lambda owner: (owner[0].name, owner[1]))
-    modules = sorted({module for _, module in owners})
+    modules = sorted(set(check.modules))
     with tempfile.TemporaryDirectory(dir=scratch, prefix="imports-", ignore_cleanup_errors=True) as folder:
         home, work = Path(folder, "home"), Path(folder, "work")
         home.mkdir()
         work.mkdir()
-        if network is None:
-            network = "namespace" if namespace_is_permitted(surroundings, home) else "socket-block"
         request = {
             "modules": modules,
-            "timeout": timeout,
-            "jobs": jobs or min(os.cpu_count() or 1, _MAX_JOBS),
-            "block_sockets": network == "socket-block",
-            "allowed_roots": [str(root) for root in allowed_roots],
+            "timeout": check.timeout,
+            "jobs": check.jobs or min(os.cpu_count() or 1, _MAX_JOBS),
+            "block_sockets": sandbox.network == "socket-block",
+            "allowed_roots": [str(root) for root in check.allowed_roots],
+            "own_roots": [folder],
+            "memory": _MEMORY,
+            "file_size": _FILE_SIZE,
+            "script": check.script,
         }
-        argv = _sandboxed([str(python), "-I", "-B", str(script("import_modules"))], network)
-        ended = _run(argv, request, env=_child_env(surroundings, home), work=work, reporter=reporter)
-        answers = _answers(ended, modules)
-        roots = _spellings([work, home, *allowed_roots])
-    outcomes = (classify(facts, module, _without(roots, answers[module])) for facts, module in owners)
-    return network, tuple(outcomes)
-
-
-def _sandboxed(argv: Sequence[str], network: Network) -> list[str]:
-    options = ["--net"] if network == "namespace" else []
-    return [sys.executable, "-I", str(script("sandbox")), *options, "--", *argv]
+        env = _child_env(surroundings, home)
+        if check.python_path:
+            env["PYTHONPATH"] = os.pathsep.join(map(str, check.python_path))
+        flags = ["-s", "-B"] if check.python_path else ["-I", "-B"]
+        argv = sandbox.argv([str(check.python), *flags, str(script("import_modules"))], Path(folder))
+        ended = _run(argv, request, env=env, work=work, reporter=reporter)
+        answers = _answers(
+            ended, modules + [SCRIPT] * (check.script is not None), mounted=bool(check.python_path)
+        )
+        roots = _spellings([work, home, *check.allowed_roots])
+    return {module: _without(roots, answer) for module, answer in answers.items()}
 
 
 def _child_env(surroundings: Surroundings, home: Path) -> dict[str, str]:
@@ -120,16 +176,16 @@ def _run(
     argv: Sequence[str], request: Mapping[str, Any], *, env: Mapping[str, str], work: Path, reporter: Reporter
 ) -> Completed:
     """Run the runner; its own deadline is beyond those of all imports together."""
-    rounds = math.ceil(len(request["modules"]) / request["jobs"])
-    limit = _START_SECONDS + rounds * (request["timeout"] + _KILL_SECONDS)
-    with reporter.task("imports", len(request["modules"])) as task:
+    count = len(request["modules"]) + (request["script"] is not None)
+    limit = _START_SECONDS + math.ceil(count / request["jobs"]) * (request["timeout"] + _KILL_SECONDS)
+    with reporter.task("imports", count) as task:
 
-        def count(line: bytes) -> None:
+        def advance(line: bytes) -> None:
             if "module" in _parse(line):
                 task.advance()
 
         stdin = json.dumps(request).encode("ascii")
-        return run(argv, env=env, cwd=work, stdin=stdin, timeout=limit, on_stdout=count)
+        return run(argv, env=env, cwd=work, stdin=stdin, timeout=limit, on_stdout=advance)
 
 
 def _parse(line: bytes) -> dict[str, Any]:
@@ -141,7 +197,7 @@ def _parse(line: bytes) -> dict[str, Any]:
     return value if isinstance(value, dict) else {}
 
 
-def _answers(ended: Completed, modules: Sequence[str]) -> dict[str, dict[str, Any]]:
+def _answers(ended: Completed, modules: Sequence[str], *, mounted: bool) -> dict[str, dict[str, Any]]:
     """Return what the runner said of each module.
 
     :raises ClosureError: if it did not speak of all, or said that ``sys.path`` is not clean.
@@ -156,7 +212,9 @@ def _answers(ended: Completed, modules: Sequence[str]) -> dict[str, dict[str, An
     answers = {str(line["module"]): line for line in lines if "module" in line}
     silent = [module for module in modules if module not in answers]
     if silent or ended.returncode != 0 or ended.timed_out:
-        raise ClosureError(
+        # Before it imports anything the runner says an empty line.
+        cause = StartError if mounted and not ended.stdout and not ended.timed_out else ClosureError
+        raise cause(
             f"the import check {_end_of(ended)} before it was done",
             evidence=(
                 f"wanted  the outcome of {len(modules)} modules",
@@ -184,10 +242,13 @@ def _spellings(roots: Sequence[Path]) -> list[str]:
 
 def _without(roots: Sequence[str], raw: Mapping[str, Any]) -> dict[str, Any]:
     """Return a line of the protocol with the paths in it made relative."""
-    cleaned = dict(raw)
-    for key, value in raw.items():
+
+    def cleaned(value: Any) -> Any:
+        if isinstance(value, list):
+            return [cleaned(item) for item in value]
         if isinstance(value, str):
             for root in roots:
-                value = value.replace(root, "")  # noqa: PLW2901 - taken off one after the other
-            cleaned[key] = value
-    return cleaned
+                value = value.replace(root, "")
+        return value
+
+    return {key: cleaned(value) for key, value in raw.items()}

@@ -15,6 +15,7 @@ PACKAGE = Path(bundler.__file__).parent
 # One order: a module imports only modules that stand before it.
 ORDER = [
     "errors",
+    "findings",
     "digest",
     "paths",
     "redact",
@@ -33,6 +34,11 @@ ORDER = [
     "launcher",
     "layer",
     "closure",
+    "outcome",
+    "imports",
+    "mounting",
+    "usercode",
+    "report",
     "bundle",
     "manifest",
     "codec",
@@ -47,9 +53,11 @@ ORDER = [
     "segments",
     "layers",
     "verify",
+    "scan",
     "extract",
     "unpack",
     "archive",
+    "prove",
     "pipeline",
     "console",
     "cli",
@@ -58,7 +66,7 @@ ORDER = [
 
 # `requirements` is not among them: it reads the files that files name.
 PURE = ["tar", "target", "project", "lock", "zipreader", "wheel", "launcher", "layer"]
-PURE += ["closure", "bundle", "manifest", "codec"]
+PURE += ["findings", "closure", "outcome", "imports", "mounting", "report", "bundle", "manifest", "codec"]
 IMPURE = {"os", "shutil", "socket", "subprocess", "tempfile", "time", "random", "urllib.request"}
 IMPURE |= {"bundler.process", "bundler.publish", "bundler.locking"}
 

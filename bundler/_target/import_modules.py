@@ -1,8 +1,9 @@
 """Run inside the target Python: import modules, each in a process of its own, and say how each ended.
 
 Started as ``python -I -B import_modules.py`` in an empty, writable working
-directory. Standard library only, syntax of Python 3.7; needs Linux (fork,
-waitid). Read by ``bundler.verify``.
+directory, or with ``-s`` in place of ``-I`` where PYTHONPATH is to count.
+Standard library only, syntax of Python 3.7; needs Linux (fork, waitid). Read by
+``bundler.verify``.
 
 Protocol. One JSON object on stdin::
 
@@ -10,7 +11,15 @@ Protocol. One JSON object on stdin::
      "timeout": 60,                 seconds that one import may take
      "jobs": 2,                     how many are imported at a time
      "block_sockets": false,        whether the socket module refuses the network
-     "allowed_roots": ["/venv"]}    every entry of sys.path must lie in one of these
+     "allowed_roots": ["/venv"],    every entry of sys.path must lie in one of these
+     "own_roots": ["/scratch"],     where a module may write; an attempt elsewhere is reported
+     "memory": 8589934592,          bytes of data one import may have
+     "file_size": 1073741824,       bytes of a file it may write
+     "script": null}                or a script to run in place of an import, as the server would
+
+A script is ``{"path": "/app/code/score.py", "append": ["/app", "/app/code"], "call":
+"init", "env": {"AML_APP_ROOT": "/app"}, "cwd": "/app"}``; its answer has the module
+``"<script>"``, and ``"calling": true`` if it was its function that failed.
 
 On stdout one JSON object a line, ASCII, flushed as each import ends. Lines that
 are no object come from what ran before us (``.pth`` files) and mean nothing. If
@@ -26,6 +35,7 @@ an entry of sys.path lies elsewhere, nothing is imported and the one line is
      "text": "...",                 raised: all of it and of the errors it stands for, 4096 characters each
      "missing": "c",                raised: what the first ModuleNotFoundError among them names, or null
      "network": ["host:443"],       the addresses it tried to reach, in order, each once
+     "writes": ["/etc/x"],          the paths outside of its own folders it opened to write, made or removed
      "stderr": "..."}               the last 4 KiB of its standard error
 
 A module is only "ok" if its import returned: one that ends its own process is
@@ -40,15 +50,22 @@ standard library's packages no submodule but those of json (so no
 ``importlib.util``), since they would be there in the forked child too.
 """
 
+import sys
+
+if not sys.flags.isolated:
+    del sys.path[0]  # the folder of this file, which no program of the user has on its path
+
+import builtins
 import errno
 import functools
 import importlib
+import io
 import json
 import os
+import resource
 import select
 import signal
 import socket
-import sys
 import time
 import traceback
 from contextlib import suppress
@@ -63,9 +80,14 @@ INTERNET = (socket.AF_INET, socket.AF_INET6)
 CHUNK = 1 << 16
 STDERR_KEPT = TEXT_KEPT = 4096
 RESULT_KEPT = 1 << 17
-ADDRESSES_KEPT = 20
+ADDRESSES_KEPT = WRITES_KEPT = 20
 CHAIN_KEPT = 10
 READS_AT_END = 64
+SCRIPT = "<script>"
+WRITING = os.O_WRONLY | os.O_RDWR | os.O_CREAT | os.O_TRUNC | os.O_APPEND
+# The functions of os that change what their first argument names, and the audit events they raise.
+CHANGING = ("mkdir", "rename", "replace", "remove", "unlink", "rmdir", "symlink", "link", "truncate", "chmod")
+CHANGES = frozenset("os." + name for name in CHANGING)
 
 # What the child needs once the import is over is bound here: the module may
 # have patched os and json (gevent does).
@@ -105,15 +127,77 @@ def looked_up(host, port=None, *_, **__):
     return None if is_local(host) else address(host, port)
 
 
-class Watch:
-    """Says over the pipe which addresses the module tries to reach, and refuses them if asked to."""
+class Noting:
+    """A function that notes its call; unlike a function of Python, no method when a class holds it."""
 
-    def __init__(self, pipe, token, block):
+    def __init__(self, function, note):
+        self.function = function
+        self.note = note
+        functools.update_wrapper(self, function)
+
+    def __call__(self, *args, **kwargs):
+        self.note(*args, **kwargs)
+        return self.function(*args, **kwargs)
+
+
+class Watch:
+    """Says over the pipe what the module tries to reach or to change, and refuses the network if asked to."""
+
+    def __init__(self, pipe, token, request):
         self.pipe = pipe
         self.token = token
-        self.block = block
+        self.block = request["block_sockets"]
+        self.own = [os.path.join(os.path.realpath(root), "") for root in request["own_roots"]] + [
+            "/dev/",
+            "/proc/",
+        ]
         self.pid = getpid()
         self.seen = set()
+        self.changed = set()
+
+    def changes(self, path):
+        """Note one attempt to change what ``path`` names."""
+        if isinstance(path, int) or len(self.changed) >= WRITES_KEPT or getpid() != self.pid:
+            return
+        path = os.path.abspath(os.fsdecode(path))
+        folder, name = os.path.split(path)
+        if path in self.changed or (os.path.realpath(folder) + "/" + name).startswith(tuple(self.own)):
+            return
+        self.changed.add(path)
+        with suppress(OSError):
+            send(self.pipe, {"changed": path, "token": self.token})
+
+    def opens(self, path, mode="r", *_, **__):
+        """Note what open() is asked for, if it is to write."""
+        if isinstance(mode, str) and set(mode) & set("wax+"):
+            self.changes(path)
+
+    def opens_low(self, path, flags, *_, **__):
+        """Note what os.open() is asked for, if it is to write."""
+        if flags & WRITING:
+            self.changes(path)
+
+    def audit(self, event, args):
+        """Note what an audit event tells (PEP 578); whatever is odd about it is not ours to report."""
+        with suppress(TypeError, ValueError, AttributeError, OSError):
+            if event == "open":
+                path, mode, flags = args
+                if isinstance(mode, str):
+                    self.opens(path, mode)
+                elif isinstance(flags, int):
+                    self.opens_low(path, flags)
+            elif event in CHANGES:
+                self.changes(args[0])
+
+    def watch_changes(self):
+        """See every change there is; before 3.8 those of the functions we know."""
+        if hasattr(sys, "addaudithook"):
+            sys.addaudithook(self.audit)
+            return
+        builtins.open = io.open = Noting(open, self.opens)
+        os.open = Noting(os.open, self.opens_low)
+        for name in CHANGING:
+            setattr(os, name, Noting(getattr(os, name), lambda path, *_, **__: self.changes(path)))
 
     def tried(self, where):
         """Note one attempt; the line goes out at once, since a module that waits for the network may hang."""
@@ -152,6 +236,7 @@ class Watch:
 
     def install(self):
         """Wrap all that reaches out; create_connection goes through these."""
+        self.watch_changes()
         self.method("connect", 0)
         self.method("connect_ex", 0)
         self.method("sendto", -1)
@@ -203,7 +288,47 @@ def attempt(module):
     return {"ended": "ok"}
 
 
-def be_child(module, folder, pipe, token, said, unneeded, block):
+def run_script(script):
+    """Run a script as the inference server runs an entry script, then call one of its functions."""
+    import importlib.util  # noqa: PLC0415 - the server loads it, too
+
+    os.environ.update(script["env"])
+    os.chdir(script["cwd"])
+    sys.path.extend(script["append"])
+    try:
+        spec = importlib.util.spec_from_file_location("entry_module", script["path"])
+        module = importlib.util.module_from_spec(spec)
+        spec.loader.exec_module(module)
+    except SystemExit as error:
+        return {"ended": "exited", "code": str(error.code)[:200]}
+    except BaseException as error:
+        return describe(error)
+    try:
+        getattr(module, script["call"])()
+    except SystemExit as error:
+        return {"ended": "exited", "code": str(error.code)[:200], "calling": True}
+    except BaseException as error:
+        return dict(describe(error), calling=True)
+    return {"ended": "ok"}
+
+
+def set_limits(request):
+    """Bound what an import may use; a limit that is lower already stays."""
+    seconds = int(request["timeout"]) + 1
+    limits = [
+        (resource.RLIMIT_CORE, 0),
+        (resource.RLIMIT_DATA, request["memory"]),
+        (resource.RLIMIT_FSIZE, request["file_size"]),
+        (resource.RLIMIT_CPU, seconds * (os.cpu_count() or 1)),  # the threads of a library count together
+    ]
+    for which, wanted in limits:
+        hard = resource.getrlimit(which)[1]
+        with suppress(ValueError, OSError):
+            limit = wanted if hard == resource.RLIM_INFINITY else min(wanted, hard)
+            resource.setrlimit(which, (limit, hard))
+
+
+def be_child(module, folder, pipe, token, said, unneeded, request):
     """Turn the forked process into one that imports ``module``, and end it."""
     if ctypes is not None and hasattr(ctypes.CDLL(None), "prctl"):
         ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, int(signal.SIGKILL), 0, 0, 0)
@@ -216,8 +341,9 @@ def be_child(module, folder, pipe, token, said, unneeded, block):
     os.chdir(folder)
     sys.argv[:] = ["-c"]
     pid = getpid()
-    Watch(pipe, token, block).install()
-    result = attempt(module)
+    set_limits(request)
+    Watch(pipe, token, request).install()
+    result = run_script(request["script"]) if module == SCRIPT else attempt(module)
     # A module that forks may come back twice; only the process we know speaks.
     if getpid() == pid:
         with suppress(BaseException):
@@ -229,7 +355,7 @@ def be_child(module, folder, pipe, token, said, unneeded, block):
 class Child:
     """A running import."""
 
-    def __init__(self, module, folder, deadline, unneeded, block):
+    def __init__(self, module, folder, deadline, unneeded, request):
         self.module = module
         self.deadline = deadline
         self.timed_out = False
@@ -241,7 +367,7 @@ class Child:
         self.pid = os.fork()
         if self.pid == 0:
             try:
-                be_child(module, folder, pipe, self.token, said, [*unneeded, self.pipe, self.said], block)
+                be_child(module, folder, pipe, self.token, said, [*unneeded, self.pipe, self.said], request)
             except BaseException:  # no result: whatever we say, it does not count as imported
                 traceback.print_exc()
                 sys.stderr.flush()
@@ -287,11 +413,18 @@ class Child:
                     break
         close(self.pipe)
         close(self.said)
-        answer = {"module": self.module, "network": [], "stderr": self.stderr.decode("utf-8", "replace")}
+        answer = {
+            "module": self.module,
+            "network": [],
+            "writes": [],
+            "stderr": self.stderr.decode("utf-8", "replace"),
+        }
         result = None
         for line in self.lines():
             if "tried" in line:
                 answer["network"].append(line["tried"])
+            elif "changed" in line:
+                answer["writes"].append(line["changed"])
             elif "ended" in line:
                 result = line
         answer.update(result or self.ending(status))
@@ -336,7 +469,8 @@ class Runner:
 
     def run(self):
         """Import all."""
-        waiting = list(enumerate(self.request["modules"]))[::-1]
+        modules = [*self.request["modules"], *([SCRIPT] if self.request["script"] else [])]
+        waiting = list(enumerate(modules))[::-1]
         while waiting or self.running:
             while waiting and len(self.running) < self.request["jobs"]:
                 self.start(*waiting.pop())
@@ -353,7 +487,7 @@ class Runner:
         os.mkdir(folder)
         unneeded = self.own + [end for child in self.running for end in (child.pipe, child.said)]
         deadline = time.monotonic() + self.request["timeout"]
-        self.running.append(Child(module, folder, deadline, unneeded, self.request["block_sockets"]))
+        self.running.append(Child(module, folder, deadline, unneeded, self.request))
 
     def listen(self):
         """Wait until a child says something or ends, or until the next deadline."""

@@ -7,6 +7,7 @@ the working directory. Standard library only, syntax of Python 3.7. Read by
 
 import json
 import os
+import pkgutil
 import platform
 import struct
 import sys
@@ -32,6 +33,12 @@ def full_version():
     return text
 
 
+def stdlib_modules():
+    """Return the top-level modules of the standard library; sys.path holds nothing else here."""
+    found = set(sys.builtin_module_names) | {module.name for module in pkgutil.iter_modules(sys.path)}
+    return sorted(found | {"__main__"})
+
+
 def main():
     """Print the facts."""
     json.dump(
@@ -50,6 +57,7 @@ def main():
             "macos": platform.mac_ver()[0],
             "libc": libc(),
             "magic": MAGIC_NUMBER.hex(),
+            "stdlib_modules": stdlib_modules(),
             "stdlib": sorted({sysconfig.get_path("stdlib"), sysconfig.get_path("platstdlib")}),
             "markers": {
                 "implementation_name": sys.implementation.name,

@@ -1,13 +1,16 @@
-"""Run by the host Python: become another program, one that has no network and does not outlive its parent.
+"""Run by the host Python: start a program that has no network, writes nowhere else, and outlives nobody.
 
-Started as ``python -I sandbox.py [--net] -- PROGRAM ARGUMENT...`` with PROGRAM
-as an absolute path. With ``--net`` the program gets a network namespace of its
-own, in which no interface is up, not even the loopback. User and group ids stay
-what they are. The program is killed when the thread that started us ends.
+Started as ``python -I sandbox.py [OPTION...] -- PROGRAM ARGUMENT...`` with
+PROGRAM as an absolute path. User and group ids stay what they are. The program
+is killed when the thread that started us ends.
+
+--net            a network namespace of its own, in which no interface is up, not even the loopback
+--pid            a process namespace of its own: when the program ends, all it started is killed
+--writable DIR   everything is mounted read-only but for DIR, which may be given more than once
 
 Exit code 125, with one line on stderr: the system refuses the namespace. 126:
-the program cannot be started. 2: wrong arguments. All others are the program's.
-Standard library only.
+the program cannot be started. 2: wrong arguments. All others are the program's,
+and a signal that ended it ends us. Standard library only.
 """
 
 import ctypes
@@ -15,23 +18,44 @@ import os
 import signal
 import sys
 
+CLONE_NEWNS = 0x00020000
 CLONE_NEWUSER = 0x10000000
+CLONE_NEWPID = 0x20000000
 CLONE_NEWNET = 0x40000000
 PR_SET_PDEATHSIG = 1
 
+# mount(2) and mount_setattr(2), whose number is the same on every machine.
+MS_NOSUID, MS_NODEV, MS_NOEXEC, MS_BIND, MS_REC, MS_PRIVATE = 2, 4, 8, 4096, 16384, 1 << 18
+SYS_MOUNT_SETATTR = 442
+AT_FDCWD, AT_RECURSIVE = -100, 0x8000
+MOUNT_ATTR_RDONLY = 1
+
 REFUSED = 125
 NOT_STARTED = 126
+USAGE = "usage: sandbox.py [--net] [--pid] [--writable DIR]... -- PROGRAM ARGUMENT...\n"
+
+libc = ctypes.CDLL(None, use_errno=True)
+
+
+class MountAttributes(ctypes.Structure):
+    """The argument of mount_setattr(2)."""
+
+    _fields_ = [(name, ctypes.c_uint64) for name in ("set", "clear", "propagation", "userns")]
+
+
+def check(result):
+    """Raise the error of a system call that failed."""
+    if result != 0:
+        number = ctypes.get_errno()
+        raise OSError(number, os.strerror(number))
 
 
 def unshare(flags):
     """Leave the namespaces that ``flags`` name (unshare(2))."""
     if hasattr(os, "unshare"):  # Python 3.12
         os.unshare(flags)
-        return
-    libc = ctypes.CDLL(None, use_errno=True)
-    if libc.unshare(flags) != 0:
-        number = ctypes.get_errno()
-        raise OSError(number, os.strerror(number))
+    else:
+        check(libc.unshare(flags))
 
 
 def write(path, text):
@@ -40,53 +64,159 @@ def write(path, text):
         stream.write(text.encode("ascii"))
 
 
-def leave_network():
-    """Enter a network namespace in which nothing is up."""
+def leave(flags):
+    """Enter new namespaces, as the user we are."""
     uid, gid = os.geteuid(), os.getegid()
     if uid == 0:
         try:
-            unshare(CLONE_NEWNET)
+            unshare(flags)
         except PermissionError:
             pass  # root of a container, without the capability: as any user
         else:
             return
-    unshare(CLONE_NEWUSER | CLONE_NEWNET)
+    unshare(CLONE_NEWUSER | flags)
     # user_namespaces(7): a group may only be mapped after setgroups is denied.
     write("/proc/self/setgroups", "deny")
     write("/proc/self/uid_map", "{0} {0} 1".format(uid))
     write("/proc/self/gid_map", "{0} {0} 1".format(gid))
 
 
+def mount(source, target, kind, flags):
+    """Call mount(2)."""
+    texts = [None if text is None else os.fsencode(text) for text in (source, target, kind)]
+    check(libc.mount(*texts, ctypes.c_ulong(flags), None))
+
+
+def set_attributes(path, *, recursive, **attributes):
+    """Call mount_setattr(2)."""
+    wanted = MountAttributes(**attributes)
+    flags = AT_RECURSIVE if recursive else 0
+    size = ctypes.c_size_t(ctypes.sizeof(wanted))
+    check(libc.syscall(SYS_MOUNT_SETATTR, AT_FDCWD, os.fsencode(path), flags, ctypes.byref(wanted), size))
+
+
+def keep_writable(folders):
+    """Make every mount read-only but for ``folders``, and for shared memory, which is a new one."""
+    here = os.getcwd()
+    mount(None, "/", None, MS_REC | MS_PRIVATE)
+    for folder in folders:
+        mount(folder, folder, None, MS_BIND)
+    set_attributes("/", recursive=True, set=MOUNT_ATTR_RDONLY)
+    for folder in folders:
+        set_attributes(folder, recursive=False, clear=MOUNT_ATTR_RDONLY)
+    if os.path.isdir("/dev/shm"):
+        mount("tmpfs", "/dev/shm", "tmpfs", MS_NOSUID | MS_NODEV)
+    os.chdir(here)  # the folder of that name is now another mount
+
+
+def show_own_processes():
+    """Mount the /proc of our process namespace where that is permitted; the outer one will do."""
+    try:
+        mount(None, "/", None, MS_REC | MS_PRIVATE)
+        mount("proc", "/proc", "proc", MS_NOSUID | MS_NODEV | MS_NOEXEC)
+    except OSError:
+        pass
+
+
 def die_with(parent):
     """Ask the kernel for a SIGKILL when ``parent`` ends; to be called last, as new credentials clear it."""
-    libc = ctypes.CDLL(None)
     if hasattr(libc, "prctl"):
         libc.prctl(PR_SET_PDEATHSIG, int(signal.SIGKILL), 0, 0, 0)
-    if os.getppid() != parent:
+    if parent is not None and os.getppid() != parent:
         sys.exit("sandbox: the parent is gone")
+
+
+def start(program):
+    """Become ``program``."""
+    try:
+        os.execv(program[0], program)
+    except OSError as error:
+        sys.stderr.write("sandbox: cannot start {}: {}\n".format(program[0], error))
+        sys.stderr.flush()
+    os._exit(NOT_STARTED)
+
+
+def be_init(program, writable, report):
+    """Be the first process of a namespace: start the program, reap, and report how it ended.
+
+    The program is not the first process itself, to which no signal of its own namespace is fatal.
+    """
+    die_with(None)
+    show_own_processes()
+    try:
+        if writable:
+            keep_writable(writable)
+    except OSError as error:
+        sys.stderr.write("sandbox: nothing can be made read-only: {}\n".format(error))
+        sys.stderr.flush()
+        os._exit(REFUSED)
+    child = os.fork()
+    if child == 0:
+        start(program)
+    while True:
+        ended, status = os.wait()
+        if ended == child:
+            os.write(report, str(status).encode("ascii"))
+            os._exit(0)
+
+
+def supervise(program, writable):
+    """Run the program in a process namespace of its own and end as it ended."""
+    ended, report = os.pipe()
+    init = os.fork()
+    if init == 0:
+        be_init(program, writable, report)
+    os.close(report)
+    with os.fdopen(ended, "rb") as stream:
+        text = stream.read()
+    status = os.waitpid(init, 0)[1]
+    status = int(text or status)
+    if os.WIFSIGNALED(status):
+        number = os.WTERMSIG(status)
+        if number not in (signal.SIGKILL, signal.SIGSTOP):
+            signal.signal(number, signal.SIG_DFL)
+        os.kill(os.getpid(), number)
+    return os.WEXITSTATUS(status)
+
+
+def options(arguments):
+    """Return whether the network and the processes are kept apart, what is writable, and the program."""
+    net = pid = False
+    writable = []
+    while arguments and arguments[0] != "--":
+        option = arguments.pop(0)
+        if option == "--net":
+            net = True
+        elif option == "--pid":
+            pid = True
+        elif option == "--writable" and arguments:
+            writable.append(arguments.pop(0))
+        else:
+            return None
+    return (net, pid, writable, arguments[1:]) if len(arguments) > 1 else None
 
 
 def main():
     """Do what the arguments say."""
     parent = os.getppid()
-    arguments = sys.argv[1:]
-    isolated = arguments[:1] == ["--net"]
-    dashes, program = arguments[isolated : isolated + 1], arguments[isolated + 1 :]
-    if dashes != ["--"] or not program:
-        sys.stderr.write("usage: sandbox.py [--net] -- PROGRAM ARGUMENT...\n")
+    wanted = options(sys.argv[1:])
+    if wanted is None:
+        sys.stderr.write(USAGE)
         return 2
-    if isolated:
-        try:
-            leave_network()
-        except OSError as error:
-            sys.stderr.write("sandbox: no network namespace: {}\n".format(error))
-            return REFUSED
-    die_with(parent)
+    net, pid, writable, program = wanted
+    flags = CLONE_NEWNET * net | (CLONE_NEWPID | CLONE_NEWNS) * pid | CLONE_NEWNS * bool(writable)
     try:
-        os.execv(program[0], program)
+        if flags:
+            leave(flags)
+        if writable and not pid:
+            keep_writable(writable)
     except OSError as error:
-        sys.stderr.write("sandbox: cannot start {}: {}\n".format(program[0], error))
-    return NOT_STARTED
+        sys.stderr.write("sandbox: no namespace: {}\n".format(error))
+        return REFUSED
+    die_with(parent)
+    if pid:
+        return supervise(program, writable)
+    return start(program)
 
 
 if __name__ == "__main__":

@@ -1,0 +1,142 @@
+"""Stage 5, effect: let the target's parser say what source files import.
+
+What runs is `_target/scan.py`; nothing that is parsed is run. The answer for a
+layer depends on its files and the target alone, so it is kept in the store.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from packaging.utils import NormalizedName
+
+from bundler.errors import BundlerError
+from bundler.imports import FileImports
+from bundler.interpreter import Interpreter, script
+from bundler.layer import Layer
+from bundler.process import run, tail
+from bundler.store import key_of
+from bundler.usercode import UserCode, own_files
+
+if TYPE_CHECKING:
+    from bundler.reporter import Reporter
+    from bundler.store import Store
+    from bundler.surroundings import Surroundings
+
+__all__ = ["Scanner"]
+
+_FORMAT = "1"
+"""To be raised with any change of what a scan says, so that kept answers are made anew."""
+_SECONDS = 1800
+_MAX_FILES = 10_000
+"""Of the user's code: more means that an environment or a data folder lies in it."""
+
+
+class Scanner:
+    """Scans files for one target."""
+
+    def __init__(
+        self, interpreter: Interpreter, store: Store, surroundings: Surroundings, scratch: Path
+    ) -> None:
+        self._interpreter = interpreter
+        self._store = store
+        self._surroundings = surroundings
+        self._scratch = scratch
+
+    def layers(
+        self, layers: Sequence[Layer], tree: Callable[[], Path], *, jobs: int, reporter: Reporter
+    ) -> dict[NormalizedName, tuple[FileImports, ...]]:
+        """Return what the modules of each layer import, their paths relative to site-packages.
+
+        :param tree: returns a folder that holds the files of all layers; called if any is to be scanned.
+        """
+        found = {layer.name: self._known(layer) for layer in layers}
+        missing = [layer for layer in layers if found[layer.name] is None]
+        if missing:
+            root = tree()
+            with (
+                reporter.task("scanning", len(missing)) as task,
+                ThreadPoolExecutor(max_workers=max(1, jobs), thread_name_prefix="scan") as pool,
+            ):
+
+                def scan(layer: Layer) -> tuple[FileImports, ...]:
+                    scanned = self._scan(layer, root)
+                    task.advance()
+                    return scanned
+
+                for layer, scanned in zip(missing, pool.map(scan, missing), strict=True):
+                    found[layer.name] = scanned
+        return {name: scans or () for name, scans in found.items()}
+
+    def code(self, code: UserCode) -> dict[str, FileImports]:
+        """Return the files of the user's code that the entry script reaches, by path, itself first.
+
+        :raises BundlerError: if there are very many.
+        """
+        found: dict[str, FileImports] = {}
+        waiting = [code.script]
+        while waiting:
+            for scan in self.files(code.folder, waiting, defines=True):
+                found[scan.path] = scan
+            reached = [
+                file
+                for path in waiting
+                for one in found[path].imports
+                for file in own_files(path, one, code.folder.name, exists_in(code.folder))
+            ]
+            waiting = [path for path in dict.fromkeys(reached) if path not in found]
+            if len(found) + len(waiting) > _MAX_FILES:
+                raise BundlerError(f"`{code.script}` reaches more than {_MAX_FILES} files")
+        return found
+
+    def files(self, root: Path, paths: Sequence[str], *, defines: bool = False) -> list[FileImports]:
+        """Return what files below ``root`` import, in order."""
+        argv = [str(self._interpreter.python), "-I", "-S", "-B", "-W", "ignore", str(script("scan"))]
+        request = {"root": str(root), "files": list(paths), "defines": defines}
+        ended = run(
+            argv,
+            env=self._surroundings.child_env(self._scratch),
+            cwd=self._scratch,
+            stdin=json.dumps(request).encode("ascii"),
+            timeout=_SECONDS,
+        )
+        lines = ended.stdout.splitlines()
+        if ended.returncode != 0 or len(lines) != len(paths):
+            raise BundlerError("the imports of source files could not be read", evidence=tail(ended.stderr))
+        return [_parsed(json.loads(line)) for line in lines]
+
+    def _key(self, layer: Layer) -> str:
+        return key_of(_FORMAT, layer.digest, self._interpreter.target.version)
+
+    def _known(self, layer: Layer) -> tuple[FileImports, ...] | None:
+        kept = self._store.lookup("scan", self._key(layer))
+        if kept is None:
+            return None
+        return tuple(FileImports.from_json(values) for values in json.loads(self._store.read(kept)))
+
+    def _scan(self, layer: Layer, root: Path) -> tuple[FileImports, ...]:
+        prefix = f"{self._interpreter.target.site_packages}/"
+        paths = [
+            file.path[len(prefix) :]
+            for file in layer.files
+            if file.path.startswith(prefix) and file.path.endswith(".py")
+        ]
+        # A file without imports says nothing, and most of the text is of those.
+        scans = tuple(one for one in self.files(root / prefix, paths) if one.imports) if paths else ()
+        content = json.dumps([one.to_json() for one in scans]).encode()
+        self._store.bind("scan", self._key(layer), self._store.add(content))
+        return scans
+
+
+def exists_in(folder: Path) -> Callable[[str], bool]:
+    """Return what tells whether there is a file of a relative path in a folder."""
+    return lambda path: (folder / path).is_file()
+
+
+def _parsed(line: Mapping[str, object]) -> FileImports:
+    values = [line["file"], line.get("imports", []), line.get("defines", []), line.get("error", "")]
+    return FileImports.from_json(values)
