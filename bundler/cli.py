@@ -238,7 +238,8 @@ def build(**given: Any) -> None:
                 item["name"]: item["version"] for item in built.manifest.values["distributions"]
             },
             "built_here": list(built.built_here),
-            "verification": built.proof.report.to_json(),
+            "verification": built.proof.report.to_json(code=True),
+            "entry": built.proof.entry,
             "sandbox": built.proof.sandbox.to_json(),
             "cached": [way.way for way in built.proof.report.ways if way.cached],
             "neutralised": list(surroundings.neutralised()),

@@ -148,7 +148,7 @@ RULES: Mapping[str, Rule] = _rules(
     ),
     (
         "I203",
-        "warning",
+        "note",
         "an import that nothing in the bundle meets, run whenever its file is imported",
         "require the project that brings it, if you use this part",
     ),
@@ -197,7 +197,7 @@ RULES: Mapping[str, Rule] = _rules(
     (
         "U303",
         "error",
-        "the user's code imports what neither it, the bundle, the base nor the standard library has",
+        "the user's code imports what is not there, or what does not import",
         "require the project that brings the module",
     ),
     (

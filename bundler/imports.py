@@ -37,6 +37,10 @@ _TESTS = re.compile(
     r"(?:.*/)?(?:tests?|testing|_?benchmarks?|examples?|docs)/.*"
     r"|(?:.*/)?(?:test_\w+|\w+_test|conftest|setup)\.py"
 )
+# Of the standard library on Windows alone; elsewhere nobody misses them.
+_WINDOWS = frozenset(
+    {"_msi", "_overlapped", "_winapi", "_winreg", "msilib", "msvcrt", "nt", "winreg", "winsound"}
+)
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -151,6 +155,11 @@ class World:
                 return (frozenset({self.BASE}), "") if first in self._base else (frozenset(), name)
         return frozenset(self._owners[name]), ""
 
+    def below(self, found: FoundImport) -> tuple[str, ...]:
+        """Return the modules of the bundle that an absolute import runs: it and what it takes from it."""
+        taken = (f"{found.module}.{name}" for name in found.names)
+        return tuple(name for name in (found.module, *taken) if name in self._owners)
+
     def names_of(self, found: FoundImport) -> tuple[str, ...]:
         """Return the modules an absolute import needs: in a namespace, what is taken from it."""
         if found.module in self._owners and found.module not in self._regular and found.names:
@@ -209,6 +218,8 @@ def _sort(
     when: When = "optional" if _TESTS.fullmatch(path) and found.when == "top" else found.when
     for module in world.names_of(found):
         owners, lacks = world.find(module)
+        if lacks in _WINDOWS:
+            continue
         if lacks:
             _note(missing, lacks, path, found.line, when)
         elif when == "top" and not owners & {World.STDLIB, World.BASE} and not owners & set(declared):

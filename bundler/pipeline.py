@@ -453,7 +453,6 @@ def _host(proof: Proof, session: _Session) -> dict[str, Any]:
     return {
         "bundler": __version__,
         "libc": session.interpreter.target.libc,
-        "entry": proof.entry,
         "sandbox": proof.sandbox.to_json(),
         "tools": tools,
     }

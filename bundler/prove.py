@@ -29,7 +29,7 @@ from bundler.closure import (
 )
 from bundler.extract import extract
 from bundler.findings import Finding
-from bundler.imports import World, import_findings
+from bundler.imports import FileImports, FoundImport, World, import_findings
 from bundler.interpreter import Interpreter
 from bundler.layer import Layer, tree_digest
 from bundler.mounting import mount_hazards, pth_modules
@@ -126,11 +126,12 @@ class _Bench:
         ways = [self._way(way) for way in claim.ways]
         if claim.server is not None:
             ways.append(self._way("server"))
-        found = [*self._mounted(ways), *self._static(), *self._code()]
+        found = [*self._mounted(ways), *self._static()]
         report = ClosureReport(
             ways=tuple(ways),
             unmet=unmet_requirements(self.facts, claim.roots, target.markers),
             found=tuple(found),
+            code=tuple(self._code()),
             own=frozenset(facts.name for facts in self.facts),
             allowed_imports=claim.allowed_imports,
             allowed=claim.allowed,
@@ -176,7 +177,15 @@ class _Bench:
         facts = list(self.facts)
         if way == "server" and self.claim.server is not None:
             facts += [_facts(layer, self._site_packages) for layer in self.claim.server.layers]
-        owners = list(self._owners(facts))
+        return self._outcomes(way, list(self._owners(facts)), facts)
+
+    def _outcomes(
+        self,
+        way: Way,
+        owners: Sequence[tuple[DistributionFacts, str]],
+        facts: Sequence[DistributionFacts] = (),
+    ) -> WayReport:
+        """Import modules in one way, or take over what an earlier run has found."""
         modules = sorted({module for _, module in owners})
         key = self._key(way, modules)
         kept = None if self.claim.reverify else self.store.lookup("imports", key)
@@ -190,7 +199,7 @@ class _Bench:
                 return WayReport(way=way, outcomes=(), fatal=said)
             if not any(answer.get("ended") in _PASSING for answer in answers.values()):
                 self.store.bind("imports", key, self.store.add(json.dumps(answers, sort_keys=True).encode()))
-        outcomes = tuple(classify(facts, module, answers[module]) for facts, module in owners)
+        outcomes = tuple(classify(owner, module, answers[module]) for owner, module in owners)
         marked = mark_optional(outcomes, facts, self.claim.roots, self.interpreter.target.markers)
         return WayReport(way=way, outcomes=marked, cached=kept is not None)
 
@@ -274,11 +283,35 @@ class _Bench:
         if code is None:
             return
         scans = self.scanner.code(code)
-        findings = list(code_findings(code, scans, self._world, exists_in(code.folder)))
-        yield from findings
         self.reached = sorted(scans)
+        findings = list(code_findings(code, scans, self._world, exists_in(code.folder)))
+        findings += self._imported_by(code, scans)
+        yield from findings
         if self.claim.run_init and not any(one.rule.severity == "error" for one in findings):
             yield from self._run(code)
+
+    def _imported_by(self, code: UserCode, scans: Mapping[str, FileImports]) -> Iterator[Finding]:
+        """Import each module of the bundle that the user's code names, and yield what fails."""
+        places: dict[str, tuple[str, FoundImport]] = {}
+        for path, scan in scans.items():
+            for found in scan.imports:
+                for module in self._world.below(found) if not found.level else ():
+                    places.setdefault(module, (f"{code.folder.name}/{path}:{found.line}", found))
+        facts = {facts.name: facts for facts in self.facts}
+        owners = [
+            (facts[NormalizedName(min(self._world.find(module)[0]))], module) for module in sorted(places)
+        ]
+        for outcome in self._outcomes(self._main_way, owners).outcomes if owners else ():
+            where, found = places[outcome.module]
+            if outcome.status != "ok":
+                message = f"`{where}` imports `{outcome.module}`, which does not import: {outcome.detail}"
+                rule = "U303" if found.when == "top" else "U304"
+                yield Finding(code=rule, message=message, distribution=outcome.distribution, where=where)
+
+    @property
+    def _main_way(self) -> Way:
+        """The way in which the user's code meets the bundle."""
+        return "server" if self.claim.server is not None else self.claim.ways[0]
 
     def _run(self, code: UserCode) -> Iterator[Finding]:
         """Run the entry script as the server does, and call its init()."""
@@ -300,9 +333,8 @@ class _Bench:
             "env": env,
             "cwd": str(root),
         }
-        way: Way = "server" if self.claim.server is not None else self.claim.ways[0]
         try:
-            answer = self._import(way, [], script)[SCRIPT]
+            answer = self._import(self._main_way, [], script)[SCRIPT]
         except StartError:
             return  # which is told already
         if answer.get("ended") != "ok":

@@ -61,6 +61,8 @@ class ClosureReport:
     unmet: tuple[Unmet, ...] = ()
     found: tuple[Finding, ...] = ()
     """What was found without importing."""
+    code: tuple[Finding, ...] = ()
+    """What was found of the user's code, which is no part of the bundle or its manifest."""
     shared_objects: tuple[Mapping[str, Any], ...] = ()
     """What each shared object needs, as `elf` says it."""
     glibc: str = ""
@@ -75,8 +77,7 @@ class ClosureReport:
     @property
     def findings(self) -> tuple[Finding, ...]:
         """Everything, the worst first."""
-        requirements = (_unmet(one) for one in self.unmet)
-        return sorted_findings([*self.found, *requirements, *self._from_imports()])
+        return sorted_findings([*self.code, *self._of_bundle()])
 
     @property
     def errors(self) -> tuple[Finding, ...]:
@@ -102,16 +103,18 @@ class ClosureReport:
             f"the bundle would not work where it is used: {len(errors)} error{'s' * (len(errors) > 1)}",
             evidence=tuple(evidence),
             hint=f"bundler explain {errors[0].code}",
-            facts=self.to_json(),
+            facts=self.to_json(code=True),
         )
 
-    def to_json(self) -> dict[str, Any]:
-        """Return the report as plain values, the same on every host and in any order of work."""
+    def to_json(self, *, code: bool = False) -> dict[str, Any]:
+        """Return the report as plain values, the same on every host and in any order of work.
+
+        :param code: whether the findings of the user's code are in it; in a manifest they are not.
+        """
+        findings = self.findings if code else sorted_findings(self._of_bundle())
         return {
             "allowed": sorted({*self.allowed, *self.allowed_imports}),
-            "findings": [
-                {**one.to_json(), "allowed": is_allowed(one, self.allowed)} for one in self.findings
-            ],
+            "findings": [{**one.to_json(), "allowed": is_allowed(one, self.allowed)} for one in findings],
             "glibc": self.glibc,
             "shared_objects": [dict(one) for one in self.shared_objects],
             "unmet": [
@@ -123,6 +126,11 @@ class ClosureReport:
                 for way in sorted(self.ways, key=lambda way: way.way)
             },
         }
+
+    def _of_bundle(self) -> Iterator[Finding]:
+        yield from self.found
+        yield from map(_unmet, self.unmet)
+        yield from self._from_imports()
 
     def _from_imports(self) -> Iterator[Finding]:
         for one in self.ways:
