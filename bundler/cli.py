@@ -172,6 +172,13 @@ def cli() -> None:
     help="What AZUREML_MODEL_DIR names for --run-init.",
 )
 @click.option("--target-glibc", metavar="VERSION", help="Refuse what needs a newer glibc.")
+@click.option(
+    "--base",
+    type=click.Path(path_type=Path, exists=True),
+    help="What it is mounted into: a profile, a pip freeze, a root filesystem, an image archive.",
+)
+@click.option("--omit-provided", is_flag=True, help="Leave out what --base has in a version that will do.")
+@click.option("--server", metavar="VERSION", help="Try it under this azureml-inference-server-http, too.")
 @click.option("--reverify", is_flag=True, help="Run the checks again that an earlier build has passed.")
 @click.option(
     "--allow", multiple=True, metavar="CODE[:NAME]", help="An error to accept, and to record in the manifest."
@@ -211,11 +218,19 @@ def build(**given: Any) -> None:
         run_init=given["run_init"],
         model_dir=given["model_dir"] and given["model_dir"].resolve(),
         target_glibc=given["target_glibc"],
+        base=given["base"],
+        server=given["server"],
+        omit_provided=given["omit_provided"],
         reverify=given["reverify"],
         allow=_allowed(given["allow"]),
         allow_import_failure=given["allow_import_failure"],
         allow_pth=given["allow_pth"],
     )
+    if options.omit_provided and (options.base is None or "mount" not in options.ways):
+        raise UsageError(
+            "`--omit-provided` needs a base that the bundle is mounted into",
+            hint="--base profile.json --omit-provided",
+        )
     reporter = ConsoleReporter(quiet=given["quiet"])
     built = build_bundle(
         options,

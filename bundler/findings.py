@@ -183,6 +183,12 @@ RULES: Mapping[str, Rule] = _rules(
         "ask for the extra if you use this part",
     ),
     (
+        "I209",
+        "warning",
+        "a part of a distribution does not import, and nothing in the bundle imports it",
+        "require what it misses, if your own code uses this part; `--source-dir` finds out",
+    ),
+    (
         "U301",
         "error",
         "the user's code is not valid for the target's Python",
@@ -289,6 +295,12 @@ RULES: Mapping[str, Rule] = _rules(
         "error",
         "a module of the base's server does not import with the bundle before it",
         "pin the versions that the server was released with",
+    ),
+    (
+        "B507",
+        "note",
+        "a version in the bundle that Azure ML's inference server for this Python does not accept",
+        "nothing where no such server runs; else pin a version it accepts, and prove it with `--server`",
     ),
 )
 """Every kind of finding by its code."""

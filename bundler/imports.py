@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Literal
 
 from packaging.utils import NormalizedName, canonicalize_name
@@ -20,7 +20,7 @@ from packaging.utils import NormalizedName, canonicalize_name
 from bundler.closure import DistributionFacts, importable_name
 from bundler.findings import Finding
 
-__all__ = ["FileImports", "FoundImport", "World", "import_findings"]
+__all__ = ["FileImports", "FoundImport", "World", "import_findings", "imported_modules"]
 
 When = Literal["top", "conditional", "delayed", "optional"]
 """When an import runs: docs of ``_target/scan.py``."""
@@ -167,6 +167,20 @@ class World:
         return (found.module,)
 
 
+def imported_modules(scans: Mapping[NormalizedName, Iterable[FileImports]], world: World) -> frozenset[str]:
+    """Return the modules of the bundle that some other file of it may import, in whatever way."""
+    found: set[str] = set()
+    for files in scans.values():
+        for scan in files:
+            package = scan.path.split("/")[:-1]
+            for one in scan.imports:
+                base = package[: len(package) - one.level + 1] if one.level else []
+                module = ".".join([*base, *filter(None, [one.module])])
+                if module:
+                    found.update(world.below(replace(one, module=module)))
+    return frozenset(found)
+
+
 @dataclass(slots=True)
 class _Place:
     path: str
@@ -186,7 +200,7 @@ def import_findings(
     """Yield what is imported and not there (I203, I204), or there by luck (I205).
 
     :param scans: the files of each distribution.
-    :param required_by: who requires a distribution, in words.
+    :param required_by: who requires a distribution: "`a` requires".
     :param unasked: for each distribution, the projects that its extras would bring and nobody asked for.
     """
     for facts in distributions:
@@ -250,7 +264,7 @@ def _missing(distribution: str, name: str, place: _Place, *, is_extra: bool) -> 
 
 
 def _lucky(distribution: str, module: str, owner: str, place: _Place, because: Sequence[str]) -> Finding:
-    brought = f"; it works because {', '.join(because[:3])} requires `{owner}`" if because else ""
+    brought = f"; it works because {because[0]} `{owner}`" if because else ""
     return Finding(
         code="I205",
         message=f"`{distribution}` imports `{module}` and does not declare it{brought}",

@@ -6,7 +6,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any, Literal
 
@@ -17,11 +17,12 @@ from bundler.closure import DistributionFacts, top_level_modules, unasked_extras
 from bundler.paths import shown
 from bundler.redact import redact
 
-__all__ = ["HARMLESS", "ImportOutcome", "ImportStatus", "classify", "mark_optional"]
+__all__ = ["HARMLESS", "ImportOutcome", "ImportStatus", "classify", "mark_optional", "mark_unused"]
 
 ImportStatus = Literal[
     "ok",
     "optional",
+    "unused",
     "missing-dependency",
     "missing-library",
     "crashed",
@@ -31,7 +32,8 @@ ImportStatus = Literal[
     "failed",
 ]
 
-HARMLESS: frozenset[ImportStatus] = frozenset({"ok", "optional"})
+HARMLESS: frozenset[ImportStatus] = frozenset({"ok", "optional", "unused"})
+_BROKEN: frozenset[ImportStatus] = frozenset({"missing-dependency", "missing-library", "failed"})
 
 _DETAIL = 500
 """Characters of a detail; the tail of a longer one is dropped."""
@@ -152,6 +154,31 @@ def mark_optional(
                 continue
         marked.append(one)
     return tuple(marked)
+
+
+def mark_unused(
+    outcomes: Iterable[ImportOutcome], *, asked: Collection[str], imported: Collection[str]
+) -> tuple[ImportOutcome, ...]:
+    """Return the outcomes, those as ``unused`` that failed and that nobody in the bundle imports.
+
+    Only a part of a distribution can be so, one of which another part imports,
+    and only if the user did not ask for the distribution: then nobody knows
+    what else will be imported of it. A crash or a hang stays what it is.
+
+    :param asked: the distributions that the user's requirements name.
+    :param imported: every module that some file in the bundle imports.
+    """
+    outcomes = tuple(outcomes)
+    working = {one.distribution for one in outcomes if one.status == "ok"}
+    return tuple(
+        replace(one, status="unused")
+        if one.status in _BROKEN
+        and one.distribution in working
+        and one.distribution not in asked
+        and one.module not in imported
+        else one
+        for one in outcomes
+    )
 
 
 def _joined_name(name: str) -> str:

@@ -21,21 +21,25 @@ from packaging.utils import NormalizedName, canonicalize_name, parse_wheel_filen
 
 from bundler import __version__
 from bundler.archive import Output, write_bundle
+from bundler.base import Base, read_base
 from bundler.build import BuiltWheel, build_wheel
 from bundler.bundle import Plan, plan_bundle
 from bundler.codec import Codec
+from bundler.conflicts import NOTHING_OMITTED, Omission, plan_omission
+from bundler.describe import describe_distribution, describe_files
 from bundler.digest import sha256_of
 from bundler.errors import InputError, IntegrityError, MalformedError
 from bundler.fetch import Download, fetch_all
+from bundler.images import SERVER, server_requirements
 from bundler.index import IndexSettings, read_index_settings
 from bundler.interpreter import Interpreter, find_interpreter
 from bundler.layer import Layer
 from bundler.layers import LayerMaker, WheelToLayer
 from bundler.lock import Lock, Locked, check_lock, parse_lock, render_lock
 from bundler.manifest import Manifest, make_manifest
-from bundler.prove import Claim, Proof, prove
-from bundler.report import WAYS, Way
-from bundler.requirements import IndexOptions, RequirementSet
+from bundler.prove import Claim, Proof, prove, tell
+from bundler.report import Way
+from bundler.requirements import IndexOptions, RequirementSet, read_requirements
 from bundler.resolve import PipResolver
 from bundler.segments import Form
 from bundler.toolchain import Toolchain, install_toolchain
@@ -51,10 +55,6 @@ __all__ = ["BuildOptions", "Built", "LockOptions", "Locking", "build_bundle", "l
 # Lines of setuptools and of old namespace packages that are known, and harmless
 # where .pth files are processed at all.
 _KNOWN_PTH = re.compile(r".*-nspkg\.pth|distutils-precedence\.pth")
-
-
-_SHOWN = 20
-"""Warnings on the screen; all of them are in the manifest."""
 
 
 def _cores() -> int:
@@ -95,6 +95,11 @@ class BuildOptions(LockOptions):
     run_init: bool = False
     model_dir: Path | None = None
     target_glibc: str | None = None
+    base: Path | None = None
+    """What is known of the base: a profile, a freeze, a root filesystem, an image."""
+    server: str | None = None
+    """The version of azureml-inference-server-http that the bundle is to live with."""
+    omit_provided: bool = False
     reverify: bool = False
     allow: tuple[str, ...] = ()
     allow_import_failure: tuple[str, ...] = ()
@@ -142,20 +147,23 @@ def build_bundle(
         wheels, built = session.wheels(lock)
         form = Form(root=options.name, codec=options.codec, epoch=options.epoch)
         layers = session.layers(wheels, lock, form, options.jobs)
-        plan = plan_bundle(layers)
+        base = read_base(options.base) if options.base else None
+        omitted = session.omit(layers, lock, base) if options.omit_provided and base else NOTHING_OMITTED
+        plan = plan_bundle(layer for layer in layers if not omitted.has(layer.name))
         _check_pth(plan, options.allow_pth)
-        proof = session.prove(plan, form, lock, options)
+        proof = session.prove(plan, form, lock, options, base, omitted)
         lock_text = render_lock(lock, session.interpreter.target, lambda path: path.name).encode()
         manifest = make_manifest(
             {
                 "name": options.name,
                 "version": options.version or sha256_of(lock_text)[:12],
                 "epoch": options.epoch,
+                "base": {"provided": {name: str(found) for name, found in omitted.provided.items()}},
                 "target": session.interpreter.target.to_json(),
                 "requirements": list(lock.requirements),
                 "indexes": sorted({package.index for package in lock.packages if package.index}),
-                "distributions": [_describe(layer, lock, built) for layer in plan.layers],
-                "files": list(_files(plan, lock_text)),
+                "distributions": [describe_distribution(layer, lock, built) for layer in plan.layers],
+                "files": list(describe_files(plan, lock_text)),
                 "verification": proof.report.to_json(),
                 "host": _host(proof, session),
             }
@@ -310,13 +318,68 @@ class _Session:
         self._reporter.stage("layers", f"{len(layers)}, {size / 1e6:.1f} MB unpacked")
         return layers
 
-    def prove(self, plan: Plan, form: Form, lock: Lock, options: BuildOptions) -> Proof:
+    def omit(self, layers: Sequence[Layer], lock: Lock, base: Base) -> Omission:
+        """Return what the base can stand in for."""
+        omitted = plan_omission(
+            base,
+            _roots(lock),
+            {layer.name: layer.requirements() for layer in layers},
+            self.interpreter.target.markers,
+            versions={layer.name: layer.version for layer in layers},
+        )
+        listed = ", ".join(f"{name} {version}" for name, version in omitted.provided.items())
+        self._reporter.stage("base", f"has {listed}" if listed else "has nothing that the bundle could omit")
+        return omitted
+
+    def base_plan(self, options: BuildOptions, base: Base | None, omitted: Omission) -> Plan | None:
+        """Return what the bundle is tried over: the base's server, and what it leaves to the base.
+
+        They are fetched in the base's own versions; no file of the base itself is needed.
+        """
+        wanted = {str(name): str(version) for name, version in omitted.provided.items()}
+        if options.server is not None:
+            wanted[SERVER] = options.server
+        elif base is not None and SERVER in base.distributions:
+            wanted[SERVER] = str(base.distributions[SERVER].version)
+        if not wanted:
+            return None
+        pins = self._scratch / "base.txt"
+        listed = base.distributions.values() if base is not None else ()
+        pins.write_text("".join(f"{one.name}=={one.version}\n" for one in listed))
+        requirements = read_requirements(
+            self._surroundings,
+            files=(),
+            constraints=(pins,),
+            strings=[f"{name}=={version}" for name, version in sorted(wanted.items())],
+        )
+        lock = PipResolver(self.toolchain(), only_binary=options.only_binary).resolve(
+            requirements, reporter=self._reporter
+        )
+        form = Form(root=options.name, codec=options.codec, epoch=options.epoch)
+        wheels, _ = self.wheels(lock)
+        return plan_bundle(self.layers(wheels, lock, form, options.jobs))
+
+    def prove(
+        self,
+        plan: Plan,
+        form: Form,
+        lock: Lock,
+        options: BuildOptions,
+        base: Base | None,
+        omitted: Omission,
+    ) -> Proof:
         """Try the bundle in every way it is to be used."""
+        # Without what it leaves to the base a bundle is not complete, so it is tried over that alone.
+        ways = () if omitted.provided else options.ways
         claim = Claim(
             plan=plan,
             form=form,
-            roots=[root for text in lock.requirements if (root := _requirement(text))],
-            ways=options.ways,
+            roots=_roots(lock),
+            ways=ways,
+            base=base,
+            base_plan=self.base_plan(options, base, omitted) if "mount" in options.ways else None,
+            server=server_requirements(options.server) if options.server else (),
+            provided=omitted.provided,
             code=options.code,
             run_init=options.run_init,
             model_dir=options.model_dir,
@@ -334,31 +397,12 @@ class _Session:
             reporter=self._reporter,
         )
         proof.report.raise_for_errors()
-        _tell(proof, self._reporter)
+        tell(proof, self._reporter)
         return proof
 
 
-def _tell(proof: Proof, reporter: Reporter) -> None:
-    """Say what was proved, and what is to be known besides."""
-    for way in proof.report.ways:
-        how = "kept from an earlier run" if way.cached else str(proof.sandbox)
-        outcome = f"{way.imported} of {len(way.outcomes)} modules import {WAYS[way.way]} ({how})"
-        reporter.stage("verify", outcome)
-    if proof.entry is not None:
-        done = "init() ran" if proof.entry["init"] else "its imports are met"
-        reporter.stage("verify", f"{proof.entry['entry_script']}: {done}")
-    if proof.report.glibc:
-        reporter.stage(
-            "verify", f"{len(proof.report.shared_objects)} shared objects need glibc {proof.report.glibc}"
-        )
-    warnings = [one for one in proof.report.findings if one.rule.severity != "note"]
-    for one in warnings[:_SHOWN]:
-        reporter.warn(f"{one.code}  {one.message}")
-    if len(warnings) > _SHOWN:
-        reporter.warn(f"and {len(warnings) - _SHOWN} more: `bundler inspect BUNDLE` lists them")
-    notes = len(proof.report.findings) - len(warnings)
-    if notes:
-        reporter.note(f"{notes} notes are in the manifest: `bundler inspect BUNDLE` lists them")
+def _roots(lock: Lock) -> list[Requirement]:
+    return [root for text in lock.requirements if (root := _requirement(text))]
 
 
 def _is_file(package: Locked) -> bool:
@@ -398,53 +442,6 @@ def _check_pth(plan: Plan, allowed: Sequence[str]) -> None:
             evidence=tuple(refused),
             hint=f"if you trust it, pass `--allow-pth {refused[0].partition(':')[0]}`",
         )
-
-
-def _describe(layer: Layer, lock: Lock, built: dict[NormalizedName, BuiltWheel]) -> dict[str, Any]:
-    locked = next(package for package in lock.packages if package.name == layer.name)
-    made = built.get(layer.name)
-    return {
-        "built_here": None
-        if made is None
-        else {"from": locked.filename, "kind": locked.kind, "requires": list(made.requires)},
-        "index": locked.index,
-        "layer": layer.digest,
-        "licence": layer.licence,
-        "name": layer.name,
-        "notes": list(layer.notes),
-        "pth": list(layer.pth),
-        "requires_dist": list(layer.requires_dist),
-        "requires_python": layer.requires_python,
-        "scripts": list(layer.scripts),
-        "size": layer.size,
-        "uncompiled": list(layer.uncompiled),
-        "version": str(layer.version),
-        "wheel": layer.wheel,
-        "wheel_sha256": layer.wheel_sha256,
-    }
-
-
-def _files(plan: Plan, lock: bytes) -> Iterator[dict[str, Any]]:
-    listed: dict[str, dict[str, Any]] = {
-        "pylock.toml": {
-            "path": "pylock.toml",
-            "size": len(lock),
-            "mode": "0644",
-            "sha256": sha256_of(lock),
-            "owner": "bundler",
-        }
-    }
-    for layer, file in plan.files():
-        listed[file.path] = {
-            "path": file.path,
-            "size": file.size,
-            "mode": f"{file.mode:04o}",
-            "sha256": file.sha256,
-            "owner": layer.name,
-        }
-        if file.path in plan.shared:
-            listed[file.path]["also"] = list(plan.shared[file.path][1:])
-    return (listed[path] for path in sorted(listed, key=str.encode))
 
 
 def _host(proof: Proof, session: _Session) -> dict[str, Any]:

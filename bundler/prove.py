@@ -1,25 +1,24 @@
 """Stage 5, effect: prove that what ships works where it is used, before it is written.
 
-The layers are put into a clean environment, and everything is asked of that:
-each module is imported in each way of use, each source file and shared object
-is read. What depends on layers and interpreter alone is kept in the store.
+Each module is imported in each way of use, each source file and shared object
+is read, and all is compared with the base. Nothing here raises for what is
+found; see `report`.
 """
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cached_property
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 from typing import TYPE_CHECKING, Any
 
 from packaging.requirements import Requirement
 from packaging.utils import NormalizedName, canonicalize_name
 from packaging.version import Version
 
-from bundler.archive import layer_entries
-from bundler.bundle import ArchiveMember, Plan, folders_of
+from bundler.base import NO_BASE, Base
+from bundler.bundle import Plan
 from bundler.closure import (
     DistributionFacts,
     shared_packages,
@@ -27,32 +26,31 @@ from bundler.closure import (
     unasked_extras,
     unmet_requirements,
 )
-from bundler.extract import extract
+from bundler.conflicts import check_base, unfit_for_server
+from bundler.elf import SharedObject, check_shared_objects, glibc_floor
 from bundler.findings import Finding
-from bundler.imports import FileImports, FoundImport, World, import_findings
+from bundler.images import SERVER, SERVER_MODULES
+from bundler.imports import FileImports, FoundImport, World, import_findings, imported_modules
 from bundler.interpreter import Interpreter
-from bundler.layer import Layer, tree_digest
+from bundler.layer import Layer
 from bundler.mounting import mount_hazards, pth_modules
-from bundler.outcome import HARMLESS, classify, mark_optional
-from bundler.report import ClosureReport, Way, WayReport
+from bundler.outcome import HARMLESS, classify, mark_optional, mark_unused
+from bundler.report import WAYS, ClosureReport, Way, WayReport
 from bundler.scan import Scanner, exists_in
 from bundler.segments import Form
-from bundler.store import key_of
+from bundler.trial import Trial
 from bundler.usercode import UserCode, code_findings
-from bundler.venv import create_venv
-from bundler.verify import SCRIPT, Check, Sandbox, StartError, find_sandbox, import_modules
+from bundler.verify import Sandbox, StartError
 
 if TYPE_CHECKING:
     from bundler.reporter import Reporter
     from bundler.store import Store
     from bundler.surroundings import Surroundings
 
-__all__ = ["Claim", "Proof", "prove"]
+__all__ = ["Claim", "Proof", "prove", "tell"]
 
-_FORMAT = "1"
-"""To be raised with any change of how imports are tried, so that kept answers are made anew."""
-# How an import may end that another run need not repeat.
-_PASSING = frozenset({"timed-out", "crashed"})
+_SHOWN = 20
+"""Warnings on the screen; all of them are in the manifest."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -64,8 +62,14 @@ class Claim:
     roots: Sequence[Requirement]
     """What the user asked for."""
     ways: Sequence[Way] = ("mount", "venv")
-    server: Plan | None = None
-    """The packages of the base's server, in layers; then the bundle is also tried over them."""
+    base: Base | None = None
+    """What is known of the base."""
+    base_plan: Plan | None = None
+    """Packages of the base, in layers; then the bundle is also tried over them."""
+    server: tuple[Requirement, ...] = ()
+    """What the base's server requires, where the base itself does not say it."""
+    provided: Mapping[NormalizedName, Version] = field(default_factory=dict)
+    """What the bundle leaves to the base."""
     code: UserCode | None = None
     run_init: bool = False
     """Whether the entry script is run, and its init() called."""
@@ -97,197 +101,194 @@ def prove(
     surroundings: Surroundings,
     reporter: Reporter,
 ) -> Proof:
-    """Try a claim in every way it names. Nothing is raised for what is found; see `ClosureReport`."""
+    """Try a claim in every way it names."""
     with store.scratch() as scratch:
-        return _Bench(claim, interpreter, store, surroundings, reporter, scratch).prove()
+        trial = Trial(
+            interpreter=interpreter,
+            bundle=claim.plan,
+            base=claim.base_plan,
+            form=claim.form,
+            jobs=claim.jobs,
+            reverify=claim.reverify,
+            store=store,
+            surroundings=surroundings,
+            reporter=reporter,
+            scratch=scratch,
+        )
+        scanner = Scanner(interpreter, store, surroundings, scratch)
+        return _Prover(claim, interpreter, trial, scanner, reporter).prove()
 
 
-@dataclass
-class _Bench:
-    """A private folder with the environments that are needed, made when they are needed first."""
+def tell(proof: Proof, reporter: Reporter) -> None:
+    """Say what was proved, and what is to be known besides."""
+    report = proof.report
+    for way in report.ways:
+        how = "kept from an earlier run" if way.cached else str(proof.sandbox)
+        outcome = f"{way.imported} of {len(way.outcomes)} modules import {WAYS[way.way]} ({how})"
+        reporter.stage("verify", outcome)
+    if report.shared_objects:
+        floor = f"glibc {report.glibc}" if report.glibc else "no particular glibc"
+        reporter.stage("verify", f"{len(report.shared_objects)} shared objects, which need {floor}")
+    if proof.entry is not None:
+        done = "init() has run" if proof.entry["init"] else "all that it imports is there"
+        reporter.stage("verify", f"{proof.entry['entry_script']}: {done}")
+    warnings = [one for one in report.findings if one.rule.severity != "note"]
+    for one in warnings[:_SHOWN]:
+        reporter.warn(f"{one.code}  {one.message}")
+    if len(warnings) > _SHOWN:
+        reporter.warn(f"and {len(warnings) - _SHOWN} more: `bundler inspect BUNDLE` lists them")
+    if notes := len(report.findings) - len(warnings):
+        reporter.note(f"{notes} findings of no harm are in the manifest: `bundler inspect BUNDLE`")
 
-    claim: Claim
-    interpreter: Interpreter
-    store: Store
-    surroundings: Surroundings
-    reporter: Reporter
-    scratch: Path
-    facts: list[DistributionFacts] = field(init=False)
-    reached: list[str] = field(default_factory=list)
-    """The user's files that the entry script reaches."""
 
-    def __post_init__(self) -> None:
-        self.facts = [_facts(layer, self._site_packages) for layer in self.claim.plan.layers]
-        self.scanner = Scanner(self.interpreter, self.store, self.surroundings, self.scratch)
+class _Prover:
+    """Asks everything of one claim."""
+
+    def __init__(
+        self,
+        claim: Claim,
+        interpreter: Interpreter,
+        trial: Trial,
+        scanner: Scanner,
+        reporter: Reporter,
+    ) -> None:
+        self._claim = claim
+        self._interpreter = interpreter
+        self._target = interpreter.target
+        self._trial = trial
+        self._scanner = scanner
+        self._reporter = reporter
+        self._facts = [_facts(layer, self._target.site_packages) for layer in claim.plan.layers]
+        self._reached: list[str] = []
 
     def prove(self) -> Proof:
         """Do all there is to do."""
-        claim, target = self.claim, self.interpreter.target
+        claim = self._claim
         ways = [self._way(way) for way in claim.ways]
-        if claim.server is not None:
+        if claim.base_plan is not None:
             ways.append(self._way("server"))
-        found = [*self._mounted(ways), *self._static()]
+        objects = self._scanner.objects(claim.plan.layers, lambda: self._trial.tree, jobs=claim.jobs)
+        found = [*self._mounted(ways), *self._imported(), *objects.damaged]
+        found += self._linked(objects.found)
+        floor = glibc_floor(one for _, one in objects.found)
+        found += self._based(floor)
         report = ClosureReport(
             ways=tuple(ways),
-            unmet=unmet_requirements(self.facts, claim.roots, target.markers),
+            unmet=unmet_requirements([*self._facts, *self._provided()], claim.roots, self._target.markers),
             found=tuple(found),
             code=tuple(self._code()),
-            own=frozenset(facts.name for facts in self.facts),
+            shared_objects=tuple(one.to_json() for _, one in objects.found),
+            glibc=floor,
+            own=frozenset(facts.name for facts in self._facts),
             allowed_imports=claim.allowed_imports,
             allowed=claim.allowed,
         )
-        return Proof(report=report, sandbox=self.sandbox, entry=self._entry)
-
-    @cached_property
-    def sandbox(self) -> Sandbox:
-        """The sandbox that imports run in."""
-        return find_sandbox(self.surroundings, self.scratch)
-
-    # --- environments ---------------------------------------------------------
-
-    @property
-    def _site_packages(self) -> str:
-        return self.interpreter.target.site_packages
-
-    @cached_property
-    def tree(self) -> Path:
-        """An environment that holds the bundle, extracted from the segments that ship."""
-        return self._environment("bundle é", self.claim.plan)
-
-    @cached_property
-    def image(self) -> Path:
-        """An environment that holds nothing, as the place a bundle is mounted into."""
-        return self._environment("image", None)
-
-    @cached_property
-    def server(self) -> Path:
-        """An environment that holds the server."""
-        return self._environment("server", self.claim.server)
-
-    def _environment(self, name: str, plan: Plan | None) -> Path:
-        folder = self.scratch / name
-        create_venv(self.interpreter, folder, self.surroundings, self.scratch)
-        if plan is not None:
-            _fill(folder, plan, self.claim.form, self.store)
-        return folder
-
-    # --- imports --------------------------------------------------------------
+        return Proof(report=report, sandbox=self._trial.sandbox, entry=self._entry())
 
     def _way(self, way: Way) -> WayReport:
-        facts = list(self.facts)
-        if way == "server" and self.claim.server is not None:
-            facts += [_facts(layer, self._site_packages) for layer in self.claim.server.layers]
-        return self._outcomes(way, list(self._owners(facts)), facts)
-
-    def _outcomes(
-        self,
-        way: Way,
-        owners: Sequence[tuple[DistributionFacts, str]],
-        facts: Sequence[DistributionFacts] = (),
-    ) -> WayReport:
-        """Import modules in one way, or take over what an earlier run has found."""
-        modules = sorted({module for _, module in owners})
-        key = self._key(way, modules)
-        kept = None if self.claim.reverify else self.store.lookup("imports", key)
-        if kept is not None:
-            answers = json.loads(self.store.read(kept))
-        else:
-            try:
-                answers = self._import(way, modules)
-            except StartError as error:
-                said = error.evidence[-1] if error.evidence else error.message
-                return WayReport(way=way, outcomes=(), fatal=said)
-            if not any(answer.get("ended") in _PASSING for answer in answers.values()):
-                self.store.bind("imports", key, self.store.add(json.dumps(answers, sort_keys=True).encode()))
-        outcomes = tuple(classify(owner, module, answers[module]) for owner, module in owners)
-        marked = mark_optional(outcomes, facts, self.claim.roots, self.interpreter.target.markers)
-        return WayReport(way=way, outcomes=marked, cached=kept is not None)
+        facts = list(self._facts)
+        if way == "server" and self._claim.base_plan is not None:
+            # Of a distribution that the bundle and the base both have, the bundle's comes first.
+            own = {one.name for one in facts}
+            layers = (layer for layer in self._claim.base_plan.layers if layer.name not in own)
+            facts += [_facts(layer, self._target.site_packages) for layer in layers]
+        tried = self._trial.modules(way, list(self._owners(facts)))
+        roots = [*self._claim.roots, *self._claim.server]
+        marked = mark_optional(tried.outcomes, facts, roots, self._target.markers)
+        asked = {canonicalize_name(root.name) for root in self._claim.roots}
+        imported = imported_modules(self._scans, self._world)
+        return replace(tried, outcomes=mark_unused(marked, asked=asked, imported=imported))
 
     def _owners(self, distributions: Sequence[DistributionFacts]) -> Iterator[tuple[DistributionFacts, str]]:
-        folders = {layer.name: layer.pth_folders for layer in self.claim.plan.layers}
+        folders = {layer.name: layer.pth_folders for layer in self._claim.plan.layers}
         shared = shared_packages(distributions)
-        seen = set()
         for facts in distributions:
-            if facts.name in seen:
-                continue  # of a distribution that the bundle and the base both have, the bundle's comes first
-            seen.add(facts.name)
             for module in top_level_modules(facts.files, shared):
                 yield facts, module
             for module in pth_modules(facts, folders.get(facts.name, ())):
                 yield facts, module
-
-    def _key(self, way: Way, modules: Sequence[str]) -> str:
-        target = self.interpreter.target
-        plans = [self.claim.plan, *([self.claim.server] if way == "server" and self.claim.server else [])]
-        trees = [tree_digest(file for _, file in plan.files()) for plan in plans]
-        python = [str(self.interpreter.python), target.version, target.abi, target.platform, target.libc]
-        return key_of(_FORMAT, way, json.dumps(self.sandbox.to_json()), *python, *trees, *modules)
-
-    def _import(
-        self, way: Way, modules: Sequence[str], script: Mapping[str, Any] | None = None
-    ) -> dict[str, dict[str, Any]]:
-        environment = {"mount": "image", "venv": "tree", "server": "server"}[way]
-        home: Path = getattr(self, environment)
-        mounted = [] if way == "venv" else [self.tree / self._site_packages]
-        # As the image does: a colon that ends PYTHONPATH adds the working directory.
-        extra = [Path(script["cwd"]), *map(Path, script["append"])] if script else []
-        check = Check(
-            python=home / "bin" / "python",
-            modules=modules,
-            allowed_roots=[home, *mounted, *extra, *self.interpreter.stdlib],
-            python_path=[*mounted, *extra[:1]],
-            script=script,
-            jobs=self.claim.jobs,
-        )
-        return import_modules(
-            check,
-            sandbox=self.sandbox,
-            surroundings=self.surroundings,
-            scratch=self.scratch,
-            reporter=self.reporter,
-        )
+            if facts.name == SERVER:
+                for module in SERVER_MODULES:
+                    if f"{module.replace('.', '/')}.py" in facts.files:
+                        yield facts, module
 
     # --- without running ------------------------------------------------------
 
     def _mounted(self, ways: Sequence[WayReport]) -> Iterator[Finding]:
-        mount = next((way for way in ways if way.way == "mount"), None)
+        mount = next((way for way in ways if way.way in ("mount", "server")), None)
         if mount is not None:
             yield from mount_hazards(
-                self.facts,
-                stdlib=self.interpreter.stdlib_modules,
-                scripts={layer.name: layer.scripts for layer in self.claim.plan.layers},
+                self._facts,
+                stdlib=self._interpreter.stdlib_modules,
+                scripts={layer.name: layer.scripts for layer in self._claim.plan.layers},
                 failed={one.distribution for one in mount.outcomes if one.status not in HARMLESS},
             )
 
     @cached_property
     def _world(self) -> World:
-        return World(self.facts, stdlib=self.interpreter.stdlib_modules)
+        base = self._claim.base
+        tops = [name for one in base.distributions.values() for name in one.top_level] if base else []
+        return World(self._facts, stdlib=self._interpreter.stdlib_modules, base=frozenset(tops))
 
-    def _static(self) -> Iterator[Finding]:
-        scans = self.scanner.layers(
-            self.claim.plan.layers, lambda: self.tree, jobs=self.claim.jobs, reporter=self.reporter
-        )
-        markers = self.interpreter.target.markers
+    @cached_property
+    def _scans(self) -> Mapping[NormalizedName, Sequence[FileImports]]:
+        """What the source files of the bundle import, by distribution."""
+        layers, jobs = self._claim.plan.layers, self._claim.jobs
+        return self._scanner.layers(layers, lambda: self._trial.tree, jobs=jobs, reporter=self._reporter)
+
+    def _imported(self) -> Iterator[Finding]:
+        roots = self._claim.roots
         yield from import_findings(
-            self.facts,
-            scans,
+            self._facts,
+            self._scans,
             self._world,
-            required_by=_required_by(self.facts, self.claim.roots),
-            unasked=unasked_extras(self.facts, self.claim.roots, markers),
+            required_by=_required_by(self._facts, roots),
+            unasked=unasked_extras(self._facts, roots, self._target.markers),
         )
+
+    def _linked(self, objects: Sequence[tuple[NormalizedName, SharedObject]]) -> Iterator[Finding]:
+        base = self._claim.base
+        yield from check_shared_objects(
+            objects,
+            self._target,
+            bundled={PurePosixPath(file.path).name for _, file in self._claim.plan.files()},
+            base_libraries=base.libraries if base else None,
+            base_libc=(base.glibc or "") if base else "",
+            target_glibc=self._claim.target_glibc,
+            base_versions=base.symbol_versions if base else {},
+        )
+
+    def _based(self, floor: str) -> Iterator[Finding]:
+        claim = self._claim
+        if claim.base is None and not claim.server and "mount" in claim.ways:
+            yield from unfit_for_server(self._facts, self._target)
+        if claim.base is not None or claim.server:
+            yield from check_base(
+                claim.base or NO_BASE,
+                self._target,
+                self._facts,
+                server=claim.server,
+                glibc_floor=floor,
+                provided=claim.provided,
+            )
+
+    def _provided(self) -> Iterator[DistributionFacts]:
+        """Yield what the base provides, as if it were there without files."""
+        for name, version in self._claim.provided.items():
+            yield DistributionFacts(name=name, display_name=name, version=version, requires_dist=(), files=())
 
     # --- the user's code ------------------------------------------------------
 
     def _code(self) -> Iterator[Finding]:
-        code = self.claim.code
+        code = self._claim.code
         if code is None:
             return
-        scans = self.scanner.code(code)
-        self.reached = sorted(scans)
+        scans = self._scanner.code(code)
+        self._reached = sorted(scans)
         findings = list(code_findings(code, scans, self._world, exists_in(code.folder)))
         findings += self._imported_by(code, scans)
         yield from findings
-        if self.claim.run_init and not any(one.rule.severity == "error" for one in findings):
+        if self._claim.run_init and not any(one.rule.severity == "error" for one in findings):
             yield from self._run(code)
 
     def _imported_by(self, code: UserCode, scans: Mapping[str, FileImports]) -> Iterator[Finding]:
@@ -297,11 +298,11 @@ class _Bench:
             for found in scan.imports:
                 for module in self._world.below(found) if not found.level else ():
                     places.setdefault(module, (f"{code.folder.name}/{path}:{found.line}", found))
-        facts = {facts.name: facts for facts in self.facts}
+        facts = {facts.name: facts for facts in self._facts}
         owners = [
             (facts[NormalizedName(min(self._world.find(module)[0]))], module) for module in sorted(places)
         ]
-        for outcome in self._outcomes(self._main_way, owners).outcomes if owners else ():
+        for outcome in self._trial.modules(self._main_way, owners).outcomes if owners else ():
             where, found = places[outcome.module]
             if outcome.status != "ok":
                 message = f"`{where}` imports `{outcome.module}`, which does not import: {outcome.detail}"
@@ -311,21 +312,21 @@ class _Bench:
     @property
     def _main_way(self) -> Way:
         """The way in which the user's code meets the bundle."""
-        return "server" if self.claim.server is not None else self.claim.ways[0]
+        return "server" if self._claim.base_plan is not None else self._claim.ways[0]
 
     def _run(self, code: UserCode) -> Iterator[Finding]:
         """Run the entry script as the server does, and call its init()."""
-        root = self.scratch / "azureml-app"
+        root = self._trial.scratch / "azureml-app"
         root.mkdir()
-        (root / code.folder.name).symlink_to(code.folder, target_is_directory=True)
         source = root / code.folder.name
+        source.symlink_to(code.folder, target_is_directory=True)
         env = {
             "AML_APP_ROOT": str(root),
             "AZUREML_ENTRY_SCRIPT": f"{code.folder.name}/{code.script}",
             "AZUREML_SOURCE_DIRECTORY": code.folder.name,
         }
-        if self.claim.model_dir is not None:
-            env["AZUREML_MODEL_DIR"] = str(self.claim.model_dir)
+        if self._claim.model_dir is not None:
+            env["AZUREML_MODEL_DIR"] = str(self._claim.model_dir)
         script = {
             "path": str(source / code.script),
             "append": [str(root), str(source)],
@@ -334,11 +335,11 @@ class _Bench:
             "cwd": str(root),
         }
         try:
-            answer = self._import(self._main_way, [], script)[SCRIPT]
+            answer = self._trial.script(self._main_way, script)
         except StartError:
             return  # which is told already
         if answer.get("ended") != "ok":
-            outcome = classify(_nobody(), code.script, answer)
+            outcome = classify(_NOBODY, code.script, answer)
             doing = "init() of the entry script" if answer.get("calling") else "the entry script"
             yield Finding(
                 code="U305",
@@ -347,22 +348,20 @@ class _Bench:
                 details=tuple(f"it wrote  {line}" for line in outcome.stderr),
             )
 
-    @property
     def _entry(self) -> Mapping[str, Any] | None:
-        if self.claim.code is None:
+        if self._claim.code is None:
             return None
         return {
-            "entry_script": self.claim.code.script,
-            "init": self.claim.run_init,
-            "files": self.reached,
+            "entry_script": self._claim.code.script,
+            "init": self._claim.run_init,
+            "files": self._reached,
         }
 
 
-def _nobody() -> DistributionFacts:
-    """Return the facts of the user's code, which is no distribution."""
-    return DistributionFacts(
-        name=NormalizedName(""), display_name="", version=Version("0"), requires_dist=(), files=()
-    )
+_NOBODY = DistributionFacts(
+    name=NormalizedName(""), display_name="", version=Version("0"), requires_dist=(), files=()
+)
+"""The user's code, which is no distribution."""
 
 
 def _required_by(
@@ -371,10 +370,10 @@ def _required_by(
     """Return who names each distribution in a requirement, in words."""
     found: dict[NormalizedName, list[str]] = {}
     for root in roots:
-        found.setdefault(canonicalize_name(root.name), []).append("you")
+        found.setdefault(canonicalize_name(root.name), []).append("your requirements ask for")
     for facts in distributions:
         for one in facts.requires_dist:
-            found.setdefault(canonicalize_name(one.name), []).append(f"`{facts.name}`")
+            found.setdefault(canonicalize_name(one.name), []).append(f"`{facts.name}` requires")
     return {name: list(dict.fromkeys(who)) for name, who in found.items()}
 
 
@@ -387,11 +386,3 @@ def _facts(layer: Layer, site_packages: str) -> DistributionFacts:
         requires_dist=layer.requirements(),
         files=tuple(file.path[len(prefix) :] for file in layer.files if file.path.startswith(prefix)),
     )
-
-
-def _fill(venv: Path, plan: Plan, form: Form, store: Store) -> None:
-    """Extract the segments that ship into a virtual environment."""
-    folders = folders_of(file.path for _, file in plan.files())
-    members = [ArchiveMember(path=folder, is_dir=True, size=0, mode=0o755, sha256=None) for folder in folders]
-    extract([(member, ()) for member in members], venv)
-    extract(layer_entries(plan, form, store), venv)

@@ -158,9 +158,9 @@ class ClosureReport:
             code, how = "I201", ""
         else:
             code = "M102" if "mount" in failed else "B505" if "server" in failed else "I201"
-            how = f", {WAYS[next(iter(failed))]},"
+            how = f" ({WAYS[next(iter(failed))]})"
         if first.distribution not in self.own:
-            code, how = "B506", f", {WAYS['server']},"
+            code, how = "B506", f" ({WAYS['server']})"
         declared = {None: "", True: ", which it declares", False: ", which it does not declare"}
         missing = f" `{first.missing}`{declared[first.declared]}" if first.missing else ""
         wrote = first.stderr if first.status in ("crashed", "timed-out", "exited") else ()
@@ -185,6 +185,9 @@ def _notes(present: Mapping[Way, ImportOutcome]) -> Iterator[Finding]:
         yield Finding(
             code="I208", message=f"{name} needs an extra: {first.detail}", distribution=first.distribution
         )
+    if any(one.status == "unused" for one in present.values()):
+        message = f"{name} does not import, and nothing in the bundle imports it: {first.detail}"
+        yield Finding(code="I209", message=message, distribution=first.distribution)
     wrote = sorted({path for one in present.values() for path in one.wrote})
     if wrote:
         yield Finding(

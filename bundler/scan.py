@@ -1,6 +1,6 @@
-"""Stage 5, effect: let the target's parser say what source files import.
+"""Stage 5, effect: read source files with the target's parser, and shared objects.
 
-What runs is `_target/scan.py`; nothing that is parsed is run. The answer for a
+What parses is `_target/scan.py`; nothing that is read is run. The answer for a
 layer depends on its files and the target alone, so it is kept in the store.
 """
 
@@ -9,12 +9,15 @@ from __future__ import annotations
 import json
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from packaging.utils import NormalizedName
 
-from bundler.errors import BundlerError
+from bundler.elf import SharedObject, damaged, is_elf, read_shared_object
+from bundler.errors import BundlerError, MalformedError
+from bundler.findings import Finding
 from bundler.imports import FileImports
 from bundler.interpreter import Interpreter, script
 from bundler.layer import Layer
@@ -27,13 +30,25 @@ if TYPE_CHECKING:
     from bundler.store import Store
     from bundler.surroundings import Surroundings
 
-__all__ = ["Scanner"]
+__all__ = ["Objects", "Scanner", "exists_in"]
 
 _FORMAT = "1"
 """To be raised with any change of what a scan says, so that kept answers are made anew."""
+_ELF_FORMAT = "1"
+_SMALLEST_ELF = 52
+"""Bytes of the header of a 32-bit file."""
 _SECONDS = 1800
 _MAX_FILES = 10_000
 """Of the user's code: more means that an environment or a data folder lies in it."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Objects:
+    """The shared objects of a bundle."""
+
+    found: tuple[tuple[NormalizedName, SharedObject], ...]
+    """Each with its distribution, sorted by distribution and path."""
+    damaged: tuple[Finding, ...]
 
 
 class Scanner:
@@ -71,6 +86,54 @@ class Scanner:
                 for layer, scanned in zip(missing, pool.map(scan, missing), strict=True):
                     found[layer.name] = scanned
         return {name: scans or () for name, scans in found.items()}
+
+    def objects(self, layers: Sequence[Layer], tree: Callable[[], Path], *, jobs: int) -> Objects:
+        """Return what each shared object of the layers needs.
+
+        :param tree: returns a folder that holds the files of all layers; called if any is to be read.
+        """
+        kept = {layer.name: self._store.lookup("elf", key_of(_ELF_FORMAT, layer.digest)) for layer in layers}
+        root = tree() if None in kept.values() else None  # made here, not by several threads at once
+
+        def read(layer: Layer) -> tuple[list[Any], list[Any]]:
+            known = kept[layer.name]
+            if known is not None or root is None:
+                found, broken = json.loads(self._store.read(known)) if known is not None else ([], [])
+                return found, broken
+            return self._read_objects(layer, root)
+
+        with ThreadPoolExecutor(max_workers=max(1, jobs), thread_name_prefix="elf") as pool:
+            pairs = list(zip(layers, pool.map(read, layers), strict=True))
+        return Objects(
+            found=tuple(
+                (layer.name, SharedObject.from_json(values))
+                for layer, (found, _) in pairs
+                for values in found
+            ),
+            damaged=tuple(
+                damaged(layer.name, path, MalformedError(message, evidence=tuple(evidence)))
+                for layer, (_, broken) in pairs
+                for path, message, evidence in broken
+            ),
+        )
+
+    def _read_objects(self, layer: Layer, root: Path) -> tuple[list[Any], list[Any]]:
+        """Return the objects of one layer as plain values, and why others cannot be read."""
+        found, broken = [], []
+        for file in layer.files:
+            if file.size < _SMALLEST_ELF or file.path.endswith((".py", ".pyc")):
+                continue
+            with (root / file.path).open("rb") as stream:
+                if not is_elf(stream.read(4)):
+                    continue
+                stream.seek(0)
+                try:
+                    found.append(read_shared_object(stream, file.path).to_json())
+                except MalformedError as error:
+                    broken.append([file.path, error.message, list(error.evidence)])
+        content = json.dumps([found, broken]).encode()
+        self._store.bind("elf", key_of(_ELF_FORMAT, layer.digest), self._store.add(content))
+        return found, broken
 
     def code(self, code: UserCode) -> dict[str, FileImports]:
         """Return the files of the user's code that the entry script reaches, by path, itself first.

@@ -20,6 +20,14 @@ FILES = {
     "lib/python3.7/site-packages/pkg/data.bin": bytes(range(256)) * 5,
     "bin/tool": b"#!/bin/sh\nexit 0\n",
 }
+VERIFICATION: dict[str, Any] = {
+    "allowed": [],
+    "findings": [],
+    "glibc": "",
+    "shared_objects": [],
+    "unmet": [],
+    "ways": {"mount": [], "venv": []},
+}
 Entries = list[tuple[str, bytes, bytes]]
 """The name, header and content (padded) of each entry."""
 
@@ -62,7 +70,7 @@ def manifest_values(files: Mapping[str, bytes] = FILES, **changes: Any) -> dict[
             }
         ],
         "files": sorted(listed, key=lambda item: item["path"].encode()),
-        "verification": {"allowed": [], "modules": [], "unmet": []},
+        "verification": VERIFICATION,
         "host": {"bundler": "0"},
     }
     return {**values, **changes}

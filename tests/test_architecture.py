@@ -25,6 +25,11 @@ ORDER = [
     "locking",
     "surroundings",
     "process",
+    "installed",
+    "imageblobs",
+    "ociimage",
+    "rootfs",
+    "base",
     "target",
     "project",
     "requirements",
@@ -33,7 +38,11 @@ ORDER = [
     "wheel",
     "launcher",
     "layer",
+    "images",
     "closure",
+    "elfreader",
+    "elf",
+    "conflicts",
     "outcome",
     "imports",
     "mounting",
@@ -49,6 +58,7 @@ ORDER = [
     "venv",
     "toolchain",
     "build",
+    "describe",
     "resolve",
     "segments",
     "layers",
@@ -57,6 +67,7 @@ ORDER = [
     "extract",
     "unpack",
     "archive",
+    "trial",
     "prove",
     "pipeline",
     "console",
@@ -66,7 +77,7 @@ ORDER = [
 
 # `requirements` is not among them: it reads the files that files name.
 PURE = ["tar", "target", "project", "lock", "zipreader", "wheel", "launcher", "layer"]
-PURE += ["findings", "closure", "outcome", "imports", "mounting", "report", "bundle", "manifest", "codec"]
+PURE += ["findings", "images", "closure", "elfreader", "elf", "outcome", "imports", "mounting", "report", "bundle", "manifest", "codec"]
 IMPURE = {"os", "shutil", "socket", "subprocess", "tempfile", "time", "random", "urllib.request"}
 IMPURE |= {"bundler.process", "bundler.publish", "bundler.locking"}
 

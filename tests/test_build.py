@@ -307,6 +307,7 @@ def test_the_same_build_again_is_no_error_and_another_one_never_replaces_it(
     args = ("--name", "app", "--bundle-version", "1")
     first = built(bundler_cli, "shop", *args, cwd=tmp_path)
     again = built(bundler_cli, "shop", *args, cwd=tmp_path)
+    assert (first.pop("cached"), again.pop("cached")) == ([], ["mount", "venv"])
     assert first == again
 
     ended = bundler_cli.run("build", "basket", *args, cwd=tmp_path)
@@ -534,7 +535,7 @@ def test_k13_a_missing_dependency_fails_the_build_with_its_module(
     result = built(bundler_cli, "hungry", "--allow-import-failure", "hungry", "--name", "app", cwd=tmp_path)
     verification = manifest_of(result)["verification"]
     assert verification["allowed"] == ["hungry"]
-    assert "undeclared_thing" in json.dumps(verification["modules"])
+    assert "undeclared_thing" in json.dumps(verification["ways"]["mount"])
 
 
 def test_k13_a_part_that_needs_an_extra_is_noted_unless_the_extra_is_asked_for(
@@ -552,7 +553,7 @@ def test_k13_a_part_that_needs_an_extra_is_noted_unless_the_extra_is_asked_for(
 
     result = built(bundler_cli, "parts", "--name", "app", cwd=tmp_path)
 
-    statuses = {item["module"]: item["status"] for item in result["verification"]["modules"]}
+    statuses = {item["module"]: item["status"] for item in result["verification"]["ways"]["venv"]}
     assert statuses == {"parts": "ok", "parts_rpc": "optional"}
     elsewhere = tmp_path / "elsewhere"
     elsewhere.mkdir()

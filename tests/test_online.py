@@ -64,7 +64,7 @@ def test_two_stores_make_one_file_of_real_packages(
     )
 
     assert first["sha256"] == second["sha256"]
-    assert {module["status"] for module in first["verification"]["modules"]} == {"ok"}
+    assert {module["status"] for way in first["verification"]["ways"].values() for module in way} == {"ok"}
     assert first["network"] == "namespace"
 
 

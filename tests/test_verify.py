@@ -8,7 +8,7 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from contextlib import nullcontext, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -19,13 +19,14 @@ from packaging.requirements import Requirement
 from packaging.utils import canonicalize_name
 from packaging.version import Version
 
-from bundler.closure import DistributionFacts, ImportOutcome, Network
+from bundler.closure import DistributionFacts, top_level_modules
 from bundler.errors import BundlerError, ClosureError
 from bundler.interpreter import Interpreter, find_interpreter, script
-from bundler.reporter import Silent
+from bundler.outcome import ImportOutcome, classify
+from bundler.reporter import SILENT, Reporter, Silent
 from bundler.surroundings import Surroundings, read_surroundings
 from bundler.venv import create_venv
-from bundler.verify import import_all, namespace_is_permitted
+from bundler.verify import SCRIPT, Check, Network, Sandbox, StartError, find_sandbox, import_modules
 
 # Asked without any code of ours, so that a broken sandbox is not a skipped test.
 KERNEL_PERMITS = (
@@ -36,6 +37,7 @@ KERNEL_PERMITS = (
     == 0
 )
 needs_namespace = pytest.mark.skipif(not KERNEL_PERMITS, reason="no network namespace is permitted here")
+FULL = Sandbox(network="namespace", processes=True, read_only=True)
 needs_root = pytest.mark.skipif(os.geteuid() != 0, reason="only root can become another user")
 
 
@@ -65,23 +67,28 @@ class Site:
             requires_dist=tuple(Requirement(text) for text in requires),
             files=tuple(modules),
         )
-        return {one.module: one for one in self.import_distributions(dist, **options)[1]}
+        names = top_level_modules(dist.files)
+        answers = self.ask(names, **options)
+        return {name: classify(dist, name, answers[name]) for name in names}
 
-    def import_distributions(
-        self, *distributions: DistributionFacts, **options: Any
-    ) -> tuple[Network, tuple[ImportOutcome, ...]]:
-        return import_all(
-            self.python,
-            distributions,
-            **{
-                "surroundings": self.surroundings,
-                "scratch": self.scratch,
-                "allowed_roots": [self.venv, *self.interpreter.stdlib],
-                "timeout": 30,
-                "jobs": 2,
-                "network": "socket-block",
-                **options,
-            },
+    def ask(
+        self,
+        modules: Sequence[str],
+        *,
+        network: Network = "socket-block",
+        sandbox: Sandbox | None = None,
+        reporter: Reporter = SILENT,
+        surroundings: Surroundings | None = None,
+        **options: Any,
+    ) -> dict[str, dict[str, Any]]:
+        """Import modules that are there, and return the answers."""
+        given = {"allowed_roots": [self.venv, *self.interpreter.stdlib], "timeout": 30, "jobs": 2, **options}
+        return import_modules(
+            Check(python=self.python, modules=modules, **given),
+            sandbox=sandbox or Sandbox(network=network),
+            surroundings=surroundings or self.surroundings,
+            scratch=self.scratch,
+            reporter=reporter,
         )
 
 
@@ -245,9 +252,12 @@ def test_k05_a_namespace_stops_what_python_does_not_see(site: Site) -> None:
     )
 
 
-def test_the_network_mode_is_probed_and_reported(site: Site) -> None:
-    assert namespace_is_permitted(site.surroundings, site.scratch) is KERNEL_PERMITS
-    assert site.import_distributions(network=None)[0] == ("namespace" if KERNEL_PERMITS else "socket-block")
+def test_the_best_sandbox_is_found(site: Site) -> None:
+    found = find_sandbox(site.surroundings, site.scratch)
+
+    assert (found.network == "namespace") is KERNEL_PERMITS
+    if os.geteuid() == 0 and KERNEL_PERMITS:
+        assert found == FULL
 
 
 @pytest.mark.parametrize("end", ["pass", "os._exit(0)"])
@@ -508,9 +518,7 @@ time.sleep(99)
     assert is_gone(int(pid_file.read_text()))
 
 
-def test_progress_and_order(site: Site) -> None:
-    """Two distributions may own one module; it is imported once and belongs to both."""
-
+def test_progress_and_that_each_module_is_imported_once(site: Site) -> None:
     class Counting(Silent):
         total, done = -1, 0
 
@@ -525,26 +533,167 @@ def test_progress_and_order(site: Site) -> None:
     for name in "abc":
         (site.packages / f"{name}.py").write_text("")
 
-    def owner(name: str, *files: str) -> DistributionFacts:
-        return DistributionFacts(
-            name=canonicalize_name(name),
-            display_name=name,
-            version=Version("1"),
-            requires_dist=(),
-            files=files,
-        )
-
-    found = site.import_distributions(
-        owner("z", "b.py", "a.py"), owner("y", "a.py", "c.py"), reporter=Counting()
-    )[1]
-
-    assert [(one.distribution, one.module) for one in found] == [
-        ("y", "a"),
-        ("y", "c"),
-        ("z", "a"),
-        ("z", "b"),
-    ]
+    assert sorted(site.ask(["b", "a", "c", "a"], reporter=Counting())) == ["a", "b", "c"]
     assert (Counting.total, Counting.done) == (3, 3)
+
+
+# --- what an import may not do ----------------------------------------------
+
+
+@pytest.mark.parametrize(
+    "sandbox",
+    [pytest.param(FULL, marks=needs_namespace, id="full"), pytest.param(Sandbox(), id="none")],
+)
+def test_k06_writes_outside_of_its_own_folders_are_reported_and_refused(site: Site, sandbox: Sandbox) -> None:
+    outside = site.venv / "outside"
+    for left in outside, site.packages / "cache.json":
+        left.unlink(missing_ok=True)
+    attempt = "try:\n    {}\nexcept OSError: pass"
+    found = site.import_(
+        {
+            "opens.py": attempt.format(f"open({str(outside)!r}, 'w').close()"),
+            "low.py": f"import os\n{attempt.format(f'os.close(os.open({str(outside)!r}, os.O_CREAT | os.O_WRONLY))')}",
+            "makes.py": f"import os\n{attempt.format(f'os.mkdir({str(outside) + chr(47) + chr(120)!r})')}",
+            "beside.py": "import os\n"
+            + attempt.format("open(os.path.join(os.path.dirname(__file__), 'cache.json'), 'a').close()"),
+            "own.py": "import os, tempfile\nopen('x', 'w').close()\n"
+            "open(os.path.expanduser('~/y'), 'w').close()\ntempfile.TemporaryFile().close()",
+            "reads.py": "open(__file__).close()\nopen('/dev/null', 'w').close()",
+            "holds.py": "class A:\n    opener = open\nA().opener('z', 'w').close()",
+        },
+        sandbox=sandbox,
+    )
+    packages = site.packages.relative_to(site.venv)
+
+    assert {one.status for one in found.values()} == {"ok"}
+    assert {name: one.wrote for name, one in found.items() if one.wrote} == {
+        "beside": (f"{packages}/cache.json",),
+        "low": ("outside",),
+        "makes": ("outside/x",),
+        "opens": ("outside",),
+    }
+    if sandbox.read_only:
+        assert not outside.exists()
+        assert not (site.packages / "cache.json").exists()
+
+
+@needs_namespace
+def test_k06_what_python_does_not_see_is_refused_too(site: Site) -> None:
+    outside = site.venv / "outside"
+    outside.unlink(missing_ok=True)
+    call = f"import ctypes\nassert ctypes.CDLL(None).creat({os.fsencode(outside)!r}, 0o644) < 0"
+
+    assert site.import_({"low.py": call}, sandbox=FULL)["low"].status == "ok"
+    assert not outside.exists()
+
+
+@needs_namespace
+def test_k07_a_daemon_is_dead_after_the_check(site: Site) -> None:
+    """It left the group and the session; only the process namespace holds it."""
+    mark = f"k07-{os.getpid()}"
+    module = (
+        "import os, subprocess, sys\n"
+        "if os.fork() == 0:\n"
+        "    os.setsid()\n"
+        "    if os.fork() == 0:\n"
+        f"        os.execv(sys.executable, [sys.executable, '-I', '-c', 'import time; time.sleep(99)', {mark!r}])\n"
+        "    os._exit(0)\n"
+    )
+    assert site.import_({"daemon.py": module, "good.py": ""}, sandbox=FULL)["daemon"].status == "ok"
+
+    running = [path for path in Path("/proc").glob("[0-9]*/cmdline") if mark.encode() in _content(path)]
+    assert running == []
+
+
+def _content(path: Path) -> bytes:
+    try:
+        return path.read_bytes()
+    except OSError:
+        return b""
+
+
+def test_k08_memory_time_and_size_are_bounded(site: Site) -> None:
+    found = site.import_(
+        {
+            "memory.py": "kept = bytearray(9 << 30)",
+            "large.py": "import os\nos.truncate('x', 0) if os.path.exists('x') else None\n"
+            "stream = open('x', 'wb')\nstream.seek(2 << 30)\nstream.write(b'x')\nstream.flush()",
+            "core.py": "import resource\nassert resource.getrlimit(resource.RLIMIT_CORE)[0] == 0",
+            "spins.py": "import resource\nassert 0 < resource.getrlimit(resource.RLIMIT_CPU)[0] < 10000",
+        }
+    )
+
+    assert found["memory"].detail.startswith("MemoryError")
+    assert found["large"].status in ("failed", "crashed")
+    assert {found["core"].status, found["spins"].status} == {"ok"}
+
+
+# --- a mount on PYTHONPATH --------------------------------------------------
+
+
+def test_a_mount_stands_before_the_standard_library_and_reads_no_pth(site: Site, tmp_path: Path) -> None:
+    mount = tmp_path / "bundle é" / "site-packages"
+    mount.mkdir(parents=True)
+    (mount / "extra").mkdir()
+    (mount / "extra" / "by_pth.py").write_text("")
+    (mount / "x.pth").write_text("extra\n")
+    (mount / "colorsys.py").write_text("MINE = True\n")
+    first = f"import sys, colorsys\nassert colorsys.MINE\nassert sys.path[0] == {str(mount)!r}, sys.path"
+    (mount / "first.py").write_text(first)
+    roots = [site.venv, mount, *site.interpreter.stdlib]
+    answers = site.ask(["first", "by_pth"], python_path=[mount], allowed_roots=roots)
+
+    assert answers["first"]["ended"] == "ok", answers["first"]
+    assert answers["by_pth"]["missing"] == "by_pth"
+
+
+def test_a_mount_that_python_does_not_survive(site: Site, tmp_path: Path) -> None:
+    """What the image does with `enum34`: the interpreter dies before it imports anything."""
+    mount = tmp_path / "mount"
+    mount.mkdir()
+    (mount / "re.py").write_text("raise RuntimeError('not the real one')\n")
+    roots = [site.venv, mount, *site.interpreter.stdlib]
+    with pytest.raises(StartError) as caught:
+        site.ask(["any"], python_path=[mount], allowed_roots=roots)
+
+    assert "RuntimeError: not the real one" in "\n".join(caught.value.evidence)
+
+
+@pytest.mark.parametrize(
+    ("body", "ended", "calling"),
+    [
+        pytest.param("def init(): pass", "ok", None, id="good"),
+        pytest.param("import helper\ndef init(): helper.x", "ok", None, id="finds-its-own"),
+        pytest.param("1/0\ndef init(): pass", "raised", None, id="import"),
+        pytest.param("def init(): 1/0", "raised", True, id="init"),
+        pytest.param("import sys\ndef init(): sys.exit(0)", "exited", True, id="exits"),
+        pytest.param(
+            "import os\ndef init():\n    assert os.environ['AZUREML_MODEL_DIR'] == '/m' and os.getcwd() == ROOT",
+            "ok",
+            None,
+            id="surroundings",
+        ),
+    ],
+)
+def test_an_entry_script_runs_as_the_server_runs_it(
+    site: Site, tmp_path: Path, body: str, ended: str, calling: bool | None
+) -> None:
+    root = tmp_path / "app"
+    code = root / "code"
+    code.mkdir(parents=True)
+    (code / "score.py").write_text(f"ROOT = {str(root)!r}\n{body}\n")
+    (code / "helper.py").write_text("x = 1\n")
+    script = {
+        "path": str(code / "score.py"),
+        "append": [str(root), str(code)],
+        "call": "init",
+        "env": {"AZUREML_MODEL_DIR": "/m"},
+        "cwd": str(root),
+    }
+    roots = [site.venv, root, *site.interpreter.stdlib]
+    answer = site.ask([], script=script, python_path=[root], allowed_roots=roots)[SCRIPT]
+
+    assert (answer["ended"], answer.get("calling")) == (ended, calling), answer
 
 
 # --- the sandbox ------------------------------------------------------------
@@ -605,7 +754,7 @@ def test_sandbox_says_that_a_namespace_is_refused() -> None:
     ended = subprocess.run([sys.executable, "-I", "-c", inner], check=False, capture_output=True, text=True)
 
     assert (ended.returncode, ended.stderr.count("\n")) == (125, 1)
-    assert ended.stderr.startswith("sandbox: no network namespace: ")
+    assert ended.stderr.startswith("sandbox: no namespace: ")
 
 
 def test_sandboxed_programs_die_with_their_parent(tmp_path: Path) -> None:

@@ -1,0 +1,387 @@
+"""Pure: does a bundle fit its base, and what of it may be left to the base?
+
+A mounted bundle comes first on sys.path: whatever it brings hides what the base
+has, for the base's own distributions too, among them the server that loads the
+user's code. The other way round, what the base makes when it starts (its ``.pth`` files) comes
+before any bundle.
+
+Specs: dependency specifiers (PEP 508), versions (PEP 440), namespace packages (PEP 420).
+"""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Set as AbstractSet
+from dataclasses import dataclass
+from types import MappingProxyType
+
+from packaging.requirements import Requirement
+from packaging.utils import NormalizedName, canonicalize_name
+from packaging.version import Version
+
+from bundler.base import NO_BASE, Base, BaseDistribution
+from bundler.closure import DistributionFacts, top_level_modules
+from bundler.findings import Finding, sorted_findings
+from bundler.images import SERVER, default_server, server_requirements
+from bundler.redact import redact
+from bundler.target import Target
+
+__all__ = ["NOTHING_OMITTED", "Omission", "check_base", "omit_provided", "plan_omission", "unfit_for_server"]
+
+_Wanted = tuple[str, Requirement]
+"""Whose requirement it is, and the requirement."""
+_NOTHING: Mapping[NormalizedName, Version] = MappingProxyType({})
+_SHOWN = 8
+
+
+def check_base(
+    base: Base,
+    target: Target,
+    present: Iterable[DistributionFacts],
+    *,
+    server: tuple[Requirement, ...] = (),
+    glibc_floor: str = "",
+    provided: Mapping[NormalizedName, Version] = _NOTHING,
+) -> tuple[Finding, ...]:
+    """Return what is wrong with mounting a bundle into a base.
+
+    What is not known of a base is not compared.
+
+    :param target: what the bundle was made for.
+    :param present: the distributions in the bundle.
+    :param server: what the base's server requires; used where the base does not say itself.
+    :param glibc_floor: the oldest glibc the bundle's files run on, "2.17"; empty if any.
+    :param provided: what the bundle leaves to the base.
+    """
+    bundle = {facts.name: facts for facts in present}
+    findings: list[Finding] = []
+    findings += _other_python(base, target)
+    findings += _other_libc(base, glibc_floor)
+    findings += _against_server(base, bundle, server, target.markers)
+    findings += _hiding(base, bundle, target.markers)
+    findings += _not_provided(base, provided)
+    findings += _hidden(base, bundle)
+    return sorted_findings(findings)
+
+
+def unfit_for_server(present: Iterable[DistributionFacts], target: Target) -> Iterator[Finding]:
+    """Yield what Azure ML's newest server for the target's Python would not accept, where no base is known."""
+    version = default_server(target.version)
+    if version is None:
+        return
+    bundle = {facts.name: facts for facts in present}
+    for _, requirement in _violated_server(NO_BASE, bundle, server_requirements(version), target.markers):
+        name = canonicalize_name(requirement.name)
+        message = (
+            f"`{SERVER}` {version} requires `{_text(requirement)}`, the bundle has {bundle[name].version}"
+        )
+        yield Finding(code="B507", distribution=name, message=message)
+
+
+def _other_python(base: Base, target: Target) -> Iterator[Finding]:
+    minor = None if base.python_version is None else ".".join(base.python_version.split(".")[:2])
+    for what, wanted, found in (
+        ("Python", target.python_version, minor),
+        ("ABI", target.abi, base.abi),
+        ("platform", target.platform, base.platform),
+    ):
+        if found is not None and found != wanted:
+            yield Finding(code="B503", message=f"the bundle is for {what} `{wanted}`, the base has `{found}`")
+
+
+def _other_libc(base: Base, floor: str) -> Iterator[Finding]:
+    if not floor:
+        return
+    found = base.glibc
+    if found is None and base.libraries and "libc.so.6" not in base.libraries:
+        yield Finding(code="B503", message=f"the bundle needs glibc `{floor}`, the base has no GNU C library")
+    elif found is not None and Version(found) < Version(floor):
+        yield Finding(code="B503", message=f"the bundle needs glibc `{floor}`, the base has `{found}`")
+
+
+def _against_server(
+    base: Base,
+    bundle: Mapping[NormalizedName, DistributionFacts],
+    server: tuple[Requirement, ...],
+    environment: Mapping[str, str],
+) -> Iterator[Finding]:
+    """Yield B502; a server in the bundle is the closure's matter."""
+    for label, requirement in _violated_server(base, bundle, server, environment):
+        name = canonicalize_name(requirement.name)
+        found = f"the bundle has `{name}` {bundle[name].version}"
+        yield Finding(
+            code="B502", distribution=name, message=f"{label} requires `{_text(requirement)}`, {found}"
+        )
+
+
+def _violated_server(
+    base: Base,
+    bundle: Mapping[NormalizedName, DistributionFacts],
+    server: tuple[Requirement, ...],
+    environment: Mapping[str, str],
+) -> Iterator[tuple[str, Requirement]]:
+    if SERVER in bundle:
+        return
+    installed = base.distributions.get(SERVER)
+    label = "the base's server" if installed is None else f"the base's `{SERVER}` {installed.version}"
+    requires = installed.requires if installed is not None and base.requires_known else server
+    for requirement in requires:
+        facts = bundle.get(canonicalize_name(requirement.name))
+        if (
+            facts is not None
+            and _applies(requirement, environment)
+            and not _meets(requirement, facts.version)
+        ):
+            yield label, requirement
+
+
+def _hiding(
+    base: Base, bundle: Mapping[NormalizedName, DistributionFacts], environment: Mapping[str, str]
+) -> Iterator[Finding]:
+    """Yield B501 for each other version whose dependents in the base stay in the base."""
+    for name, facts in sorted(bundle.items()):
+        there = base.distributions.get(name)
+        if there is None or there.version == facts.version:
+            continue
+        told = f"the bundle's `{name}` {facts.version} hides {there.version} of the base"
+        if not base.requires_known:
+            yield Finding(
+                code="B501", distribution=name, message=f"{told}; what requires it there is not known"
+            )
+            continue
+        dependents = [
+            (one.name, requirement)
+            for _, one in sorted(base.distributions.items())
+            if one.name not in bundle
+            for requirement in one.requires
+            if canonicalize_name(requirement.name) == name
+            and _applies(requirement, environment)
+            # B502 tells what breaks the server.
+            and (one.name != SERVER or _meets(requirement, facts.version))
+        ]
+        if dependents:
+            yield Finding(
+                code="B501", distribution=name, message=told + _dependents(dependents, facts.version)
+            )
+
+
+def _dependents(dependents: Sequence[_Wanted], version: Version) -> str:
+    broken = [(owner, one) for owner, one in dependents if not _meets(one, version)]
+    names = list(dict.fromkeys(f"`{owner}`" for owner, _ in dependents))
+    more = f" and {len(names) - _SHOWN} more" if len(names) > _SHOWN else ""
+    text = f", which {', '.join(names[:_SHOWN])}{more} of the base use{'s' if len(names) == 1 else ''}"
+    if not broken:
+        return f"{text}; their requirements are met"
+    told = [f"`{owner}` requires `{_text(one)}`" for owner, one in broken[:_SHOWN]]
+    return f"{text}; {', '.join(told)}"
+
+
+def _not_provided(base: Base, provided: Mapping[NormalizedName, Version]) -> Iterator[Finding]:
+    for name, version in sorted(provided.items()):
+        there = base.distributions.get(name)
+        if there is None or there.version != version:
+            found = "does not have it" if there is None else f"has {there.version}"
+            yield Finding(
+                code="B504",
+                distribution=name,
+                message=f"the bundle leaves `{name}` {version} to the base, which {found}",
+            )
+
+
+def _hidden(base: Base, bundle: Mapping[NormalizedName, DistributionFacts]) -> Iterator[Finding]:
+    """Yield B505: a distribution of the bundle with modules that a package of the base hides."""
+    modules = {name: top_level_modules(facts.files) for name, facts in bundle.items()}
+    packages = {module for found in modules.values() for module in found}
+    for occupied, how in sorted(base.occupied.items()):
+        if how == "namespace" and occupied not in packages:
+            continue  # its path follows sys.path, so that the bundle's portions are found
+        if how == "regular" and occupied in packages:
+            continue  # the bundle's package comes first
+        for name, found in sorted(modules.items()):
+            inside = [one for one in found if f"{one}.".startswith(f"{occupied}.")]
+            there = base.distributions.get(name)
+            same = there is not None and there.version == bundle[name].version
+            if inside and not same:
+                yield Finding(
+                    code="B505",
+                    distribution=name,
+                    where=inside[0],
+                    message=f"{_WHY[how].format(occupied)}{_owners(base, occupied)}: "
+                    f"`{inside[0]}` of the bundle is never found",
+                )
+
+
+_WHY: Mapping[str, str] = {
+    "namespace": "a `.pth` file of the base makes the module `{}` at start",
+    "fixed": "a `.pth` file of the base makes the module `{}` at start, with its own path",
+    "regular": "the base has an ordinary package `{}`, which comes before a namespace of that name",
+}
+
+
+def _owners(base: Base, occupied: str) -> str:
+    top = occupied.partition(".")[0]
+    names = [f"`{one.name}`" for _, one in sorted(base.distributions.items()) if top in one.top_level]
+    return f" ({', '.join(names[:_SHOWN])})" if names else ""
+
+
+# What may be left to the base.
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Omission:
+    """What a bundle leaves out because the base has it."""
+
+    provided: Mapping[NormalizedName, Version]
+    """What the base has to have, and in which version."""
+    unneeded: frozenset[NormalizedName]
+    """What only the omitted ones require and the base does not have: its copies bring their own."""
+
+    def has(self, name: NormalizedName) -> bool:
+        """Return whether a distribution does not ship."""
+        return name in self.provided or name in self.unneeded
+
+
+NOTHING_OMITTED = Omission(provided=_NOTHING, unneeded=frozenset())
+
+
+def omit_provided(
+    base: Base,
+    roots: Sequence[Requirement],
+    facts_requires: Mapping[NormalizedName, tuple[Requirement, ...]],
+    markers: Mapping[str, str],
+) -> Mapping[NormalizedName, Version]:
+    """Return which locked distributions may be left to the base, with the base's versions."""
+    return plan_omission(base, roots, facts_requires, markers).provided
+
+
+def plan_omission(
+    base: Base,
+    roots: Sequence[Requirement],
+    facts_requires: Mapping[NormalizedName, tuple[Requirement, ...]],
+    markers: Mapping[str, str],
+    *,
+    versions: Mapping[NormalizedName, Version] = _NOTHING,
+) -> Omission:
+    """Return the greatest set of locked distributions that the base can stand in for.
+
+    The base's version of each meets every requirement of the roots and of what
+    stays, extras included. It starts from all that the base has, and what fails stays, which
+    may make more fail, until nothing does.
+
+    :param facts_requires: the Requires-Dist of every locked distribution.
+    :param markers: the target's PEP 508 environment.
+    :param versions: the locked versions; where they are given, the base's copy is
+        no stand-in either if what stays contradicts what that copy requires.
+    """
+    out: set[NormalizedName] = set(facts_requires) & set(base.distributions)
+    while True:
+        kept, demands = _reach(base, roots, facts_requires, markers, out)
+        failing = {
+            name
+            for name in out
+            if not all(_stands_in(base, one, set(facts_requires), markers) for one in demands[name])
+            or (demands[name] and _contradicted(base, name, kept, versions, markers))
+        }
+        if not failing:
+            break
+        out -= failing
+    return Omission(
+        provided=MappingProxyType({name: base.distributions[name].version for name in sorted(out)}),
+        unneeded=frozenset(set(facts_requires) - out - kept),
+    )
+
+
+def _reach(
+    base: Base,
+    roots: Sequence[Requirement],
+    facts_requires: Mapping[NormalizedName, tuple[Requirement, ...]],
+    markers: Mapping[str, str],
+    out: AbstractSet[NormalizedName],
+) -> tuple[set[NormalizedName], dict[NormalizedName, list[Requirement]]]:
+    """Return what stays, reached from the roots but not through ``out``, and what is asked of each."""
+    extras: dict[NormalizedName, set[str]] = {}
+    demands: dict[NormalizedName, list[Requirement]] = defaultdict(list)
+    waiting = [one for one in roots if _applies(one, markers)]
+    while waiting:
+        requirement = waiting.pop()
+        name = canonicalize_name(requirement.name)
+        demands[name].append(requirement)
+        asked = {canonicalize_name(extra) for extra in requirement.extras}
+        if name in extras and asked <= extras[name]:
+            continue
+        known = extras.setdefault(name, set())
+        known |= asked
+        if name in out:
+            # The base's copy brings what it requires itself, but perhaps not its extras.
+            waiting += _of_extras(base.distributions[name], known, markers)
+        else:
+            waiting += [one for one in facts_requires.get(name, ()) if _applies(one, markers, known)]
+    return {name for name in demands if name in facts_requires and name not in out}, demands
+
+
+def _of_extras(
+    distribution: BaseDistribution, extras: AbstractSet[str], markers: Mapping[str, str]
+) -> Iterator[Requirement]:
+    for requirement in distribution.requires:
+        if not _applies(requirement, markers) and _applies(requirement, markers, extras):
+            yield requirement
+
+
+def _stands_in(
+    base: Base, requirement: Requirement, locked: AbstractSet[NormalizedName], markers: Mapping[str, str]
+) -> bool:
+    """Return whether the base's copy meets a requirement, and the extras that it asks for."""
+    there = base.distributions[canonicalize_name(requirement.name)]
+    if requirement.url is not None or not _meets(requirement, there.version):
+        return False
+    if not requirement.extras:
+        return True
+    extras = {canonicalize_name(extra) for extra in requirement.extras}
+    return base.requires_known and all(
+        canonicalize_name(one.name) in locked or _has(base, one) for one in _of_extras(there, extras, markers)
+    )
+
+
+def _has(base: Base, requirement: Requirement) -> bool:
+    there = base.distributions.get(canonicalize_name(requirement.name))
+    return there is not None and _meets(requirement, there.version)
+
+
+def _contradicted(
+    base: Base,
+    name: NormalizedName,
+    kept: AbstractSet[NormalizedName],
+    versions: Mapping[NormalizedName, Version],
+    markers: Mapping[str, str],
+) -> bool:
+    """Return whether what stays in the bundle breaks the base's copy of a distribution, or what that uses."""
+    seen = {name}
+    waiting = [name]
+    while waiting:
+        for requirement in base.distributions[waiting.pop()].requires:
+            used = canonicalize_name(requirement.name)
+            if not _applies(requirement, markers):
+                continue
+            if used in kept:
+                if used in versions and not _meets(requirement, versions[used]):
+                    return True
+            elif used in base.distributions and used not in seen:
+                seen.add(used)
+                waiting.append(used)
+    return False
+
+
+def _meets(requirement: Requirement, version: Version) -> bool:
+    return requirement.specifier.contains(version, prereleases=True)
+
+
+def _applies(requirement: Requirement, markers: Mapping[str, str], extras: Iterable[str] = ()) -> bool:
+    marker = requirement.marker
+    return marker is None or any(
+        marker.evaluate({**markers, "extra": extra}) for extra in ("", *sorted(extras))
+    )
+
+
+def _text(requirement: Requirement) -> str:
+    return redact(str(requirement))

@@ -1,0 +1,301 @@
+"""Stage 5, pure: what an ELF file tells the loader, over an open stream.
+
+Read is what the loader reads: the program headers and the dynamic segment, not
+the section headers, which may be stripped or wrong. pyelftools knows the
+layouts; every read is bounded here, so that a hostile file costs little.
+
+Specs: ELF (System V gABI), symbol versions (LSB core, "Symbol Versioning").
+"""
+
+from __future__ import annotations
+
+import re
+import struct
+from collections import defaultdict
+from collections.abc import Collection, Iterable, Iterator, Mapping
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, BinaryIO
+
+from bundler.errors import MalformedError
+from bundler.paths import shown
+
+if TYPE_CHECKING:
+    from elftools.elf.elffile import ELFFile
+
+__all__ = ["SharedObject", "is_elf", "numbers", "read_shared_object"]
+
+_MAGIC = b"\x7fELF"
+_MAX_SEGMENTS = 1024
+_MAX_TAGS = 2048
+_MAX_NEEDS = 4096
+_MAX_STRING = 32 * 1024
+_MAX_SYMBOLS = 1 << 22
+_MAX_NAMED = 4096
+"""How many symbols that need one version are looked up."""
+
+# As platform.machine() says it, by e_machine, bits, and whether it is little-endian.
+_MACHINES: Mapping[tuple[str, int, bool], str] = {
+    ("EM_386", 32, True): "i686",
+    ("EM_AARCH64", 64, True): "aarch64",
+    ("EM_ARM", 32, True): "armv7l",
+    ("EM_LOONGARCH", 64, True): "loongarch64",
+    ("EM_PPC64", 64, False): "ppc64",
+    ("EM_PPC64", 64, True): "ppc64le",
+    ("EM_RISCV", 64, True): "riscv64",
+    ("EM_S390", 64, False): "s390x",
+    ("EM_X86_64", 32, True): "x32",
+    ("EM_X86_64", 64, True): "x86_64",
+}
+
+# Where a table in memory begins; the next one of them ends it.
+_TABLES = frozenset(
+    {
+        *("DT_FINI", "DT_FINI_ARRAY", "DT_GNU_HASH", "DT_HASH", "DT_INIT", "DT_INIT_ARRAY", "DT_JMPREL"),
+        *("DT_PLTGOT", "DT_REL", "DT_RELA", "DT_RELR", "DT_STRTAB", "DT_SYMTAB", "DT_VERDEF", "DT_VERNEED"),
+        "DT_VERSYM",
+    }
+)
+_INDEX = 0x7FFF
+"""The bits of an entry of DT_VERSYM that are the index of a version."""
+_WEAK = 0x2
+"""VER_FLG_WEAK: the loader does not insist on this version."""
+_VERSION = re.compile(r"(?P<prefix>GLIBC|GLIBCXX|CXXABI)_(?P<version>\d{1,9}(?:\.\d{1,9}){0,3})", re.ASCII)
+_STANDS_FOR = {"GLIBC_ABI_DT_RELR": "GLIBC_2.36"}
+"""A name without a number, which an older loader refuses all the same: the glibc that brought it."""
+
+_MUSL = re.compile(r"ld-musl-.*|libc\.musl-.*|libc\.so")
+_GLIBC = re.compile(r"ld-linux.*|libc\.so\.6")
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class SharedObject:
+    """What the loader is told by one ELF file."""
+
+    path: str
+    """Relative to the bundle's root, ``/`` between components."""
+    machine: str
+    """As platform.machine() says it, "x86_64"; "EM_..." where that has no word for it."""
+    soname: str
+    """The name that others need it by (DT_SONAME), or empty."""
+    needed: tuple[str, ...]
+    """The libraries it needs (DT_NEEDED), in its order."""
+    rpath: tuple[str, ...]
+    """The folders it searches (DT_RUNPATH, without it DT_RPATH), in its order."""
+    versions: Mapping[str, str]
+    """The highest version it needs, without the weak ones, by prefix: GLIBC, GLIBCXX, CXXABI."""
+    symbol: str
+    """The first symbol, sorted, that needs the highest version of GLIBC; empty if none does."""
+    libc: str
+    """The C library it was built for, "glibc" or "musl"; empty where it does not say."""
+
+    def to_json(self) -> dict[str, Any]:
+        """Return the object as plain values; `from_json` reads them back."""
+        return {
+            "libc": self.libc,
+            "machine": self.machine,
+            "needed": list(self.needed),
+            "path": self.path,
+            "rpath": list(self.rpath),
+            "soname": self.soname,
+            "symbol": self.symbol,
+            "versions": dict(self.versions),
+        }
+
+    @classmethod
+    def from_json(cls, values: Mapping[str, Any]) -> SharedObject:
+        """Return the object that `to_json` described."""
+        return cls(
+            path=values["path"],
+            machine=values["machine"],
+            soname=values["soname"],
+            needed=tuple(values["needed"]),
+            rpath=tuple(values["rpath"]),
+            versions=dict(values["versions"]),
+            symbol=values["symbol"],
+            libc=values["libc"],
+        )
+
+
+def is_elf(head: bytes) -> bool:
+    """Return whether a file that begins with ``head``, four bytes or more, says that it is ELF."""
+    return head.startswith(_MAGIC)
+
+
+def read_shared_object(stream: BinaryIO, path: str) -> SharedObject:
+    """Return what an ELF file tells the loader.
+
+    A static program or an object file has no dynamic segment: it needs nothing.
+
+    :param stream: the file, open and seekable; the caller closes it.
+    :param path: its path in the bundle.
+    :raises MalformedError: if it is no ELF file, or a part of it that the loader reads is cut off or wrong.
+    """
+    from elftools.common.exceptions import ELFError  # noqa: PLC0415 - 60 ms that `--help` does not need
+    from elftools.elf.elffile import ELFFile  # noqa: PLC0415
+
+    try:
+        return _Image(ELFFile(stream)).shared_object(path)
+    except (ELFError, _DamagedError) as error:
+        raise MalformedError(
+            f"`{shown(path)}` is not a whole ELF file", evidence=(f"found   {shown(str(error))}",)
+        ) from error
+
+
+class _DamagedError(ValueError):
+    """A place in the file that is not as it must be."""
+
+
+class _Image:
+    """A file as the loader sees it: its segments in memory, and the tables its dynamic segment names."""
+
+    def __init__(self, elf: ELFFile) -> None:
+        header = elf.header
+        # The loader has no use for sections; without them pyelftools has none either.
+        header["e_shoff"] = 0
+        ends = header["e_phoff"] + header["e_phnum"] * header["e_phentsize"]
+        if header["e_phnum"] > _MAX_SEGMENTS or ends > elf.stream_len:
+            raise _DamagedError("its program headers end beyond the file")
+        self._elf = elf
+        segments = [
+            (one["p_type"], one["p_vaddr"], one["p_offset"], one["p_filesz"]) for one in elf.iter_segments()
+        ]
+        self._loads = [place for kind, *place in segments if kind == "PT_LOAD"]
+        if any(offset + size > elf.stream_len for _, offset, size in self._loads):
+            raise _DamagedError("a segment ends beyond the file")
+        self._tags: dict[str, list[int]] = defaultdict(list)
+        for kind, _, offset, size in segments:
+            if kind == "PT_DYNAMIC":
+                self._read_tags(offset, size)
+
+    def shared_object(self, path: str) -> SharedObject:
+        needed = tuple(self._string(index) for index in self._tags["DT_NEEDED"])
+        rpath = self._tags["DT_RUNPATH"] or self._tags["DT_RPATH"]
+        highest: dict[str, tuple[int, ...]] = {}
+        indices: set[int] = set()
+        """Of the versions that stand for the highest GLIBC; more than one library has them."""
+        for prefix, version, index in self._versions():
+            found = highest.get(prefix, ())
+            highest[prefix] = max(found, version)
+            if prefix == "GLIBC" and version >= found:
+                indices = {index} | (indices if version == found else set())
+        return SharedObject(
+            path=path,
+            machine=self._machine(),
+            soname="".join(self._string(index) for index in self._tags["DT_SONAME"][:1]),
+            needed=needed,
+            rpath=tuple(self._string(rpath[0]).split(":")) if rpath else (),
+            versions={prefix: ".".join(map(str, version)) for prefix, version in sorted(highest.items())},
+            symbol=self._first_symbol(indices) if indices else "",
+            libc=_libc(needed, has_versions="GLIBC" in highest),
+        )
+
+    def _machine(self) -> str:
+        machine = self._elf.header["e_machine"]
+        if isinstance(machine, int):
+            return f"EM_{machine}"
+        return _MACHINES.get((machine, self._elf.elfclass, self._elf.little_endian), machine)
+
+    def _read_tags(self, offset: int, size: int) -> None:
+        layout = self._elf.structs.Elf_Dyn
+        width = layout.sizeof()
+        table = self._read(offset, min(size, width * _MAX_TAGS))
+        for start in range(0, len(table) - width + 1, width):
+            tag = layout.parse(table[start : start + width])
+            if tag.d_tag == "DT_NULL":
+                return
+            self._tags[str(tag.d_tag)].append(tag.d_val)
+        if table:
+            raise _DamagedError("its dynamic segment does not end")
+
+    def _versions(self) -> Iterator[tuple[str, tuple[int, ...], int]]:
+        """Yield each version that is needed: its prefix, its numbers and its index (DT_VERNEED)."""
+        verneed, vernaux = self._elf.structs.Elf_Verneed, self._elf.structs.Elf_Vernaux
+        left = _MAX_NEEDS
+        for address in self._tags["DT_VERNEED"][:1]:
+            for place, library in self._chain(verneed, address, "vn_next"):
+                for _, need in self._chain(vernaux, place + library.vn_aux, "vna_next"):
+                    left -= 1
+                    if left < 0:
+                        raise _DamagedError("it needs more versions than any library has")
+                    name = self._string(need.vna_name)
+                    match = _VERSION.fullmatch(_STANDS_FOR.get(name, name))
+                    if match and not need.vna_flags & _WEAK:
+                        yield match["prefix"], numbers(match["version"]), need.vna_other & _INDEX
+
+    def _chain(self, layout: Any, address: int, following: str) -> Iterator[tuple[int, Any]]:
+        """Yield the entries of a list whose entries say how far off the next one is, and their addresses."""
+        for _ in range(_MAX_NEEDS):
+            entry = layout.parse(self._memory(address, layout.sizeof()))
+            yield address, entry
+            if not entry[following]:
+                return
+            address += entry[following]
+
+    def _first_symbol(self, indices: Collection[int]) -> str:
+        """Return the first name, sorted, of a symbol that needs one of these versions (DT_VERSYM), or "".
+
+        Nothing says how many symbols there are, so both tables are read up to
+        the next table or the end of their segment; there is at most padding between.
+        """
+        if not self._tags["DT_VERSYM"] or not self._tags["DT_SYMTAB"]:
+            return ""
+        versym, symtab = self._tags["DT_VERSYM"][0], self._tags["DT_SYMTAB"][0]
+        width = self._elf.structs.Elf_Sym.sizeof()
+        count = min(self._extent(versym) // 2, self._extent(symtab) // width, _MAX_SYMBOLS)
+        order = "<" if self._elf.little_endian else ">"
+        versions = struct.unpack(f"{order}{count}H", self._memory(versym, count * 2))
+        found = [number for number, version in enumerate(versions) if version & _INDEX in indices]
+        names = (
+            self._string(struct.unpack(f"{order}I", self._memory(symtab + number * width, 4))[0])
+            for number in found[:_MAX_NAMED]
+        )
+        return min(filter(None, names), default="")
+
+    def _string(self, index: int) -> str:
+        if not self._tags["DT_STRTAB"]:
+            raise _DamagedError("it has no table of strings")
+        address = self._tags["DT_STRTAB"][0] + index
+        content = self._memory(address, min(_MAX_STRING, self._room(address)))
+        text, end, _ = content.partition(b"\0")
+        if not end:
+            raise _DamagedError("a string does not end")
+        return text.decode("utf-8", "backslashreplace")
+
+    def _extent(self, address: int) -> int:
+        """Return how many bytes of its segment lie between an address and the next table."""
+        tables = [
+            value for tag in _TABLES & self._tags.keys() for value in self._tags[tag] if value > address
+        ]
+        return min([self._room(address), *(table - address for table in tables)])
+
+    def _room(self, address: int) -> int:
+        """Return how many bytes the file has from an address to the end of its segment."""
+        for start, _, size in self._loads:
+            if start <= address < start + size:
+                room: int = start + size - address
+                return room
+        raise _DamagedError(f"it points at {address:#x}, where it has nothing")
+
+    def _memory(self, address: int, size: int) -> bytes:
+        if size > self._room(address):
+            raise _DamagedError(f"what it has at {address:#x} is cut off")
+        start, offset, _ = next(one for one in self._loads if one[0] <= address < one[0] + one[2])
+        return self._read(offset + address - start, size)
+
+    def _read(self, offset: int, size: int) -> bytes:
+        if offset + size > self._elf.stream_len:
+            raise _DamagedError("its dynamic segment ends beyond the file")
+        self._elf.stream.seek(offset)
+        return self._elf.stream.read(size)
+
+
+def _libc(needed: Iterable[str], *, has_versions: bool) -> str:
+    if has_versions or any(_GLIBC.fullmatch(name) for name in needed):
+        return "glibc"
+    return "musl" if any(_MUSL.fullmatch(name) for name in needed) else ""
+
+
+def numbers(version: str) -> tuple[int, ...]:
+    """Return the numbers a version begins with; none if it does not begin with one."""
+    match = re.match(r"\d+(?:\.\d+)*", version, re.ASCII)
+    return tuple(int(number) for number in match[0].split(".")) if match else ()

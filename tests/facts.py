@@ -1,0 +1,35 @@
+"""Distributions and a target, as values, for tests of what is pure."""
+
+from __future__ import annotations
+
+from packaging.requirements import Requirement
+from packaging.utils import canonicalize_name
+from packaging.version import Version
+
+from bundler.closure import DistributionFacts
+
+ENVIRONMENT = {
+    "implementation_name": "cpython",
+    "implementation_version": "3.7.16",
+    "os_name": "posix",
+    "platform_machine": "x86_64",
+    "platform_python_implementation": "CPython",
+    "platform_release": "6.1",
+    "platform_system": "Linux",
+    "platform_version": "#1",
+    "python_full_version": "3.7.16",
+    "python_version": "3.7",
+    "sys_platform": "linux",
+}
+
+
+def facts(
+    name: str, version: str = "1.0", *, requires: tuple[str, ...] = (), files: tuple[str, ...] = ()
+) -> DistributionFacts:
+    return DistributionFacts(
+        name=canonicalize_name(name),
+        display_name=name,
+        version=Version(version),
+        requires_dist=tuple(Requirement(text) for text in requires),
+        files=files,
+    )

@@ -1,0 +1,204 @@
+"""What a report says, what it refuses, and what may be allowed."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+import pytest
+from packaging.utils import canonicalize_name
+
+from bundler.closure import Unmet
+from bundler.errors import ClosureError
+from bundler.findings import RULES, Finding
+from bundler.outcome import ImportOutcome, ImportStatus
+from bundler.report import ClosureReport, Way, WayReport
+
+
+def outcome(
+    distribution: str, module: str, status: ImportStatus = "ok", detail: str = "", **more: Any
+) -> ImportOutcome:
+    return ImportOutcome(
+        distribution=canonicalize_name(distribution),
+        module=module,
+        status=status,
+        detail=detail,
+        **{"missing": None, "declared": None, **more},
+    )
+
+
+def report(
+    *outcomes: ImportOutcome, more: dict[Way, tuple[ImportOutcome, ...]] | None = None, **given: Any
+) -> ClosureReport:
+    """Return a report of a bundle that was mounted, and used in further ways."""
+    ways: dict[Way, tuple[ImportOutcome, ...]] = {"mount": outcomes, **(more or {})}
+    own = frozenset(one.distribution for one in outcomes)
+    return ClosureReport(
+        ways=tuple(WayReport(way=way, outcomes=found) for way, found in ways.items()),
+        **{"own": own, **given},
+    )
+
+
+def test_a_good_report_raises_nothing() -> None:
+    good = report(outcome("a", "a"), outcome("b", "b", tried=("h:1",), wrote=("/etc/x",)))
+
+    good.raise_for_errors()
+    assert [(one.code, one.message) for one in good.findings] == [
+        ("I206", "import `b` of `b` writes to `/etc/x`"),
+        ("I207", "import `b` of `b` tried `h:1`"),
+    ]
+
+
+def test_the_error_names_every_failure_its_last_line_and_the_fix_of_each_code() -> None:
+    bad = report(
+        outcome("b", "b_mod", "crashed", "SIGABRT", stderr=("terminate called",)),
+        outcome("c", "c"),
+        outcome("a", "a.x", "missing-dependency", "M: No module named 'y'", missing="y", declared=False),
+        unmet=(
+            Unmet(distribution=canonicalize_name("a"), requirement="y>=2", found="1"),
+            Unmet(distribution=None, requirement="z", found=None),
+        ),
+        code=(Finding(code="U302", message="no run()"),),
+    )
+    with pytest.raises(ClosureError) as caught:
+        bad.raise_for_errors()
+
+    assert caught.value.exit_code == 10
+    assert caught.value.message == "the bundle would not work where it is used: 5 errors"
+    assert caught.value.evidence == (
+        "I201  import `a.x` of `a`: missing-dependency `y`, which it does not declare: M: No module named 'y'",
+        "I201  import `b_mod` of `b`: crashed: SIGABRT",
+        "      it wrote  terminate called",
+        f"      fix: {RULES['I201'].fix}",
+        "I202  the requirements ask for `z`: it is not there",
+        "I202  `a` requires `y>=2`: found 1",
+        f"      fix: {RULES['I202'].fix}",
+        "U302  no run()",
+        f"      fix: {RULES['U302'].fix}",
+    )
+    assert caught.value.hint == "bundler explain I201"
+    assert caught.value.facts == bad.to_json(code=True)
+
+
+GOOD, BAD = outcome("a", "a"), outcome("a", "a", "failed", "E: 1")
+
+
+@pytest.mark.parametrize(
+    ("mount", "more", "code", "says"),
+    [
+        pytest.param(BAD, {"venv": (BAD,)}, "I201", "import `a` of `a`: failed: E: 1", id="everywhere"),
+        pytest.param(
+            BAD,
+            {"venv": (GOOD,)},
+            "M102",
+            "import `a` of `a` (mounted on PYTHONPATH): failed: E: 1",
+            id="on-a-mount-alone",
+        ),
+        pytest.param(
+            GOOD,
+            {"venv": (BAD,)},
+            "I201",
+            "import `a` of `a` (installed in a virtual environment): failed: E: 1",
+            id="installed-alone",
+        ),
+        pytest.param(
+            GOOD,
+            {"server": (BAD,)},
+            "B505",
+            "import `a` of `a` (mounted over the base's own packages): failed: E: 1",
+            id="over-the-base-alone",
+        ),
+        pytest.param(
+            GOOD,
+            {"server": (GOOD, outcome("srv", "srv", "failed", "E: 2"))},
+            "B506",
+            "import `srv` of `srv` (mounted over the base's own packages): failed: E: 2",
+            id="of-the-server",
+        ),
+    ],
+)
+def test_a_failure_is_one_finding_and_says_in_which_way(
+    mount: ImportOutcome, more: dict[Way, tuple[ImportOutcome, ...]], code: str, says: str
+) -> None:
+    found = report(mount, more=more).findings
+
+    assert [(one.code, one.message) for one in found] == [(code, says)]
+
+
+def test_a_python_that_does_not_start_is_an_error_of_its_own() -> None:
+    dead = ClosureReport(ways=(WayReport(way="mount", outcomes=(), fatal="AttributeError: x"),))
+
+    assert [one.message for one in dead.errors] == [
+        "Python does not start with the bundle mounted on PYTHONPATH: AttributeError: x"
+    ]
+
+
+@pytest.mark.parametrize(
+    ("allowed", "errors"),
+    [
+        pytest.param("Dist_Name", 0, id="distribution"),
+        pytest.param("Mod.x", 0, id="module"),
+        pytest.param("mod", 1, id="another"),
+    ],
+)
+def test_an_allowed_import_failure_fails_nothing_but_is_recorded(allowed: str, errors: int) -> None:
+    made = report(outcome("dist-name", "Mod.x", "failed", "E: 1"), allowed_imports=(allowed,))
+
+    assert len(made.errors) == errors
+    assert made.to_json()["allowed"] == [allowed]
+    assert made.to_json()["ways"]["mount"][0]["status"] == "failed"
+
+
+@pytest.mark.parametrize(
+    ("allowed", "errors"),
+    [
+        pytest.param("I201", 0, id="code"),
+        pytest.param("i201:Dist.Name", 0, id="code-and-distribution"),
+        pytest.param("I201:other", 1, id="another-distribution"),
+        pytest.param("I202", 1, id="another-code"),
+    ],
+)
+def test_an_allowed_error_is_recorded_as_such(allowed: str, errors: int) -> None:
+    made = report(outcome("dist-name", "x", "failed", "E: 1"), allowed=(allowed,))
+
+    assert len(made.errors) == errors
+    assert [one["allowed"] for one in made.to_json()["findings"]] == [errors == 0]
+
+
+def test_json_does_not_depend_on_the_order_and_leaves_the_host_and_the_users_code_out() -> None:
+    first, second = outcome("b", "a", stderr=("pid 4711",)), outcome("a", "z")
+    unmet = (
+        Unmet(distribution=canonicalize_name("b"), requirement="y", found="1"),
+        Unmet(distribution=None, requirement="z", found=None),
+    )
+    code = (Finding(code="U302", message="no run()"),)
+    made = report(first, second, unmet=unmet, allowed=("I202",), allowed_imports=("y", "x", "y"), code=code)
+    turned = report(second, first, unmet=unmet[::-1], allowed=("I202",), allowed_imports=("x", "y"))
+
+    assert made.to_json() == turned.to_json()
+    module: dict[str, Any] = {
+        "declared": None,
+        "detail": "",
+        "distribution": "a",
+        "missing": None,
+        "module": "z",
+        "status": "ok",
+        "tried": [],
+        "wrote": [],
+    }
+    unmet_finding = {"code": "I202", "severity": "error", "where": "", "allowed": True}
+    assert json.loads(json.dumps(made.to_json())) == {
+        "allowed": ["I202", "x", "y"],
+        "findings": [
+            {**unmet_finding, "distribution": "", "message": "the requirements ask for `z`: it is not there"},
+            {**unmet_finding, "distribution": "b", "message": "`b` requires `y`: found 1"},
+        ],
+        "glibc": "",
+        "shared_objects": [],
+        "unmet": [
+            {"distribution": None, "found": None, "requirement": "z"},
+            {"distribution": "b", "found": "1", "requirement": "y"},
+        ],
+        "ways": {"mount": [module, {**module, "distribution": "b", "module": "a"}]},
+    }
+    assert [one["code"] for one in made.to_json(code=True)["findings"]] == ["I202", "I202", "U302"]
