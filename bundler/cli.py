@@ -9,14 +9,15 @@ from __future__ import annotations
 import os
 import signal
 import sys
-from collections.abc import Callable, Sequence
+import tempfile
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
 
 from bundler import __version__
-from bundler.console import ConsoleReporter, print_envelope, print_error, print_line
+from bundler.console import ConsoleReporter, print_envelope, print_error, print_line, print_text
 from bundler.errors import BundlerError, UsageError
 from bundler.process import end_all
 from bundler.surroundings import Surroundings, read_surroundings
@@ -310,7 +311,9 @@ def lock(**given: Any) -> None:
 @click.argument("bundle", type=click.Path(path_type=Path))
 @_json
 def inspect(bundle: Path, as_json: bool) -> None:
-    """Show what a bundle holds, from its manifest; nothing is verified."""
+    """Show what a bundle holds and what was found out about it, from its manifest; nothing is verified."""
+    from bundler.explain import findings_of  # noqa: PLC0415
+    from bundler.report import WAYS  # noqa: PLC0415
     from bundler.unpack import read_manifest  # noqa: PLC0415
 
     manifest = read_manifest(bundle)
@@ -322,12 +325,92 @@ def inspect(bundle: Path, as_json: bool) -> None:
     print_line(f"for       CPython {target['python']} ({target['abi']}) on {target['platform']}")
     print_line(f"identity  sha256:{manifest.identity}")
     print_line(f"holds     {len(manifest.files)} files, {sum(file.size for file in manifest.files)} bytes")
+    verification = manifest.values["verification"]
+    for way, outcomes in verification["ways"].items():
+        imported = sum(one["status"] == "ok" for one in outcomes)
+        print_line(f"imports   {imported} of {len(outcomes)} modules {WAYS[way]}")
+    if verification["glibc"]:
+        print_line(f"needs     glibc {verification['glibc']}")
+    for name, version in manifest.values["base"]["provided"].items():
+        print_line(f"base      must have {name} {version}")
     for item in manifest.values["distributions"]:
         origin = f"built here from {item['built_here']['from']}" if item["built_here"] else item["wheel"]
         print_line(
             f"  {item['name']:<28} {item['version']:<14} {item['size']:>11}"
             f"  {item['licence']:<20.20}  {origin}"
         )
+    for one in findings_of(manifest):
+        print_line(_finding_line(one))
+
+
+@cli.command()
+@click.argument("subject", metavar="CODE|DISTRIBUTION")
+@click.argument("bundle", required=False, type=click.Path(path_type=Path))
+@_json
+def explain(subject: str, bundle: Path | None, as_json: bool) -> None:
+    """Say what a finding's CODE means, or why a DISTRIBUTION is in BUNDLE."""
+    from bundler.explain import findings_of, is_code, rule_of, why  # noqa: PLC0415
+    from bundler.unpack import read_manifest  # noqa: PLC0415
+
+    manifest = read_manifest(bundle) if bundle is not None else None
+    if is_code(subject):
+        rule = rule_of(subject)
+        found = findings_of(manifest, code=subject) if manifest else ()
+        facts: dict[str, Any] = {name: getattr(rule, name) for name in ("code", "severity", "title", "fix")}
+        lines = [f"{rule.code}  {rule.title} ({rule.severity})", f"fix   {rule.fix}"]
+        lines.append(f"page  docs/findings.md#{rule.code.lower()}")
+    elif manifest is None:
+        raise UsageError(
+            f"`{subject}` is no finding's code; for a distribution, name a bundle too",
+            hint=f"bundler explain {subject} BUNDLE",
+        )
+    else:
+        reason = why(manifest, subject)
+        found = findings_of(manifest, distribution=subject)
+        facts = reason.to_json()
+        lines = [f"{reason.name} {reason.version}  {reason.wheel or 'left to the base'}"]
+        lines += [f"because      {step}" for step in reason.chain]
+        lines += [f"required by  {owner}" for owner in reason.required_by]
+    if as_json:
+        print_envelope("explain", result={**facts, "findings": [dict(one) for one in found]})
+        return
+    for line in [*lines, *map(_finding_line, found)]:
+        print_line(line)
+
+
+@cli.command()
+@click.argument("source", required=False, type=click.Path(path_type=Path, exists=True))
+@click.option("--python", help="The Python to capture: a version or a path  [default: 3.7].")
+@click.option("--python-in", metavar="PATH", help="Which Python of an image: its prefix, or a version.")
+@click.option(
+    "--script", "as_script", is_flag=True, help="Print the script that captures a profile on the target."
+)
+def profile(source: Path | None, python: str | None, python_in: str | None, as_script: bool) -> None:
+    """Print the profile of a base: of a Python here, or of SOURCE.
+
+    SOURCE is a pip freeze, an unpacked root filesystem, or an image: a tar of
+    `docker save` or an OCI layout. On the target itself, where bundler is not:
+    `bundler profile --script > capture.py`, there `python3.7 capture.py > base.json`.
+    """
+    import json  # noqa: PLC0415
+
+    from bundler.base import profile_json, read_base  # noqa: PLC0415
+    from bundler.interpreter import capture_profile, find_interpreter, script  # noqa: PLC0415
+
+    if (source is not None) + (python is not None) + as_script > 1:
+        raise UsageError(
+            "SOURCE, `--python` and `--script` exclude each other", hint="bundler profile --help"
+        )
+    if as_script:
+        text = script("capture").read_text("utf-8")
+    elif source is not None:
+        text = json.dumps(profile_json(read_base(source, prefer=python_in)), indent=1, sort_keys=True)
+    else:
+        surroundings = read_surroundings()
+        with tempfile.TemporaryDirectory(prefix="bundler-") as folder:
+            found = find_interpreter(python or "3.7", surroundings, Path(folder))
+            text = capture_profile(found, surroundings, Path(folder))
+    print_text(text)
 
 
 @cli.command()
@@ -426,6 +509,12 @@ def _report_checked(command: str, checked: Any, reporter: ConsoleReporter, *, as
         print_envelope(command, result=result)
     else:
         print_line(checked.path, checked.size, checked.sha256 or manifest.identity)
+
+
+def _finding_line(one: Mapping[str, Any]) -> str:
+    allowed = ", allowed" if one["allowed"] else ""
+    where = f"  [{one['where']}]" if one["where"] else ""
+    return f"{one['severity'] + allowed:<8}  {one['code']}  {one['message']}{where}"
 
 
 def _near(path: Path, surroundings: Surroundings) -> Path:

@@ -66,7 +66,7 @@ def check_base(
 
 
 def unfit_for_server(present: Iterable[DistributionFacts], target: Target) -> Iterator[Finding]:
-    """Yield what Azure ML's newest server for the target's Python would not accept, where no base is known."""
+    """Yield what Azure ML's newest server for the target's Python would not accept; for an unknown base."""
     version = default_server(target.version)
     if version is None:
         return

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from bundler.errors import BundlerError
     from bundler.reporter import Task
 
-__all__ = ["SCHEMA", "ConsoleReporter", "print_envelope", "print_error", "print_line"]
+__all__ = ["SCHEMA", "ConsoleReporter", "print_envelope", "print_error", "print_line", "print_text"]
 
 SCHEMA = "bundler.result/1"
 """The version of the ``--json`` envelope."""
@@ -104,6 +104,11 @@ class _Bar:
 def print_line(*fields: object) -> None:
     """Write one line of data, its fields separated by tabs."""
     _print("\t".join(shown(str(field)) for field in fields), sys.stdout)
+
+
+def print_text(text: str) -> None:
+    """Write a whole text of data, which ends with a newline."""
+    _print(text.removesuffix("\n"), sys.stdout)
 
 
 def print_envelope(

@@ -16,9 +16,10 @@ from bundler.process import run, tail
 from bundler.surroundings import Surroundings
 from bundler.target import Target, target_from_probe
 
-__all__ = ["Interpreter", "find_interpreter", "script"]
+__all__ = ["Interpreter", "capture_profile", "find_interpreter", "script"]
 
 _PROBE_SECONDS = 30
+_CAPTURE_SECONDS = 300
 
 # Where interpreters lie that are not on PATH: pyenv, conda and its forks, and
 # the prefixes of distributions and of containers. `{home}` is the user's.
@@ -101,6 +102,20 @@ def find_interpreter(wanted: str, surroundings: Surroundings, scratch: Path) -> 
         ),
         hint=f"run `pyenv install {wanted}` or `conda create -n py python={wanted}`, or pass `--python PATH`",
     )
+
+
+def capture_profile(interpreter: Interpreter, surroundings: Surroundings, scratch: Path) -> str:
+    """Return the profile of an interpreter as the JSON that `_target/capture.py` prints.
+
+    :raises InterpreterError: if it prints none.
+    """
+    argv = [str(interpreter.python), "-s", "-B", str(script("capture"))]
+    ended = run(argv, env=surroundings.child_env(scratch), cwd=scratch, timeout=_CAPTURE_SECONDS)
+    if ended.returncode != 0:
+        raise InterpreterError(
+            f"the profile of `{interpreter.python}` could not be captured", evidence=tail(ended.stderr)
+        )
+    return ended.stdout.decode("utf-8")
 
 
 def _candidates(wanted: str, surroundings: Surroundings) -> Iterator[Path]:

@@ -168,6 +168,7 @@ def _check(values: Mapping[str, Any], files: tuple[OwnedFile, ...]) -> None:
 
     :raises ValueError: naming the first thing that does not hold.
     """
+    _check_sections(values)
     check_name(values["name"], "name")
     check_name(values["version"], "version")
     if type(values["epoch"]) is not int or not 0 <= values["epoch"] < 1 << 33:
@@ -193,6 +194,20 @@ def _check(values: Mapping[str, Any], files: tuple[OwnedFile, ...]) -> None:
     if not all(isinstance(values["target"][key], str) for key in ("python", "platform")):
         raise ValueError("its target is incomplete")
     check_name(f"x{values['target']['python']}-{values['target']['platform']}", "target")
+
+
+def _check_sections(values: Mapping[str, Any]) -> None:
+    """Check the parts of sections that readers take for granted.
+
+    :raises TypeError: naming the first one that is something else.
+    """
+    for section, key, kind in (
+        ("verification", "ways", dict),
+        ("verification", "findings", list),
+        ("base", "provided", dict),
+    ):
+        if not isinstance(values[section][key], kind):
+            raise TypeError(f"`{section}.{key}` has a wrong type")
 
 
 def _canonical(values: Mapping[str, Any]) -> bytes:

@@ -48,6 +48,7 @@ def manifest_values(files: Mapping[str, bytes] = FILES, **changes: Any) -> dict[
             "python_full_version": "3.7.16",
             "sys_platform": "linux",
         },
+        "base": {"provided": {}},
         "requirements": ["pkg"],
         "indexes": [],
         "distributions": [
