@@ -415,14 +415,27 @@ def profile(source: Path | None, python: str | None, python_in: str | None, as_s
 
 @cli.command()
 @click.argument("bundle", type=click.Path(path_type=Path))
+@click.option(
+    "--base",
+    type=click.Path(path_type=Path, exists=True),
+    help="Also whether it fits there: a profile, a pip freeze, a root filesystem, an image archive.",
+)
 @_quiet
 @_json
-def verify(bundle: Path, quiet: bool, as_json: bool) -> None:
+def verify(bundle: Path, base: Path | None, quiet: bool, as_json: bool) -> None:
     """Check every byte of a bundle, an archive or a folder, against its manifest."""
     from bundler.unpack import verify_bundle  # noqa: PLC0415
 
     reporter = ConsoleReporter(quiet=quiet)
-    _report_checked("verify", verify_bundle(bundle, reporter=reporter), reporter, as_json=as_json)
+    checked = verify_bundle(bundle, reporter=reporter)
+    if base is not None:
+        from bundler.base import read_base  # noqa: PLC0415
+        from bundler.fit import check_fit  # noqa: PLC0415
+
+        for one in check_fit(checked.manifest, read_base(base)):
+            reporter.warn(f"{one.code}  {one.message}")
+        reporter.stage("base", "the bundle fits it")
+    _report_checked("verify", checked, reporter, as_json=as_json)
 
 
 @cli.command()

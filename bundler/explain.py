@@ -16,6 +16,7 @@ from bundler.errors import InputError
 from bundler.findings import RULES, Rule
 from bundler.manifest import Manifest
 from bundler.paths import shown
+from bundler.target import Target
 
 __all__ = ["Why", "findings_of", "is_code", "rule_of", "why"]
 
@@ -90,7 +91,7 @@ def why(manifest: Manifest, name: str) -> Why:
             f"`{shown(name)}` is not in `{manifest.name}`",
             evidence=(f"it holds  {', '.join(present)}",),
         )
-    environment = _environment(manifest.values["target"])
+    environment = Target.from_json(manifest.values["target"]).markers
     asked = list(_asked(manifest.values["requirements"], environment))
     edges = {owner: list(_asked(item["requires_dist"], environment)) for owner, item in present.items()}
     required_by = [f"you ({text})" for found, text in asked if found == wanted]
@@ -120,23 +121,6 @@ def _asked(texts: Sequence[str], environment: Mapping[str, str]) -> Iterator[tup
         marker, requirement.marker = requirement.marker, None
         if marker is None or marker.evaluate({**environment, "extra": ""}):
             yield canonicalize_name(requirement.name), str(requirement)
-
-
-def _environment(target: Mapping[str, str]) -> dict[str, str]:
-    """Return the markers of a target as far as its manifest tells; the rest is Linux on CPython."""
-    return {
-        "implementation_name": target["implementation"],
-        "implementation_version": target["python_full_version"],
-        "os_name": "nt" if target["sys_platform"] == "win32" else "posix",
-        "platform_machine": target["platform"].partition("_")[2],
-        "platform_python_implementation": "CPython",
-        "platform_system": {"linux": "Linux", "darwin": "Darwin", "win32": "Windows"}.get(
-            target["sys_platform"], ""
-        ),
-        "python_full_version": target["python_full_version"],
-        "python_version": target["python"],
-        "sys_platform": target["sys_platform"],
-    }
 
 
 def _chain(

@@ -82,7 +82,7 @@ class TarBlobs:
                 fileobj = stack.enter_context(gzip.IGzipFile(fileobj=fileobj, mode="rb"))
             elif head.startswith(b"\x28\xb5\x2f\xfd"):
                 fileobj = stack.enter_context(_zstd().open(fileobj, "rb"))
-            self._tar = stack.enter_context(tarfile.open(fileobj=fileobj, mode="r:", tarinfo=Entry))
+            self._tar = stack.enter_context(tarfile.open(fileobj=fileobj, mode="r:", tarinfo=Entry))  # noqa: SIM115 - the stack closes it
             members = self._tar.getmembers()
         except damage() as error:
             raise MalformedError(f"`{path}` is not a whole tar", evidence=(str(error),)) from error

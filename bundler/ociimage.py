@@ -113,6 +113,7 @@ class Layer:
                 # A damaged layer is told by its digest, if the archive names one.
                 with suppress(*damage()):
                     raw.drain()
+                self._check_blob(raw)
                 if isinstance(error, (IntegrityError, MalformedError)):
                     raise
                 fact = f"layer `{shown(self.name)}` is not a whole tar"

@@ -92,7 +92,7 @@ def classify(distribution: DistributionFacts, module: str, raw: Mapping[str, Any
         case "exited":
             status, detail = "exited", _joined(f"the import ended the process with {raw.get('code')}", tried)
         case "raised":
-            status, missing = _cause(distribution, raw, tried)
+            status, missing = _cause(distribution, module, raw, tried)
             detail = _joined(last if missing is None or missing in last else f"{last} ({missing})", tried)
         case other:
             status, detail = "failed", f"unknown ending {other!r}"
@@ -112,7 +112,7 @@ def classify(distribution: DistributionFacts, module: str, raw: Mapping[str, Any
 
 
 def _cause(
-    distribution: DistributionFacts, raw: Mapping[str, Any], tried: str
+    distribution: DistributionFacts, module: str, raw: Mapping[str, Any], tried: str
 ) -> tuple[ImportStatus, str | None]:
     """Return why an import raised, and what is missing."""
     text = str(raw.get("text") or raw.get("message") or "")
@@ -122,7 +122,7 @@ def _cause(
         return "missing-library", f"{library['name']} {library['symbol']}"
     if missing := raw.get("missing"):
         # A module that lacks a part of itself has no dependency missing.
-        if _is_own(str(missing), distribution):
+        if _is_own(str(missing), module, distribution):
             return "failed", None
         return "missing-dependency", str(missing)
     return ("network" if tried else "failed"), None
@@ -185,9 +185,9 @@ def _joined_name(name: str) -> str:
     return canonicalize_name(name).replace("-", "")
 
 
-def _is_own(missing: str, distribution: DistributionFacts) -> bool:
+def _is_own(missing: str, asked: str, distribution: DistributionFacts) -> bool:
     inside = missing + "."
-    own = top_level_modules(distribution.files)
+    own = (asked, *top_level_modules(distribution.files))
     return any(inside.startswith(module + ".") or module.startswith(inside) for module in own)
 
 

@@ -195,7 +195,9 @@ class _Prover:
         tried = self._trial.modules(way, list(self._owners(facts)))
         roots = [*self._claim.roots, *self._claim.server]
         marked = mark_optional(tried.outcomes, facts, roots, self._target.markers)
+        # What the base has of its own is not ours to call unused.
         asked = {canonicalize_name(root.name) for root in self._claim.roots}
+        asked |= {one.name for one in facts} - {one.name for one in self._facts}
         imported = imported_modules(self._scans, self._world)
         return replace(tried, outcomes=mark_unused(marked, asked=asked, imported=imported))
 

@@ -157,15 +157,13 @@ class _Upper:
         self._links: dict[str, str] = {}
         self._gone: set[str] = set()
         """What is not there any more, with all that is below it."""
-        self._emptied: set[str] = set()
-        """Folders of which only what is below them is not there any more."""
         self._folders = {folder for path in (*lower.files, *lower.links) for folder in _ancestors(path)}
 
     def add(self, member: tarfile.TarInfo, content: bytes | None) -> None:
         path = _clean(member.name)
         folder, name = posixpath.split(path)
         if name == _OPAQUE:
-            self._emptied.add(folder)
+            self._gone.add(folder)
         elif name.startswith(_WHITEOUT):
             self._gone.add(posixpath.join(folder, name.removeprefix(_WHITEOUT)))
         elif member.isdir():
@@ -202,9 +200,7 @@ class _Upper:
         self._lower.links.update(self._links)
 
     def _hides(self, path: str) -> bool:
-        if path in self._gone:
-            return True
-        return any(folder in self._gone or folder in self._emptied for folder in _ancestors(path))
+        return path in self._gone or any(folder in self._gone for folder in _ancestors(path))
 
 
 def _ancestors(path: str) -> Iterator[str]:

@@ -117,6 +117,30 @@ class Target:
             "sys_platform": self.markers["sys_platform"],
         }
 
+    @classmethod
+    def from_json(cls, values: Mapping[str, str]) -> Target:
+        """Return the target that a manifest names, its markers as far as a manifest tells them."""
+        system = values["sys_platform"]
+        return cls(
+            version=values["python_full_version"],
+            abi=values["abi"],
+            platform=values["platform"],
+            libc="",
+            markers={
+                "implementation_name": values["implementation"],
+                "implementation_version": values["python_full_version"],
+                "os_name": "nt" if system == "win32" else "posix",
+                "platform_machine": values["platform"].partition("_")[2],
+                "platform_python_implementation": "CPython",
+                "platform_release": "",
+                "platform_system": {"linux": "Linux", "darwin": "Darwin", "win32": "Windows"}.get(system, ""),
+                "platform_version": "",
+                "python_full_version": values["python_full_version"],
+                "python_version": values["python"],
+                "sys_platform": system,
+            },
+        )
+
     def _platforms(self) -> Iterator[str]:
         """Yield the platform tags in order of preference (PEP 600 and 656 for Linux)."""
         system, _, arch = self.platform.partition("_")

@@ -125,7 +125,7 @@ class Trial:
         check = Check(
             python=home / "bin" / "python",
             modules=modules,
-            allowed_roots=[home, *mounted, *own, *self.interpreter.stdlib],
+            allowed_roots=[home, *([self.tree] if mounted else []), *own, *self.interpreter.stdlib],
             python_path=[*mounted, *own[:1]],
             script=script,
             jobs=self.jobs,

@@ -25,6 +25,7 @@ ORDER = [
     "locking",
     "surroundings",
     "process",
+    "codec",
     "installed",
     "imageblobs",
     "ociimage",
@@ -50,8 +51,8 @@ ORDER = [
     "report",
     "bundle",
     "manifest",
+    "fit",
     "explain",
-    "codec",
     "interpreter",
     "index",
     "store",
@@ -70,6 +71,7 @@ ORDER = [
     "archive",
     "trial",
     "prove",
+    "session",
     "pipeline",
     "console",
     "cli",
@@ -90,8 +92,8 @@ PURE += [
     "report",
     "bundle",
     "manifest",
+    "fit",
     "explain",
-    "codec",
 ]
 IMPURE = {"os", "shutil", "socket", "subprocess", "tempfile", "time", "random", "urllib.request"}
 IMPURE |= {"bundler.process", "bundler.publish", "bundler.locking"}
@@ -102,7 +104,6 @@ LONG = {
     "requirements": 700,  # to be split when the conda inputs come
     "index": 450,
     "fetch": 450,
-    "pipeline": 450,
     "store": 450,
     "wheel": 550,
     "zipreader": 500,
