@@ -27,6 +27,7 @@ from bundler.redact import redact
 __all__ = [
     "DistributionFacts",
     "Unmet",
+    "applies",
     "importable_name",
     "shared_packages",
     "top_level_modules",
@@ -173,10 +174,10 @@ def unmet_requirements(
     roots = tuple(roots)
     extras = _requested_extras(present, roots, environment)
     wanted: list[tuple[NormalizedName | None, Requirement]] = [
-        (None, requirement) for requirement in roots if _applies(requirement, frozenset(), environment)
+        (None, requirement) for requirement in roots if applies(requirement, frozenset(), environment)
     ]
     for name, facts in sorted(present.items()):
-        wanted += [(name, one) for one in facts.requires_dist if _applies(one, extras[name], environment)]
+        wanted += [(name, one) for one in facts.requires_dist if applies(one, extras[name], environment)]
     unmet = []
     for owner, requirement in wanted:
         found = present.get(canonicalize_name(requirement.name))
@@ -193,18 +194,16 @@ def _requested_extras(
 ) -> dict[NormalizedName, frozenset[str]]:
     """Return the extras of each distribution that somebody asks for, directly or through other extras."""
     extras: dict[NormalizedName, frozenset[str]] = dict.fromkeys(present, frozenset())
-    waiting = [one for one in roots if _applies(one, frozenset(), environment)]
+    waiting = [one for one in roots if applies(one, frozenset(), environment)]
     for facts in present.values():
-        waiting += [one for one in facts.requires_dist if _applies(one, frozenset(), environment)]
+        waiting += [one for one in facts.requires_dist if applies(one, frozenset(), environment)]
     while waiting:
         requirement = waiting.pop()
         name = canonicalize_name(requirement.name)
         more = frozenset(canonicalize_name(extra) for extra in requirement.extras)
         if name in present and not more <= extras[name]:
             extras[name] |= more
-            waiting += [
-                one for one in present[name].requires_dist if _applies(one, extras[name], environment)
-            ]
+            waiting += [one for one in present[name].requires_dist if applies(one, extras[name], environment)]
     return extras
 
 
@@ -221,13 +220,14 @@ def unasked_extras(
         name: frozenset(
             canonicalize_name(one.name)
             for one in facts.requires_dist
-            if not _applies(one, extras[name], environment)
+            if not applies(one, extras[name], environment)
         )
         for name, facts in present.items()
     }
 
 
-def _applies(requirement: Requirement, extras: frozenset[str], environment: Mapping[str, str]) -> bool:
+def applies(requirement: Requirement, extras: Collection[str], environment: Mapping[str, str]) -> bool:
+    """Return whether a requirement holds in an environment, with some extras asked for."""
     marker = requirement.marker
     return marker is None or any(
         marker.evaluate({**environment, "extra": extra}) for extra in ("", *sorted(extras))

@@ -21,13 +21,13 @@ from packaging.utils import NormalizedName, canonicalize_name
 from packaging.version import Version
 
 from bundler.base import NO_BASE, Base, BaseDistribution
-from bundler.closure import DistributionFacts, top_level_modules
+from bundler.closure import DistributionFacts, applies, top_level_modules
 from bundler.findings import Finding, sorted_findings
 from bundler.images import SERVER, default_server, server_requirements
 from bundler.redact import redact
 from bundler.target import Target
 
-__all__ = ["NOTHING_OMITTED", "Omission", "check_base", "omit_provided", "plan_omission", "unfit_for_server"]
+__all__ = ["NOTHING_OMITTED", "Omission", "check_base", "plan_omission", "unfit_for_server"]
 
 _Wanted = tuple[str, Requirement]
 """Whose requirement it is, and the requirement."""
@@ -130,7 +130,7 @@ def _violated_server(
         facts = bundle.get(canonicalize_name(requirement.name))
         if (
             facts is not None
-            and _applies(requirement, environment)
+            and applies(requirement, (), environment)
             and not _meets(requirement, facts.version)
         ):
             yield label, requirement
@@ -156,7 +156,7 @@ def _hiding(
             if one.name not in bundle
             for requirement in one.requires
             if canonicalize_name(requirement.name) == name
-            and _applies(requirement, environment)
+            and applies(requirement, (), environment)
             # B502 tells what breaks the server.
             and (one.name != SERVER or _meets(requirement, facts.version))
         ]
@@ -245,16 +245,6 @@ class Omission:
 NOTHING_OMITTED = Omission(provided=_NOTHING, unneeded=frozenset())
 
 
-def omit_provided(
-    base: Base,
-    roots: Sequence[Requirement],
-    facts_requires: Mapping[NormalizedName, tuple[Requirement, ...]],
-    markers: Mapping[str, str],
-) -> Mapping[NormalizedName, Version]:
-    """Return which locked distributions may be left to the base, with the base's versions."""
-    return plan_omission(base, roots, facts_requires, markers).provided
-
-
 def plan_omission(
     base: Base,
     roots: Sequence[Requirement],
@@ -302,7 +292,7 @@ def _reach(
     """Return what stays, reached from the roots but not through ``out``, and what is asked of each."""
     extras: dict[NormalizedName, set[str]] = {}
     demands: dict[NormalizedName, list[Requirement]] = defaultdict(list)
-    waiting = [one for one in roots if _applies(one, markers)]
+    waiting = [one for one in roots if applies(one, (), markers)]
     while waiting:
         requirement = waiting.pop()
         name = canonicalize_name(requirement.name)
@@ -316,7 +306,7 @@ def _reach(
             # The base's copy brings what it requires itself, but perhaps not its extras.
             waiting += _of_extras(base.distributions[name], known, markers)
         else:
-            waiting += [one for one in facts_requires.get(name, ()) if _applies(one, markers, known)]
+            waiting += [one for one in facts_requires.get(name, ()) if applies(one, known, markers)]
     return {name for name in demands if name in facts_requires and name not in out}, demands
 
 
@@ -324,7 +314,7 @@ def _of_extras(
     distribution: BaseDistribution, extras: AbstractSet[str], markers: Mapping[str, str]
 ) -> Iterator[Requirement]:
     for requirement in distribution.requires:
-        if not _applies(requirement, markers) and _applies(requirement, markers, extras):
+        if not applies(requirement, (), markers) and applies(requirement, extras, markers):
             yield requirement
 
 
@@ -361,7 +351,7 @@ def _contradicted(
     while waiting:
         for requirement in base.distributions[waiting.pop()].requires:
             used = canonicalize_name(requirement.name)
-            if not _applies(requirement, markers):
+            if not applies(requirement, (), markers):
                 continue
             if used in kept:
                 if used in versions and not _meets(requirement, versions[used]):
@@ -374,13 +364,6 @@ def _contradicted(
 
 def _meets(requirement: Requirement, version: Version) -> bool:
     return requirement.specifier.contains(version, prereleases=True)
-
-
-def _applies(requirement: Requirement, markers: Mapping[str, str], extras: Iterable[str] = ()) -> bool:
-    marker = requirement.marker
-    return marker is None or any(
-        marker.evaluate({**markers, "extra": extra}) for extra in ("", *sorted(extras))
-    )
 
 
 def _text(requirement: Requirement) -> str:
