@@ -130,6 +130,11 @@ def check_shared_objects(  # noqa: PLR0913 - each is a fact of its own source
         hits += _too_new(name, one, limits, have)
         hits += _absent(name, one, have, base_libraries)
         hits += _searches(name, one)
+    if base_libraries is not None:
+        certain = list(_unloadable(fitting, hits, target))
+        told = {(hit.distribution, hit.about) for hit in certain}
+        hits = [one for one in hits if one.code != "E404" or (one.distribution, one.about) not in told]
+        hits += certain
     return sorted_findings([*_told(hits), *_openmp(fitting)])
 
 
@@ -264,6 +269,34 @@ def _absence(library: str, base: Collection[str] | None, *, is_musl: bool) -> st
     if base is not None:
         return f"on the {policy} list, but the base lacks it"
     return f"on the {policy} list, but absent from slim images" if _NOT_IN_SLIM.fullmatch(library) else None
+
+
+def _unloadable(
+    objects: Sequence[tuple[str, SharedObject]], hits: Iterable[_Hit], target: Target
+) -> Iterator[_Hit]:
+    """Yield the extension modules that the base's loader will refuse, for what they or their libraries lack.
+
+    A library that only a plugin needs, one that a program opens by itself, is no such case.
+    """
+    lacks: dict[str, list[str]] = defaultdict(list)
+    for hit in hits:
+        if hit.code == "E404":
+            lacks[hit.path].append(hit.about)
+    found = {name: one for _, one in objects for name in (_base(one.path), one.soname) if name}
+    for owner, one in objects:
+        match = _EXTENSION.fullmatch(_base(one.path))
+        if match is None or match["module"].startswith("lib") or not _imports(match["tag"], target):
+            continue
+        seen, waiting = {one.path}, [one]
+        while waiting:
+            part = waiting.pop(0)
+            through = "" if part is one else f" through `{shown(_base(part.path))}`"
+            for library in lacks[part.path]:
+                text = f"cannot be imported: it needs `{shown(library)}`{through}, which the base lacks"
+                yield _Hit(code="E408", distribution=owner, about=library, path=one.path, text=text)
+            below = [found[name] for name in map(_base, part.needed) if name in found]
+            waiting += [other for other in below if other.path not in seen]
+            seen.update(other.path for other in below)
 
 
 def _searches(name: str, one: SharedObject) -> Iterator[_Hit]:

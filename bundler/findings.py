@@ -261,6 +261,12 @@ RULES: Mapping[str, Rule] = _rules(
         "download the wheel again, or report it to the project",
     ),
     (
+        "E408",
+        "error",
+        "an extension module needs a library that neither the bundle nor the base has",
+        "install the library in the base image, or take the variant that needs none (`-headless`)",
+    ),
+    (
         "B501",
         "warning",
         "the bundle hides another version of what the base has",

@@ -648,13 +648,13 @@ def test_e404_for_what_slim_images_lack(library: str) -> None:
     ],
 )
 def test_e404(library: str, base: list[str] | None, why: str | None) -> None:
-    expected = [f"E404 `p/x.so` needs `{library}`: {why}"] if why else []
+    expected = [f"E404 `p/libx.so` needs `{library}`: {why}"] if why else []
     others = [
         ("b", "b.libs/libown.so.2", make_elf()),
         ("b", "b.libs/libnamed.so", make_elf(soname="libnamed.so.9")),
     ]
 
-    assert messages(("a", "p/x.so", needing(library)), *others, base=base) == expected
+    assert messages(("a", "p/libx.so", needing(library)), *others, base=base) == expected
 
 
 def test_e404_on_musl() -> None:
@@ -742,3 +742,30 @@ def test_findings_are_sorted_and_can_be_allowed() -> None:
     assert {finding.where for finding in found} == {one.path}
     assert {finding.distribution for finding in found} == {"open-cv"}
     assert is_allowed(found[2], ["E404:Open_CV"])
+
+
+# --- E408: what an import needs ---------------------------------------------
+
+
+def test_an_extension_module_that_the_base_cannot_load_is_an_error() -> None:
+    """As cv2 in a slim image: Qt, which is in the bundle, needs a libGL that is not."""
+    objects = (
+        ("cv", "cv2/cv2.abi3.so", make_elf(needed=["libQt-1a.so.5", "libc.so.6"])),
+        ("cv", "cv.libs/libQt-1a.so.5", make_elf(needed=["libGL.so.1", "libQt-1a.so.5"])),
+        ("cv", "cv2/plugins/libqxcb.so", make_elf(needed=["libxcb.so.1"])),
+    )
+
+    told = messages(*objects, base=["libc.so.6"])
+    assert [text for text in told if text.startswith("E408")] == [
+        "E408 `cv2/cv2.abi3.so` cannot be imported: it needs `libGL.so.1` through `libQt-1a.so.5`, which the base lacks"
+    ]
+    assert not [text for text in messages(*objects) if text.startswith("E408")], "no base, no certainty"
+    assert messages(*objects[:2], base=["libc.so.6", "libGL.so.1"]) == []
+
+
+def test_a_library_that_an_extension_needs_itself_is_named_without_a_way() -> None:
+    told = messages(("a", "a.cpython-37m-x86_64-linux-gnu.so", make_elf(needed=["libx.so.1"])), base=[])
+
+    assert told[0] == (
+        "E408 `a.cpython-37m-x86_64-linux-gnu.so` cannot be imported: it needs `libx.so.1`, which the base lacks"
+    )
