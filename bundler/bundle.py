@@ -106,15 +106,24 @@ def plan_bundle(layers: Iterable[Layer]) -> Plan:
             )
     if conflicts:
         more = len(conflicts) - _SHOWN_CONFLICTS
+        conflicts.sort(key=_of_source)
         raise MalformedError(
             "two distributions want the same path for different files",
-            evidence=(*sorted(conflicts)[:_SHOWN_CONFLICTS], *([f"and {more} more"] if more > 0 else [])),
+            evidence=(
+                *sorted(conflicts, key=_of_source)[:_SHOWN_CONFLICTS],
+                *([f"and {more} more"] if more > 0 else []),
+            ),
             hint="require only one of the two",
         )
     shared = {
         path: tuple(layer.name for layer in holders) for path, holders in owners.items() if len(holders) > 1
     }
     return Plan(layers=ordered, shared=shared)
+
+
+def _of_source(conflict: str) -> tuple[bool, str]:
+    """Return a key that puts what was compiled from a file behind the file."""
+    return "__pycache__" in conflict, conflict
 
 
 def folders_of(paths: Iterable[str]) -> list[ArchivePath]:

@@ -25,6 +25,7 @@ from bundler.surroundings import Surroundings, read_surroundings
 if TYPE_CHECKING:
     from types import FrameType
 
+    from bundler.report import Way
     from bundler.requirements import IndexOptions, RequirementSet
     from bundler.store import Store
     from bundler.usercode import UserCode
@@ -156,9 +157,7 @@ def cli() -> None:
     "--for",
     "use",
     type=click.Choice(["mount", "venv", "both"]),
-    default="both",
-    show_default=True,
-    help="How the bundle is used: on PYTHONPATH, in a virtual environment.",
+    help="On PYTHONPATH, in a virtual environment  [default: both; mount with --base].",
 )
 @click.option(
     "--source-dir",
@@ -214,7 +213,7 @@ def build(**given: Any) -> None:
         codec="zst" if given["fmt"] == "tar.zst" else "gz",
         as_folder=given["fmt"] == "dir",
         epoch=surroundings.epoch(),
-        ways=("mount", "venv") if given["use"] == "both" else (given["use"],),
+        ways=_ways(given),
         code=_code(given),
         run_init=given["run_init"],
         model_dir=given["model_dir"] and given["model_dir"].resolve(),
@@ -560,6 +559,12 @@ def _index(given: dict[str, Any]) -> IndexOptions:
         no_index=given["no_index"],
         trusted_hosts=given["trusted_hosts"],
     )
+
+
+def _ways(given: dict[str, Any]) -> tuple[Way, ...]:
+    use = given["use"] or ("mount" if given["base"] else "both")
+    ways: dict[str, tuple[Way, ...]] = {"mount": ("mount",), "venv": ("venv",), "both": ("mount", "venv")}
+    return ways[use]
 
 
 def _code(given: dict[str, Any]) -> UserCode | None:

@@ -46,6 +46,8 @@ _NOT_FOR_IMPORT = re.compile(
 _EXTENSION = re.compile(
     r"(?P<name>[^.]+)(?P<tag>\.(?:cpython-[\w-]+|abi3(?:t|-[\w-]+)?|cp\d[\w-]*))?\.(?:so|pyd)", re.ASCII
 )
+# In a namespace the names of projects stand there, too (``azure.data``); tests are tests everywhere.
+_TESTS = re.compile("tests?|testing")
 _SOURCE = re.compile(r"(?P<name>[^.]+)\.pyc?")
 
 
@@ -118,6 +120,8 @@ def _modules(folder: _Folder, prefix: str, shared: frozenset[str]) -> Iterator[s
 
 def _below(entries: _Folder, prefix: str, name: str, shared: frozenset[str]) -> Iterator[str]:
     """Yield a package, or the modules of a namespace."""
+    if prefix and _TESTS.fullmatch(name):
+        return
     held = {importable_name(entry) for entry, below in entries.items() if not below}
     if "__init__" in held:
         yield prefix + name

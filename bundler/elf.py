@@ -98,6 +98,7 @@ def check_shared_objects(  # noqa: PLR0913 - each is a fact of its own source
     bundled: Collection[str],
     base_libraries: Collection[str] | None,
     base_libc: str = "",
+    host_libc: str = "",
     target_glibc: str | None,
     base_versions: Mapping[str, str] = {},
 ) -> tuple[Finding, ...]:
@@ -112,11 +113,12 @@ def check_shared_objects(  # noqa: PLR0913 - each is a fact of its own source
     :param bundled: the base names of all files in the bundle.
     :param base_libraries: the sonames that the base has; None where that is not known.
     :param base_libc: the base's glibc, "2.27", where it is known.
+    :param host_libc: the glibc of this machine, which imports are tried on; less counts if a base is known.
     :param target_glibc: the glibc that the user promised to have (``--target-glibc``).
     :param base_versions: the highest GLIBCXX and CXXABI of the base's libstdc++, where they are known.
     :raises UsageError: if ``target_glibc`` is no version.
     """
-    limits = _limits(target_glibc, base_libc, base_versions)
+    limits = _limits(target_glibc, base_libc, host_libc, base_versions)
     if not target.platform.startswith("linux_"):
         return ()
     ordered = sorted(
@@ -211,13 +213,15 @@ def _imports(tag: str | None, target: Target) -> bool:
 
 
 def _limits(
-    target_glibc: str | None, base_libc: str, base_versions: Mapping[str, str]
+    target_glibc: str | None, base_libc: str, host_libc: str, base_versions: Mapping[str, str]
 ) -> dict[str, tuple[tuple[int, ...], str]]:
     """Return, by prefix, the highest version there is, and the words that say so."""
     if target_glibc is not None and not numbers(target_glibc):
         raise UsageError(f"`{shown(target_glibc)}` is no version of glibc", hint="--target-glibc 2.27")
     known = [(prefix, version, f"the base has {version}") for prefix, version in base_versions.items()]
     known += [("GLIBC", base_libc, f"the base has {base_libc}")]
+    if not base_libc and not target_glibc:
+        known += [("GLIBC", host_libc, f"this machine has {host_libc}")]
     known += [("GLIBC", target_glibc or "", f"`--target-glibc` is {target_glibc}")]
     limits: dict[str, tuple[tuple[int, ...], str]] = {}
     for prefix, version, words in known:

@@ -135,6 +135,12 @@ RULES: Mapping[str, Rule] = _rules(
         "run them by their path in `bin/`, or with `python -m`",
     ),
     (
+        "M107",
+        "error",
+        "a module of the bundle runs at every start of Python",
+        "leave the distribution out, or accept it by name: `--allow M107:NAME`",
+    ),
+    (
         "I201",
         "error",
         "a module does not import",
@@ -185,7 +191,7 @@ RULES: Mapping[str, Rule] = _rules(
     (
         "I209",
         "warning",
-        "a part of a distribution does not import, and nothing in the bundle imports it",
+        "a module does not import, and nothing in the bundle needs it to",
         "require what it misses, if your own code uses this part; `--source-dir` finds out",
     ),
     (

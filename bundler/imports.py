@@ -167,18 +167,25 @@ class World:
         return (found.module,)
 
 
-def imported_modules(scans: Mapping[NormalizedName, Iterable[FileImports]], world: World) -> frozenset[str]:
-    """Return the modules of the bundle that some other file of it may import, in whatever way."""
-    found: set[str] = set()
+def imported_modules(
+    scans: Mapping[NormalizedName, Iterable[FileImports]], world: World
+) -> Mapping[str, bool]:
+    """Return the modules of the bundle that some file of it imports, and whether one surely does.
+
+    Surely is: whenever its file is imported, or under a condition; tests and samples do not count.
+    """
+    found: dict[str, bool] = {}
     for files in scans.values():
         for scan in files:
             package = scan.path.split("/")[:-1]
+            is_test = _TESTS.fullmatch(scan.path) is not None
             for one in scan.imports:
-                base = package[: len(package) - one.level + 1] if one.level else []
-                module = ".".join([*base, *filter(None, [one.module])])
-                if module:
-                    found.update(world.below(replace(one, module=module)))
-    return frozenset(found)
+                above = package[: len(package) - one.level + 1] if one.level else []
+                module = ".".join([*above, *filter(None, [one.module])])
+                surely = one.when in ("top", "conditional") and not is_test
+                for name in world.below(replace(one, module=module)) if module else ():
+                    found[name] = found.get(name, False) or surely
+    return found
 
 
 @dataclass(slots=True)

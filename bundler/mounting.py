@@ -22,6 +22,8 @@ __all__ = ["mount_hazards", "pth_files", "pth_modules", "stdlib_twins"]
 # Of the standard library, what no program needs to run: its tests and games.
 _NEVER_NEEDED = frozenset({"test", "idlelib", "turtledemo", "antigravity", "this"})
 
+_AT_START = frozenset({"sitecustomize", "usercustomize"})
+
 
 def stdlib_twins(
     distributions: Iterable[DistributionFacts], stdlib: Collection[str]
@@ -76,6 +78,9 @@ def mount_hazards(
                 where=module,
             )
     for facts in distributions:
+        for module in sorted(_AT_START.intersection(top_level_modules(facts.files))):
+            message = f"`{facts.name}` brings `{module}`, which runs at every start of Python"
+            yield Finding(code="M107", message=message, distribution=facts.name, where=module)
         files = pth_files(facts)
         if not files:
             continue

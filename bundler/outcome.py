@@ -157,25 +157,26 @@ def mark_optional(
 
 
 def mark_unused(
-    outcomes: Iterable[ImportOutcome], *, asked: Collection[str], imported: Collection[str]
+    outcomes: Iterable[ImportOutcome], *, asked: Collection[str], imported: Mapping[str, bool]
 ) -> tuple[ImportOutcome, ...]:
-    """Return the outcomes, those as ``unused`` that failed and that nobody in the bundle imports.
+    """Return the outcomes, those as ``unused`` that failed and that nothing in the bundle needs to import.
 
-    Only a part of a distribution can be so, one of which another part imports,
-    and only if the user did not ask for the distribution: then nobody knows
-    what else will be imported of it. A crash or a hang stays what it is.
+    That is so if no file surely imports the module, and either one imports it
+    when it is called for, or another module of its distribution works. Of what
+    the user asked for nobody knows what else will be imported, and a crash or
+    a hang stays what it is.
 
     :param asked: the distributions that the user's requirements name.
-    :param imported: every module that some file in the bundle imports.
+    :param imported: as `imports.imported_modules` returns it.
     """
     outcomes = tuple(outcomes)
     working = {one.distribution for one in outcomes if one.status == "ok"}
     return tuple(
         replace(one, status="unused")
         if one.status in _BROKEN
-        and one.distribution in working
         and one.distribution not in asked
-        and one.module not in imported
+        and not imported.get(one.module, False)
+        and (one.module in imported or one.distribution in working)
         else one
         for one in outcomes
     )

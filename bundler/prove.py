@@ -7,7 +7,7 @@ found; see `report`.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 from pathlib import Path, PurePosixPath
@@ -64,8 +64,8 @@ class Claim:
     ways: Sequence[Way] = ("mount", "venv")
     base: Base | None = None
     """What is known of the base."""
-    base_plan: Plan | None = None
-    """Packages of the base, in layers; then the bundle is also tried over them."""
+    base_plan: Callable[[Collection[NormalizedName]], Plan | None] | None = None
+    """Returns packages of the base in layers, given what else of it the bundle imports."""
     server: tuple[Requirement, ...] = ()
     """What the base's server requires, where the base itself does not say it."""
     provided: Mapping[NormalizedName, Version] = field(default_factory=dict)
@@ -106,7 +106,6 @@ def prove(
         trial = Trial(
             interpreter=interpreter,
             bundle=claim.plan,
-            base=claim.base_plan,
             form=claim.form,
             jobs=claim.jobs,
             reverify=claim.reverify,
@@ -164,9 +163,9 @@ class _Prover:
     def prove(self) -> Proof:
         """Do all there is to do."""
         claim = self._claim
-        ways = [self._way(way) for way in claim.ways]
         if claim.base_plan is not None:
-            ways.append(self._way("server"))
+            self._trial.base = claim.base_plan(self._taken_from_base())
+        ways = [self._way(way) for way in self._ways()]
         objects = self._scanner.objects(claim.plan.layers, lambda: self._trial.tree, jobs=claim.jobs)
         found = [*self._mounted(ways), *self._imported(), *objects.damaged]
         found += self._linked(objects.found)
@@ -185,12 +184,37 @@ class _Prover:
         )
         return Proof(report=report, sandbox=self._trial.sandbox, entry=self._entry())
 
+    def _ways(self) -> tuple[Way, ...]:
+        """Return the ways to try: where the base's packages are known, a mount is one over them."""
+        ways = list(self._claim.ways)
+        if self._trial.base is not None:
+            ways.append("server")
+            if self._claim.base is not None:
+                ways.remove("mount")
+        return tuple(ways)
+
+    def _taken_from_base(self) -> set[NormalizedName]:
+        """Return the distributions of the base that bring a module the bundle imports and does not have."""
+        base = self._claim.base
+        if base is None:
+            return set()
+        alone = World(self._facts, stdlib=self._interpreter.stdlib_modules)
+        imported = {
+            one.module.partition(".")[0]
+            for scans in self._scans.values()
+            for scan in scans
+            for one in scan.imports
+            if not one.level and one.when == "top"
+        }
+        lacking = {name for name in imported if alone.find(name)[1]}
+        return {name for name, one in base.distributions.items() if lacking.intersection(one.top_level)}
+
     def _way(self, way: Way) -> WayReport:
         facts = list(self._facts)
-        if way == "server" and self._claim.base_plan is not None:
+        if way == "server" and self._trial.base is not None:
             # Of a distribution that the bundle and the base both have, the bundle's comes first.
             own = {one.name for one in facts}
-            layers = (layer for layer in self._claim.base_plan.layers if layer.name not in own)
+            layers = (layer for layer in self._trial.base.layers if layer.name not in own)
             facts += [_facts(layer, self._target.site_packages) for layer in layers]
         tried = self._trial.modules(way, list(self._owners(facts)))
         roots = [*self._claim.roots, *self._claim.server]
@@ -256,6 +280,7 @@ class _Prover:
             bundled={PurePosixPath(file.path).name for _, file in self._claim.plan.files()},
             base_libraries=base.libraries if base else None,
             base_libc=(base.glibc or "") if base else "",
+            host_libc=self._target.libc.removeprefix("glibc ") if "glibc" in self._target.libc else "",
             target_glibc=self._claim.target_glibc,
             base_versions=base.symbol_versions if base else {},
         )
@@ -314,7 +339,7 @@ class _Prover:
     @property
     def _main_way(self) -> Way:
         """The way in which the user's code meets the bundle."""
-        return "server" if self._claim.base_plan is not None else self._claim.ways[0]
+        return "server" if self._trial.base is not None else self._claim.ways[0]
 
     def _run(self, code: UserCode) -> Iterator[Finding]:
         """Run the entry script as the server does, and call its init()."""

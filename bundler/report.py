@@ -186,7 +186,7 @@ def _notes(present: Mapping[Way, ImportOutcome]) -> Iterator[Finding]:
             code="I208", message=f"{name} needs an extra: {first.detail}", distribution=first.distribution
         )
     if any(one.status == "unused" for one in present.values()):
-        message = f"{name} does not import, and nothing in the bundle imports it: {first.detail}"
+        message = f"{name} does not import, and nothing in the bundle needs it to: {first.detail}"
         yield Finding(code="I209", message=message, distribution=first.distribution)
     wrote = sorted({path for one in present.values() for path in one.wrote})
     if wrote:

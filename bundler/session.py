@@ -6,9 +6,10 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -254,12 +255,22 @@ class Session:
         self._reporter.stage("base", f"has {listed}" if listed else "has nothing that the bundle could omit")
         return omitted
 
-    def base_plan(self, options: BuildOptions, base: Base | None, omitted: Omission) -> Plan | None:
-        """Return what the bundle is tried over: the base's server, and what it leaves to the base.
+    def base_plan(
+        self,
+        options: BuildOptions,
+        base: Base | None,
+        omitted: Omission,
+        taken: Collection[NormalizedName],
+    ) -> Plan | None:
+        """Return what the bundle is tried over: the base's server, and what it leaves to and takes from it.
 
         They are fetched in the base's own versions; no file of the base itself is needed.
+
+        :param taken: distributions of the base whose modules the bundle imports.
         """
         wanted = {str(name): str(version) for name, version in omitted.provided.items()}
+        if base is not None:
+            wanted |= {str(name): str(base.distributions[name].version) for name in taken}
         if options.server is not None:
             wanted[SERVER] = options.server
         elif base is not None and SERVER in base.distributions:
@@ -292,15 +303,15 @@ class Session:
         omitted: Omission,
     ) -> Proof:
         """Try the bundle in every way it is to be used."""
-        # Without what it leaves to the base a bundle is not complete, so it is tried over that alone.
-        ways = () if omitted.provided else options.ways
+        # Without what it leaves to the base a bundle is not complete.
+        ways = tuple(way for way in options.ways if way == "mount" or not omitted.provided)
         claim = Claim(
             plan=plan,
             form=form,
             roots=_roots(lock),
             ways=ways,
             base=base,
-            base_plan=self.base_plan(options, base, omitted) if "mount" in options.ways else None,
+            base_plan=partial(self.base_plan, options, base, omitted) if "mount" in options.ways else None,
             server=server_requirements(options.server) if options.server else (),
             provided=omitted.provided,
             code=options.code,

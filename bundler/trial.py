@@ -45,8 +45,6 @@ class Trial:
 
     interpreter: Interpreter
     bundle: Plan
-    base: Plan | None
-    """The packages of the base that the bundle is tried over, in layers."""
     form: Form
     jobs: int
     reverify: bool
@@ -55,6 +53,8 @@ class Trial:
     surroundings: Surroundings
     reporter: Reporter
     scratch: Path
+    base: Plan | None = None
+    """The packages of the base that the bundle is tried over, in layers."""
 
     @cached_property
     def sandbox(self) -> Sandbox:

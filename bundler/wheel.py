@@ -350,10 +350,11 @@ def _read_wheel_file(wheel: _Opened, tags: frozenset[Tag]) -> tuple[bool, list[s
     if inside == tags:
         return purelib == ["true"], []
     # Wheels are renamed for another platform after they are built (4 of 997 real ones);
-    # that is odd. Only one for another interpreter or ABI is a contradiction.
+    # that is odd. Only one for another interpreter or ABI is a contradiction, and not
+    # even that where the name asks for no ABI (xgboost 1.6 was built so).
     ours, theirs = ({(tag.interpreter, tag.abi) for tag in some} for some in (inside, tags))
     found, wanted = (" ".join(sorted(map(str, some))) for some in (inside, tags))
-    if ours.isdisjoint(theirs):
+    if ours.isdisjoint(theirs) and {abi for _, abi in theirs} != {"none"}:
         _refuse(wheel.reader, "its Tag contradicts its file name", found=found, wanted=wanted)
     return purelib == ["true"], [f"its WHEEL has other tags than its file name: {shown(found)}"]
 
