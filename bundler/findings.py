@@ -27,6 +27,8 @@ __all__ = ["RULES", "Finding", "Rule", "Severity", "is_allowed", "sorted_finding
 Severity = Literal["error", "warning", "note"]
 """An error fails the build, a warning is shown, a note is only in the report."""
 
+_ORDER = "MEIUB"
+"""What causes other findings stands before what follows from it."""
 _RANK: Mapping[Severity, int] = {"error": 0, "warning": 1, "note": 2}
 
 
@@ -73,11 +75,18 @@ class Finding:
 
 
 def sorted_findings(findings: Iterable[Finding]) -> tuple[Finding, ...]:
-    """Return the findings, each once: errors first, then by code, distribution, place and message."""
+    """Return the findings, each once: errors first, causes first, then by code, distribution and place."""
     return tuple(
         sorted(
             set(findings),
-            key=lambda one: (_RANK[one.rule.severity], one.code, one.distribution, one.where, one.message),
+            key=lambda one: (
+                _RANK[one.rule.severity],
+                _ORDER.index(one.code[0]),
+                one.code,
+                one.distribution,
+                one.where,
+                one.message,
+            ),
         )
     )
 

@@ -26,21 +26,22 @@ from bundler.closure import (
     unasked_extras,
     unmet_requirements,
 )
+from bundler.codecheck import CodeCheck, CodeChecker
 from bundler.conflicts import check_base, unfit_for_server
 from bundler.elf import SharedObject, check_shared_objects, glibc_floor
 from bundler.findings import Finding
 from bundler.images import SERVER, SERVER_MODULES
-from bundler.imports import FileImports, FoundImport, World, import_findings, imported_modules
+from bundler.imports import FileImports, World, import_findings, imported_modules
 from bundler.interpreter import Interpreter
 from bundler.layer import Layer
 from bundler.mounting import mount_hazards, pth_modules
-from bundler.outcome import HARMLESS, classify, mark_optional, mark_unused
+from bundler.outcome import HARMLESS, mark_optional, mark_unused
 from bundler.report import WAYS, ClosureReport, Way, WayReport
-from bundler.scan import Scanner, exists_in
+from bundler.scan import Scanner
 from bundler.segments import Form
 from bundler.trial import Trial
-from bundler.usercode import UserCode, code_findings
-from bundler.verify import Sandbox, StartError
+from bundler.usercode import UserCode
+from bundler.verify import Sandbox
 
 if TYPE_CHECKING:
     from bundler.reporter import Reporter
@@ -158,7 +159,6 @@ class _Prover:
         self._scanner = scanner
         self._reporter = reporter
         self._facts = [_facts(layer, self._target.site_packages) for layer in claim.plan.layers]
-        self._reached: list[str] = []
 
     def prove(self) -> Proof:
         """Do all there is to do."""
@@ -171,18 +171,20 @@ class _Prover:
         found += self._linked(objects.found)
         floor = glibc_floor(one for _, one in objects.found)
         found += self._based(floor)
+        code = self._code()
         report = ClosureReport(
             ways=tuple(ways),
             unmet=unmet_requirements([*self._facts, *self._provided()], claim.roots, self._target.markers),
             found=tuple(found),
-            code=tuple(self._code()),
+            code=code.findings if code else (),
             shared_objects=tuple(one.to_json() for _, one in objects.found),
             glibc=floor,
             own=frozenset(facts.name for facts in self._facts),
             allowed_imports=claim.allowed_imports,
             allowed=claim.allowed,
         )
-        return Proof(report=report, sandbox=self._trial.sandbox, entry=self._entry())
+        entry = code.to_json() if code else None
+        return Proof(report=report, sandbox=self._trial.sandbox, entry=entry)
 
     def _ways(self) -> tuple[Way, ...]:
         """Return the ways to try: where the base's packages are known, a mount is one over them."""
@@ -304,91 +306,20 @@ class _Prover:
         for name, version in self._claim.provided.items():
             yield DistributionFacts(name=name, display_name=name, version=version, requires_dist=(), files=())
 
-    # --- the user's code ------------------------------------------------------
-
-    def _code(self) -> Iterator[Finding]:
-        code = self._claim.code
-        if code is None:
-            return
-        scans = self._scanner.code(code)
-        self._reached = sorted(scans)
-        findings = list(code_findings(code, scans, self._world, exists_in(code.folder)))
-        findings += self._imported_by(code, scans)
-        yield from findings
-        if self._claim.run_init and not any(one.rule.severity == "error" for one in findings):
-            yield from self._run(code)
-
-    def _imported_by(self, code: UserCode, scans: Mapping[str, FileImports]) -> Iterator[Finding]:
-        """Import each module of the bundle that the user's code names, and yield what fails."""
-        places: dict[str, tuple[str, FoundImport]] = {}
-        for path, scan in scans.items():
-            for found in scan.imports:
-                for module in self._world.below(found) if not found.level else ():
-                    places.setdefault(module, (f"{code.folder.name}/{path}:{found.line}", found))
-        facts = {facts.name: facts for facts in self._facts}
-        owners = [
-            (facts[NormalizedName(min(self._world.find(module)[0]))], module) for module in sorted(places)
-        ]
-        for outcome in self._trial.modules(self._main_way, owners).outcomes if owners else ():
-            where, found = places[outcome.module]
-            if outcome.status != "ok":
-                message = f"`{where}` imports `{outcome.module}`, which does not import: {outcome.detail}"
-                rule = "U303" if found.when == "top" else "U304"
-                yield Finding(code=rule, message=message, distribution=outcome.distribution, where=where)
-
-    @property
-    def _main_way(self) -> Way:
-        """The way in which the user's code meets the bundle."""
-        return "server" if self._trial.base is not None else self._claim.ways[0]
-
-    def _run(self, code: UserCode) -> Iterator[Finding]:
-        """Run the entry script as the server does, and call its init()."""
-        root = self._trial.scratch / "azureml-app"
-        root.mkdir()
-        source = root / code.folder.name
-        source.symlink_to(code.folder, target_is_directory=True)
-        env = {
-            "AML_APP_ROOT": str(root),
-            "AZUREML_ENTRY_SCRIPT": f"{code.folder.name}/{code.script}",
-            "AZUREML_SOURCE_DIRECTORY": code.folder.name,
-        }
-        if self._claim.model_dir is not None:
-            env["AZUREML_MODEL_DIR"] = str(self._claim.model_dir)
-        script = {
-            "path": str(source / code.script),
-            "append": [str(root), str(source)],
-            "call": "init",
-            "env": env,
-            "cwd": str(root),
-        }
-        try:
-            answer = self._trial.script(self._main_way, script)
-        except StartError:
-            return  # which is told already
-        if answer.get("ended") != "ok":
-            outcome = classify(_NOBODY, code.script, answer)
-            doing = "init() of the entry script" if answer.get("calling") else "the entry script"
-            yield Finding(
-                code="U305",
-                message=f"{doing} `{code.script}` {outcome.status}: {outcome.detail}",
-                where=f"{code.folder.name}/{code.script}",
-                details=tuple(f"it wrote  {line}" for line in outcome.stderr),
-            )
-
-    def _entry(self) -> Mapping[str, Any] | None:
-        if self._claim.code is None:
+    def _code(self) -> CodeCheck | None:
+        claim = self._claim
+        if claim.code is None:
             return None
-        return {
-            "entry_script": self._claim.code.script,
-            "init": self._claim.run_init,
-            "files": self._reached,
-        }
-
-
-_NOBODY = DistributionFacts(
-    name=NormalizedName(""), display_name="", version=Version("0"), requires_dist=(), files=()
-)
-"""The user's code, which is no distribution."""
+        way: Way = "server" if self._trial.base is not None else claim.ways[0]
+        check = CodeChecker(
+            code=claim.code,
+            way=way,
+            world=self._world,
+            distributions=self._facts,
+            scanner=self._scanner,
+            trial=self._trial,
+        )
+        return check.check(run_init=claim.run_init, model_dir=claim.model_dir)
 
 
 def _required_by(

@@ -66,17 +66,14 @@ class Trial:
         """An environment that holds the bundle, extracted from the segments that ship."""
         return self._environment("bundle é", self.bundle)
 
-    def modules(
-        self, way: Way, owners: Sequence[tuple[DistributionFacts, str]], *, keep: bool = True
-    ) -> WayReport:
+    def modules(self, way: Way, owners: Sequence[tuple[DistributionFacts, str]]) -> WayReport:
         """Import modules in one way of use, or take over what an earlier run has found.
 
         :param owners: each module with the distribution it is of.
-        :param keep: whether the answers are worth keeping.
         """
         names = sorted({module for _, module in owners})
         key = self._key(way, names)
-        kept = None if self.reverify or not keep else self.store.lookup("imports", key)
+        kept = None if self.reverify else self.store.lookup("imports", key)
         if kept is not None:
             answers = json.loads(self.store.read(kept))
         else:
@@ -85,7 +82,7 @@ class Trial:
             except StartError as error:
                 said = error.evidence[-1] if error.evidence else error.message
                 return WayReport(way=way, outcomes=(), fatal=said)
-            if keep and not any(answer.get("ended") in _PASSING for answer in answers.values()):
+            if not any(answer.get("ended") in _PASSING for answer in answers.values()):
                 self.store.bind("imports", key, self.store.add(json.dumps(answers, sort_keys=True).encode()))
         outcomes = tuple(classify(owner, module, answers[module]) for owner, module in owners)
         return WayReport(way=way, outcomes=outcomes, cached=kept is not None)

@@ -70,6 +70,7 @@ ORDER = [
     "unpack",
     "archive",
     "trial",
+    "codecheck",
     "prove",
     "session",
     "pipeline",

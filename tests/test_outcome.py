@@ -10,7 +10,7 @@ from facts import ENVIRONMENT, facts
 from packaging.requirements import Requirement
 from packaging.utils import canonicalize_name
 
-from bundler.outcome import ImportOutcome, ImportStatus, classify, mark_optional
+from bundler.outcome import ImportOutcome, ImportStatus, classify, mark_optional, mark_unused
 from bundler.redact import register_secret
 
 GL = "ImportError: libGL.so.1: cannot open shared object file: No such file or directory"
@@ -168,3 +168,33 @@ def test_what_only_an_extra_would_bring_is_optional(
     marked = mark_optional(outcomes, [api], [Requirement(text) for text in roots], ENVIRONMENT)
 
     assert marked[0].status == status
+
+
+@pytest.mark.parametrize(
+    ("failed", "imported", "works", "asked", "status"),
+    [
+        pytest.param("ns.old", {}, True, (), "unused", id="nobody-imports-it"),
+        pytest.param("ns.old", {}, False, (), "failed", id="nothing-of-the-distribution-works"),
+        pytest.param("ns.old", {"ns.old": False}, False, (), "unused", id="imported-when-called-for"),
+        pytest.param("ns.old", {"ns.old": True}, True, (), "failed", id="surely-imported"),
+        pytest.param("ns.old", {}, True, ("core",), "failed", id="the-user-asked-for-it"),
+    ],
+)
+def test_what_nothing_needs_to_import_is_unused(
+    failed: str, imported: dict[str, bool], works: bool, asked: tuple[str, ...], status: str
+) -> None:
+    core = facts("core", files=("ns/new.py", "ns/old.py"))
+    outcomes = [
+        classify(core, "ns.new", {"ended": "ok" if works else "raised"}),
+        classify(core, failed, {"ended": "raised", "message": "E"}),
+    ]
+
+    assert mark_unused(outcomes, asked=asked, imported=imported)[1].status == status
+
+
+@pytest.mark.parametrize("ended", ["crashed", "timed-out", "exited"])
+def test_a_crash_is_never_unused(ended: str) -> None:
+    core = facts("core", files=("ns/new.py", "ns/old.py"))
+    outcomes = [classify(core, "ns.new", {"ended": "ok"}), classify(core, "ns.old", {"ended": ended})]
+
+    assert mark_unused(outcomes, asked=(), imported={})[1].status == ended
