@@ -7,6 +7,7 @@ layers, interpreter and sandbox alone, so it is kept in the store.
 from __future__ import annotations
 
 import json
+import shutil
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
@@ -97,18 +98,22 @@ class Trial:
     @cached_property
     def _image(self) -> Path:
         """An environment that holds nothing, as the place a bundle is mounted into."""
-        return self._environment("image", None)
+        folder = self.scratch / "image"
+        create_venv(self.interpreter, folder, self.surroundings, self.scratch)
+        return folder
 
     @cached_property
     def _base(self) -> Path:
         """An environment that holds the base's packages."""
+        if self.base is None:
+            return self._image
         return self._environment("base", self.base)
 
-    def _environment(self, name: str, plan: Plan | None) -> Path:
+    def _environment(self, name: str, plan: Plan) -> Path:
+        """Return a copy of the empty environment, filled; nothing in one says where it lies."""
         folder = self.scratch / name
-        create_venv(self.interpreter, folder, self.surroundings, self.scratch)
-        if plan is not None:
-            _fill(folder, plan, self.form, self.store)
+        shutil.copytree(self._image, folder, symlinks=True)
+        _fill(folder, plan, self.form, self.store)
         return folder
 
     def _import(

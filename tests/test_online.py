@@ -103,3 +103,104 @@ def test_the_inference_server_and_its_source_distribution(
 def _manifest(result: dict[str, Any]) -> dict[str, Any]:
     values: dict[str, Any] = json.loads(Path(result["manifest"]).read_text("utf-8"))
     return values
+
+
+# --- what fails once it is mounted ------------------------------------------
+
+
+def codes(cli: BundlerCli, *args: str, cwd: Path) -> dict[str, list[str]]:
+    """Build, expect a refusal by the closure, and return the errors' messages by code."""
+    ended = cli.run("build", "--json", *args, cwd=cwd)
+    assert ended.returncode == 10, ended.stderr
+    found: dict[str, list[str]] = {}
+    for one in ended.json["error"]["facts"]["findings"]:
+        if one["severity"] == "error":
+            found.setdefault(one["code"], []).append(one["message"])
+    return found
+
+
+def test_enum34_kills_a_mount_and_is_harmless_when_installed(
+    online_cli: BundlerCli, python37: Path, tmp_path: Path
+) -> None:
+    errors = codes(online_cli, "enum34==1.1.10", cwd=tmp_path)
+
+    assert errors == {
+        "M101": ["`enum34` brings `enum`, which hides the module of the standard library"],
+        "M102": [
+            "Python does not start with the bundle mounted on PYTHONPATH: "
+            "AttributeError: module 'enum' has no attribute 'IntFlag'"
+        ],
+    }
+    built(online_cli, "enum34==1.1.10", "--for", "venv", cwd=tmp_path)
+
+
+def test_pydantic_2_breaks_the_inference_server(
+    online_cli: BundlerCli, python37: Path, tmp_path: Path
+) -> None:
+    errors = codes(online_cli, "pydantic==2.5.3", "--server", "0.8.4.2", cwd=tmp_path)
+
+    assert errors["B502"] == [
+        "the base's server requires `pydantic<1.11,>=1.9`, the bundle has `pydantic` 2.5.3"
+    ]
+    assert "azureml_inference_server_http.server.create_app" in errors["B506"][0]
+
+
+def test_the_opencv_twins_want_one_path(online_cli: BundlerCli, python37: Path, tmp_path: Path) -> None:
+    twins = ("opencv-python==4.5.5.64", "opencv-python-headless==4.5.5.64")
+    ended = online_cli.run("build", *twins, cwd=tmp_path)
+
+    assert ended.returncode == 7
+    assert "opencv-python" in ended.stderr
+    assert "opencv-python-headless" in ended.stderr
+
+
+def test_old_namespace_packages_work_under_the_server(
+    online_cli: BundlerCli, python37: Path, tmp_path: Path
+) -> None:
+    """protobuf and google-cloud-storage live by nspkg.pth files, which a mount does not read."""
+    args = ("protobuf==3.20.3", "google-cloud-storage==2.10.0", "--server", "0.8.4.2")
+    result = built(online_cli, *args, "--name", "gcs", cwd=tmp_path)
+
+    ways = result["verification"]["ways"]
+    assert sorted(ways) == ["mount", "server", "venv"]
+    for way in ways.values():
+        statuses = {one["module"]: one["status"] for one in way}
+        assert statuses["google.cloud.storage"] == statuses["google.protobuf"] == "ok"
+    found = {one["code"] for one in result["verification"]["findings"]}
+    assert {"I209", "M103"} <= found, "google.cloud.obsolete, and protobuf's nspkg.pth"
+
+
+def test_the_shared_libraries_of_tensorflow(online_cli: BundlerCli, python37: Path, tmp_path: Path) -> None:
+    result = built(
+        online_cli, "tensorflow-cpu==2.11.0", "--target-glibc", "2.27", "--for", "mount", cwd=tmp_path
+    )
+
+    assert result["verification"]["glibc"] == "2.17"
+    machines = {one["machine"] for one in result["verification"]["shared_objects"]}
+    assert machines == {"x86_64"}
+    errors = codes(
+        online_cli, "tensorflow-cpu==2.11.0", "--target-glibc", "2.16", "--for", "mount", cwd=tmp_path
+    )
+    assert set(errors) == {"E403"}
+    assert any("GLIBC_2.17" in message and "@" in message for message in errors["E403"])
+
+
+def test_a_library_that_the_base_lacks(online_cli: BundlerCli, python37: Path, tmp_path: Path) -> None:
+    """The pain of many: opencv needs a libGL that slim images do not have, by way of Qt."""
+    base = tmp_path / "base.json"
+    facts = {
+        "format": "bundler-base",
+        "format_version": 1,
+        "source": "interpreter",
+        "python": {},
+        "libraries": ["libc.so.6", "libdl.so.2", "libgcc_s.so.1", "libm.so.6", "libpthread.so.0"]
+        + ["librt.so.1", "libstdc++.so.6", "libz.so.1"],
+        "symbol_versions": {},
+        "distributions": [],
+    }
+    base.write_text(json.dumps(facts))
+    errors = codes(online_cli, "opencv-python==4.5.5.64", "--base", str(base), cwd=tmp_path)
+
+    assert list(errors) == ["E408"]
+    assert any("cv2.abi3.so" in message and "libGL.so.1" in message for message in errors["E408"])
+    built(online_cli, "opencv-python-headless==4.5.5.64", "--base", str(base), cwd=tmp_path)
