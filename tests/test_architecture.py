@@ -52,6 +52,7 @@ ORDER = [
     "bundle",
     "manifest",
     "fit",
+    "app",
     "explain",
     "interpreter",
     "index",

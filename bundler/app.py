@@ -1,0 +1,67 @@
+"""Stage 7, pure: what a container gets below its application root, in layers, and the environment it is run with.
+
+A build context and an image that is written without a daemon are two forms of
+one `App`, so their root filesystems are equal. Layers are ordered by how seldom
+they change: the bundle's distributions, the models, the code.
+
+Layout: that of azureml's ``Model.package`` (``azureml-app``, ``azureml-models``).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass, field
+
+from bundler.digest import Sha256
+from bundler.paths import ArchivePath
+
+__all__ = ["APP_ROOT", "App", "AppFile", "AppLayer"]
+
+APP_ROOT = "var/azureml-app"
+"""Where the tree lies in an image, relative to its root."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class AppFile:
+    """One file of an application."""
+
+    path: ArchivePath
+    """Relative to the application root."""
+    mode: int
+    """0o644 or 0o755."""
+    size: int
+    """Bytes."""
+    sha256: Sha256
+    chunks: Callable[[], Iterable[bytes]] = field(compare=False)
+    """Returns its content anew at each call."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class AppLayer:
+    """Files that change together; one layer of an image."""
+
+    comment: str
+    """What it holds: "numpy 1.21.6", "model iris 1", "code"."""
+    files: tuple[AppFile, ...]
+    """Sorted bytewise by path."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class App:
+    """An application: its files in layers, and how it is run."""
+
+    layers: tuple[AppLayer, ...]
+    """In the order of an image; no path is in two of them."""
+    env: Mapping[str, str]
+    """Variables that are set in the image, in order."""
+    user: str
+    """Who it is run as, by name; empty keeps the base's."""
+    command: tuple[str, ...]
+    """What is run; empty keeps the base's."""
+    port: int
+    """The port it answers on; 0 exposes none."""
+    epoch: int
+    """The time of every file, seconds UTC."""
+    labels: Mapping[str, str]
+    group_writable: bool = False
+    """Whether files belong to group 0 with the owner's rights, as OpenShift's arbitrary users need it."""
