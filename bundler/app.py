@@ -1,4 +1,4 @@
-"""Stage 7, pure: what a container gets below its application root, in layers, and the environment it is run with.
+"""Stage 7, pure: what a container gets below its application root, in layers, and how it is run.
 
 A build context and an image that is written without a daemon are two forms of
 one `App`, so their root filesystems are equal. Layers are ordered by how seldom
