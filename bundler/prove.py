@@ -196,7 +196,7 @@ class _Prover:
         return tuple(ways)
 
     def _taken_from_base(self) -> set[NormalizedName]:
-        """Return the distributions of the base that bring a module the bundle imports and does not have."""
+        """Return what of the base meets the bundle: by an import, or by parts of one namespace."""
         base = self._claim.base
         if base is None:
             return set()
@@ -208,8 +208,13 @@ class _Prover:
             for one in scan.imports
             if not one.level and one.when == "top"
         }
-        lacking = {name for name in imported if alone.find(name)[1]}
-        return {name for name, one in base.distributions.items() if lacking.intersection(one.top_level)}
+        meeting = {name for name in imported if alone.find(name)[1]} | alone.top_level()
+        own = {facts.name for facts in self._facts}
+        return {
+            name
+            for name, one in base.distributions.items()
+            if name not in own and meeting.intersection(one.top_level)
+        }
 
     def _way(self, way: Way) -> WayReport:
         facts = list(self._facts)

@@ -34,7 +34,7 @@ if TYPE_CHECKING:
 
 __all__ = ["Trial"]
 
-_FORMAT = "1"
+_FORMAT = "2"
 """To be raised with any change of how imports are tried, so that kept answers are made anew."""
 # How an import may end that another run need not repeat.
 _PASSING = frozenset({"timed-out", "crashed"})

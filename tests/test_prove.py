@@ -44,6 +44,18 @@ def findings(result: dict[str, Any]) -> dict[str, list[str]]:
     return found
 
 
+NSPKG = (
+    "import sys, types, os;has_mfs = sys.version_info > (3, 5);"
+    "p = os.path.join(sys._getframe(1).f_locals['sitedir'], *('old',));"
+    "importlib = has_mfs and __import__('importlib.util');"
+    "has_mfs and __import__('importlib.machinery');"
+    "m = has_mfs and sys.modules.setdefault('old', importlib.util.module_from_spec("
+    "importlib.machinery.PathFinder.find_spec('old', [os.path.dirname(p)])));"
+    "m = m or sys.modules.setdefault('old', types.ModuleType('old'));"
+    "mp = (m or []) and m.__dict__.setdefault('__path__',[]);(p not in mp) and mp.append(p)\n"
+)
+"""What setuptools writes for a declared namespace package `old`."""
+
 # --- mounted or installed ---------------------------------------------------
 
 
@@ -102,18 +114,7 @@ def test_k18_what_lives_by_a_pth_file(index: LocalIndex, bundler_cli: BundlerCli
 def test_k17_namespaces_of_every_kind_are_imported_from_a_mount(
     index: LocalIndex, bundler_cli: BundlerCli, tmp_path: Path
 ) -> None:
-    # What setuptools writes for a declared namespace package.
-    nspkg = (
-        "import sys, types, os;has_mfs = sys.version_info > (3, 5);"
-        "p = os.path.join(sys._getframe(1).f_locals['sitedir'], *('old',));"
-        "importlib = has_mfs and __import__('importlib.util');"
-        "has_mfs and __import__('importlib.machinery');"
-        "m = has_mfs and sys.modules.setdefault('old', importlib.util.module_from_spec("
-        "importlib.machinery.PathFinder.find_spec('old', [os.path.dirname(p)])));"
-        "m = m or sys.modules.setdefault('old', types.ModuleType('old'));"
-        "mp = (m or []) and m.__dict__.setdefault('__path__',[]);(p not in mp) and mp.append(p)\n"
-    )
-    make_wheel(index.folder, "old-a", "1.0", {"old_a-1.0-nspkg.pth": nspkg, "old/a/__init__.py": ""})
+    make_wheel(index.folder, "old-a", "1.0", {"old_a-1.0-nspkg.pth": NSPKG, "old/a/__init__.py": ""})
     make_wheel(index.folder, "old-b", "1.0", {"old/b/__init__.py": ""})
     extend = "__path__ = __import__('pkgutil').extend_path(__path__, __name__)\n"
     make_wheel(index.folder, "pk-a", "1.0", {"pk/__init__.py": extend, "pk/a.py": ""})
@@ -167,7 +168,7 @@ def test_a_part_that_nothing_imports_is_a_warning_unless_it_was_asked_for(
         index.folder,
         "abuser",
         "1.0",
-        {"abuser.py": "def f():\n    from ns import obsolete\n"},
+        {"abuser.py": "import os\nif os.environ.get('X'):\n    from ns import obsolete\n"},
         requires=["core"],
     )
 
@@ -431,3 +432,34 @@ def test_a_base_of_another_python_is_refused(
 
     assert list(errors) == ["B503"]
     assert bundler_cli.run("build", "basket", "--omit-provided", cwd=tmp_path).returncode == 2
+
+
+def test_parts_of_a_namespace_in_bundle_and_base_find_each_other(
+    index: LocalIndex, bundler_cli: BundlerCli, tmp_path: Path
+) -> None:
+    """As google-api-core in the base and google-cloud-storage in the bundle; the base's .pth comes first."""
+    make_wheel(index.folder, "old-a", "1.0", {"old_a-1.0-nspkg.pth": NSPKG, "old/a/__init__.py": ""})
+    make_wheel(index.folder, "old-b", "1.0", {"old/b/__init__.py": "import old.a\nimport elsewhere\n"})
+    make_wheel(index.folder, "elsewhere", "1.0")
+    base = {
+        "format": "bundler-base",
+        "format_version": 1,
+        "source": "interpreter",
+        "python": {},
+        "libraries": None,
+        "symbol_versions": {},
+        "distributions": [
+            {"name": name, "version": "1.0", "requires": [], "top_level": [top], "pth": name == "old-a"}
+            for name, top in (("elsewhere", "elsewhere"), ("old-a", "old"), ("unrelated", "unrelated"))
+        ],
+    }
+    (tmp_path / "base.json").write_text(json.dumps(base))
+    result = built(bundler_cli, "old-b", "--base", "base.json", "--name", "app", cwd=tmp_path)
+
+    (way,) = result["verification"]["ways"].values()
+    assert {one["module"]: one["status"] for one in way} == dict.fromkeys(
+        ("elsewhere", "old.a", "old.b"), "ok"
+    )
+    place = tmp_path / "alone"
+    place.mkdir()
+    assert list(refused(bundler_cli, "old-b", cwd=place)) == ["I201"]

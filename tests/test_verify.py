@@ -647,7 +647,7 @@ def test_a_mount_stands_before_the_standard_library_and_reads_no_pth(site: Site,
     (mount / "extra" / "by_pth.py").write_text("")
     (mount / "x.pth").write_text("extra\n")
     (mount / "colorsys.py").write_text("MINE = True\n")
-    first = f"import sys, colorsys\nassert colorsys.MINE\nassert sys.path[0] == {str(mount)!r}, sys.path"
+    first = f"import sys, colorsys\nassert colorsys.MINE\nassert sys.path[1] == {str(mount)!r}, sys.path"
     (mount / "first.py").write_text(first)
     roots = [site.venv, mount, *site.interpreter.stdlib]
     answers = site.ask(["first", "by_pth"], python_path=[mount], allowed_roots=roots)

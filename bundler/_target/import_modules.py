@@ -53,7 +53,10 @@ standard library's packages no submodule but those of json (so no
 import sys
 
 if not sys.flags.isolated:
-    del sys.path[0]  # the folder of this file, which no program of the user has on its path
+    # The folder of a server's program in place of ours. That something stands
+    # there counts: a namespace that a .pth file made looks again for its parts
+    # only since sys.path is another one than when it was made.
+    sys.path[0] = sys.executable.rpartition("/")[0]
 
 import builtins
 import errno
