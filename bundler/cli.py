@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from bundler import __version__
-from bundler.console import ConsoleReporter, print_envelope, print_error, print_line, print_text
+from bundler.console import ConsoleReporter, print_envelope, print_error, print_line, print_talk, print_text
 from bundler.errors import BundlerError, UsageError
 from bundler.process import end_all
 from bundler.surroundings import Surroundings, read_surroundings
@@ -343,6 +343,203 @@ def inspect(bundle: Path, as_json: bool) -> None:
 
 
 @cli.command()
+@click.argument("bundle", type=click.Path(path_type=Path, exists=True))
+@click.option(
+    "--source-dir",
+    type=click.Path(path_type=Path, file_okay=False, exists=True),
+    required=True,
+    help="The code that it serves.",
+)
+@click.option("--entry-script", metavar="FILE", required=True, help="Its script with init() and run().")
+@click.option("--model", "models", multiple=True, metavar="NAME:VERSION=PATH", help="A registered model.")
+@click.option("--base-image", metavar="REF", help="The image that the Dockerfile begins with.")
+@click.option(
+    "-o", "--output", type=click.Path(path_type=Path), help="The build context, a folder that does not exist."
+)
+@click.option(
+    "--image",
+    "image_out",
+    type=_file,
+    help="Write an image, which needs no daemon and no build, to this file.",
+)
+@click.option(
+    "--base",
+    type=click.Path(path_type=Path, exists=True),
+    help="The base itself, a tar of docker save or an OCI layout: for --image, and to check the fit.",
+)
+@click.option("--tag", help="The image's name  [default: the bundle's name and version].")
+@click.option("--delta-from", type=_file, help="Leave out of --image the layers of this earlier image.")
+@click.option(
+    "--mode",
+    type=click.Choice(["mount", "dynamic"]),
+    default="mount",
+    show_default=True,
+    help="Packages in a folder, or wheels that the image installs when it starts.",
+)
+@click.option(
+    "--lib-var",
+    type=click.Choice(["extra", "pythonpath", "sagemaker"]),
+    default="extra",
+    show_default=True,
+    help="AZUREML_EXTRA_PYTHON_LIB_PATH, PYTHONPATH for images that ignore it, or SageMaker's code/lib.",
+)
+@click.option(
+    "--user", default="dockeruser", show_default=True, help="Who it is run as; '' keeps the base's."
+)
+@click.option("--openshift", is_flag=True, help="Group 0 has the owner's rights, for arbitrary users.")
+@_store
+@_quiet
+@_json
+def package(**given: Any) -> None:
+    """Put a bundle, models and code together: a build context, or an image written without a daemon."""
+    from bundler.package import PackageRequest, make_package  # noqa: PLC0415
+    from bundler.usercode import user_code  # noqa: PLC0415
+
+    surroundings = read_surroundings()
+    if given["output"] is None and given["image_out"] is None:
+        raise UsageError("there is nothing to write", hint="-o context/, or --image out.tar --base base.tar")
+    if given["image_out"] is not None and given["base"] is None:
+        raise UsageError("`--image` needs the base itself", hint="--image out.tar --base base.tar")
+    if given["output"] is not None and given["base_image"] is None:
+        raise UsageError("a context needs the name of its base", hint="--base-image REF")
+    reporter = ConsoleReporter(quiet=given["quiet"])
+    request = PackageRequest(
+        bundle=given["bundle"],
+        code=user_code(given["source_dir"], given["entry_script"]),
+        models=given["models"],
+        mode=given["mode"],
+        lib_var=given["lib_var"],
+        user=given["user"],
+        group_writable=given["openshift"],
+        base=given["base"],
+        base_image=given["base_image"],
+        context=given["output"] and surroundings.cwd / given["output"],
+        image=given["image_out"] and surroundings.cwd / given["image_out"],
+        tag=given["tag"],
+        delta_from=given["delta_from"],
+    )
+    store = _open_store(given["store"], surroundings, reporter)
+    packaged = make_package(request, cwd=surroundings.cwd, store=store, reporter=reporter)
+    if given["as_json"]:
+        print_envelope("package", result=packaged.to_json())
+        return
+    if packaged.context is not None:
+        print_line(_near(packaged.context, surroundings))
+    if packaged.image is not None:
+        print_line(_near(packaged.image.path, surroundings), packaged.image.size, packaged.image.image_id)
+
+
+@cli.command()
+@click.argument("context", type=click.Path(path_type=Path, file_okay=False, exists=True))
+@click.option(
+    "--server", default=None, help="Its azureml-inference-server-http  [default: the target's newest]."
+)
+@click.option("--port", default=5001, show_default=True, type=click.IntRange(1, 65535))
+@click.option("--python", default="3.7", show_default=True, help="The target Python: a version or a path.")
+@_store
+@_quiet
+def serve(context: Path, server: str | None, port: int, python: str, store: Path | None, quiet: bool) -> None:
+    """Run what a build context holds, here, under the real inference server; no container."""
+    from bundler.images import default_server  # noqa: PLC0415
+    from bundler.serve import serve as run_server  # noqa: PLC0415
+    from bundler.session import LockOptions  # noqa: PLC0415
+
+    surroundings = read_surroundings()
+    reporter = ConsoleReporter(quiet=quiet)
+    version = server or default_server(python if python[:1].isdigit() else "3.7")
+    if version is None:
+        raise UsageError(f"no inference server for Python {python} is known", hint="--server VERSION")
+    options = LockOptions(python=python, requirements=None, index=_no_index_options())
+    code = run_server(
+        context,
+        options,
+        version=version,
+        port=port,
+        surroundings=surroundings,
+        store=_open_store(store, surroundings, reporter),
+        reporter=reporter,
+        said=print_talk,
+    )
+    if code:
+        raise click.exceptions.Exit(code)
+
+
+@cli.command()
+@click.argument("context", required=False, type=click.Path(path_type=Path, exists=True, file_okay=False))
+@click.option(
+    "--app-root",
+    type=click.Path(path_type=Path, exists=True, file_okay=False),
+    help="The folder that is mounted as the application root, where there is no CONTEXT.",
+)
+@click.option(
+    "-e", "--env", "variables", multiple=True, metavar="NAME=VALUE", help="A variable, as for docker."
+)
+@click.option(
+    "--profile",
+    type=click.Choice(["classic", "stripped", "mlflow"]),
+    default="classic",
+    show_default=True,
+    help="Which of Azure ML's inference images.",
+)
+@click.option("--network", is_flag=True, help="The container reaches a package index when it starts.")
+@click.option("--no-server", is_flag=True, help="The image has no azureml-inference-server-http.")
+@_json
+def simulate(**given: Any) -> None:
+    """Say what the start of Azure ML's image would do with a build CONTEXT, and its exit code.
+
+    Nothing is run. What the image itself brings is not known: only what is below
+    the application root is looked at.
+    """
+    from bundler.contract import EXIT_CODES, IMAGE_ROOT  # noqa: PLC0415
+    from bundler.errors import ClosureError  # noqa: PLC0415
+    from bundler.imageview import FolderFiles, read_context  # noqa: PLC0415
+    from bundler.simulate import describe  # noqa: PLC0415
+    from bundler.simulate import simulate as start  # noqa: PLC0415
+
+    if (given["context"] is None) == (given["app_root"] is None):
+        raise UsageError(
+            "either a build CONTEXT or `--app-root` is wanted",
+            hint="bundler simulate --app-root . -e AZUREML_ENTRY_SCRIPT=score.py",
+        )
+    typed = _variables(given["variables"])
+    if given["context"] is not None:
+        env, files = read_context(given["context"], typed)
+    else:
+        env, files = typed, FolderFiles(given["app_root"], at=typed.get("AML_APP_ROOT") or IMAGE_ROOT)
+    boot = start(
+        env, files, profile=given["profile"], offline=not given["network"], server=not given["no_server"]
+    )
+    if not given["as_json"]:
+        for line in describe(boot):
+            print_line(line)
+        for one in boot.findings:
+            print_line(_finding_line({**one.to_json(), "allowed": False}))
+    if not boot.ok:
+        said = EXIT_CODES[boot.exit_code]
+        raise ClosureError(
+            f"the image would end with exit code {boot.exit_code}: {said}"
+            if boot.exit_code
+            else "the server would start, and not do what was meant",
+            evidence=tuple(line for one in boot.findings for line in one.details),
+            hint=next((f"bundler explain {one.code}" for one in boot.findings), None),
+            facts=boot.to_json(),
+        )
+    if given["as_json"]:
+        print_envelope("simulate", result=boot.to_json())
+
+
+@cli.command("mount-command")
+@click.argument("context", type=click.Path(path_type=Path, file_okay=False, exists=True))
+@click.option("--image", metavar="REF", help="The image to run  [default: the context's base].")
+@click.option("--port", default=5001, show_default=True, type=click.IntRange(1, 65535))
+def mount_command(context: Path, image: str | None, port: int) -> None:
+    """Print the `docker run` that mounts a context's application into an image as it is."""
+    from bundler.context import docker_run  # noqa: PLC0415
+
+    print_line(docker_run(context, image=image, port=port))
+
+
+@cli.command()
 @click.argument("subject", metavar="CODE|DISTRIBUTION")
 @click.argument("bundle", required=False, type=click.Path(path_type=Path))
 @_json
@@ -589,6 +786,22 @@ def _allowed(texts: Sequence[str]) -> tuple[str, ...]:
         if text.partition(":")[0].upper() not in RULES:
             raise UsageError(f"`--allow {text}` names no finding", evidence=(f"known   {', '.join(RULES)}",))
     return tuple(texts)
+
+
+def _no_index_options() -> IndexOptions:
+    from bundler.requirements import IndexOptions  # noqa: PLC0415
+
+    return IndexOptions(index_url=None, extra_index_urls=(), find_links=(), no_index=False, trusted_hosts=())
+
+
+def _variables(texts: Sequence[str]) -> dict[str, str]:
+    found = {}
+    for text in texts:
+        name, equals, value = text.partition("=")
+        if not name or not equals:
+            raise UsageError(f"`-e {text}` sets no variable", hint="-e AZUREML_ENTRY_SCRIPT=code/score.py")
+        found[name] = value
+    return found
 
 
 def _default_name(given: dict[str, Any], surroundings: Surroundings) -> str:

@@ -21,7 +21,15 @@ if TYPE_CHECKING:
     from bundler.errors import BundlerError
     from bundler.reporter import Task
 
-__all__ = ["SCHEMA", "ConsoleReporter", "print_envelope", "print_error", "print_line", "print_text"]
+__all__ = [
+    "SCHEMA",
+    "ConsoleReporter",
+    "print_envelope",
+    "print_error",
+    "print_line",
+    "print_talk",
+    "print_text",
+]
 
 SCHEMA = "bundler.result/1"
 """The version of the ``--json`` envelope."""
@@ -104,6 +112,11 @@ class _Bar:
 def print_line(*fields: object) -> None:
     """Write one line of data, its fields separated by tabs."""
     _print("\t".join(shown(str(field)) for field in fields), sys.stdout)
+
+
+def print_talk(line: str) -> None:
+    """Write a line that a program we run has said, to stderr."""
+    _print(shown(redact(line)), sys.stderr)
 
 
 def print_text(text: str) -> None:

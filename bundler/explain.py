@@ -5,7 +5,7 @@ Everything is read from the manifest; nothing is resolved or run.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -93,13 +93,14 @@ def why(manifest: Manifest, name: str) -> Why:
         )
     environment = Target.from_json(manifest.values["target"]).markers
     asked = list(_asked(manifest.values["requirements"], environment))
-    edges = {owner: list(_asked(item["requires_dist"], environment)) for owner, item in present.items()}
-    required_by = [f"you ({text})" for found, text in asked if found == wanted]
+    texts = {owner: item["requires_dist"] for owner, item in present.items()}
+    edges = _edges(asked, texts, environment)
+    required_by = [f"you ({one})" for one in asked if canonicalize_name(one.name) == wanted]
     required_by += [
-        f"{owner} ({text})"
+        f"{owner} ({one})"
         for owner, requires in edges.items()
-        for found, text in requires
-        if found == wanted
+        for one in requires
+        if canonicalize_name(one.name) == wanted
     ]
     item = present.get(wanted)
     return Why(
@@ -111,34 +112,54 @@ def why(manifest: Manifest, name: str) -> Why:
     )
 
 
-def _asked(texts: Sequence[str], environment: Mapping[str, str]) -> Iterator[tuple[NormalizedName, str]]:
-    """Yield each requirement that holds on the target, by its project; those of extras do not."""
+def _asked(
+    texts: Sequence[str], environment: Mapping[str, str], extras: Collection[str] = ()
+) -> Iterator[Requirement]:
+    """Yield each requirement that holds on the target with some extras, without its marker."""
     for text in texts:
         try:
             requirement = Requirement(text)
         except InvalidRequirement:
             continue  # a path or an address without a name
         marker, requirement.marker = requirement.marker, None
-        if marker is None or marker.evaluate({**environment, "extra": ""}):
-            yield canonicalize_name(requirement.name), str(requirement)
+        given = ("", *extras)
+        if marker is None or any(marker.evaluate({**environment, "extra": extra}) for extra in given):
+            yield requirement
+
+
+def _edges(
+    asked: Sequence[Requirement], texts: Mapping[str, Sequence[str]], environment: Mapping[str, str]
+) -> dict[str, list[Requirement]]:
+    """Return what each distribution requires, with the extras that somebody asks for."""
+    edges = {owner: list(_asked(requires, environment)) for owner, requires in texts.items()}
+    extras: dict[str, set[str]] = {owner: set() for owner in texts}
+    waiting = [*asked, *(one for requires in edges.values() for one in requires)]
+    while waiting:
+        one = waiting.pop()
+        name, more = canonicalize_name(one.name), {canonicalize_name(extra) for extra in one.extras}
+        if name in extras and not more <= extras[name]:
+            extras[name] |= more
+            edges[name] = list(_asked(texts[name], environment, sorted(extras[name])))
+            waiting += edges[name]
+    return edges
 
 
 def _chain(
-    asked: Sequence[tuple[NormalizedName, str]],
-    edges: Mapping[str, Sequence[tuple[NormalizedName, str]]],
-    wanted: NormalizedName,
+    asked: Sequence[Requirement], edges: Mapping[str, Sequence[Requirement]], wanted: NormalizedName
 ) -> list[str]:
     """Return the shortest way from the user's requirements, breadth first."""
     paths: dict[str, list[str]] = {}
     waiting: list[str] = []
-    for name, text in asked:
+    for one in asked:
+        name = canonicalize_name(one.name)
         if name not in paths:
-            paths[name] = [f"your requirements ask for `{text}`"]
+            paths[name] = [f"your requirements ask for `{one}`"]
             waiting.append(name)
     while waiting and wanted not in paths:
         owner = waiting.pop(0)
-        for name, text in edges.get(owner, ()):
+        for one in edges.get(owner, ()):
+            name = canonicalize_name(one.name)
             if name not in paths:
-                paths[name] = [*paths[owner], f"`{owner}` requires `{text}`"]
+                paths[name] = [*paths[owner], f"`{owner}` requires `{one}`"]
                 waiting.append(name)
     return paths.get(wanted, [])

@@ -11,6 +11,7 @@ letter    what it is about
 ``U``     the user's own code
 ``E``     shared objects (ELF)
 ``B``     the base: the image or host that the bundle is mounted into
+``D``     the deployment: what the image's start makes of its variables and files
 ========  ==========================================================
 """
 
@@ -27,7 +28,7 @@ __all__ = ["RULES", "Finding", "Rule", "Severity", "is_allowed", "sorted_finding
 Severity = Literal["error", "warning", "note"]
 """An error fails the build, a warning is shown, a note is only in the report."""
 
-_ORDER = "MEIUB"
+_ORDER = "MEIUBD"
 """What causes other findings stands before what follows from it."""
 _RANK: Mapping[Severity, int] = {"error": 0, "warning": 1, "note": 2}
 
@@ -322,6 +323,162 @@ RULES: Mapping[str, Rule] = _rules(
         "note",
         "a version in the bundle that Azure ML's inference server for this Python does not accept",
         "nothing where no such server runs; else pin a version it accepts, and prove it with `--server`",
+    ),
+    (
+        "D601",
+        "error",
+        "a variable names packages or requirements that are not there",
+        "write the path relative to the folder of the entry script",
+    ),
+    (
+        "D602",
+        "error",
+        "packages cannot be installed when the container starts",
+        "add a folder of wheels, and set PIP_NO_INDEX=1 and PIP_FIND_LINKS to its absolute path",
+    ),
+    (
+        "D603",
+        "error",
+        "the server does not find or load the entry script",
+        "set AZUREML_ENTRY_SCRIPT relative to the application root, without a leading `/`",
+    ),
+    (
+        "D604",
+        "error",
+        "the server cannot call init() or run()",
+        "write `def init():` and `def run(data):`",
+    ),
+    (
+        "D605",
+        "error",
+        "a module beside the entry script is not on sys.path",
+        "set AZUREML_SOURCE_DIRECTORY to the folder of the entry script",
+    ),
+    (
+        "D606",
+        "error",
+        "the server cannot read a setting",
+        "correct the value; `config.json` in the root or beside the script is read as well",
+    ),
+    (
+        "D607",
+        "error",
+        "the variable AZUREML_DEBUG_PORT is set, and debugpy is not among the packages",
+        "leave the variable out, or require debugpy",
+    ),
+    (
+        "D608",
+        "error",
+        "a path that a variable cannot hold",
+        "rename the folder: no `:` and no line break",
+    ),
+    (
+        "D609",
+        "error",
+        "the application root is not an absolute path, or not there",
+        "leave AML_APP_ROOT out: the image has one",
+    ),
+    (
+        "D610",
+        "warning",
+        "a module in the application root comes before the standard library's of the same name",
+        "rename it, or remove its `__init__.py` if it is only a folder",
+    ),
+    (
+        "D611",
+        "warning",
+        "a variable that nothing reads, and that looks like one",
+        "correct the name",
+    ),
+    (
+        "D612",
+        "warning",
+        "two variables bring packages, and only one is used",
+        "set one of them",
+    ),
+    (
+        "D613",
+        "warning",
+        "a variable that this image ignores",
+        "set PYTHONPATH to the absolute path of the packages instead",
+    ),
+    (
+        "D614",
+        "warning",
+        "a folder on PYTHONPATH holds no installed distribution",
+        "name the site-packages folder itself, `myenv/lib/python3.7/site-packages`",
+    ),
+    (
+        "D615",
+        "warning",
+        "packages for another Python than the image's",
+        "build the bundle for the image's Python (`--python`)",
+    ),
+    (
+        "D616",
+        "warning",
+        "a path that is right by luck, or that cannot be checked",
+        "use a relative path inside the application root",
+    ),
+    (
+        "D617",
+        "warning",
+        "the model's folder is not there",
+        "set AZUREML_MODEL_DIR to `azureml-models/NAME/VERSION`",
+    ),
+    (
+        "D618",
+        "warning",
+        "code, packages or requirements in the folder of a model",
+        "keep the source directory and the registered model's folder apart",
+    ),
+    (
+        "D619",
+        "warning",
+        "a `.pth` file in a folder on PYTHONPATH, where none is processed",
+        "build a bundle: it is proved under these rules; an editable install needs a wheel",
+    ),
+    (
+        "D620",
+        "warning",
+        "a `config.json` that the server takes for its own",
+        "move it into the model's folder",
+    ),
+    (
+        "D621",
+        "warning",
+        "an index is asked that cannot be reached",
+        "set PIP_NO_INDEX=1",
+    ),
+    (
+        "D622",
+        "warning",
+        "a requirement without a version",
+        "pin it with `==`",
+    ),
+    (
+        "D623",
+        "warning",
+        "a variable names what is not there, and the start goes on without it",
+        "correct the path, or leave the variable out",
+    ),
+    (
+        "D624",
+        "note",
+        "tools of installation in a folder on PYTHONPATH",
+        "leave pip, setuptools and wheel out; a bundle has none",
+    ),
+    (
+        "D625",
+        "warning",
+        "the entry script could not be read here",
+        "write it in the target's syntax; `bundler build --entry-script` asks the target's Python",
+    ),
+    (
+        "D626",
+        "warning",
+        "a name that azureml's SDK refuses for an entry script",
+        "call it by an identifier: `score.py`",
     ),
 )
 """Every kind of finding by its code."""

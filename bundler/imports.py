@@ -113,6 +113,11 @@ class World:
         for facts in distributions:
             for path in facts.files:
                 self._add(path.split("/"), facts.name)
+        # A module of the standard library comes before a folder without `__init__` of its name (PEP 420).
+        hidden = set(stdlib) - self._regular
+        self._owners = {
+            name: who for name, who in self._owners.items() if name.partition(".")[0] not in hidden
+        }
 
     def _add(self, parts: list[str], owner: str) -> None:
         module = importable_name(parts[-1])
@@ -160,9 +165,19 @@ class World:
         taken = (f"{found.module}.{name}" for name in found.names)
         return tuple(name for name in (found.module, *taken) if name in self._owners)
 
+    def above(self, module: str) -> tuple[str, ...]:
+        """Return the packages of the bundle that run on the way to a module."""
+        parts = module.split(".")
+        above = (".".join(parts[:depth]) for depth in range(1, len(parts)))
+        return tuple(name for name in above if name in self._owners)
+
+    def is_namespace(self, module: str) -> bool:
+        """Return whether the bundle has a folder of that name without ``__init__``, and nothing else."""
+        return module in self._owners and module not in self._regular
+
     def names_of(self, found: FoundImport) -> tuple[str, ...]:
         """Return the modules an absolute import needs: in a namespace, what is taken from it."""
-        if found.module in self._owners and found.module not in self._regular and found.names:
+        if self.is_namespace(found.module) and found.names:
             return tuple(f"{found.module}.{name}" for name in found.names if name != "*")
         return (found.module,)
 
@@ -178,12 +193,15 @@ def imported_modules(
     for files in scans.values():
         for scan in files:
             package = scan.path.split("/")[:-1]
+            own = ".".join([*package, ""])
             is_test = _TESTS.fullmatch(scan.path) is not None
             for one in scan.imports:
-                above = package[: len(package) - one.level + 1] if one.level else []
-                module = ".".join([*above, *filter(None, [one.module])])
+                base = package[: len(package) - one.level + 1] if one.level else []
+                module = ".".join([*base, *filter(None, [one.module])])
                 surely = one.when in ("top", "conditional") and not is_test
-                for name in world.below(replace(one, module=module)) if module else ():
+                # That a file is in a package is no use of the package.
+                above = [name for name in world.above(module) if not own.startswith(f"{name}.")]
+                for name in (*above, *world.below(replace(one, module=module))):
                     found[name] = found.get(name, False) or surely
     return found
 
@@ -281,4 +299,4 @@ def _lucky(distribution: str, module: str, owner: str, place: _Place, because: S
 
 
 def _plain(name: str) -> str:
-    return canonicalize_name(name.partition(".")[0]).replace("-", "")
+    return canonicalize_name(name).replace("-", "")

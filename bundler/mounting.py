@@ -31,7 +31,8 @@ def stdlib_twins(
     """Return the modules by which a distribution hides one of the standard library, where it does."""
     found = {}
     for facts in distributions:
-        tops = {module.partition(".")[0] for module in top_level_modules(facts.files)}
+        # A folder without `__init__` hides nothing (PEP 420); its modules have a dot in their names.
+        tops = set(top_level_modules(facts.files))
         twins = tuple(sorted(tops & set(stdlib) - _NEVER_NEEDED))
         if twins:
             found[facts.name] = twins

@@ -25,14 +25,13 @@ from pathlib import Path
 from typing import Any
 
 from bundler.errors import InputError, MalformedError
+from bundler.imagelayer import FILE_LIMIT, OPAQUE, WHITEOUT, ancestors, entry_path
 from bundler.installed import describe, occupied, reduced, wants
-from bundler.ociimage import FILE_LIMIT, ImageArchive
+from bundler.ociimage import ImageArchive
 from bundler.paths import shown
 
 __all__ = ["Tree", "profile_of", "read_folder", "read_layers"]
 
-_WHITEOUT = ".wh."
-_OPAQUE = ".wh..wh..opq"
 _MAX_LINKS = 40
 _SKIPPED = frozenset({"dev", "proc", "sys"})
 """Folders of a running system that hold no files."""
@@ -129,23 +128,10 @@ def read_layers(image: ImageArchive) -> Tree:
     tree = Tree(env=image.env)
     for layer in image.layers():
         upper = _Upper(tree)
-        for member, content in layer.members(lambda entry: bool(wants(_clean(entry.name)))):
+        for member, content in layer.members(lambda entry: bool(wants(entry_path(entry.name)))):
             upper.add(member, content)
         upper.apply()
     return tree
-
-
-def _clean(name: str) -> str:
-    """Return the path of a layer's entry.
-
-    :raises MalformedError: if it leaves the root: no engine makes such a layer.
-    """
-    parts = [part for part in name.split("/") if part not in ("", ".")]
-    if ".." in parts:
-        raise MalformedError(
-            "a layer holds a path that leaves its root", evidence=(f"found   {shown(name)}",)
-        )
-    return "/".join(parts)
 
 
 class _Upper:
@@ -157,15 +143,15 @@ class _Upper:
         self._links: dict[str, str] = {}
         self._gone: set[str] = set()
         """What is not there any more, with all that is below it."""
-        self._folders = {folder for path in (*lower.files, *lower.links) for folder in _ancestors(path)}
+        self._folders = {folder for path in (*lower.files, *lower.links) for folder in ancestors(path)}
 
     def add(self, member: tarfile.TarInfo, content: bytes | None) -> None:
-        path = _clean(member.name)
+        path = entry_path(member.name)
         folder, name = posixpath.split(path)
-        if name == _OPAQUE:
+        if name == OPAQUE:
             self._gone.add(folder)
-        elif name.startswith(_WHITEOUT):
-            self._gone.add(posixpath.join(folder, name.removeprefix(_WHITEOUT)))
+        elif name.startswith(WHITEOUT):
+            self._gone.add(posixpath.join(folder, name.removeprefix(WHITEOUT)))
         elif member.isdir():
             self._replace(path, self._lower.files, self._lower.links)
         else:
@@ -183,7 +169,7 @@ class _Upper:
         if member.issym():
             self._links[path] = member.linkname
         elif member.islnk():
-            target = _clean(member.linkname)
+            target = entry_path(member.linkname)
             found = self._files.get(target, self._lower.files.get(target))
             if found is not None or wants(path) is not None:
                 self._files[path] = found or b""
@@ -200,13 +186,7 @@ class _Upper:
         self._lower.links.update(self._links)
 
     def _hides(self, path: str) -> bool:
-        return path in self._gone or any(folder in self._gone for folder in _ancestors(path))
-
-
-def _ancestors(path: str) -> Iterator[str]:
-    while path:
-        path = posixpath.dirname(path)
-        yield path
+        return path in self._gone or any(folder in self._gone for folder in ancestors(path))
 
 
 # From files to a profile.

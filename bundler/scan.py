@@ -7,6 +7,7 @@ layer depends on its files and the target alone, so it is kept in the store.
 from __future__ import annotations
 
 import json
+import signal
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
@@ -32,7 +33,7 @@ if TYPE_CHECKING:
 
 __all__ = ["Objects", "Scanner", "exists_in"]
 
-_FORMAT = "1"
+_FORMAT = "2"
 """To be raised with any change of what a scan says, so that kept answers are made anew."""
 _ELF_FORMAT = "1"
 _SMALLEST_ELF = 52
@@ -158,6 +159,13 @@ class Scanner:
 
     def files(self, root: Path, paths: Sequence[str], *, defines: bool = False) -> list[FileImports]:
         """Return what files below ``root`` import, in order."""
+        found: list[FileImports] = []
+        while len(found) < len(paths):
+            found += self._answers(root, paths[len(found) :], defines=defines)
+        return found
+
+    def _answers(self, root: Path, paths: Sequence[str], *, defines: bool) -> list[FileImports]:
+        """Return the answers for files, up to the first one that crashes the target's parser."""
         argv = [str(self._interpreter.python), "-I", "-S", "-B", "-W", "ignore", str(script("scan"))]
         request = {"root": str(root), "files": list(paths), "defines": defines}
         ended = run(
@@ -167,10 +175,14 @@ class Scanner:
             stdin=json.dumps(request).encode("ascii"),
             timeout=_SECONDS,
         )
-        lines = ended.stdout.splitlines()
+        lines = [line for line in ended.stdout.splitlines(keepends=True) if line.endswith(b"\n")]
+        answers = [_parsed(json.loads(line)) for line in lines]
+        # The parser of 3.7 has no limit of its own. An interrupt ends children by another signal.
+        if -ended.returncode in (signal.SIGSEGV, signal.SIGABRT) and len(lines) < len(paths):
+            return [*answers, FileImports(path=paths[len(lines)], error="0: it crashes the target's parser")]
         if ended.returncode != 0 or len(lines) != len(paths):
             raise BundlerError("the imports of source files could not be read", evidence=tail(ended.stderr))
-        return [_parsed(json.loads(line)) for line in lines]
+        return answers
 
     def _key(self, layer: Layer) -> str:
         return key_of(_FORMAT, layer.digest, self._interpreter.target.version)

@@ -277,21 +277,27 @@ class Session:
             wanted[SERVER] = str(base.distributions[SERVER].version)
         if not wanted:
             return None
-        pins = self._scratch / "base.txt"
         listed = base.distributions.values() if base is not None else ()
-        pins.write_text("".join(f"{one.name}=={one.version}\n" for one in listed))
-        requirements = read_requirements(
-            self._surroundings,
-            files=(),
-            constraints=(pins,),
-            strings=[f"{name}=={version}" for name, version in sorted(wanted.items())],
-        )
-        lock = PipResolver(self.toolchain(), only_binary=options.only_binary).resolve(
-            requirements, reporter=self._reporter
-        )
         form = Form(root=options.name, codec=options.codec, epoch=options.epoch)
+        return self.plan_of(
+            [f"{name}=={version}" for name, version in sorted(wanted.items())],
+            form,
+            options.jobs,
+            pins=[f"{one.name}=={one.version}" for one in listed],
+        )
+
+    def plan_of(self, strings: Sequence[str], form: Form, jobs: int, *, pins: Sequence[str] = ()) -> Plan:
+        """Return what some requirements bring, in layers.
+
+        :param pins: constraints, one requirement each.
+        """
+        constraints = self._scratch / "pins.txt"
+        constraints.write_text("".join(f"{pin}\n" for pin in pins))
+        requirements = read_requirements(self._surroundings, constraints=(constraints,), strings=strings)
+        resolver = PipResolver(self.toolchain(), only_binary=self._options.only_binary)
+        lock = resolver.resolve(requirements, reporter=self._reporter)
         wheels, _ = self.wheels(lock)
-        return plan_bundle(self.layers(wheels, lock, form, options.jobs))
+        return plan_bundle(self.layers(wheels, lock, form, jobs))
 
     def prove(
         self,

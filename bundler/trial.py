@@ -32,7 +32,7 @@ if TYPE_CHECKING:
     from bundler.store import Store
     from bundler.surroundings import Surroundings
 
-__all__ = ["Trial"]
+__all__ = ["Trial", "fill_environment"]
 
 _FORMAT = "2"
 """To be raised with any change of how imports are tried, so that kept answers are made anew."""
@@ -113,7 +113,7 @@ class Trial:
         """Return a copy of the empty environment, filled; nothing in one says where it lies."""
         folder = self.scratch / name
         shutil.copytree(self._image, folder, symlinks=True)
-        _fill(folder, plan, self.form, self.store)
+        fill_environment(folder, plan, self.form, self.store)
         return folder
 
     def _import(
@@ -148,7 +148,7 @@ class Trial:
         return key_of(_FORMAT, way, json.dumps(self.sandbox.to_json()), *python, *trees, *modules)
 
 
-def _fill(venv: Path, plan: Plan, form: Form, store: Store) -> None:
+def fill_environment(venv: Path, plan: Plan, form: Form, store: Store) -> None:
     """Extract the segments that ship into a virtual environment."""
     folders = folders_of(file.path for _, file in plan.files())
     members = [ArchiveMember(path=folder, is_dir=True, size=0, mode=0o755, sha256=None) for folder in folders]

@@ -45,7 +45,7 @@ def user_code(folder: Path, script: str) -> UserCode:
     except ValueError:
         raise InputError(
             f"the entry script `{shown(script)}` lies outside of the source directory",
-            evidence=(f"wanted  a path relative to `{shown(folder.name)}`",),
+            evidence=(f"wanted  a path relative to `{shown(folder.resolve().name)}`",),
             hint="--entry-script score.py",
         ) from None
     if not path.is_file():
@@ -71,18 +71,21 @@ def own_files(
     :param code_name: the name of the source directory, which the application root makes a package.
     :param exists: whether there is a file of that relative path.
     """
+    folders = path.split("/")
+    parts = list(filter(None, found.module.split(".")))
+    root = ["__init__.py"] if exists("__init__.py") else []
+    if found.level > len(folders):
+        return ()  # of a package above the source directory
     if found.level:
-        folder = path.split("/")[: -found.level]
-        parts = [*folder, *filter(None, found.module.split("."))]
+        parts = [*folders[: -found.level], *parts]
+        ways = [(parts, [] if parts else root)]
     else:
-        parts = found.module.split(".")
-    for roots in (parts, parts[1:] if not found.level and parts[0] == code_name else None):
-        if roots is None:
-            continue
-        files = _chain(roots, exists)
-        below = [file for name in found.names for file in _chain([*roots, name], exists)[len(files) :]]
-        if files or below:
-            return tuple(dict.fromkeys([*files, *below]))
+        ways = [(parts, []), (parts[1:], root)][: 1 + (parts[0] == code_name)]
+    for names, before in ways:
+        files = _chain(names, exists)
+        below = [file for name in found.names for file in _chain([*names, name], exists)]
+        if files or below or not names:
+            return tuple(dict.fromkeys([*before, *files, *below]))
     return ()
 
 
@@ -112,13 +115,14 @@ def code_findings(
         where = f"{code.folder.name}/{path}"
         if scan.error:
             line, _, reason = scan.error.partition(": ")
-            message = f"`{shown(where)}` is not valid for the target: {reason}, line {line}"
-            yield Finding(code="U301", message=message, where=f"{where}:{line}")
+            place, at_line = (where, "") if line == "0" else (f"{where}:{line}", f", line {line}")
+            message = f"`{shown(where)}` is not valid for the target: {reason}{at_line}"
+            yield Finding(code="U301", message=message, where=place)
         for found in scan.imports:
             yield from _resolve(code, path, found, world, exists)
     entry = scans[code.script]
     lacks = [f"{name}()" for name in _ENTRY_POINTS if name not in entry.defines]
-    if lacks and not entry.error:
+    if lacks and not entry.error and "*" not in entry.defines:
         yield Finding(
             code="U302",
             message=f"the entry script `{shown(code.script)}` does not define {' and '.join(lacks)}",
@@ -143,7 +147,8 @@ def _resolve(
     for module in world.names_of(found):
         owners, lacks = world.find(module)
         top = module.partition(".")[0]
-        if own and owners:
+        regular = bool(own) and own[0] in (f"{top}.py", f"{top}/__init__.py")
+        if own and owners and not (regular and world.is_namespace(top)):
             hiding = min(owners)
             if hiding in (World.STDLIB, World.BASE):
                 message = f"`{shown(where)}` imports `{module}`, but {hiding} has a `{top}` that comes first"
@@ -151,6 +156,7 @@ def _resolve(
             else:
                 message = f"`{top}` of `{hiding}` hides the `{own[-1]}` that `{shown(where)}` imports"
                 yield Finding(code="M105", message=message, distribution=hiding, where=where)
-        elif lacks and not own:
-            message = f"`{shown(where)}` imports `{lacks}`, which nothing brings"
+        elif lacks and not own and (found.names or module != code.folder.name):
+            is_mine = top == code.folder.name or exists(f"{top}.py") or exists(f"{top}/__init__.py")
+            message = f"`{shown(where)}` imports `{module if is_mine else lacks}`, which nothing brings"
             yield Finding(code="U304" if weak else "U303", message=message, where=where)

@@ -34,8 +34,10 @@ def digest(content: bytes) -> str:
     return hashlib.sha256(content).hexdigest()
 
 
-def tar_bytes(entries: Entries) -> bytes:
-    """Return a tar of the entries, in their order."""
+def tar_bytes(entries: Entries | bytes) -> bytes:
+    """Return a tar of the entries, in their order; what is a tar already stays as it is."""
+    if isinstance(entries, bytes):
+        return entries
     buffer = io.BytesIO()
     with tarfile.open(fileobj=buffer, mode="w", format=tarfile.PAX_FORMAT) as tar:
         for path, content in entries.items():
@@ -72,18 +74,19 @@ def config_bytes(layers: Sequence[bytes], env: Mapping[str, str], **changes: Any
 
 
 def docker_members(
-    layers: Sequence[Entries],
+    layers: Sequence[Entries | bytes],
     *,
     env: Mapping[str, str] | None = None,
     blobs: bool = False,
     codec: Codec | None = None,
+    changes: Mapping[str, Any] | None = None,
 ) -> Members:
     """Return the members of what ``docker save`` writes: old folders, or blobs as since Docker 25.
 
     As the old versions do, a layer that is there twice is a link the second time.
     """
     tars = [tar_bytes(one) for one in layers]
-    config = config_bytes(tars, env or {})
+    config = config_bytes(tars, env or {}, **(changes or {}))
     members: Members = {}
     names = []
     first: dict[bytes, str] = {}
@@ -105,10 +108,11 @@ def docker_members(
 
 def oci_image(
     members: Members,
-    layers: Sequence[Entries],
+    layers: Sequence[Entries | bytes],
     *,
     env: Mapping[str, str] | None = None,
     codec: Codec | None = None,
+    changes: Mapping[str, Any] | None = None,
 ) -> dict[str, Any]:
     """Add the blobs of an image to a layout and return the descriptor of its manifest."""
     tars = [tar_bytes(one) for one in layers]
@@ -121,7 +125,7 @@ def oci_image(
     suffix = {"gz": "+gzip", "zst": "+zstd", None: ""}[codec]
     manifest = {
         "schemaVersion": 2,
-        "config": add(config_bytes(tars, env or {}), "config.v1+json"),
+        "config": add(config_bytes(tars, env or {}, **(changes or {})), "config.v1+json"),
         "layers": [add(compressed(tar, codec), f"layer.v1.tar{suffix}") for tar in tars],
     }
     return add(json.dumps(manifest).encode(), "manifest.v1+json")

@@ -16,6 +16,7 @@ PACKAGE = Path(bundler.__file__).parent
 ORDER = [
     "errors",
     "findings",
+    "contract",
     "digest",
     "paths",
     "redact",
@@ -28,7 +29,11 @@ ORDER = [
     "codec",
     "installed",
     "imageblobs",
+    "imagejson",
+    "imagelayer",
     "ociimage",
+    "imagebase",
+    "imageref",
     "rootfs",
     "base",
     "target",
@@ -53,6 +58,15 @@ ORDER = [
     "manifest",
     "fit",
     "app",
+    "imageconfig",
+    "imageplan",
+    "imageview",
+    "bootenv",
+    "entryscript",
+    "bootpip",
+    "bootlint",
+    "bootserver",
+    "simulate",
     "explain",
     "interpreter",
     "index",
@@ -70,11 +84,17 @@ ORDER = [
     "extract",
     "unpack",
     "archive",
+    "imagearchive",
+    "image",
     "trial",
     "codecheck",
     "prove",
     "session",
     "pipeline",
+    "deploy",
+    "context",
+    "serve",
+    "package",
     "console",
     "cli",
     "__main__",
@@ -96,13 +116,21 @@ PURE += [
     "manifest",
     "fit",
     "explain",
+    "contract",
+    "imageview",
+    "bootenv",
+    "entryscript",
+    "bootpip",
+    "bootlint",
+    "bootserver",
+    "simulate",
 ]
 IMPURE = {"os", "shutil", "socket", "subprocess", "tempfile", "time", "random", "urllib.request"}
 IMPURE |= {"bundler.process", "bundler.publish", "bundler.locking"}
 
 # Longer than the rest, and why.
 LONG = {
-    "cli": 700,  # every command with its options in one place
+    "cli": 900,  # every command with its options in one place
     "requirements": 700,  # to be split when the conda inputs come
     "index": 450,
     "fetch": 450,
@@ -110,6 +138,7 @@ LONG = {
     "wheel": 550,
     "zipreader": 500,
     "closure": 450,
+    "findings": 500,  # one table
 }
 
 

@@ -741,7 +741,7 @@ def test_a_hostile_layer_is_refused(tmp_path: Path, layer: bytes, told: str) -> 
 
 
 def test_a_kept_file_has_a_limit(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("bundler.ociimage.FILE_LIMIT", 100)
+    monkeypatch.setattr("bundler.imagelayer.FILE_LIMIT", 100)
     path = write_archive(tmp_path / "i.tar", docker_members([rootfs()], env=AZURE))
 
     with pytest.raises(MalformedError, match="too large"):

@@ -29,19 +29,21 @@ def built(cli: BundlerCli, *args: str, cwd: Path) -> dict[str, Any]:
 def test_the_example_scores_with_the_target_python_and_pythonpath_alone(
     online_cli: BundlerCli, python37: Path, tmp_path: Path
 ) -> None:
-    result = built(online_cli, "-r", str(EXAMPLE / "requirements.txt"), cwd=tmp_path)
+    code = ("--source-dir", str(EXAMPLE / "code"), "--entry-script", "score.py", "--run-init")
+    model = ("--model-dir", str(EXAMPLE / "model"))
+    result = built(online_cli, "-r", str(EXAMPLE / "requirements.txt"), *code, *model, cwd=tmp_path)
     assert Path(result["path"]).name.startswith("sklearn-score-")
     assert result["distributions"]["pandas"] == "1.3.5"
     assert result["distributions"]["numpy"] == "1.21.6"
 
     moved = tmp_path / "moved ä"
     assert online_cli.run("unpack", result["path"], str(moved)).returncode == 0
-    shutil.copy(EXAMPLE / "score.py", tmp_path / "score.py")
-    code = "import score; score.init(); print(score.run('{\"data\": [[5.1, 3.5, 1.4, 0.2], [6.2, 3.4, 5.4, 2.3]]}'))"
+    shutil.copy(EXAMPLE / "code" / "score.py", tmp_path / "score.py")
+    program = "import score; score.init(); print(score.run('{\"data\": [[5.1, 3.5, 1.4, 0.2], [6.2, 3.4, 5.4, 2.3]]}'))"
     said = subprocess.run(
-        [python37, "-c", code],
+        [python37, "-c", program],
         cwd=tmp_path,
-        env={"PYTHONPATH": str(moved / SITE)},
+        env={"PYTHONPATH": str(moved / SITE), "AZUREML_MODEL_DIR": str(EXAMPLE / "model")},
         capture_output=True,
         text=True,
         check=True,

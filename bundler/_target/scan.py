@@ -40,7 +40,7 @@ TAKES_IMPORT_ERROR = ("ImportError", "ModuleNotFoundError", "Exception", "BaseEx
 RANK = {"top": 0, "conditional": 1, "delayed": 2, "optional": 3}
 
 # The nodes an ``if`` may hold so that its value is known before it runs.
-KNOWN = [ast.And, ast.Or, ast.Not, ast.BoolOp, ast.UnaryOp, ast.USub, ast.Compare, ast.Constant, ast.Load]
+KNOWN = [ast.UnaryOp, ast.USub, ast.Not, ast.Compare, ast.Constant, ast.Load, ast.Call]
 KNOWN += [ast.Eq, ast.NotEq, ast.Lt, ast.LtE, ast.Gt, ast.GtE, ast.In, ast.NotIn]
 KNOWN += [ast.Attribute, ast.Name, ast.Subscript, ast.Slice, ast.Tuple]
 if sys.version_info < (3, 8):
@@ -49,6 +49,14 @@ if sys.version_info < (3, 9):
     KNOWN += [ast.Index]
 KNOWN = tuple(KNOWN)
 FACTS = {("sys", "version_info"), ("sys", "platform"), ("sys", "maxsize"), ("os", "name")}
+OF_FACTS = ("major", "minor", "micro", "startswith")
+
+
+IMPORTING = ("import_module", "__import__")
+# The parts of a statement that hold expressions, as against the statements in it.
+PARTS = (ast.expr, ast.withitem, ast.arguments, ast.keyword)
+# What binds names of its own, besides functions and classes.
+SCOPES = (ast.Lambda, ast.ListComp, ast.SetComp, ast.DictComp, ast.GeneratorExp)
 
 
 class Facts:
@@ -69,12 +77,19 @@ def value_of(test):
     """Return the value of a condition as a bool, or None where only a run tells."""
     if is_type_checking(test):
         return False
+    if isinstance(test, ast.UnaryOp) and isinstance(test.op, ast.Not):
+        value = value_of(test.operand)
+        return None if value is None else not value
+    if isinstance(test, ast.BoolOp):
+        values = [value_of(one) for one in test.values]
+        decisive = isinstance(test.op, ast.Or)  # one such operand, and the others do not matter
+        return decisive if decisive in values else None if None in values else not decisive
     for node in ast.walk(test):
         if not isinstance(node, KNOWN):
             return None
         if isinstance(node, ast.Attribute):
             owner = node.value.id if isinstance(node.value, ast.Name) else ""
-            if (owner, node.attr) not in FACTS and node.attr not in ("major", "minor", "micro"):
+            if (owner, node.attr) not in FACTS and node.attr not in OF_FACTS:
                 return None
         if isinstance(node, ast.Name) and node.id not in ("sys", "os"):
             return None
@@ -104,7 +119,8 @@ def suppresses(statement):
     """Return whether a ``with`` is one of ``suppress(ImportError)`` or the like."""
     for item in statement.items:
         call = item.context_expr
-        if isinstance(call, ast.Call) and name_of(call.func) == "suppress":
+        arguments = call.args if isinstance(call, ast.Call) and name_of(call.func) == "suppress" else ()
+        if any(name_of(one) in TAKES_IMPORT_ERROR for one in arguments):
             return True
     return False
 
@@ -126,8 +142,7 @@ class Scan:
             method = getattr(self, "at_" + type(statement).__name__.lower(), None)
             if method is not None:
                 method(statement, when)
-            else:
-                self.other(statement, when)
+            self.calls([node for node in ast.iter_child_nodes(statement) if isinstance(node, PARTS)], when)
 
     def add(self, module, level, line, when, names):
         """Note one import."""
@@ -151,12 +166,17 @@ class Scan:
 
     def at_if(self, statement, when):
         """A branch that cannot be taken counts for nothing, one that must be is no condition."""
-        value = value_of(statement.test)
-        inside = weaker(when, "conditional") if value is None else when
-        if value is not False:
-            self.body(statement.body, inside)
-        if value is not True:
-            self.body(statement.orelse, inside)
+        chain = [statement]  # a long one of `elif` is nested more deeply than may be recursed
+        while chain:
+            statement = chain.pop()
+            value = value_of(statement.test)
+            when = weaker(when, "conditional") if value is None else when
+            if value is not False:
+                self.body(statement.body, when)
+            if value is not True and len(statement.orelse) == 1 and isinstance(statement.orelse[0], ast.If):
+                chain = statement.orelse[:]
+            elif value is not True:
+                self.body(statement.orelse, when)
 
     def at_try(self, statement, when):
         """The body and its handlers are alternatives if one handler takes an ImportError."""
@@ -173,7 +193,6 @@ class Scan:
 
     def at_with(self, statement, when):
         """``with suppress(ImportError)`` makes its body optional."""
-        self.calls(statement.items, when)
         self.body(statement.body, weaker(when, "optional") if suppresses(statement) else when)
 
     at_asyncwith = at_with
@@ -194,27 +213,24 @@ class Scan:
         for case in statement.cases:
             self.body(case.body, weaker(when, "conditional"))
 
-    def other(self, statement, when):
-        """Look for calls that import."""
-        self.calls([statement], when)
-
     def calls(self, nodes, when):
-        """Note ``import_module("a")`` and ``__import__("a")``."""
-        for node in nodes if self.calls_too else ():
-            for call in ast.walk(node):
-                if not isinstance(call, ast.Call) or not call.args:
-                    continue
-                if name_of(call.func) not in ("import_module", "__import__"):
-                    continue
-                name = (
-                    getattr(call.args[0], "s", None) if sys.version_info < (3, 8) else literal(call.args[0])
-                )
+        """Note ``import_module("a")`` and ``__import__("a")``; those in a lambda run later."""
+        waiting = [(node, when) for node in nodes] if self.calls_too else []
+        while waiting:
+            node, when = waiting.pop()
+            if isinstance(node, ast.Lambda):
+                when = weaker(when, "delayed")
+            waiting.extend((child, when) for child in ast.iter_child_nodes(node))
+            if isinstance(node, ast.Call) and node.args and name_of(node.func) in IMPORTING:
+                name = literal(node.args[0])
                 if isinstance(name, str) and name and not name.startswith("."):
-                    self.add(name, 0, call.lineno, when, [])
+                    self.add(name, 0, node.lineno, when, [])
 
 
 def literal(node):
     """Return the value of a constant, or None."""
+    if sys.version_info < (3, 8):
+        return getattr(node, "s", None)
     return node.value if isinstance(node, ast.Constant) else None
 
 
@@ -224,19 +240,19 @@ def weaker(one, other):
 
 
 def bound(statements):
-    """Return the names that statements of the top level bind, also under a condition."""
+    """Return the names that statements of the top level bind, also under a condition; ``*`` for any."""
     names = set()
-    for statement in statements:
-        for node in ast.walk(statement):
-            if isinstance(node, (ast.Import, ast.ImportFrom)):
-                names.update((alias.asname or alias.name).partition(".")[0] for alias in node.names)
-            elif isinstance(node, ast.Name) and isinstance(node.ctx, ast.Store):
+    waiting = list(statements)
+    while waiting:
+        node = waiting.pop()
+        if isinstance(node, (ast.Import, ast.ImportFrom)):
+            names.update((alias.asname or alias.name).partition(".")[0] for alias in node.names)
+        elif isinstance(node, (ast.FunctionDef, ast.AsyncFunctionDef, ast.ClassDef)):
+            names.add(node.name)
+        elif not isinstance(node, SCOPES):
+            if isinstance(node, ast.Name) and isinstance(node.ctx, ast.Store):
                 names.add(node.id)
-        if isinstance(statement, (ast.FunctionDef, ast.AsyncFunctionDef, ast.ClassDef)):
-            names.add(statement.name)
-        for inner in ("body", "orelse", "finalbody"):
-            if isinstance(statement, (ast.If, ast.Try, ast.With)):
-                names.update(bound(getattr(statement, inner, [])))
+            waiting.extend(ast.iter_child_nodes(node))
     return names
 
 
@@ -250,8 +266,10 @@ def scan(path, name, defines):
         tree = ast.parse(source, name)
     except SyntaxError as error:
         return {"file": name, "error": "{}: {}".format(error.lineno or 0, error.msg)}
-    except (ValueError, RecursionError, MemoryError, OSError) as error:  # such as null bytes
+    except (ValueError, OSError) as error:  # such as null bytes
         return {"file": name, "error": "0: {}".format(error)}
+    except (RecursionError, MemoryError):
+        return {"file": name, "error": "0: it is nested too deeply"}
     found = Scan(b"import_module" in source or b"__import__" in source)
     found.body(tree.body, "top")
     answer = {"file": name, "imports": found.found}
@@ -267,6 +285,7 @@ def main():
     for name in request["files"]:
         answer = scan(os.path.join(request["root"], name), name, request["defines"])
         sys.stdout.write(json.dumps(answer) + "\n")
+        sys.stdout.flush()  # so that, if the next file crashes the parser, it is known which one did
 
 
 if __name__ == "__main__":

@@ -1,0 +1,89 @@
+"""Ground, pure: the name of an image, as Docker reads it.
+
+Spec: distribution/reference, grammar and normalization ("iris:1" is
+"docker.io/library/iris:1").
+"""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+
+from bundler.errors import InputError
+from bundler.paths import shown
+
+__all__ = ["Reference", "parse_reference"]
+
+_DEFAULT_DOMAIN = "docker.io"
+_OFFICIAL = "library/"
+_MAX_NAME = 255
+_LABEL = r"(?:[a-zA-Z0-9]|[a-zA-Z0-9][a-zA-Z0-9-]*[a-zA-Z0-9])"
+_DOMAIN = re.compile(rf"(?:{_LABEL}(?:\.{_LABEL})*|\[[a-fA-F0-9:]+\])(?::[0-9]+)?")
+_COMPONENT = r"[a-z0-9]+(?:(?:\.|_|__|-+)[a-z0-9]+)*"
+_PATH = re.compile(rf"{_COMPONENT}(?:/{_COMPONENT})*")
+_TAG = re.compile(r"\w[\w.-]{0,127}", re.ASCII)
+_ID = re.compile(r"[0-9a-f]{64}")
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Reference:
+    """A name with a tag."""
+
+    domain: str
+    path: str
+    tag: str
+
+    @property
+    def full(self) -> str:
+        """All of it, as containerd stores it."""
+        return f"{self.domain}/{self.path}:{self.tag}"
+
+    @property
+    def familiar(self) -> str:
+        """As Docker shows it, without what it adds by itself."""
+        if self.domain != _DEFAULT_DOMAIN:
+            return self.full
+        path = self.path.removeprefix(_OFFICIAL)
+        return f"{self.path if '/' in path else path}:{self.tag}"
+
+
+def parse_reference(text: str) -> Reference:
+    """Return the name of an image; the tag is "latest" if it has none.
+
+    :raises InputError: if Docker would not take it.
+
+    >>> parse_reference("iris:1").full
+    'docker.io/library/iris:1'
+    >>> parse_reference("registry.example:5000/team/iris").familiar
+    'registry.example:5000/team/iris:latest'
+    """
+    first, slash, rest = text.partition("/")
+    if slash and (any(mark in first for mark in ".:") or first == "localhost" or first != first.lower()):
+        domain, remote = first, rest
+    else:
+        domain, remote = _DEFAULT_DOMAIN, text
+    path, colon, tag = remote.partition(":")
+    if domain in ("index.docker.io", _DEFAULT_DOMAIN):
+        domain = _DEFAULT_DOMAIN
+        path = path if "/" in path else f"{_OFFICIAL}{path}"
+    problem = _problem(domain, path, tag if colon else "latest")
+    if problem is not None:
+        raise InputError(
+            f"`{shown(text)}` is not the name of an image",
+            evidence=("wanted  NAME:TAG or HOST/NAME:TAG, in lower case", f"found   {problem}"),
+        )
+    return Reference(domain=domain, path=path, tag=tag if colon else "latest")
+
+
+def _problem(domain: str, path: str, tag: str) -> str | None:
+    """Return why the parts are no name, or None."""
+    name = path.removeprefix(_OFFICIAL)
+    checks = (
+        ("@" in path + tag, "a digest, which an image has only when it is written"),
+        (not _DOMAIN.fullmatch(domain), f"the host `{shown(domain)}`"),
+        (not _PATH.fullmatch(path), f"the name `{shown(name)}`"),
+        (_ID.fullmatch(name), "an ID instead of a name"),
+        (len(f"{domain}/{path}") > _MAX_NAME, f"a name longer than {_MAX_NAME} characters"),
+        (not _TAG.fullmatch(tag), f"the tag `{shown(tag)}`"),
+    )
+    return next((text for is_wrong, text in checks if is_wrong), None)

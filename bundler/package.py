@@ -1,0 +1,140 @@
+"""Stage 7, effect: package a bundle, as a context, as an image, or as both.
+
+What is written is first tried on paper: a boot that would fail is refused, and
+so is a bundle that does not fit the base.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from bundler.app import App
+from bundler.base import read_base
+from bundler.context import write_context
+from bundler.deploy import LibVar, Mode, PackageOptions, parse_model, plan_app
+from bundler.fit import check_fit
+from bundler.image import WrittenImage, write_image
+from bundler.imageview import AppFiles
+from bundler.manifest import Manifest
+from bundler.report import ClosureReport
+from bundler.simulate import lint, simulate
+from bundler.usercode import UserCode
+
+if TYPE_CHECKING:
+    from bundler.reporter import Reporter
+    from bundler.store import Store
+
+__all__ = ["PackageRequest", "Packaged", "make_package"]
+
+
+@dataclass(frozen=True, kw_only=True)
+class PackageRequest:
+    """What is to be packaged, and where to."""
+
+    bundle: Path
+    code: UserCode
+    models: Sequence[str]
+    """As ``--model`` names them: NAME:VERSION=PATH."""
+    mode: Mode
+    lib_var: LibVar
+    user: str
+    group_writable: bool
+    base: Path | None
+    """The base itself, in a file or folder."""
+    base_image: str | None
+    """What FROM names."""
+    context: Path | None
+    image: Path | None
+    tag: str | None
+    delta_from: Path | None
+
+
+@dataclass(frozen=True, kw_only=True)
+class Packaged:
+    """What was written."""
+
+    app: App
+    context: Path | None
+    image: WrittenImage | None
+
+    def to_json(self) -> dict[str, Any]:
+        """Return the facts as plain values."""
+        return {
+            "context": str(self.context) if self.context else None,
+            "env": dict(self.app.env),
+            "image": None
+            if self.image is None
+            else {
+                "id": self.image.image_id,
+                "path": str(self.image.path),
+                "sha256": self.image.sha256,
+                "size": self.image.size,
+            },
+            "layers": [layer.comment for layer in self.app.layers],
+            "user": self.app.user,
+        }
+
+
+def make_package(request: PackageRequest, *, cwd: Path, store: Store, reporter: Reporter) -> Packaged:
+    """Write what is asked for.
+
+    :raises BundlerError: if the bundle is not what was built, does not fit the
+        base, or would not start; nothing is left then.
+    """
+    options = PackageOptions(
+        bundle=request.bundle,
+        code=request.code,
+        models=tuple(parse_model(text, cwd) for text in request.models),
+        mode=request.mode,
+        lib_var=request.lib_var,
+        user=request.user,
+        group_writable=request.group_writable,
+    )
+    with store.in_use(), store.scratch() as scratch:
+        app, manifest = plan_app(options, scratch=scratch, store=store, reporter=reporter)
+        size = sum(file.size for layer in app.layers for file in layer.files)
+        reporter.stage("app", f"{len(app.layers)} layers, {size / 1e6:.1f} MB")
+        if request.base is not None:
+            for one in check_fit(manifest, read_base(request.base)):
+                reporter.warn(f"{one.code}  {one.message}")
+            reporter.stage("base", "the bundle fits it")
+        _rehearse(app, request, reporter)
+        if request.context is not None:
+            write_context(app, manifest, base_image=request.base_image or "scratch", out=request.context)
+            reporter.stage("context", "no RUN, no network, no root")
+        image = None
+        if request.image is not None and request.base is not None:
+            image = write_image(
+                app,
+                request.base,
+                request.image,
+                tag=request.tag or _tag(manifest),
+                delta_from=request.delta_from,
+                reporter=reporter,
+            )
+            new = sum(layer.new for layer in image.layers)
+            reporter.stage("image", f"{len(image.layers)} layers, {new} of them new")
+    return Packaged(app=app, context=request.context, image=image)
+
+
+def _rehearse(app: App, request: PackageRequest, reporter: Reporter) -> None:
+    """Go through the boot of the image with what would be in it.
+
+    :raises ClosureError: if it would end before the server starts.
+    """
+    profile = "classic" if request.lib_var == "extra" else "stripped"
+    files = AppFiles(app)
+    boot = simulate(app.env, files, profile=profile)
+    found = (*boot.findings, *lint(app.env, files, profile=profile))
+    ClosureReport(ways=(), found=found).raise_for_errors()
+    for one in found:
+        if one.rule.severity == "warning":
+            reporter.warn(f"{one.code}  {one.message}")
+    reporter.stage("boot", f"would start the server with {len(boot.sys_path)} entries on sys.path")
+
+
+def _tag(manifest: Manifest) -> str:
+    return f"{manifest.name.lower()}:{manifest.version}"
