@@ -181,6 +181,21 @@ def bundler_cli(index: LocalIndex, tmp_path_factory: pytest.TempPathFactory) -> 
 
 
 @pytest.fixture(scope="session")
+def worker_store(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A store for all tests of a worker that are not about stores: the toolchain is installed once."""
+    return tmp_path_factory.mktemp("store")
+
+
+@pytest.fixture
+def warm_cli(index: LocalIndex, worker_store: Path, tmp_path_factory: pytest.TempPathFactory) -> BundlerCli:
+    """The command, set up for the local index, with a store that is used by many tests."""
+    cli = BundlerCli(tmp_path_factory.mktemp("home"), index.url)
+    cli.store = worker_store
+    cli.env["BUNDLER_STORE"] = str(worker_store)
+    return cli
+
+
+@pytest.fixture(scope="session")
 def online_cli(tmp_path_factory: pytest.TempPathFactory) -> BundlerCli:
     """The command, set up for the real index, with one store for the session."""
     return BundlerCli(tmp_path_factory.mktemp("home"), None)

@@ -60,34 +60,34 @@ NSPKG = (
 
 
 def test_a_backport_that_is_harmless_when_installed_kills_a_mount(
-    index: LocalIndex, bundler_cli: BundlerCli, tmp_path: Path
+    index: LocalIndex, warm_cli: BundlerCli, tmp_path: Path
 ) -> None:
     make_wheel(index.folder, "enumlike", "1.0", {"enum.py": "class Enum: pass\n"})
 
-    errors = refused(bundler_cli, "enumlike", cwd=tmp_path)
+    errors = refused(warm_cli, "enumlike", cwd=tmp_path)
 
     assert errors["M101"] == ["`enumlike` brings `enum`, which hides the module of the standard library"]
     assert errors["M102"][0].startswith("Python does not start with the bundle mounted on PYTHONPATH: ")
-    result = built(bundler_cli, "enumlike", "--for", "venv", "--name", "app", cwd=tmp_path)
+    result = built(warm_cli, "enumlike", "--for", "venv", "--name", "app", cwd=tmp_path)
     assert list(result["verification"]["ways"]) == ["venv"]
     assert "M101" not in findings(result)
 
 
 def test_an_error_may_be_allowed_and_is_recorded(
-    index: LocalIndex, bundler_cli: BundlerCli, tmp_path: Path
+    index: LocalIndex, warm_cli: BundlerCli, tmp_path: Path
 ) -> None:
     make_wheel(index.folder, "colors", "1.0", {"colorsys.py": ""})
-    assert list(refused(bundler_cli, "colors", cwd=tmp_path)) == ["M101"]
+    assert list(refused(warm_cli, "colors", cwd=tmp_path)) == ["M101"]
 
-    result = built(bundler_cli, "colors", "--allow", "M101:Colors", "--name", "app", cwd=tmp_path)
+    result = built(warm_cli, "colors", "--allow", "M101:Colors", "--name", "app", cwd=tmp_path)
 
     (hazard,) = (one for one in result["verification"]["findings"] if one["code"] == "M101")
     assert hazard["allowed"] is True
     assert manifest_of(result)["verification"]["allowed"] == ["M101:Colors"]
-    assert bundler_cli.run("build", "colors", "--allow", "M999", cwd=tmp_path).returncode == 2
+    assert warm_cli.run("build", "colors", "--allow", "M999", cwd=tmp_path).returncode == 2
 
 
-def test_k18_what_lives_by_a_pth_file(index: LocalIndex, bundler_cli: BundlerCli, tmp_path: Path) -> None:
+def test_k18_what_lives_by_a_pth_file(index: LocalIndex, warm_cli: BundlerCli, tmp_path: Path) -> None:
     """As pywin32 does: a .pth names the folder that the modules lie in."""
     make_wheel(
         index.folder,
@@ -97,7 +97,7 @@ def test_k18_what_lives_by_a_pth_file(index: LocalIndex, bundler_cli: BundlerCli
     )
     make_wheel(index.folder, "editable", "1.0", {"editable.pth": "elsewhere\n"})
 
-    errors = refused(bundler_cli, "winlike", "editable", cwd=tmp_path)
+    errors = refused(warm_cli, "winlike", "editable", cwd=tmp_path)
 
     assert errors == {
         "M102": [
@@ -108,11 +108,11 @@ def test_k18_what_lives_by_a_pth_file(index: LocalIndex, bundler_cli: BundlerCli
         ],
         "M104": ["`editable` holds no module, only `editable.pth`, which a mount does not read"],
     }
-    built(bundler_cli, "winlike", "--for", "venv", "--name", "app", cwd=tmp_path)
+    built(warm_cli, "winlike", "--for", "venv", "--name", "app", cwd=tmp_path)
 
 
 def test_k17_namespaces_of_every_kind_are_imported_from_a_mount(
-    index: LocalIndex, bundler_cli: BundlerCli, tmp_path: Path
+    index: LocalIndex, warm_cli: BundlerCli, tmp_path: Path
 ) -> None:
     make_wheel(index.folder, "old-a", "1.0", {"old_a-1.0-nspkg.pth": NSPKG, "old/a/__init__.py": ""})
     make_wheel(index.folder, "old-b", "1.0", {"old/b/__init__.py": ""})
@@ -120,7 +120,7 @@ def test_k17_namespaces_of_every_kind_are_imported_from_a_mount(
     make_wheel(index.folder, "pk-a", "1.0", {"pk/__init__.py": extend, "pk/a.py": ""})
     make_wheel(index.folder, "pk-b", "1.0", {"pk/__init__.py": extend, "pk/b.py": ""})
 
-    result = built(bundler_cli, "old-a", "old-b", "pk-a", "pk-b", "--name", "app", cwd=tmp_path)
+    result = built(warm_cli, "old-a", "old-b", "pk-a", "pk-b", "--name", "app", cwd=tmp_path)
 
     modules = {one["module"]: one["status"] for one in result["verification"]["ways"]["mount"]}
     assert modules == dict.fromkeys(("old.a", "old.b", "pk", "pk.a", "pk.b"), "ok")
@@ -132,7 +132,7 @@ def test_k17_namespaces_of_every_kind_are_imported_from_a_mount(
 # --- imports, met and not ---------------------------------------------------
 
 
-def test_k13_imports_that_nobody_declared(index: LocalIndex, bundler_cli: BundlerCli, tmp_path: Path) -> None:
+def test_k13_imports_that_nobody_declared(index: LocalIndex, warm_cli: BundlerCli, tmp_path: Path) -> None:
     make_wheel(index.folder, "lucky", "1.0", {"lucky.py": "import basket\n"}, requires=["carrier"])
     make_wheel(index.folder, "carrier", "1.0", {"carrier.py": ""}, requires=["basket"])
     make_wheel(index.folder, "basket", "1.0")
@@ -147,7 +147,7 @@ def test_k13_imports_that_nobody_declared(index: LocalIndex, bundler_cli: Bundle
         },
     )
 
-    result = built(bundler_cli, "lucky", "parts", "--name", "app", cwd=tmp_path)
+    result = built(warm_cli, "lucky", "parts", "--name", "app", cwd=tmp_path)
 
     found = findings(result)
     lucky = "`lucky` imports `basket` and does not declare it; it works because `carrier` requires `basket`"
@@ -158,7 +158,7 @@ def test_k13_imports_that_nobody_declared(index: LocalIndex, bundler_cli: Bundle
 
 
 def test_a_part_that_nothing_imports_is_a_warning_unless_it_was_asked_for(
-    index: LocalIndex, bundler_cli: BundlerCli, tmp_path: Path
+    index: LocalIndex, warm_cli: BundlerCli, tmp_path: Path
 ) -> None:
     """As `google.cloud.obsolete` of google-cloud-core, which nobody uses and 3.7 cannot import."""
     core = {"ns/core/__init__.py": "", "ns/obsolete/__init__.py": "import nowhere\n"}
@@ -172,52 +172,52 @@ def test_a_part_that_nothing_imports_is_a_warning_unless_it_was_asked_for(
         requires=["core"],
     )
 
-    result = built(bundler_cli, "user", "--name", "app", cwd=tmp_path)
+    result = built(warm_cli, "user", "--name", "app", cwd=tmp_path)
 
     assert [text.split(" does")[0] for text in findings(result)["I209"]] == ["`ns.obsolete` of `core`"]
     for asked in ("core", "abuser"):
         place = tmp_path / asked
         place.mkdir()
-        assert list(refused(bundler_cli, asked, cwd=place)) == ["I201"]
+        assert list(refused(warm_cli, asked, cwd=place)) == ["I201"]
 
 
 def test_k06_a_write_at_import_is_reported_and_changes_nothing(
-    index: LocalIndex, bundler_cli: BundlerCli, tmp_path: Path
+    index: LocalIndex, warm_cli: BundlerCli, tmp_path: Path
 ) -> None:
     text = "import os\ntry:\n    open(os.path.join(os.path.dirname(__file__), 'cache'), 'w').close()\nexcept OSError: pass\n"
     make_wheel(index.folder, "writer", "1.0", {"writer.py": text})
 
-    result = built(bundler_cli, "writer", "--name", "app", cwd=tmp_path)
+    result = built(warm_cli, "writer", "--name", "app", cwd=tmp_path)
 
     assert findings(result)["I206"] == [
         "import `writer` of `writer` writes to `lib/python3.7/site-packages/cache`"
     ]
-    assert bundler_cli.run("verify", result["path"]).returncode == 0
+    assert warm_cli.run("verify", result["path"]).returncode == 0
 
 
 # --- what earlier runs found ------------------------------------------------
 
 
 def test_what_passed_once_is_kept_shown_as_kept_and_tried_again_on_demand(
-    index: LocalIndex, bundler_cli: BundlerCli, tmp_path: Path
+    index: LocalIndex, warm_cli: BundlerCli, tmp_path: Path
 ) -> None:
-    make_wheel(index.folder, "basket", "1.0")
-    args = ("basket", "--name", "app", "--bundle-version", "1")
-    first = built(bundler_cli, *args, cwd=tmp_path)
-    again = built(bundler_cli, *args, cwd=tmp_path)
-    forced = built(bundler_cli, *args, "--reverify", cwd=tmp_path)
+    make_wheel(index.folder, "kept", "1.0")
+    args = ("kept", "--name", "app", "--bundle-version", "1")
+    first = built(warm_cli, *args, cwd=tmp_path)
+    again = built(warm_cli, *args, cwd=tmp_path)
+    forced = built(warm_cli, *args, "--reverify", cwd=tmp_path)
 
     assert (first["cached"], again["cached"], forced["cached"]) == ([], ["mount", "venv"], [])
     assert first["verification"] == again["verification"] == forced["verification"]
-    told = bundler_cli.run("build", *args, cwd=tmp_path).stderr
+    told = warm_cli.run("build", *args, cwd=tmp_path).stderr
     assert "1 of 1 modules import mounted on PYTHONPATH (kept from an earlier run)" in told
 
 
-def test_a_hang_is_not_kept(index: LocalIndex, bundler_cli: BundlerCli, tmp_path: Path) -> None:
+def test_a_hang_is_not_kept(index: LocalIndex, warm_cli: BundlerCli, tmp_path: Path) -> None:
     make_wheel(index.folder, "crash", "1.0", {"crash.py": "import ctypes\nctypes.string_at(0)\n"})
     args = ("crash", "--allow-import-failure", "crash", "--name", "app", "--bundle-version", "1")
 
-    assert [built(bundler_cli, *args, cwd=tmp_path)["cached"] for _ in range(2)] == [[], []]
+    assert [built(warm_cli, *args, cwd=tmp_path)["cached"] for _ in range(2)] == [[], []]
 
 
 # --- the user's own code ----------------------------------------------------
@@ -241,14 +241,14 @@ def code(tmp_path: Path) -> Path:
 
 
 def test_the_users_code_is_followed_and_run(
-    index: LocalIndex, bundler_cli: BundlerCli, code: Path, tmp_path: Path
+    index: LocalIndex, warm_cli: BundlerCli, code: Path, tmp_path: Path
 ) -> None:
     make_wheel(index.folder, "basket", "1.0")
     model = tmp_path / "model"
     model.mkdir()
     args = ("basket", "--name", "app", "--source-dir", str(code), "--entry-script", "score.py")
 
-    result = built(bundler_cli, *args, cwd=tmp_path)
+    result = built(warm_cli, *args, cwd=tmp_path)
     assert result["entry"] == {
         "entry_script": "score.py",
         "files": ["code_parts/part.py", "helper.py", "score.py"],
@@ -259,10 +259,10 @@ def test_the_users_code_is_followed_and_run(
     assert findings(result) == {}, "the user's code is no part of the manifest"
 
     run = (*args, "--run-init", "--model-dir", str(model), "-o", "dist2")
-    errors = refused(bundler_cli, *run, cwd=tmp_path / "code")
+    errors = refused(warm_cli, *run, cwd=tmp_path / "code")
     assert errors["U305"][0].startswith("init() of the entry script `score.py` failed: FileNotFoundError")
     (model / "model.txt").write_text("")
-    assert built(bundler_cli, *run, cwd=tmp_path)["entry"]["init"] is True
+    assert built(warm_cli, *run, cwd=tmp_path)["entry"]["init"] is True
 
 
 @pytest.mark.parametrize(
@@ -307,7 +307,7 @@ def test_the_users_code_is_followed_and_run(
 )
 def test_what_is_wrong_with_the_users_code(
     index: LocalIndex,
-    bundler_cli: BundlerCli,
+    warm_cli: BundlerCli,
     tmp_path: Path,
     files: dict[str, str],
     errors: dict[str, list[str]],
@@ -322,25 +322,25 @@ def test_what_is_wrong_with_the_users_code(
         (folder / name).write_text(text)
     args = ("basket", "broken", "--source-dir", str(folder), "--entry-script", "score.py")
 
-    assert refused(bundler_cli, *args, cwd=tmp_path) == errors
+    assert refused(warm_cli, *args, cwd=tmp_path) == errors
 
 
 # --- shared objects ---------------------------------------------------------
 
 
-def test_k10_k11_shared_objects(index: LocalIndex, bundler_cli: BundlerCli, tmp_path: Path) -> None:
+def test_k10_k11_shared_objects(index: LocalIndex, warm_cli: BundlerCli, tmp_path: Path) -> None:
     new = make_elf(needed=["libc.so.6"], versions=[("libc.so.6", "GLIBC_2.34", "dlsym")])
     make_wheel(index.folder, "newlib", "1.0", {"newlib.py": "", "newlib_data/libnew.so": new})
     make_wheel(index.folder, "armlib", "1.0", {"armlib.py": "", "armlib_data/libarm.so": make_elf("aarch64")})
 
-    result = built(bundler_cli, "newlib", "--name", "app", cwd=tmp_path)
+    result = built(warm_cli, "newlib", "--name", "app", cwd=tmp_path)
     verification = manifest_of(result)["verification"]
     assert verification["glibc"] == "2.34"
     assert [one["path"].rpartition("/")[2] for one in verification["shared_objects"]] == ["libnew.so"]
 
     place = tmp_path / "other"
     place.mkdir()
-    errors = refused(bundler_cli, "newlib", "armlib", "--target-glibc", "2.27", cwd=place)
+    errors = refused(warm_cli, "newlib", "armlib", "--target-glibc", "2.27", cwd=place)
     assert sorted(errors) == ["E401", "E403"]
     assert all(word in errors["E403"][0] for word in ("libnew.so", "dlsym", "2.34", "2.27"))
 
@@ -366,22 +366,22 @@ def server(index: LocalIndex) -> LocalIndex:
 
 
 def test_pins_that_the_bases_server_cannot_live_with(
-    server: LocalIndex, bundler_cli: BundlerCli, tmp_path: Path
+    server: LocalIndex, warm_cli: BundlerCli, tmp_path: Path
 ) -> None:
-    errors = refused(bundler_cli, "pydantic", "--server", "0.8.4.2", cwd=tmp_path)
+    errors = refused(warm_cli, "pydantic", "--server", "0.8.4.2", cwd=tmp_path)
 
     assert errors["B502"] == [
         "the base's server requires `pydantic<1.11,>=1.9`, the bundle has `pydantic` 2.5.3"
     ]
     assert "azureml_inference_server_http.server.create_app" in errors["B506"][0]
-    alone = built(bundler_cli, "pydantic", "--name", "alone", cwd=tmp_path)
+    alone = built(warm_cli, "pydantic", "--name", "alone", cwd=tmp_path)
     assert len(findings(alone)["B507"]) == 1
-    result = built(bundler_cli, "pydantic<2", "--server", "0.8.4.2", "--name", "app", cwd=tmp_path)
+    result = built(warm_cli, "pydantic<2", "--server", "0.8.4.2", "--name", "app", cwd=tmp_path)
     assert {one["status"] for one in result["verification"]["ways"]["server"]} == {"ok"}
 
 
 def test_what_the_base_has_is_left_out_proved_and_checked_again_on_the_target(
-    server: LocalIndex, bundler_cli: BundlerCli, python37: Path, tmp_path: Path
+    server: LocalIndex, warm_cli: BundlerCli, python37: Path, tmp_path: Path
 ) -> None:
     make_wheel(server.folder, "basket", "1.0")
     make_wheel(server.folder, "basket", "2.0")
@@ -390,17 +390,17 @@ def test_what_the_base_has_is_left_out_proved_and_checked_again_on_the_target(
     base.write_text("basket==1.0\npip==20.0\n")
     args = ("shop", "--base", str(base), "--name", "app")
 
-    whole = built(bundler_cli, *args, cwd=tmp_path)
+    whole = built(warm_cli, *args, cwd=tmp_path)
     assert whole["distributions"] == {"basket": "2.0", "shop": "1.0"}
     assert len(findings(whole)["B501"]) == 1
 
-    result = built(bundler_cli, *args, "--omit-provided", "--bundle-version", "thin", cwd=tmp_path)
+    result = built(warm_cli, *args, "--omit-provided", "--bundle-version", "thin", cwd=tmp_path)
     assert result["distributions"] == {"shop": "1.0"}
     assert manifest_of(result)["base"] == {"provided": {"basket": "1.0"}}
     assert list(result["verification"]["ways"]) == ["server"]
-    assert bundler_cli.run("verify", result["path"], "--base", str(base)).returncode == 0
+    assert warm_cli.run("verify", result["path"], "--base", str(base)).returncode == 0
     base.write_text("basket==2.0\n")
-    ended = bundler_cli.run("verify", result["path"], "--base", str(base))
+    ended = warm_cli.run("verify", result["path"], "--base", str(base))
     assert (ended.returncode, "B504" in ended.stderr) == (10, True)
 
     # On the target, with nothing but its Python and one file.
@@ -416,26 +416,26 @@ def test_what_the_base_has_is_left_out_proved_and_checked_again_on_the_target(
 
 
 def test_a_base_of_another_python_is_refused(
-    index: LocalIndex, bundler_cli: BundlerCli, pythons: dict[str, Path], tmp_path: Path
+    index: LocalIndex, warm_cli: BundlerCli, pythons: dict[str, Path], tmp_path: Path
 ) -> None:
     other = next((path for version, path in pythons.items() if version != "3.7"), None)
     if other is None:
         pytest.skip("only one Python is here")
     make_wheel(index.folder, "basket", "1.0")
     profile = tmp_path / "base.json"
-    captured = bundler_cli.run("profile", "--python", str(other))
+    captured = warm_cli.run("profile", "--python", str(other))
     assert captured.returncode == 0, captured.stderr
     profile.write_text(captured.stdout)
     assert json.loads(captured.stdout)["format"] == "bundler-base"
 
-    errors = refused(bundler_cli, "basket", "--base", str(profile), cwd=tmp_path)
+    errors = refused(warm_cli, "basket", "--base", str(profile), cwd=tmp_path)
 
     assert list(errors) == ["B503"]
-    assert bundler_cli.run("build", "basket", "--omit-provided", cwd=tmp_path).returncode == 2
+    assert warm_cli.run("build", "basket", "--omit-provided", cwd=tmp_path).returncode == 2
 
 
 def test_parts_of_a_namespace_in_bundle_and_base_find_each_other(
-    index: LocalIndex, bundler_cli: BundlerCli, tmp_path: Path
+    index: LocalIndex, warm_cli: BundlerCli, tmp_path: Path
 ) -> None:
     """As google-api-core in the base and google-cloud-storage in the bundle; the base's .pth comes first."""
     make_wheel(index.folder, "old-a", "1.0", {"old_a-1.0-nspkg.pth": NSPKG, "old/a/__init__.py": ""})
@@ -454,7 +454,7 @@ def test_parts_of_a_namespace_in_bundle_and_base_find_each_other(
         ],
     }
     (tmp_path / "base.json").write_text(json.dumps(base))
-    result = built(bundler_cli, "old-b", "--base", "base.json", "--name", "app", cwd=tmp_path)
+    result = built(warm_cli, "old-b", "--base", "base.json", "--name", "app", cwd=tmp_path)
 
     (way,) = result["verification"]["ways"].values()
     assert {one["module"]: one["status"] for one in way} == dict.fromkeys(
@@ -462,4 +462,4 @@ def test_parts_of_a_namespace_in_bundle_and_base_find_each_other(
     )
     place = tmp_path / "alone"
     place.mkdir()
-    assert list(refused(bundler_cli, "old-b", cwd=place)) == ["I201"]
+    assert list(refused(warm_cli, "old-b", cwd=place)) == ["I201"]
