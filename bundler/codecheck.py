@@ -81,7 +81,9 @@ class CodeChecker:
         for path, scan in scans.items():
             for found in scan.imports:
                 for module in self.world.below(found) if not found.level else ():
-                    places.setdefault(module, (f"{self.code.folder.name}/{path}:{found.line}", found))
+                    # Of several places one that surely runs is told.
+                    if module not in places or (found.when == "top" != places[module][1].when):
+                        places[module] = (f"{self.code.folder.name}/{path}:{found.line}", found)
         facts = {facts.name: facts for facts in self.distributions}
         owners = [
             (facts[NormalizedName(min(self.world.find(module)[0]))], module) for module in sorted(places)

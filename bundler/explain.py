@@ -136,7 +136,7 @@ def _edges(
     waiting = [*asked, *(one for requires in edges.values() for one in requires)]
     while waiting:
         one = waiting.pop()
-        name, more = canonicalize_name(one.name), {canonicalize_name(extra) for extra in one.extras}
+        name, more = canonicalize_name(one.name), set(one.extras)
         if name in extras and not more <= extras[name]:
             extras[name] |= more
             edges[name] = list(_asked(texts[name], environment, sorted(extras[name])))

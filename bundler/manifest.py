@@ -29,6 +29,7 @@ LIMIT = 256 << 20
 """Bytes: a larger manifest is refused before it is read (200,000 files make about 40 MiB)."""
 
 _MAX_FILES = 500_000
+_TARGET = ("abi", "implementation", "platform", "python", "python_full_version", "sys_platform")
 _MODES = {"0644": 0o644, "0755": 0o755}
 
 
@@ -191,7 +192,7 @@ def _check(values: Mapping[str, Any], files: tuple[OwnedFile, ...]) -> None:
         raise ValueError(f"a file belongs to `{shown(min(strangers))}`, which it does not list")
     if [file.path for file in files if file.owner == "bundler"] != ["pylock.toml"]:
         raise ValueError("its lock is not among its files")
-    if not all(isinstance(values["target"][key], str) for key in ("python", "platform")):
+    if not all(isinstance(values["target"][key], str) for key in _TARGET):
         raise ValueError("its target is incomplete")
     check_name(f"x{values['target']['python']}-{values['target']['platform']}", "target")
 

@@ -201,7 +201,7 @@ class Scanner:
             if file.path.startswith(prefix) and file.path.endswith(".py")
         ]
         # A file without imports says nothing, and most of the text is of those.
-        scans = tuple(one for one in self.files(root / prefix, paths) if one.imports) if paths else ()
+        scans = tuple(one for one in self.files(root / prefix, paths) if one.imports)
         content = json.dumps([one.to_json() for one in scans]).encode()
         self._store.bind("scan", self._key(layer), self._store.add(content))
         return scans

@@ -70,7 +70,7 @@ def manifest_of(
 @pytest.mark.parametrize(
     ("requirements", "requires", "chain", "required_by"),
     [
-        pytest.param(("x>=1",), {}, "your requirements ask for `x>=1`", "you (x>=1)", id="asked-for"),
+        pytest.param(("X>=1",), {}, "your requirements ask for `X>=1`", "you (X>=1)", id="asked-for"),
         pytest.param(
             ("pkg",),
             {"pkg": ("A_a",), "a-a": ("x<2",)},
@@ -79,7 +79,7 @@ def manifest_of(
             id="through-two",
         ),
         pytest.param(
-            ("pkg", "b"),
+            ("b", "pkg"),
             {"pkg": ("a",), "a": ("x",), "b": ("x>1",)},
             "your requirements ask for `b` | `b` requires `x>1`",
             "a (x), b (x>1)",
@@ -126,6 +126,13 @@ def manifest_of(
             "your requirements ask for `pkg` | `pkg` requires `a[Fast_er]` | `a` requires `x`",
             "a (x)",
             id="extra-of-its-own-extra",
+        ),
+        pytest.param(
+            ("pkg[a]", "pkg[b]"),
+            {"pkg": ("x; extra == 'a'", "x>1; extra == 'b'")},
+            "your requirements ask for `pkg[a]` | `pkg` requires `x`",
+            "pkg (x), pkg (x>1)",
+            id="extras-of-several",
         ),
         pytest.param(
             ("pkg",), {"pkg": ("x; extra == 'fast'",)}, "", "", id="extra-that-nobody-asked-for"

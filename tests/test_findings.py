@@ -104,7 +104,7 @@ def test_findings_are_sorted_worst_first_and_come_once() -> None:
         Finding(code="I202", message="m", distribution="a", where="a"),
         Finding(code="U301", message="m"),
         Finding(code="B502", message="m"),
-        Finding(code="E404", message="m", distribution="a", where="a"),
+        Finding(code="E404", message="z", distribution="a", where="a"),
         Finding(code="E404", message="m", distribution="a", where="b"),
         Finding(code="E404", message="n", distribution="a", where="b"),
         Finding(code="E404", message="a", distribution="b", where="a"),

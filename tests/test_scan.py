@@ -155,6 +155,9 @@ IMPORTS = [
     pytest.param("f = lambda: import_module('a')\n", "a:delayed", id="dynamic-lambda"),
     pytest.param("with __import__('a') as x:\n pass\n", "a:top", id="dynamic-with"),
     pytest.param("if import_module('a').x:\n pass\n", "a:top", id="dynamic-if"),
+    pytest.param(
+        "if x:\n pass\nelif import_module('a').x:\n pass\n", "a:conditional", id="dynamic-elif"
+    ),
     pytest.param("for x in import_module('a').x:\n pass\n", "a:top", id="dynamic-for"),
     pytest.param("def f(x=__import__('a')):\n pass\n", "a:top", id="dynamic-default"),
     pytest.param("@x(import_module('a'))\nclass C(x, y=import_module('b')):\n pass\n", "a:top b:top",
@@ -440,6 +443,7 @@ def test_layers_are_scanned_once(scanner: Scanner, tree: Path) -> None:
         f"{SITE}/quiet.py": "y = 1\n",
         f"{SITE}/bad.py": "import = 1\n",
         f"{SITE}/data.txt": "import z\n",
+        f"{SITE.replace('site', 'dist')}/a.py": "import z\n",
         "bin/tool.py": "import z\n",
     }
     layers = [layer_of("a", tree, files), layer_of("none", tree, {f"{SITE}/n.txt": ""})]

@@ -50,8 +50,6 @@ if sys.version_info < (3, 9):
 KNOWN = tuple(KNOWN)
 FACTS = {("sys", "version_info"), ("sys", "platform"), ("sys", "maxsize"), ("os", "name")}
 OF_FACTS = ("major", "minor", "micro", "startswith")
-
-
 IMPORTING = ("import_module", "__import__")
 # The parts of a statement that hold expressions, as against the statements in it.
 PARTS = (ast.expr, ast.withitem, ast.arguments, ast.keyword)
@@ -175,6 +173,7 @@ class Scan:
                 self.body(statement.body, when)
             if value is not True and len(statement.orelse) == 1 and isinstance(statement.orelse[0], ast.If):
                 chain = statement.orelse[:]
+                self.calls([chain[0].test], when)
             elif value is not True:
                 self.body(statement.orelse, when)
 
