@@ -7,13 +7,16 @@ import os
 import shutil
 import subprocess
 import sys
+import tempfile
 import time
 from collections.abc import Iterator, Mapping
+from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import pytest
+from docker_engine import Docker, DockerEngine, NoEngineError
 from filelock import FileLock
 from localindex import LocalIndex
 
@@ -21,6 +24,7 @@ from bundler.errors import BundlerError
 from bundler.interpreter import find_interpreter
 from bundler.surroundings import read_surroundings
 
+ROOT = Path(__file__).parent.parent
 VERSIONS = ("3.7", "3.8", "3.9", "3.10", "3.11", "3.12", "3.13")
 # What reaches a test's children from around the test run: how the real index is
 # reached, and nothing that would change a bundle.
@@ -31,6 +35,7 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     parser.addoption(
         "--all", action="store_true", help="run the long proofs and those that need the internet"
     )
+    parser.addoption("--require-docker", action="store_true", help="no Docker engine is an error, not a skip")
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
@@ -199,3 +204,47 @@ def warm_cli(index: LocalIndex, worker_store: Path, tmp_path_factory: pytest.Tem
 def online_cli(tmp_path_factory: pytest.TempPathFactory) -> BundlerCli:
     """The command, set up for the real index, with one store for the session."""
     return BundlerCli(tmp_path_factory.mktemp("home"), None)
+
+
+@pytest.fixture(scope="session")
+def docker(request: pytest.FixtureRequest) -> Iterator[Docker]:
+    """A real daemon, started for this process and ended after it."""
+    # Its own short folder: a socket's path has at most 107 bytes.
+    with tempfile.TemporaryDirectory(prefix="docker-") as folder, ExitStack() as stack:
+        try:
+            client = stack.enter_context(DockerEngine(Path(folder)))
+        except NoEngineError as error:
+            if request.config.getoption("--require-docker"):
+                pytest.fail(f"no Docker engine: {error}")
+            pytest.skip(f"NO DOCKER ENGINE, NOT TESTED: {error}")
+        yield client
+
+
+@pytest.fixture(scope="session")
+def base_archive(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The stand-in for a prebuilt inference image, made once for all workers and kept in BUNDLER_TEST_CACHE."""
+    named = os.environ.get("BUNDLER_TEST_CACHE")
+    cache = Path(named) if named else tmp_path_factory.getbasetemp().parent / "base"
+    cache.mkdir(parents=True, exist_ok=True)
+    archive = cache / "test-base.tar"
+    with FileLock(cache / ".test-base.lock"):
+        made = subprocess.run(
+            [sys.executable, ROOT / "scripts/test_base/make.py", archive],
+            check=False,
+            stdin=subprocess.DEVNULL,
+            capture_output=True,
+            text=True,
+            timeout=540,
+        )
+    if made.returncode != 0:
+        if request.config.getoption("--require-docker"):
+            pytest.fail(made.stderr)
+        pytest.skip(f"NO STAND-IN BASE, NOT TESTED: {made.stderr.strip()}")
+    return archive
+
+
+@pytest.fixture(scope="session")
+def base_image(docker: Docker, base_archive: Path) -> str:
+    """The name of the stand-in, loaded."""
+    (name,) = docker.load(base_archive)
+    return name

@@ -29,7 +29,7 @@ def test_examples_in_docstrings(name: str) -> None:
 def test_every_option_the_readme_names_exists(bundler_cli: BundlerCli) -> None:
     readme = (ROOT / "README.md").read_text("utf-8")
     for line in re.findall(
-        r"^    bundler (build|lock|inspect|explain|profile|verify|unpack|store)(.*?)(?:#.*)?$",
+        r"^    bundler (build|lock|inspect|explain|profile|package|simulate|serve|verify|unpack|store)(.*?)(?:#.*)?$",
         readme,
         re.MULTILINE,
     ):
