@@ -354,7 +354,7 @@ def _read_wheel_file(wheel: _Opened, tags: frozenset[Tag]) -> tuple[bool, list[s
     # even that where the name asks for no ABI (xgboost 1.6 was built so).
     ours, theirs = ({(tag.interpreter, tag.abi) for tag in some} for some in (inside, tags))
     found, wanted = (" ".join(sorted(map(str, some))) for some in (inside, tags))
-    if ours.isdisjoint(theirs) and {abi for _, abi in theirs} != {"none"}:
+    if not ours or (ours.isdisjoint(theirs) and {abi for _, abi in theirs} != {"none"}):
         _refuse(wheel.reader, "its Tag contradicts its file name", found=found, wanted=wanted)
     return purelib == ["true"], [f"its WHEEL has other tags than its file name: {shown(found)}"]
 
