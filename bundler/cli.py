@@ -386,6 +386,12 @@ def inspect(bundle: Path, as_json: bool) -> None:
 @click.option(
     "--user", default="dockeruser", show_default=True, help="Who it is run as; '' keeps the base's."
 )
+@click.option(
+    "--user-managed-dependencies/--no-user-managed-dependencies",
+    "user_managed",
+    default=True,
+    help="Packages come with the bundle; the other way would make the image run as root.",
+)
 @click.option("--openshift", is_flag=True, help="Group 0 has the owner's rights, for arbitrary users.")
 @_store
 @_quiet
@@ -396,6 +402,15 @@ def package(**given: Any) -> None:
     from bundler.usercode import user_code  # noqa: PLC0415
 
     surroundings = read_surroundings()
+    if not given["user_managed"]:
+        raise UsageError(
+            "dependencies are not installed into the image",
+            evidence=(
+                "Azure ML would build an intermediate image for that, which turns the image's user to root",
+                "and needs a network; here they come with the bundle, in a folder that is mounted",
+            ),
+            hint="to install them when the container starts, without an index: `--mode dynamic`",
+        )
     if given["output"] is None and given["image_out"] is None:
         raise UsageError("there is nothing to write", hint="-o context/, or --image out.tar --base base.tar")
     if given["image_out"] is not None and given["base"] is None:
@@ -526,6 +541,24 @@ def simulate(**given: Any) -> None:
         )
     if given["as_json"]:
         print_envelope("simulate", result=boot.to_json())
+
+
+@cli.command()
+@click.argument("old", type=click.Path(path_type=Path, exists=True))
+@click.argument("delta", type=click.Path(path_type=Path, exists=True))
+@click.argument("out", type=click.Path(path_type=Path))
+@_quiet
+@_json
+def join(old: Path, delta: Path, out: Path, quiet: bool, as_json: bool) -> None:
+    """Make the whole image OUT of an archive of the OLD one and a DELTA (`package --delta-from`)."""
+    from bundler.image import join_delta  # noqa: PLC0415
+
+    joined = join_delta(old, delta, out, reporter=ConsoleReporter(quiet=quiet))
+    if as_json:
+        result = {"path": str(out), "size": joined.size, "sha256": joined.sha256, "id": joined.image_id}
+        print_envelope("join", result=result)
+    else:
+        print_line(out, joined.size, joined.image_id)
 
 
 @cli.command("mount-command")

@@ -65,6 +65,9 @@ def write_context(app: App, manifest: Manifest, *, base_image: str, out: Path) -
     try:
         with staged_dir(out) as staging:
             extract(_entries(app, made), staging)
+            if app.group_writable:
+                for folder in (staging / _FOLDER).rglob("*/"):
+                    folder.chmod(0o775)
     except FileExistsError as error:
         raise OutputError(f"`{out}` is there already", hint="name a folder that does not exist") from error
 

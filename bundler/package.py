@@ -117,6 +117,10 @@ def make_package(request: PackageRequest, *, cwd: Path, store: Store, reporter: 
             )
             new = sum(layer.new for layer in image.layers)
             reporter.stage("image", f"{len(image.layers)} layers, {new} of them new")
+            if image.needs_join:
+                reporter.note(
+                    "the site joins it with the older image: `bundler join OLD DELTA OUT`, or DELTA.txt in it"
+                )
     return Packaged(app=app, context=request.context, image=image)
 
 

@@ -4,9 +4,15 @@ from __future__ import annotations
 
 import json
 import shutil
+import signal
+import socket
 import subprocess
+import sys
+import time
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
+from urllib.error import URLError
+from urllib.request import ProxyHandler, Request, build_opener
 
 import pytest
 
@@ -210,3 +216,38 @@ def test_a_library_that_the_base_lacks(online_cli: BundlerCli, python37: Path, t
     assert list(errors) == ["E408"]
     assert any("cv2.abi3.so" in message and "libGL.so.1" in message for message in errors["E408"])
     built(online_cli, "opencv-python-headless==4.5.5.64", "--base", str(base), cwd=tmp_path)
+
+
+def test_a_context_is_served_here_by_the_real_server(
+    online_cli: BundlerCli, python37: Path, tmp_path: Path
+) -> None:
+    bundle = built(online_cli, "-r", str(EXAMPLE / "requirements.txt"), cwd=tmp_path)["path"]
+    code = ("--source-dir", str(EXAMPLE / "code"), "--entry-script", "score.py")
+    model = ("--model", f"iris:1={EXAMPLE / 'model' / 'iris.pkl'}")
+    args = ("package", bundle, *code, *model, "--base-image", "base:1", "-o", "context")
+    assert online_cli.run(*args, cwd=tmp_path).returncode == 0
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+    argv = [sys.executable, "-I", "-m", "bundler", "serve", "context", "--port", str(port)]
+    with (tmp_path / "log").open("wb") as log:
+        server = subprocess.Popen(argv, cwd=tmp_path, env=online_cli.env, stdout=log, stderr=log)
+    try:
+        rows = json.dumps({"data": [[5.1, 3.5, 1.4, 0.2], [6.2, 3.4, 5.4, 2.3]]}).encode()
+        request = Request(f"http://127.0.0.1:{port}/score", rows, {"Content-Type": "application/json"})
+        opener = build_opener(ProxyHandler({}))
+        deadline = time.monotonic() + 300
+        answer = b""
+        while not answer:
+            try:
+                answer = opener.open(request, timeout=20).read()
+            except URLError:
+                assert server.poll() is None, (tmp_path / "log").read_text()
+                assert time.monotonic() < deadline
+                time.sleep(0.5)
+    finally:
+        server.send_signal(signal.SIGINT)
+        ended = server.wait(60)
+
+    assert json.loads(answer) == ["setosa", "virginica"]
+    assert ended == 130

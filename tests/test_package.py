@@ -191,6 +191,12 @@ def test_an_entry_script_in_a_subfolder_and_several_models(
     [
         pytest.param(("--model", "x"), 3, "names no model", id="model-form"),
         pytest.param(("--model", "m:1=nowhere"), 3, "is not there", id="model-missing"),
+        pytest.param(
+            ("--no-user-managed-dependencies",),
+            2,
+            "turns the image's user to root",
+            id="installed-in-the-image",
+        ),
         pytest.param((), 2, "a context needs the name of its base", id="no-base-image"),
         pytest.param(("--image", "o.tar"), 2, "`--image` needs the base itself", id="no-base"),
     ],
@@ -294,6 +300,9 @@ def test_a_changed_script_ships_one_layer(warm_cli: BundlerCli, bundle: Path, co
         said = json.load(archive.extractfile("manifest.json"))[0]  # type: ignore[arg-type]
         there = set(archive.getnames())
     assert len([layer for layer in said["Layers"] if layer in there]) == 1
+    assert package(warm_cli, bundle, code, *args, "--image", "whole.tar").returncode == 0
+    assert warm_cli.run("join", "one.tar", "two.tar", "joined.tar", cwd=bundle.parent).returncode == 0
+    assert (bundle.parent / "joined.tar").read_bytes() == (bundle.parent / "whole.tar").read_bytes()
 
 
 def test_a_bundle_that_does_not_fit_the_base_is_refused(
@@ -305,3 +314,30 @@ def test_a_bundle_that_does_not_fit_the_base_is_refused(
     assert (ended.returncode, "B503" in ended.stderr) == (10, True), ended.stderr
     assert all(value in ended.stderr for value in ("3.7", "3.9"))
     assert not (bundle.parent / "image.tar").exists()
+
+
+def test_openshifts_arbitrary_users_own_by_their_group(
+    warm_cli: BundlerCli, bundle: Path, code: Path, base: Path
+) -> None:
+    out = bundle.parent / "context"
+    args = (
+        "--openshift",
+        "--base",
+        str(base),
+        "--image",
+        "image.tar",
+        "--base-image",
+        "base:1",
+        "-o",
+        str(out),
+    )
+    assert package(warm_cli, bundle, code, *args).returncode == 0
+
+    modes = set(tree(out / "azureml-app").values())
+    assert modes == {"0o664", "0o775"}
+    with tarfile.open(bundle.parent / "image.tar") as archive:
+        (said,) = json.load(archive.extractfile("manifest.json"))  # type: ignore[arg-type]
+        with tarfile.open(fileobj=archive.extractfile(said["Layers"][-1])) as layer:
+            ours = [member for member in layer if member.name.startswith("var/azureml-app/")]
+    assert {oct(member.mode) for member in ours} == {"0o664", "0o775"}
+    assert {(member.uid, member.gid) for member in ours} == {(0, 0)}
