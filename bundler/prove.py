@@ -35,7 +35,7 @@ from bundler.imports import FileImports, World, import_findings, imported_module
 from bundler.interpreter import Interpreter
 from bundler.layer import Layer
 from bundler.mounting import mount_hazards, pth_modules
-from bundler.outcome import HARMLESS, mark_optional, mark_unused
+from bundler.outcome import HARMLESS, ImportOutcome, mark_optional, mark_unused
 from bundler.report import WAYS, ClosureReport, Way, WayReport
 from bundler.scan import Scanner
 from bundler.segments import Form
@@ -230,7 +230,25 @@ class _Prover:
         asked = {canonicalize_name(root.name) for root in self._claim.roots}
         asked |= {one.name for one in facts} - {one.name for one in self._facts}
         imported = imported_modules(self._scans, self._world)
-        return replace(tried, outcomes=mark_unused(marked, asked=asked, imported=imported))
+        marked = mark_unused(marked, asked=asked, imported=imported)
+        return replace(tried, outcomes=self._as_without_bundle(marked, facts))
+
+    def _as_without_bundle(
+        self, outcomes: Sequence[ImportOutcome], facts: Sequence[DistributionFacts]
+    ) -> tuple[ImportOutcome, ...]:
+        """Return the outcomes, those of the base's modules that fail without the bundle too as unused."""
+        theirs = {one.name: one for one in facts[len(self._facts) :]}
+        failed = [
+            (theirs[one.distribution], one.module)
+            for one in outcomes
+            if one.status not in HARMLESS and one.distribution in theirs
+        ]
+        alone = self._trial.modules("base", failed).outcomes if failed else ()
+        broken = {(one.distribution, one.module) for one in alone if one.status not in HARMLESS}
+        return tuple(
+            replace(one, status="unused") if (one.distribution, one.module) in broken else one
+            for one in outcomes
+        )
 
     def _owners(self, distributions: Sequence[DistributionFacts]) -> Iterator[tuple[DistributionFacts, str]]:
         folders = {layer.name: layer.pth_folders for layer in self._claim.plan.layers}

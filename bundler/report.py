@@ -20,13 +20,16 @@ from bundler.paths import shown
 
 __all__ = ["WAYS", "ClosureReport", "Way", "WayReport"]
 
-Way = Literal["mount", "venv", "server"]
+Way = Literal["mount", "venv", "server", "base"]
 WAYS: Mapping[Way, str] = {
     "mount": "mounted on PYTHONPATH",
     "venv": "installed in a virtual environment",
     "server": "mounted over the base's own packages",
+    "base": "of the base alone",
 }
-"""How a bundle may be used. As a mount it stands before the standard library, and no `.pth` file is read."""
+"""How a bundle may be used. As a mount it stands before the standard library, and no `.pth` file is read.
+
+The last one is no use of it: what fails without a bundle, too, is not the bundle's fault."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

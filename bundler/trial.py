@@ -119,9 +119,9 @@ class Trial:
     def _import(
         self, way: Way, modules: Sequence[str], script: Mapping[str, Any] | None = None
     ) -> dict[str, dict[str, Any]]:
-        environments = {"mount": "_image", "venv": "tree", "server": "_base"}
+        environments = {"mount": "_image", "venv": "tree", "server": "_base", "base": "_base"}
         home: Path = getattr(self, environments[way])
-        mounted = [] if way == "venv" else [self.tree / self.interpreter.target.site_packages]
+        mounted = [] if way in ("venv", "base") else [self.tree / self.interpreter.target.site_packages]
         # As the image does: a colon that ends PYTHONPATH adds the working directory.
         own = [Path(script["cwd"]), *map(Path, script["append"])] if script else []
         check = Check(
@@ -142,7 +142,7 @@ class Trial:
 
     def _key(self, way: Way, modules: Sequence[str]) -> str:
         target = self.interpreter.target
-        plans = [self.bundle, *([self.base] if way == "server" and self.base else [])]
+        plans = [self.bundle, *([self.base] if way in ("server", "base") and self.base else [])]
         trees = [tree_digest(file for _, file in plan.files()) for plan in plans]
         python = [str(self.interpreter.python), target.version, target.abi, target.platform, target.libc]
         return key_of(_FORMAT, way, json.dumps(self.sandbox.to_json()), *python, *trees, *modules)
