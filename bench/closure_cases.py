@@ -115,7 +115,7 @@ LOCAL: Mapping[str, Mapping[str, str]] = {
     "hang": {"case_hang.py": "import time\ntime.sleep(1e6)\n"},
     "exit": {"case_exit.py": "import sys\nsys.exit(0)\n"},
     "osexit": {"case_osexit.py": "import os\nos._exit(0)\n"},
-    "socket": {"case_socket.py": "import socket\nsocket.create_connection(('192.0.2.1', 9), timeout=5)\n"},
+    "socket": {"case_socket.py": "import socket\nsocket.create_connection(('127.0.0.1', 9), timeout=5)\n"},
     "script": {"case_script.py": "def main():\n    pass\n"},
     "pth": {"case_pth.pth": "case_sub\n", "case_pth.py": "import case_impl\n", "case_sub/case_impl.py": ""},
     "ns-a": {"case_ns/a.py": "", "case_ns_a-1.0-py3.7-nspkg.pth": NSPKG},
