@@ -185,7 +185,7 @@ WORLD = World(
     stdlib={"os", "code", "types"},
     base={"flask", "werkzeug"},
 )
-CODE = UserCode(folder=Path("/work/src"), script="score.py")
+CODE = UserCode(folder=Path("/srv/src"), script="score.py")
 ENTRY = ("init", "run")
 
 
@@ -273,7 +273,7 @@ def test_a_relative_import_of_another_file_is_resolved() -> None:
 
 def test_an_entry_script_in_a_subfolder_does_not_see_its_neighbours() -> None:
     """The server puts the source directory on the path, not the script's own folder."""
-    code = UserCode(folder=Path("/work/src"), script="sub/score.py")
+    code = UserCode(folder=Path("/srv/src"), script="sub/score.py")
     found = found_in("sub/score.py", "neighbour", "helper", code=code, files={"sub/neighbour.py"})
 
     assert said(found) == ["U303 `src/sub/score.py:1` imports `neighbour`, which nothing brings"]
@@ -298,7 +298,7 @@ def test_u303_what_comes_before_the_users_own(found: str, by: str, top: str, whe
 
 
 def test_u303_a_source_directory_named_as_a_module_of_the_standard_library() -> None:
-    code = UserCode(folder=Path("/work/code"), script="score.py")
+    code = UserCode(folder=Path("/srv/code"), script="score.py")
 
     assert said(found_in("score.py", "code.helper", code=code)) == [
         "U303 `code/score.py:1` imports `code.helper`, but the standard library has a `code` that comes first"
