@@ -182,8 +182,8 @@ def test_old_namespace_packages_work_under_the_server(
 
 def test_the_shared_libraries_of_tensorflow(online_cli: BundlerCli, python37: Path, tmp_path: Path) -> None:
     # Imported on its own it registers a file system that tensorflow has registered for it.
-    args = ("tensorflow-cpu==2.11.0", "--for", "mount", "--name", "tf")
-    args += ("--allow-import-failure", "tensorflow_io_gcs_filesystem")
+    allowed = ("--allow-import-failure", "tensorflow_io_gcs_filesystem")
+    args = ("tensorflow-cpu==2.11.0", "--for", "mount", "--name", "tf", *allowed)
     result = built(online_cli, *args, "--target-glibc", "2.27", cwd=tmp_path)
 
     assert result["verification"]["glibc"] == "2.17"
