@@ -20,7 +20,7 @@ from bundler.image import WrittenImage, write_image
 from bundler.imageview import AppFiles
 from bundler.manifest import Manifest
 from bundler.report import ClosureReport
-from bundler.simulate import lint, simulate
+from bundler.simulate import simulate
 from bundler.usercode import UserCode
 
 if TYPE_CHECKING:
@@ -130,11 +130,9 @@ def _rehearse(app: App, request: PackageRequest, reporter: Reporter) -> None:
     :raises ClosureError: if it would end before the server starts.
     """
     profile = "classic" if request.lib_var == "extra" else "stripped"
-    files = AppFiles(app)
-    boot = simulate(app.env, files, profile=profile)
-    found = (*boot.findings, *lint(app.env, files, profile=profile))
-    ClosureReport(ways=(), found=found).raise_for_errors()
-    for one in found:
+    boot = simulate(app.env, AppFiles(app), profile=profile)
+    ClosureReport(ways=(), found=boot.findings).raise_for_errors()
+    for one in boot.findings:
         if one.rule.severity == "warning":
             reporter.warn(f"{one.code}  {one.message}")
     reporter.stage("boot", f"would start the server with {len(boot.sys_path)} entries on sys.path")

@@ -229,8 +229,7 @@ class _Prover:
         # What the base has of its own is not ours to call unused.
         asked = {canonicalize_name(root.name) for root in self._claim.roots}
         asked |= {one.name for one in facts} - {one.name for one in self._facts}
-        imported = imported_modules(self._scans, self._world)
-        marked = mark_unused(marked, asked=asked, imported=imported)
+        marked = mark_unused(marked, asked=asked, imported=self._imports)
         return replace(tried, outcomes=self._as_without_bundle(marked, facts))
 
     def _as_without_bundle(
@@ -286,6 +285,11 @@ class _Prover:
         """What the source files of the bundle import, by distribution."""
         layers, jobs = self._claim.plan.layers, self._claim.jobs
         return self._scanner.layers(layers, lambda: self._trial.tree, jobs=jobs, reporter=self._reporter)
+
+    @cached_property
+    def _imports(self) -> Mapping[str, bool]:
+        """The modules that the bundle imports of itself, and whether it surely does."""
+        return imported_modules(self._scans, self._world)
 
     def _imported(self) -> Iterator[Finding]:
         roots = self._claim.roots

@@ -408,7 +408,7 @@ def test_what_pep_440_and_508_do_not_know_is_left_out_with_a_note(tmp_path: Path
 def test_a_freeze_gives_names_and_versions_alone(tmp_path: Path) -> None:
     path = tmp_path / "freeze.txt"
     path.write_text(
-        "# comment\n\ncertifi @ file:///croot/certifi_1671487769961/work/certifi\nFlask==1.0.3\n"
+        "# comment\n\ncertifi @ file:///croot/certifi_1671487769961/src/certifi\nFlask==1.0.3\n"
         "-e git+https://user:secret@git.example/x@abc#egg=x\nWerkzeug==0.16.1  # why\nlegacy===1.0\n"
     )
 
