@@ -9,11 +9,13 @@ Layout: that of azureml's ``Model.package`` (``azureml-app``, ``azureml-models``
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping
+import hashlib
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 
 from bundler.digest import Sha256
-from bundler.paths import ArchivePath
+from bundler.errors import IntegrityError
+from bundler.paths import ArchivePath, shown
 
 __all__ = ["APP_ROOT", "App", "AppFile", "AppLayer"]
 
@@ -34,6 +36,29 @@ class AppFile:
     sha256: Sha256
     chunks: Callable[[], Iterable[bytes]] = field(compare=False)
     """Returns its content anew at each call."""
+
+    def verified(self) -> Iterator[bytes]:
+        """Yield the content, which must be what was planned.
+
+        :raises IntegrityError: if it has changed since; no more than the planned size is yielded.
+        """
+        digest = hashlib.sha256()
+        size = 0
+        for chunk in self.chunks():
+            digest.update(chunk)
+            size += len(chunk)
+            if size > self.size:
+                break
+            yield chunk
+        if (size, digest.hexdigest()) != (self.size, self.sha256):
+            raise IntegrityError(
+                f"`{shown(self.path)}` is not what was planned",
+                evidence=(
+                    f"wanted  {self.size} bytes, {self.sha256}",
+                    f"found   {size} bytes, {digest.hexdigest()}",
+                ),
+                hint="run the same command again",
+            )
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

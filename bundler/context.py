@@ -19,10 +19,10 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from bundler.app import APP_ROOT, App, AppFile
+from bundler.app import APP_ROOT, App
 from bundler.bundle import ArchiveMember, folders_of
 from bundler.digest import sha256_of
-from bundler.errors import InputError, IntegrityError, OutputError
+from bundler.errors import InputError, OutputError
 from bundler.extract import extract
 from bundler.interpreter import script
 from bundler.manifest import Manifest
@@ -152,7 +152,7 @@ def _entries(app: App, made: dict[str, bytes]) -> Iterator[tuple[ArchiveMember, 
             mode=_mode(file.mode, app),
             sha256=file.sha256,
         )
-        yield member, _verified(file)
+        yield member, file.verified()
     for name, content in made.items():
         mode = 0o755 if name == "verify.py" else 0o644
         path = archive_path(name)
@@ -163,21 +163,6 @@ def _entries(app: App, made: dict[str, bytes]) -> Iterator[tuple[ArchiveMember, 
 def _mode(mode: int, app: App) -> int:
     """Return a mode; for OpenShift's arbitrary users the group has the owner's rights."""
     return mode | (mode >> 3 & 0o070) if app.group_writable else mode
-
-
-def _verified(file: AppFile) -> Iterator[bytes]:
-    """Yield the content of a file, which must be what was planned."""
-    import hashlib  # noqa: PLC0415 - used here alone
-
-    digest = hashlib.sha256()
-    for piece in file.chunks():
-        digest.update(piece)
-        yield piece
-    if digest.hexdigest() != file.sha256:
-        raise IntegrityError(
-            f"`{file.path}` has changed while it was packed",
-            evidence=(f"wanted  sha256 {file.sha256}", f"found   sha256 {digest.hexdigest()}"),
-        )
 
 
 _README = """# {name} {version}

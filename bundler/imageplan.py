@@ -9,14 +9,13 @@ Specs: OCI image layer filesystem changeset; docs/format.md, "Archive".
 
 from __future__ import annotations
 
-import hashlib
 import tarfile
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 
 from bundler.app import APP_ROOT, App, AppFile, AppLayer
 from bundler.digest import sha256_of
-from bundler.errors import InputError, IntegrityError, MalformedError
+from bundler.errors import InputError, MalformedError
 from bundler.imagebase import Base, Node
 from bundler.imagelayer import WHITEOUT, ancestors
 from bundler.paths import shown
@@ -123,29 +122,9 @@ def layer_chunks(plan: LayerPlan) -> Iterator[bytes]:
             continue
         mode = _group_mode(file.mode) if plan.group_writable else file.mode
         yield file_header(path, size=file.size, mode=mode, epoch=plan.epoch)
-        yield from _content(file)
+        yield from file.verified()
         yield padding(file.size)
     yield END
-
-
-def _content(file: AppFile) -> Iterator[bytes]:
-    digest = hashlib.sha256()
-    size = 0
-    for chunk in file.chunks():
-        digest.update(chunk)
-        size += len(chunk)
-        if size > file.size:
-            break
-        yield chunk
-    if (size, digest.hexdigest()) != (file.size, file.sha256):
-        raise IntegrityError(
-            f"`{shown(file.path)}` is not what was planned",
-            evidence=(
-                f"wanted  {file.size} bytes, {file.sha256}",
-                f"found   {size} bytes, {digest.hexdigest()}",
-            ),
-            hint="run the same command again",
-        )
 
 
 def _folder_header(path: str, node: Node, epoch: int) -> bytes:
