@@ -13,14 +13,17 @@ import hashlib
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 
+from bundler.contract import IMAGE_ROOT
 from bundler.digest import Sha256
 from bundler.errors import IntegrityError
 from bundler.paths import ArchivePath, shown
 
-__all__ = ["APP_ROOT", "App", "AppFile", "AppLayer"]
+__all__ = ["APP_FOLDER", "APP_ROOT", "App", "AppFile", "AppLayer", "group_mode"]
 
-APP_ROOT = "var/azureml-app"
+APP_ROOT = IMAGE_ROOT.removeprefix("/")
 """Where the tree lies in an image, relative to its root."""
+APP_FOLDER = APP_ROOT.rpartition("/")[2]
+"""What the tree is called in a build context."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -90,3 +93,8 @@ class App:
     labels: Mapping[str, str]
     group_writable: bool = False
     """Whether files belong to group 0 with the owner's rights, as OpenShift's arbitrary users need it."""
+
+
+def group_mode(mode: int) -> int:
+    """Return a mode in which the group has the owner's rights."""
+    return mode | (mode & 0o700) >> 3

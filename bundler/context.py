@@ -19,8 +19,9 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from bundler.app import APP_ROOT, App
+from bundler.app import APP_FOLDER, APP_ROOT, App, group_mode
 from bundler.bundle import ArchiveMember, folders_of
+from bundler.contract import PUBLIC_PORT
 from bundler.digest import sha256_of
 from bundler.errors import InputError, OutputError
 from bundler.extract import extract
@@ -31,8 +32,6 @@ from bundler.publish import staged_dir
 
 __all__ = ["docker_run", "dockerfile", "read_context", "write_context"]
 
-_FOLDER = "azureml-app"
-
 
 def write_context(app: App, manifest: Manifest, *, base_image: str, out: Path) -> None:
     """Write the context of an application; on failure nothing is left.
@@ -42,11 +41,11 @@ def write_context(app: App, manifest: Manifest, *, base_image: str, out: Path) -
     """
     made = {
         "Dockerfile": dockerfile(app, base_image).encode(),
-        ".dockerignore": b"*\n!azureml-app\n",
+        ".dockerignore": f"*\n!{APP_FOLDER}\n".encode(),
         "README.md": _readme(app, manifest, base_image).encode(),
     }
     listed = {
-        f"{_FOLDER}/{file.path}": {"size": file.size, "sha256": file.sha256}
+        f"{APP_FOLDER}/{file.path}": {"size": file.size, "sha256": file.sha256}
         for layer in app.layers
         for file in layer.files
     }
@@ -66,7 +65,7 @@ def write_context(app: App, manifest: Manifest, *, base_image: str, out: Path) -
         with staged_dir(out) as staging:
             extract(_entries(app, made), staging)
             if app.group_writable:
-                for folder in (staging / _FOLDER).rglob("*/"):
+                for folder in (staging / APP_FOLDER).rglob("*/"):
                     folder.chmod(0o775)
     except FileExistsError as error:
         raise OutputError(f"`{out}` is there already", hint="name a folder that does not exist") from error
@@ -93,8 +92,8 @@ def read_context(context: Path) -> dict[str, Any]:
 def docker_run(context: Path, *, image: str | None, port: int) -> str:
     """Return the command that runs an image as it is, with the application of a context mounted into it."""
     values = read_context(context)
-    folder = (context / _FOLDER).resolve()
-    parts = ["docker", "run", "--rm", "-ti", "-p", f"{port}:5001", "-v", f"{folder}:/{APP_ROOT}:ro"]
+    folder = (context / APP_FOLDER).resolve()
+    parts = ["docker", "run", "--rm", "-ti", "-p", f"{port}:{PUBLIC_PORT}", "-v", f"{folder}:/{APP_ROOT}:ro"]
     for name, value in values["env"].items():
         parts += ["-e", f"{name}={value}"]
     return shlex.join([*parts, image or values["base_image"]])
@@ -112,7 +111,7 @@ def dockerfile(app: App, base_image: str) -> str:
         "FROM ${BASE_IMAGE}",
     ]
     lines += [
-        f"COPY --chown={owner} {_FOLDER}/{top} /{APP_ROOT}/{top}" + ("" if top in files else "/")
+        f"COPY --chown={owner} {APP_FOLDER}/{top} /{APP_ROOT}/{top}" + ("" if top in files else "/")
         for top in order
     ]
     if app.env:
@@ -141,15 +140,15 @@ def _quoted(value: str) -> str:
 
 def _entries(app: App, made: dict[str, bytes]) -> Iterator[tuple[ArchiveMember, Iterator[bytes]]]:
     files = [file for layer in app.layers for file in layer.files]
-    folders = folders_of([f"{_FOLDER}/{file.path}" for file in files])
+    folders = folders_of([f"{APP_FOLDER}/{file.path}" for file in files])
     for folder in folders:
         yield ArchiveMember(path=folder, is_dir=True, size=0, mode=0o755, sha256=None), iter(())
     for file in files:
         member = ArchiveMember(
-            path=archive_path(f"{_FOLDER}/{file.path}"),
+            path=archive_path(f"{APP_FOLDER}/{file.path}"),
             is_dir=False,
             size=file.size,
-            mode=_mode(file.mode, app),
+            mode=group_mode(file.mode) if app.group_writable else file.mode,
             sha256=file.sha256,
         )
         yield member, file.verified()
@@ -158,11 +157,6 @@ def _entries(app: App, made: dict[str, bytes]) -> Iterator[tuple[ArchiveMember, 
         path = archive_path(name)
         member = ArchiveMember(path=path, is_dir=False, size=len(content), mode=mode, sha256=None)
         yield member, iter((content,))
-
-
-def _mode(mode: int, app: App) -> int:
-    """Return a mode; for OpenShift's arbitrary users the group has the owner's rights."""
-    return mode | (mode >> 3 & 0o070) if app.group_writable else mode
 
 
 _README = """# {name} {version}
@@ -196,6 +190,6 @@ def _readme(app: App, manifest: Manifest, base_image: str) -> str:
         models="".join(f", {model}" for model in models),
         user=f"`{app.user}`" if app.user else "the base's own user",
         tag=f"{manifest.name.lower()}:{manifest.version}",
-        port=app.port or 5001,
+        port=app.port or PUBLIC_PORT,
         base=base_image,
     )

@@ -19,6 +19,7 @@ from pathlib import Path, PurePosixPath
 from typing import TYPE_CHECKING, Literal
 
 from bundler.app import APP_ROOT, App, AppFile, AppLayer
+from bundler.contract import PUBLIC_PORT, USER
 from bundler.digest import CHUNK, Sha256, hash_stream, parse_sha256, sha256_of
 from bundler.errors import InputError, MalformedError
 from bundler.manifest import Manifest
@@ -38,7 +39,6 @@ LibVar = Literal["extra", "pythonpath", "sagemaker"]
 """How the image learns where the packages are: Azure's variable, PYTHONPATH, or SageMaker's ``code/lib``."""
 
 _COMMAND = ("runsvdir", "/var/runit")
-_PORT = 5001
 _MODELS = "azureml-models"
 _WHEELHOUSE = "wheelhouse"
 _MODEL = re.compile(
@@ -80,7 +80,7 @@ class PackageOptions:
     models: tuple[Model, ...] = ()
     mode: Mode = "mount"
     lib_var: LibVar = "extra"
-    user: str = "dockeruser"
+    user: str = USER
     """By name, since its number differs between images; empty keeps the base's."""
     group_writable: bool = False
     env: Mapping[str, str] = field(default_factory=dict)
@@ -147,7 +147,7 @@ def plan_app(
         env={**env, **options.env},
         user=options.user,
         command=_COMMAND,
-        port=_PORT,
+        port=PUBLIC_PORT,
         epoch=manifest.epoch,
         labels={
             "bundler.bundle": f"{manifest.name} {manifest.version}",

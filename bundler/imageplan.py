@@ -13,7 +13,7 @@ import tarfile
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 
-from bundler.app import APP_ROOT, App, AppFile, AppLayer
+from bundler.app import APP_ROOT, App, AppFile, AppLayer, group_mode
 from bundler.digest import sha256_of
 from bundler.errors import InputError, MalformedError
 from bundler.imagebase import Base, Node
@@ -120,7 +120,7 @@ def layer_chunks(plan: LayerPlan) -> Iterator[bytes]:
         if file is None:
             yield _folder_header(path, plan.folders[path], plan.epoch)
             continue
-        mode = _group_mode(file.mode) if plan.group_writable else file.mode
+        mode = group_mode(file.mode) if plan.group_writable else file.mode
         yield file_header(path, size=file.size, mode=mode, epoch=plan.epoch)
         yield from file.verified()
         yield padding(file.size)
@@ -138,11 +138,6 @@ def _folder_header(path: str, node: Node, epoch: int) -> bytes:
         return entry.tobuf(tarfile.USTAR_FORMAT, "utf-8", "strict")
     except ValueError:  # a long name, or an owner beyond 2097151
         return entry.tobuf(tarfile.PAX_FORMAT, "utf-8", "strict")
-
-
-def _group_mode(mode: int) -> int:
-    """Give the group the owner's rights."""
-    return mode | (mode & 0o700) >> 3
 
 
 def _check_paths(app: App, base: Base) -> dict[str, Node]:

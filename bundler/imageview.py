@@ -14,7 +14,7 @@ from pathlib import Path
 from types import MappingProxyType
 from typing import Protocol
 
-from bundler.app import APP_ROOT, App, AppFile
+from bundler.app import APP_FOLDER, APP_ROOT, App, AppFile
 from bundler.contract import IMAGE_ROOT
 from bundler.errors import InputError
 from bundler.paths import shown
@@ -153,7 +153,7 @@ def read_context(
     :param given: variables that replace those of the Dockerfile, as for ``docker run -e``.
     :raises InputError: if it has none of them.
     """
-    dockerfile, tree = folder / "Dockerfile", folder / "azureml-app"
+    dockerfile, tree = folder / "Dockerfile", folder / APP_FOLDER
     if not dockerfile.is_file() or not tree.is_dir():
         raise InputError(
             f"`{shown(str(folder))}` is no build context",

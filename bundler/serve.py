@@ -12,7 +12,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from bundler.app import APP_ROOT
+from bundler.app import APP_FOLDER, APP_ROOT
 from bundler.context import read_context
 from bundler.errors import InterpreterError
 from bundler.images import SERVER
@@ -93,5 +93,5 @@ def serve(  # noqa: PLR0913 - each is a fact of the run
 def _read(context: Path) -> tuple[Path, dict[str, str]]:
     """Return the application root of a context, and its variables as they are here."""
     env = {str(name): str(value) for name, value in read_context(context)["env"].items()}
-    root = (context / "azureml-app").resolve()
+    root = (context / APP_FOLDER).resolve()
     return root, {name: value.replace(f"/{APP_ROOT}", str(root)) for name, value in env.items()}
