@@ -41,7 +41,7 @@ from bundler.paths import shown
 from bundler.redact import redact, split_url, url_filename
 
 if TYPE_CHECKING:
-    from bundler.requirements import Root
+    from bundler.requirement import Root
     from bundler.target import Target
 
 __all__ = ["Kind", "Lock", "Locked", "check_lock", "parse_lock", "render_lock"]

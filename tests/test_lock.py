@@ -13,7 +13,7 @@ from packaging.version import Version
 from bundler.digest import sha256_of
 from bundler.errors import InputError
 from bundler.lock import Lock, Locked, check_lock, parse_lock, render_lock
-from bundler.requirements import Root
+from bundler.requirement import Root
 from bundler.target import Target
 
 TARGET = Target(

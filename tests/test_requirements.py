@@ -16,17 +16,8 @@ from wheels import make_sdist, make_wheel
 
 from bundler.errors import InputError, UsageError
 from bundler.project import logical_lines
-from bundler.requirements import (
-    IndexOptions,
-    RequirementSet,
-    Root,
-    _no_options,
-    _parse_parts,
-    _parser,
-    _plain_requirement,
-    _split_options,
-    read_requirements,
-)
+from bundler.requirement import Root, _no_options, _parse_parts, _parser, _plain_requirement, split_options
+from bundler.requirements import IndexOptions, RequirementSet, read_requirements
 from bundler.surroundings import Surroundings
 
 SHA = "ab" * 32
@@ -793,7 +784,7 @@ def test_short_way_to_hashes_is_the_long_one(hashes: list[str]) -> None:
     words = [f"--hash={item}" for item in hashes]
     long, stray = _parser().parse_args(list(words), _no_options())
 
-    assert _split_options(f"six {'  '.join(words)}")[1].__dict__ == long.__dict__
+    assert split_options(f"six {'  '.join(words)}")[1].__dict__ == long.__dict__
     assert stray == []
 
 
