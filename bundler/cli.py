@@ -10,25 +10,37 @@ import os
 import signal
 import sys
 import tempfile
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
 
 from bundler import __version__
+from bundler.cli_env import env
 from bundler.console import ConsoleReporter, print_envelope, print_error, print_line, print_talk, print_text
 from bundler.errors import BundlerError, UsageError
+from bundler.options import (
+    build_options,
+    building,
+    file_path,
+    index_options,
+    json_option,
+    near,
+    print_built,
+    quiet_option,
+    read_given,
+    requirement_options,
+    store_option,
+    variables_of,
+)
 from bundler.process import end_all
-from bundler.surroundings import Surroundings, read_surroundings
+from bundler.store import open_store
+from bundler.surroundings import read_surroundings
 
 if TYPE_CHECKING:
     from types import FrameType
 
-    from bundler.report import Way
-    from bundler.requirements import IndexOptions, RequirementSet
-    from bundler.store import Store
-    from bundler.usercode import UserCode
 
 __all__ = ["cli", "run"]
 
@@ -84,53 +96,6 @@ def _end(number: int, _frame: FrameType | None) -> None:
     raise KeyboardInterrupt if number == signal.SIGINT else Terminated
 
 
-def _options(*options: Callable[..., Any]) -> Callable[..., Any]:
-    def decorate(function: Callable[..., Any]) -> Callable[..., Any]:
-        for option in reversed(options):
-            function = option(function)
-        return function
-
-    return decorate
-
-
-_file = click.Path(path_type=Path, dir_okay=False)
-_quiet = click.option("-q", "--quiet", is_flag=True, help="Warnings and errors only.")
-_json = click.option("--json", "as_json", is_flag=True, help="One JSON object on stdout.")
-_store = click.option(
-    "--store",
-    type=click.Path(path_type=Path, file_okay=False),
-    help="The store  [default: BUNDLER_STORE, or the user's cache].",
-)
-_requirements = _options(
-    click.argument("requirement", nargs=-1, metavar="[REQ]..."),
-    click.option(
-        "-r",
-        "--requirement",
-        "files",
-        type=_file,
-        multiple=True,
-        help="A requirements file or pyproject.toml.",
-    ),
-    click.option("-c", "--constraint", "constraints", type=_file, multiple=True, help="A constraints file."),
-    click.option("--extra", "extras", multiple=True, help="An extra of the pyproject.toml."),
-    click.option("--group", "groups", multiple=True, help="A dependency group of the pyproject.toml."),
-    click.option(
-        "--python", default="3.7", show_default=True, help="The target Python: a version or a path."
-    ),
-    click.option("--only-binary", is_flag=True, help="Refuse source distributions."),
-    click.option("-i", "--index-url", help="The package index."),
-    click.option("--extra-index-url", "extra_index_urls", multiple=True, help="A further index."),
-    click.option("-f", "--find-links", multiple=True, help="A folder or page with files."),
-    click.option("--no-index", is_flag=True, help="Only --find-links."),
-    click.option(
-        "--trusted-host", "trusted_hosts", multiple=True, help="A host whose certificate is not checked."
-    ),
-    _store,
-    _quiet,
-    _json,
-)
-
-
 @click.group(context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 110})
 @click.version_option(__version__, prog_name="bundler")
 def cli() -> None:
@@ -138,136 +103,31 @@ def cli() -> None:
 
 
 @cli.command()
-@_requirements
-@click.option("--lock", type=_file, help="Build from this pylock.toml; nothing is resolved.")
-@click.option("--name", help="The bundle's name  [default: the project's, or the requirements' folder].")
-@click.option("--bundle-version", "version", help="Its version  [default: from the lock's digest].")
-@click.option(
-    "-o",
-    "--output",
-    "folder",
-    type=click.Path(path_type=Path, file_okay=False),
-    default="dist",
-    show_default=True,
-)
-@click.option(
-    "--format", "fmt", type=click.Choice(["tar.gz", "tar.zst", "dir"]), default="tar.gz", show_default=True
-)
-@click.option(
-    "--for",
-    "use",
-    type=click.Choice(["mount", "venv", "both"]),
-    help="On PYTHONPATH, in a virtual environment  [default: both; mount with --base].",
-)
-@click.option(
-    "--source-dir",
-    type=click.Path(path_type=Path, file_okay=False, exists=True),
-    help="The code it serves.",
-)
-@click.option("--entry-script", metavar="FILE", help="Its script with init() and run(), in --source-dir.")
-@click.option("--run-init", is_flag=True, help="Run the entry script and its init(), without a network.")
-@click.option(
-    "--model-dir",
-    type=click.Path(path_type=Path, exists=True, file_okay=False),
-    help="What AZUREML_MODEL_DIR names for --run-init.",
-)
-@click.option("--target-glibc", metavar="VERSION", help="Refuse what needs a newer glibc.")
-@click.option(
-    "--base",
-    type=click.Path(path_type=Path, exists=True),
-    help="What it is mounted into: a profile, a pip freeze, a root filesystem, an image archive.",
-)
-@click.option("--omit-provided", is_flag=True, help="Leave out what --base has in a version that will do.")
-@click.option("--server", metavar="VERSION", help="Try it under this azureml-inference-server-http, too.")
-@click.option("--reverify", is_flag=True, help="Run the checks again that an earlier build has passed.")
-@click.option(
-    "--allow", multiple=True, metavar="CODE[:NAME]", help="An error to accept, and to record in the manifest."
-)
-@click.option(
-    "--allow-import-failure",
-    multiple=True,
-    metavar="NAME",
-    help="A distribution or module that need not import.",
-)
-@click.option(
-    "--allow-pth", multiple=True, metavar="NAME", help="A distribution whose .pth file may run code."
-)
+@requirement_options
+@click.option("--lock", type=file_path, help="Build from this pylock.toml; nothing is resolved.")
+@building
 def build(**given: Any) -> None:
     """Build a verified, relocatable bundle from requirements."""
-    from bundler.bundle import check_name  # noqa: PLC0415
-    from bundler.pipeline import BuildOptions, build_bundle  # noqa: PLC0415
+    from bundler.pipeline import build_bundle  # noqa: PLC0415
 
     surroundings = read_surroundings()
-    requirements = _read(surroundings, given)
+    requirements = read_given(surroundings, given)
     if requirements is None and given["lock"] is None:
         raise UsageError("there is nothing to build", hint="bundler build -r requirements.txt")
-    options = BuildOptions(
-        python=given["python"],
-        requirements=requirements,
-        index=_index(given),
-        only_binary=given["only_binary"],
-        lock=given["lock"],
-        name=check_name(given["name"] or _default_name(given, surroundings), "name"),
-        version=given["version"] and check_name(given["version"], "version"),
-        folder=surroundings.cwd / given["folder"],
-        codec="zst" if given["fmt"] == "tar.zst" else "gz",
-        as_folder=given["fmt"] == "dir",
-        epoch=surroundings.epoch(),
-        ways=_ways(given),
-        code=_code(given),
-        run_init=given["run_init"],
-        model_dir=given["model_dir"] and given["model_dir"].resolve(),
-        target_glibc=given["target_glibc"],
-        base=given["base"],
-        server=given["server"],
-        omit_provided=given["omit_provided"],
-        reverify=given["reverify"],
-        allow=_allowed(given["allow"]),
-        allow_import_failure=given["allow_import_failure"],
-        allow_pth=given["allow_pth"],
-    )
-    if options.omit_provided and (options.base is None or "mount" not in options.ways):
-        raise UsageError(
-            "`--omit-provided` needs a base that the bundle is mounted into",
-            hint="--base profile.json --omit-provided",
-        )
     reporter = ConsoleReporter(quiet=given["quiet"])
     built = build_bundle(
-        options,
+        build_options(given, requirements, surroundings),
         surroundings=surroundings,
-        store=_open_store(given["store"], surroundings, reporter),
+        store=open_store(given["store"], surroundings, reporter),
         reporter=reporter,
     )
-    output = built.output
-    if given["as_json"]:
-        result = {
-            "path": str(output.path),
-            "manifest": str(output.manifest),
-            "size": output.size,
-            "sha256": output.sha256,
-            "identity": built.manifest.identity,
-            "name": built.manifest.name,
-            "version": built.manifest.version,
-            "target": dict(built.manifest.values["target"]),
-            "distributions": {
-                item["name"]: item["version"] for item in built.manifest.values["distributions"]
-            },
-            "built_here": list(built.built_here),
-            "verification": built.proof.report.to_json(code=True),
-            "entry": built.proof.entry,
-            "sandbox": built.proof.sandbox.to_json(),
-            "cached": [way.way for way in built.proof.report.ways if way.cached],
-            "neutralised": list(surroundings.neutralised()),
-        }
-        print_envelope("build", result=result)
-    else:
-        print_line(_near(output.path, surroundings), output.size, output.sha256)
+    print_built("build", built, given, surroundings)
 
 
 @cli.command()
-@_requirements
+@requirement_options
 @click.option(
-    "-o", "--output", type=_file, default="pylock.toml", show_default=True, help="The lockfile to write."
+    "-o", "--output", type=file_path, default="pylock.toml", show_default=True, help="The lockfile to write."
 )
 def lock(**given: Any) -> None:
     """Choose versions and write them, by digest, to a pylock.toml (PEP 751)."""
@@ -276,20 +136,20 @@ def lock(**given: Any) -> None:
     from bundler.publish import replace_file  # noqa: PLC0415
 
     surroundings = read_surroundings()
-    requirements = _read(surroundings, given)
+    requirements = read_given(surroundings, given)
     if requirements is None:
         raise UsageError("there is nothing to lock", hint="bundler lock -r requirements.txt")
     reporter = ConsoleReporter(quiet=given["quiet"])
     options = LockOptions(
         python=given["python"],
         requirements=requirements,
-        index=_index(given),
+        index=index_options(given),
         only_binary=given["only_binary"],
     )
     locking = lock_requirements(
         options,
         surroundings=surroundings,
-        store=_open_store(given["store"], surroundings, reporter),
+        store=open_store(given["store"], surroundings, reporter),
         reporter=reporter,
     )
     output = surroundings.cwd / given["output"]
@@ -303,12 +163,12 @@ def lock(**given: Any) -> None:
     if given["as_json"]:
         print_envelope("lock", result={"path": str(output), "packages": packages})
     else:
-        print_line(_near(output, surroundings), len(packages))
+        print_line(near(output, surroundings), len(packages))
 
 
 @cli.command()
 @click.argument("bundle", type=click.Path(path_type=Path))
-@_json
+@json_option
 def inspect(bundle: Path, as_json: bool) -> None:
     """Show what a bundle holds and what was found out about it, from its manifest; nothing is verified."""
     from bundler.explain import findings_of  # noqa: PLC0415
@@ -332,6 +192,8 @@ def inspect(bundle: Path, as_json: bool) -> None:
         print_line(f"needs     glibc {verification['glibc']}")
     for name, version in manifest.values["base"]["provided"].items():
         print_line(f"base      must have {name} {version}")
+    for text in manifest.values["base"].get("conda", []):
+        print_line(f"base      must have {text} (conda)")
     for item in manifest.values["distributions"]:
         origin = f"built here from {item['built_here']['from']}" if item["built_here"] else item["wheel"]
         print_line(
@@ -359,7 +221,7 @@ def inspect(bundle: Path, as_json: bool) -> None:
 @click.option(
     "--image",
     "image_out",
-    type=_file,
+    type=file_path,
     help="Write an image, which needs no daemon and no build, to this file.",
 )
 @click.option(
@@ -368,7 +230,7 @@ def inspect(bundle: Path, as_json: bool) -> None:
     help="The base itself, a tar of docker save or an OCI layout: for --image, and to check the fit.",
 )
 @click.option("--tag", help="The image's name  [default: the bundle's name and version].")
-@click.option("--delta-from", type=_file, help="Leave out of --image the layers of this earlier image.")
+@click.option("--delta-from", type=file_path, help="Leave out of --image the layers of this earlier image.")
 @click.option(
     "--mode",
     type=click.Choice(["mount", "dynamic"]),
@@ -393,11 +255,13 @@ def inspect(bundle: Path, as_json: bool) -> None:
     help="Packages come with the bundle; the other way would make the image run as root.",
 )
 @click.option("--openshift", is_flag=True, help="Group 0 has the owner's rights, for arbitrary users.")
-@_store
-@_quiet
-@_json
+@store_option
+@quiet_option
+@json_option
 def package(**given: Any) -> None:
     """Put a bundle, models and code together: a build context, or an image written without a daemon."""
+    from bundler.context import from_image  # noqa: PLC0415
+    from bundler.deploy import PackageOptions, parse_model  # noqa: PLC0415
     from bundler.package import PackageRequest, make_package  # noqa: PLC0415
     from bundler.usercode import user_code  # noqa: PLC0415
 
@@ -418,30 +282,33 @@ def package(**given: Any) -> None:
     if given["output"] is not None and given["base_image"] is None:
         raise UsageError("a context needs the name of its base", hint="--base-image REF")
     reporter = ConsoleReporter(quiet=given["quiet"])
-    request = PackageRequest(
+    options = PackageOptions(
         bundle=given["bundle"],
         code=user_code(given["source_dir"], given["entry_script"]),
-        models=given["models"],
+        models=tuple(parse_model(text, surroundings.cwd) for text in given["models"]),
         mode=given["mode"],
         lib_var=given["lib_var"],
         user=given["user"],
         group_writable=given["openshift"],
+    )
+    request = PackageRequest(
+        options=options,
         base=given["base"],
-        base_image=given["base_image"],
+        head=given["base_image"] and from_image(given["base_image"]),
         context=given["output"] and surroundings.cwd / given["output"],
         image=given["image_out"] and surroundings.cwd / given["image_out"],
         tag=given["tag"],
         delta_from=given["delta_from"],
     )
-    store = _open_store(given["store"], surroundings, reporter)
-    packaged = make_package(request, cwd=surroundings.cwd, store=store, reporter=reporter)
+    store = open_store(given["store"], surroundings, reporter)
+    packaged = make_package(request, store=store, reporter=reporter)
     if given["as_json"]:
         print_envelope("package", result=packaged.to_json())
         return
     if packaged.context is not None:
-        print_line(_near(packaged.context, surroundings))
+        print_line(near(packaged.context, surroundings))
     if packaged.image is not None:
-        print_line(_near(packaged.image.path, surroundings), packaged.image.size, packaged.image.image_id)
+        print_line(near(packaged.image.path, surroundings), packaged.image.size, packaged.image.image_id)
 
 
 @cli.command()
@@ -451,11 +318,12 @@ def package(**given: Any) -> None:
 )
 @click.option("--port", default=5001, show_default=True, type=click.IntRange(1, 65535))
 @click.option("--python", default="3.7", show_default=True, help="The target Python: a version or a path.")
-@_store
-@_quiet
+@store_option
+@quiet_option
 def serve(context: Path, server: str | None, port: int, python: str, store: Path | None, quiet: bool) -> None:
     """Run what a build context holds, here, under the real inference server; no container."""
     from bundler.images import default_server  # noqa: PLC0415
+    from bundler.requirements import IndexOptions  # noqa: PLC0415
     from bundler.serve import serve as run_server  # noqa: PLC0415
     from bundler.session import LockOptions  # noqa: PLC0415
 
@@ -464,14 +332,14 @@ def serve(context: Path, server: str | None, port: int, python: str, store: Path
     version = server or default_server(python if python[:1].isdigit() else "3.7")
     if version is None:
         raise UsageError(f"no inference server for Python {python} is known", hint="--server VERSION")
-    options = LockOptions(python=python, requirements=None, index=_no_index_options())
+    options = LockOptions(python=python, requirements=None, index=IndexOptions())
     code = run_server(
         context,
         options,
         version=version,
         port=port,
         surroundings=surroundings,
-        store=_open_store(store, surroundings, reporter),
+        store=open_store(store, surroundings, reporter),
         reporter=reporter,
         said=print_talk,
     )
@@ -498,7 +366,7 @@ def serve(context: Path, server: str | None, port: int, python: str, store: Path
 )
 @click.option("--network", is_flag=True, help="The container reaches a package index when it starts.")
 @click.option("--no-server", is_flag=True, help="The image has no azureml-inference-server-http.")
-@_json
+@json_option
 def simulate(**given: Any) -> None:
     """Say what the start of Azure ML's image would do with a build CONTEXT, and its exit code.
 
@@ -516,7 +384,7 @@ def simulate(**given: Any) -> None:
             "either a build CONTEXT or `--app-root` is wanted",
             hint="bundler simulate --app-root . -e AZUREML_ENTRY_SCRIPT=score.py",
         )
-    typed = _variables(given["variables"])
+    typed = variables_of(given["variables"])
     if given["context"] is not None:
         env, files = read_context(given["context"], typed)
     else:
@@ -547,8 +415,8 @@ def simulate(**given: Any) -> None:
 @click.argument("old", type=click.Path(path_type=Path, exists=True))
 @click.argument("delta", type=click.Path(path_type=Path, exists=True))
 @click.argument("out", type=click.Path(path_type=Path))
-@_quiet
-@_json
+@quiet_option
+@json_option
 def join(old: Path, delta: Path, out: Path, quiet: bool, as_json: bool) -> None:
     """Make the whole image OUT of an archive of the OLD one and a DELTA (`package --delta-from`)."""
     from bundler.image import join_delta  # noqa: PLC0415
@@ -575,7 +443,7 @@ def mount_command(context: Path, image: str | None, port: int) -> None:
 @cli.command()
 @click.argument("subject", metavar="CODE|DISTRIBUTION")
 @click.argument("bundle", required=False, type=click.Path(path_type=Path))
-@_json
+@json_option
 def explain(subject: str, bundle: Path | None, as_json: bool) -> None:
     """Say what a finding's CODE means, or why a DISTRIBUTION is in BUNDLE."""
     from bundler.explain import findings_of, is_code, rule_of, why  # noqa: PLC0415
@@ -649,8 +517,8 @@ def profile(source: Path | None, python: str | None, python_in: str | None, as_s
     type=click.Path(path_type=Path, exists=True),
     help="Also whether it fits there: a profile, a pip freeze, a root filesystem, an image archive.",
 )
-@_quiet
-@_json
+@quiet_option
+@json_option
 def verify(bundle: Path, base: Path | None, quiet: bool, as_json: bool) -> None:
     """Check every byte of a bundle, an archive or a folder, against its manifest."""
     from bundler.unpack import verify_bundle  # noqa: PLC0415
@@ -670,8 +538,8 @@ def verify(bundle: Path, base: Path | None, quiet: bool, as_json: bool) -> None:
 @cli.command()
 @click.argument("bundle", type=click.Path(path_type=Path))
 @click.argument("dest", type=click.Path(path_type=Path))
-@_quiet
-@_json
+@quiet_option
+@json_option
 def unpack(bundle: Path, dest: Path, quiet: bool, as_json: bool) -> None:
     """Check a bundle and write it to DEST, which becomes its root and must not exist."""
     from bundler.unpack import unpack_bundle  # noqa: PLC0415
@@ -686,11 +554,11 @@ def store() -> None:
 
 
 @store.command()
-@_store
-@_json
+@store_option
+@json_option
 def info(store: Path | None, as_json: bool) -> None:
     """Show where the store lies and how large it is."""
-    found = _open_store(store, read_surroundings(), ConsoleReporter()).info()
+    found = open_store(store, read_surroundings(), ConsoleReporter()).info()
     if as_json:
         print_envelope("store info", result=found.to_json())
         return
@@ -706,11 +574,11 @@ def info(store: Path | None, as_json: bool) -> None:
     show_default=True,
     help="Keep what was used since.",
 )
-@_store
-@_json
+@store_option
+@json_option
 def gc(unused_days: int, store: Path | None, as_json: bool) -> None:
     """Remove what was not used for some time."""
-    report = _open_store(store, read_surroundings(), ConsoleReporter()).gc(unused_days=unused_days)
+    report = open_store(store, read_surroundings(), ConsoleReporter()).gc(unused_days=unused_days)
     if as_json:
         print_envelope("store gc", result=report.to_json())
         return
@@ -719,11 +587,11 @@ def gc(unused_days: int, store: Path | None, as_json: bool) -> None:
 
 
 @store.command()
-@_store
-@_json
+@store_option
+@json_option
 def fsck(store: Path | None, as_json: bool) -> None:
     """Hash everything in the store; what is damaged is set aside and made anew when needed."""
-    report = _open_store(store, read_surroundings(), ConsoleReporter()).fsck()
+    report = open_store(store, read_surroundings(), ConsoleReporter()).fsck()
     if as_json:
         print_envelope("store fsck", result=report.to_json())
     else:
@@ -759,102 +627,4 @@ def _finding_line(one: Mapping[str, Any]) -> str:
     return f"{one['severity'] + allowed:<8}  {one['code']}  {one['message']}{where}"
 
 
-def _near(path: Path, surroundings: Surroundings) -> Path:
-    """Return a path as a person in the working directory would write it."""
-    return path.relative_to(surroundings.cwd) if path.is_relative_to(surroundings.cwd) else path
-
-
-def _read(surroundings: Surroundings, given: dict[str, Any]) -> RequirementSet | None:
-    from bundler.requirements import read_requirements  # noqa: PLC0415
-
-    if not (given["files"] or given["requirement"] or given["extras"] or given["groups"]):
-        return None
-    return read_requirements(
-        surroundings,
-        files=given["files"],
-        constraints=given["constraints"],
-        strings=given["requirement"],
-        extras=given["extras"],
-        groups=given["groups"],
-    )
-
-
-def _index(given: dict[str, Any]) -> IndexOptions:
-    from bundler.requirements import IndexOptions  # noqa: PLC0415
-
-    return IndexOptions(
-        index_url=given["index_url"],
-        extra_index_urls=given["extra_index_urls"],
-        find_links=given["find_links"],
-        no_index=given["no_index"],
-        trusted_hosts=given["trusted_hosts"],
-    )
-
-
-def _ways(given: dict[str, Any]) -> tuple[Way, ...]:
-    use = given["use"] or ("mount" if given["base"] else "both")
-    ways: dict[str, tuple[Way, ...]] = {"mount": ("mount",), "venv": ("venv",), "both": ("mount", "venv")}
-    return ways[use]
-
-
-def _code(given: dict[str, Any]) -> UserCode | None:
-    from bundler.usercode import user_code  # noqa: PLC0415
-
-    if given["source_dir"] is None and given["entry_script"] is None:
-        if given["run_init"]:
-            raise UsageError("there is no script to run", hint="--source-dir code --entry-script score.py")
-        return None
-    if given["source_dir"] is None or given["entry_script"] is None:
-        raise UsageError(
-            "`--source-dir` and `--entry-script` go together",
-            hint="--source-dir code --entry-script score.py",
-        )
-    return user_code(given["source_dir"], given["entry_script"])
-
-
-def _allowed(texts: Sequence[str]) -> tuple[str, ...]:
-    from bundler.findings import RULES  # noqa: PLC0415
-
-    for text in texts:
-        if text.partition(":")[0].upper() not in RULES:
-            raise UsageError(f"`--allow {text}` names no finding", evidence=(f"known   {', '.join(RULES)}",))
-    return tuple(texts)
-
-
-def _no_index_options() -> IndexOptions:
-    from bundler.requirements import IndexOptions  # noqa: PLC0415
-
-    return IndexOptions(index_url=None, extra_index_urls=(), find_links=(), no_index=False, trusted_hosts=())
-
-
-def _variables(texts: Sequence[str]) -> dict[str, str]:
-    found = {}
-    for text in texts:
-        name, equals, value = text.partition("=")
-        if not name or not equals:
-            raise UsageError(f"`-e {text}` sets no variable", hint="-e AZUREML_ENTRY_SCRIPT=code/score.py")
-        found[name] = value
-    return found
-
-
-def _default_name(given: dict[str, Any], surroundings: Surroundings) -> str:
-    """Return the folder of the first file, as far as it can be a name."""
-    first = next(iter((*given["files"], *filter(None, [given["lock"]]))), None)
-    folder = (surroundings.cwd / first).resolve().parent.name if first else "bundle"
-    name = "".join(char if char.isascii() and (char.isalnum() or char in "._-") else "-" for char in folder)
-    return name.strip("._-") or "bundle"
-
-
-def _open_store(path: Path | None, surroundings: Surroundings, reporter: ConsoleReporter) -> Store:
-    from bundler.store import Store  # noqa: PLC0415
-
-    if path is None:
-        named = surroundings.get("BUNDLER_STORE")
-        path = Path(named) if named else _cache_folder()
-    return Store(surroundings.cwd / path, reporter=reporter)
-
-
-def _cache_folder() -> Path:
-    from platformdirs import user_cache_path  # noqa: PLC0415
-
-    return user_cache_path("bundler", appauthor=False)
+cli.add_command(env)

@@ -103,7 +103,7 @@ class CodeChecker:
         source.symlink_to(self.code.folder, target_is_directory=True)
         env = {
             "AML_APP_ROOT": str(root),
-            "AZUREML_ENTRY_SCRIPT": f"{self.code.folder.name}/{self.code.script}",
+            "AZUREML_ENTRY_SCRIPT": self.code.entry,
             "AZUREML_SOURCE_DIRECTORY": self.code.folder.name,
         }
         if model_dir is not None:

@@ -15,6 +15,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from collections.abc import Set as AbstractSet
 from dataclasses import dataclass
 from types import MappingProxyType
+from typing import TYPE_CHECKING
 
 from packaging.requirements import Requirement
 from packaging.utils import NormalizedName, canonicalize_name
@@ -24,10 +25,21 @@ from bundler.base import NO_BASE, Base, BaseDistribution
 from bundler.closure import DistributionFacts, applies, top_level_modules
 from bundler.findings import Finding, sorted_findings
 from bundler.images import SERVER, default_server, server_requirements
+from bundler.paths import shown
 from bundler.redact import redact
 from bundler.target import Target
 
-__all__ = ["NOTHING_OMITTED", "Omission", "check_base", "plan_omission", "unfit_for_server"]
+if TYPE_CHECKING:
+    from bundler.conda import FromBase
+
+__all__ = [
+    "NOTHING_OMITTED",
+    "Omission",
+    "check_base",
+    "check_from_base",
+    "plan_omission",
+    "unfit_for_server",
+]
 
 _Wanted = tuple[str, Requirement]
 """Whose requirement it is, and the requirement."""
@@ -63,6 +75,21 @@ def check_base(
     findings += _not_provided(base, provided)
     findings += _hidden(base, bundle)
     return sorted_findings(findings)
+
+
+def check_from_base(base: Base, wanted: Sequence[FromBase]) -> Iterator[Finding]:
+    """Yield what the base lacks, or is not known to have, of what has no counterpart on an index."""
+    for one in wanted:
+        if canonicalize_name(one.name) in base.distributions:
+            continue
+        if base.libraries is None or not one.libraries:
+            yield Finding(code="B509", message=f"it is not known whether the base has `{shown(one.text)}`")
+        elif not any(name.startswith(one.libraries) for name in base.libraries):
+            yield Finding(
+                code="B508",
+                message=f"the base does not have `{shown(one.text)}`",
+                details=(f"wanted  a library {' or '.join(f'{name}*' for name in one.libraries)}",),
+            )
 
 
 def unfit_for_server(present: Iterable[DistributionFacts], target: Target) -> Iterator[Finding]:

@@ -14,8 +14,9 @@ Source: Dockerfile reference (COPY --chown, ENV quoting), azureml's ``Model.pack
 from __future__ import annotations
 
 import json
+import re
 import shlex
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -30,19 +31,32 @@ from bundler.manifest import Manifest
 from bundler.paths import archive_path
 from bundler.publish import staged_dir
 
-__all__ = ["docker_run", "dockerfile", "read_context", "write_context"]
+__all__ = [
+    "check_head",
+    "docker_run",
+    "dockerfile",
+    "environment_dockerfile",
+    "from_image",
+    "read_context",
+    "write_context",
+]
+
+_COMMENT = "# Made by bundler: what follows copies and sets. It needs no network: docker build --network=none"
+_ESCAPE = re.compile(r"#\s*escape\s*=\s*[^\\\s]", re.IGNORECASE)
+_FROM = re.compile(r"ARG BASE_IMAGE=(.+)\nFROM \$\{BASE_IMAGE\}\n")
 
 
-def write_context(app: App, manifest: Manifest, *, base_image: str, out: Path) -> None:
+def write_context(app: App, manifest: Manifest | None, *, head: str, out: Path) -> None:
     """Write the context of an application; on failure nothing is left.
 
-    :param base_image: what FROM names: a tag that is loaded where it is built, or a digest.
+    :param manifest: of its bundle, if it has one.
+    :param head: what the Dockerfile begins with: `from_image`, or a Dockerfile of the user's.
     :raises OutputError: if there is something at ``out``.
     """
     made = {
-        "Dockerfile": dockerfile(app, base_image).encode(),
+        "Dockerfile": dockerfile(app, head).encode(),
         ".dockerignore": f"*\n!{APP_FOLDER}\n".encode(),
-        "README.md": _readme(app, manifest, base_image).encode(),
+        "README.md": _readme(app, manifest, head).encode(),
     }
     listed = {
         f"{APP_FOLDER}/{file.path}": {"size": file.size, "sha256": file.sha256}
@@ -53,8 +67,9 @@ def write_context(app: App, manifest: Manifest, *, base_image: str, out: Path) -
     context = {
         "format": "bundler-context",
         "format_version": 1,
-        "base_image": base_image,
-        "bundle": {"identity": manifest.identity, "name": manifest.name, "version": manifest.version},
+        "base_image": _image_of(head),
+        "bundle": manifest
+        and {"identity": manifest.identity, "name": manifest.name, "version": manifest.version},
         "env": dict(app.env),
         "files": listed,
         "layers": [layer.comment for layer in app.layers],
@@ -96,27 +111,61 @@ def docker_run(context: Path, *, image: str | None, port: int) -> str:
     parts = ["docker", "run", "--rm", "-ti", "-p", f"{port}:{PUBLIC_PORT}", "-v", f"{folder}:/{APP_ROOT}:ro"]
     for name, value in values["env"].items():
         parts += ["-e", f"{name}={value}"]
+    if not (image or values["base_image"]):
+        raise InputError("the context is built from a Dockerfile; no image is known", hint="--image REF")
     return shlex.join([*parts, image or values["base_image"]])
 
 
-def dockerfile(app: App, base_image: str) -> str:
-    """Return the Dockerfile of an application: it copies and sets, and runs nothing."""
-    owner = "0:0"
-    tops = sorted({file.path.partition("/")[0] for layer in app.layers for file in layer.files})
-    files = {file.path for layer in app.layers for file in layer.files}
-    order = sorted(tops, key=_rank)
+def from_image(image: str) -> str:
+    """Return the beginning of a Dockerfile for a base image, named by a tag that is loaded or a digest."""
+    return f"ARG BASE_IMAGE={image}\nFROM ${{BASE_IMAGE}}\n"
+
+
+def dockerfile(app: App, head: str) -> str:
+    """Return the Dockerfile of an application: after its beginning it copies and sets, and runs nothing."""
+    paths = [file.path for layer in app.layers for file in layer.files]
+    return _text(head, {path.partition("/")[0]: "/" in path for path in paths}, _settings(app))
+
+
+def environment_dockerfile(head: str, env: Mapping[str, str], *, with_bundle: bool) -> str:
+    """Return the Dockerfile of an application without code: that of its context, known before it is built."""
+    return _text(head, {"bundle": True} if with_bundle else {}, _sets(env))
+
+
+def _text(head: str, tops: Mapping[str, bool], settings: list[str]) -> str:
+    """Return a Dockerfile.
+
+    :param head: comes first, since it may begin with a directive to the parser.
+    :param tops: the entries of the tree, and whether each is a folder.
+    """
     lines = [
-        "# Made by bundler. It needs no network: docker build --network=none",
-        f"ARG BASE_IMAGE={base_image}",
-        "FROM ${BASE_IMAGE}",
+        f"COPY --chown=0:0 {APP_FOLDER}/{top} /{APP_ROOT}/{top}" + ("/" if tops[top] else "")
+        for top in sorted(tops, key=_rank)
     ]
-    lines += [
-        f"COPY --chown={owner} {APP_FOLDER}/{top} /{APP_ROOT}/{top}" + ("" if top in files else "/")
-        for top in order
-    ]
-    if app.env:
-        sets = [f"{name}={_quoted(value)}" for name, value in app.env.items()]
-        lines.append("ENV " + " \\\n    ".join(sets))
+    ours = "\n".join([_COMMENT, *lines, *settings])
+    return f"{head.rstrip()}\n\n{ours}\n"
+
+
+def check_head(text: str) -> None:
+    """Refuse a Dockerfile that nothing can follow.
+
+    :raises InputError: if it has no base, ends inside an instruction, or escapes in another way.
+    """
+    lines = [line.strip() for line in text.splitlines() if line.strip()]
+    fault = None
+    if not any(line.upper().startswith("FROM ") for line in lines):
+        fault = "it has no FROM"
+    elif lines[-1].endswith("\\"):
+        fault = "its last instruction goes on, and nothing follows"
+    elif any(_ESCAPE.match(line) for line in lines):
+        fault = "its escape character is not the backslash"
+    if fault:
+        raise InputError(f"the base Dockerfile cannot be built on: {fault}")
+
+
+def _settings(app: App) -> list[str]:
+    """Return the instructions that say how an application is run."""
+    lines = _sets(app.env)
     lines += [f"LABEL {name}={_quoted(value)}" for name, value in app.labels.items()]
     if app.port:
         lines.append(f"EXPOSE {app.port}")
@@ -124,7 +173,12 @@ def dockerfile(app: App, base_image: str) -> str:
         lines.append(f"USER {app.user}")
     if app.command:
         lines.append(f"CMD {json.dumps(list(app.command))}")
-    return "\n".join(lines) + "\n"
+    return lines
+
+
+def _sets(env: Mapping[str, str]) -> list[str]:
+    pairs = [f"{name}={_quoted(value)}" for name, value in env.items()]
+    return ["ENV " + " \\\n    ".join(pairs)] if pairs else []
 
 
 def _rank(top: str) -> tuple[int, str]:
@@ -159,10 +213,10 @@ def _entries(app: App, made: dict[str, bytes]) -> Iterator[tuple[ArchiveMember, 
         yield member, iter((content,))
 
 
-_README = """# {name} {version}
+_README = """# {title}
 
-A build context made by bundler: the bundle `{name}`{models} and the code that serves it.
-Nothing here needs a network, and the image is run as {user}. Identity of the bundle: `{identity}`
+A build context made by bundler: {holds}.
+Nothing here needs a network, and the image is run as {user}.{identity}
 
 Check that every byte is the one that was written (any Python >= 3.7):
 
@@ -172,24 +226,36 @@ Load the base image where it was carried to, build, and run:
 
     docker load -i base.tar
     docker build --network=none -t {tag} .
-    docker run --rm -p {port}:{port} {tag}
+    docker run --rm {publish}{tag}
 
-It was made for `{base}`; for another base of the same Python add `--build-arg BASE_IMAGE=...`. Ask it:
+{base}
+"""
+_README_BASE = "It was made for `{}`; for another base of the same Python add `--build-arg BASE_IMAGE=...`."
+_README_ASK = """ Ask it:
 
     curl http://127.0.0.1:{port}/
-    curl -X POST -H 'Content-Type: application/json' -d @request.json http://127.0.0.1:{port}/score
-"""
+    curl -X POST -H 'Content-Type: application/json' -d @request.json http://127.0.0.1:{port}/score"""
 
 
-def _readme(app: App, manifest: Manifest, base_image: str) -> str:
-    models = [layer.comment for layer in app.layers if layer.comment.startswith("model ")]
+def _readme(app: App, manifest: Manifest | None, head: str) -> str:
+    image = _image_of(head)
+    holds = [f"the bundle `{manifest.name}`"] if manifest else []
+    holds += [layer.comment for layer in app.layers if layer.comment.startswith("model ")]
+    holds += ["the code that serves it"] if app.port else []
+    name = f"{manifest.name} {manifest.version}" if manifest else "An application"
+    base = _README_BASE.format(image) if image else "The base is built from the first part of the Dockerfile."
     return _README.format(
-        name=manifest.name,
-        version=manifest.version,
-        identity=manifest.identity,
-        models="".join(f", {model}" for model in models),
+        title=name,
+        holds=", ".join(holds),
         user=f"`{app.user}`" if app.user else "the base's own user",
-        tag=f"{manifest.name.lower()}:{manifest.version}",
-        port=app.port or PUBLIC_PORT,
-        base=base_image,
+        identity=f" Identity of the bundle: `{manifest.identity}`" if manifest else "",
+        tag=name.lower().replace(" ", ":") if manifest else "application",
+        publish=f"-p {app.port}:{app.port} " if app.port else "",
+        base=base + (_README_ASK.format(port=app.port) if app.port else ""),
     )
+
+
+def _image_of(head: str) -> str | None:
+    """Return the image a Dockerfile is built on, if it is one that can be exchanged."""
+    found = _FROM.fullmatch(head)
+    return found[1] if found else None

@@ -32,7 +32,7 @@ if TYPE_CHECKING:
     from bundler.reporter import Reporter
     from bundler.store import Store
 
-__all__ = ["LibVar", "Mode", "Model", "PackageOptions", "parse_model", "plan_app"]
+__all__ = ["LibVar", "Mode", "Model", "PackageOptions", "bundle_env", "parse_model", "plan_app", "tree_files"]
 
 Mode = Literal["mount", "dynamic"]
 LibVar = Literal["extra", "pythonpath", "sagemaker"]
@@ -74,14 +74,17 @@ class Model:
 class PackageOptions:
     """What an application is made of."""
 
-    bundle: Path
-    """An archive or a folder."""
-    code: UserCode
+    bundle: Path | None
+    """An archive or a folder; None where the packages are in the base, or beside the code."""
+    code: UserCode | None
+    """None makes the environment alone: the base's own user and command stay."""
     models: tuple[Model, ...] = ()
     mode: Mode = "mount"
     lib_var: LibVar = "extra"
     user: str = USER
     """By name, since its number differs between images; empty keeps the base's."""
+    epoch: int = 0
+    """The time of every file where there is no bundle, which says it."""
     group_writable: bool = False
     env: Mapping[str, str] = field(default_factory=dict)
     """Further variables of the image."""
@@ -107,56 +110,84 @@ def parse_model(text: str, cwd: Path) -> Model:
 
 def plan_app(
     options: PackageOptions, *, scratch: Path, store: Store, reporter: Reporter
-) -> tuple[App, Manifest]:
-    """Return the application, every byte of its bundle checked.
+) -> tuple[App, Manifest | None]:
+    """Return the application, every byte of its bundle checked, and what the bundle says of itself.
 
     :param scratch: an existing private folder; an archive is unpacked in it, and
         it must be there as long as the files are read.
     :raises BundlerError: if the bundle is not what was built, or something cannot be packed.
     """
-    if options.bundle.is_dir():
-        checked, folder = verify_bundle(options.bundle, reporter=reporter), options.bundle
-    else:
-        folder = scratch / "bundle"
-        checked = unpack_bundle(options.bundle, folder, reporter=reporter)
-    manifest = checked.manifest
-    target = Target.from_json(manifest.values["target"])
+    manifest, folder = _checked(options.bundle, scratch, reporter)
     code = options.code
-    entry = PurePosixPath(code.folder.name, code.script)
-    env = {"AZUREML_SOURCE_DIRECTORY": code.folder.name, "AZUREML_ENTRY_SCRIPT": str(entry)}
-    above = "/".join([".."] * len(entry.parent.parts))
-    if options.mode == "dynamic":
-        packages = list(_wheelhouse(manifest, store, scratch))
-        env["AZUREML_EXTRA_REQUIREMENTS_TXT"] = f"{above}/{_WHEELHOUSE}/requirements.txt"
-        env |= {"PIP_NO_INDEX": "1", "PIP_FIND_LINKS": f"/{APP_ROOT}/{_WHEELHOUSE}"}
-    elif options.lib_var == "sagemaker":
-        prefix = f"{target.site_packages}/"
-        packages = list(_bundle_layers(manifest, folder, f"{code.folder.name}/lib/", only=prefix))
-    else:
-        packages = list(_bundle_layers(manifest, folder, "bundle/"))
-        inside = f"bundle/{target.site_packages}"
-        if options.lib_var == "extra":
-            env["AZUREML_EXTRA_PYTHON_LIB_PATH"] = f"{above}/{inside}"
-        else:
-            env["PYTHONPATH"] = f"/{APP_ROOT}/{inside}"
+    env = {}
+    if code is not None:
+        env = {"AZUREML_SOURCE_DIRECTORY": code.folder.name, "AZUREML_ENTRY_SCRIPT": code.entry}
+    layers: list[AppLayer] = []
+    if manifest is not None:
+        layers, found = _packages(options, manifest, folder, scratch, store)
+        env |= found
     if options.models:
         env["AZUREML_MODEL_DIR"] = _model_dir(options.models)
-    layers = [*packages, *map(_model_layer, _distinct(options.models)), _code_layer(code, options.models)]
+        layers += map(_model_layer, _distinct(options.models))
+    if code is not None:
+        layers.append(_code_layer(code, options.models))
+    about = {}
+    if manifest is not None and code is not None:
+        about["bundler.bundle"] = f"{manifest.name} {manifest.version}"
+        about["bundler.identity"] = manifest.identity
     app = App(
         layers=tuple(layers),
         env={**env, **options.env},
-        user=options.user,
-        command=_COMMAND,
-        port=PUBLIC_PORT,
-        epoch=manifest.epoch,
-        labels={
-            "bundler.bundle": f"{manifest.name} {manifest.version}",
-            "bundler.identity": manifest.identity,
-        },
+        user=options.user if code else "",
+        command=_COMMAND if code else (),
+        port=PUBLIC_PORT if code else 0,
+        epoch=manifest.epoch if manifest else options.epoch,
+        labels=about,
         group_writable=options.group_writable,
     )
     _check_paths(app)
     return app, manifest
+
+
+def bundle_env(target_site_packages: str) -> dict[str, str]:
+    """Return the variables by which any Python finds the packages of a bundle in an image."""
+    return {"PYTHONPATH": f"/{APP_ROOT}/bundle/{target_site_packages}"}
+
+
+def _checked(bundle: Path | None, scratch: Path, reporter: Reporter) -> tuple[Manifest | None, Path]:
+    """Return the manifest of a bundle, and the folder in which its files lie."""
+    if bundle is None:
+        return None, scratch
+    if bundle.is_dir():
+        return verify_bundle(bundle, reporter=reporter).manifest, bundle
+    folder = scratch / "bundle"
+    return unpack_bundle(bundle, folder, reporter=reporter).manifest, folder
+
+
+def _packages(
+    options: PackageOptions, manifest: Manifest, folder: Path, scratch: Path, store: Store
+) -> tuple[list[AppLayer], dict[str, str]]:
+    """Return the layers of a bundle, and the variables by which the image finds its packages."""
+    site_packages = Target.from_json(manifest.values["target"]).site_packages
+    code = options.code
+    if code is None:
+        return list(_bundle_layers(manifest, folder, "bundle/")), bundle_env(site_packages)
+    above = "/".join([".."] * len(PurePosixPath(code.entry).parent.parts))
+    if options.mode == "dynamic":
+        found = {
+            "AZUREML_EXTRA_REQUIREMENTS_TXT": f"{above}/{_WHEELHOUSE}/requirements.txt",
+            "PIP_NO_INDEX": "1",
+            "PIP_FIND_LINKS": f"/{APP_ROOT}/{_WHEELHOUSE}",
+        }
+        return list(_wheelhouse(manifest, store, scratch)), found
+    if options.lib_var == "sagemaker":
+        layers = _bundle_layers(manifest, folder, f"{code.folder.name}/lib/", only=f"{site_packages}/")
+        return list(layers), {}
+    if options.lib_var == "extra":
+        found = {"AZUREML_EXTRA_PYTHON_LIB_PATH": f"{above}/bundle/{site_packages}"}
+    else:
+        found = bundle_env(site_packages)
+    return list(_bundle_layers(manifest, folder, "bundle/")), found
 
 
 def _bundle_layers(manifest: Manifest, folder: Path, below: str, *, only: str = "") -> Iterator[AppLayer]:
@@ -223,10 +254,20 @@ def _model_dir(models: tuple[Model, ...]) -> str:
 
 def _model_layer(model: Model) -> AppLayer:
     below = f"{_MODELS}/{model.name}/{model.version}/{model.path.resolve().name}"
-    files = [_read(below, model.path)] if model.path.is_file() else list(_walk(model.path, below))
+    comment = f"model {model.name} {model.version}"
+    return AppLayer(comment=comment, files=tuple(tree_files(model.path, below)))
+
+
+def tree_files(path: Path, below: str) -> list[AppFile]:
+    """Return a file, or all files of a folder, sorted bytewise by path.
+
+    :param below: the path it gets in the application.
+    :raises InputError: if there is none, or one cannot be packed.
+    """
+    files = [_read(below, path)] if path.is_file() else list(_walk(path, below))
     if not files:
-        raise InputError(f"the model `{shown(str(model.path))}` holds no file")
-    return AppLayer(comment=f"model {model.name} {model.version}", files=tuple(sorted(files, key=_by_path)))
+        raise InputError(f"`{shown(str(path))}` holds no file")
+    return sorted(files, key=_by_path)
 
 
 def _code_layer(code: UserCode, models: tuple[Model, ...]) -> AppLayer:
@@ -243,13 +284,20 @@ def _code_layer(code: UserCode, models: tuple[Model, ...]) -> AppLayer:
     return AppLayer(comment="code", files=tuple(sorted(files, key=_by_path)))
 
 
-def _walk(folder: Path, below: str) -> Iterator[AppFile]:
-    """Yield the files of a folder of the user, but for what tools leave there."""
+def _walk(folder: Path, below: str, *, is_venv: bool = False) -> Iterator[AppFile]:
+    """Yield the files of a folder of the user, but for what tools leave there.
+
+    The links of a virtual environment lead to the Python of this machine, which
+    is none of the image's; its packages are packed.
+    """
+    is_venv = is_venv or (folder / "pyvenv.cfg").is_file()
     with os.scandir(folder) as entries:
         listed = sorted(entries, key=lambda entry: os.fsencode(entry.name))
     for entry in listed:
         path = f"{below}/{entry.name}"
         if entry.name in _SKIPPED:
+            continue
+        if entry.is_symlink() and is_venv:
             continue
         if entry.is_symlink():
             raise InputError(
@@ -257,7 +305,7 @@ def _walk(folder: Path, below: str) -> Iterator[AppFile]:
                 hint="put the file itself there",
             )
         if entry.is_dir():
-            yield from _walk(Path(entry.path), path)
+            yield from _walk(Path(entry.path), path, is_venv=is_venv)
         elif entry.is_file():
             yield _read(path, Path(entry.path))
         else:

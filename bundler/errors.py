@@ -52,6 +52,11 @@ class BundlerError(Exception):
         self.evidence = evidence
         self.hint = hint
         self.facts = facts
+        # For programs: a traceback shows what stands behind the message, too (PEP 678).
+        for line in evidence:
+            self.add_note(f"  {line}")
+        if hint:
+            self.add_note(f"hint: {hint}")
 
 
 class UsageError(BundlerError):

@@ -325,6 +325,18 @@ RULES: Mapping[str, Rule] = _rules(
         "nothing where no such server runs; else pin a version it accepts, and prove it with `--server`",
     ),
     (
+        "B508",
+        "error",
+        "the base does not have what the conda specification leaves to it",
+        "choose a base that brings it, or remove the line from the specification",
+    ),
+    (
+        "B509",
+        "note",
+        "it cannot be told whether the base has what the conda specification leaves to it",
+        "look for it in the image; give `--base` as an image or a root filesystem, whose libraries are known",
+    ),
+    (
         "D601",
         "error",
         "a variable names packages or requirements that are not there",

@@ -8,16 +8,31 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from importlib import resources
 from pathlib import Path
+from typing import TYPE_CHECKING
 
+from packaging.specifiers import SpecifierSet
 from packaging.version import InvalidVersion, Version
 
-from bundler.errors import BundlerError, InterpreterError, UsageError
+from bundler.errors import BundlerError, InputError, InterpreterError, UsageError
 from bundler.process import run, tail
 from bundler.surroundings import Surroundings
 from bundler.target import Target, target_from_probe
 
-__all__ = ["Interpreter", "capture_profile", "find_interpreter", "script"]
+if TYPE_CHECKING:
+    from bundler.reporter import Reporter
+    from bundler.requirements import CondaInput
 
+__all__ = [
+    "DEFAULT_PYTHON",
+    "Interpreter",
+    "capture_profile",
+    "find_interpreter",
+    "find_target",
+    "script",
+]
+
+DEFAULT_PYTHON = "3.7"
+"""What Azure ML's prebuilt images run."""
 _PROBE_SECONDS = 30
 _CAPTURE_SECONDS = 300
 
@@ -102,6 +117,46 @@ def find_interpreter(wanted: str, surroundings: Surroundings, scratch: Path) -> 
         ),
         hint=f"run `pyenv install {wanted}` or `conda create -n py python={wanted}`, or pass `--python PATH`",
     )
+
+
+def find_target(
+    python: str | None,
+    conda: CondaInput | None,
+    surroundings: Surroundings,
+    scratch: Path,
+    reporter: Reporter,
+) -> Interpreter:
+    """Return the interpreter of the target: the one named, what a conda specification asks for, or 3.7.
+
+    :raises InputError: if it is not one that the conda specification allows.
+    """
+    wanted = conda.read.python if conda else None
+    if conda is None or wanted is None:
+        return find_interpreter(python or DEFAULT_PYTHON, surroundings, scratch)
+    chosen = python or conda.read.lowest
+    if chosen is None:
+        raise InputError(
+            f"{conda.where} asks for `{conda.read.python_text}`, and a target is CPython 3.7 or newer",
+            hint="change the file, for example to `python=3.7`",
+        )
+    found = find_interpreter(chosen, surroundings, scratch)
+    if not wanted.contains(found.target.version):
+        if ".".join(found.target.version.split(".")[:2]) == conda.read.lowest and _is_exact(wanted):
+            # Releases of a minor version have one ABI, and conda's exports name one release of it.
+            reporter.warn(
+                f"{conda.where} asks for `{conda.read.python_text}`; the target is {found.target.version}"
+            )
+            return found
+        raise InputError(
+            f"{conda.where} asks for another Python than the target",
+            evidence=(f"wanted  {conda.read.python_text}", f"found   {found.target.version}"),
+            hint="leave `--python` out, or change the file",
+        )
+    return found
+
+
+def _is_exact(wanted: SpecifierSet) -> bool:
+    return all(one.operator == "==" and not one.version.endswith(".*") for one in wanted)
 
 
 def capture_profile(interpreter: Interpreter, surroundings: Surroundings, scratch: Path) -> str:

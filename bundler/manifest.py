@@ -206,6 +206,7 @@ def _check_sections(values: Mapping[str, Any]) -> None:
         ("verification", "ways", dict),
         ("verification", "findings", list),
         ("base", "provided", dict),
+        *((("base", "conda", list),) if "conda" in values["base"] else ()),
     ):
         if not isinstance(values[section][key], kind):
             raise TypeError(f"`{section}.{key}` has a wrong type")

@@ -6,22 +6,20 @@ so is a bundle that does not fit the base.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from bundler.app import App
 from bundler.base import read_base
-from bundler.context import write_context
-from bundler.deploy import LibVar, Mode, PackageOptions, parse_model, plan_app
+from bundler.context import from_image, write_context
+from bundler.deploy import PackageOptions, plan_app
 from bundler.fit import check_fit
 from bundler.image import WrittenImage, write_image
 from bundler.imageview import AppFiles
 from bundler.manifest import Manifest
 from bundler.report import ClosureReport
 from bundler.simulate import simulate
-from bundler.usercode import UserCode
 
 if TYPE_CHECKING:
     from bundler.reporter import Reporter
@@ -29,27 +27,25 @@ if TYPE_CHECKING:
 
 __all__ = ["PackageRequest", "Packaged", "make_package"]
 
+_EXTRA = "AZUREML_EXTRA_"
+"""Variables that an image acts on only if its start script has the block for them."""
+
 
 @dataclass(frozen=True, kw_only=True)
 class PackageRequest:
     """What is to be packaged, and where to."""
 
-    bundle: Path
-    code: UserCode
-    models: Sequence[str]
-    """As ``--model`` names them: NAME:VERSION=PATH."""
-    mode: Mode
-    lib_var: LibVar
-    user: str
-    group_writable: bool
-    base: Path | None
+    options: PackageOptions
+    base: Path | None = None
     """The base itself, in a file or folder."""
-    base_image: str | None
-    """What FROM names."""
-    context: Path | None
-    image: Path | None
-    tag: str | None
-    delta_from: Path | None
+    head: str | None = None
+    """What the Dockerfile begins with; a context needs it."""
+    context: Path | None = None
+    image: Path | None = None
+    tag: str | None = None
+    delta_from: Path | None = None
+    network: bool = False
+    """Whether the container will reach a package index when it starts."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -78,33 +74,25 @@ class Packaged:
         }
 
 
-def make_package(request: PackageRequest, *, cwd: Path, store: Store, reporter: Reporter) -> Packaged:
+def make_package(request: PackageRequest, *, store: Store, reporter: Reporter) -> Packaged:
     """Write what is asked for.
 
     :raises BundlerError: if the bundle is not what was built, does not fit the
         base, or would not start; nothing is left then.
     """
-    options = PackageOptions(
-        bundle=request.bundle,
-        code=request.code,
-        models=tuple(parse_model(text, cwd) for text in request.models),
-        mode=request.mode,
-        lib_var=request.lib_var,
-        user=request.user,
-        group_writable=request.group_writable,
-    )
     with store.in_use(), store.scratch() as scratch:
-        app, manifest = plan_app(options, scratch=scratch, store=store, reporter=reporter)
+        app, manifest = plan_app(request.options, scratch=scratch, store=store, reporter=reporter)
         size = sum(file.size for layer in app.layers for file in layer.files)
         reporter.stage("app", f"{len(app.layers)} layers, {size / 1e6:.1f} MB")
-        if request.base is not None:
+        if request.base is not None and manifest is not None:
             for one in check_fit(manifest, read_base(request.base)):
                 reporter.warn(f"{one.code}  {one.message}")
             reporter.stage("base", "the bundle fits it")
-        _rehearse(app, request, reporter)
+        if request.options.code is not None:
+            _rehearse(app, request, reporter)
         if request.context is not None:
-            write_context(app, manifest, base_image=request.base_image or "scratch", out=request.context)
-            reporter.stage("context", "no RUN, no network, no root")
+            write_context(app, manifest, head=request.head or from_image("scratch"), out=request.context)
+            reporter.stage("context", "what bundler adds has no RUN, no network, no root")
         image = None
         if request.image is not None and request.base is not None:
             image = write_image(
@@ -129,8 +117,8 @@ def _rehearse(app: App, request: PackageRequest, reporter: Reporter) -> None:
 
     :raises ClosureError: if it would end before the server starts.
     """
-    profile = "classic" if request.lib_var == "extra" else "stripped"
-    boot = simulate(app.env, AppFiles(app), profile=profile)
+    profile = "classic" if any(name.startswith(_EXTRA) for name in app.env) else "stripped"
+    boot = simulate(app.env, AppFiles(app), profile=profile, offline=not request.network)
     ClosureReport(ways=(), found=boot.findings).raise_for_errors()
     for one in boot.findings:
         if one.rule.severity == "warning":
@@ -138,5 +126,5 @@ def _rehearse(app: App, request: PackageRequest, reporter: Reporter) -> None:
     reporter.stage("boot", f"would start the server with {len(boot.sys_path)} entries on sys.path")
 
 
-def _tag(manifest: Manifest) -> str:
-    return f"{manifest.name.lower()}:{manifest.version}"
+def _tag(manifest: Manifest | None) -> str:
+    return f"{manifest.name.lower()}:{manifest.version}" if manifest else "application:1"

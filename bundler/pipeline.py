@@ -19,7 +19,7 @@ from bundler import __version__
 from bundler.archive import Output, write_bundle
 from bundler.base import read_base
 from bundler.bundle import Plan, plan_bundle
-from bundler.conflicts import NOTHING_OMITTED
+from bundler.conflicts import NOTHING_OMITTED, Omission
 from bundler.describe import describe_distribution, describe_files
 from bundler.digest import sha256_of
 from bundler.errors import MalformedError
@@ -95,7 +95,7 @@ def build_bundle(
                 "name": options.name,
                 "version": options.version or sha256_of(lock_text)[:12],
                 "epoch": options.epoch,
-                "base": {"provided": {name: str(found) for name, found in omitted.provided.items()}},
+                "base": _base(omitted, session),
                 "target": session.interpreter.target.to_json(),
                 "requirements": list(lock.requirements),
                 "indexes": sorted({package.index for package in lock.packages if package.index}),
@@ -133,6 +133,13 @@ def _check_pth(plan: Plan, allowed: Sequence[str]) -> None:
             evidence=tuple(refused),
             hint=f"if you trust it, pass `--allow-pth {refused[0].partition(':')[0]}`",
         )
+
+
+def _base(omitted: Omission, session: Session) -> dict[str, Any]:
+    """Return what the base must have: distributions by version, and what conda packages stood for."""
+    provided = {name: str(found) for name, found in omitted.provided.items()}
+    conda = sorted({one.text for one in session.from_base})
+    return {"provided": provided, **({"conda": conda} if conda else {})}
 
 
 def _host(proof: Proof, session: Session) -> dict[str, Any]:

@@ -27,7 +27,7 @@ from bundler.closure import (
     unmet_requirements,
 )
 from bundler.codecheck import CodeCheck, CodeChecker
-from bundler.conflicts import check_base, unfit_for_server
+from bundler.conflicts import check_base, check_from_base, unfit_for_server
 from bundler.elf import SharedObject, check_shared_objects, glibc_floor
 from bundler.findings import Finding
 from bundler.images import SERVER, SERVER_MODULES
@@ -44,6 +44,7 @@ from bundler.usercode import UserCode
 from bundler.verify import Sandbox
 
 if TYPE_CHECKING:
+    from bundler.conda import FromBase
     from bundler.reporter import Reporter
     from bundler.store import Store
     from bundler.surroundings import Surroundings
@@ -71,6 +72,8 @@ class Claim:
     """What the base's server requires, where the base itself does not say it."""
     provided: Mapping[NormalizedName, Version] = field(default_factory=dict)
     """What the bundle leaves to the base."""
+    from_base: Sequence[FromBase] = ()
+    """What a conda specification leaves to it."""
     code: UserCode | None = None
     run_init: bool = False
     """Whether the entry script is run, and its init() called."""
@@ -327,6 +330,8 @@ class _Prover:
                 glibc_floor=floor,
                 provided=claim.provided,
             )
+        if claim.base is not None:
+            yield from check_from_base(claim.base, claim.from_base)
 
     def _provided(self) -> Iterator[DistributionFacts]:
         """Yield what the base provides, as if it were there without files."""

@@ -18,6 +18,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from optparse import Values
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from packaging.utils import canonicalize_name
 from packaging.version import InvalidVersion, Version
@@ -40,7 +41,20 @@ from bundler.redact import redact, register_secret
 from bundler.requirement import Root, parse_root, split_options
 from bundler.surroundings import Surroundings
 
-__all__ = ["IndexOptions", "RequirementSet", "read_requirements"]
+if TYPE_CHECKING:
+    from bundler.conda import CondaRequirements
+
+__all__ = [
+    "CONDA_SUFFIXES",
+    "CondaInput",
+    "IndexOptions",
+    "RequirementSet",
+    "Specification",
+    "read_requirements",
+]
+
+CONDA_SUFFIXES = (".yml", ".yaml")
+"""What the name of a conda specification ends in."""
 
 _MAX_DEPTH = 50
 """How many files may include each other in a chain; real ones stay below ten."""
@@ -49,6 +63,9 @@ _MAX_DEPTH = 50
 _VARIABLE = re.compile(r"(\$\{([A-Z0-9_]+)\})")
 # What would change the isolated child itself if it were passed on for pip to expand.
 _UNSAFE_VARIABLE = re.compile(r"(PYTHON|PIP_|LD_|DYLD_)")
+# The options of a requirements file that change what pip chooses.
+_RESOLVING = ("--pre", "--prefer-binary", "--no-binary", "--only-binary", "--require-hashes")
+_PATH = re.compile(r"[^\s\[;]+")
 _REMOTE = re.compile(r"(file:|[A-Za-z][A-Za-z0-9+.-]*://)", re.IGNORECASE)
 
 
@@ -106,9 +123,35 @@ class RequirementSet:
     """Every file that was read, nested ones included."""
     warnings: tuple[str, ...]
     """What the user will want to know, each one line."""
+    conda: CondaInput | None = None
+    """The conda specification among the files."""
 
 
-def read_requirements(
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Specification:
+    """The text of a conda specification."""
+
+    text: str
+    where: str
+    """The file as the user would write it, or what else the text is."""
+    path: Path
+    """The file; in its folder, as for conda, relative paths start."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class CondaInput:
+    """What a conda specification says besides its requirements."""
+
+    where: str
+    """The file as the user would write it, or what else it is."""
+    read: CondaRequirements
+
+    def shown(self) -> tuple[str, ...]:
+        """Return what became of each conda package, one line each."""
+        return tuple(f"{self.where}:{line}: {story}" for line, story in self.read.shown)
+
+
+def read_requirements(  # noqa: PLR0913 - each is a kind of input
     surroundings: Surroundings,
     *,
     files: Sequence[Path] = (),
@@ -116,15 +159,20 @@ def read_requirements(
     strings: Sequence[str] = (),
     extras: Sequence[str] = (),
     groups: Sequence[str] = (),
+    specification: Specification | None = None,
+    strict: bool = False,
 ) -> RequirementSet:
     """Return all that is asked for.
 
     :param surroundings: relative paths start in its folder, ``${NAME}`` is taken from its variables.
-    :param files: requirements files, and ``pyproject.toml`` for the project it describes.
+    :param files: requirements files, a ``pyproject.toml`` for the project it describes, a
+        conda specification (``env.yml``).
     :param constraints: constraints files.
     :param strings: requirements from the command line; pip expands no variable in them, nor do we.
     :param extras: extras of the ``pyproject.toml`` among the files.
     :param groups: its dependency groups.
+    :param specification: a conda specification that stands in no file.
+    :param strict: whether a conda package that no index has is an error.
     :raises InputError: with every problem of the whole input.
     :raises UsageError: if there are extras or groups, and no ``pyproject.toml`` among the files.
     """
@@ -132,24 +180,31 @@ def read_requirements(
     projects = [path for path in files if path.name == "pyproject.toml"]
     if (extras or groups) and not projects:
         raise UsageError("extras and groups need a `pyproject.toml`", hint="add `-r pyproject.toml`")
-    requirement_files = reader.read_top(files, constraint=False)
+    specifications = [path for path in files if path.suffix in CONDA_SUFFIXES]
+    plain = [path for path in files if path not in projects and path not in specifications]
+    requirement_files = reader.read_top(plain, constraint=False)
     constraint_files = reader.read_top(constraints, constraint=True)
     for path in projects:
         reader.read_project(surroundings.cwd / path, extras, groups)
+    for path in specifications:
+        reader.read_conda_file(Path(os.path.normpath(surroundings.cwd / path)), strict=strict)
+    if specification is not None:
+        reader.read_conda(specification, strict=strict)
     for text in strings:
         reader.read_string(text.strip(), "command line")
     reader.finish()
     return RequirementSet(
         roots=tuple(reader.roots),
         constraints=tuple(reader.constraints),
-        requirement_files=requirement_files,
-        constraint_files=constraint_files,
+        requirement_files=(*requirement_files, *reader.nested[False]),
+        constraint_files=(*constraint_files, *reader.nested[True]),
         strings=tuple(reader.strings),
         options=reader.options,
         variables=tuple(sorted(reader.variables)),
         require_hashes=reader.require_hashes,
         files_read=tuple(reader.files_read),
         warnings=tuple(redact(warning) for warning in reader.warnings),
+        conda=reader.conda,
     )
 
 
@@ -162,6 +217,8 @@ class _Place:
     constraint: bool
     chain: tuple[tuple[Path, str], ...]
     """The files that led here, outermost first, each with the ``file:line`` that names the next one."""
+    cwd: Path
+    """Where the relative path of a requirement starts."""
 
 
 class _Reader:
@@ -179,14 +236,15 @@ class _Reader:
         self.files_read: dict[Path, None] = {}
         self.warnings: list[str] = []
         self.problems: list[Problem] = []
+        self.conda: CondaInput | None = None
+        self.nested: dict[bool, list[Path]] = {False: [], True: []}
+        """Requirements files and (True) constraints files that a conda specification names."""
         self._seen: set[tuple[Path, bool]] = set()
 
     def read_top(self, paths: Sequence[Path], *, constraint: bool) -> tuple[Path, ...]:
-        """Read the files of the command line but projects, and return them as absolute paths."""
+        """Read the files of the command line, and return them as absolute paths."""
         absolute = []
         for path in paths:
-            if path.name == "pyproject.toml" and not constraint:
-                continue
             absolute.append(Path(os.path.normpath(self.surroundings.cwd / path)))
             if path.name.startswith("pylock") and path.suffix == ".toml":
                 lock = RefusedError("this is a lock, not requirements", hint=f"pass `--lock {path}`")
@@ -228,6 +286,64 @@ class _Reader:
             outside = "variables, options and comments belong in a requirements file"
             self._refuse(origin, RefusedError(outside), text)
         self.strings.append(text)
+
+    def read_conda_file(self, path: Path, *, strict: bool) -> None:
+        """Read the file of a conda specification."""
+        name = self._shown(path)
+        try:
+            text, _ = self._text(path)
+        except RefusedError as refused:
+            self._refuse(name, refused)
+        else:
+            self.read_conda(Specification(text=text, where=name, path=path), strict=strict)
+
+    def read_conda(self, given: Specification, *, strict: bool) -> None:
+        """Read a conda specification; pip gets what it asks for as strings."""
+        from bundler.conda import conda_requirements  # noqa: PLC0415 - the YAML reader is slow to load
+
+        name = given.where
+        if self.conda is not None:
+            second = RefusedError(f"`{self.conda.where}` is a conda specification, too; there can be one")
+            self._refuse(name, second)
+            return
+        read = conda_requirements(given.text, strict=strict)
+        self.conda = CondaInput(where=name, read=read)
+        self.warnings += [f"{name}: {warning}" for warning in read.warnings]
+        self.warnings += [
+            f"{name}:{one.line}: `{one.text}` must come from the base image" for one in read.from_base
+        ]
+        for problem, quoted in read.problems:
+            self._refuse(name, problem, quoted)
+        for line in read.lines:
+            place = _Place(
+                path=given.path,
+                where=f"{name}:{line.line}",
+                constraint=False,
+                chain=(),
+                cwd=given.path.parent,
+            )
+            for _, text in logical_lines(line.text):
+                try:
+                    self._read_line(text, place)
+                    self._hand_on(text, place)
+                except RefusedError as refused:
+                    self._refuse(place.where, refused, text)
+
+    def _hand_on(self, line: str, place: _Place) -> None:
+        """Keep a line of a conda specification for pip, as it means the same elsewhere.
+
+        Index settings are left out: `index` hands on those of all files.
+        """
+        text, given = split_options(self._expand(line) if "$" in line else line)
+        if text:
+            root = self.roots[-1]
+            if root.kind in ("archive", "directory") and root.location and "://" not in root.location:
+                line = _absolute(line, root)
+            self.strings.append(line)
+        for constraint, names in ((False, given.requirements), (True, given.constraints)):
+            self.nested[constraint] += [Path(os.path.normpath(place.path.parent / name)) for name in names]
+        if not text and line.startswith(_RESOLVING):
+            self.strings.append(line)
 
     def finish(self) -> None:
         """Check the requirements against each other, and raise if anything at all was wrong.
@@ -274,7 +390,13 @@ class _Reader:
         if cut is not None:
             self._refuse(name, cut)
         for number, line in logical_lines(text):
-            place = _Place(path=path, where=f"{name}:{number}", constraint=constraint, chain=chain)
+            place = _Place(
+                path=path,
+                where=f"{name}:{number}",
+                constraint=constraint,
+                chain=chain,
+                cwd=self.surroundings.cwd,
+            )
             try:
                 self._read_line(line, place)
             except RefusedError as refused:
@@ -289,7 +411,7 @@ class _Reader:
         if not text:
             self._apply(given, place)
             return
-        root = parse_root(text, origin=place.where, cwd=self.surroundings.cwd, hashes=given.hashes)
+        root = parse_root(text, origin=place.where, cwd=place.cwd, hashes=given.hashes)
         if place.constraint and (root.requirement is None or root.requirement.extras):
             raise RefusedError("a constraint is a name and a version: it has no extras and no bare address")
         if given.hashes:
@@ -370,6 +492,20 @@ class _Reader:
             raise RefusedError(
                 f"`{option} {name}`: {refused.fact}", details=details, hint=refused.hint
             ) from None
+
+
+def _absolute(line: str, root: Root) -> str:
+    """Return the line of a requirement that names a local path, with the path made absolute.
+
+    >>> root = Root(text="", requirement=None, origin="", kind="archive", location="/b/a.whl")
+    >>> _absolute("./a.whl[x]", root)
+    '/b/a.whl[x]'
+    """
+    if root.requirement is not None and " @ " in line:
+        head, _, rest = line.partition(" @ ")
+        _, *after = rest.split(maxsplit=1)
+        return " ".join([head, "@", Path(str(root.location)).as_uri(), *after])
+    return _PATH.sub(lambda _: str(root.location), line, count=1)
 
 
 def _in_address(reference: str, line: str) -> bool:

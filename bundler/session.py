@@ -25,7 +25,7 @@ from bundler.errors import InputError, IntegrityError, MalformedError
 from bundler.fetch import Download, fetch_all
 from bundler.images import SERVER, server_requirements
 from bundler.index import read_index_settings
-from bundler.interpreter import find_interpreter
+from bundler.interpreter import find_target
 from bundler.layer import Layer
 from bundler.layers import LayerMaker, WheelToLayer
 from bundler.lock import Lock, Locked, check_lock, parse_lock
@@ -56,8 +56,8 @@ def _cores() -> int:
 class LockOptions:
     """What decides the choice of distributions."""
 
-    python: str
-    """``--python``: a version or a path."""
+    python: str | None
+    """``--python``: a version or a path; None takes what a conda specification says, or 3.7."""
     requirements: RequirementSet | None
     index: IndexOptions
     """The index settings of the command line."""
@@ -125,7 +125,11 @@ class Session:
             reporter.note(f"neutralised {found}")
         for warning in options.requirements.warnings if options.requirements else ():
             reporter.warn(warning)
-        self.interpreter = find_interpreter(options.python, surroundings, scratch)
+        conda = options.requirements.conda if options.requirements else None
+        for story in conda.shown() if conda else ():
+            reporter.note(story)
+        self.from_base = conda.read.from_base if conda else ()
+        self.interpreter = find_target(options.python, conda, surroundings, scratch, reporter)
         self.settings = read_index_settings(
             surroundings,
             scratch,
@@ -320,6 +324,7 @@ class Session:
             base_plan=partial(self.base_plan, options, base, omitted) if "mount" in options.ways else None,
             server=server_requirements(options.server) if options.server else (),
             provided=omitted.provided,
+            from_base=self.from_base,
             code=options.code,
             run_init=options.run_init,
             model_dir=options.model_dir,

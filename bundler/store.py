@@ -28,7 +28,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any, BinaryIO
+from typing import TYPE_CHECKING, Any, BinaryIO
 
 from bundler.digest import CHUNK, Sha256, parse_sha256
 from bundler.errors import IntegrityError, OutputError
@@ -36,7 +36,10 @@ from bundler.locking import locked_file, try_lock
 from bundler.publish import output_error, publish_file, replace_file
 from bundler.reporter import SILENT, Reporter
 
-__all__ = ["Blob", "BlobWriter", "FsckReport", "GcReport", "Store", "StoreInfo", "key_of"]
+if TYPE_CHECKING:
+    from bundler.surroundings import Surroundings
+
+__all__ = ["Blob", "BlobWriter", "FsckReport", "GcReport", "Store", "StoreInfo", "key_of", "open_store"]
 
 _LAYOUT = "v1"
 _TAG = (
@@ -101,6 +104,20 @@ class FsckReport:
     def to_json(self) -> dict[str, Any]:
         """Return the facts as plain values."""
         return {**asdict(self), "quarantined": list(self.quarantined), "dropped": list(self.dropped)}
+
+
+def open_store(path: Path | None, surroundings: Surroundings, reporter: Reporter) -> Store:
+    """Return the store: the one that is named, that of BUNDLER_STORE, or the user's own."""
+    if path is None:
+        named = surroundings.get("BUNDLER_STORE")
+        path = Path(named) if named else _cache_folder()
+    return Store(surroundings.cwd / path, reporter=reporter)
+
+
+def _cache_folder() -> Path:
+    from platformdirs import user_cache_path  # noqa: PLC0415 - not needed where the store is named
+
+    return user_cache_path("bundler", appauthor=False)
 
 
 def key_of(*parts: str | bytes) -> str:

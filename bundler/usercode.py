@@ -33,6 +33,11 @@ class UserCode:
     script: str
     """The entry script, relative to the folder, ``/`` between components."""
 
+    @property
+    def entry(self) -> str:
+        """What AZUREML_ENTRY_SCRIPT is: the script below the application root."""
+        return f"{self.folder.name}/{self.script}"
+
 
 def user_code(folder: Path, script: str) -> UserCode:
     """Return what ``--source-dir`` and ``--entry-script`` name, if a server could load it.

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 from packaging.requirements import Requirement
 from packaging.utils import canonicalize_name
 from packaging.version import Version
 
+from bundler.base import NO_BASE, Base, BaseDistribution
 from bundler.closure import DistributionFacts
 
 ENVIRONMENT = {
@@ -32,4 +35,19 @@ def facts(
         version=Version(version),
         requires_dist=tuple(Requirement(text) for text in requires),
         files=files,
+    )
+
+
+def base_of(*, libraries: set[str] | None = None, **installed: str) -> Base:
+    """A base of which only libraries and distributions are known."""
+    return replace(
+        NO_BASE,
+        source="rootfs" if libraries is not None else "freeze",
+        libraries=None if libraries is None else frozenset(libraries),
+        distributions={
+            canonicalize_name(name): BaseDistribution(
+                name=canonicalize_name(name), version=Version(version), requires=(), top_level=(), pth=False
+            )
+            for name, version in installed.items()
+        },
     )

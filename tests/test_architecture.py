@@ -21,9 +21,13 @@ ORDER = [
     "paths",
     "redact",
     "reporter",
+    "leaks",
+    "record",
     "tar",
     "publish",
     "locking",
+    "remote",
+    "storage",
     "surroundings",
     "process",
     "codec",
@@ -39,6 +43,12 @@ ORDER = [
     "target",
     "project",
     "requirement",
+    "condanames",
+    "condaversion",
+    "condaspec",
+    "condayaml",
+    "condafile",
+    "conda",
     "requirements",
     "lock",
     "zipreader",
@@ -46,6 +56,7 @@ ORDER = [
     "launcher",
     "layer",
     "images",
+    "curated",
     "closure",
     "elfreader",
     "elf",
@@ -72,6 +83,7 @@ ORDER = [
     "interpreter",
     "index",
     "store",
+    "registry",
     "fetch",
     "venv",
     "toolchain",
@@ -95,17 +107,53 @@ ORDER = [
     "deploy",
     "context",
     "serve",
+    "managed",
     "package",
+    "azureml.exceptions",
+    "azureml.core.logreporter",
+    "azureml.core.workspace",
+    "azureml.core.files",
+    "azureml.core.sections",
+    "azureml.core.container_registry",
+    "azureml.core.python_version",
+    "azureml.core.pip_lines",
+    "azureml.core.env_file",
+    "azureml.core.arguments",
+    "azureml.core.conda_dependencies",
+    "azureml.core.docker_section",
+    "azureml.core.environment_sections",
+    "azureml.core.environment_folder",
+    "azureml.core.definition",
+    "azureml.core.build",
+    "azureml.core.environment",
+    "azureml.core.model",
     "console",
+    "options",
+    "cli_env",
     "cli",
     "__main__",
 ]
 
 # `requirements` is not among them: it reads the files that files name.
-PURE = ["tar", "target", "project", "lock", "zipreader", "wheel", "launcher", "layer"]
+PURE = [
+    "tar",
+    "target",
+    "project",
+    "condafile",
+    "condaspec",
+    "conda",
+    "lock",
+    "zipreader",
+    "wheel",
+    "launcher",
+    "layer",
+]
 PURE += [
+    "leaks",
+    "record",
     "findings",
     "images",
+    "curated",
     "closure",
     "elfreader",
     "elf",
@@ -129,10 +177,13 @@ PURE += [
 IMPURE = {"os", "shutil", "socket", "subprocess", "tempfile", "time", "random", "urllib.request"}
 IMPURE |= {"bundler.process", "bundler.publish", "bundler.locking"}
 
+# `from bundler.azureml.core import x` imports a module of the package.
+PACKAGES = {"bundler.azureml", "bundler.azureml.core"}
+
 # Longer than the rest, and why.
 LONG = {
-    "cli": 900,  # every command with its options in one place
-    "requirements": 470,
+    "cli": 640,  # every command but those of `env` in one place
+    "requirements": 590,
     "index": 450,
     "fetch": 450,
     "store": 450,
@@ -145,9 +196,9 @@ LONG = {
 
 def modules() -> dict[str, ast.Module]:
     return {
-        path.stem: ast.parse(path.read_text("utf-8"))
-        for path in PACKAGE.glob("*.py")
-        if path.stem != "__init__"
+        ".".join(path.relative_to(PACKAGE).with_suffix("").parts): ast.parse(path.read_text("utf-8"))
+        for path in PACKAGE.rglob("*.py")
+        if path.stem != "__init__" and "_target" not in path.parts
     }
 
 
@@ -158,7 +209,11 @@ def imports(tree: ast.Module) -> Iterator[tuple[str, int]]:
             yield from ((alias.name, node.lineno) for alias in node.names)
         elif isinstance(node, ast.ImportFrom):
             assert node.level == 0, f"line {node.lineno}: a relative import"
-            yield node.module or "", node.lineno
+            module = node.module or ""
+            if module in PACKAGES:
+                yield from ((f"{module}.{alias.name}", node.lineno) for alias in node.names)
+            else:
+                yield module, node.lineno
 
 
 def calls(tree: ast.Module) -> Iterator[tuple[str, int]]:
@@ -224,7 +279,7 @@ def test_nothing_extracts_archives_but_extract() -> None:
 
 def test_modules_and_functions_stay_small() -> None:
     for name, tree in modules().items():
-        lines = len((PACKAGE / f"{name}.py").read_text("utf-8").splitlines())
+        lines = len((PACKAGE / f"{name.replace('.', '/')}.py").read_text("utf-8").splitlines())
         assert lines <= LONG.get(name, 400), f"{name}.py has {lines} lines"
         for node in ast.walk(tree):
             if isinstance(node, ast.FunctionDef):

@@ -572,6 +572,15 @@ def test_l10_a_declared_dependency_that_the_lock_lacks(
     assert "basket" in refused(bundler_cli, 10, "--lock", "pylock.toml", cwd=tmp_path)
 
 
+def test_l11_distributions_that_require_each_other(
+    index: LocalIndex, warm_cli: BundlerCli, tmp_path: Path
+) -> None:
+    make_wheel(index.folder, "hen", "1.0", {"hen.py": ""}, requires=["egg"])
+    make_wheel(index.folder, "egg", "1.0", {"egg.py": ""}, requires=["hen"])
+
+    assert built(warm_cli, "hen", cwd=tmp_path)["distributions"] == {"egg": "1.0", "hen": "1.0"}
+
+
 def test_r26_nothing_required_is_an_empty_bundle_and_a_warning(
     shop: LocalIndex, bundler_cli: BundlerCli, tmp_path: Path
 ) -> None:

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import json
 import shutil
+import subprocess
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -123,6 +125,79 @@ def test_wheels_are_installed_when_it_starts_without_an_index(
         assert docker.post(container, "/score", ROWS).json == ["setosa", "virginica"]
     finally:
         docker.remove(container)
+
+
+def program(cli: BundlerCli, code: str, folder: Path) -> str:
+    """Run a program of Azure ML's SDK, ours, with a workspace of its own."""
+    ended = subprocess.run(
+        [sys.executable, "-c", code],
+        cwd=folder,
+        env={**cli.env, "BUNDLER_WORKSPACE": str(folder / "workspace")},
+        capture_output=True,
+        text=True,
+        timeout=600,
+        check=False,
+    )
+    assert ended.returncode == 0, ended.stderr
+    return ended.stdout
+
+
+def test_the_image_of_an_environment_is_its_dockerfile_and_its_packages(
+    docker: Docker, online_cli: BundlerCli, base_image: str, tmp_path: Path
+) -> None:
+    (tmp_path / "Dockerfile").write_text(f"FROM {base_image}\nLABEL team=nlp\n")
+    (tmp_path / "requirements.txt").write_text("requests==2.31.0\npyyaml==6.0.1\n")
+    dockerfile = program(
+        online_cli,
+        "from bundler.azureml import Environment\n"
+        "env = Environment.from_pip_requirements('nlp', 'requirements.txt')\n"
+        "env.docker.base_image = None\n"
+        "env.docker.base_dockerfile = './Dockerfile'\n"
+        "env.environment_variables = {'TEAM': 'nlp $HOME \"x\"'}\n"
+        "print(env.get_image_details(None)['ingredients']['dockerfile'], end='')\n"
+        "env.build(context='context')\n",
+        tmp_path,
+    )
+    assert (tmp_path / "context" / "Dockerfile").read_text() == dockerfile
+    docker.build(tmp_path / "context", "nlp:environment")
+
+    code = "import os, requests, yaml; print(requests.__version__, yaml.__file__, os.environ['TEAM'])"
+    said = docker.run("nlp:environment", "python", "-c", code).output.split(maxsplit=2)
+    site = "/var/azureml-app/bundle/lib/python3.7/site-packages"
+    assert said == ["2.31.0", f"{site}/yaml/__init__.py", 'nlp $HOME "x"\n']
+    config = docker.inspect("nlp:environment")["Config"]
+    base = docker.inspect(base_image)["Config"]
+    assert [config[key] for key in ("User", "Cmd")] == [base[key] for key in ("User", "Cmd")]
+    assert config["Labels"]["team"] == "nlp"
+
+
+def test_what_model_package_saves_and_pulls_answers(
+    docker: Docker, online_cli: BundlerCli, base_archive: Path, base_image: str, tmp_path: Path
+) -> None:
+    program(
+        online_cli,
+        "from bundler.azureml import Environment, InferenceConfig, Model, Workspace\n"
+        "ws = Workspace()\n"
+        f"example = {str(EXAMPLE)!r}\n"
+        "env = Environment.from_pip_requirements('iris', example + '/requirements.txt')\n"
+        f"env.docker.base_image = {base_image!r}\n"
+        "model = Model.register(ws, example + '/model/iris.pkl', 'iris')\n"
+        "config = InferenceConfig('score.py', example + '/code', env)\n"
+        "Model.package(ws, [model], config, generate_dockerfile=True).save('context')\n"
+        f"base = {str(base_archive)!r}\n"
+        "package = Model.package(ws, [model], config, image_name='iris', image_label='sdk', base=base)\n"
+        "package.pull('iris.tar')\n",
+        tmp_path,
+    )
+    docker.build(tmp_path / "context", "iris:saved")
+    assert docker.load(tmp_path / "iris.tar") == ["iris:sdk"]
+    for image in ("iris:saved", "iris:sdk"):
+        container = docker.start(image)
+        try:
+            docker.wait_healthy(container)
+            assert docker.post(container, "/score", ROWS).json == ["setosa", "virginica"]
+        finally:
+            docker.remove(container)
 
 
 NO_LIB = {"AZUREML_EXTRA_PYTHON_LIB_PATH": ""}

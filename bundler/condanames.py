@@ -1,0 +1,135 @@
+"""Stage 1, pure: which conda package is which project, and which has none.
+
+Two tables: ``conda_names.json`` is made by ``scripts/conda-names`` from a mapping
+that others maintain, and says which; ``conda_known.json`` is written by hand and
+goes before it. Names are compared as an index compares them (PEP 503).
+
+Read by: `condaspec`.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+from fnmatch import fnmatchcase
+from functools import cache
+from importlib.resources import files
+from typing import Any, Literal
+
+from packaging.utils import canonicalize_name
+
+__all__ = ["Known", "Role", "look_up"]
+
+Role = Literal["requirement", "python", "tool", "base", "nothing"]
+"""``requirement`` comes from the index, ``python`` sets the target, ``tool`` is part of no
+bundle, ``base`` must be in what the bundle runs on, ``nothing`` has no effect without conda."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Known:
+    """What the tables say about one conda package."""
+
+    role: Role
+    """Where it comes from."""
+    project: str = ""
+    """Its name on the index, which may have extras, for ``requirement``."""
+    libraries: tuple[str, ...] = ()
+    """How names of its shared libraries begin, for ``base``; empty if that is not known."""
+    notes: tuple[str, ...] = ()
+    """What is assumed."""
+    longer: bool = False
+    """Releases on PyPI have one more number than conda's."""
+    refused: str = ""
+    """Why it cannot be asked for, as the rest of a sentence; empty if it can."""
+    hint: str | None = None
+    """What to do instead."""
+
+
+def look_up(name: str) -> Known:
+    """Return what is known of a conda package; a name in no table is assumed to be a project's.
+
+    >>> look_up("pytorch").project
+    'torch'
+    """
+    hand, made = _table("conda_known.json"), _table("conda_names.json")
+    key = canonicalize_name(name)
+    if name == "python":
+        return Known(role="python")
+    if key in hand["tool"]:
+        return Known(role="tool", notes=(f"`{name}` is not part of a bundle",))
+    return (
+        _refused(key, hand)
+        or _without_project(name, key, hand)
+        or _project(name, key, hand, made)
+        or _by_pattern(name, key, hand, made)
+        or _assumed(name, key)
+    )
+
+
+@cache
+def _table(file: str) -> Mapping[str, Any]:
+    table: Mapping[str, Any] = json.loads(files("bundler").joinpath(file).read_text("utf-8"))
+    return table
+
+
+def _refused(key: str, hand: Mapping[str, Any]) -> Known | None:
+    for pattern, (reason, hint) in hand["refused"].items():
+        if fnmatchcase(key, pattern):
+            return Known(role="requirement", refused=reason, hint=hint)
+    return None
+
+
+def _without_project(name: str, key: str, hand: Mapping[str, Any]) -> Known | None:
+    if key in hand["nothing"]:
+        return _nothing(name, hand["nothing"][key])
+    return _base(name, key, hand["base"][key]) if key in hand["base"] else None
+
+
+def _project(name: str, key: str, hand: Mapping[str, Any], made: Mapping[str, Any]) -> Known | None:
+    project = hand["names"].get(key) or made["names"].get(key)
+    if not project:
+        return Known(role="requirement", project=name) if key in hand["same"] else None
+    notes = [f"`{name}` is `{project}` on PyPI"]
+    if key in hand["or"]:
+        notes.append(f"`{hand['or'][key]}` would do too")
+    return Known(role="requirement", project=project, notes=tuple(notes), longer=key in hand["longer"])
+
+
+def _by_pattern(name: str, key: str, hand: Mapping[str, Any], made: Mapping[str, Any]) -> Known | None:
+    if key in made["projects"]:
+        return Known(role="requirement", project=name)
+    for pattern, reason in hand["nothing_like"].items():
+        if fnmatchcase(name, pattern):
+            return _nothing(name, reason)
+    if any(fnmatchcase(name, pattern) for pattern in hand["base_like"]):
+        return _base(name, key, ())
+    return None
+
+
+def _nothing(name: str, reason: str) -> Known:
+    return Known(role="nothing", notes=(f"`{name}` {reason}",))
+
+
+def _base(name: str, key: str, libraries: tuple[str, ...]) -> Known:
+    notes = [f"`{name}` is no Python project, and must be in the base"]
+    other = _packages().get(key)
+    if other:
+        notes.append(f"the Python project `{key}` is `{other}` in conda")
+    return Known(role="base", libraries=tuple(libraries), notes=tuple(notes))
+
+
+def _assumed(name: str, key: str) -> Known:
+    other = _packages().get(key)
+    note = f"`{name}` is assumed to have the same name on PyPI"
+    if other:
+        note += f", where that is what conda calls `{other}`"
+    return Known(role="requirement", project=name, notes=(note,))
+
+
+@cache
+def _packages() -> Mapping[str, str]:
+    """Return the conda package of each project that has another name there."""
+    names = {**_table("conda_known.json")["names"], **_table("conda_names.json")["names"]}
+    shortest_last = sorted(names, key=len, reverse=True)
+    return {canonicalize_name(names[name].partition("[")[0]): name for name in shortest_last}

@@ -1,0 +1,10 @@
+"""No secrets: the Dockerfile of an environment, as it would be built."""
+
+from bundler.azureml.core import Environment, Workspace
+
+ws = Workspace.from_config()
+
+env = Environment("no-secrets")  # create new Environment
+env.register(ws)  # register to the workspace
+details = env.get_image_details(ws)
+print(details["ingredients"]["dockerfile"])

@@ -1,0 +1,13 @@
+"""Registered environments: registered content keeps its version, and is never changed."""
+
+from bundler.azureml.core import Environment, Workspace
+
+ws = Workspace.from_config()
+
+env = Environment.from_pip_requirements("nlp", "requirements.txt")
+registered = env.register(ws)
+print(registered.name, registered.version)
+
+again = Environment.get(ws, "nlp", label="latest")
+bundle = again.build(ws, output="dist")
+print(bundle.path)
