@@ -10,6 +10,7 @@ import os
 import signal
 import sys
 import tempfile
+import warnings
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -57,6 +58,8 @@ def run(arguments: Sequence[str]) -> int:  # noqa: PLR0911 - one for each way a 
     previous = [signal.signal(number, _end) for number in (signal.SIGINT, signal.SIGTERM)]
     command = next((word for word in arguments if not word.startswith("-")), "")
     as_json = "--json" in arguments
+    # What the SDK warns a program of, the command says as it says all else.
+    warnings.showwarning = _say_warning  # type: ignore[assignment]
     try:
         cli.main(args=list(arguments), prog_name="bundler", standalone_mode=False)
     except BundlerError as error:
@@ -88,6 +91,10 @@ def _fail(error: BundlerError, command: str, *, as_json: bool) -> int:
         print_envelope(command, error=error)
     print_error(error)
     return error.exit_code
+
+
+def _say_warning(message: Warning | str, *_: object) -> None:
+    print_talk(f"warning   {message}")
 
 
 def _end(number: int, _frame: FrameType | None) -> None:

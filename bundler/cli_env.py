@@ -101,14 +101,16 @@ def list_(workspace: str | None, *, no_curated: bool, as_json: bool) -> None:
     from bundler.curated import curated  # noqa: PLC0415
 
     found = Environment.list(_open(workspace))
-    shown = {
-        name: one.version for name, one in found.items() if not (no_curated and curated(name) is not None)
-    }
+    rows = [
+        {"name": name, "version": one.version, "curated": curated(name) is not None}
+        for name, one in found.items()
+    ]
+    shown = [row for row in rows if not (no_curated and row["curated"])]
     if as_json:
         print_envelope("env list", result={"environments": shown})
         return
-    for name, version in shown.items():
-        print_line(name, version)
+    for row in shown:
+        print_line(row["name"], "curated" if row["curated"] else row["version"])
 
 
 @env.command()
@@ -147,6 +149,7 @@ def build(**given: Any) -> None:
         specification,
         write_environment_context,
     )
+    from bundler.curated import curated, curated_date  # noqa: PLC0415
     from bundler.managed import check_managed  # noqa: PLC0415
     from bundler.pipeline import build_bundle  # noqa: PLC0415
     from bundler.requirements import read_requirements  # noqa: PLC0415
@@ -155,6 +158,9 @@ def build(**given: Any) -> None:
     environment = _get(given)
     managed = environment.python.user_managed_dependencies
     reporter = ConsoleReporter(quiet=given["quiet"])
+    shipped = curated(environment.name)
+    if shipped is not None:
+        reporter.note(f"curated, as of {curated_date()}: {shipped.why}")
     store = open_store(given["store"], surroundings, reporter)
     packages = None if managed else specification(environment, surroundings.cwd)
     requirements = read_requirements(surroundings, specification=packages, strict=given["strict"])

@@ -11,6 +11,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from types import MappingProxyType
 from typing import Final
 
 from packaging.requirements import Requirement
@@ -37,12 +38,15 @@ AS_OF: Final = "2026-11-21"
 SERVER: Final[NormalizedName] = canonicalize_name("azureml-inference-server-http")
 """The distribution whose ``azmlinfsrv`` the images start."""
 
-SERVER_MODULES: Final = (
-    "azureml_inference_server_http.amlserver",
-    "azureml_inference_server_http.amlserver_linux",
-    "azureml_inference_server_http.server.create_app",
+SERVER_MODULES: Final = MappingProxyType(
+    {
+        "azureml_inference_server_http.amlserver": Version("0"),
+        "azureml_inference_server_http.amlserver_linux": Version("0"),
+        # Before, it loaded the user's script when it was imported.
+        "azureml_inference_server_http.server.create_app": Version("0.8.4"),
+    }
 )
-"""What its master and its workers import before they load the user's script; not every release has all."""
+"""What its master and its workers import before they load the user's script, and since which release."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

@@ -261,8 +261,8 @@ class _Prover:
             for module in pth_modules(facts, folders.get(facts.name, ())):
                 yield facts, module
             if facts.name == SERVER:
-                for module in SERVER_MODULES:
-                    if f"{module.replace('.', '/')}.py" in facts.files:
+                for module, since in SERVER_MODULES.items():
+                    if facts.version >= since and f"{module.replace('.', '/')}.py" in facts.files:
                         yield facts, module
 
     # --- without running ------------------------------------------------------

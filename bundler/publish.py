@@ -54,7 +54,8 @@ def staged_file(final: Path, *, mode: int = 0o644) -> Iterator[BinaryIO]:
     except OSError as error:
         raise output_error(final, error) from error
     finally:
-        with suppress(FileNotFoundError):
+        # A read-only file system answers so even where nothing is; the first error is the one to tell.
+        with suppress(OSError):
             staged.unlink()
 
 
@@ -90,7 +91,8 @@ def replace_file(final: Path, content: bytes, *, mode: int = 0o644) -> None:
     except OSError as error:
         raise output_error(final, error) from error
     finally:
-        with suppress(FileNotFoundError):
+        # A read-only file system answers so even where nothing is; the first error is the one to tell.
+        with suppress(OSError):
             staged.unlink()
 
 

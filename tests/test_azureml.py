@@ -397,7 +397,7 @@ def test_env_register_list_show_build_export(programs: Programs) -> None:
     assert run("register", "env.yml") == "nlp\t1\n"
     assert run("register", "requirements.txt", "--name", "nlp") == "nlp\t2\n"
     assert run("list", "--no-curated") == "nlp\t2\n"
-    assert "AzureML-PyTorch-1.1-GPU" in run("list")
+    assert "AzureML-PyTorch-1.1-GPU\tcurated\n" in run("list")
     assert "  - requests==2.31.0\n" in run("show", "nlp", "--label", "stable")
     assert "PYTHONPATH" in run("show", "nlp", "--dockerfile")
     assert json.loads(run("show", "nlp", "--json"))["result"]["version"] == "2"
@@ -448,7 +448,29 @@ def test_env_build_of_what_the_user_manages_builds_nothing(programs: Programs, p
     assert not (programs.folder / "dist").exists()
 
 
+@pytest.mark.online
+def test_a_curated_environment_is_built(online_cli: BundlerCli, tmp_path: Path) -> None:
+    name = "AzureML-minimal-ubuntu18.04-py37-cpu-inference"
+    ended = online_cli.run("env", "build", name, cwd=tmp_path, env={"BUNDLER_WORKSPACE": str(tmp_path / "w")})
+
+    assert ended.returncode == 0, ended.stderr
+    assert "note      curated, as of 2026-11-21: built as it stands" in ended.stderr
+    assert (tmp_path / ended.stdout.split("\t")[0]).is_file()
+
+
 def test_every_example_is_run_here() -> None:
     text = Path(__file__).read_text("utf-8")
 
     assert [path.name for path in EXAMPLES.glob("*.py") if f'"{path.name}"' not in text] == []
+
+
+def test_what_the_sdk_warns_of_is_a_line_of_the_command(programs: Programs) -> None:
+    (programs.folder / "env.yml").write_text(
+        "name: nlp\ndependencies:\n  - python=3.7\n  - pip:\n    - -r requirements.txt\n"
+    )
+    env = {"BUNDLER_WORKSPACE": str(programs.folder / "workspace")}
+    ended = programs.cli.run("env", "register", "env.yml", cwd=programs.folder, env=env)
+
+    assert (ended.returncode, ended.stdout) == (0, "nlp\t1\n")
+    told = "the registered environment `nlp` names files of this machine: -r requirements.txt"
+    assert ended.stderr == f"warning   {told}\n"

@@ -16,12 +16,17 @@ if TYPE_CHECKING:
     from conftest import BundlerCli
 
 ROOT = Path(__file__).parent.parent
-MODULES = sorted(path.stem for path in Path(bundler.__file__).parent.glob("*.py") if path.stem != "__main__")
+PACKAGE = Path(bundler.__file__).parent
+MODULES = sorted(
+    ".".join(path.relative_to(PACKAGE.parent).with_suffix("").parts).removesuffix(".__init__")
+    for path in PACKAGE.rglob("*.py")
+    if path.stem != "__main__" and "_target" not in path.parts
+)
 
 
 @pytest.mark.parametrize("name", MODULES)
 def test_examples_in_docstrings(name: str) -> None:
-    result = doctest.testmod(importlib.import_module("bundler" if name == "__init__" else f"bundler.{name}"))
+    result = doctest.testmod(importlib.import_module(name))
 
     assert result.failed == 0
 
@@ -29,7 +34,7 @@ def test_examples_in_docstrings(name: str) -> None:
 def test_every_option_the_readme_names_exists(bundler_cli: BundlerCli) -> None:
     readme = (ROOT / "README.md").read_text("utf-8")
     for line in re.findall(
-        r"^    bundler (build|lock|inspect|explain|profile|package|simulate|serve|verify|unpack|store)(.*?)(?:#.*)?$",
+        r"^    bundler (build|lock|inspect|explain|profile|package|simulate|serve|verify|unpack|store|env)(.*?)(?:#.*)?$",
         readme,
         re.MULTILINE,
     ):
@@ -43,7 +48,7 @@ def test_links_between_pages_lead_somewhere() -> None:
     pages = [
         ROOT / "README.md",
         *(ROOT / "docs").glob("*.md"),
-        ROOT / "examples" / "sklearn-score" / "README.md",
+        *(ROOT / "examples").glob("*/README.md"),
     ]
     for page in pages:
         for target in re.findall(r"\]\(([^)#:]+)\)", page.read_text("utf-8")):

@@ -22,5 +22,5 @@ env.python.conda_dependencies = conda
 conda.save("env_pytorch.yml")
 print("env_pytorch.yml")
 
-# `env.build(allow_import_failure=["fuse"])` makes the bundle: torch and azureml-defaults are two gigabytes, and
-# fusepy, which azureml brings, wants a libfuse that few machines have.
+# `env.build(allow_import_failure=["fuse"])` makes the bundle, of two gigabytes; the fusepy
+# that azureml-defaults brings wants a libfuse that few machines have.

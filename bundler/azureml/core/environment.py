@@ -7,8 +7,9 @@ Its attributes, constructors and files are those of Azure ML's SDK
 from __future__ import annotations
 
 import builtins
+import re
 import warnings
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from typing import Self, Unpack
 
 from bundler.azureml.core.build import (
@@ -50,6 +51,8 @@ __all__ = [
 
 # What a registered version says of itself; its content is the rest.
 _OF_A_VERSION = ("name", "version", "assetId")
+# Lines of a pip section that lead to another file.
+_LOCAL = re.compile(r"(-[rc]|--requirement|--constraint)\b|((-f|--find-links)[ =]?)?(file:|\.{0,2}/)")
 
 
 class Environment(EnvironmentDefinition):
@@ -64,6 +67,12 @@ class Environment(EnvironmentDefinition):
             version is registered with another content.
         """
         definition = self.to_definition()
+        local = [line for line in self._pip_lines() if _LOCAL.match(line)]
+        if local and not self.python.user_managed_dependencies:
+            warnings.warn(
+                f"the registered environment `{self.name}` names files of this machine: {', '.join(local)}",
+                stacklevel=2,
+            )
         content = {key: value for key, value in definition.items() if key not in _OF_A_VERSION}
         found = workspace.environment_registry.register(self.name, content, version=self.version)
         return self._of(found)
@@ -136,6 +145,12 @@ class Environment(EnvironmentDefinition):
         """
         del workspace
         return image_details(self)
+
+    def _pip_lines(self) -> Iterator[str]:
+        dependencies = self.python.conda_dependencies
+        if dependencies is not None:
+            yield from dependencies.pip_options
+            yield from dependencies.pip_packages
 
     @classmethod
     def _of(cls, registered: Registered) -> Self:
