@@ -49,7 +49,7 @@ _BOMS = ((codecs.BOM_UTF8, "utf-8"), (codecs.BOM_UTF16_LE, "utf-16-le"), (codecs
 _CODING = re.compile(rb"coding[:=]\s*([-\w.]+)")
 _LINE_END = re.compile(rb"\r\n|\r|\n")
 _TOML_PLACE = re.compile(r" \(at (?:line (?P<line>\d+), column \d+|end of document)\)$")
-_ADDRESS = re.compile(r"[A-Za-z][A-Za-z0-9+.-]*://(?P<rest>[^\s\"'<>]+)")
+_ADDRESS = re.compile(r"[A-Za-z][A-Za-z0-9+.-]{0,30}://(?P<rest>[^\s\"'<>]+)")
 _QUOTE = 200
 
 Asked = tuple[str, Requirement]

@@ -16,7 +16,8 @@ __all__ = ["Credentials", "redact", "register_secret", "split_url", "url_filenam
 
 _MASK = "****"
 _MIN_SECRET = 4
-_USERINFO = re.compile(r"(?P<scheme>[A-Za-z][A-Za-z0-9+.-]*://)[^/\s@\"'<>]*@")
+# No scheme is longer; without a bound a long word would be read once from each of its letters.
+_USERINFO = re.compile(r"(?P<scheme>[A-Za-z][A-Za-z0-9+.-]{0,30}://)[^/\s@\"'<>]*@")
 _secrets: set[str] = set()
 
 
