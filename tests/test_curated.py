@@ -121,7 +121,7 @@ def test_nothing_below_the_floor_is_called_buildable(one: Curated) -> None:
 
     assert not (below and one.buildable)
     assert one.why.startswith(f"Python {one.python} is below") == below
-    assert one.why.startswith("built with ") == one.buildable
+    assert one.why.startswith("built ") == one.buildable
 
 
 def test_some_can_be_built_and_only_inference_images_are_reconstructed() -> None:
