@@ -125,7 +125,7 @@ def show(*, dockerfile: bool, as_json: bool, **given: Any) -> None:
     if as_json:
         print_envelope("env show", result=environment.to_definition())
     elif dockerfile:
-        print_text(environment.get_image_details(None).dockerfile)
+        print_text(environment.get_image_details().dockerfile)
     elif environment.python.user_managed_dependencies:
         managed = {"interpreterPath": environment.python.interpreter_path, "userManagedDependencies": True}
         print_text(json.dumps(managed, indent=4))
@@ -162,6 +162,8 @@ def build(**given: Any) -> None:
     if shipped is not None:
         reporter.note(f"curated, as of {curated_date()}: {shipped.why}")
     store = open_store(given["store"], surroundings, reporter)
+    if given["context"] is not None:
+        environment.get_image_details()  # says what is wrong with the image before anything is built
     packages = None if managed else specification(environment, surroundings.cwd)
     requirements = read_requirements(surroundings, specification=packages, strict=given["strict"])
     given |= {"files": (), "lock": None, "name": given["name"] or bundle_name(environment)}

@@ -184,6 +184,36 @@ def test_a_base_dockerfile_comes_first_and_is_exactly_what_is_built(programs: Pr
     assert verified.returncode == 0
 
 
+@pytest.mark.parametrize(
+    ("broken", "told"),
+    [
+        ("env.docker.base_image = None", "the environment `nlp` has no base"),
+        ("env.environment_variables = {'PYTHONPATH': '/x'}", "sets PYTHONPATH, by which its image finds"),
+        ("env.docker.base_dockerfile = 'FROM x\\nRUN a \\\\\\n'", "its last instruction goes on"),
+        (
+            "env.docker.base_dockerfile = '# escape=`\\nFROM x\\n'",
+            "its escape character is not the backslash",
+        ),
+    ],
+)
+def test_what_is_wrong_with_an_image_is_said_before_it_is_built(
+    broken: str, told: str, programs: Programs
+) -> None:
+    ended = programs.ended(
+        "-W",
+        "ignore",
+        "-c",
+        "from bundler.azureml import Environment\n"
+        "env = Environment.from_pip_requirements('nlp', 'requirements.txt')\n"
+        f"{broken}\n"
+        "env.build(context='context')\n",
+    )
+
+    assert told in ended.stderr
+    assert not (programs.folder / "dist").exists()
+    assert not (programs.folder / "context").exists()
+
+
 def test_the_typo_of_the_document_registers_and_says_so(programs: Programs) -> None:
     ended = programs.ended(
         "-W",

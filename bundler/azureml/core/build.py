@@ -193,6 +193,8 @@ def build_environment(environment: EnvironmentDefinition, settings: BuildSetting
     store = open_store(_path(settings, "store", surroundings), surroundings, reporter)
     code = _code(settings, surroundings)
     base = _path(settings, "base", surroundings)
+    if "context" in settings:
+        image_details(environment)  # says what is wrong with the image before anything is built
     built = checked = None
     if environment.python.user_managed_dependencies:
         interpreter = environment.python.interpreter_path
@@ -275,7 +277,7 @@ def image_details(environment: EnvironmentDefinition) -> DockerImageDetails:
     """
     managed = environment.python.user_managed_dependencies
     text = None if managed else packages_of(environment)
-    variables = image_variables(environment)
+    variables = _own_variables(environment)
     if not managed:
         variables = {**bundle_env(f"lib/python{_python_of(environment)}/site-packages"), **variables}
     version = environment.version or "unregistered"
@@ -378,9 +380,23 @@ def write_environment_context(
 
     :param bundle: None where the user manages the packages.
     """
-    options = PackageOptions(bundle=bundle, code=None, env=image_variables(environment), epoch=epoch)
+    options = PackageOptions(bundle=bundle, code=None, env=_own_variables(environment), epoch=epoch)
     request = PackageRequest(options=options, head=dockerfile_head(environment), context=out)
     make_package(request, store=store, reporter=reporter)
+
+
+def _own_variables(environment: EnvironmentDefinition) -> dict[str, str]:
+    """Return the variables of an environment's own image.
+
+    :raises InputError: if they take away the one by which Python finds the packages.
+    """
+    variables = image_variables(environment)
+    if "PYTHONPATH" in variables and not environment.python.user_managed_dependencies:
+        raise InputError(
+            f"the environment `{environment.name}` sets PYTHONPATH, by which its image finds the packages",
+            hint="leave the variable out",
+        )
+    return variables
 
 
 def _python_of(environment: EnvironmentDefinition) -> str:
