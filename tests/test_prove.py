@@ -198,6 +198,7 @@ def test_k06_a_write_at_import_is_reported_and_changes_nothing(
 # --- what earlier runs found ------------------------------------------------
 
 
+@pytest.mark.slow
 def test_what_passed_once_is_kept_shown_as_kept_and_tried_again_on_demand(
     index: LocalIndex, warm_cli: BundlerCli, tmp_path: Path
 ) -> None:
@@ -365,6 +366,7 @@ def server(index: LocalIndex) -> LocalIndex:
     return index
 
 
+@pytest.mark.slow
 def test_pins_that_the_bases_server_cannot_live_with(
     server: LocalIndex, warm_cli: BundlerCli, tmp_path: Path
 ) -> None:
