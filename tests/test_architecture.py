@@ -111,6 +111,7 @@ ORDER = [
     "package",
     "azureml.exceptions",
     "azureml.core.logreporter",
+    "azureml.core.details",
     "azureml.core.workspace",
     "azureml.core.files",
     "azureml.core.sections",

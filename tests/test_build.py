@@ -237,6 +237,7 @@ def test_a_hostile_host_changes_no_byte_and_is_reported(
         assert set(env) - {"PATH", "LC_ALL", "PYTHONDONTWRITEBYTECODE"} <= named, row
 
 
+@pytest.mark.slow
 def test_modules_in_the_working_directory_are_not_imported(
     shop: LocalIndex, warm_cli: BundlerCli, tmp_path: Path
 ) -> None:
@@ -317,7 +318,7 @@ def test_the_same_build_again_is_no_error_and_another_one_never_replaces_it(
     assert hashlib.sha256(Path(first["path"]).read_bytes()).hexdigest() == first["sha256"]
 
 
-@pytest.mark.parametrize("fmt", ["tar.gz", "tar.zst", "dir"])
+@pytest.mark.parametrize("fmt", ["tar.gz", pytest.param("tar.zst", marks=pytest.mark.slow), "dir"])
 def test_every_format_holds_the_same_bundle(
     shop: LocalIndex, warm_cli: BundlerCli, tmp_path: Path, fmt: str
 ) -> None:
@@ -534,6 +535,7 @@ def test_k13_a_missing_dependency_fails_the_build_with_its_module(
     assert "undeclared_thing" in json.dumps(verification["ways"]["mount"])
 
 
+@pytest.mark.slow
 def test_k13_a_part_that_needs_an_extra_is_noted_unless_the_extra_is_asked_for(
     shop: LocalIndex, warm_cli: BundlerCli, tmp_path: Path
 ) -> None:
@@ -649,6 +651,7 @@ def test_two_builds_of_a_source_are_one_file(shop: LocalIndex, warm_cli: Bundler
     assert results[0]["sha256"] == results[1]["sha256"]
 
 
+@pytest.mark.slow
 def test_local_wheels_sdists_and_folders_are_inputs(
     shop: LocalIndex, warm_cli: BundlerCli, tmp_path: Path
 ) -> None:

@@ -44,6 +44,7 @@ def test_k16_two_versions_of_one_project_are_refused(
     assert (ended.returncode, "one" in ended.stderr) == (3, True), ended.stderr
 
 
+@pytest.mark.slow
 def test_k19_a_package_that_changes_itself_or_looks_for_data_below_the_prefix(
     index: LocalIndex, warm_cli: BundlerCli, python37: Path, tmp_path: Path
 ) -> None:

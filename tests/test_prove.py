@@ -87,6 +87,7 @@ def test_an_error_may_be_allowed_and_is_recorded(
     assert warm_cli.run("build", "colors", "--allow", "M999", cwd=tmp_path).returncode == 2
 
 
+@pytest.mark.slow
 def test_k18_what_lives_by_a_pth_file(index: LocalIndex, warm_cli: BundlerCli, tmp_path: Path) -> None:
     """As pywin32 does: a .pth names the folder that the modules lie in."""
     make_wheel(
@@ -157,6 +158,7 @@ def test_k13_imports_that_nobody_declared(index: LocalIndex, warm_cli: BundlerCl
     jsonschema.validate(manifest_of(result), SCHEMA)
 
 
+@pytest.mark.slow
 def test_a_part_that_nothing_imports_is_a_warning_unless_it_was_asked_for(
     index: LocalIndex, warm_cli: BundlerCli, tmp_path: Path
 ) -> None:
@@ -214,6 +216,7 @@ def test_what_passed_once_is_kept_shown_as_kept_and_tried_again_on_demand(
     assert "1 of 1 modules import mounted on PYTHONPATH (kept from an earlier run)" in told
 
 
+@pytest.mark.slow
 def test_a_hang_is_not_kept(index: LocalIndex, warm_cli: BundlerCli, tmp_path: Path) -> None:
     make_wheel(index.folder, "crash", "1.0", {"crash.py": "import ctypes\nctypes.string_at(0)\n"})
     args = ("crash", "--allow-import-failure", "crash", "--name", "app", "--bundle-version", "1")
@@ -438,6 +441,7 @@ def test_a_base_of_another_python_is_refused(
     assert warm_cli.run("build", "basket", "--omit-provided", cwd=tmp_path).returncode == 2
 
 
+@pytest.mark.slow
 def test_parts_of_a_namespace_in_bundle_and_base_find_each_other(
     index: LocalIndex, warm_cli: BundlerCli, tmp_path: Path
 ) -> None:

@@ -433,7 +433,7 @@ DOUBTS: dict[str, tuple[dict[str, str], dict[str, str], list[str]]] = {
     "models outside": (SCORE, {**ENTRY, "AZUREML_MODEL_DIR": "/mnt/models"}, ["D616"]),
     "wheels outside": (
         {**SCORE, **WHEELS},
-        {**ENTRY, **REQUIREMENTS, **OFFLINE, "PIP_FIND_LINKS": "file:///opt/wheels"},
+        {**ENTRY, **REQUIREMENTS, **OFFLINE, "PIP_FIND_LINKS": "file:///srv/wheels"},
         [],
     ),
     "no model": (SCORE, {**ENTRY, "AZUREML_MODEL_DIR": MODEL}, ["D617"]),

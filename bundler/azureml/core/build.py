@@ -11,10 +11,11 @@ import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Self, TypedDict
+from typing import Self, TypedDict
 
 from bundler.app import APP_ROOT
 from bundler.azureml.core.definition import EXAMPLE_VARIABLES, EnvironmentDefinition
+from bundler.azureml.core.details import DockerImageDetails
 from bundler.azureml.core.logreporter import LogReporter
 from bundler.bundle import check_name
 from bundler.conda import conda_requirements
@@ -36,7 +37,6 @@ from bundler.usercode import UserCode, user_code
 
 __all__ = [
     "BuildSettings",
-    "DockerImageDetails",
     "EnvironmentBuild",
     "build_environment",
     "build_options",
@@ -134,47 +134,6 @@ class EnvironmentBuild:
     def get_log(self) -> str:
         """Return what was said during the build."""
         return "".join(f"{line}\n" for line in self.log)
-
-
-class DockerImageDetails(dict[str, Any]):
-    """What an environment's image is built from."""
-
-    @property
-    def image_exist(self) -> bool:
-        """Whether the image is in a registry; nothing here asks one."""
-        return bool(self.get("imageExistsInRegistry"))
-
-    @property
-    def repository(self) -> str:
-        """The image's name."""
-        return str(self["dockerImage"]["name"])
-
-    @property
-    def registry(self) -> str | None:
-        """The registry of the image; there is none."""
-        address: str | None = self["dockerImage"]["registry"]["address"]
-        return address
-
-    @property
-    def image(self) -> str:
-        """The image's whole name."""
-        return "/".join(filter(None, (self.registry, self.repository)))
-
-    @property
-    def interpreter_path(self) -> str:
-        """The Python that runs in the image."""
-        return str(self["pythonEnvironment"]["interpreterPath"])
-
-    @property
-    def environment_path(self) -> str | None:
-        """Where the packages lie in the image; None where the user manages them."""
-        path: str | None = self["pythonEnvironment"]["condaEnvironmentPath"]
-        return path
-
-    @property
-    def dockerfile(self) -> str:
-        """The Dockerfile."""
-        return str(self["ingredients"]["dockerfile"])
 
 
 def build_environment(environment: EnvironmentDefinition, settings: BuildSettings) -> EnvironmentBuild:

@@ -14,7 +14,6 @@ from typing import Self, Unpack
 
 from bundler.azureml.core.build import (
     BuildSettings,
-    DockerImageDetails,
     EnvironmentBuild,
     build_environment,
     image_details,
@@ -31,6 +30,7 @@ from bundler.azureml.core.definition import (
     PythonSection,
     SparkSection,
 )
+from bundler.azureml.core.details import DockerImageDetails
 from bundler.azureml.core.workspace import Workspace
 from bundler.curated import Curated, curated, curated_environments
 from bundler.errors import InputError
@@ -42,6 +42,7 @@ __all__ = [
     "CondaDependencies",
     "ContainerRegistry",
     "DatabricksSection",
+    "DockerImageDetails",
     "DockerImagePlatform",
     "DockerSection",
     "Environment",
