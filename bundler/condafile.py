@@ -18,9 +18,9 @@ from bundler.condaspec import clean_channel, register_channels
 from bundler.condayaml import clipped, load_yaml, plain_scalars
 from bundler.project import RefusedError, closest
 
-__all__ = ["CondaFile", "Line", "load_yaml", "parse_conda_file"]
+__all__ = ["KEYS", "CondaFile", "Line", "load_yaml", "parse_conda_file"]
 
-_KEYS = ("name", "channels", "dependencies", "prefix", "variables")
+KEYS = ("name", "channels", "dependencies", "prefix", "variables")
 _VARIABLE = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
 
 
@@ -85,7 +85,7 @@ class _Reader:
             self._refuse("it is not an environment: a mapping with `dependencies` is wanted", 1)
             return CondaFile()
         for key in tree:
-            if key not in _KEYS:
+            if key not in KEYS:
                 self._unknown(key, _key_line(tree, key))
         packages, pip = self._dependencies(tree)
         warnings = ["`prefix` is ignored: a bundle has no place of its own"] if "prefix" in tree else []
@@ -107,7 +107,7 @@ class _Reader:
         if key == "pip":
             hint: str | None = "move it into the list: `dependencies: [pip, {pip: [...]}]`"
         else:
-            near = closest(key, _KEYS) if isinstance(key, str) else None
+            near = closest(key, KEYS) if isinstance(key, str) else None
             hint = f"did you mean `{near}`?" if near else None
         self._refuse(f"unknown `{clipped(str(key))}` key in environment specification", line, hint)
 

@@ -176,7 +176,7 @@ class IndexSettings:
 def origin_of(url: str) -> Origin | None:
     """Return the origin of an http(s) address, None for any other.
 
-    >>> origin_of("https://Index.example/simple")
+    >>> origin_of("https://Index.example/packages")
     ('https', 'index.example', 443)
     """
     try:

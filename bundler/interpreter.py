@@ -16,14 +16,13 @@ from packaging.version import InvalidVersion, Version
 from bundler.errors import BundlerError, InputError, InterpreterError, UsageError
 from bundler.process import run, tail
 from bundler.surroundings import Surroundings
-from bundler.target import Target, target_from_probe
+from bundler.target import DEFAULT_PYTHON, Target, target_from_probe
 
 if TYPE_CHECKING:
     from bundler.reporter import Reporter
     from bundler.requirements import CondaInput
 
 __all__ = [
-    "DEFAULT_PYTHON",
     "Interpreter",
     "capture_profile",
     "find_interpreter",
@@ -31,8 +30,6 @@ __all__ = [
     "script",
 ]
 
-DEFAULT_PYTHON = "3.7"
-"""What Azure ML's prebuilt images run."""
 _PROBE_SECONDS = 30
 _CAPTURE_SECONDS = 300
 

@@ -109,7 +109,5 @@ def _known(path: str, base: Path | None, surroundings: Surroundings, scratch: Pa
             f"`{path}` is no Python of this machine, and no base says what it has",
             hint="base='image.tar', a tar of `docker save`, or a profile of it (`bundler profile --script`)",
         )
-    profile = scratch / "profile.json"
-    text = capture_profile(find_interpreter(path, surroundings, scratch), surroundings, scratch)
-    profile.write_text(json.dumps(json.loads(text)), "utf-8")
-    return read_base(profile)
+    profile = capture_profile(find_interpreter(path, surroundings, scratch), surroundings, scratch)
+    return Base.from_json(json.loads(profile), Path(path))

@@ -16,7 +16,7 @@ from dataclasses import dataclass
 from typing import Any, NoReturn
 
 from bundler.bundle import ArchiveMember, archive_order, check_name, folders_of
-from bundler.digest import Sha256, parse_sha256, sha256_of
+from bundler.digest import Sha256, canonical_json, parse_sha256, sha256_of
 from bundler.errors import BundlerError, MalformedError
 from bundler.paths import UnsafePathError, archive_path, shown
 
@@ -213,9 +213,8 @@ def _check_sections(values: Mapping[str, Any]) -> None:
 
 
 def _canonical(values: Mapping[str, Any]) -> bytes:
-    """Return canonical JSON: keys sorted, no spaces, UTF-8, no NaN, one newline at the end."""
-    text = json.dumps(values, sort_keys=True, separators=(",", ":"), ensure_ascii=False, allow_nan=False)
-    return text.encode("utf-8") + b"\n"
+    """Return canonical JSON with one newline at the end."""
+    return canonical_json(values) + b"\n"
 
 
 def _read_json(content: bytes, source: str) -> Any:

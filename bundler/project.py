@@ -38,6 +38,7 @@ __all__ = [
     "displayed",
     "first_line",
     "input_error",
+    "is_remote",
     "logical_lines",
     "read_bytes",
     "read_project",
@@ -50,6 +51,7 @@ _CODING = re.compile(rb"coding[:=]\s*([-\w.]+)")
 _LINE_END = re.compile(rb"\r\n|\r|\n")
 _TOML_PLACE = re.compile(r" \(at (?:line (?P<line>\d+), column \d+|end of document)\)$")
 _ADDRESS = re.compile(r"[A-Za-z][A-Za-z0-9+.-]{0,30}://(?P<rest>[^\s\"'<>]+)")
+_REMOTE = re.compile(r"(file:|[A-Za-z][A-Za-z0-9+.-]*://)", re.IGNORECASE)
 _QUOTE = 200
 
 Asked = tuple[str, Requirement]
@@ -108,6 +110,11 @@ def _evidence(problem: Problem) -> list[str]:
 
 def _clean(text: str) -> str:
     return shown(redact(text))
+
+
+def is_remote(text: str) -> bool:
+    """Return whether a text begins as an address does, so that it names no path."""
+    return _REMOTE.match(text) is not None
 
 
 def register_addresses(text: str) -> None:

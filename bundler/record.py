@@ -13,7 +13,7 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from typing import Any
 
-from bundler.digest import Sha256, parse_sha256, sha256_of
+from bundler.digest import Sha256, canonical_json, parse_sha256, sha256_of
 from bundler.errors import IntegrityError, MalformedError
 from bundler.paths import shown
 
@@ -23,7 +23,6 @@ __all__ = [
     "WORD",
     "WORD_RULE",
     "Registered",
-    "canonical",
     "decode_label",
     "decode_record",
     "encode_label",
@@ -59,21 +58,9 @@ class Registered:
     """When it was registered, by the clock of who did: ISO 8601, UTC, whole seconds."""
 
 
-def canonical(value: Mapping[str, Any]) -> bytes:
-    """Return canonical JSON.
-
-    :raises ValueError: if JSON or UTF-8 cannot say it.
-
-    >>> canonical({"b": 1, "a": None})
-    b'{"a":null,"b":1}'
-    """
-    text = json.dumps(value, sort_keys=True, separators=(",", ":"), ensure_ascii=False, allow_nan=False)
-    return text.encode("utf-8")
-
-
 def encode_record(record: Registered) -> bytes:
     """Return the file of a record."""
-    return canonical({"format": _FORMAT, "format_version": _FORMAT_VERSION, **asdict(record)}) + b"\n"
+    return canonical_json({"format": _FORMAT, "format_version": _FORMAT_VERSION, **asdict(record)}) + b"\n"
 
 
 def decode_record(content: bytes, where: str) -> Registered:
@@ -98,7 +85,7 @@ def decode_record(content: bytes, where: str) -> Registered:
 def encode_label(name: str, label: str, version: str) -> bytes:
     """Return the file of a label."""
     envelope = {"format": _LABEL_FORMAT, "format_version": _FORMAT_VERSION}
-    return canonical({**envelope, "name": name, "label": label, "version": version}) + b"\n"
+    return canonical_json({**envelope, "name": name, "label": label, "version": version}) + b"\n"
 
 
 def decode_label(content: bytes, where: str) -> tuple[str, str, str]:
@@ -162,6 +149,6 @@ def _object(envelope: Mapping[str, Any], where: str) -> dict[str, Any]:
 
 def _content_digest(content: Mapping[str, Any], where: str) -> Sha256:
     try:
-        return sha256_of(canonical(content))
+        return sha256_of(canonical_json(content))
     except (ValueError, RecursionError) as error:
         raise malformed(where, "`content` cannot be written as JSON again") from error

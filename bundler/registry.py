@@ -25,7 +25,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, BinaryIO, Literal
 
-from bundler.digest import Sha256, hash_stream, sha256_of
+from bundler.digest import Sha256, canonical_json, hash_stream, sha256_of
 from bundler.errors import InputError, IntegrityError, OutputError, UsageError
 from bundler.leaks import check_content
 from bundler.paths import archive_path, portability_note, shown
@@ -37,7 +37,6 @@ from bundler.record import (
     WORD,
     WORD_RULE,
     Registered,
-    canonical,
     decode_label,
     decode_record,
     encode_label,
@@ -77,7 +76,7 @@ class Registry:
         if version is not None:
             _check_word(version, "a version")
         check_content(content)
-        encoded = canonical(content)
+        encoded = canonical_json(content)
         sha256 = sha256_of(encoded)
         known: dict[int, Registered] = {}
         taken: set[int] = set()

@@ -32,6 +32,7 @@ from bundler.project import (
     decode,
     displayed,
     input_error,
+    is_remote,
     logical_lines,
     read_bytes,
     read_project,
@@ -66,7 +67,6 @@ _UNSAFE_VARIABLE = re.compile(r"(PYTHON|PIP_|LD_|DYLD_)")
 # The options of a requirements file that change what pip chooses.
 _RESOLVING = ("--pre", "--prefer-binary", "--no-binary", "--only-binary", "--require-hashes")
 _PATH = re.compile(r"[^\s\[;]+")
-_REMOTE = re.compile(r"(file:|[A-Za-z][A-Za-z0-9+.-]*://)", re.IGNORECASE)
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -468,13 +468,13 @@ class _Reader:
 
     def _link(self, value: str, place: _Place) -> str:
         """Return a ``--find-links`` as pip finds it: beside the file that names it, or from where we are."""
-        if _REMOTE.match(value):
+        if is_remote(value):
             return value
         beside = place.path.parent / value
         return os.path.normpath(beside if beside.exists() else self.surroundings.cwd / value)
 
     def _read_nested(self, name: str, option: str, place: _Place) -> None:
-        if _REMOTE.match(name):
+        if is_remote(name):
             raise RefusedError(f"`{option}` names an address", hint="download the file and name the copy")
         path = Path(os.path.normpath(place.path.parent / name))
         chain = (*place.chain, (place.path, place.where))

@@ -23,7 +23,10 @@ from bundler.errors import InterpreterError
 if TYPE_CHECKING:
     from packaging.markers import Environment
 
-__all__ = ["OLDEST", "Target", "target_from_probe"]
+__all__ = ["DEFAULT_PYTHON", "OLDEST", "Target", "site_packages_of", "target_from_probe"]
+
+DEFAULT_PYTHON = "3.7"
+"""What Azure ML's prebuilt images run."""
 
 OLDEST = Version("3.7")
 """The oldest Python a bundle can be made for; bytecode needs PEP 552, which came with it."""
@@ -80,7 +83,7 @@ class Target:
     @property
     def site_packages(self) -> str:
         """Where modules lie in a bundle, relative to its root, ``/`` between components."""
-        return f"lib/python{self.python_version}/site-packages"
+        return site_packages_of(self.python_version)
 
     @cached_property
     def environment(self) -> Environment:
@@ -159,6 +162,15 @@ class Target:
             elif libc == "musl":
                 yield from (f"musllinux_{major}_{older}_{arch}" for older in range(minor, -1, -1))
         yield self.platform
+
+
+def site_packages_of(python: str) -> str:
+    """Return where modules lie in a bundle for a minor version of Python, relative to its root.
+
+    >>> site_packages_of("3.7")
+    'lib/python3.7/site-packages'
+    """
+    return f"lib/python{python}/site-packages"
 
 
 def target_from_probe(facts: Mapping[str, Any]) -> Target:

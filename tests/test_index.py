@@ -99,53 +99,53 @@ def test_the_environment_is_read(host: Host) -> None:
 def test_a_file_in_the_home_is_read(host: Host) -> None:
     """Lists are one item a line there, and what the user's file says beats what the machine's file says."""
     host.configure(
-        "[global]\nindex_url = https://user.example/simple\n"
+        "[global]\nindex_url = https://user.example/packages\n"
         "extra-index-url =\n    https://a.example/x\n    https://b.example/y\n"
         "timeout = 7\n"
     )
 
     settings = host.read()
 
-    assert urls(settings, "index") == ["https://user.example/simple"]
+    assert urls(settings, "index") == ["https://user.example/packages"]
     assert urls(settings, "extra") == ["https://a.example/x", "https://b.example/y"]
     assert settings.timeout == 7
 
 
 def test_the_section_of_the_command_beats_global_and_the_environment_beats_both(host: Host) -> None:
     host.configure(
-        "[global]\nindex-url = https://global.example/simple\ntimeout = 1\nretries = 1\n"
-        "[download]\nretries = 2\nindex-url = https://download.example/simple\n"
-        "[install]\nindex-url = https://install.example/simple\ntimeout = 2\n"
+        "[global]\nindex-url = https://global.example/packages\ntimeout = 1\nretries = 1\n"
+        "[download]\nretries = 2\nindex-url = https://download.example/packages\n"
+        "[install]\nindex-url = https://install.example/packages\ntimeout = 2\n"
     )
 
     settings = host.read(PIP_TIMEOUT="3")
 
-    assert urls(settings, "index") == ["https://install.example/simple"]
+    assert urls(settings, "index") == ["https://install.example/packages"]
     assert (settings.timeout, settings.retries) == (3, 2)
 
 
 def test_a_file_named_by_the_environment_is_read(host: Host) -> None:
     path = host.cwd / "team.conf"
-    path.write_text("[global]\nindex-url = https://team.example/simple\n")
+    path.write_text("[global]\nindex-url = https://team.example/packages\n")
 
-    assert urls(host.read(PIP_CONFIG_FILE=str(path)), "index") == ["https://team.example/simple"]
+    assert urls(host.read(PIP_CONFIG_FILE=str(path)), "index") == ["https://team.example/packages"]
 
 
 @pytest.mark.parametrize("setting", ["quiet = 3", "verbose = 2", "require-virtualenv = true", "no-color = 1"])
 def test_settings_that_change_what_pip_prints_change_nothing(host: Host, setting: str) -> None:
-    host.configure(f"[global]\n{setting}\nindex-url = https://user.example/simple\n")
+    host.configure(f"[global]\n{setting}\nindex-url = https://user.example/packages\n")
 
-    assert urls(host.read(PIP_QUIET="2", PIP_VERSION="23.0"), "index") == ["https://user.example/simple"]
+    assert urls(host.read(PIP_QUIET="2", PIP_VERSION="23.0"), "index") == ["https://user.example/packages"]
 
 
 @pytest.mark.parametrize("name", ["PIP_INDEX_URL", "PIP_NO_INDEX", "PIP_TIMEOUT"])
 def test_an_empty_variable_counts_as_not_set(host: Host, name: str) -> None:
     """As in pip, so that what stands below it shows through."""
-    host.configure("[global]\nindex-url = https://user.example/simple\ntimeout = 7\n")
+    host.configure("[global]\nindex-url = https://user.example/packages\ntimeout = 7\n")
 
     settings = host.read(**{name: ""})
 
-    assert (urls(settings, "index"), settings.timeout) == (["https://user.example/simple"], 7)
+    assert (urls(settings, "index"), settings.timeout) == (["https://user.example/packages"], 7)
 
 
 @pytest.mark.parametrize(
@@ -434,7 +434,7 @@ def test_other_settings_of_a_file_do_not_reach_the_child(host: Host) -> None:
 # --- names --------------------------------------------------------------------
 
 ONE = (Index(name="index.example/simple", url="https://index.example/simple", kind="index"),)
-OTHER = (Index(name="other.example/simple", url="https://other.example/simple/", kind="extra"),)
+OTHER = (Index(name="other.example/packages", url="https://other.example/packages/", kind="extra"),)
 TWIN = (Index(name="index.example/twin", url="http://index.example:443/twin", kind="extra"),)
 LINKS = (Index(name="index.example/links", url="https://index.example/links", kind="find-links"),)
 LOCAL = (Index(name="local:wheels", url="file:///srv/wheels", kind="find-links"),)
@@ -452,7 +452,7 @@ A = "https://index.example/files/a.whl"
         pytest.param(ONE + OTHER, False, "https://cdn.example/a.whl", None, id="neither host"),
         pytest.param(OTHER, True, "https://cdn.example/a.whl", None, id="built-in or not"),
         pytest.param(
-            OTHER, True, "https://other.example/a.whl", "other.example/simple", id="beside the built-in"
+            OTHER, True, "https://other.example/a.whl", "other.example/packages", id="beside the built-in"
         ),
         pytest.param(ONE + TWIN, False, A, None, id="two of one host"),
         pytest.param(

@@ -610,8 +610,8 @@ class TestOptions:
         (folder.path / "sub/wheels").mkdir()
 
         found = folder.read(
-            "-i https://one.example/simple --extra-index-url=https://two.example\n"
-            "--index-url https://three.example/simple\n"
+            "-i https://one.example/packages --extra-index-url=https://two.example\n"
+            "--index-url https://three.example/packages\n"
             "--extra-index-url https://two.example\n"
             "--find-links https://four.example/\n"
             "--no-index\n--pre\n--prefer-binary\n--no-binary six\n--only-binary :all:\n"
@@ -619,7 +619,7 @@ class TestOptions:
         )
 
         assert found.options == IndexOptions(
-            index_url="https://three.example/simple",
+            index_url="https://three.example/packages",
             extra_index_urls=("https://two.example",),
             find_links=(
                 "https://four.example/",

@@ -7,7 +7,6 @@ image), nothing is built: the named Python is looked at instead.
 
 from __future__ import annotations
 
-import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -16,13 +15,13 @@ from typing import Self, TypedDict
 from bundler.app import APP_ROOT
 from bundler.azureml.core.definition import EXAMPLE_VARIABLES, EnvironmentDefinition
 from bundler.azureml.core.details import DockerImageDetails
+from bundler.azureml.core.files import FileName
 from bundler.azureml.core.logreporter import LogReporter
 from bundler.bundle import check_name
 from bundler.conda import conda_requirements
 from bundler.context import check_head, environment_dockerfile, from_image
 from bundler.deploy import PackageOptions, bundle_env
 from bundler.errors import InputError, UsageError
-from bundler.interpreter import DEFAULT_PYTHON
 from bundler.managed import ManagedCheck, check_managed
 from bundler.package import PackageRequest, make_package
 from bundler.pipeline import Built, build_bundle
@@ -32,6 +31,7 @@ from bundler.requirements import IndexOptions, RequirementSet, Specification, re
 from bundler.session import BuildOptions
 from bundler.store import Store, open_store
 from bundler.surroundings import Surroundings, read_surroundings
+from bundler.target import DEFAULT_PYTHON, site_packages_of
 from bundler.unpack import unpack_bundle
 from bundler.usercode import UserCode, user_code
 
@@ -48,7 +48,6 @@ __all__ = [
     "write_environment_context",
 ]
 
-FileName = str | os.PathLike[str]
 _FORMATS = ("tar.gz", "tar.zst", "dir")
 
 
@@ -98,7 +97,7 @@ class EnvironmentBuild:
     """What the named Python has; None where a bundle was built."""
     context: Path | None
     """The build context, where one was asked for."""
-    log: tuple[str, ...]
+    log: str
 
     @property
     def path(self) -> Path | None:
@@ -133,7 +132,7 @@ class EnvironmentBuild:
 
     def get_log(self) -> str:
         """Return what was said during the build."""
-        return "".join(f"{line}\n" for line in self.log)
+        return self.log
 
 
 def build_environment(environment: EnvironmentDefinition, settings: BuildSettings) -> EnvironmentBuild:
@@ -175,7 +174,7 @@ def build_environment(environment: EnvironmentDefinition, settings: BuildSetting
             environment, bundle, context, epoch=surroundings.epoch(), store=store, reporter=reporter
         )
     return EnvironmentBuild(
-        environment=environment, built=built, checked=checked, context=context, log=tuple(log.lines)
+        environment=environment, built=built, checked=checked, context=context, log=log.text
     )
 
 
@@ -238,7 +237,7 @@ def image_details(environment: EnvironmentDefinition) -> DockerImageDetails:
     text = None if managed else packages_of(environment)
     variables = _own_variables(environment)
     if not managed:
-        variables = {**bundle_env(f"lib/python{_python_of(environment)}/site-packages"), **variables}
+        variables = {**bundle_env(site_packages_of(_python_of(environment))), **variables}
     version = environment.version or "unregistered"
     return DockerImageDetails(
         {

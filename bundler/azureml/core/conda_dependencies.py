@@ -23,12 +23,13 @@ from bundler.azureml.core.arguments import (
 )
 from bundler.azureml.core.env_file import EnvFile
 from bundler.azureml.core.files import FileName, as_path, bad, named, read_text
-from bundler.azureml.core.python_version import DEFAULT_PYTHON, allows, checked_version, chosen_version
+from bundler.azureml.core.python_version import allows, checked_version, chosen_version
 from bundler.condaspec import MatchSpec, parse_match_spec
 from bundler.errors import BundlerError, InputError, OutputError, UsageError
 from bundler.paths import shown
 from bundler.project import RefusedError, register_addresses
 from bundler.publish import replace_file
+from bundler.target import DEFAULT_PYTHON
 
 __all__ = ["CondaDependencies"]
 

@@ -19,7 +19,7 @@ from bundler.azureml.core.environment_folder import read_folder, write_folder
 from bundler.azureml.core.environment_sections import DatabricksSection, PythonSection, SparkSection
 from bundler.azureml.core.files import FileName, as_path, named
 from bundler.azureml.core.pip_lines import read_lines
-from bundler.azureml.core.python_version import DEFAULT_PYTHON, allows
+from bundler.azureml.core.python_version import allows
 from bundler.azureml.core.sections import (
     Section,
     Setting,
@@ -32,6 +32,7 @@ from bundler.azureml.core.sections import (
 )
 from bundler.errors import InputError, UsageError
 from bundler.project import RefusedError
+from bundler.target import DEFAULT_PYTHON
 
 __all__ = [
     "DEFAULT_CPU_IMAGE",

@@ -17,12 +17,11 @@ from ruamel.yaml.comments import CommentedMap, CommentedSeq
 from ruamel.yaml.error import YAMLError
 
 from bundler.azureml.core.pip_lines import tidy
-from bundler.condafile import load_yaml
+from bundler.condafile import KEYS, load_yaml
 from bundler.project import RefusedError, closest
 
 __all__ = ["EnvFile"]
 
-_KEYS = ("name", "channels", "dependencies", "prefix", "variables")
 _NO_WRAP = 1 << 20
 
 
@@ -150,11 +149,11 @@ def _drop(owner: Any, key: str, index: int) -> None:
 def _check(spec: CommentedMap) -> None:
     """Refuse what has not the shape of an environment file; a list that was left empty becomes one."""
     for key in spec:
-        if key not in _KEYS:
-            near = closest(str(key), _KEYS)
+        if key not in KEYS:
+            near = closest(str(key), KEYS)
             raise RefusedError(
                 f"`{key}` is no key of an environment file",
-                details=(f"known   {', '.join(f'`{known}`' for known in _KEYS)}",),
+                details=(f"known   {', '.join(f'`{known}`' for known in KEYS)}",),
                 hint=f"did you mean `{near}`?" if near else None,
                 line=_line(spec, key),
             )

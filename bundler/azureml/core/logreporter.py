@@ -19,7 +19,12 @@ class LogReporter:
 
     def __init__(self) -> None:
         self._logger = logging.getLogger("bundler")
-        self.lines: list[str] = []
+        self._lines: list[str] = []
+
+    @property
+    def text(self) -> str:
+        """All that was said."""
+        return "".join(f"{line}\n" for line in self._lines)
 
     def stage(self, name: str, outcome: str) -> None:
         """Say in one line that a stage ended."""
@@ -38,5 +43,5 @@ class LogReporter:
         return SILENT.task(name, total, in_bytes=in_bytes)
 
     def _say(self, level: int, line: str) -> None:
-        self.lines.append(line)
+        self._lines.append(line)
         self._logger.log(level, "%s", line)

@@ -6,7 +6,6 @@ their digest. A package is what ``bundler package`` writes.
 
 from __future__ import annotations
 
-import os
 import shutil
 import tempfile
 import weakref
@@ -23,6 +22,7 @@ from bundler.azureml.core.build import (
     image_variables,
 )
 from bundler.azureml.core.environment import Environment
+from bundler.azureml.core.files import FileName
 from bundler.azureml.core.logreporter import LogReporter
 from bundler.azureml.core.workspace import Workspace
 from bundler.context import from_image
@@ -45,7 +45,6 @@ if TYPE_CHECKING:
 
 __all__ = ["InferenceConfig", "Model", "ModelPackage"]
 
-FileName = str | os.PathLike[str]
 _LIB_PATH = "AZUREML_EXTRA_PYTHON_LIB_PATH"
 _REQUIREMENTS = "AZUREML_EXTRA_REQUIREMENTS_TXT"
 _EXECUTABLE = 0o755
@@ -299,7 +298,7 @@ class ModelPackage:
 
     def get_logs(self) -> str:
         """Return what was said while it was built."""
-        return "".join(f"{line}\n" for line in self._log.lines)
+        return self._log.text
 
     def save(self, output_directory: FileName) -> None:
         """Write the build context to a folder that is empty or does not exist.

@@ -24,7 +24,7 @@ from packaging.utils import (
 from bundler.azureml.core.files import bad, named, read_text
 from bundler.azureml.exceptions import MissingError
 from bundler.paths import shown
-from bundler.project import RefusedError, cut_off, first_line, logical_lines
+from bundler.project import RefusedError, cut_off, first_line, is_remote, logical_lines
 from bundler.redact import url_filename
 
 __all__ = [
@@ -52,7 +52,6 @@ _ARCHIVES = (".whl", ".tar.gz", ".zip")
 _NAMES_A_FILE = re.compile(
     r"(-r|--requirement|-c|--constraint|-f|--find-links|-e|--editable)(?:\s*=\s*|\s*)(.+)"
 )
-_ADDRESS = re.compile(r"(file:|[A-Za-z][A-Za-z0-9+.-]*://)", re.IGNORECASE)
 
 
 def is_option(line: str) -> bool:
@@ -185,7 +184,7 @@ def _lines(path: Path, chain: tuple[Path, ...]) -> Iterator[str]:
         option = _NAMES_A_FILE.fullmatch(line)
         if option is None:
             yield line if is_option(line) or not _is_path(line) else _anchored(line, Path.cwd())
-        elif option_name(line) == "--requirement" and not _ADDRESS.match(option[2]):
+        elif option_name(line) == "--requirement" and not is_remote(option[2]):
             yield from _lines(_nested(path, number, line, option[2], chain), (*chain, path))
         elif option_name(line) == "--editable":
             yield f"{option[1]} {_anchored(option[2], Path.cwd())}"

@@ -15,10 +15,7 @@ from packaging.specifiers import InvalidSpecifier, SpecifierSet
 
 from bundler.project import RefusedError
 
-__all__ = ["DEFAULT_PYTHON", "allows", "checked_version", "chosen_version"]
-
-DEFAULT_PYTHON = "3.7"
-"""What bundler builds for where nothing else is asked for."""
+__all__ = ["allows", "checked_version", "chosen_version"]
 
 _VERSION = re.compile(r"[0-9]+\.[0-9]+(?:\.[0-9]+)?(?:(?:a|b|rc)[0-9]+)?", re.ASCII)
 _CLAUSE = re.compile(r"(?P<operator>[=<>!~]*)\s*(?P<version>[^\s=<>!~*]+?)?(?P<any>\.?\*)?", re.ASCII)
