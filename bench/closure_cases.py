@@ -27,9 +27,9 @@ sys.path[:0] = [str(ROOT), str(ROOT / "tests")]
 
 from wheels import make_wheel  # noqa: E402
 
-from bundler.interpreter import Interpreter, find_interpreter  # noqa: E402
-from bundler.process import Completed, run  # noqa: E402
-from bundler.surroundings import read_surroundings  # noqa: E402
+from bundler.system.environ import read_surroundings  # noqa: E402
+from bundler.system.process import Completed, run  # noqa: E402
+from bundler.target.interpreter import Interpreter, find_interpreter  # noqa: E402
 
 PIP = "24.0"  # the last for Python 3.7
 SERVER = "azureml-inference-server-http==0.8.4.2"  # the last for Python 3.7

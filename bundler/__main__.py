@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sys
 
-from bundler.cli import run
+from bundler.cli.main import run
 
 __all__ = ["main"]
 

@@ -32,12 +32,12 @@ from typing import TYPE_CHECKING, Any, BinaryIO
 
 from bundler.digest import CHUNK, Sha256, parse_sha256
 from bundler.errors import IntegrityError, OutputError
-from bundler.locking import locked_file, try_lock
-from bundler.publish import output_error, publish_file, replace_file
 from bundler.reporter import SILENT, Reporter
+from bundler.system.atomic import output_error, publish_file, replace_file
+from bundler.system.locks import locked_file, try_lock
 
 if TYPE_CHECKING:
-    from bundler.surroundings import Surroundings
+    from bundler.system.environ import Surroundings
 
 __all__ = ["Blob", "BlobWriter", "FsckReport", "GcReport", "Store", "StoreInfo", "key_of", "open_store"]
 

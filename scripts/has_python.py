@@ -5,8 +5,8 @@ import tempfile
 from pathlib import Path
 
 from bundler.errors import BundlerError
-from bundler.interpreter import find_interpreter
-from bundler.surroundings import read_surroundings
+from bundler.system.environ import read_surroundings
+from bundler.target.interpreter import find_interpreter
 
 with tempfile.TemporaryDirectory() as scratch:
     try:

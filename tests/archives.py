@@ -10,7 +10,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from bundler.codec import Codec, compressor
+from bundler.archive.compression import Codec, compressor
 
 
 class Link(str):

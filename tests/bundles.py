@@ -9,9 +9,9 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
-from bundler.codec import Codec, compressor
-from bundler.manifest import Manifest, make_manifest
-from bundler.tar import END, directory_header, file_header, padding
+from bundler.archive.compression import Codec, compressor
+from bundler.archive.tar import END, directory_header, file_header, padding
+from bundler.bundle.manifest import Manifest, make_manifest
 
 EPOCH = 315532800
 LOCK = b'lock-version = "1.0"\ncreated-by = "tests"\n'

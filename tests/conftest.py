@@ -21,8 +21,8 @@ from filelock import FileLock
 from localindex import LocalIndex
 
 from bundler.errors import BundlerError
-from bundler.interpreter import find_interpreter
-from bundler.surroundings import read_surroundings
+from bundler.system.environ import read_surroundings
+from bundler.target.interpreter import find_interpreter
 
 ROOT = Path(__file__).parent.parent
 VERSIONS = ("3.7", "3.8", "3.9", "3.10", "3.11", "3.12", "3.13")

@@ -8,8 +8,8 @@ from packaging.requirements import Requirement
 from packaging.utils import canonicalize_name
 from packaging.version import Version
 
-from bundler.base import NO_BASE, Base, BaseDistribution
-from bundler.closure import DistributionFacts
+from bundler.base_image.profile import NO_BASE, Base, BaseDistribution
+from bundler.checks.modules import DistributionFacts
 
 ENVIRONMENT = {
     "implementation_name": "cpython",

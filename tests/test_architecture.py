@@ -176,7 +176,7 @@ PURE += [
     "simulate",
 ]
 IMPURE = {"os", "shutil", "socket", "subprocess", "tempfile", "time", "random", "urllib.request"}
-IMPURE |= {"bundler.process", "bundler.publish", "bundler.locking"}
+IMPURE |= {"bundler.system.process", "bundler.system.atomic", "bundler.system.locks"}
 
 # `from bundler.azureml.core import x` imports a module of the package.
 PACKAGES = {"bundler.azureml", "bundler.azureml.core"}

@@ -38,10 +38,10 @@ from packaging.version import Version
 from wheels import make_wheel
 
 import bundler
-from bundler.base import Base, profile_json, read_base
+from bundler.base_image.profile import Base, profile_json, read_base
 from bundler.errors import BundlerError, InputError, IntegrityError, MalformedError
 
-CAPTURE = Path(bundler.__file__).parent / "_target" / "capture.py"
+CAPTURE = Path(bundler.__file__).parent / "target/scripts/capture.py"
 AZURE = {"AZUREML_CONDA_ENVIRONMENT_PATH": f"/{ENV}"}
 
 
@@ -741,7 +741,7 @@ def test_a_hostile_layer_is_refused(tmp_path: Path, layer: bytes, told: str) -> 
 
 
 def test_a_kept_file_has_a_limit(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("bundler.imagelayer.FILE_LIMIT", 100)
+    monkeypatch.setattr("bundler.oci.layer.FILE_LIMIT", 100)
     path = write_archive(tmp_path / "i.tar", docker_members([rootfs()], env=AZURE))
 
     with pytest.raises(MalformedError, match="too large"):

@@ -31,7 +31,7 @@ if TYPE_CHECKING:
     from localindex import LocalIndex
 
 SITE = "lib/python3.7/site-packages"
-SCHEMA = json.loads((Path(bundler.__file__).parent / "manifest.schema.json").read_text())
+SCHEMA = json.loads((Path(bundler.__file__).parent / "bundle/manifest.schema.json").read_text())
 
 
 @pytest.fixture

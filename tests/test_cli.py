@@ -39,7 +39,7 @@ def test_every_command_has_help(command: list[str], bundler_cli: BundlerCli) -> 
 
 def test_help_imports_nothing_heavy() -> None:
     code = (
-        "import sys\nfrom bundler.cli import run\nrun(['--help'])\n"
+        "import sys\nfrom bundler.cli.main import run\nrun(['--help'])\n"
         "heavy = {'requests', 'rich', 'pathvalidate', 'isal', 'virtualenv', 'packaging', 'installer', 'pip'}\n"
         "print(sorted(heavy & set(sys.modules)), file=sys.stderr)\n"
     )
@@ -175,5 +175,5 @@ def test_names_from_outside_cannot_disturb_a_terminal(bundler_cli: BundlerCli, t
 def test_a_schema_is_shipped(bundler_cli: BundlerCli) -> None:
     import bundler  # noqa: PLC0415
 
-    schema = json.loads((Path(bundler.__file__).parent / "manifest.schema.json").read_text())
+    schema = json.loads((Path(bundler.__file__).parent / "bundle/manifest.schema.json").read_text())
     assert schema["properties"]["format_version"] == {"const": 1}

@@ -6,7 +6,8 @@ import pytest
 from facts import ENVIRONMENT, facts
 from packaging.requirements import Requirement
 
-from bundler.closure import shared_packages, top_level_modules, unasked_extras, unmet_requirements
+from bundler.checks.dependencies import unasked_extras, unmet_requirements
+from bundler.checks.modules import shared_packages, top_level_modules
 
 # --- top_level_modules ------------------------------------------------------
 

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from bundler.interpreter import script
+from bundler.target.scripts import script
 
 # What made bytecode differ between two runs, each once: shared names, sets of
 # strings that are interned elsewhere, sets that hold None, whose hash is an

@@ -12,11 +12,12 @@ from packaging.specifiers import SpecifierSet
 from test_build import built
 from wheels import make_wheel
 
-from bundler.conda import FromBase, conda_requirements, lowest_python, read_from_base
-from bundler.conflicts import check_from_base
+from bundler.checks.base_compat import check_from_base
 from bundler.errors import InputError
-from bundler.requirements import RequirementSet, read_requirements
-from bundler.surroundings import Surroundings
+from bundler.requirements.conda.translate import FromBase, conda_requirements, lowest_python, read_from_base
+from bundler.requirements.files import read_requirements
+from bundler.requirements.requirement_set import RequirementSet
+from bundler.system.environ import Surroundings
 
 if TYPE_CHECKING:
     from conftest import BundlerCli

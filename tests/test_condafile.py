@@ -6,9 +6,9 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from bundler.condafile import CondaFile, Line, load_yaml, parse_conda_file
-from bundler.project import RefusedError
+from bundler.problems import RefusedError
 from bundler.redact import redact
+from bundler.requirements.conda.envfile import CondaFile, Line, load_yaml, parse_conda_file
 
 # What the documents have, and what people add to it.
 FULL = """\

@@ -18,10 +18,16 @@ from packaging.requirements import Requirement
 from packaging.utils import canonicalize_name
 
 import bundler
-from bundler.condanames import look_up
-from bundler.condaspec import MatchSpec, clean_channel, parse_match_spec, register_channels, translate
-from bundler.project import RefusedError
+from bundler.data.conda_names import look_up
+from bundler.problems import RefusedError
 from bundler.redact import redact
+from bundler.requirements.conda.matchspec import (
+    MatchSpec,
+    clean_channel,
+    parse_match_spec,
+    register_channels,
+    translate,
+)
 
 VERSIONS = [
     "0.9",

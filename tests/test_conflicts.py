@@ -17,11 +17,12 @@ from packaging.utils import canonicalize_name
 from packaging.version import Version
 from test_base import CAPTURE, NSPKG, OLD_NSPKG, make_venv
 
-from bundler.base import Base, read_base
-from bundler.closure import DistributionFacts
-from bundler.conflicts import check_base, plan_omission
-from bundler.images import server_requirements
-from bundler.target import Target
+from bundler.base_image.profile import Base, read_base
+from bundler.checks.base_compat import check_base
+from bundler.checks.modules import DistributionFacts
+from bundler.checks.provided import plan_omission
+from bundler.data.inference_server import server_requirements
+from bundler.target.target import Target
 
 ENVIRONMENT = {
     "implementation_name": "cpython",

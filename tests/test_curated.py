@@ -15,9 +15,9 @@ from packaging.utils import canonicalize_name
 from packaging.version import Version
 
 import bundler
-from bundler.curated import Curated, curated, curated_date, curated_environments
+from bundler.data.curated import Curated, curated, curated_date, curated_environments
 
-CONTENT = json.loads((Path(bundler.__file__).parent / "curated.json").read_text("utf-8"))
+CONTENT = json.loads((Path(bundler.__file__).parent / "data/curated.json").read_text("utf-8"))
 SET = curated_environments()
 NAMES = [one.name for one in SET]
 

@@ -20,7 +20,7 @@ PACKAGE = Path(bundler.__file__).parent
 MODULES = sorted(
     ".".join(path.relative_to(PACKAGE.parent).with_suffix("").parts).removesuffix(".__init__")
     for path in PACKAGE.rglob("*.py")
-    if path.stem != "__main__" and "_target" not in path.parts
+    if path.stem != "__main__" and "scripts" not in path.parts
 )
 
 

@@ -21,7 +21,8 @@ from typing import Any
 import pytest
 from elfs import make_elf
 
-from bundler.elf import (
+from bundler.checks.findings import is_allowed
+from bundler.checks.shared_objects import (
     SharedObject,
     check_shared_objects,
     damaged,
@@ -30,8 +31,7 @@ from bundler.elf import (
     read_shared_object,
 )
 from bundler.errors import MalformedError, UsageError
-from bundler.findings import is_allowed
-from bundler.target import Target
+from bundler.target.target import Target
 
 SITE = "lib/python3.7/site-packages"
 

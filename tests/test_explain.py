@@ -11,11 +11,11 @@ from typing import TYPE_CHECKING, Any
 import pytest
 from bundles import VERIFICATION, entries_of, manifest_values, packed
 
+from bundler.bundle.manifest import Manifest, make_manifest
+from bundler.checks.explain import findings_of, is_code, rule_of, why
+from bundler.data.finding_rules import RULES
 from bundler.errors import InputError, InterpreterError
-from bundler.explain import findings_of, is_code, rule_of, why
-from bundler.findings import RULES
-from bundler.interpreter import script
-from bundler.manifest import Manifest, make_manifest
+from bundler.target.scripts import script
 
 if TYPE_CHECKING:
     from conftest import BundlerCli

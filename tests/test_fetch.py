@@ -33,11 +33,11 @@ from faultserver import (
 
 from bundler.digest import sha256_of
 from bundler.errors import BundlerError, IntegrityError, NetworkError
-from bundler.fetch import Download, Patience, fetch_all
-from bundler.index import IndexSettings, read_index_settings
-from bundler.requirements import IndexOptions
+from bundler.requirements.requirement_set import IndexOptions
+from bundler.resolve.download import Download, Patience, fetch_all
+from bundler.resolve.index import IndexSettings, read_index_settings
 from bundler.store import Store
-from bundler.surroundings import Surroundings
+from bundler.system.environ import Surroundings
 
 BODY = bytes(range(256)) * 40
 QUICK = Patience(window=1.0, backoff=0.01, longest_wait=0.05, max_size=1 << 20)

@@ -9,8 +9,9 @@ from typing import get_args
 
 import pytest
 
-from bundler import findings
-from bundler.findings import RULES, Finding, Rule, Severity, is_allowed, sorted_findings
+from bundler.checks.findings import Finding, is_allowed, sorted_findings
+from bundler.data import finding_rules as findings
+from bundler.data.finding_rules import RULES, Rule, Severity
 
 PAGE = Path(__file__).parent.parent / "docs" / "findings.md"
 PACKAGE = Path(findings.__file__).parent

@@ -30,12 +30,12 @@ from archives import (
     write_layout,
 )
 
-from bundler.app import App, AppFile, AppLayer
 from bundler.digest import sha256_of
 from bundler.errors import BundlerError, InputError, IntegrityError, MalformedError, OutputError
-from bundler.image import WrittenImage, join_delta, write_image
-from bundler.imageplan import fit_layers
-from bundler.imageref import parse_reference
+from bundler.oci.append import WrittenImage, join_delta, write_image
+from bundler.oci.filetree import App, AppFile, AppLayer
+from bundler.oci.plan import fit_layers
+from bundler.oci.reference import parse_reference
 from bundler.paths import archive_path
 
 EPOCH = 1_600_000_000

@@ -14,8 +14,8 @@ from packaging.requirements import Requirement
 from packaging.specifiers import SpecifierSet
 from packaging.version import Version
 
+from bundler.data.inference_server import AS_OF, SERVER, SERVERS, default_server, server_requirements
 from bundler.errors import InputError
-from bundler.images import AS_OF, SERVER, SERVERS, default_server, server_requirements
 
 
 def test_every_row_can_be_read() -> None:

@@ -8,8 +8,15 @@ import pytest
 from facts import facts
 from packaging.utils import NormalizedName, canonicalize_name
 
-from bundler.findings import Finding
-from bundler.imports import FileImports, FoundImport, When, World, import_findings, imported_modules
+from bundler.checks.findings import Finding
+from bundler.checks.source_imports import (
+    FileImports,
+    FoundImport,
+    When,
+    World,
+    import_findings,
+    imported_modules,
+)
 
 STDLIB = {"os", "json", "html", "__main__"}
 PRESENT = (

@@ -10,10 +10,10 @@ from pathlib import Path
 import pytest
 
 from bundler.errors import InputError
-from bundler.index import Index, IndexSettings, origin_of, read_index_settings
 from bundler.redact import Credentials, redact
-from bundler.requirements import IndexOptions
-from bundler.surroundings import Surroundings
+from bundler.requirements.requirement_set import IndexOptions
+from bundler.resolve.index import Index, IndexSettings, origin_of, read_index_settings
+from bundler.system.environ import Surroundings
 
 NONE = IndexOptions()
 

@@ -12,9 +12,9 @@ from packaging.version import Version
 
 from bundler.digest import sha256_of
 from bundler.errors import InputError
-from bundler.lock import Lock, Locked, check_lock, parse_lock, render_lock
-from bundler.requirement import Root
-from bundler.target import Target
+from bundler.requirements.line import Root
+from bundler.resolve.lockfile import Lock, Locked, check_lock, parse_lock, render_lock
+from bundler.target.target import Target
 
 TARGET = Target(
     version="3.7.16",

@@ -5,9 +5,9 @@ from __future__ import annotations
 import pytest
 from facts import facts
 
-from bundler.closure import DistributionFacts
-from bundler.findings import Finding
-from bundler.mounting import mount_hazards, pth_files, pth_modules, stdlib_twins
+from bundler.checks.findings import Finding
+from bundler.checks.modules import DistributionFacts
+from bundler.checks.mount import mount_hazards, pth_files, pth_modules, stdlib_twins
 
 STDLIB = {"enum", "typing", "code", "xml", "test", "this", "idlelib", "__main__"}
 

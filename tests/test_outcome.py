@@ -10,7 +10,7 @@ from facts import ENVIRONMENT, facts
 from packaging.requirements import Requirement
 from packaging.utils import canonicalize_name
 
-from bundler.outcome import ImportOutcome, ImportStatus, classify, mark_optional, mark_unused
+from bundler.checks.import_results import ImportOutcome, ImportStatus, classify, mark_optional, mark_unused
 from bundler.redact import register_secret
 
 GL = "ImportError: libGL.so.1: cannot open shared object file: No such file or directory"

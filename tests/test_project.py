@@ -5,7 +5,8 @@ from __future__ import annotations
 import pytest
 
 from bundler.errors import InputError
-from bundler.project import Problem, RefusedError, closest, input_error, read_project
+from bundler.problems import Problem, RefusedError, closest, input_error
+from bundler.requirements.pyproject import read_project
 
 PROJECT = """
 [project]

@@ -16,7 +16,7 @@ from elfs import make_elf
 from test_build import SCHEMA, built, manifest_of
 from wheels import make_wheel
 
-from bundler.interpreter import script
+from bundler.target.scripts import script
 
 if TYPE_CHECKING:
     from conftest import BundlerCli

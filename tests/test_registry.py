@@ -29,8 +29,8 @@ from bundler.errors import (
     OutputError,
     UsageError,
 )
-from bundler.registry import Registry
-from bundler.storage import Folder, Storage, open_storage
+from bundler.registry.registry import Registry
+from bundler.registry.storage import Folder, Storage, open_storage
 
 # A real server of S3 in a process of its own, one request at a time: what it
 # promises about conditions is its own affair, what we make of it is tested.
@@ -726,8 +726,8 @@ def test_a_late_listing_loses_nothing(tmp_path: Path) -> None:
 CHILD = """
 import sys
 from pathlib import Path
-from bundler.registry import Registry
-from bundler.storage import open_storage
+from bundler.registry.registry import Registry
+from bundler.registry.storage import open_storage
 registry = Registry(open_storage(sys.argv[1], Path.cwd()), "environments")
 who = int(sys.argv[2])
 print("go", flush=True)

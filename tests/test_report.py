@@ -8,11 +8,12 @@ from typing import Any
 import pytest
 from packaging.utils import canonicalize_name
 
-from bundler.closure import Unmet
+from bundler.checks.dependencies import Unmet
+from bundler.checks.findings import Finding
+from bundler.checks.import_results import ImportOutcome, ImportStatus
+from bundler.checks.report import ClosureReport, Way, WayReport
+from bundler.data.finding_rules import RULES
 from bundler.errors import ClosureError
-from bundler.findings import RULES, Finding
-from bundler.outcome import ImportOutcome, ImportStatus
-from bundler.report import ClosureReport, Way, WayReport
 
 
 def outcome(

@@ -15,10 +15,18 @@ from pip._internal.req.req_file import preprocess as pip_preprocess
 from wheels import make_sdist, make_wheel
 
 from bundler.errors import InputError, UsageError
-from bundler.project import logical_lines
-from bundler.requirement import Root, _no_options, _parse_parts, _parser, _plain_requirement, split_options
-from bundler.requirements import IndexOptions, RequirementSet, read_requirements
-from bundler.surroundings import Surroundings
+from bundler.requirements.files import read_requirements
+from bundler.requirements.line import (
+    Root,
+    _no_options,
+    _parse_parts,
+    _parser,
+    _plain_requirement,
+    split_options,
+)
+from bundler.requirements.requirement_set import IndexOptions, RequirementSet
+from bundler.requirements.text import logical_lines
+from bundler.system.environ import Surroundings
 
 SHA = "ab" * 32
 COMMIT = "0123456789abcdef0123456789abcdef01234567"

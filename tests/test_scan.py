@@ -15,17 +15,18 @@ from elfs import make_elf
 from packaging.utils import canonicalize_name
 from packaging.version import Version
 
+from bundler.bundle.layer import Layer, LayerFile
+from bundler.checks.scanner import Scanner
+from bundler.checks.source_imports import FileImports
+from bundler.checks.user_code import UserCode
 from bundler.digest import Sha256, sha256_of
 from bundler.errors import BundlerError
-from bundler.imports import FileImports
-from bundler.interpreter import Interpreter, find_interpreter, script
-from bundler.layer import Layer, LayerFile
 from bundler.paths import archive_path
 from bundler.reporter import Silent
-from bundler.scan import Scanner
 from bundler.store import Store
-from bundler.surroundings import read_surroundings
-from bundler.usercode import UserCode
+from bundler.system.environ import read_surroundings
+from bundler.target.interpreter import Interpreter, find_interpreter
+from bundler.target.scripts import script
 
 Answer = Mapping[str, Any]
 Scan = Callable[[str], Answer]
@@ -262,7 +263,7 @@ SOURCES = {
 def run_scan(python: Path, root: Path, files: Sequence[str], *, defines: bool) -> list[Answer]:
     """Start the script as its docstring says, and return its answers."""
     ended = subprocess.run(
-        [python, "-I", "-S", "-B", "-W", "ignore", script("scan")],
+        [python, "-I", "-S", "-B", "-W", "ignore", script("scan_imports")],
         input=json.dumps({"root": str(root), "files": files, "defines": defines}).encode(),
         capture_output=True,
         check=True,
@@ -515,7 +516,7 @@ def test_code_is_followed_from_the_entry_script(scanner: Scanner, tmp_path: Path
 def test_code_that_reaches_very_many_files_is_refused(
     scanner: Scanner, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("bundler.scan._MAX_FILES", 1)
+    monkeypatch.setattr("bundler.checks.scanner._MAX_FILES", 1)
     (tmp_path / "score.py").write_text("import other\n")
     (tmp_path / "other.py").write_text("")
 

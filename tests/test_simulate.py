@@ -15,15 +15,15 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from bundler.app import App, AppFile, AppLayer
-from bundler.contract import EXIT_CODES, MISSPELT, PROFILES, VARIABLES, WAYS
+from bundler.data.azure_image import EXIT_CODES, MISSPELT, PROFILES, VARIABLES, WAYS
+from bundler.data.finding_rules import RULES
+from bundler.deploy.startup.entry_script import read_script
+from bundler.deploy.startup.files import AppFiles, FolderFiles, dockerfile_env, locate, read_context
+from bundler.deploy.startup.simulate import BASE_MODULES, STDLIB, Boot, describe, lint, simulate
 from bundler.digest import sha256_of
-from bundler.entryscript import read_script
 from bundler.errors import InputError
-from bundler.findings import RULES
-from bundler.imageview import AppFiles, FolderFiles, dockerfile_env, locate, read_context
+from bundler.oci.filetree import App, AppFile, AppLayer
 from bundler.paths import archive_path
-from bundler.simulate import BASE_MODULES, STDLIB, Boot, describe, lint, simulate
 
 ROOT = "/var/azureml-app"
 OK = "def init():\n    pass\n\n\ndef run(data):\n    return data\n"

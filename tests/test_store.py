@@ -17,8 +17,8 @@ import pytest
 
 from bundler.digest import sha256_of
 from bundler.errors import IntegrityError, OutputError
-from bundler.publish import replace_file, staged_dir, staged_file
 from bundler.store import Store, key_of
+from bundler.system.atomic import replace_file, staged_dir, staged_file
 
 KEY = key_of("a key")
 
@@ -248,7 +248,7 @@ def test_p10_gc_waits_for_a_command_that_works(tmp_path: Path, holder: subproces
 
 def test_p07_whoever_waits_is_told_for_whom(tmp_path: Path, holder: subprocess.Popen[str]) -> None:
     code = (
-        "from bundler.console import ConsoleReporter\nstore = Store(Path(sys.argv[1]), reporter=ConsoleReporter())\n"
+        "from bundler.cli.console import ConsoleReporter\nstore = Store(Path(sys.argv[1]), reporter=ConsoleReporter())\n"
         "with store.locked(key_of('x')): print('mine', flush=True)\n"
     )
     waiter = child(code, str(tmp_path), stderr=subprocess.PIPE)

@@ -27,12 +27,12 @@ from bundles import (
     tar_names,
 )
 
-from bundler.codec import Codec, compressor
+from bundler.archive.compression import Codec, compressor
+from bundler.archive.tar import END, directory_header, file_header, padding
+from bundler.bundle.manifest import make_manifest
+from bundler.bundle.reader import unpack_bundle, verify_bundle
 from bundler.errors import BundlerError, IntegrityError, MalformedError, OutputError
-from bundler.manifest import make_manifest
 from bundler.reporter import SILENT
-from bundler.tar import END, directory_header, file_header, padding
-from bundler.unpack import unpack_bundle, verify_bundle
 
 SITE = "lib/python3.7/site-packages"
 INIT = f"{SITE}/pkg/__init__.py"
@@ -336,7 +336,7 @@ def test_a_bomb_stops_at_the_manifest_size(tmp_path: Path) -> None:
             stream.write(member.compress(bytes(1 << 20)))
         stream.write(member.flush())
     script = (
-        "import re, sys\nfrom pathlib import Path\nfrom bundler.unpack import verify_bundle\n"
+        "import re, sys\nfrom pathlib import Path\nfrom bundler.bundle.reader import verify_bundle\n"
         "from bundler.errors import MalformedError\nfrom bundler.reporter import SILENT\n"
         "try: verify_bundle(Path(sys.argv[1]), reporter=SILENT)\n"
         "except MalformedError as error: print(error)\n"
@@ -478,7 +478,7 @@ def test_few_descriptors_are_enough(tmp_path: Path) -> None:
     """H22: a deep tree does not need one descriptor for each folder at once, and 64 are plenty."""
     path = make_bundle(tmp_path)
     script = (
-        "import resource, sys\nfrom pathlib import Path\nfrom bundler.unpack import unpack_bundle\n"
+        "import resource, sys\nfrom pathlib import Path\nfrom bundler.bundle.reader import unpack_bundle\n"
         "from bundler.reporter import SILENT\nresource.setrlimit(resource.RLIMIT_NOFILE, (64, 64))\n"
         "unpack_bundle(Path(sys.argv[1]), Path(sys.argv[2]), reporter=SILENT)\n"
     )

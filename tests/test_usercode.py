@@ -9,10 +9,10 @@ from pathlib import Path
 import pytest
 from facts import facts
 
+from bundler.checks.findings import Finding
+from bundler.checks.source_imports import FileImports, FoundImport, When, World
+from bundler.checks.user_code import UserCode, code_findings, own_files, user_code
 from bundler.errors import InputError
-from bundler.findings import Finding
-from bundler.imports import FileImports, FoundImport, When, World
-from bundler.usercode import UserCode, code_findings, own_files, user_code
 
 # --- user_code --------------------------------------------------------------------------------------
 

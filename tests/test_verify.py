@@ -19,14 +19,16 @@ from packaging.requirements import Requirement
 from packaging.utils import canonicalize_name
 from packaging.version import Version
 
-from bundler.closure import DistributionFacts, top_level_modules
+from bundler.checks.import_results import ImportOutcome, classify
+from bundler.checks.import_runner import SCRIPT, Check, StartError, import_modules
+from bundler.checks.modules import DistributionFacts, top_level_modules
+from bundler.checks.sandbox import Network, Sandbox, find_sandbox
 from bundler.errors import BundlerError, ClosureError
-from bundler.interpreter import Interpreter, find_interpreter, script
-from bundler.outcome import ImportOutcome, classify
 from bundler.reporter import SILENT, Reporter, Silent
-from bundler.surroundings import Surroundings, read_surroundings
-from bundler.venv import create_venv
-from bundler.verify import SCRIPT, Check, Network, Sandbox, StartError, find_sandbox, import_modules
+from bundler.system.environ import Surroundings, read_surroundings
+from bundler.target.interpreter import Interpreter, find_interpreter
+from bundler.target.scripts import script
+from bundler.target.venv import create_venv
 
 # Asked without any code of ours, so that a broken sandbox is not a skipped test.
 KERNEL_PERMITS = (

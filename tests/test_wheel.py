@@ -19,10 +19,10 @@ from packaging.tags import Tag
 from packaging.version import Version
 from wheels import record_row, wheel_files, with_record, zip_bytes
 
-from bundler import wheel as wheel_module
+from bundler.archive import wheel as wheel_module
+from bundler.archive.wheel import EntryPoint, Wheel, read_wheel
 from bundler.errors import MalformedError
 from bundler.paths import archive_path, portability_note
-from bundler.wheel import EntryPoint, Wheel, read_wheel
 
 NAME = "demo-1.0-py3-none-any.whl"
 INFO = "demo-1.0.dist-info"

@@ -13,10 +13,10 @@ from typing import Any
 
 import pytest
 
-from bundler import zipreader
+from bundler.archive import zip as zipreader
+from bundler.archive.zip import ZipReader
 from bundler.digest import CHUNK
 from bundler.errors import MalformedError
-from bundler.zipreader import ZipReader
 
 UTF8 = 0x800
 DESCRIPTOR = 0x8

@@ -26,8 +26,8 @@ from pathlib import Path
 from typing import Any
 
 from bundler.errors import BundlerError
-from bundler.interpreter import find_interpreter
-from bundler.surroundings import read_surroundings
+from bundler.system.environ import read_surroundings
+from bundler.target.interpreter import find_interpreter
 
 HERE = Path(__file__).parent
 EPOCH = 315532800  # 1980-01-01, where a zip's time starts

@@ -11,8 +11,8 @@ import warnings
 from collections.abc import Iterable, Iterator
 from typing import Any, Self
 
-from bundler.azureml.core import pip_lines
-from bundler.azureml.core.arguments import (
+from bundler.azureml.core import _pip_lines
+from bundler.azureml.core._arguments import (
     channel_name,
     checked_option,
     conda_name,
@@ -21,15 +21,15 @@ from bundler.azureml.core.arguments import (
     pip_line,
     register_channel,
 )
-from bundler.azureml.core.env_file import EnvFile
-from bundler.azureml.core.files import FileName, as_path, bad, named, read_text
-from bundler.azureml.core.python_version import allows, checked_version, chosen_version
-from bundler.condaspec import MatchSpec, parse_match_spec
+from bundler.azureml.core._env_file import EnvFile
+from bundler.azureml.core._files import FileName, as_path, bad, named, read_text
+from bundler.azureml.core._python_version import allows, checked_version, chosen_version
 from bundler.errors import BundlerError, InputError, OutputError, UsageError
 from bundler.paths import shown
-from bundler.project import RefusedError, register_addresses
-from bundler.publish import replace_file
-from bundler.target import DEFAULT_PYTHON
+from bundler.problems import RefusedError, register_addresses
+from bundler.requirements.conda.matchspec import MatchSpec, parse_match_spec
+from bundler.system.atomic import replace_file
+from bundler.target.target import DEFAULT_PYTHON
 
 __all__ = ["CondaDependencies"]
 
@@ -135,7 +135,7 @@ class CondaDependencies:
         :raises InputError: if one cannot be understood.
         """
         try:
-            return pip_lines.merge(listed(requirements, "requirements"))
+            return _pip_lines.merge(listed(requirements, "requirements"))
         except RefusedError as refused:
             raise bad("merge_requirements", refused) from refused
 
@@ -241,12 +241,12 @@ class CondaDependencies:
     @property
     def pip_packages(self) -> Iterator[str]:
         """The lines of the pip section that are no options, in order."""
-        return iter([line for line in self._file.pip_lines() if not pip_lines.is_option(line)])
+        return iter([line for line in self._file.pip_lines() if not _pip_lines.is_option(line)])
 
     @property
     def pip_options(self) -> Iterator[str]:
         """The options of the pip section, in order."""
-        return iter([line for line in self._file.pip_lines() if pip_lines.is_option(line)])
+        return iter([line for line in self._file.pip_lines() if _pip_lines.is_option(line)])
 
     def add_pip_package(self, pip_package: str) -> None:
         """Add a requirement, path or address behind the others; the same project's older one goes.
@@ -289,7 +289,7 @@ class CondaDependencies:
 
         :raises InputError: if it is neither.
         """
-        is_address = "://" in str(index_url) and not pip_lines.is_option(str(index_url))
+        is_address = "://" in str(index_url) and not _pip_lines.is_option(str(index_url))
         self.set_pip_option(f"--index-url {index_url}" if is_address else index_url)
 
     def set_pip_requirements(self, pip_requirements: Iterable[str]) -> None:
@@ -297,9 +297,9 @@ class CondaDependencies:
 
         :raises InputError: if pip would not understand one.
         """
-        lines = pip_lines.tidy(listed(pip_requirements, "pip_requirements"))
+        lines = _pip_lines.tidy(listed(pip_requirements, "pip_requirements"))
         for line in lines:
-            check = checked_option if pip_lines.is_option(line) else pip_line
+            check = checked_option if _pip_lines.is_option(line) else pip_line
             check(line, "set_pip_requirements")
         self._file.set_pip_lines(lines)
 
@@ -367,16 +367,16 @@ class CondaDependencies:
         return names.index(name) if name in names else None
 
     def _remove_named(self, line: str) -> None:
-        name = pip_lines.package_name(line)
+        name = _pip_lines.package_name(line)
         for index, other in reversed(list(enumerate(self._file.pip_lines()))):
-            same = name is not None and pip_lines.package_name(other) == name
-            if not pip_lines.is_option(other) and (other == line or same):
+            same = name is not None and _pip_lines.package_name(other) == name
+            if not _pip_lines.is_option(other) and (other == line or same):
                 self._file.drop_pip_line(index)
 
     def _same_option(self, option: str) -> list[int]:
-        name = pip_lines.option_name(option)
+        name = _pip_lines.option_name(option)
         lines = enumerate(self._file.pip_lines())
-        return [i for i, line in lines if pip_lines.is_option(line) and pip_lines.option_name(line) == name]
+        return [i for i, line in lines if _pip_lines.is_option(line) and _pip_lines.option_name(line) == name]
 
 
 def _parsed(text: str, where: str) -> EnvFile:

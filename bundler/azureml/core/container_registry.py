@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from bundler.azureml.core.sections import Section, Setting, json_value, nothing, optional, text
+from bundler.azureml.core._settings import Section, Setting, json_value, nothing, optional, text
 from bundler.redact import register_secret
 
 __all__ = ["ContainerRegistry"]

@@ -12,15 +12,13 @@ import warnings
 from collections.abc import Iterator, Sequence
 from typing import Self, Unpack
 
-from bundler.azureml.core.build import (
+from bundler.azureml.core._build import (
     BuildSettings,
     EnvironmentBuild,
     build_environment,
     image_details,
 )
-from bundler.azureml.core.conda_dependencies import CondaDependencies
-from bundler.azureml.core.container_registry import ContainerRegistry
-from bundler.azureml.core.definition import (
+from bundler.azureml.core._definition import (
     DEFAULT_CPU_IMAGE,
     EXAMPLE_VARIABLES,
     DatabricksSection,
@@ -30,11 +28,13 @@ from bundler.azureml.core.definition import (
     PythonSection,
     SparkSection,
 )
-from bundler.azureml.core.details import DockerImageDetails
+from bundler.azureml.core._image_details import DockerImageDetails
+from bundler.azureml.core.conda_dependencies import CondaDependencies
+from bundler.azureml.core.container_registry import ContainerRegistry
 from bundler.azureml.core.workspace import Workspace
-from bundler.curated import Curated, curated, curated_environments
+from bundler.data.curated import Curated, curated, curated_environments
 from bundler.errors import InputError
-from bundler.registry import Registered
+from bundler.registry.registry import Registered
 
 __all__ = [
     "DEFAULT_CPU_IMAGE",

@@ -14,31 +14,31 @@ from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 from typing import TYPE_CHECKING, Any, Unpack
 
-from bundler.azureml.core.build import (
+from bundler.azureml.core._build import (
     BuildSettings,
     build_environment,
     build_options,
     dockerfile_head,
     image_variables,
 )
+from bundler.azureml.core._files import FileName
+from bundler.azureml.core._log import LogReporter
 from bundler.azureml.core.environment import Environment
-from bundler.azureml.core.files import FileName
-from bundler.azureml.core.logreporter import LogReporter
 from bundler.azureml.core.workspace import Workspace
-from bundler.context import from_image
-from bundler.deploy import Model as PackedModel
-from bundler.deploy import PackageOptions, tree_files
+from bundler.checks.user_code import UserCode, user_code
+from bundler.deploy.application import Model as PackedModel
+from bundler.deploy.application import PackageOptions, tree_files
+from bundler.deploy.context import from_image
+from bundler.deploy.package import PackageRequest, make_package
 from bundler.digest import parse_sha256
 from bundler.errors import InputError, OutputError, UsageError
-from bundler.package import PackageRequest, make_package
 from bundler.paths import archive_path, shown
-from bundler.pipeline import build_bundle
-from bundler.publish import staged_dir
-from bundler.registry import Registered
-from bundler.requirements import read_requirements
+from bundler.pipeline.build import build_bundle
+from bundler.registry.registry import Registered
+from bundler.requirements.files import read_requirements
 from bundler.store import open_store
-from bundler.surroundings import read_surroundings
-from bundler.usercode import UserCode, user_code
+from bundler.system.atomic import staged_dir
+from bundler.system.environ import read_surroundings
 
 if TYPE_CHECKING:
     from bundler.reporter import Reporter

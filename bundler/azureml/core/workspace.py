@@ -16,9 +16,9 @@ from pathlib import Path
 from typing import Any
 
 from bundler.errors import InputError
-from bundler.registry import Registry
-from bundler.storage import Storage, open_storage
-from bundler.surroundings import Surroundings, read_surroundings
+from bundler.registry.registry import Registry
+from bundler.registry.storage import Storage, open_storage
+from bundler.system.environ import Surroundings, read_surroundings
 
 __all__ = ["Workspace"]
 
@@ -101,7 +101,7 @@ class Workspace:
 
     def write_config(self, path: str | os.PathLike[str] | None = None, file_name: str | None = None) -> None:
         """Write the ``config.json`` that `from_config` finds, below ``.azureml`` of a folder."""
-        from bundler.publish import replace_file  # noqa: PLC0415 - seldom needed
+        from bundler.system.atomic import replace_file  # noqa: PLC0415 - seldom needed
 
         folder = self._cwd / (path or "") / ".azureml"
         folder.mkdir(parents=True, exist_ok=True)

@@ -1,0 +1,1 @@
+"""Formats of archives: zip, wheel, tar and their compression."""

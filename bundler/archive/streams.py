@@ -1,0 +1,80 @@
+"""Streams of bytes: exact lengths, and hashing while reading."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Iterator
+
+from bundler.digest import Sha256, parse_sha256
+from bundler.errors import IntegrityError
+
+__all__ = ["ExactReader"]
+
+
+class ExactReader:
+    """Hands out a stream of pieces in the lengths that are asked for."""
+
+    def __init__(self, pieces: Iterator[bytes]) -> None:
+        self._pieces = pieces
+        self._rest = b""
+
+    def exactly(self, length: int, *, short: bool = False) -> bytes:
+        """Return the next ``length`` bytes, which fit in memory.
+
+        :param short: whether fewer may be returned at the end.
+        :raises IntegrityError: if the stream ends before.
+        """
+        return b"".join(self.pieces(length, short=short))
+
+    def pieces(self, length: int, *, short: bool = False) -> Iterator[bytes]:
+        """Yield the next ``length`` bytes in pieces."""
+        while length:
+            if not self._rest:
+                self._rest = next(self._pieces, b"")
+                if not self._rest:
+                    if short:
+                        return
+                    raise IntegrityError("the archive ends too early")
+            piece, self._rest = self._rest[:length], self._rest[length:]
+            length -= len(piece)
+            yield piece
+
+
+class HashingReader:
+    """Chunks as a file that is read forward, hashed on the way."""
+
+    def __init__(self, chunks: Iterator[bytes]) -> None:
+        self._chunks = chunks
+        self._hash = hashlib.sha256()
+        self._chunk = b""
+        self._at = 0
+        self.size = 0
+
+    @property
+    def digest(self) -> Sha256:
+        """The sha256 of what has come so far."""
+        return parse_sha256(self._hash.hexdigest())
+
+    def read(self, size: int) -> bytes:
+        """Return up to ``size`` bytes, fewer only at the end."""
+        pieces = []
+        while size:
+            if self._at == len(self._chunk):
+                self._chunk, self._at = next(self._chunks, b""), 0
+                if not self._chunk:
+                    break
+                self._count(self._chunk)
+            piece = self._chunk[self._at : self._at + size]
+            self._at += len(piece)
+            size -= len(piece)
+            pieces.append(piece)
+        return b"".join(pieces)
+
+    def drain(self) -> None:
+        """Read what is left, so that the digest covers all."""
+        for chunk in self._chunks:
+            self._count(chunk)
+
+    def _count(self, chunk: bytes) -> None:
+        self._hash.update(chunk)
+        self.size += len(chunk)

@@ -1,0 +1,107 @@
+"""Facade, effect: the folder an environment is saved to, in the files of the original SDK.
+
+``azureml_environment.json`` holds the definition; the conda dependencies and
+the Dockerfile stand in files of their own, where they can be edited.
+"""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+from bundler.azureml.core._files import named, read_text
+from bundler.azureml.core.conda_dependencies import CondaDependencies
+from bundler.azureml.exceptions import ExistsError, MissingError
+from bundler.errors import InputError
+from bundler.problems import first_line
+from bundler.system.atomic import output_error, replace_file, staged_dir
+
+__all__ = ["read_folder", "write_folder"]
+
+_DEFINITION = "azureml_environment.json"
+_CONDA = "conda_dependencies.yml"
+_DOCKERFILE = "BaseDockerfile"
+
+
+def write_folder(
+    path: Path, definition: dict[str, Any], conda: CondaDependencies | None, *, overwrite: bool
+) -> None:
+    """Write a definition to a folder: a new one appears whole or not at all.
+
+    In one that exists, each file is replaced at once, the definition last, and
+    those of an older definition that this one does not have are removed.
+
+    :raises ExistsError: if the folder exists and may not be overwritten.
+    :raises InputError: if the dependencies name no Python.
+    :raises OutputError: if it cannot be written.
+    """
+    files = _files(definition, conda)
+    if path.exists() and not (overwrite and path.is_dir()):
+        raise _exists(path)
+    try:
+        if path.exists():
+            _replace(path, files)
+            return
+        path.parent.mkdir(parents=True, exist_ok=True)
+        with staged_dir(path) as staged:
+            _replace(staged, files)
+    except FileExistsError as error:
+        raise _exists(path) from error
+    except OSError as error:
+        raise output_error(path, error) from error
+
+
+def _replace(folder: Path, files: dict[str, bytes]) -> None:
+    for name in (_CONDA, _DOCKERFILE):
+        if name not in files:
+            (folder / name).unlink(missing_ok=True)
+    for name, content in files.items():
+        replace_file(folder / name, content)
+
+
+def _exists(path: Path) -> ExistsError:
+    hint = "pass `overwrite=True`" if path.is_dir() else None
+    return ExistsError(f"`{named(path)}` exists", hint=hint)
+
+
+def _files(definition: dict[str, Any], conda: CondaDependencies | None) -> dict[str, bytes]:
+    python = {key: value for key, value in definition["python"].items() if key != "condaDependencies"}
+    docker = dict(definition["docker"])
+    files = {}
+    if conda is not None:
+        files[_CONDA] = conda.checked_text().encode()
+    if docker["baseDockerfile"] is not None:
+        files[_DOCKERFILE] = docker.pop("baseDockerfile").encode()
+    text = json.dumps(definition | {"python": python, "docker": docker}, indent=4)
+    files[_DEFINITION] = text.encode()
+    return files
+
+
+def read_folder(path: Path) -> tuple[dict[str, Any], CondaDependencies | None]:
+    """Return the definition in a folder, with its Dockerfile inline, and its conda dependencies.
+
+    :raises MissingError: if there is none.
+    :raises InputError: if a file of it cannot be read.
+    """
+    file = path / _DEFINITION
+    if not file.is_file():
+        raise MissingError(f"`{named(path)}` is no saved environment: it has no `{_DEFINITION}`")
+    definition = _parse_json(file)
+    conda = CondaDependencies(path / _CONDA) if (path / _CONDA).is_file() else None
+    if (path / _DOCKERFILE).is_file():
+        docker = definition.get("docker") or {}
+        if not isinstance(docker, dict):
+            raise InputError(f"{named(file)}: `docker` is not an object of settings")
+        definition["docker"] = docker | {"baseDockerfile": read_text(path / _DOCKERFILE)}
+    return definition, conda
+
+
+def _parse_json(file: Path) -> dict[str, Any]:
+    try:
+        definition = json.loads(read_text(file))
+    except json.JSONDecodeError as error:
+        raise InputError(f"{named(file)}:{error.lineno}: it is not JSON: {first_line(error)}") from error
+    if not isinstance(definition, dict):
+        raise InputError(f"{named(file)}: it is not an object")
+    return definition

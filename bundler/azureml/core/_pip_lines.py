@@ -1,0 +1,238 @@
+"""Facade: the lines of an environment's pip section, told apart as pip tells them.
+
+A line is a requirement (PEP 508), an address or path of a distribution, or an
+option. The lines of a requirements file are taken over with the files it names,
+because an environment is saved, registered and built elsewhere.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+
+from packaging.requirements import InvalidRequirement, Requirement
+from packaging.utils import (
+    InvalidSdistFilename,
+    InvalidWheelFilename,
+    canonicalize_name,
+    parse_sdist_filename,
+    parse_wheel_filename,
+)
+
+from bundler.azureml.core._files import bad, named, read_text
+from bundler.azureml.exceptions import MissingError
+from bundler.paths import shown
+from bundler.problems import RefusedError, first_line, is_remote
+from bundler.redact import url_filename
+from bundler.requirements.text import cut_off, logical_lines
+
+__all__ = [
+    "check_package",
+    "is_option",
+    "merge",
+    "one_line",
+    "option_name",
+    "package_name",
+    "read_lines",
+    "tidy",
+]
+
+_SHORT = {
+    "-i": "--index-url",
+    "-f": "--find-links",
+    "-r": "--requirement",
+    "-c": "--constraint",
+    "-e": "--editable",
+}
+_OPTIONS = re.compile(r"\s+(?=--[a-z])")
+_COMMENT = re.compile(r"(?:^|\s+)#.*$")
+_EGG = re.compile(r"[#&]egg=([A-Za-z0-9._-]+)")
+_ARCHIVES = (".whl", ".tar.gz", ".zip")
+_NAMES_A_FILE = re.compile(
+    r"(-r|--requirement|-c|--constraint|-f|--find-links|-e|--editable)(?:\s*=\s*|\s*)(.+)"
+)
+
+
+def is_option(line: str) -> bool:
+    """Return whether a line is an option."""
+    return line.startswith("-")
+
+
+def option_name(line: str) -> str:
+    """Return the name of an option, the long one where there are two.
+
+    >>> option_name("-i https://index.example/simple"), option_name("--index-url=https://index.example/simple")
+    ('--index-url', '--index-url')
+    """
+    name = re.split(r"[\s=]", line, maxsplit=1)[0]
+    if not name.startswith("--"):
+        name = name[:2]
+    return _SHORT.get(name, name)
+
+
+def package_name(line: str) -> str | None:
+    """Return the normalized name of the project a line asks for, or None if only its content tells.
+
+    >>> package_name("Py_YAML [fast] >= 5 ; python_version < '3.8'")
+    'py-yaml'
+    >>> package_name("https://index.example/files/six-1.16.0-py2.py3-none-any.whl")
+    'six'
+    """
+    text = _requirement(line)
+    asked = _parsed(text)
+    if asked is not None:
+        return canonicalize_name(asked.name)
+    egg = _EGG.search(text)
+    if egg:
+        return canonicalize_name(egg[1])
+    last = url_filename(text)
+    for parse in (parse_wheel_filename, parse_sdist_filename):
+        try:
+            return canonicalize_name(parse(last)[0])
+        except (InvalidWheelFilename, InvalidSdistFilename):
+            continue
+    return None
+
+
+def check_package(line: object) -> str:
+    """Return a line that asks for one project, without the space around it.
+
+    :raises RefusedError: if it is an option, or pip would not understand it.
+    """
+    if not isinstance(line, str):
+        raise RefusedError("a pip package is a text", details=(f"found   {type(line).__name__}",))
+    line = one_line(line)
+    if is_option(line):
+        raise RefusedError("it is an option, not a package", hint="pass it to `set_pip_option`")
+    text = _requirement(line)
+    if not re.search(r"\s", text.partition(" ;")[0]) and ("${" in text or _is_path(text)):
+        return line  # what it is called, only pip can tell
+    try:
+        Requirement(text)
+    except InvalidRequirement as error:
+        pinned = re.fullmatch(r"[\w.-]+=[\w.*]+", text)
+        hint = f"write `{text.replace('=', '==')}`: pip pins with `==`" if pinned else None
+        raise RefusedError(f"it is not a requirement: {first_line(error)}", hint=hint) from error
+    return line
+
+
+def one_line(text: str) -> str:
+    """Return a line as a file will have it, without its comment.
+
+    :raises RefusedError: if it is more than one.
+    """
+    if not text.replace("\t", " ").isprintable():
+        raise RefusedError("it holds a control character or a line break")
+    return "".join(tidy([text]))
+
+
+def tidy(lines: Sequence[str]) -> list[str]:
+    r"""Return lines without comments and blank ones, those that are continued as one.
+
+    >>> tidy(["# tools", "", "six==1.16.0 \\", "    --hash=sha256:00"])
+    ['six==1.16.0 --hash=sha256:00']
+    """
+    return [_OPTIONS.sub(" ", line).strip() for _, line in logical_lines("\n".join(lines))]
+
+
+def merge(requirements: Sequence[str]) -> list[str]:
+    """Return requirements with those of one project under one marker made one, in the order they came.
+
+    :raises RefusedError: if one is none.
+
+    >>> merge(["six>=1", "flask[async]", "six<2"])
+    ['six>=1,<2', 'flask[async]']
+    """
+    merged: dict[tuple[str, str], tuple[str, set[str], list[str]]] = {}
+    for text in map(check_package, requirements):
+        asked = _parsed(text)
+        if asked is None or asked.url:
+            merged[text, ""] = (text, set(), [])
+            continue
+        marker = f" ; {asked.marker}" if asked.marker else ""
+        key = (canonicalize_name(asked.name), marker)
+        _, extras, specifiers = merged.setdefault(key, (asked.name, set(), []))
+        extras |= asked.extras
+        specifiers += _specifiers(text)
+    return [
+        name + (f"[{','.join(sorted(extras))}]" if extras else "") + ",".join(specifiers) + marker
+        for (_, marker), (name, extras, specifiers) in merged.items()
+    ]
+
+
+def read_lines(path: Path) -> list[str]:
+    """Return the lines of a requirements file, with those of the files it names in their place.
+
+    Comments and blank lines are left out, a continued line is one line. What
+    stays a path (constraints, local distributions) is made absolute where it
+    exists, found as pip finds it, so that it means the same from anywhere.
+
+    :raises MissingError: if there is no such file.
+    :raises InputError: if one of the files cannot be read, or they include each other.
+    """
+    return list(_lines(path.absolute(), ()))
+
+
+def _lines(path: Path, chain: tuple[Path, ...]) -> Iterator[str]:
+    text = read_text(path)
+    cut = cut_off(text)
+    if cut is not None:
+        raise bad(named(path), cut)
+    for number, found in logical_lines(text):
+        line = _OPTIONS.sub(" ", found).strip()
+        option = _NAMES_A_FILE.fullmatch(line)
+        if option is None:
+            yield line if is_option(line) or not _is_path(line) else _anchored(line, Path.cwd())
+        elif option_name(line) == "--requirement" and not is_remote(option[2]):
+            yield from _lines(_nested(path, number, line, option[2], chain), (*chain, path))
+        elif option_name(line) == "--editable":
+            yield f"{option[1]} {_anchored(option[2], Path.cwd())}"
+        else:
+            yield f"{option[1]} {_anchored(option[2], path.parent, Path.cwd())}"
+
+
+def _nested(path: Path, number: int, line: str, name: str, chain: tuple[Path, ...]) -> Path:
+    """Return the file that a line of another one names: beside it, as pip has it."""
+    below = Path(os.path.normpath(path.parent / name))
+    if below in (*chain, path):
+        raise bad(named(path), RefusedError("the files include each other in a loop", line=number), line)
+    if not below.is_file():
+        raise MissingError(
+            f"{named(path)}:{number}: there is no file `{shown(name)}`",
+            evidence=(f"at      `{named(below)}`",),
+        )
+    return below
+
+
+def _is_path(line: str) -> bool:
+    """Return whether a line without spaces is a path or an address."""
+    return "/" in line or line.endswith(_ARCHIVES)
+
+
+def _anchored(text: str, *folders: Path) -> str:
+    """Return a path as an absolute one if it exists in one of the folders, anything else as it is."""
+    name, bracket, extras = text.partition("[")
+    for folder in folders:
+        if os.path.exists(folder / name):  # noqa: PTH110 - what is no path at all is no error here
+            return f"{os.path.normpath(folder / name)}{bracket}{extras}"
+    return text
+
+
+def _parsed(text: str) -> Requirement | None:
+    try:
+        return Requirement(text)
+    except InvalidRequirement:
+        return None
+
+
+def _requirement(line: str) -> str:
+    """Return a line without its comment and the options behind it."""
+    return _OPTIONS.split(_COMMENT.sub("", line).strip(), maxsplit=1)[0]
+
+
+def _specifiers(text: str) -> list[str]:
+    """Return the version specifiers of a valid requirement in the order they stand there."""
+    versions = re.sub(r"^[\w.\s-]+?(\[[^]]*\])?\s*(?=[(<>=!~;]|$)", "", text.strip().partition(";")[0])
+    return [part for part in re.sub(r"[\s()]", "", versions).split(",") if part]

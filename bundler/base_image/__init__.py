@@ -1,0 +1,1 @@
+"""The base image or host that a bundle is mounted into."""

@@ -1,0 +1,369 @@
+"""Ground, effect: what a root filesystem says of the Python in it, without running it.
+
+The filesystem is a folder, or the layers of an image, read as streams: of all
+files only the names that matter are kept, and of few the content, reduced to what
+is asked of it (the fields of a METADATA, the top-level names of a RECORD, the
+symbol versions of a library). So memory does not grow with the image.
+
+The result is a profile, the JSON that `base` reads and ``target/scripts/capture.py`` prints
+on a running target; both must say the same of the same files.
+
+Specs: OCI image layer filesystem changeset (whiteouts); recording installed
+projects (PyPA).
+"""
+
+from __future__ import annotations
+
+import os
+import posixpath
+import re
+import stat
+import tarfile
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from bundler.base_image.installed import describe, occupied, reduced, wants
+from bundler.errors import InputError, MalformedError
+from bundler.oci.layer import FILE_LIMIT, OPAQUE, WHITEOUT, ancestors, entry_path
+from bundler.oci.reader import ImageArchive
+from bundler.paths import shown
+
+__all__ = ["Tree", "profile_of", "read_folder", "read_layers"]
+
+_MAX_LINKS = 40
+_SKIPPED = frozenset({"dev", "proc", "sys"})
+"""Folders of a running system that hold no files."""
+
+_PROGRAM = re.compile(r"(?:(?P<prefix>.*)/)?bin/python(?P<minor>3\.\d+)")
+_SITE = re.compile(
+    r"(?:(?P<prefix>.*?)/)?lib(?:64)?/python(?P<minor>3\.\d+)t?/(?:site|dist)-packages/[^/]+\.(?:dist|egg)-info(?:/.*)?"
+)
+_CONDA_CACHE = re.compile(r"(?:.*/)?pkgs/[^/]+")
+_CONDA_META = re.compile(r"python-(?P<version>3(?:\.\w+)+)-[^/]*\.json")
+_PATCHLEVEL = re.compile(rb'^#define\s+PY_VERSION\s+"([^"+]+)', re.MULTILINE)
+_MUSL = re.compile(r"(?:.*/)?ld-musl-(?P<machine>\w+)\.so\.1")
+_MULTIARCH = re.compile(r"(?:usr/)?lib/[^/]+-linux-gnu[^/]*")
+_LIBRARY = re.compile(r"lib[^/]*\.so(?:\.[^/]*)?")
+
+
+@dataclass(kw_only=True, slots=True)
+class Tree:
+    """The files of a filesystem that matter, and all links."""
+
+    files: dict[str, bytes] = field(default_factory=dict)
+    """Path to reduced content; paths are relative to the root, without a slash at either end."""
+    links: dict[str, str] = field(default_factory=dict)
+    """Path of a symbolic link to its target."""
+    env: Mapping[str, str] = field(default_factory=dict)
+    """What the image's config sets."""
+    unreadable: int = 0
+    """How many folders could not be listed."""
+
+    def resolve(self, path: str) -> str:
+        """Return the path with every link on the way followed, inside the root."""
+        left = 0
+        done: list[str] = []
+        waiting = path.split("/")[::-1]
+        while waiting:
+            part = waiting.pop()
+            if part in ("", "."):
+                continue
+            if part == "..":
+                del done[-1:]
+                continue
+            target = self.links.get("/".join([*done, part]))
+            if target is None or left >= _MAX_LINKS:
+                done.append(part)
+                continue
+            left += 1
+            if target.startswith("/"):
+                done = []
+            waiting += target.split("/")[::-1]
+        return "/".join(done)
+
+
+def read_folder(root: Path) -> Tree:
+    """Return what matters of an unpacked root filesystem; no link is followed out of it."""
+    tree = Tree()
+
+    def count(_: OSError) -> None:
+        tree.unreadable += 1
+
+    for folder, folders, names in os.walk(root, onerror=count):
+        inside = Path(folder).relative_to(root).as_posix()
+        if inside == ".":
+            folders[:] = [name for name in folders if name not in _SKIPPED]
+        for name in [*names, *folders]:
+            path = name if inside == "." else f"{inside}/{name}"
+            _add_from_disk(tree, path, Path(folder) / name)
+    return tree
+
+
+def _add_from_disk(tree: Tree, path: str, file: Path) -> None:
+    mode = file.lstat().st_mode
+    if stat.S_ISLNK(mode):
+        tree.links[path] = str(file.readlink())
+    elif stat.S_ISREG(mode) and (kind := wants(path)) is not None:
+        content = b""
+        if kind:
+            if file.stat().st_size > FILE_LIMIT:
+                raise MalformedError(f"`{shown(path)}` is too large to be what its name says")
+            try:
+                content = file.read_bytes()
+            except OSError as error:
+                raise InputError(
+                    f"`{file}` cannot be read", evidence=(error.strerror or str(error),)
+                ) from error
+        tree.files[path] = reduced(path, content)
+
+
+def read_layers(image: ImageArchive) -> Tree:
+    """Return what matters of an image's filesystem, the last layer on top.
+
+    :raises IntegrityError: if a layer is not what its digest names.
+    :raises MalformedError: if a layer is no tar, or leaves the root.
+    """
+    tree = Tree(env=image.env)
+    for layer in image.layers():
+        upper = _Upper(tree)
+        for member, content in layer.members(lambda entry: bool(wants(entry_path(entry.name)))):
+            upper.add(member, content)
+        upper.apply()
+    return tree
+
+
+class _Upper:
+    """One layer, to be put over what is below it when all of it is known to be right."""
+
+    def __init__(self, lower: Tree) -> None:
+        self._lower = lower
+        self._files: dict[str, bytes] = {}
+        self._links: dict[str, str] = {}
+        self._gone: set[str] = set()
+        """What is not there any more, with all that is below it."""
+        self._folders = {folder for path in (*lower.files, *lower.links) for folder in ancestors(path)}
+
+    def add(self, member: tarfile.TarInfo, content: bytes | None) -> None:
+        path = entry_path(member.name)
+        folder, name = posixpath.split(path)
+        if name == OPAQUE:
+            self._gone.add(folder)
+        elif name.startswith(WHITEOUT):
+            self._gone.add(posixpath.join(folder, name.removeprefix(WHITEOUT)))
+        elif member.isdir():
+            self._replace(path, self._lower.files, self._lower.links)
+        else:
+            self._replace(path, self._folders, self._lower.files, self._lower.links)
+            # Within a layer the last of two entries counts.
+            self._files.pop(path, None)
+            self._links.pop(path, None)
+            self._add_file(path, member, content)
+
+    def _replace(self, path: str, *where: Any) -> None:
+        if any(path in known for known in where):
+            self._gone.add(path)
+
+    def _add_file(self, path: str, member: tarfile.TarInfo, content: bytes | None) -> None:
+        if member.issym():
+            self._links[path] = member.linkname
+        elif member.islnk():
+            target = entry_path(member.linkname)
+            found = self._files.get(target, self._lower.files.get(target))
+            if found is not None or wants(path) is not None:
+                self._files[path] = found or b""
+        elif member.isreg() and wants(path) is not None:
+            self._files[path] = reduced(path, content or b"")
+
+    def apply(self) -> None:
+        """Change what is below: what is hidden goes, what is new comes."""
+        for table in (self._lower.files, self._lower.links):
+            hidden = [path for path in table if self._hides(path)]
+            for path in hidden:
+                del table[path]
+        self._lower.files.update(self._files)
+        self._lower.links.update(self._links)
+
+    def _hides(self, path: str) -> bool:
+        return path in self._gone or any(folder in self._gone for folder in ancestors(path))
+
+
+# From files to a profile.
+
+
+@dataclass(frozen=True, kw_only=True, slots=True, order=True)
+class _Python:
+    """One interpreter in a filesystem."""
+
+    prefix: str
+    minor: str
+    has_program: bool = field(compare=False)
+    has_distributions: bool = field(compare=False)
+
+    @property
+    def label(self) -> str:
+        return f"/{self.prefix} (Python {self.minor})"
+
+
+def profile_of(tree: Tree, *, source: str, prefer: str | None) -> dict[str, Any]:
+    """Return the profile of one Python in a filesystem.
+
+    :param source: "rootfs" or "archive".
+    :param prefer: its prefix, or its version; without a prefix the image's
+        AZUREML_CONDA_ENVIRONMENT_PATH decides.
+    :raises InputError: if there is no such Python, or more than one.
+    """
+    python = _choose(tree, prefer)
+    sites = _sites(tree, python)
+    folders = _library_folders(tree, python)
+    libraries = {
+        name: path
+        for folder in reversed(folders)
+        for name, path in _in_folder(tree, folder, _LIBRARY.fullmatch)
+    }
+    libc = _facts(tree, _system_path(tree, folders, "libc.so.6"))
+    cxx = _facts(tree, libraries.get("libstdc++.so.6"))
+    names = set(libraries) | {posixpath.basename(path) for path in libraries.values()}
+    machine = libc.get("machine") or next(
+        (match["machine"] for path in sorted(tree.files) if (match := _MUSL.fullmatch(path))), None
+    )
+    facts: dict[str, Any] = {
+        "implementation": "cpython",
+        "version": _full_version(tree, python),
+        "abiflags": "m" if python.minor == "3.7" else "",
+        "prefix": f"/{python.prefix}",
+    }
+    if machine:
+        facts["platform"] = f"linux-{machine}"
+    if "glibc" in libc:
+        facts["libc"] = ["glibc", libc["glibc"]]
+    return {
+        "format": "bundler-base",
+        "format_version": 1,
+        "source": source,
+        "python": facts,
+        "libraries": sorted(name for name in names if _LIBRARY.fullmatch(name)),
+        "symbol_versions": {name: cxx[name] for name in ("CXXABI", "GLIBCXX") if name in cxx},
+        "distributions": describe(tree.files, sites),
+        "occupied": occupied(tree.files, sites),
+        "notes": [f"{tree.unreadable} folders could not be read"] if tree.unreadable else [],
+    }
+
+
+def _pythons(tree: Tree) -> list[_Python]:
+    programs: set[tuple[str, str]] = set()
+    installed: set[tuple[str, str]] = set()
+    for path in (*tree.files, *tree.links):
+        for pattern, found in ((_PROGRAM, programs), (_SITE, installed)):
+            match = pattern.fullmatch(path)
+            if match and not _CONDA_CACHE.fullmatch(match["prefix"] or ""):
+                found.add((match["prefix"] or "", match["minor"]))
+    # What /usr/local has for Debian's Python is no Python of its own.
+    installed = {
+        ("usr", minor)
+        if prefix == "usr/local" and ("usr/local", minor) not in programs and ("usr", minor) in programs
+        else (prefix, minor)
+        for prefix, minor in installed
+    }
+    debian = any(path.startswith("usr/lib/python3/dist-packages/") for path in tree.files)
+    installed |= {one for one in programs if one[0] == "usr" and debian}
+    return sorted(
+        _Python(
+            prefix=prefix,
+            minor=minor,
+            has_program=(prefix, minor) in programs,
+            has_distributions=(prefix, minor) in installed,
+        )
+        for prefix, minor in programs | installed
+    )
+
+
+def _choose(tree: Tree, prefer: str | None) -> _Python:
+    pythons = _pythons(tree)
+    by_path = prefer if prefer and "/" in prefer else tree.env.get("AZUREML_CONDA_ENVIRONMENT_PATH")
+    fitting = pythons
+    if by_path:
+        wanted = tree.resolve(by_path)
+        fitting = [one for one in pythons if wanted == one.prefix or wanted.startswith(f"{one.prefix}/lib")]
+    elif prefer:
+        minor = ".".join(prefer.split(".")[:2])
+        fitting = [one for one in pythons if one.minor == minor]
+    fitting = [one for one in fitting if one.has_program] or fitting
+    fitting = [one for one in fitting if one.has_distributions] or fitting
+    if len(fitting) == 1:
+        return fitting[0]
+    programs = [one for one in pythons if one.has_program]
+    raise InputError(
+        "the base has several Pythons" if fitting else "the base has no such Python",
+        evidence=(
+            f"wanted  {shown(by_path or prefer or 'one Python')}",
+            *(f"found   {shown(one.label)}" for one in (fitting or programs or pythons)[:8]),
+        ),
+        hint=f"pass `--python-in /{fitting[0].prefix}`" if fitting else "pass `--python-in PATH`",
+    )
+
+
+def _sites(tree: Tree, python: _Python) -> list[str]:
+    """Return the folders that hold distributions, in the order of sys.path."""
+    base = f"{python.prefix}/" if python.prefix else ""
+    found = []
+    if python.prefix == "usr":
+        found += [f"usr/local/lib/python{python.minor}/dist-packages", "usr/lib/python3/dist-packages"]
+    for lib in ("lib", "lib64"):
+        found += [
+            f"{base}{lib}/python{python.minor}{mark}/{kind}-packages"
+            for mark in ("", "t")
+            for kind in ("site", "dist")
+        ]
+    return list(dict.fromkeys(tree.resolve(one) for one in found))
+
+
+def _full_version(tree: Tree, python: _Python) -> str:
+    """Return all that is known of the version; the minor version at the least."""
+    base = f"{python.prefix}/" if python.prefix else ""
+    for name, _ in _in_folder(tree, f"{base}conda-meta", _CONDA_META.fullmatch):
+        match = _CONDA_META.fullmatch(name)
+        if match and match["version"].startswith(f"{python.minor}."):
+            return match["version"]
+    for mark in ("", "m", "t"):
+        content = tree.files.get(tree.resolve(f"{base}include/python{python.minor}{mark}/patchlevel.h"), b"")
+        if match_version := _PATCHLEVEL.search(content):
+            return match_version[1].decode("ascii", "replace")
+    return python.minor
+
+
+def _library_folders(tree: Tree, python: _Python) -> list[str]:
+    """Return the folders the loader searches, the first one first."""
+    found = []
+    if azure := tree.env.get("AZUREML_CONDA_ENVIRONMENT_PATH"):
+        found.append(f"{azure}/lib")
+    found += [folder for folder in tree.env.get("LD_LIBRARY_PATH", "").split(":") if folder]
+    found += [f"{python.prefix}/lib"]
+    multiarch = {folder for path in tree.files if _MULTIARCH.fullmatch(folder := posixpath.dirname(path))}
+    found += [*sorted(multiarch), "usr/local/lib", "lib64", "usr/lib64", "lib", "usr/lib"]
+    return list(dict.fromkeys(tree.resolve(one) for one in found))
+
+
+def _in_folder(tree: Tree, folder: str, matches: Callable[[str], object]) -> Iterator[tuple[str, str]]:
+    """Yield the matching names in a folder, with the file that each is in the end."""
+    start = f"{folder}/"
+    for table in (tree.files, tree.links):
+        for path in sorted(table):
+            name = path.removeprefix(start)
+            if path.startswith(start) and "/" not in name and matches(name):
+                real = tree.resolve(path)
+                if real in tree.files:
+                    yield name, real
+
+
+def _system_path(tree: Tree, folders: list[str], name: str) -> str | None:
+    return next(
+        (path for folder in folders if (path := tree.resolve(f"{folder}/{name}")) in tree.files), None
+    )
+
+
+def _facts(tree: Tree, path: str | None) -> dict[str, str]:
+    """Return what a library was reduced to."""
+    text = tree.files.get(path, b"").decode("ascii", "replace") if path else ""
+    return dict(line.split("=", 1) for line in text.splitlines() if "=" in line)

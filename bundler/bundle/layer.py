@@ -1,0 +1,286 @@
+"""Stage 4, pure: what one wheel becomes for one target.
+
+A layer is the sorted table of the files one wheel adds to a bundle. Its digest
+depends on the target and on the wheel's bytes alone: no clock, umask, user,
+locale or absolute path reaches it.
+
+Format: docs/format.md, "Layers". Specs: binary distribution format, "Installing
+a wheel"; recording installed projects (PyPA).
+"""
+
+from __future__ import annotations
+
+import csv
+import hashlib
+import io
+import re
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from packaging.requirements import Requirement
+from packaging.utils import NormalizedName
+from packaging.version import Version
+
+from bundler.archive.wheel import EntryPoint, Wheel, WheelFile
+from bundler.bundle.launcher import LAUNCHER_FORMAT, entry_point_launcher, script_launcher
+from bundler.digest import Sha256, parse_sha256, record_hash
+from bundler.errors import MalformedError
+from bundler.paths import ArchivePath, UnsafePathError, archive_path, shown
+from bundler.target.target import Target
+
+__all__ = [
+    "LAYER_FORMAT",
+    "RESERVED",
+    "Layer",
+    "LayerFile",
+    "PlannedFile",
+    "layer_key_parts",
+    "plan_layer",
+    "record_bytes",
+    "same_code",
+    "tree_digest",
+]
+
+LAYER_FORMAT = 2
+"""To be raised with any change of what a wheel becomes, so that stored layers are made anew."""
+
+RESERVED = frozenset({"manifest.json", "pylock.toml", "pyvenv.cfg"})
+"""What a bundle's root, or the environment it is verified in, holds besides layers; no wheel may bring it."""
+
+# What an installer notes about its own run; in a bundle it would be a fact of the build host.
+_INSTALLER_NOTES = frozenset({"INSTALLER", "REQUESTED", "direct_url.json", "RECORD.jws", "RECORD.p7s"})
+# A launcher takes a Python that lies beside it for the target's.
+_PYTHON = re.compile(r"bin/python[0-9.]*")
+_SCRIPT_GROUPS = ("console_scripts", "gui_scripts")
+_TREE_DOMAIN = b"bundler tree v1\0"
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class LayerFile:
+    """One file of a layer."""
+
+    path: ArchivePath
+    """Relative to the root of the bundle."""
+    mode: int
+    """0o644 or 0o755."""
+    size: int
+    """Bytes."""
+    sha256: Sha256
+    """Of its content."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Layer:
+    """One wheel, normalised for one target."""
+
+    name: NormalizedName
+    display_name: str
+    version: Version
+    wheel: str
+    """The wheel's file name."""
+    wheel_sha256: Sha256
+    licence: str
+    requires_dist: tuple[str, ...]
+    """Its requirements as METADATA has them."""
+    requires_python: str
+    scripts: tuple[str, ...]
+    """The names of its launchers in ``bin``."""
+    pth: tuple[str, ...]
+    """Its ``.pth`` files that run code, relative to site-packages."""
+    pth_folders: tuple[str, ...]
+    """The folders its ``.pth`` files put on the path, relative to site-packages."""
+    uncompiled: tuple[str, ...]
+    """Its modules that are not valid for the target, relative to the root; they ship without bytecode."""
+    code: Mapping[str, str]
+    """For each small ``__init__.py``, by path, a digest of its syntax tree: `same_code` compares it."""
+    notes: tuple[str, ...]
+    """What a reader of the manifest may want to know: portability, dropped bits."""
+    files: tuple[LayerFile, ...]
+    """Sorted bytewise by path."""
+
+    @property
+    def digest(self) -> Sha256:
+        """The tree digest of the files."""
+        return tree_digest(self.files)
+
+    @property
+    def size(self) -> int:
+        """Bytes of all files, unpacked."""
+        return sum(file.size for file in self.files)
+
+    def requirements(self) -> tuple[Requirement, ...]:
+        """Return the requirements as values."""
+        return tuple(Requirement(text) for text in self.requires_dist)
+
+    def to_json(self) -> dict[str, Any]:
+        """Return the layer as plain values; `from_json` reads them back."""
+        return {
+            "code": dict(self.code),
+            "display_name": self.display_name,
+            "files": [[file.path, file.mode, file.size, file.sha256] for file in self.files],
+            "licence": self.licence,
+            "name": self.name,
+            "notes": list(self.notes),
+            "pth": list(self.pth),
+            "pth_folders": list(self.pth_folders),
+            "requires_dist": list(self.requires_dist),
+            "requires_python": self.requires_python,
+            "scripts": list(self.scripts),
+            "uncompiled": list(self.uncompiled),
+            "version": str(self.version),
+            "wheel": self.wheel,
+            "wheel_sha256": self.wheel_sha256,
+        }
+
+    @classmethod
+    def from_json(cls, values: Mapping[str, Any]) -> Layer:
+        """Return the layer that `to_json` described."""
+        return cls(
+            name=NormalizedName(values["name"]),
+            display_name=values["display_name"],
+            version=Version(values["version"]),
+            wheel=values["wheel"],
+            wheel_sha256=parse_sha256(values["wheel_sha256"]),
+            licence=values["licence"],
+            requires_dist=tuple(values["requires_dist"]),
+            requires_python=values["requires_python"],
+            scripts=tuple(values["scripts"]),
+            pth=tuple(values["pth"]),
+            pth_folders=tuple(values["pth_folders"]),
+            uncompiled=tuple(values["uncompiled"]),
+            code=values["code"],
+            notes=tuple(values["notes"]),
+            files=tuple(
+                LayerFile(path=archive_path(path), mode=mode, size=size, sha256=parse_sha256(digest))
+                for path, mode, size, digest in values["files"]
+            ),
+        )
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class PlannedFile:
+    """Where a file of a layer comes from."""
+
+    path: ArchivePath
+    mode: int
+    source: WheelFile | bytes
+    """A member of the wheel, or content that was made here."""
+
+
+def layer_key_parts(wheel_sha256: Sha256, target: Target) -> tuple[str, ...]:
+    """Return everything a layer depends on; with the same parts it is never made twice."""
+    return (
+        wheel_sha256,
+        target.version,
+        target.abi,
+        target.platform,
+        str(LAYER_FORMAT),
+        str(LAUNCHER_FORMAT),
+    )
+
+
+def plan_layer(wheel: Wheel, target: Target, *, heads: Mapping[str, bytes]) -> list[PlannedFile]:
+    """Decide where each file of a wheel goes, sorted by path; bytecode and RECORD come later.
+
+    :param heads: the first bytes of each file of the ``scripts`` scheme, by its path there.
+    :raises MalformedError: if a file would land on a name that is the bundle's own, or two on one path.
+    """
+    planned: dict[ArchivePath, PlannedFile] = {}
+
+    def add(path: str, mode: int, source: WheelFile | bytes) -> None:
+        try:
+            checked = archive_path(path)
+        except UnsafePathError as error:
+            raise MalformedError(
+                f"`{wheel.filename}`: `{shown(path)}` cannot be in a bundle: {error}"
+            ) from error
+        if path in RESERVED or _PYTHON.fullmatch(path):
+            raise MalformedError(f"`{wheel.filename}` brings `{path}`, which is the bundle's own")
+        if checked in planned:
+            raise MalformedError(f"`{wheel.filename}`: two of its files want `{shown(path)}`")
+        planned[checked] = PlannedFile(path=checked, mode=mode, source=source)
+
+    launchers = {point.name: point for point in wheel.entry_points if point.group in _SCRIPT_GROUPS}
+    for file in wheel.files:
+        if _is_dropped(file, wheel) or (file.scheme == "scripts" and file.path in launchers):
+            continue
+        if file.scheme == "scripts" and file.path in heads and "/" not in file.path:
+            add(f"libexec/{file.path}", 0o644, file)
+            add(f"bin/{file.path}", 0o755, script_launcher(file.path, target.release))
+            continue
+        mode = 0o755 if file.member.executable or file.scheme == "scripts" else 0o644
+        add(_destination(file, wheel, target), mode, file)
+    for name, point in launchers.items():
+        add(f"bin/{name}", 0o755, _launcher(point, target))
+    return [planned[path] for path in sorted(planned, key=str.encode)]
+
+
+def same_code(path: str, one: Layer, other: Layer) -> bool:
+    """Return whether two layers' ``__init__.py`` at ``path``, or its bytecode, say the same.
+
+    Projects that share a namespace package each bring its ``__init__.py``, often
+    with another comment or line ending.
+    """
+    folder, _, name = path.rpartition("/")
+    if name.startswith("__init__.") and name.endswith(".pyc"):
+        path = f"{folder.removesuffix('/__pycache__')}/__init__.py"
+    return path in one.code and one.code[path] == other.code.get(path)
+
+
+def record_bytes(files: Iterable[LayerFile], record: ArchivePath, target: Target) -> bytes:
+    """Return the RECORD of a layer: paths relative to site-packages, itself without a digest."""
+    text = io.StringIO()
+    writer = csv.writer(text, lineterminator="\n")
+    depth = target.site_packages.count("/") + 1
+    for file in files:
+        if file.path.startswith(f"{target.site_packages}/"):
+            path = file.path[len(target.site_packages) + 1 :]
+        else:
+            path = "../" * depth + file.path
+        writer.writerow((path, record_hash(file.sha256), file.size))
+    writer.writerow((record[len(target.site_packages) + 1 :], "", ""))
+    return text.getvalue().encode()
+
+
+def tree_digest(files: Iterable[LayerFile]) -> Sha256:
+    """Return the digest that names a tree, whatever archive carries it.
+
+    Covers each file's path, mode and content; not times, owners, order or
+    compression. Fields are length-prefixed, so distinct trees never share an
+    encoding. Encoding: docs/format.md, "Tree digest".
+
+    >>> tree_digest([])[:12]
+    'f787dbb88d57'
+    """
+    digest = hashlib.sha256(_TREE_DOMAIN)
+    for file in sorted(files, key=lambda file: file.path.encode()):
+        for field in (file.path.encode(), f"{file.mode:04o}".encode(), file.sha256.encode()):
+            digest.update(len(field).to_bytes(8, "big"))
+            digest.update(field)
+    return Sha256(digest.hexdigest())
+
+
+def _launcher(point: EntryPoint, target: Target) -> bytes:
+    return entry_point_launcher(point, target.release)
+
+
+def _is_dropped(file: WheelFile, wheel: Wheel) -> bool:
+    """Return whether a file is left out: notes of an installer, and bytecode, which is made anew."""
+    if file.scheme not in ("purelib", "platlib"):
+        return False
+    folder, _, name = file.path.rpartition("/")
+    if folder == wheel.dist_info:
+        return name in _INSTALLER_NOTES or name == "RECORD"
+    return "__pycache__" in folder.split("/")
+
+
+def _destination(file: WheelFile, wheel: Wheel, target: Target) -> str:
+    """Return where a file goes, relative to the root of the bundle (sysconfig's ``posix_prefix`` scheme)."""
+    if file.scheme in ("purelib", "platlib"):
+        return f"{target.site_packages}/{file.path}"
+    if file.scheme == "scripts":
+        return f"bin/{file.path}"
+    if file.scheme == "headers":
+        return f"include/site/python{target.python_version}/{wheel.metadata.display_name}/{file.path}"
+    return file.path

@@ -1,0 +1,294 @@
+"""Stage 4, effect: make the layer of each wheel, once for a target, several at a time."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from bundler.archive.wheel import Wheel, WheelFile, read_wheel
+from bundler.bundle.launcher import is_python_script
+from bundler.bundle.layer import (
+    Layer,
+    LayerFile,
+    PlannedFile,
+    layer_key_parts,
+    plan_layer,
+    record_bytes,
+)
+from bundler.bundle.segment import Form, bind_content, write_segment
+from bundler.digest import Sha256, hash_stream, sha256_of
+from bundler.errors import BundlerError, MalformedError
+from bundler.paths import archive_path
+from bundler.store import key_of
+from bundler.system.process import run, tail
+
+if TYPE_CHECKING:
+    from bundler.reporter import Reporter
+    from bundler.store import Store
+    from bundler.system.environ import Surroundings
+    from bundler.target.interpreter import Interpreter
+
+from bundler.target.scripts import script
+
+__all__ = ["LayerMaker", "WheelToLayer"]
+
+_COMPILE_SECONDS = 1800
+_HEAD = 256
+"""Bytes of a script that are looked at for its first line."""
+
+Source = WheelFile | bytes | Path
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class WheelToLayer:
+    """A wheel in the store that is to become a layer."""
+
+    sha256: Sha256
+    filename: str
+    forbidden: bytes = b""
+    """A path that no file may hold: where the wheel was built, if it was built here."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class LayerMaker:
+    """Makes layers for one target."""
+
+    interpreter: Interpreter
+    store: Store
+    surroundings: Surroundings
+    form: Form
+    """The form of the segment that is made with a new layer."""
+
+    def make_all(self, wheels: Sequence[WheelToLayer], *, jobs: int, reporter: Reporter) -> tuple[Layer, ...]:
+        """Return the layer of each wheel, in order.
+
+        :param jobs: how many are made at a time; each runs one target Python.
+        """
+        with (
+            reporter.task("layers", len(wheels)) as task,
+            ThreadPoolExecutor(max_workers=max(1, jobs), thread_name_prefix="layer") as pool,
+        ):
+
+            def make(wheel: WheelToLayer) -> Layer:
+                layer = self.make(wheel)
+                task.advance()
+                return layer
+
+            futures = [pool.submit(make, wheel) for wheel in wheels]
+            try:
+                return tuple(future.result() for future in futures)
+            except BaseException:
+                for future in futures:
+                    future.cancel()
+                raise
+
+    def make(self, wheel: WheelToLayer) -> Layer:
+        """Return the layer of one wheel, from the store if it was made before."""
+        key = key_of("layer", *layer_key_parts(wheel.sha256, self.interpreter.target))
+        if (known := self._known(key)) is not None:
+            return known
+        with self.store.locked(key):
+            known = self._known(key)
+            return known if known is not None else self._make(wheel, key)
+
+    def _known(self, key: str) -> Layer | None:
+        table = self.store.lookup("layer", key)
+        return Layer.from_json(json.loads(self.store.read(table))) if table else None
+
+    def _make(self, wanted: WheelToLayer, key: str) -> Layer:
+        path = self.store.verified_path(wanted.sha256)
+        with path.open("rb") as stream, self.store.scratch() as scratch:
+            wheel = read_wheel(stream, wanted.filename)
+            planned = plan_layer(wheel, self.interpreter.target, heads=_python_scripts(wheel))
+            sources: dict[str, tuple[int, Source]] = {file.path: (file.mode, file.source) for file in planned}
+            uncompiled, code = self._compile(wheel, planned, sources, scratch)
+            files = self._table(wheel, sources)
+            layer = _describe(wheel, wanted, files, uncompiled, code)
+            write_segment(files, _contents(wheel, sources, wanted), self.form, self.store)
+        bind_content(layer, self.form, self.store)
+        self.store.bind("layer", key, self.store.add(json.dumps(layer.to_json(), sort_keys=True).encode()))
+        return layer
+
+    def _compile(
+        self,
+        wheel: Wheel,
+        planned: Iterable[PlannedFile],
+        sources: dict[str, tuple[int, Source]],
+        scratch: Path,
+    ) -> tuple[tuple[str, ...], dict[str, str]]:
+        """Extract the modules of a wheel, compile them and add the bytecode to ``sources``.
+
+        :return: the paths of the modules that are not valid for the target, and the digests of package code.
+        """
+        target = self.interpreter.target
+        jobs = []
+        for number, file in enumerate(planned):
+            folder, _, name = file.path.rpartition("/")
+            if not isinstance(file.source, WheelFile) or not name.endswith(".py"):
+                continue
+            if not f"{folder}/".startswith(f"{target.site_packages}/"):
+                continue
+            extracted = scratch / f"{number}.py"
+            with extracted.open("xb") as stream:
+                for chunk in wheel.chunks(file.source):
+                    stream.write(chunk)
+            sources[file.path] = (file.mode, extracted)
+            bytecode = f"{folder}/__pycache__/{name[:-3]}.{target.cache_tag}.pyc"
+            jobs.append((extracted, file.path, scratch / f"{number}.pyc", bytecode))
+        if not jobs:
+            return (), {}
+        failed, code = self._run_compiler([(job[0], job[1], job[2]) for job in jobs], scratch, wheel.filename)
+        for _, source, output, bytecode in jobs:
+            if source not in failed:
+                sources[archive_path(bytecode)] = (0o644, output)
+        return tuple(sorted(failed)), code
+
+    def _run_compiler(
+        self, jobs: list[tuple[Path, str, Path]], scratch: Path, filename: str
+    ) -> tuple[set[str], dict[str, str]]:
+        listed = [[str(source), name, str(output)] for source, name, output in jobs]
+        # No -I: it would ignore PYTHONHASHSEED, and the order of a set of
+        # strings in bytecode follows the hash seed.
+        argv = [str(self.interpreter.python), "-s", "-S", "-B", str(script("compile"))]
+        env = self.surroundings.child_env(scratch)
+        ended = run(argv, env=env, cwd=scratch, stdin=json.dumps(listed).encode(), timeout=_COMPILE_SECONDS)
+        try:
+            said = json.loads(ended.stdout)
+        except ValueError:
+            raise BundlerError(
+                f"the modules of `{filename}` could not be compiled", evidence=tail(ended.stderr)
+            ) from None
+        return set(said["failed"]), said["code"]
+
+    def _table(self, wheel: Wheel, sources: dict[str, tuple[int, Source]]) -> tuple[LayerFile, ...]:
+        """Return the table of a layer, and add its RECORD to ``sources``."""
+        target = self.interpreter.target
+        files = [_layer_file(wheel, path, mode, source) for path, (mode, source) in sources.items()]
+        files.sort(key=lambda file: file.path.encode())
+        record = archive_path(f"{target.site_packages}/{wheel.dist_info}/RECORD")
+        content = record_bytes(files, record, target)
+        sources[record] = (0o644, content)
+        files.append(LayerFile(path=record, mode=0o644, size=len(content), sha256=sha256_of(content)))
+        return tuple(sorted(files, key=lambda file: file.path.encode()))
+
+
+def _python_scripts(wheel: Wheel) -> dict[str, bytes]:
+    """Return the scripts of a wheel that are to run on the target's Python, with their first bytes."""
+    heads = {}
+    for file in wheel.files:
+        if file.scheme == "scripts":
+            head = b""
+            for chunk in wheel.chunks(file):
+                head += chunk[:_HEAD]
+            if is_python_script(head[:_HEAD]):
+                heads[str(file.path)] = head[:_HEAD]
+    return heads
+
+
+def _layer_file(wheel: Wheel, path: str, mode: int, source: Source) -> LayerFile:
+    checked = archive_path(path)
+    if isinstance(source, bytes):
+        return LayerFile(path=checked, mode=mode, size=len(source), sha256=sha256_of(source))
+    if isinstance(source, Path):
+        with source.open("rb") as stream:
+            digest, size = hash_stream(stream)
+        return LayerFile(path=checked, mode=mode, size=size, sha256=digest)
+    digest_known = source.sha256
+    if digest_known is None:
+        import hashlib  # noqa: PLC0415 - only for a wheel whose RECORD has a digest other than sha256
+
+        digest_made = hashlib.sha256()
+        for chunk in wheel.chunks(source):
+            digest_made.update(chunk)
+        digest_known = Sha256(digest_made.hexdigest())
+    return LayerFile(path=checked, mode=mode, size=source.size, sha256=digest_known)
+
+
+def _contents(
+    wheel: Wheel, sources: dict[str, tuple[int, Source]], wanted: WheelToLayer
+) -> Callable[[LayerFile], Iterable[bytes]]:
+    def contents(file: LayerFile) -> Iterable[bytes]:
+        _, source = sources[file.path]
+        chunks = _chunks(wheel, source)
+        return (
+            _without(chunks, wanted.forbidden, f"{wanted.filename}: {file.path}")
+            if wanted.forbidden
+            else chunks
+        )
+
+    return contents
+
+
+def _chunks(wheel: Wheel, source: Source) -> Iterable[bytes]:
+    if isinstance(source, bytes):
+        yield source
+    elif isinstance(source, Path):
+        with source.open("rb") as stream:
+            while chunk := stream.read(1 << 20):
+                yield chunk
+    else:
+        yield from wheel.chunks(source)
+
+
+def _without(chunks: Iterable[bytes], forbidden: bytes, where: str) -> Iterable[bytes]:
+    """Yield ``chunks``, refusing a path of the build in them, also across their borders."""
+    before = b""
+    for chunk in chunks:
+        window = before + chunk
+        if forbidden in window:
+            raise MalformedError(
+                f"`{where}` holds the path it was built at, so it is not relocatable",
+                hint="build the wheel without debug information, and require it by path",
+            )
+        before = window[-len(forbidden) :]
+        yield chunk
+
+
+def _describe(
+    wheel: Wheel,
+    wanted: WheelToLayer,
+    files: tuple[LayerFile, ...],
+    uncompiled: tuple[str, ...],
+    code: Mapping[str, str],
+) -> Layer:
+    metadata = wheel.metadata
+    running, folders = _pth(wheel)
+    launchers = sorted(file.path[4:] for file in files if file.path.startswith("bin/"))
+    return Layer(
+        name=metadata.name,
+        display_name=metadata.display_name,
+        version=metadata.version,
+        wheel=wheel.filename,
+        wheel_sha256=wanted.sha256,
+        licence=metadata.license,
+        requires_dist=tuple(str(requirement) for requirement in metadata.requires_dist),
+        requires_python=str(metadata.requires_python or ""),
+        scripts=tuple(launchers),
+        pth=running,
+        pth_folders=folders,
+        uncompiled=uncompiled,
+        code=code,
+        notes=wheel.notes,
+        files=files,
+    )
+
+
+def _pth(wheel: Wheel) -> tuple[tuple[str, ...], tuple[str, ...]]:
+    """Return the ``.pth`` files of a wheel in which a line runs code, and the folders the others name.
+
+    A line that starts with import runs; any other one, but for comments, is a folder (docs of ``site``).
+    """
+    running, folders = set(), set()
+    for file in wheel.files:
+        if file.scheme in ("purelib", "platlib") and "/" not in file.path and file.path.endswith(".pth"):
+            text = b"".join(wheel.chunks(file)).decode("utf-8", "replace")
+            for line in filter(None, map(str.strip, text.splitlines())):
+                if line.startswith(("import ", "import\t")):
+                    running.add(str(file.path))
+                elif not line.startswith("#"):
+                    folders.add(line)
+    return tuple(sorted(running)), tuple(sorted(folders))

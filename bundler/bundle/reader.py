@@ -1,0 +1,377 @@
+"""Effect: read a bundle without trusting it, check every byte, and unpack it.
+
+The manifest is the first file of an archive and determines every byte that is
+not content, so each header is made and compared, never parsed, and a link, a
+device or a path that leads out has no way in.
+
+Format: docs/format.md, "Archive".
+"""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import stat
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, BinaryIO
+
+from bundler.archive.compression import Codec, decompressed
+from bundler.archive.streams import ExactReader
+from bundler.archive.tar import BLOCK, END, directory_header, file_header, padding
+from bundler.bundle.extract import Entry, extract
+from bundler.bundle.manifest import LIMIT, Manifest, parse_manifest
+from bundler.bundle.plan import ArchiveMember
+from bundler.digest import CHUNK, Sha256, hash_stream, parse_sha256, sha256_of
+from bundler.errors import IntegrityError, MalformedError, OutputError
+from bundler.paths import UnsafePathError, archive_path, portability_note, shown
+from bundler.system.atomic import staged_dir
+
+if TYPE_CHECKING:
+    from bundler.reporter import Reporter
+
+__all__ = ["Checked", "read_archive", "read_manifest", "unpack_bundle", "verify_bundle"]
+
+_CODECS: tuple[tuple[str, Codec], ...] = ((".tar.gz", "gz"), (".tgz", "gz"), (".tar.zst", "zst"))
+_SHOWN = 10
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Checked:
+    """A bundle whose every byte was checked against its manifest."""
+
+    path: Path
+    manifest: Manifest
+    sha256: Sha256 | None
+    """Of the archive; None for a folder."""
+    size: int
+    """Bytes of the archive, or of all files of a folder."""
+    companions: tuple[str, ...]
+    """Which of the files beside the archive were there and agreed."""
+    notes: tuple[str, ...]
+    """Paths that some operating system cannot hold (pathvalidate), at most ten."""
+
+
+def verify_bundle(path: Path, *, reporter: Reporter) -> Checked:
+    """Check a bundle, an archive or an unpacked folder, against its manifest.
+
+    :raises IntegrityError: if a file is changed or missing, naming it.
+    :raises MalformedError: if there is a file too many, or it is no bundle.
+    """
+    if path.is_dir():
+        return _verify_folder(path, reporter)
+    with _opened(path) as (stream, codec):
+        sha256, size, companions = _check_companions(path, stream)
+        with reporter.task("verify", size, in_bytes=True) as task:
+            manifest, entries = read_archive(_chunks(stream, task.advance), codec, path.name)
+            for _, content in entries:
+                for _ in content:
+                    pass
+    _check_manifest_beside(path, manifest)
+    return Checked(
+        path=path,
+        manifest=manifest,
+        sha256=sha256,
+        size=size,
+        companions=companions,
+        notes=_portability(manifest),
+    )
+
+
+def unpack_bundle(path: Path, dest: Path, *, reporter: Reporter) -> Checked:
+    """Check an archive and write it to ``dest``, which becomes the bundle's root and must not exist.
+
+    An empty folder counts as not existing. On failure nothing is left.
+    """
+    if path.is_dir():
+        raise OutputError(f"`{path}` is a folder, it is unpacked already", hint=f"bundler verify {path}")
+    with _opened(path) as (stream, codec):
+        sha256, size, companions = _check_companions(path, stream)
+        try:
+            with staged_dir(dest) as staging, reporter.task("unpack", size, in_bytes=True) as task:
+                manifest, entries = read_archive(_chunks(stream, task.advance), codec, path.name)
+                _check_manifest_beside(path, manifest)
+                extract(entries, staging)
+                with suppress(OSError):
+                    dest.rmdir()
+        except FileExistsError as error:
+            raise OutputError(
+                f"`{dest}` is there already", hint="name a folder that does not exist, or an empty one"
+            ) from error
+    return Checked(
+        path=dest,
+        manifest=manifest,
+        sha256=sha256,
+        size=size,
+        companions=companions,
+        notes=_portability(manifest),
+    )
+
+
+def read_manifest(path: Path) -> Manifest:
+    """Return the manifest of an archive or of a folder; nothing else is checked."""
+    if path.is_dir():
+        return _folder_manifest(path)
+    with _opened(path) as (stream, codec):
+        return read_archive(_chunks(stream), codec, path.name)[0]
+
+
+def read_archive(chunks: Iterable[bytes], codec: Codec, name: str) -> tuple[Manifest, Iterator[Entry]]:
+    """Return the manifest of an archive, and its entries, which are checked as they are read.
+
+    :param name: the archive, for messages.
+    """
+    reader = ExactReader(decompressed(chunks, codec, name))
+    first = reader.exactly(BLOCK)
+    root = _root_of(first, name)
+    header = reader.exactly(BLOCK)
+    size = _manifest_size(header, root, name)
+    content = reader.exactly(size)
+    _check_padding(reader, size, name, "manifest.json")
+    manifest = parse_manifest(content, f"{name}: manifest.json")
+    if manifest.name != root:
+        raise MalformedError(
+            f"{name}: its folder is not the one its manifest names",
+            evidence=(f"wanted  {manifest.name}", f"found   {shown(root)}"),
+        )
+    expected = (
+        directory_header(root, epoch=manifest.epoch),
+        file_header(f"{root}/manifest.json", size=size, mode=0o644, epoch=manifest.epoch),
+    )
+    for wanted, found, path in zip(expected, (first, header), ("", "manifest.json"), strict=True):
+        if wanted != found:
+            raise _differs(name, manifest, path, found)
+    return manifest, _entries(reader, manifest, content, name)
+
+
+def _entries(reader: ExactReader, manifest: Manifest, content: bytes, name: str) -> Iterator[Entry]:
+    members = manifest.members()
+    yield next(members), ()
+    yield next(members), (content,)
+    for member in members:
+        path = f"{manifest.name}/{member.path}"
+        if member.is_dir:
+            wanted = directory_header(path, epoch=manifest.epoch)
+        else:
+            wanted = file_header(path, size=member.size, mode=member.mode, epoch=manifest.epoch)
+        found = reader.exactly(len(wanted))
+        if found != wanted:
+            raise _differs(name, manifest, member.path, found)
+        if member.is_dir:
+            yield member, ()
+            continue
+        pieces = _checked(reader, member, name)
+        yield member, pieces
+        for _ in pieces:
+            pass
+        _check_padding(reader, member.size, name, member.path)
+    end = reader.exactly(len(END))
+    if end != END:
+        raise _differs(name, manifest, None, end[:BLOCK])
+    if reader.exactly(1, short=True):
+        raise MalformedError(f"{name}: something is hidden after its end")
+
+
+def _check_padding(reader: ExactReader, size: int, name: str, path: str) -> None:
+    if reader.exactly(len(padding(size))) != padding(size):
+        raise MalformedError(f"{name}: something is hidden after `{shown(path)}`")
+
+
+def _checked(reader: ExactReader, member: ArchiveMember, name: str) -> Iterator[bytes]:
+    digest = hashlib.sha256()
+    for piece in reader.pieces(member.size):
+        digest.update(piece)
+        yield piece
+    if digest.hexdigest() != member.sha256:
+        raise IntegrityError(
+            f"{name}: `{shown(member.path)}` is not what the manifest says",
+            evidence=(f"wanted  sha256 {member.sha256}", f"found   sha256 {digest.hexdigest()}"),
+        )
+
+
+def _differs(name: str, manifest: Manifest, path: str | None, header: bytes) -> MalformedError:
+    """Return the error for an entry that is not the expected one, told from the name in its header.
+
+    :param path: the entry that was expected, None for the end.
+    """
+    front, rest = header[345:500].rstrip(b"\0"), header[:100].rstrip(b"\0")
+    entry = (front + b"/" + rest if front else rest).decode("utf-8", "replace").rstrip("/")
+    found = entry.removeprefix(f"{manifest.name}/")
+    known = any(member.path == found for member in manifest.members())
+    if path is not None and found == path:
+        return MalformedError(f"{name}: the size, mode, owner, time or type of `{shown(path)}` is changed")
+    if found and not known:
+        return MalformedError(f"{name}: `{shown(found)}` is extra, its manifest does not list it")
+    if path is None:
+        return MalformedError(f"{name}: `{shown(found)}` is in it twice")
+    return MalformedError(
+        f"{name}: `{shown(path)}` is missing", evidence=(f"found   {shown(found) or 'the end'} in its place",)
+    )
+
+
+def _root_of(header: bytes, name: str) -> str:
+    """Return the folder an archive starts with, one component; the header is compared in full later."""
+    raw = header[:100].rstrip(b"\0")
+    try:
+        root = archive_path(raw.decode("utf-8").removesuffix("/"))
+    except (UnsafePathError, UnicodeDecodeError):
+        root = archive_path("?")
+    if "/" in root or root == "?":
+        raise MalformedError(
+            f"{name}: this is not a bundle", evidence=("wanted  one folder, named as the bundle, first",)
+        )
+    return root
+
+
+def _manifest_size(header: bytes, root: str, name: str) -> int:
+    field = header[124:135]
+    if header[:100].rstrip(b"\0") != f"{root}/manifest.json".encode() or not field.isdigit():
+        raise MalformedError(
+            f"{name}: this is not a bundle", evidence=(f"wanted  `{root}/manifest.json` first",)
+        )
+    size = int(field, 8) if set(field) <= set(b"01234567") else LIMIT + 1
+    if size > LIMIT:
+        raise MalformedError(f"{name}: its manifest is larger than {LIMIT >> 20} MiB")
+    return size
+
+
+@contextmanager
+def _opened(path: Path) -> Iterator[tuple[BinaryIO, Codec]]:
+    """Open an archive once; what was checked is what is read."""
+    codec = next((codec for suffix, codec in _CODECS if path.name.endswith(suffix)), None)
+    if codec is None:
+        raise MalformedError(
+            f"`{path}` is not a bundle",
+            evidence=("wanted  a .tar.gz or .tar.zst archive, or an unpacked folder",),
+        )
+    try:
+        descriptor = os.open(path, os.O_RDONLY | getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_BINARY", 0))
+    except OSError as error:
+        raise OutputError(f"`{path}` cannot be read", evidence=(error.strerror or str(error),)) from error
+    with os.fdopen(descriptor, "rb") as stream:
+        if not stat.S_ISREG(os.fstat(descriptor).st_mode):
+            raise MalformedError(f"`{path}` is not a regular file")
+        yield stream, codec
+
+
+def _chunks(stream: BinaryIO, advance: Callable[[int], None] = lambda _: None) -> Iterator[bytes]:
+    while chunk := stream.read(CHUNK):
+        advance(len(chunk))
+        yield chunk
+
+
+def _stem(path: Path) -> str:
+    return next((path.name[: -len(suffix)] for suffix, _ in _CODECS if path.name.endswith(suffix)), path.name)
+
+
+def _check_companions(path: Path, stream: BinaryIO) -> tuple[Sha256, int, tuple[str, ...]]:
+    """Hash an archive, compare it with the ``.sha256`` beside it if there is one, and rewind."""
+    sha256, size = hash_stream(stream)
+    stream.seek(0)
+    beside = path.with_name(f"{_stem(path)}.sha256")
+    if not beside.is_file():
+        return sha256, size, ()
+    try:
+        promised = parse_sha256(beside.read_text("utf-8").split()[0])
+    except (ValueError, IndexError) as error:
+        raise MalformedError(f"`{beside}` does not hold a sha256") from error
+    if promised != sha256:
+        raise IntegrityError(
+            f"`{path.name}` is not the file that `{beside.name}` was made for",
+            evidence=(f"wanted  sha256 {promised}", f"found   sha256 {sha256}"),
+            hint="copy the archive again",
+        )
+    return sha256, size, (beside.name,)
+
+
+def _check_manifest_beside(path: Path, manifest: Manifest) -> None:
+    beside = path.with_name(f"{_stem(path)}.manifest.json")
+    if beside.is_file() and beside.stat().st_size <= LIMIT and beside.read_bytes() != manifest.content:
+        raise IntegrityError(
+            f"`{beside.name}` is not the manifest inside `{path.name}`",
+            evidence=(
+                f"beside  sha256 {sha256_of(beside.read_bytes())}",
+                f"inside  sha256 {sha256_of(manifest.content)}",
+            ),
+        )
+
+
+def _portability(manifest: Manifest) -> tuple[str, ...]:
+    """Return the paths that cannot be unpacked everywhere; a note, since containment does not rest on it."""
+    notes = []
+    for file in manifest.files:
+        if (reason := portability_note(archive_path(file.path))) is not None:
+            notes.append(f"{shown(file.path)}: {reason}")
+            if len(notes) == _SHOWN:
+                break
+    return tuple(notes)
+
+
+def _folder_manifest(folder: Path) -> Manifest:
+    try:
+        with _open_regular(folder / "manifest.json") as stream:
+            return parse_manifest(stream.read(LIMIT + 1), "manifest.json")
+    except OSError as error:
+        raise MalformedError(
+            f"`{folder}` is not an unpacked bundle", evidence=(f"manifest.json: {error.strerror}",)
+        ) from error
+
+
+def _verify_folder(folder: Path, reporter: Reporter) -> Checked:
+    manifest = _folder_manifest(folder)
+    wanted = {member.path: member for member in manifest.members() if member.path}
+    found = dict(_walk(folder, ""))
+    problems = [f"missing  {shown(path)}" for path in wanted if path not in found]
+    problems += [f"extra    {shown(path)}" for path in found if path not in wanted]
+    with reporter.task("verify", len(wanted)) as task:
+        for path, member in wanted.items():
+            if path in found and (reason := _differs_on_disk(folder / path, found[path], member)):
+                problems.append(f"changed  {shown(path)}: {reason}")
+            task.advance()
+    if problems:
+        more = len(problems) - _SHOWN
+        raise IntegrityError(
+            f"`{folder}` is not what its manifest says",
+            evidence=(*sorted(problems)[:_SHOWN], *([f"and {more} more"] if more > 0 else [])),
+        )
+    return Checked(
+        path=folder,
+        manifest=manifest,
+        sha256=None,
+        size=sum(file.size for file in manifest.files),
+        companions=(),
+        notes=_portability(manifest),
+    )
+
+
+def _walk(folder: Path, below: str) -> Iterator[tuple[str, os.stat_result]]:
+    with os.scandir(folder / below) as entries:
+        for entry in sorted(entries, key=lambda entry: os.fsencode(entry.name)):
+            path = f"{below}/{entry.name}" if below else entry.name
+            facts = entry.stat(follow_symlinks=False)
+            yield path, facts
+            if stat.S_ISDIR(facts.st_mode):
+                yield from _walk(folder, path)
+
+
+def _differs_on_disk(path: Path, facts: os.stat_result, member: ArchiveMember) -> str | None:
+    if member.is_dir:
+        return None if stat.S_ISDIR(facts.st_mode) else "it is not a folder"
+    if not stat.S_ISREG(facts.st_mode):
+        return "it is not a regular file"
+    if os.name == "posix" and bool(facts.st_mode & 0o111) != bool(member.mode & 0o111):
+        return f"its mode is {stat.S_IMODE(facts.st_mode):04o}, not {member.mode:04o}"
+    if facts.st_size != member.size:
+        return f"it has {facts.st_size} bytes, not {member.size}"
+    with _open_regular(path) as stream:
+        digest, _ = hash_stream(stream)
+    return None if digest == member.sha256 else f"its sha256 is {digest[:12]}, not {str(member.sha256)[:12]}"
+
+
+def _open_regular(path: Path) -> BinaryIO:
+    flags = (
+        os.O_RDONLY | getattr(os, "O_NOFOLLOW", 0) | getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_BINARY", 0)
+    )
+    return os.fdopen(os.open(path, flags), "rb")

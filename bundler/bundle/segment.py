@@ -1,0 +1,166 @@
+"""Effect: the files of a layer as one ready, compressed piece of an archive, kept in the store.
+
+A segment is the tar entries of one layer below one root folder, compressed as
+one member. It is made once; a warm build copies it. Another root, codec or set
+of files is made from a segment that is there, without the wheel.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from bundler.archive.compression import Codec, codec_key, compressor, decompressed
+from bundler.archive.streams import ExactReader
+from bundler.archive.tar import file_header, padding
+from bundler.bundle.layer import Layer, LayerFile
+from bundler.digest import CHUNK, Sha256
+from bundler.errors import IntegrityError
+from bundler.store import key_of
+
+if TYPE_CHECKING:
+    from bundler.store import Store
+
+__all__ = ["Form", "bind_content", "find_segment", "read_segment", "write_segment"]
+
+_BATCH = 256 << 10
+"""Bytes that are compressed at a time, exactly: what a compressor makes depends on where its input is cut."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Form:
+    """What a segment depends on besides the layer."""
+
+    root: str
+    """The folder all entries lie below: the bundle's name."""
+    codec: Codec
+    epoch: int
+    """The time of every entry, seconds UTC."""
+
+    def key(self, files: Iterable[LayerFile]) -> str:
+        """Return the key of the segment of ``files`` in this form."""
+        table = [[file.path, file.mode, file.size, file.sha256] for file in files]
+        listed = json.dumps(table, separators=(",", ":"), ensure_ascii=False)
+        return key_of("segment", self.root, codec_key(self.codec), str(self.epoch), listed)
+
+
+def write_segment(
+    files: Iterable[LayerFile], contents: Callable[[LayerFile], Iterable[bytes]], form: Form, store: Store
+) -> Sha256:
+    """Write the segment of ``files``, in their order, and return its digest in the store.
+
+    :param contents: gives the pieces of a file's content.
+    :raises IntegrityError: if a content is not what its `LayerFile` says.
+    """
+    files = tuple(files)
+    with store.write() as blob:
+        member = compressor(form.codec)
+        waiting = bytearray()
+        for piece in _entries(files, contents, form):
+            waiting += piece
+            while len(waiting) >= _BATCH:
+                blob.write(member.compress(bytes(waiting[:_BATCH])))
+                del waiting[:_BATCH]
+        blob.write(member.compress(bytes(waiting)) + member.flush())
+        written = blob.commit()
+    store.bind("segment", form.key(files), written.sha256)
+    return written.sha256
+
+
+def find_segment(layer: Layer, files: tuple[LayerFile, ...], form: Form, store: Store) -> Sha256 | None:
+    """Return the segment of some of a layer's files, made from the layer's first segment if need be.
+
+    :return: None if the store does not hold the layer's content in any form.
+    """
+    if found := store.lookup("segment", form.key(files)):
+        return found
+    origin = store.lookup("content", key_of(layer.digest))
+    if origin is None:
+        return None
+    facts = json.loads(store.read(origin))
+    first = Form(root=facts["root"], codec=facts["codec"], epoch=facts["epoch"])
+    segment = store.lookup("segment", first.key(layer.files))
+    if segment is None:
+        return None
+    wanted = {file.path for file in files}
+    pieces = read_segment(segment, layer.files, first, store)
+    # One pass: write_segment asks for the files in the order they are read.
+    kept = ((file, chunks) for file, chunks in pieces if file.path in wanted)
+
+    def contents(file: LayerFile) -> Iterable[bytes]:
+        found_file, chunks = next(kept)
+        if found_file != file:
+            raise IntegrityError(f"the stored layer of `{layer.name}` is not in order")
+        return chunks
+
+    return write_segment(files, contents, form, store)
+
+
+def bind_content(layer: Layer, form: Form, store: Store) -> None:
+    """Note that the segment of the whole layer in ``form`` is in the store."""
+    facts = {"codec": form.codec, "epoch": form.epoch, "root": form.root}
+    store.bind("content", key_of(layer.digest), store.add(json.dumps(facts, sort_keys=True).encode()))
+
+
+def read_segment(
+    digest: Sha256, files: Iterable[LayerFile], form: Form, store: Store
+) -> Iterator[tuple[LayerFile, Iterator[bytes]]]:
+    """Yield each file of a stored segment with its content, which is hashed as it is read.
+
+    The content must be read to its end, or skipped by asking for the next file.
+
+    :raises IntegrityError: if the segment is not what its table says.
+    """
+    with store.open(digest) as blob:
+        reader = ExactReader(
+            decompressed(iter(lambda: blob.read(CHUNK), b""), form.codec, f"segment {digest[:12]}")
+        )
+        for file in files:
+            header = file_header(f"{form.root}/{file.path}", size=file.size, mode=file.mode, epoch=form.epoch)
+            if reader.exactly(len(header)) != header:
+                raise IntegrityError(f"the stored segment {digest[:12]} is damaged at `{file.path}`")
+            chunks = _verified(reader, file)
+            yield file, chunks
+            for _ in chunks:
+                pass
+            reader.exactly(len(padding(file.size)))
+        if reader.exactly(1, short=True):
+            raise IntegrityError(f"the stored segment {digest[:12]} is longer than its table")
+
+
+def _verified(reader: ExactReader, file: LayerFile) -> Iterator[bytes]:
+    digest = hashlib.sha256()
+    for piece in reader.pieces(file.size):
+        digest.update(piece)
+        yield piece
+    if digest.hexdigest() != file.sha256:
+        raise IntegrityError(
+            f"`{file.path}` has changed in the store",
+            evidence=(f"wanted  sha256 {file.sha256}", f"found   sha256 {digest.hexdigest()}"),
+            hint="run `bundler store fsck`",
+        )
+
+
+def _entries(
+    files: Iterable[LayerFile], contents: Callable[[LayerFile], Iterable[bytes]], form: Form
+) -> Iterator[bytes]:
+    for file in files:
+        yield file_header(f"{form.root}/{file.path}", size=file.size, mode=file.mode, epoch=form.epoch)
+        digest = hashlib.sha256()
+        size = 0
+        for piece in contents(file):
+            digest.update(piece)
+            size += len(piece)
+            yield piece
+        if size != file.size or digest.hexdigest() != file.sha256:
+            raise IntegrityError(
+                f"`{file.path}` is not what its layer says",
+                evidence=(
+                    f"wanted  {file.size} bytes, sha256 {file.sha256}",
+                    f"found   {size} bytes, sha256 {digest.hexdigest()}",
+                ),
+            )
+        yield padding(file.size)

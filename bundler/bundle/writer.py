@@ -1,0 +1,221 @@
+"""Stage 7, effect: write a bundle, the only place where a bundle becomes files a user sees.
+
+An archive, its manifest and its sha256 appear together, whole, and never
+replace anything that differs from them.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import suppress
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, BinaryIO
+
+from bundler.archive.compression import SUFFIXES, compressor
+from bundler.archive.tar import END, directory_header, file_header, padding
+from bundler.bundle.extract import Entry, extract
+from bundler.bundle.layer import Layer
+from bundler.bundle.manifest import Manifest
+from bundler.bundle.plan import ArchiveMember, Plan
+from bundler.bundle.reader import verify_bundle
+from bundler.bundle.segment import Form, find_segment, read_segment
+from bundler.digest import Sha256, hash_stream, parse_sha256, sha256_of
+from bundler.errors import IntegrityError, OutputError
+from bundler.reporter import SILENT
+from bundler.system.atomic import staged_dir, staged_file
+
+if TYPE_CHECKING:
+    from bundler.reporter import Reporter, Task
+    from bundler.store import Store
+
+__all__ = ["Output", "layer_entries", "write_bundle"]
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Output:
+    """A bundle that was written."""
+
+    path: Path
+    manifest: Path
+    """The manifest beside it."""
+    size: int
+    """Bytes of the archive; of all files for a folder."""
+    sha256: Sha256
+    """Of the archive; of the manifest for a folder."""
+
+
+def write_bundle(  # noqa: PLR0913 - what a bundle is made of, and where to
+    manifest: Manifest,
+    lock: bytes,
+    plan: Plan,
+    form: Form,
+    *,
+    stem: Path,
+    as_folder: bool,
+    store: Store,
+    reporter: Reporter,
+) -> Output:
+    """Write a bundle and, beside it, its manifest and its sha256.
+
+    :param stem: the path of all three without a suffix; its folder is made.
+    :param as_folder: write an unpacked folder instead of an archive.
+    :raises OutputError: if something of that name is there and differs.
+    """
+    try:
+        stem.parent.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise OutputError(
+            f"`{stem.parent}` cannot be made", evidence=(error.strerror or str(error),)
+        ) from error
+    if as_folder:
+        return _write_folder(manifest, lock, plan, form, stem=stem, store=store)
+    final = stem.with_name(stem.name + SUFFIXES[form.codec])
+    segments = [found for layer, found in find_segments(plan, form, store)]
+    if final.exists():
+        sink = _Sink()
+        _write_archive(sink.write, manifest, lock, segments, form, store)
+        sha256, size = sink.digest, sink.size
+        with final.open("rb") as found:
+            _differs_unless(hash_stream(found)[0] == sha256, final)
+    else:
+        with staged_file(final) as stream, reporter.task("archive", None, in_bytes=True) as task:
+            sink = _Sink(stream, task)
+            _write_archive(sink.write, manifest, lock, segments, form, store)
+            sha256, size = sink.digest, sink.size
+            # The archive appears last: whoever sees it finds what to check it with.
+            _write_companion(_beside(stem, ".manifest.json"), manifest.content)
+            _write_companion(_beside(stem, ".sha256"), f"{sha256}  {final.name}\n".encode())
+    return Output(path=final, manifest=_beside(stem, ".manifest.json"), size=size, sha256=sha256)
+
+
+def find_segments(plan: Plan, form: Form, store: Store) -> Iterator[tuple[Layer, Sha256]]:
+    """Yield each layer with its segment, made from another form if need be.
+
+    :raises IntegrityError: if the store has lost a layer since it was made.
+    """
+    for layer in plan.layers:
+        segment = find_segment(layer, plan.kept(layer), form, store)
+        if segment is None:
+            raise IntegrityError(
+                f"the layer of `{layer.name}` is gone from the store", hint="run the same command again"
+            )
+        yield layer, segment
+
+
+def layer_entries(plan: Plan, form: Form, store: Store) -> Iterator[Entry]:
+    """Yield the files of all layers, read from the very segments that ship."""
+    for layer, segment in find_segments(plan, form, store):
+        for file, content in read_segment(segment, plan.kept(layer), form, store):
+            yield (
+                ArchiveMember(
+                    path=file.path, is_dir=False, size=file.size, mode=file.mode, sha256=file.sha256
+                ),
+                content,
+            )
+
+
+class _Sink:
+    """Hashes and counts what is written, and passes it on to a file if there is one."""
+
+    def __init__(self, stream: BinaryIO | None = None, task: Task | None = None) -> None:
+        self._stream = stream
+        self._task = task
+        self._digest = hashlib.sha256()
+        self.size = 0
+
+    @property
+    def digest(self) -> Sha256:
+        return parse_sha256(self._digest.hexdigest())
+
+    def write(self, piece: bytes) -> None:
+        self._digest.update(piece)
+        self.size += len(piece)
+        if self._stream is not None:
+            self._stream.write(piece)
+        if self._task is not None:
+            self._task.advance(len(piece))
+
+
+def _write_archive(
+    sink: Callable[[bytes], object],
+    manifest: Manifest,
+    lock: bytes,
+    segments: Iterable[Sha256],
+    form: Form,
+    store: Store,
+) -> None:
+    """Write an archive: its head is made here, the segments are copied, and re-hashed as they are."""
+    head = compressor(form.codec)
+    sink(head.compress(b"".join(_head(manifest, lock))) + head.flush())
+    for segment in segments:
+        store.copy(segment, sink)
+    end = compressor(form.codec)
+    sink(end.compress(END) + end.flush())
+
+
+def _head(manifest: Manifest, lock: bytes) -> Iterator[bytes]:
+    contents = {"manifest.json": manifest.content, "pylock.toml": lock}
+    for member in manifest.members():
+        path = f"{manifest.name}/{member.path}".rstrip("/")
+        if member.is_dir:
+            yield directory_header(path, epoch=manifest.epoch)
+        elif member.path in contents:
+            content = contents[member.path]
+            yield file_header(path, size=len(content), mode=0o644, epoch=manifest.epoch)
+            yield content + padding(len(content))
+        else:
+            return
+
+
+def _write_folder(
+    manifest: Manifest, lock: bytes, plan: Plan, form: Form, *, stem: Path, store: Store
+) -> Output:
+    contents = {"manifest.json": manifest.content, "pylock.toml": lock}
+    size = len(manifest.content) + sum(file.size for file in manifest.files)
+    if stem.exists():
+        verify_bundle(stem, reporter=SILENT)
+        _differs_unless(sha256_of((stem / "manifest.json").read_bytes()) == sha256_of(manifest.content), stem)
+    else:
+        with staged_dir(stem) as staging:
+            members = [member for member in manifest.members() if member.is_dir or member.path in contents]
+            extract(
+                ((member, (contents[member.path],) if not member.is_dir else ()) for member in members),
+                staging,
+            )
+            extract(layer_entries(plan, form, store), staging)
+            _write_companion(_beside(stem, ".manifest.json"), manifest.content)
+            _write_companion(_beside(stem, ".sha256"), _checksums(manifest, stem.name))
+    return Output(
+        path=stem, manifest=_beside(stem, ".manifest.json"), size=size, sha256=sha256_of(manifest.content)
+    )
+
+
+def _checksums(manifest: Manifest, folder: str) -> bytes:
+    """Return what ``sha256sum -c`` takes for every file of a folder."""
+    listed = {
+        "manifest.json": sha256_of(manifest.content),
+        **{file.path: file.sha256 for file in manifest.files},
+    }
+    return "".join(f"{digest}  {folder}/{path}\n" for path, digest in listed.items()).encode()
+
+
+def _differs_unless(same: bool, final: Path) -> None:
+    if not same:
+        raise OutputError(
+            f"`{final}` is there already, with other content",
+            hint="move it away, or give the new one its own version: `--bundle-version V`",
+        )
+
+
+def _write_companion(final: Path, content: bytes) -> None:
+    """Write a small file that may be there from an archive that is gone."""
+    with suppress(FileNotFoundError):
+        final.unlink()
+    with staged_file(final) as stream:
+        stream.write(content)
+
+
+def _beside(stem: Path, suffix: str) -> Path:
+    return stem.with_name(stem.name + suffix)

@@ -1,0 +1,1 @@
+"""Stage 5, checks: imports, shared objects, the base, the user's code."""

@@ -1,0 +1,157 @@
+"""Stage 5, effect: environments to try a bundle in, and what importing in them gave.
+
+An environment is made when it is first needed; what an import gave depends on
+layers, interpreter and sandbox alone, so it is kept in the store.
+"""
+
+from __future__ import annotations
+
+import json
+import shutil
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from bundler.bundle.extract import extract
+from bundler.bundle.layer import tree_digest
+from bundler.bundle.plan import ArchiveMember, Plan, folders_of
+from bundler.bundle.segment import Form
+from bundler.bundle.writer import layer_entries
+from bundler.checks.import_results import classify
+from bundler.checks.import_runner import SCRIPT, Check, StartError, import_modules
+from bundler.checks.modules import DistributionFacts
+from bundler.checks.report import Way, WayReport
+from bundler.checks.sandbox import Sandbox, find_sandbox
+from bundler.store import key_of
+from bundler.target.interpreter import Interpreter
+from bundler.target.venv import create_venv
+
+if TYPE_CHECKING:
+    from bundler.reporter import Reporter
+    from bundler.store import Store
+    from bundler.system.environ import Surroundings
+
+__all__ = ["Trial", "fill_environment"]
+
+_FORMAT = "2"
+"""To be raised with any change of how imports are tried, so that kept answers are made anew."""
+# How an import may end that another run need not repeat.
+_PASSING = frozenset({"timed-out", "crashed"})
+
+
+@dataclass(kw_only=True)
+class Trial:
+    """A bundle, and a private folder to try it in."""
+
+    interpreter: Interpreter
+    bundle: Plan
+    form: Form
+    jobs: int
+    reverify: bool
+    """Whether kept answers are made anew."""
+    store: Store
+    surroundings: Surroundings
+    reporter: Reporter
+    scratch: Path
+    base: Plan | None = None
+    """The packages of the base that the bundle is tried over, in layers."""
+
+    @cached_property
+    def sandbox(self) -> Sandbox:
+        """The sandbox that imports run in."""
+        return find_sandbox(self.surroundings, self.scratch)
+
+    @cached_property
+    def tree(self) -> Path:
+        """An environment that holds the bundle, extracted from the segments that ship."""
+        return self._environment("bundle é", self.bundle)
+
+    def modules(self, way: Way, owners: Sequence[tuple[DistributionFacts, str]]) -> WayReport:
+        """Import modules in one way of use, or take over what an earlier run has found.
+
+        :param owners: each module with the distribution it is of.
+        """
+        names = sorted({module for _, module in owners})
+        key = self._key(way, names)
+        kept = None if self.reverify else self.store.lookup("imports", key)
+        if kept is not None:
+            answers = json.loads(self.store.read(kept))
+        else:
+            try:
+                answers = self._import(way, names)
+            except StartError as error:
+                said = error.evidence[-1] if error.evidence else error.message
+                return WayReport(way=way, outcomes=(), fatal=said)
+            if not any(answer.get("ended") in _PASSING for answer in answers.values()):
+                self.store.bind("imports", key, self.store.add(json.dumps(answers, sort_keys=True).encode()))
+        outcomes = tuple(classify(owner, module, answers[module]) for owner, module in owners)
+        return WayReport(way=way, outcomes=outcomes, cached=kept is not None)
+
+    def script(self, way: Way, script: Mapping[str, Any]) -> Mapping[str, Any]:
+        """Run a script in one way of use; it is never kept, since its own files are not ours.
+
+        :raises StartError: if Python does not start.
+        """
+        return self._import(way, [], script)[SCRIPT]
+
+    @cached_property
+    def _image(self) -> Path:
+        """An environment that holds nothing, as the place a bundle is mounted into."""
+        folder = self.scratch / "image"
+        create_venv(self.interpreter, folder, self.surroundings, self.scratch)
+        return folder
+
+    @cached_property
+    def _base(self) -> Path:
+        """An environment that holds the base's packages."""
+        if self.base is None:
+            return self._image
+        return self._environment("base", self.base)
+
+    def _environment(self, name: str, plan: Plan) -> Path:
+        """Return a copy of the empty environment, filled; nothing in one says where it lies."""
+        folder = self.scratch / name
+        shutil.copytree(self._image, folder, symlinks=True)
+        fill_environment(folder, plan, self.form, self.store)
+        return folder
+
+    def _import(
+        self, way: Way, modules: Sequence[str], script: Mapping[str, Any] | None = None
+    ) -> dict[str, dict[str, Any]]:
+        environments = {"mount": "_image", "venv": "tree", "server": "_base", "base": "_base"}
+        home: Path = getattr(self, environments[way])
+        mounted = [] if way in ("venv", "base") else [self.tree / self.interpreter.target.site_packages]
+        # As the image does: a colon that ends PYTHONPATH adds the working directory.
+        own = [Path(script["cwd"]), *map(Path, script["append"])] if script else []
+        check = Check(
+            python=home / "bin" / "python",
+            modules=modules,
+            allowed_roots=[home, *([self.tree] if mounted else []), *own, *self.interpreter.stdlib],
+            python_path=[*mounted, *own[:1]],
+            script=script,
+            jobs=self.jobs,
+        )
+        return import_modules(
+            check,
+            sandbox=self.sandbox,
+            surroundings=self.surroundings,
+            scratch=self.scratch,
+            reporter=self.reporter,
+        )
+
+    def _key(self, way: Way, modules: Sequence[str]) -> str:
+        target = self.interpreter.target
+        plans = [self.bundle, *([self.base] if way in ("server", "base") and self.base else [])]
+        trees = [tree_digest(file for _, file in plan.files()) for plan in plans]
+        python = [str(self.interpreter.python), target.version, target.abi, target.platform, target.libc]
+        return key_of(_FORMAT, way, json.dumps(self.sandbox.to_json()), *python, *trees, *modules)
+
+
+def fill_environment(venv: Path, plan: Plan, form: Form, store: Store) -> None:
+    """Extract the segments that ship into a virtual environment."""
+    folders = folders_of(file.path for _, file in plan.files())
+    members = [ArchiveMember(path=folder, is_dir=True, size=0, mode=0o755, sha256=None) for folder in folders]
+    extract([(member, ()) for member in members], venv)
+    extract(layer_entries(plan, form, store), venv)

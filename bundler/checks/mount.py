@@ -1,0 +1,100 @@
+"""Stage 5, pure: what a mount on PYTHONPATH changes, seen without running anything.
+
+A folder on PYTHONPATH stands before the standard library and before the base's
+own packages, its ``.pth`` files are not read, and its ``bin`` is not on PATH.
+Azure ML's images put AZUREML_EXTRA_PYTHON_LIB_PATH there.
+
+Source: docs of CPython's ``site`` (only site directories have their ``.pth``
+files processed) and of ``sys.path``.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+
+from packaging.utils import NormalizedName
+
+from bundler.checks.findings import Finding
+from bundler.checks.modules import DistributionFacts, top_level_modules
+
+__all__ = ["mount_hazards", "pth_files", "pth_modules", "stdlib_twins"]
+
+# Of the standard library, what no program needs to run: its tests and games.
+_NEVER_NEEDED = frozenset({"test", "idlelib", "turtledemo", "antigravity", "this"})
+
+_AT_START = frozenset({"sitecustomize", "usercustomize"})
+
+
+def stdlib_twins(
+    distributions: Iterable[DistributionFacts], stdlib: Collection[str]
+) -> Mapping[NormalizedName, tuple[str, ...]]:
+    """Return the modules by which a distribution hides one of the standard library, where it does."""
+    found = {}
+    for facts in distributions:
+        # A folder without `__init__` hides nothing (PEP 420); its modules have a dot in their names.
+        tops = set(top_level_modules(facts.files))
+        twins = tuple(sorted(tops & set(stdlib) - _NEVER_NEEDED))
+        if twins:
+            found[facts.name] = twins
+    return found
+
+
+def pth_files(facts: DistributionFacts) -> tuple[str, ...]:
+    """Return the ``.pth`` files that a virtual environment reads at every start."""
+    return tuple(sorted(path for path in facts.files if path.endswith(".pth") and "/" not in path))
+
+
+def pth_modules(facts: DistributionFacts, folders: Sequence[str]) -> tuple[str, ...]:
+    """Return the modules that can be imported since a ``.pth`` file names their folder.
+
+    :param folders: the folders it names, relative to site-packages.
+    """
+    found: set[str] = set()
+    for folder in folders:
+        prefix = f"{folder.strip('/')}/"
+        inside = (path[len(prefix) :] for path in facts.files if path.startswith(prefix))
+        found.update(top_level_modules(inside))
+    return tuple(sorted(found - set(top_level_modules(facts.files))))
+
+
+def mount_hazards(
+    distributions: Sequence[DistributionFacts],
+    *,
+    stdlib: Collection[str],
+    scripts: Mapping[NormalizedName, Sequence[str]],
+    failed: Collection[NormalizedName],
+) -> Iterator[Finding]:
+    """Yield what is known to go wrong, or to be without effect, when the bundle is mounted.
+
+    :param stdlib: the top-level modules of the target's standard library.
+    :param scripts: the console scripts of each distribution.
+    :param failed: the distributions of which some module did not import from the mount.
+    """
+    for name, twins in stdlib_twins(distributions, stdlib).items():
+        for module in twins:
+            yield Finding(
+                code="M101",
+                message=f"`{name}` brings `{module}`, which hides the module of the standard library",
+                distribution=name,
+                where=module,
+            )
+    for facts in distributions:
+        for module in sorted(_AT_START.intersection(top_level_modules(facts.files))):
+            message = f"`{facts.name}` brings `{module}`, which runs at every start of Python"
+            yield Finding(code="M107", message=message, distribution=facts.name, where=module)
+        files = pth_files(facts)
+        if not files:
+            continue
+        listed = ", ".join(f"`{path}`" for path in files)
+        if not top_level_modules(facts.files):
+            message = f"`{facts.name}` holds no module, only {listed}, which a mount does not read"
+            yield Finding(code="M104", message=message, distribution=facts.name, where=files[0])
+        elif facts.name not in failed:
+            message = f"{listed} of `{facts.name}` is not read on a mount; its modules import without it"
+            yield Finding(code="M103", message=message, distribution=facts.name, where=files[0])
+    for facts in distributions:
+        if names := scripts.get(facts.name):
+            listed = ", ".join(f"`{name}`" for name in names[:5])
+            more = f" and {len(names) - 5} more" if len(names) > 5 else ""  # noqa: PLR2004 - as many as are shown
+            message = f"{listed}{more} of `{facts.name}`: `bin` is not on PATH on a mount"
+            yield Finding(code="M106", message=message, distribution=facts.name)

@@ -1,0 +1,233 @@
+"""Stage 5, pure: all that was found out about a bundle, and whether it may be written.
+
+Each way a bundle is used is judged apart: what imports in a virtual environment
+may not import from PYTHONPATH. Whatever is wrong becomes a finding with a code.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any, Literal
+
+from packaging.utils import canonicalize_name
+
+from bundler.checks.dependencies import Unmet
+from bundler.checks.findings import Finding, is_allowed, sorted_findings
+from bundler.checks.import_results import HARMLESS, ImportOutcome
+from bundler.errors import ClosureError
+from bundler.paths import shown
+
+__all__ = ["WAYS", "ClosureReport", "Way", "WayReport"]
+
+Way = Literal["mount", "venv", "server", "base"]
+WAYS: Mapping[Way, str] = {
+    "mount": "mounted on PYTHONPATH",
+    "venv": "installed in a virtual environment",
+    "server": "mounted over the base's own packages",
+    "base": "of the base alone",
+}
+"""How a bundle may be used. As a mount it stands before the standard library, and no `.pth` file is read.
+
+The last one is no use of it: what fails without a bundle, too, is not the bundle's fault."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class WayReport:
+    """How the imports ended in one way of use."""
+
+    way: Way
+    outcomes: tuple[ImportOutcome, ...]
+    fatal: str = ""
+    """Why Python did not even start; then there are no outcomes."""
+    cached: bool = field(default=False, compare=False)
+    """Whether an earlier run of the same layers on the same Python was taken over."""
+
+    @property
+    def imported(self) -> int:
+        """How many modules import."""
+        return sum(one.status == "ok" for one in self.outcomes)
+
+    def by_module(self) -> dict[tuple[str, str], ImportOutcome]:
+        """Return the outcomes by distribution and module, sorted."""
+        return {
+            (one.distribution, one.module): one
+            for one in sorted(self.outcomes, key=lambda one: (one.distribution, one.module))
+        }
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class ClosureReport:
+    """What was found out about a bundle."""
+
+    ways: tuple[WayReport, ...]
+    unmet: tuple[Unmet, ...] = ()
+    found: tuple[Finding, ...] = ()
+    """What was found without importing."""
+    code: tuple[Finding, ...] = ()
+    """What was found of the user's code, which is no part of the bundle or its manifest."""
+    shared_objects: tuple[Mapping[str, Any], ...] = ()
+    """What each shared object needs, as `elf` says it."""
+    glibc: str = ""
+    """The oldest glibc that has all versions the bundle needs; empty if it needs none."""
+    own: frozenset[str] = frozenset()
+    """The distributions in the bundle; a module of another one is the base's."""
+    allowed_imports: tuple[str, ...] = ()
+    """Names of modules or distributions whose imports may fail (``--allow-import-failure``)."""
+    allowed: tuple[str, ...] = ()
+    """Errors that are accepted (``--allow``): CODE or CODE:DISTRIBUTION."""
+
+    @property
+    def findings(self) -> tuple[Finding, ...]:
+        """Everything, the worst first."""
+        return sorted_findings([*self.code, *self._of_bundle()])
+
+    @property
+    def errors(self) -> tuple[Finding, ...]:
+        """What forbids the bundle to be written."""
+        return tuple(
+            one for one in self.findings if one.rule.severity == "error" and not is_allowed(one, self.allowed)
+        )
+
+    def raise_for_errors(self) -> None:
+        """Do nothing if there are no errors.
+
+        :raises ClosureError: naming each, with the fix of each code.
+        """
+        errors = self.errors
+        if not errors:
+            return
+        evidence: list[str] = []
+        for number, one in enumerate(errors):
+            evidence += [f"{one.code}  {one.message}", *(f"      {line}" for line in one.details)]
+            if number + 1 == len(errors) or errors[number + 1].code != one.code:
+                evidence.append(f"      fix: {one.rule.fix}")
+        raise ClosureError(
+            f"the bundle would not work where it is used: {len(errors)} error{'s' * (len(errors) > 1)}",
+            evidence=tuple(evidence),
+            hint=f"bundler explain {errors[0].code}",
+            facts=self.to_json(code=True),
+        )
+
+    def to_json(self, *, code: bool = False) -> dict[str, Any]:
+        """Return the report as plain values, the same on every host and in any order of work.
+
+        :param code: whether the findings of the user's code are in it; in a manifest they are not.
+        """
+        findings = self.findings if code else sorted_findings(self._of_bundle())
+        return {
+            "allowed": sorted({*self.allowed, *self.allowed_imports}),
+            "findings": [{**one.to_json(), "allowed": is_allowed(one, self.allowed)} for one in findings],
+            "glibc": self.glibc,
+            "shared_objects": [dict(one) for one in self.shared_objects],
+            "unmet": [
+                {"distribution": one.distribution, "found": one.found, "requirement": one.requirement}
+                for one in sorted(self.unmet, key=lambda one: (one.distribution or "", one.requirement))
+            ],
+            "ways": {
+                way.way: [_module(one) for one in way.by_module().values()]
+                for way in sorted(self.ways, key=lambda way: way.way)
+            },
+        }
+
+    def _of_bundle(self) -> Iterator[Finding]:
+        yield from self.found
+        yield from map(_unmet, self.unmet)
+        yield from self._from_imports()
+
+    def _from_imports(self) -> Iterator[Finding]:
+        for one in self.ways:
+            if one.fatal:
+                message = f"Python does not start with the bundle {WAYS[one.way]}: {one.fatal}"
+                yield Finding(code="M102", message=message)
+        ways: dict[Way, dict[tuple[str, str], ImportOutcome]] = {
+            way.way: way.by_module() for way in self.ways
+        }
+        for key in sorted({key for outcomes in ways.values() for key in outcomes}):
+            present = {way: outcomes[key] for way, outcomes in ways.items() if key in outcomes}
+            yield from _notes(present)
+            failed: dict[Way, ImportOutcome] = {
+                way: one
+                for way, one in present.items()
+                if one.status not in HARMLESS and not self._may_fail(one)
+            }
+            if failed:
+                yield self._failure(present, failed)
+
+    def _failure(self, present: Mapping[Way, ImportOutcome], failed: Mapping[Way, ImportOutcome]) -> Finding:
+        """Return the one finding for a module that fails in some ways."""
+        first = next(iter(failed.values()))
+        if len(failed) == len(present):
+            code, how = "I201", ""
+        else:
+            code = "M102" if "mount" in failed else "B505" if "server" in failed else "I201"
+            how = f" ({WAYS[next(iter(failed))]})"
+        if first.distribution not in self.own:
+            code, how = "B506", f" ({WAYS['server']})"
+        declared = {None: "", True: ", which it declares", False: ", which it does not declare"}
+        missing = f" `{first.missing}`{declared[first.declared]}" if first.missing else ""
+        wrote = first.stderr if first.status in ("crashed", "timed-out", "exited") else ()
+        return Finding(
+            code=code,
+            message=f"import `{shown(first.module)}` of `{first.distribution}`{how}: "
+            f"{first.status}{missing}: {first.detail}",
+            distribution=first.distribution,
+            details=tuple(f"it wrote  {line}" for line in wrote),
+        )
+
+    def _may_fail(self, outcome: ImportOutcome) -> bool:
+        names = (outcome.module, outcome.distribution)
+        return any(name in names or canonicalize_name(name) in names for name in self.allowed_imports)
+
+
+def _notes(present: Mapping[Way, ImportOutcome]) -> Iterator[Finding]:
+    """Yield what is no failure but worth knowing."""
+    first = next(iter(present.values()))
+    name = f"`{shown(first.module)}` of `{first.distribution}`"
+    if any(one.status == "optional" for one in present.values()):
+        yield Finding(
+            code="I208", message=f"{name} needs an extra: {first.detail}", distribution=first.distribution
+        )
+    if any(one.status == "unused" for one in present.values()):
+        message = f"{name} does not import, and nothing in the bundle needs it to: {first.detail}"
+        yield Finding(code="I209", message=message, distribution=first.distribution)
+    wrote = sorted({path for one in present.values() for path in one.wrote})
+    if wrote:
+        yield Finding(
+            code="I206",
+            message=f"import {name} writes to {_listed(wrote)}",
+            distribution=first.distribution,
+        )
+    tried = sorted({address for one in present.values() if one.status == "ok" for address in one.tried})
+    if tried:
+        yield Finding(
+            code="I207", message=f"import {name} tried {_listed(tried)}", distribution=first.distribution
+        )
+
+
+def _listed(names: Sequence[str]) -> str:
+    more = f" and {len(names) - 3} more" if len(names) > 3 else ""  # noqa: PLR2004 - enough to know it
+    return ", ".join(f"`{name}`" for name in names[:3]) + more
+
+
+def _unmet(unmet: Unmet) -> Finding:
+    owner = f"`{unmet.distribution}` requires" if unmet.distribution else "the requirements ask for"
+    found = f"found {unmet.found}" if unmet.found else "it is not there"
+    return Finding(
+        code="I202",
+        message=f"{owner} `{shown(unmet.requirement)}`: {found}",
+        distribution=unmet.distribution or "",
+    )
+
+
+def _module(one: ImportOutcome) -> dict[str, Any]:
+    return {
+        "declared": one.declared,
+        "detail": one.detail,
+        "distribution": one.distribution,
+        "missing": one.missing,
+        "module": one.module,
+        "status": one.status,
+        "tried": list(one.tried),
+        "wrote": list(one.wrote),
+    }

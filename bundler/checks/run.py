@@ -1,0 +1,373 @@
+"""Stage 5, effect: prove that what ships works where it is used, before it is written.
+
+Each module is imported in each way of use, each source file and shared object
+is read, and all is compared with the base. Nothing here raises for what is
+found; see `report`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from functools import cached_property
+from pathlib import Path, PurePosixPath
+from typing import TYPE_CHECKING, Any
+
+from packaging.requirements import Requirement
+from packaging.utils import NormalizedName, canonicalize_name
+from packaging.version import Version
+
+from bundler.base_image.profile import NO_BASE, Base
+from bundler.bundle.layer import Layer
+from bundler.bundle.plan import Plan
+from bundler.bundle.segment import Form
+from bundler.checks.base_compat import check_base, check_from_base, unfit_for_server
+from bundler.checks.dependencies import unasked_extras, unmet_requirements
+from bundler.checks.environments import Trial
+from bundler.checks.findings import Finding
+from bundler.checks.import_results import HARMLESS, ImportOutcome, mark_optional, mark_unused
+from bundler.checks.modules import DistributionFacts, shared_packages, top_level_modules
+from bundler.checks.mount import mount_hazards, pth_modules
+from bundler.checks.report import WAYS, ClosureReport, Way, WayReport
+from bundler.checks.sandbox import Sandbox
+from bundler.checks.scanner import Scanner
+from bundler.checks.shared_objects import SharedObject, check_shared_objects, glibc_floor
+from bundler.checks.source_imports import FileImports, World, import_findings, imported_modules
+from bundler.checks.user_code import UserCode
+from bundler.checks.user_code_run import CodeCheck, CodeChecker
+from bundler.data.inference_server import SERVER, SERVER_MODULES
+from bundler.target.interpreter import Interpreter
+
+if TYPE_CHECKING:
+    from bundler.reporter import Reporter
+    from bundler.requirements.conda.translate import FromBase
+    from bundler.store import Store
+    from bundler.system.environ import Surroundings
+
+__all__ = ["Claim", "Proof", "prove", "tell"]
+
+_SHOWN = 20
+"""Warnings on the screen; all of them are in the manifest."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Claim:
+    """What is said of a bundle, and to be proved."""
+
+    plan: Plan
+    form: Form
+    roots: Sequence[Requirement]
+    """What the user asked for."""
+    ways: Sequence[Way] = ("mount", "venv")
+    base: Base | None = None
+    """What is known of the base."""
+    base_plan: Callable[[Collection[NormalizedName]], Plan | None] | None = None
+    """Returns packages of the base in layers, given what else of it the bundle imports."""
+    server: tuple[Requirement, ...] = ()
+    """What the base's server requires, where the base itself does not say it."""
+    provided: Mapping[NormalizedName, Version] = field(default_factory=dict)
+    """What the bundle leaves to the base."""
+    from_base: Sequence[FromBase] = ()
+    """What a conda specification leaves to it."""
+    code: UserCode | None = None
+    run_init: bool = False
+    """Whether the entry script is run, and its init() called."""
+    model_dir: Path | None = None
+    """What AZUREML_MODEL_DIR names then."""
+    target_glibc: str | None = None
+    allowed_imports: tuple[str, ...] = ()
+    allowed: tuple[str, ...] = ()
+    jobs: int = 1
+    reverify: bool = False
+    """Whether kept answers are made anew."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Proof:
+    """What was found out."""
+
+    report: ClosureReport
+    sandbox: Sandbox
+    entry: Mapping[str, Any] | None
+    """What was checked of the user's code."""
+
+
+def prove(
+    claim: Claim,
+    interpreter: Interpreter,
+    *,
+    store: Store,
+    surroundings: Surroundings,
+    reporter: Reporter,
+) -> Proof:
+    """Try a claim in every way it names."""
+    with store.scratch() as scratch:
+        trial = Trial(
+            interpreter=interpreter,
+            bundle=claim.plan,
+            form=claim.form,
+            jobs=claim.jobs,
+            reverify=claim.reverify,
+            store=store,
+            surroundings=surroundings,
+            reporter=reporter,
+            scratch=scratch,
+        )
+        scanner = Scanner(interpreter, store, surroundings, scratch)
+        return _Prover(claim, interpreter, trial, scanner, reporter).prove()
+
+
+def tell(proof: Proof, reporter: Reporter) -> None:
+    """Say what was proved, and what is to be known besides."""
+    report = proof.report
+    for way in report.ways:
+        how = "kept from an earlier run" if way.cached else str(proof.sandbox)
+        outcome = f"{way.imported} of {len(way.outcomes)} modules import {WAYS[way.way]} ({how})"
+        reporter.stage("verify", outcome)
+    if report.shared_objects:
+        floor = f"glibc {report.glibc}" if report.glibc else "no particular glibc"
+        reporter.stage("verify", f"{len(report.shared_objects)} shared objects, which need {floor}")
+    if proof.entry is not None:
+        done = "init() has run" if proof.entry["init"] else "all that it imports is there"
+        reporter.stage("verify", f"{proof.entry['entry_script']}: {done}")
+    warnings = [one for one in report.findings if one.rule.severity != "note"]
+    for one in warnings[:_SHOWN]:
+        reporter.warn(f"{one.code}  {one.message}")
+    if len(warnings) > _SHOWN:
+        reporter.warn(f"and {len(warnings) - _SHOWN} more: `bundler inspect BUNDLE` lists them")
+    if notes := len(report.findings) - len(warnings):
+        reporter.note(f"{notes} findings of no harm are in the manifest: `bundler inspect BUNDLE`")
+
+
+class _Prover:
+    """Asks everything of one claim."""
+
+    def __init__(
+        self,
+        claim: Claim,
+        interpreter: Interpreter,
+        trial: Trial,
+        scanner: Scanner,
+        reporter: Reporter,
+    ) -> None:
+        self._claim = claim
+        self._interpreter = interpreter
+        self._target = interpreter.target
+        self._trial = trial
+        self._scanner = scanner
+        self._reporter = reporter
+        self._facts = [_facts(layer, self._target.site_packages) for layer in claim.plan.layers]
+
+    def prove(self) -> Proof:
+        """Do all there is to do."""
+        claim = self._claim
+        if claim.base_plan is not None:
+            self._trial.base = claim.base_plan(self._taken_from_base())
+        ways = [self._way(way) for way in self._ways()]
+        objects = self._scanner.objects(claim.plan.layers, lambda: self._trial.tree, jobs=claim.jobs)
+        found = [*self._mounted(ways), *self._imported(), *objects.damaged]
+        found += self._linked(objects.found)
+        floor = glibc_floor(one for _, one in objects.found)
+        found += self._based(floor)
+        code = self._code()
+        report = ClosureReport(
+            ways=tuple(ways),
+            unmet=unmet_requirements([*self._facts, *self._provided()], claim.roots, self._target.markers),
+            found=tuple(found),
+            code=code.findings if code else (),
+            shared_objects=tuple(one.to_json() for _, one in objects.found),
+            glibc=floor,
+            own=frozenset(facts.name for facts in self._facts),
+            allowed_imports=claim.allowed_imports,
+            allowed=claim.allowed,
+        )
+        entry = code.to_json() if code else None
+        return Proof(report=report, sandbox=self._trial.sandbox, entry=entry)
+
+    def _ways(self) -> tuple[Way, ...]:
+        """Return the ways to try: where the base's packages are known, a mount is one over them."""
+        ways = list(self._claim.ways)
+        if self._trial.base is not None:
+            ways.append("server")
+            if self._claim.base is not None:
+                ways.remove("mount")
+        return tuple(ways)
+
+    def _taken_from_base(self) -> set[NormalizedName]:
+        """Return what of the base meets the bundle: by an import, or by parts of one namespace."""
+        base = self._claim.base
+        if base is None:
+            return set()
+        alone = World(self._facts, stdlib=self._interpreter.stdlib_modules)
+        imported = {
+            one.module.partition(".")[0]
+            for scans in self._scans.values()
+            for scan in scans
+            for one in scan.imports
+            if not one.level and one.when == "top"
+        }
+        meeting = {name for name in imported if alone.find(name)[1]} | alone.top_level()
+        own = {facts.name for facts in self._facts}
+        return {
+            name
+            for name, one in base.distributions.items()
+            if name not in own and meeting.intersection(one.top_level)
+        }
+
+    def _way(self, way: Way) -> WayReport:
+        facts = list(self._facts)
+        if way == "server" and self._trial.base is not None:
+            # Of a distribution that the bundle and the base both have, the bundle's comes first.
+            own = {one.name for one in facts}
+            layers = (layer for layer in self._trial.base.layers if layer.name not in own)
+            facts += [_facts(layer, self._target.site_packages) for layer in layers]
+        tried = self._trial.modules(way, list(self._owners(facts)))
+        roots = [*self._claim.roots, *self._claim.server]
+        marked = mark_optional(tried.outcomes, facts, roots, self._target.markers)
+        # What the base has of its own is not ours to call unused.
+        asked = {canonicalize_name(root.name) for root in self._claim.roots}
+        asked |= {one.name for one in facts} - {one.name for one in self._facts}
+        marked = mark_unused(marked, asked=asked, imported=self._imports)
+        return replace(tried, outcomes=self._as_without_bundle(marked, facts))
+
+    def _as_without_bundle(
+        self, outcomes: Sequence[ImportOutcome], facts: Sequence[DistributionFacts]
+    ) -> tuple[ImportOutcome, ...]:
+        """Return the outcomes, those of the base's modules that fail without the bundle too as unused."""
+        theirs = {one.name: one for one in facts[len(self._facts) :]}
+        failed = [
+            (theirs[one.distribution], one.module)
+            for one in outcomes
+            if one.status not in HARMLESS and one.distribution in theirs
+        ]
+        alone = self._trial.modules("base", failed).outcomes if failed else ()
+        broken = {(one.distribution, one.module) for one in alone if one.status not in HARMLESS}
+        return tuple(
+            replace(one, status="unused") if (one.distribution, one.module) in broken else one
+            for one in outcomes
+        )
+
+    def _owners(self, distributions: Sequence[DistributionFacts]) -> Iterator[tuple[DistributionFacts, str]]:
+        folders = {layer.name: layer.pth_folders for layer in self._claim.plan.layers}
+        shared = shared_packages(distributions)
+        for facts in distributions:
+            for module in top_level_modules(facts.files, shared):
+                yield facts, module
+            for module in pth_modules(facts, folders.get(facts.name, ())):
+                yield facts, module
+            if facts.name == SERVER:
+                for module, since in SERVER_MODULES.items():
+                    if facts.version >= since and f"{module.replace('.', '/')}.py" in facts.files:
+                        yield facts, module
+
+    # --- without running ------------------------------------------------------
+
+    def _mounted(self, ways: Sequence[WayReport]) -> Iterator[Finding]:
+        mount = next((way for way in ways if way.way in ("mount", "server")), None)
+        if mount is not None:
+            yield from mount_hazards(
+                self._facts,
+                stdlib=self._interpreter.stdlib_modules,
+                scripts={layer.name: layer.scripts for layer in self._claim.plan.layers},
+                failed={one.distribution for one in mount.outcomes if one.status not in HARMLESS},
+            )
+
+    @cached_property
+    def _world(self) -> World:
+        base = self._claim.base
+        tops = [name for one in base.distributions.values() for name in one.top_level] if base else []
+        return World(self._facts, stdlib=self._interpreter.stdlib_modules, base=frozenset(tops))
+
+    @cached_property
+    def _scans(self) -> Mapping[NormalizedName, Sequence[FileImports]]:
+        """What the source files of the bundle import, by distribution."""
+        layers, jobs = self._claim.plan.layers, self._claim.jobs
+        return self._scanner.layers(layers, lambda: self._trial.tree, jobs=jobs, reporter=self._reporter)
+
+    @cached_property
+    def _imports(self) -> Mapping[str, bool]:
+        """The modules that the bundle imports of itself, and whether it surely does."""
+        return imported_modules(self._scans, self._world)
+
+    def _imported(self) -> Iterator[Finding]:
+        roots = self._claim.roots
+        yield from import_findings(
+            self._facts,
+            self._scans,
+            self._world,
+            required_by=_required_by(self._facts, roots),
+            unasked=unasked_extras(self._facts, roots, self._target.markers),
+        )
+
+    def _linked(self, objects: Sequence[tuple[NormalizedName, SharedObject]]) -> Iterator[Finding]:
+        base = self._claim.base
+        yield from check_shared_objects(
+            objects,
+            self._target,
+            bundled={PurePosixPath(file.path).name for _, file in self._claim.plan.files()},
+            base_libraries=base.libraries if base else None,
+            base_libc=(base.glibc or "") if base else "",
+            host_libc=self._target.libc.removeprefix("glibc ") if "glibc" in self._target.libc else "",
+            target_glibc=self._claim.target_glibc,
+            base_versions=base.symbol_versions if base else {},
+        )
+
+    def _based(self, floor: str) -> Iterator[Finding]:
+        claim = self._claim
+        if claim.base is None and not claim.server and "mount" in claim.ways:
+            yield from unfit_for_server(self._facts, self._target)
+        if claim.base is not None or claim.server:
+            yield from check_base(
+                claim.base or NO_BASE,
+                self._target,
+                self._facts,
+                server=claim.server,
+                glibc_floor=floor,
+                provided=claim.provided,
+            )
+        if claim.base is not None:
+            yield from check_from_base(claim.base, claim.from_base)
+
+    def _provided(self) -> Iterator[DistributionFacts]:
+        """Yield what the base provides, as if it were there without files."""
+        for name, version in self._claim.provided.items():
+            yield DistributionFacts(name=name, display_name=name, version=version, requires_dist=(), files=())
+
+    def _code(self) -> CodeCheck | None:
+        claim = self._claim
+        if claim.code is None:
+            return None
+        way: Way = "server" if self._trial.base is not None else claim.ways[0]
+        check = CodeChecker(
+            code=claim.code,
+            way=way,
+            world=self._world,
+            distributions=self._facts,
+            scanner=self._scanner,
+            trial=self._trial,
+        )
+        return check.check(run_init=claim.run_init, model_dir=claim.model_dir)
+
+
+def _required_by(
+    distributions: Sequence[DistributionFacts], roots: Sequence[Requirement]
+) -> dict[NormalizedName, list[str]]:
+    """Return who names each distribution in a requirement, in words."""
+    found: dict[NormalizedName, list[str]] = {}
+    for root in roots:
+        found.setdefault(canonicalize_name(root.name), []).append("your requirements ask for")
+    for facts in distributions:
+        for one in facts.requires_dist:
+            found.setdefault(canonicalize_name(one.name), []).append(f"`{facts.name}` requires")
+    return {name: list(dict.fromkeys(who)) for name, who in found.items()}
+
+
+def _facts(layer: Layer, site_packages: str) -> DistributionFacts:
+    prefix = f"{site_packages}/"
+    return DistributionFacts(
+        name=layer.name,
+        display_name=layer.display_name,
+        version=layer.version,
+        requires_dist=layer.requirements(),
+        files=tuple(file.path[len(prefix) :] for file in layer.files if file.path.startswith(prefix)),
+    )

@@ -1,0 +1,196 @@
+"""The face: stage lines and bars on stderr, results on stdout, errors as docs/troubleshooting.md shows them.
+
+stdout is data, stderr is talk. Nothing here needs colour to be understood.
+"""
+
+from __future__ import annotations
+
+import json
+import sys
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from threading import Lock
+from typing import TYPE_CHECKING, Any, TextIO
+
+from bundler.paths import shown
+from bundler.redact import redact
+
+if TYPE_CHECKING:
+    from rich.progress import Progress, TaskID
+
+    from bundler.errors import BundlerError
+    from bundler.reporter import Task
+
+__all__ = [
+    "SCHEMA",
+    "ConsoleReporter",
+    "print_envelope",
+    "print_error",
+    "print_line",
+    "print_talk",
+    "print_text",
+]
+
+SCHEMA = "bundler.result/1"
+"""The version of the ``--json`` envelope."""
+
+_WIDTH = 8
+
+
+class ConsoleReporter:
+    """Writes what the stages say to stderr: bars on a terminal, plain lines elsewhere.
+
+    :param quiet: warnings only.
+    """
+
+    def __init__(self, *, quiet: bool = False) -> None:
+        self._quiet = quiet
+        self._lock = Lock()
+        self._progress: Progress | None = None
+        self._running = 0
+
+    def stage(self, name: str, outcome: str) -> None:
+        """Write one line for a stage that ended."""
+        if not self._quiet:
+            self._write(f"{name:<{_WIDTH}}  {outcome}")
+
+    def note(self, message: str) -> None:
+        """Write a note."""
+        if not self._quiet:
+            self._write(f"{'note':<{_WIDTH}}  {message}")
+
+    def warn(self, message: str) -> None:
+        """Write a warning."""
+        self._write(f"{'warning':<{_WIDTH}}  {message}")
+
+    @contextmanager
+    def task(self, name: str, total: int | None, *, in_bytes: bool = False) -> Iterator[Task]:
+        """Show a bar while the context is open; elsewhere than on a terminal the stage's line is enough."""
+        if self._quiet or total == 0 or not sys.stderr.isatty():
+            yield _Uncounted()
+            return
+        with self._lock:
+            progress = self._progress = self._progress or _bars()
+            self._running += 1
+            if self._running == 1:
+                progress.start()
+        bar = progress.add_task(name, total=total, unit="bytes" if in_bytes else "items")
+        try:
+            yield _Bar(progress, bar)
+        finally:
+            progress.remove_task(bar)
+            with self._lock:
+                self._running -= 1
+                if self._running == 0:
+                    progress.stop()
+                    self._progress = None
+
+    def _write(self, line: str) -> None:
+        text = shown(redact(line))
+        with self._lock:
+            if self._progress is not None:
+                self._progress.console.print(text, markup=False, highlight=False, soft_wrap=True)
+            else:
+                _print(text, sys.stderr)
+
+
+class _Uncounted:
+    def advance(self, amount: int = 1) -> None:
+        """Count nothing."""
+
+
+class _Bar:
+    def __init__(self, progress: Progress, bar: TaskID) -> None:
+        self._progress = progress
+        self._bar = bar
+
+    def advance(self, amount: int = 1) -> None:
+        """Move the bar."""
+        self._progress.advance(self._bar, amount)
+
+
+def print_line(*fields: object) -> None:
+    """Write one line of data, its fields separated by tabs."""
+    _print("\t".join(shown(str(field)) for field in fields), sys.stdout)
+
+
+def print_talk(line: str) -> None:
+    """Write a line that a program we run has said, to stderr."""
+    _print(shown(redact(line)), sys.stderr)
+
+
+def print_text(text: str) -> None:
+    """Write a whole text of data, which ends with a newline."""
+    _print(text.removesuffix("\n"), sys.stdout)
+
+
+def print_envelope(
+    command: str, *, result: Mapping[str, Any] | None = None, error: BundlerError | None = None
+) -> None:
+    """Write the one JSON object of ``--json``: docs/format.md, "Results"."""
+    envelope: dict[str, Any] = {"schema": SCHEMA, "command": command, "ok": error is None}
+    if error is None:
+        envelope["result"] = dict(result or {})
+    else:
+        envelope["error"] = {
+            "kind": error.slug,
+            "exit_code": error.exit_code,
+            "message": error.message,
+            "evidence": list(error.evidence),
+            "hint": error.hint,
+        }
+        if error.facts is not None:
+            envelope["error"]["facts"] = dict(error.facts)
+    _print(redact(json.dumps(envelope, ensure_ascii=False, indent=2, sort_keys=True)), sys.stdout)
+
+
+def print_error(error: BundlerError) -> None:
+    """Write an expected failure: the fact, the evidence, the hint."""
+    lines = [f"bundler: error: {error.message}", *(f"  {line}" for line in error.evidence)]
+    if error.hint:
+        lines.append(f"bundler: hint: {error.hint}")
+    _print("\n".join(shown(redact(line)) for line in lines), sys.stderr)
+
+
+def _print(text: str, stream: TextIO) -> None:
+    # A name from outside may hold what the terminal's encoding does not.
+    encoding = stream.encoding or "utf-8"
+    stream.write(text.encode(encoding, "backslashreplace").decode(encoding) + "\n")
+    stream.flush()
+
+
+def _bars() -> Progress:
+    from rich.console import Console  # noqa: PLC0415 - 110 ms that `--help` does not need
+    from rich.progress import BarColumn, Progress, SpinnerColumn, TextColumn, TimeElapsedColumn  # noqa: PLC0415
+
+    class Counted(TextColumn):
+        """Completed and total, in megabytes where the unit is bytes."""
+
+        def __init__(self) -> None:
+            super().__init__("")
+
+        def render(self, task: Any) -> Any:
+            from rich.text import Text  # noqa: PLC0415
+
+            total = "" if task.total is None else f"/{_amount(task.total, task.fields['unit'])}"
+            return Text(_amount(task.completed, task.fields["unit"]) + total)
+
+    return Progress(
+        SpinnerColumn(),
+        TextColumn("{task.description:<8}"),
+        BarColumn(),
+        Counted(),
+        TimeElapsedColumn(),
+        console=Console(stderr=True),
+        transient=True,
+    )
+
+
+def _amount(count: float, unit: str) -> str:
+    return f"{count / 1e6:.1f} MB" if unit == "bytes" else f"{count:.0f}"
+
+
+def finding_line(one: Mapping[str, Any]) -> str:
+    allowed = ", allowed" if one["allowed"] else ""
+    where = f"  [{one['where']}]" if one["where"] else ""
+    return f"{one['severity'] + allowed:<8}  {one['code']}  {one['message']}{where}"

@@ -1,0 +1,138 @@
+"""The commands that read a bundle: ``inspect``, ``explain``, ``verify``, ``unpack``."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import click
+
+from bundler.base_image.profile import read_base
+from bundler.bundle.reader import read_manifest, unpack_bundle, verify_bundle
+from bundler.checks.base_compat import check_fit
+from bundler.checks.explain import findings_of, is_code, rule_of, why
+from bundler.checks.report import WAYS
+from bundler.cli.console import ConsoleReporter, finding_line, print_envelope, print_line
+from bundler.cli.options import json_option, quiet_option
+from bundler.errors import UsageError
+
+__all__ = ["explain"]
+
+
+@click.command()
+@click.argument("bundle", type=click.Path(path_type=Path))
+@json_option
+def inspect(bundle: Path, as_json: bool) -> None:
+    """Show what a bundle holds and what was found out about it, from its manifest; nothing is verified."""
+    manifest = read_manifest(bundle)
+    if as_json:
+        print_envelope("inspect", result={"identity": manifest.identity, "manifest": dict(manifest.values)})
+        return
+    target = manifest.values["target"]
+    print_line(f"{manifest.name} {manifest.version}")
+    print_line(f"for       CPython {target['python']} ({target['abi']}) on {target['platform']}")
+    print_line(f"identity  sha256:{manifest.identity}")
+    print_line(f"holds     {len(manifest.files)} files, {sum(file.size for file in manifest.files)} bytes")
+    verification = manifest.values["verification"]
+    for way, outcomes in verification["ways"].items():
+        imported = sum(one["status"] == "ok" for one in outcomes)
+        print_line(f"imports   {imported} of {len(outcomes)} modules {WAYS[way]}")
+    if verification["glibc"]:
+        print_line(f"needs     glibc {verification['glibc']}")
+    for name, version in manifest.values["base"]["provided"].items():
+        print_line(f"base      must have {name} {version}")
+    for text in manifest.values["base"].get("conda", []):
+        print_line(f"base      must have {text} (conda)")
+    for item in manifest.values["distributions"]:
+        origin = f"built here from {item['built_here']['from']}" if item["built_here"] else item["wheel"]
+        print_line(
+            f"  {item['name']:<28} {item['version']:<14} {item['size']:>11}"
+            f"  {item['licence']:<20.20}  {origin}"
+        )
+    for one in findings_of(manifest):
+        print_line(finding_line(one))
+
+
+@click.command()
+@click.argument("subject", metavar="CODE|DISTRIBUTION")
+@click.argument("bundle", required=False, type=click.Path(path_type=Path))
+@json_option
+def explain(subject: str, bundle: Path | None, as_json: bool) -> None:
+    """Say what a finding's CODE means, or why a DISTRIBUTION is in BUNDLE."""
+    manifest = read_manifest(bundle) if bundle is not None else None
+    if is_code(subject):
+        rule = rule_of(subject)
+        found = findings_of(manifest, code=subject) if manifest else ()
+        facts: dict[str, Any] = {name: getattr(rule, name) for name in ("code", "severity", "title", "fix")}
+        lines = [f"{rule.code}  {rule.title} ({rule.severity})", f"fix   {rule.fix}"]
+        lines.append(f"page  docs/findings.md#{rule.code.lower()}")
+    elif manifest is None:
+        raise UsageError(
+            f"`{subject}` is no finding's code; for a distribution, name a bundle too",
+            hint=f"bundler explain {subject} BUNDLE",
+        )
+    else:
+        reason = why(manifest, subject)
+        found = findings_of(manifest, distribution=subject)
+        facts = reason.to_json()
+        lines = [f"{reason.name} {reason.version}  {reason.wheel or 'left to the base'}"]
+        lines += [f"because      {step}" for step in reason.chain]
+        lines += [f"required by  {owner}" for owner in reason.required_by]
+    if as_json:
+        print_envelope("explain", result={**facts, "findings": [dict(one) for one in found]})
+        return
+    for line in [*lines, *map(finding_line, found)]:
+        print_line(line)
+
+
+@click.command()
+@click.argument("bundle", type=click.Path(path_type=Path))
+@click.option(
+    "--base",
+    type=click.Path(path_type=Path, exists=True),
+    help="Also whether it fits there: a profile, a pip freeze, a root filesystem, an image archive.",
+)
+@quiet_option
+@json_option
+def verify(bundle: Path, base: Path | None, quiet: bool, as_json: bool) -> None:
+    """Check every byte of a bundle, an archive or a folder, against its manifest."""
+    reporter = ConsoleReporter(quiet=quiet)
+    checked = verify_bundle(bundle, reporter=reporter)
+    if base is not None:
+        for one in check_fit(checked.manifest, read_base(base)):
+            reporter.warn(f"{one.code}  {one.message}")
+        reporter.stage("base", "the bundle fits it")
+    _report_checked("verify", checked, reporter, as_json=as_json)
+
+
+@click.command()
+@click.argument("bundle", type=click.Path(path_type=Path))
+@click.argument("dest", type=click.Path(path_type=Path))
+@quiet_option
+@json_option
+def unpack(bundle: Path, dest: Path, quiet: bool, as_json: bool) -> None:
+    """Check a bundle and write it to DEST, which becomes its root and must not exist."""
+    reporter = ConsoleReporter(quiet=quiet)
+    _report_checked("unpack", unpack_bundle(bundle, dest, reporter=reporter), reporter, as_json=as_json)
+
+
+def _report_checked(command: str, checked: Any, reporter: ConsoleReporter, *, as_json: bool) -> None:
+    manifest = checked.manifest
+    for note in checked.notes:
+        reporter.note(f"not portable: {note}")
+    beside = f", as {' and '.join(checked.companions)} says" if checked.companions else ""
+    reporter.stage(command, f"{len(manifest.files) + 1} files, every byte as the manifest says{beside}")
+    if as_json:
+        result = {
+            "path": str(checked.path),
+            "sha256": checked.sha256,
+            "size": checked.size,
+            "identity": manifest.identity,
+            "name": manifest.name,
+            "version": manifest.version,
+            "companions": list(checked.companions),
+            "notes": list(checked.notes),
+        }
+        print_envelope(command, result=result)
+    else:
+        print_line(checked.path, checked.size, checked.sha256 or manifest.identity)

@@ -1,0 +1,139 @@
+"""The command line: what the user typed becomes options, what went wrong becomes an exit code.
+
+Flags mean what they mean in pip and uv. The module of a command is imported when
+the command is run, so that ``--help`` and small commands start quickly.
+"""
+
+from __future__ import annotations
+
+import os
+import signal
+import sys
+import warnings
+from collections.abc import Sequence
+from importlib import import_module
+from typing import TYPE_CHECKING
+
+import click
+
+from bundler import __version__
+from bundler.cli.console import (
+    print_envelope,
+    print_error,
+    print_talk,
+)
+from bundler.errors import BundlerError, UsageError
+from bundler.system.process import end_all
+
+if TYPE_CHECKING:
+    from types import FrameType
+
+
+__all__ = ["cli", "run"]
+
+_INTERRUPTED = 128 + signal.SIGINT
+_TERMINATED = 128 + signal.SIGTERM
+
+
+class Terminated(BaseException):
+    """SIGTERM came; everything is cleaned up on the way out, as for Ctrl-C."""
+
+
+def run(arguments: Sequence[str]) -> int:  # noqa: PLR0911 - one for each way a command ends
+    """Run a command and return its exit code; nothing of it ends the process."""
+    previous = [signal.signal(number, _end) for number in (signal.SIGINT, signal.SIGTERM)]
+    command = next((word for word in arguments if not word.startswith("-")), "")
+    as_json = "--json" in arguments
+    # What the SDK warns a program of, the command says as it says all else.
+    warnings.showwarning = _say_warning  # type: ignore[assignment]
+    try:
+        cli.main(args=list(arguments), prog_name="bundler", standalone_mode=False)
+    except BundlerError as error:
+        return _fail(error, command, as_json=as_json)
+    except click.UsageError as error:
+        usage = UsageError(error.format_message(), hint=f"bundler {command} --help".replace("  ", " "))
+        return _fail(usage, command, as_json=as_json)
+    except click.exceptions.Exit as error:
+        return error.exit_code
+    except (click.Abort, KeyboardInterrupt):
+        return _INTERRUPTED
+    except Terminated:
+        return _TERMINATED
+    except BrokenPipeError:
+        # The reader of stdout has gone, as `| head` does; nothing can be said to it.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 1
+    except OSError as error:
+        failure = BundlerError(error.strerror or str(error), evidence=(str(error.filename or ""),))
+        return _fail(failure, command, as_json=as_json)
+    finally:
+        for number, handler in zip((signal.SIGINT, signal.SIGTERM), previous, strict=True):
+            signal.signal(number, handler)
+    return 0
+
+
+def _fail(error: BundlerError, command: str, *, as_json: bool) -> int:
+    if as_json:
+        print_envelope(command, error=error)
+    print_error(error)
+    return error.exit_code
+
+
+def _say_warning(message: Warning | str, *_: object) -> None:
+    print_talk(f"warning   {message}")
+
+
+def _end(number: int, _frame: FrameType | None) -> None:
+    """Unwind, after killing the children, so that no thread goes on waiting for one."""
+    end_all()
+    raise KeyboardInterrupt if number == signal.SIGINT else Terminated
+
+
+_COMMANDS = {
+    "build": ("build", "Build a verified, relocatable bundle from requirements."),
+    "env": ("env", "Register, list, show, build and export environments."),
+    "explain": ("inspect", "Explain a finding, or why a distribution is in a bundle."),
+    "inspect": ("inspect", "Show the contents and findings of a bundle."),
+    "join": ("deploy", "Join an image and a delta into a whole image."),
+    "lock": ("build", "Resolve requirements and write a pylock.toml."),
+    "mount-command": ("deploy", "Print the `docker run` that mounts a build context."),
+    "package": ("deploy", "Write a build context or an image for a bundle and its code."),
+    "profile": ("profile", "Print the profile of a base, for `--base`."),
+    "serve": ("serve", "Run a build context under the real inference server, locally."),
+    "simulate": ("deploy", "Predict how Azure ML's image starts with a build context."),
+    "store": ("store", "Manage the local store of wheels, layers and segments."),
+    "unpack": ("inspect", "Verify a bundle and unpack it."),
+    "verify": ("inspect", "Check every byte of a bundle against its manifest."),
+}
+"""Each command: its module in this package, and its line in the help."""
+
+
+class _LazyGroup(click.Group):
+    """A group that imports the module of a command when the command is run."""
+
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        """Return the names of the commands."""
+        del ctx
+        return list(_COMMANDS)
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
+        """Return a command, or None if there is none of this name."""
+        del ctx
+        if cmd_name not in _COMMANDS:
+            return None
+        module = import_module(f"bundler.cli.{_COMMANDS[cmd_name][0]}")
+        command: click.Command = getattr(module, cmd_name.replace("-", "_"))
+        return command
+
+    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        """Write the list of the commands, without their modules."""
+        with formatter.section("Commands"):
+            formatter.write_dl([(name, _COMMANDS[name][1]) for name in self.list_commands(ctx)])
+
+
+@click.group(
+    cls=_LazyGroup, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 110}
+)
+@click.version_option(__version__, prog_name="bundler")
+def cli() -> None:
+    """Turn Python requirements into an offline dependency bundle you can prove."""

@@ -1,0 +1,46 @@
+"""The command ``profile``: the facts of a base."""
+
+from __future__ import annotations
+
+import json
+import tempfile
+from pathlib import Path
+
+import click
+
+from bundler.base_image.profile import profile_json, read_base
+from bundler.cli.console import print_text
+from bundler.errors import UsageError
+from bundler.system.environ import read_surroundings
+from bundler.target.interpreter import capture_profile, find_interpreter
+from bundler.target.scripts import script
+
+
+@click.command()
+@click.argument("source", required=False, type=click.Path(path_type=Path, exists=True))
+@click.option("--python", help="The Python to capture: a version or a path  [default: 3.7].")
+@click.option("--python-in", metavar="PATH", help="Which Python of an image: its prefix, or a version.")
+@click.option(
+    "--script", "as_script", is_flag=True, help="Print the script that captures a profile on the target."
+)
+def profile(source: Path | None, python: str | None, python_in: str | None, as_script: bool) -> None:
+    """Print the profile of a base: of a Python here, or of SOURCE.
+
+    SOURCE is a pip freeze, an unpacked root filesystem, or an image: a tar of
+    `docker save` or an OCI layout. On the target itself, where bundler is not:
+    `bundler profile --script > capture.py`, there `python3.7 capture.py > base.json`.
+    """
+    if (source is not None) + (python is not None) + as_script > 1:
+        raise UsageError(
+            "SOURCE, `--python` and `--script` exclude each other", hint="bundler profile --help"
+        )
+    if as_script:
+        text = script("capture").read_text("utf-8")
+    elif source is not None:
+        text = json.dumps(profile_json(read_base(source, prefer=python_in)), indent=1, sort_keys=True)
+    else:
+        surroundings = read_surroundings()
+        with tempfile.TemporaryDirectory(prefix="bundler-") as folder:
+            found = find_interpreter(python or "3.7", surroundings, Path(folder))
+            text = capture_profile(found, surroundings, Path(folder))
+    print_text(text)

@@ -1,0 +1,48 @@
+"""The command ``serve``."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import click
+
+from bundler.cli.console import ConsoleReporter, print_talk
+from bundler.cli.options import quiet_option, store_option
+from bundler.data.inference_server import default_server
+from bundler.deploy.serve import serve as run_server
+from bundler.errors import UsageError
+from bundler.pipeline.options import LockOptions
+from bundler.requirements.requirement_set import IndexOptions
+from bundler.store import open_store
+from bundler.system.environ import read_surroundings
+
+
+@click.command()
+@click.argument("context", type=click.Path(path_type=Path, file_okay=False, exists=True))
+@click.option(
+    "--server", default=None, help="Its azureml-inference-server-http  [default: the target's newest]."
+)
+@click.option("--port", default=5001, show_default=True, type=click.IntRange(1, 65535))
+@click.option("--python", default="3.7", show_default=True, help="The target Python: a version or a path.")
+@store_option
+@quiet_option
+def serve(context: Path, server: str | None, port: int, python: str, store: Path | None, quiet: bool) -> None:
+    """Run what a build context holds, here, under the real inference server; no container."""
+    surroundings = read_surroundings()
+    reporter = ConsoleReporter(quiet=quiet)
+    version = server or default_server(python if python[:1].isdigit() else "3.7")
+    if version is None:
+        raise UsageError(f"no inference server for Python {python} is known", hint="--server VERSION")
+    options = LockOptions(python=python, requirements=None, index=IndexOptions())
+    code = run_server(
+        context,
+        options,
+        version=version,
+        port=port,
+        surroundings=surroundings,
+        store=open_store(store, surroundings, reporter),
+        reporter=reporter,
+        said=print_talk,
+    )
+    if code:
+        raise click.exceptions.Exit(code)

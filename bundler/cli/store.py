@@ -1,0 +1,63 @@
+"""The commands of ``bundler store``."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import click
+
+from bundler.cli.console import ConsoleReporter, print_envelope, print_line
+from bundler.cli.options import json_option, store_option
+from bundler.store import open_store
+from bundler.system.environ import read_surroundings
+
+
+@click.group()
+def store() -> None:
+    """Look after the store of wheels, layers and segments."""
+
+
+@store.command()
+@store_option
+@json_option
+def info(store: Path | None, as_json: bool) -> None:
+    """Show where the store lies and how large it is."""
+    found = open_store(store, read_surroundings(), ConsoleReporter()).info()
+    if as_json:
+        print_envelope("store info", result=found.to_json())
+        return
+    for name, value in found.to_json().items():
+        print_line(name, value)
+
+
+@store.command()
+@click.option(
+    "--unused-days",
+    type=click.IntRange(min=0),
+    default=30,
+    show_default=True,
+    help="Keep what was used since.",
+)
+@store_option
+@json_option
+def gc(unused_days: int, store: Path | None, as_json: bool) -> None:
+    """Remove what was not used for some time."""
+    report = open_store(store, read_surroundings(), ConsoleReporter()).gc(unused_days=unused_days)
+    if as_json:
+        print_envelope("store gc", result=report.to_json())
+        return
+    for name, value in report.to_json().items():
+        print_line(name, value)
+
+
+@store.command()
+@store_option
+@json_option
+def fsck(store: Path | None, as_json: bool) -> None:
+    """Hash everything in the store; what is damaged is set aside and made anew when needed."""
+    report = open_store(store, read_surroundings(), ConsoleReporter()).fsck()
+    if as_json:
+        print_envelope("store fsck", result=report.to_json())
+    else:
+        for name, value in report.to_json().items():
+            print_line(name, value)

@@ -1,0 +1,1 @@
+"""Facts as data: Azure ML's images, the inference server, curated environments, conda names, findings."""

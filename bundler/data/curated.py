@@ -1,0 +1,91 @@
+"""Ground, pure: Azure ML's curated environments as a shipped, dated set.
+
+``curated.json`` in this package holds them: what a public source says of each,
+the source, and whether bundler could build it on the day of the set. The set is
+a copy of facts and follows no service: names and pins are those of 2020 and 2021.
+An environment whose pins no source gives is not in it, with one exception: those
+of the inference images are put together from what is published of the images,
+and say so.
+"""
+
+from __future__ import annotations
+
+import functools
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+from importlib import resources
+from typing import Any
+
+__all__ = ["Curated", "curated", "curated_date", "curated_environments"]
+
+_RECONSTRUCTED = "reconstructed"
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Curated:
+    """One curated environment."""
+
+    name: str
+    """As Azure ML has it; names that start with "AzureML" are reserved there."""
+    version: str | None
+    """Its version in the workspace that was listed; None where the source gives none."""
+    source: str
+    """Where the definition was read, in a sentence."""
+    reconstructed: bool
+    """Whether the definition is put together from several facts, and no listing of it is known."""
+    python: str
+    """The Python it pins: "3.7" or "3.6.2"."""
+    base_image: str | None
+    conda: Mapping[str, Any]
+    """The content of its ``env.yml`` as plain JSON values, in the order Azure ML prints:
+    ``channels``, ``dependencies``, ``name``; without what the source does not give. Not to be changed."""
+    buildable: bool
+    """Whether `bundler build` made a bundle of it on the day of the set, for the Python it pins."""
+    why: str
+    """How it was built on that day, or what stands against it; one sentence without a period."""
+
+
+def curated_environments() -> tuple[Curated, ...]:
+    """Return the whole set, sorted by name.
+
+    >>> [one.name for one in curated_environments() if one.buildable][-1]
+    'AzureML-xgboost-0.9-ubuntu18.04-py37-cpu-inference'
+    """
+    return tuple(_set().values())
+
+
+def curated(name: str) -> Curated | None:
+    """Return the environment of exactly this name, or None.
+
+    >>> curated("AzureML-PyTorch-1.1-GPU").conda["name"]
+    'azureml_eb61e39e20e87ad998ae2c88df1dd0af'
+    """
+    return _set().get(name)
+
+
+def curated_date() -> str:
+    """Return the day on which the set was put together and tried, ISO 8601."""
+    dated: str = _content()["dated"]
+    return dated
+
+
+@functools.cache
+def _content() -> Mapping[str, Any]:
+    content: dict[str, Any] = json.loads(
+        (resources.files("bundler.data") / "curated.json").read_text("utf-8")
+    )
+    return content
+
+
+@functools.cache
+def _set() -> Mapping[str, Curated]:
+    sources = _content()["sources"]
+    return {
+        one["name"]: Curated(
+            source=sources[one["from"]],
+            reconstructed=one["from"] == _RECONSTRUCTED,
+            **{key: value for key, value in one.items() if key != "from"},
+        )
+        for one in _content()["environments"]
+    }

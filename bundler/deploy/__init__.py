@@ -1,0 +1,1 @@
+"""Stage 7, outputs: build contexts, images, a local server."""

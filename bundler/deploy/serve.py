@@ -1,0 +1,98 @@
+"""Stage 7, effect: run what a build context holds, here, under the real inference server.
+
+No container: the server's packages are put into an environment of the target
+Python, the bundle is mounted before them, and the variables are those of the
+context, with the application root where the context lies.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from bundler.archive.tar import DEFAULT_EPOCH
+from bundler.bundle.segment import Form
+from bundler.checks.environments import fill_environment
+from bundler.data.inference_server import SERVER
+from bundler.deploy.context import read_context
+from bundler.errors import InterpreterError
+from bundler.oci.filetree import APP_FOLDER, APP_ROOT
+from bundler.pipeline.options import LockOptions
+from bundler.pipeline.stages import open_session
+from bundler.system.process import run
+from bundler.target.venv import create_venv
+
+if TYPE_CHECKING:
+    from bundler.reporter import Reporter
+    from bundler.store import Store
+    from bundler.system.environ import Surroundings
+
+__all__ = ["serve"]
+
+_YEAR = 365 * 86400
+
+
+def serve(  # noqa: PLR0913 - each is a fact of the run
+    context: Path,
+    options: LockOptions,
+    *,
+    version: str,
+    port: int,
+    surroundings: Surroundings,
+    store: Store,
+    reporter: Reporter,
+    said: Callable[[str], None],
+) -> int:
+    """Run the server until it ends or somebody ends it, and return its exit code.
+
+    :param version: of azureml-inference-server-http.
+    :param said: called with each line that the server writes.
+    :raises InputError: if there is no context.
+    """
+    root, env = _read(context)
+    with open_session(options, surroundings, store, reporter) as session, store.scratch() as scratch:
+        form = Form(root="server", codec="gz", epoch=DEFAULT_EPOCH)
+        plan = session.plan_of([f"{SERVER}=={version}"], form, jobs=os.cpu_count() or 1)
+        folder = scratch / "server"
+        python = create_venv(session.interpreter, folder, surroundings, scratch)
+        fill_environment(folder, plan, form, store)
+        lib = env.get("AZUREML_EXTRA_PYTHON_LIB_PATH")
+        script = env["AZUREML_ENTRY_SCRIPT"]
+        mounted = (
+            [str((root / script).parent / lib), ""]
+            if lib
+            else [env["PYTHONPATH"]]
+            if "PYTHONPATH" in env
+            else []
+        )
+        env["PYTHONPATH"] = os.pathsep.join(mounted)
+        argv = [
+            str(python),
+            "-m",
+            "azureml_inference_server_http",
+            "--entry_script",
+            script,
+            "--port",
+            str(port),
+        ]
+        reporter.stage("serve", f"http://127.0.0.1:{port}/score, {SERVER} {version}; Ctrl-C ends it")
+        ended = run(
+            argv,
+            env=surroundings.child_env(scratch, **env, AML_APP_ROOT=str(root)),
+            cwd=root,
+            timeout=_YEAR,
+            on_stderr=said,
+            on_stdout=lambda line: said(line.decode("utf-8", "replace").rstrip()),
+        )
+    if ended.returncode < 0:
+        raise InterpreterError(f"the server was ended by signal {-ended.returncode}")
+    return ended.returncode
+
+
+def _read(context: Path) -> tuple[Path, dict[str, str]]:
+    """Return the application root of a context, and its variables as they are here."""
+    env = {str(name): str(value) for name, value in read_context(context)["env"].items()}
+    root = (context / APP_FOLDER).resolve()
+    return root, {name: value.replace(f"/{APP_ROOT}", str(root)) for name, value in env.items()}

@@ -1,0 +1,1 @@
+"""The start of Azure ML's inference images, predicted."""

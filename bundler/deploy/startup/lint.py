@@ -1,0 +1,240 @@
+"""Stage 7, pure: what is doubtful in how a container is set up, besides what its start would meet.
+
+The rules are those of Microsoft's pages on the prebuilt images ("Best
+Practices", "Common problems"), and what images and servers were seen to do.
+"""
+
+from __future__ import annotations
+
+import difflib
+import posixpath
+import re
+import sys
+from collections.abc import Iterator, Mapping, Sequence
+from keyword import iskeyword
+
+from bundler.checks.findings import Finding, sorted_findings
+from bundler.data.azure_image import MISSPELT, VARIABLES
+from bundler.deploy.startup.files import Files
+from bundler.deploy.startup.variables import BootEnv, Place, boot_env
+from bundler.paths import shown
+
+__all__ = ["lint", "site_packages_below"]
+
+_VERSION = re.compile(r"(?:^|/)python(3\.\d+)(?=/|$)")
+# Standard library modules that came after 3.7, whose backports hide nothing there.
+_SINCE: Mapping[str, tuple[int, int]] = {"zoneinfo": (3, 9), "graphlib": (3, 9), "tomllib": (3, 11)}
+_TOOLS = ("pip", "setuptools", "wheel", "pkg_resources")
+_OURS = ("az", "aml", "python")
+_ALIKE = 0.9  # the names have long parts in common
+
+
+def lint(
+    env: Mapping[str, str], files: Files, *, models: Sequence[str] = (), profile: str = "classic"
+) -> tuple[Finding, ...]:
+    """Return what is doubtful.
+
+    :param env: the variables that the user sets.
+    :param models: further folders of registered models in the image, absolute;
+        those in ``azureml-models`` are found.
+    """
+    boot = boot_env(env, files, profile)
+    folders = (*boot.model_folders(), *models)
+    return sorted_findings(
+        [
+            *_misspelt(env),
+            *_several(boot),
+            *_ignored(boot),
+            *_breaking(boot),
+            *_script_name(boot),
+            *_by_luck(boot),
+            *_library(boot),
+            *_hiding(boot),
+            *_missing_folders(boot),
+            *_models(boot, folders),
+        ]
+    )
+
+
+def _misspelt(env: Mapping[str, str]) -> Iterator[Finding]:
+    known = {name.casefold(): name for name in VARIABLES}
+    for name in env:
+        if name in VARIABLES or not name.casefold().startswith(_OURS):
+            continue
+        bare = name.strip().casefold()
+        meant = MISSPELT.get(name.strip().upper()) or known.get(bare) or _alike(bare, known)
+        if meant is not None:
+            message = f"nothing reads `{shown(name)}`: did you mean `{meant}`"
+            yield Finding(code="D611", message=message)
+
+
+def _alike(name: str, known: Mapping[str, str]) -> str | None:
+    found = difflib.get_close_matches(name, known, n=1, cutoff=_ALIKE)
+    return known[found[0]] if found else None
+
+
+def _several(boot: BootEnv) -> Iterator[Finding]:
+    if len(boot.ways) > 1 and not boot.off:
+        first, *others = (f"`{way.variable}`" for way in boot.ways)
+        message = f"{first} is used, {' and '.join(others)} never looked at"
+        yield Finding(code="D612", message=message)
+
+
+def _ignored(boot: BootEnv) -> Iterator[Finding]:
+    if boot.off:
+        for way in boot.ways:
+            yield Finding(code="D613", message=f"`{way.variable}` is ignored: {boot.off}")
+
+
+def _breaking(boot: BootEnv) -> Iterator[Finding]:
+    """Yield the paths that PYTHONPATH cannot hold, and those that no line can."""
+    for name, variable in VARIABLES.items():
+        if variable.kind == "path" and any(char in boot.env.get(name, "") for char in "\n\r\0"):
+            yield Finding(code="D608", message=f"`{name}` holds a line break: `{shown(boot.env[name])}`")
+    way = next((way for way in boot.ways if way.is_folder), None)
+    if way is not None and ":" in (written := boot.place_of(way).written):
+        message = f"`{shown(written)}` holds a `:`, where PYTHONPATH is split into two folders"
+        yield Finding(code="D608", message=message)
+
+
+def _script_name(boot: BootEnv) -> Iterator[Finding]:
+    stem, suffix = posixpath.splitext(posixpath.basename(boot.entry.rstrip("/")))
+    if suffix == ".py" and (not stem.isidentifier() or iskeyword(stem)):
+        message = f"azureml's SDK refuses the entry script `{shown(boot.entry)}`: its name is no identifier"
+        yield Finding(code="D626", message=message)
+
+
+def _by_luck(boot: BootEnv) -> Iterator[Finding]:
+    """Yield paths that are right by chance, or that nobody can see from here."""
+    entry = boot.env.get("AZUREML_ENTRY_SCRIPT", "")
+    if entry.startswith(f"{boot.root}/"):
+        start = shown(boot.entry_folder)
+        message = f"`AZUREML_ENTRY_SCRIPT` is absolute: with it, AZUREML_EXTRA_ paths start at `{start}`"
+        yield Finding(code="D616", message=message)
+    places: list[tuple[str, Place]] = [(way.variable, boot.place_of(way)) for way in boot.ways[:1]]
+    places += [
+        (name, place)
+        for name, place in (
+            ("AZUREML_MODEL_DIR", boot.model_dir),
+            ("AZUREML_SOURCE_DIRECTORY", boot.source),
+        )
+        if place is not None
+    ]
+    for name, place in places:
+        if not place.known:
+            message = f"`{name}` leads to `{shown(place.shown)}`, outside of what is known of the image"
+            yield Finding(code="D616", message=message)
+
+
+def _library(boot: BootEnv) -> Iterator[Finding]:
+    """Yield what is doubtful about each folder of packages."""
+    for folder in boot.libraries:
+        names = boot.files.names(folder)
+        if folder == posixpath.normpath(boot.root) or not boot.files.is_dir(folder):
+            continue
+        if not any(name.endswith((".dist-info", ".egg-info")) for name in names):
+            deeper = site_packages_below(boot.files, folder)
+            hint = f"; the packages are in `{shown(deeper)}`" if deeper else ""
+            message = f"`{shown(folder)}` holds no installed distribution{hint}"
+            yield Finding(code="D614", message=message, where=folder)
+        python = _VERSION.findall(folder)
+        if boot.profile.python and python and python[-1] != boot.profile.python:
+            message = f"`{shown(folder)}` is for Python {python[-1]}, the image has {boot.profile.python}"
+            yield Finding(code="D615", message=message, where=folder)
+        for name in names:
+            if name.endswith(".pth"):
+                message = f"`{shown(name)}` is not processed in a folder on PYTHONPATH"
+                yield Finding(code="D619", message=message, where=f"{folder}/{name}")
+        tools = [f"`{name}`" for name in _TOOLS if name in names]
+        if tools:
+            yield Finding(
+                code="D624", message=f"{' and '.join(tools)} would replace the image's own", where=folder
+            )
+
+
+def site_packages_below(files: Files, folder: str) -> str:
+    """Return the site-packages in the root of a virtual environment, or in its ``lib``; empty if none."""
+    for lib in (f"{folder}/lib", folder):
+        for name in (*(one for one in files.names(lib) if one.startswith("python3.")), "."):
+            found = posixpath.normpath(f"{lib}/{name}/site-packages")
+            if files.is_dir(found):
+                return found
+    return ""
+
+
+def _hiding(boot: BootEnv) -> Iterator[Finding]:
+    """Yield modules that come before those of the standard library."""
+    python = tuple(map(int, boot.profile.python.split("."))) if boot.profile.python else (3, 99)
+    for folder in dict.fromkeys(boot.libraries):
+        for name in boot.files.names(folder):
+            module = name.removesuffix(".py")
+            if module not in sys.stdlib_module_names or _SINCE.get(module, (3, 0)) > python:
+                continue
+            path = f"{folder}/{name}"
+            if name.endswith(".py") or boot.files.is_file(f"{path}/__init__.py"):
+                message = f"`{shown(path)}` comes before the standard library's `{module}`"
+                code = "D610" if folder == posixpath.normpath(boot.root) else "M101"
+                yield Finding(code=code, message=message, where=path)
+
+
+def _missing_folders(boot: BootEnv) -> Iterator[Finding]:
+    model, source = boot.model_dir, boot.source
+    if model is not None and not boot.is_dir(model):
+        where = shown(model.shown)
+        yield Finding(code="D617", message=f"`AZUREML_MODEL_DIR` leads to `{where}`, which is not there")
+    if source is not None and not boot.is_dir(source):
+        where = shown(source.shown)
+        yield Finding(
+            code="D623", message=f"`AZUREML_SOURCE_DIRECTORY` leads to `{where}`, which is not there"
+        )
+    for folder in boot.env.get("PYTHONPATH", "").split(":"):
+        place = boot.place(posixpath.join(boot.root, folder))
+        if folder and not boot.is_dir(place):
+            yield Finding(code="D623", message=f"PYTHONPATH names `{shown(folder)}`, which is not there")
+    config = boot.env.get("AZUREML_CONFIG_FILE", "")
+    if config and not boot.is_file(boot.place(posixpath.join(boot.root, config))):
+        yield Finding(
+            code="D623", message=f"`AZUREML_CONFIG_FILE` names `{shown(config)}`, which is not there"
+        )
+
+
+def _models(boot: BootEnv, folders: Sequence[str]) -> Iterator[Finding]:
+    """Yield what does not belong into the folder of a registered model."""
+    script = boot.script.path or ""
+    source = boot.source.path if boot.source else None
+    for folder in dict.fromkeys(map(posixpath.normpath, folders)):
+        if source and source != posixpath.normpath(boot.root) and _overlap(source, folder):
+            message = (
+                f"the source directory `{shown(source)}` and the model's `{shown(folder)}` are not apart"
+            )
+            yield Finding(code="D618", message=message, where=folder)
+        for path, what in _not_of_a_model(boot, folder):
+            yield Finding(code="D618", message=f"`{shown(path)}` in a model's folder is {what}", where=path)
+        for way in boot.ways:
+            place = boot.place_of(way)
+            if place.path is not None and place.path.startswith(f"{folder}/"):
+                message = f"`{way.variable}` leads into a model's folder, `{shown(folder)}`"
+                yield Finding(code="D618", message=message, where=folder)
+        if script.startswith(f"{folder}/"):
+            message = f"the entry script lies in a model's folder, `{shown(folder)}`"
+            yield Finding(code="D618", message=message, where=folder)
+
+
+def _overlap(one: str, other: str) -> bool:
+    return f"{one}/".startswith(f"{other}/") or f"{other}/".startswith(f"{one}/")
+
+
+def _not_of_a_model(boot: BootEnv, folder: str) -> Iterator[tuple[str, str]]:
+    """Yield what is in a model's version folder, or one folder below it, and is no part of a model."""
+    entry = posixpath.basename(boot.entry.rstrip("/"))
+    below = [f"{folder}/{name}" for name in boot.files.names(folder)]
+    for place in (folder, *filter(boot.files.is_dir, below)):
+        names = boot.files.names(place)
+        for name in names:
+            path = f"{place}/{name}"
+            if name in (entry, "score.py") and boot.files.is_file(path):
+                yield path, "a scoring script"
+            elif name == "requirements.txt" and "MLmodel" not in names:  # which MLflow puts there
+                yield path, "for the source directory"
+            elif name == "site-packages" or site_packages_below(boot.files, path):
+                yield path, "a folder of packages"

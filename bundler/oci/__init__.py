@@ -1,0 +1,1 @@
+"""OCI and Docker images in files, read and written without a daemon."""

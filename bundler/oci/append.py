@@ -1,0 +1,185 @@
+"""Stage 7, effect: write an image without a daemon: a base's layers as they are, and an application's on top.
+
+The archive holds both indexes, ``manifest.json`` and the OCI layout, so that
+``docker load``, podman, skopeo and containerd take it. Nothing in it depends on
+a clock, and the image's ID not even on the form of the base.
+
+A delta leaves out the layers that a site already has in an older image. If these
+are the lowest ones, as they are when the code alone has changed, ``docker load``
+takes the delta where the older image is in Docker's classic store (run with
+20.10). All other loaders want all layers: the site joins the delta with an
+archive of the older image first, with `join_delta`, or by hand, as ``DELTA.txt`` in
+the delta says: unpack both into one folder, the delta second, and pack that again.
+
+Reads: `app`, `ociimage`. Specs: OCI image layout (1.1); Docker image
+specification v1.2.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Iterator
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+from bundler.digest import Sha256, parse_sha256, read_chunks
+from bundler.errors import InputError, MalformedError
+from bundler.jsonio import digest_in, parse_json, value_of
+from bundler.oci.base import read_image_base
+from bundler.oci.config import check_platform, comments_of, merge_config
+from bundler.oci.filetree import App
+from bundler.oci.layer import Layer, Stored
+from bundler.oci.plan import LayerPlan, layer_chunks, plan_layers, root_paths
+from bundler.oci.reader import ImageArchive
+from bundler.oci.reference import parse_reference
+from bundler.oci.writer import Archive, ImageLayer, Part, WrittenImage, publish_image
+from bundler.reporter import SILENT, Reporter
+
+__all__ = ["ImageLayer", "WrittenImage", "join_delta", "write_image"]
+
+_JSON_LIMIT = 16 << 20
+
+
+def write_image(  # noqa: PLR0913 - what an image is made of, and where to
+    app: App,
+    base: Path,
+    out: Path,
+    *,
+    tag: str,
+    arch: str = "amd64",
+    delta_from: Path | None = None,
+    reporter: Reporter = SILENT,
+) -> WrittenImage:
+    """Write an application on a base as one archive.
+
+    Every file is read twice, to name its layer and to write it; no layer is
+    held in memory or on disk.
+
+    :param base: an image as ``docker save`` or as an OCI layout, tar or folder.
+    :param out: the archive; one that is there already must be the same.
+    :param tag: the image's name, with a tag or without ("latest").
+    :param arch: the machine, as Go names it.
+    :param delta_from: the OCI manifest of an older image, or an archive of it:
+        layers that it has are left out. `join_delta` puts them back.
+    :raises InputError: if the tag is no name; if the base is for another
+        machine or lacks the user; if it has too many layers.
+    :raises IntegrityError: if the base, or a file, is not what its digest says.
+    :raises MalformedError: if the base breaks its format, or has a link or a file
+        where the application needs a folder.
+    :raises OutputError: if the archive cannot be written, or is there and differs.
+    """
+    reference = parse_reference(tag)
+    known = _known_layers(delta_from, arch) if delta_from is not None else None
+    with _open_image(base, arch) as image:
+        check_platform(image.config, arch)
+        below = read_image_base(image, root_paths(app))
+        if app.user:
+            below.check_user(app.user)
+        plans = plan_layers(app, below)
+        parts = [
+            *(_base_part(layer, stored) for layer, stored in zip(image.layers(), below.stored, strict=True)),
+            *(_new_part(plan) for plan in plans),
+        ]
+        added = [(part.layer.diff_id, part.layer.comment) for part in parts[len(below.stored) :]]
+        config = merge_config(image.config, app, added)
+        parts = [_marked(part, new=part.layer.digest not in (known or ())) for part in parts]
+        archive = Archive(config=config, parts=parts, reference=reference, arch=arch, known=known)
+        return publish_image(archive, out, reporter)
+
+
+def join_delta(old_archive: Path, delta: Path, out: Path, *, reporter: Reporter = SILENT) -> WrittenImage:
+    """Make the whole archive of an image out of a delta and an archive of the older image.
+
+    The older image may come in any form: also as ``docker save`` wrote it at the
+    site, which stores the same layers uncompressed. Then the image's ID is still
+    the same. With the archive that the delta was made from, the result is
+    byte for byte what `write_image` would have written whole.
+
+    :raises InputError: if the older archive lacks a layer, or one of both is no image.
+    :raises IntegrityError: if a layer is not what its digest names.
+    :raises MalformedError: if an archive breaks its format.
+    :raises OutputError: as `write_image`.
+    """
+    with _open_image(delta, "") as new, _open_image(old_archive, "") as old:
+        if new.name is None:
+            raise MalformedError(f"`{delta}` does not name its image")
+        comments = comments_of(new.config)
+        older = {layer.diff_id: layer for layer in old.layers() if layer.held}
+        parts = []
+        for at, layer in enumerate(new.layers()):
+            comment = comments[at] if at < len(comments) else ""
+            source = layer if layer.held else older.get(layer.diff_id)
+            if source is None:
+                raise InputError(
+                    f"`{old_archive}` is not the image that the delta was made from",
+                    evidence=(
+                        f"wanted  layer {at + 1}, {comment or 'of the base'}, {layer.diff_id}",
+                        f"found   {len(older)} other layers",
+                    ),
+                )
+            part = _base_part(source, source.verify(), comment=comment)
+            parts.append(_marked(part, new=layer.held))
+        arch = value_of(new.config, "architecture", str)
+        archive = Archive(config=new.content, parts=parts, reference=parse_reference(new.name), arch=arch)
+        return publish_image(archive, out, reporter)
+
+
+def _open_image(path: Path, arch: str) -> ImageArchive:
+    if not path.exists():
+        raise InputError(f"`{path}` is not there", evidence=("wanted  an image, a tar or a folder",))
+    return ImageArchive(path, arch=arch)
+
+
+def _known_layers(path: Path, arch: str) -> tuple[Sha256, ...]:
+    """Return the digests of an older image's layers in order, from its manifest or an archive of it."""
+    if path.is_file():
+        with path.open("rb") as stream:
+            content = stream.read(_JSON_LIMIT) if stream.peek(1)[:1] == b"{" else b""
+        if content:
+            manifest = parse_json(content, str(path))
+            if "layers" not in manifest:
+                raise InputError(
+                    f"`{path}` is no manifest of one image",
+                    evidence=("wanted  an OCI manifest with `layers`, or an archive",),
+                )
+            layers = value_of(manifest, "layers", list)
+            return tuple(digest_in(_digest_of(one), "a layer") for one in layers)
+    with _open_image(path, arch) as image:
+        # What an archive does not name by digest is stored as it is.
+        return tuple(layer.blob or layer.diff_id for layer in image.layers())
+
+
+def _digest_of(descriptor: Any) -> object:
+    return descriptor.get("digest") if isinstance(descriptor, dict) else None
+
+
+# Layers.
+
+
+def _base_part(layer: Layer, stored: Stored, *, comment: str = "") -> Part:
+    made = ImageLayer(
+        digest=stored.sha256, diff_id=layer.diff_id, size=stored.size, comment=comment, new=True
+    )
+
+    def chunks() -> Iterator[bytes]:
+        with layer.open() as stream:
+            yield from read_chunks(stream)
+
+    return Part(layer=made, stored=stored, chunks=chunks)
+
+
+def _new_part(plan: LayerPlan) -> Part:
+    digest = hashlib.sha256()
+    size = 0
+    for chunk in layer_chunks(plan):
+        digest.update(chunk)
+        size += len(chunk)
+    sha256 = parse_sha256(digest.hexdigest())
+    made = ImageLayer(digest=sha256, diff_id=sha256, size=size, comment=plan.comment, new=True)
+    stored = Stored(sha256=sha256, size=size, codec=None)
+    return Part(layer=made, stored=stored, chunks=lambda: layer_chunks(plan))
+
+
+def _marked(part: Part, *, new: bool) -> Part:
+    return replace(part, layer=replace(part.layer, new=new))

@@ -1,0 +1,154 @@
+"""Ground, effect: what an image already has where something is to be put on top of it.
+
+All layers are read once, and with that verified. Of their entries only those
+are kept that are asked for, so memory does not grow with the image.
+
+Specs: OCI image layer filesystem changeset (whiteouts, opaque whiteouts).
+"""
+
+from __future__ import annotations
+
+import posixpath
+import tarfile
+from collections.abc import Collection, Mapping
+from dataclasses import dataclass
+
+from bundler.errors import InputError
+from bundler.oci.layer import OPAQUE, WHITEOUT, Member, Stored, ancestors, entry_path
+from bundler.oci.reader import ImageArchive
+from bundler.paths import shown
+
+__all__ = ["Base", "Node", "read_image_base"]
+
+_USERS = "etc/passwd"
+_GROUPS = "etc/group"
+_TABLES = (_USERS, _GROUPS)
+_MAX_ID = 2**32 - 2
+_SHOWN = 12
+"""How many users a message names."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Node:
+    """What is at one path of a filesystem."""
+
+    is_folder: bool
+    mode: int
+    uid: int
+    gid: int
+    target: str | None = None
+    """Where a symbolic link leads."""
+    content: bytes | None = None
+    """Of a file that was wanted."""
+
+    @property
+    def kind(self) -> str:
+        """What it is, in words."""
+        if self.is_folder:
+            return "a folder"
+        return "a file" if self.target is None else f"a symbolic link to `{shown(self.target)}`"
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Base:
+    """An image that another one is put on."""
+
+    nodes: Mapping[str, Node]
+    """What is at the paths that were asked for; paths are relative to the root."""
+    stored: tuple[Stored, ...]
+    """How each layer is stored, the lowest first."""
+
+    def check_user(self, user: str) -> None:
+        """Check that someone can be told by name in this image.
+
+        :param user: "name", "name:group", or numbers, which every image takes.
+        :raises InputError: if there is no such user or group; names those there are.
+        """
+        name, colon, group = user.partition(":")
+        self._check_name(_USERS, "user", name)
+        if colon:
+            self._check_name(_GROUPS, "group", group)
+
+    def _check_name(self, table: str, kind: str, name: str) -> None:
+        if name.isascii() and name.isdecimal() and int(name) <= _MAX_ID:
+            return
+        node = self.nodes.get(table)
+        content = b"" if node is None or node.content is None else node.content
+        known = [line.partition(":")[0] for line in content.decode("utf-8", "replace").splitlines()]
+        known = [one for one in known if one and not one.startswith("#")]
+        if name not in known:
+            shown_names = ", ".join(shown(one) for one in known[:_SHOWN])
+            more = f" and {len(known) - _SHOWN} more" if len(known) > _SHOWN else ""
+            raise InputError(
+                f"the base has no {kind} `{shown(name)}`",
+                evidence=(
+                    f"wanted  `{shown(name)}` in the base's /{table}",
+                    f"found   {shown_names}{more}" if known else f"found   no names in /{table}",
+                ),
+                hint=f"name one that is there, or a number: `{'1000' if kind == 'user' else '1000:0'}`",
+            )
+
+
+def read_image_base(image: ImageArchive, paths: Collection[str]) -> Base:
+    """Read what an image has at some paths, and verify all of its layers.
+
+    :param paths: relative to the root; a path's ancestors count only if they are named too.
+    :raises IntegrityError: if a layer is not what its digest names.
+    :raises MalformedError: if a layer is no tar, or leaves the root.
+    """
+    wanted = frozenset(paths) | frozenset(_TABLES)
+    nodes: dict[str, Node] = {}
+    stored = []
+    for layer in image.layers():
+        upper = _Upper(wanted)
+        stored.append(layer.verify(upper.add, lambda entry: entry_path(entry.name) in _TABLES))
+        upper.apply(nodes)
+    return Base(nodes=nodes, stored=tuple(stored))
+
+
+class _Upper:
+    """One layer, to be put over what is below it when all of it is known to be right."""
+
+    def __init__(self, wanted: frozenset[str]) -> None:
+        self._wanted = wanted
+        self._nodes: dict[str, Node] = {}
+        self._gone: set[str] = set()
+        """What is hidden, with all that is below it."""
+        self._emptied: set[str] = set()
+        """Folders of which only the content is hidden."""
+
+    def add(self, member: Member) -> None:
+        """Take one entry; whiteouts hide what is in the layers below, wherever they stand in their own."""
+        header, content = member
+        path = entry_path(header.name)
+        folder, name = posixpath.split(path)
+        if name == OPAQUE:
+            self._emptied.add(folder)
+        elif name.startswith(WHITEOUT):
+            self._gone.add(posixpath.join(folder, name.removeprefix(WHITEOUT)))
+        elif path in self._wanted:
+            self._nodes[path] = _node(header, content)
+
+    def apply(self, lower: dict[str, Node]) -> None:
+        """Change what is below: what is hidden goes, what is new comes."""
+        # A folder stays what it was to those in it; anything else takes the place of all of it.
+        gone = self._gone | {path for path, node in self._nodes.items() if not node.is_folder}
+        hidden = [
+            path
+            for path in lower
+            if path in gone or any(one in gone or one in self._emptied for one in ancestors(path))
+        ]
+        for path in hidden:
+            del lower[path]
+        lower.update(self._nodes)
+
+
+def _node(header: tarfile.TarInfo, content: bytes | None) -> Node:
+    return Node(
+        is_folder=header.isdir(),
+        mode=header.mode & 0o7777,
+        uid=header.uid,
+        gid=header.gid,
+        target=header.linkname if header.issym() else None,
+        content=content,
+    )

@@ -1,0 +1,100 @@
+"""Stage 7, pure: what a container gets below its application root, in layers, and how it is run.
+
+A build context and an image that is written without a daemon are two forms of
+one `App`, so their root filesystems are equal. Layers are ordered by how seldom
+they change: the bundle's distributions, the models, the code.
+
+Layout: that of azureml's ``Model.package`` (``azureml-app``, ``azureml-models``).
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from dataclasses import dataclass, field
+
+from bundler.data.azure_image import IMAGE_ROOT
+from bundler.digest import Sha256
+from bundler.errors import IntegrityError
+from bundler.paths import ArchivePath, shown
+
+__all__ = ["APP_FOLDER", "APP_ROOT", "App", "AppFile", "AppLayer", "group_mode"]
+
+APP_ROOT = IMAGE_ROOT.removeprefix("/")
+"""Where the tree lies in an image, relative to its root."""
+APP_FOLDER = APP_ROOT.rpartition("/")[2]
+"""What the tree is called in a build context."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class AppFile:
+    """One file of an application."""
+
+    path: ArchivePath
+    """Relative to the application root."""
+    mode: int
+    """0o644 or 0o755."""
+    size: int
+    """Bytes."""
+    sha256: Sha256
+    chunks: Callable[[], Iterable[bytes]] = field(compare=False)
+    """Returns its content anew at each call."""
+
+    def verified(self) -> Iterator[bytes]:
+        """Yield the content, which must be what was planned.
+
+        :raises IntegrityError: if it has changed since; no more than the planned size is yielded.
+        """
+        digest = hashlib.sha256()
+        size = 0
+        for chunk in self.chunks():
+            digest.update(chunk)
+            size += len(chunk)
+            if size > self.size:
+                break
+            yield chunk
+        if (size, digest.hexdigest()) != (self.size, self.sha256):
+            raise IntegrityError(
+                f"`{shown(self.path)}` is not what was planned",
+                evidence=(
+                    f"wanted  {self.size} bytes, {self.sha256}",
+                    f"found   {size} bytes, {digest.hexdigest()}",
+                ),
+                hint="run the same command again",
+            )
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class AppLayer:
+    """Files that change together; one layer of an image."""
+
+    comment: str
+    """What it holds: "numpy 1.21.6", "model iris 1", "code"."""
+    files: tuple[AppFile, ...]
+    """Sorted bytewise by path."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class App:
+    """An application: its files in layers, and how it is run."""
+
+    layers: tuple[AppLayer, ...]
+    """In the order of an image; no path is in two of them."""
+    env: Mapping[str, str]
+    """Variables that are set in the image, in order."""
+    user: str
+    """Who it is run as, by name; empty keeps the base's."""
+    command: tuple[str, ...]
+    """What is run; empty keeps the base's."""
+    port: int
+    """The port it answers on; 0 exposes none."""
+    epoch: int
+    """The time of every file, seconds UTC."""
+    labels: Mapping[str, str]
+    group_writable: bool = False
+    """Whether files belong to group 0 with the owner's rights, as OpenShift's arbitrary users need it."""
+
+
+def group_mode(mode: int) -> int:
+    """Return a mode in which the group has the owner's rights."""
+    return mode | (mode & 0o700) >> 3

@@ -1,0 +1,1 @@
+"""Registered environments: names and versions that never change."""

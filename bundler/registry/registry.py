@@ -1,0 +1,399 @@
+"""Stage 6, effect: named things in versions, which never change once they are registered.
+
+Each name is a log. A record takes the next free number, and of all who try to
+take it one succeeds (`Storage.create`); whoever does not looks again. To take a
+number one has read every record below it: so versions are unique, a content is
+registered once, and the numbers are the order of registration, without a lock.
+
+    ROOT/<kind>/<name in lower case>/000001.json          a record; read-only
+    ROOT/<kind>/<name in lower case>/labels/<label>.json  the version a label names; replaced
+    ROOT/blobs/sha256/ab/<sha256>                         files that records name; read-only
+
+What is registered cannot be taken back, so credentials are refused.
+"""
+
+from __future__ import annotations
+
+import errno
+import hashlib
+import json
+import os
+import re
+import stat
+from collections.abc import Iterable, Mapping, Sequence
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any, BinaryIO, Literal
+
+from bundler.digest import Sha256, canonical_json, hash_stream, sha256_of
+from bundler.errors import InputError, IntegrityError, OutputError, UsageError
+from bundler.paths import archive_path, portability_note, shown
+from bundler.problems import closest
+from bundler.redact import redact
+from bundler.registry.credentials import check_content
+from bundler.registry.record import (
+    NAME,
+    NAME_RULE,
+    WORD,
+    WORD_RULE,
+    Registered,
+    decode_label,
+    decode_record,
+    encode_label,
+    encode_record,
+    malformed,
+    require_agreement,
+)
+from bundler.registry.storage import Storage
+from bundler.system.atomic import staged_file
+
+__all__ = ["Registered", "Registry"]
+
+_LATEST = "latest"
+# Azure keeps them for its curated environments (azureml-core 1.55, `Environment`).
+_RESERVED = ("microsoft", "azureml")
+_RECORD = re.compile(r"(?P<number>[0-9]{6,})\.json", re.ASCII)
+_WHOLE = re.compile(r"[0-9]+", re.ASCII)
+_LISTED = 20
+
+
+class Registry:
+    """The things of one kind in a workspace; any number of processes may use it at once."""
+
+    def __init__(self, storage: Storage, kind: Literal["environments", "models"]) -> None:
+        self._storage = storage
+        self._kind = kind
+
+    def register(self, name: str, content: Mapping[str, Any], *, version: str | None = None) -> Registered:
+        """Return the version of a name that has this content, after making it if there is none.
+
+        :param version: the version it is to have; by default the newest that has
+            this content, else one more than the largest that is a whole number.
+        :raises InputError: if the name or version is not allowed, the content holds
+            credentials or is no JSON, or the version has another content.
+        """
+        self._check_name(name)
+        if version is not None:
+            _check_word(version, "a version")
+        check_content(content)
+        encoded = canonical_json(content)
+        sha256 = sha256_of(encoded)
+        known: dict[int, Registered] = {}
+        taken: set[int] = set()
+        while True:
+            self._look(name, known, taken)
+            found = _find([known[number] for number in sorted(known)], name, sha256, version)
+            if found is not None:
+                return found
+            number = max(known, default=0) + 1
+            made = Registered(
+                name=name,
+                version=version or _count(known.values()),
+                content=json.loads(encoded),
+                sha256=sha256,
+                created=datetime.now(UTC).isoformat(timespec="seconds"),
+            )
+            try:
+                self._storage.create(self._record(name, number), encode_record(made))
+            except FileExistsError:
+                taken.add(number)
+            else:
+                return made
+
+    def get(self, name: str, *, version: str | None = None, label: str | None = None) -> Registered:
+        """Return a version of a name, the latest by default.
+
+        :param label: a label; ``latest`` is on the version that was registered last.
+        :raises UsageError: if both are given.
+        :raises InputError: if there is no such name, version or label.
+        """
+        if version is not None and label is not None:
+            raise UsageError("only one of version and label can be given")
+        numbers = self._numbers(name)
+        if label is not None and label.lower() != _LATEST:
+            version = self._labelled(name, label)
+        if version is None:
+            return self._read_spelled(name, numbers[-1:])[0]
+        # Versions that were counted have the number of their record, so long as none was given.
+        if version in map(str, numbers):
+            (likely,) = self._read_spelled(name, [int(version)])
+            if likely.version == version:
+                return likely
+        records = self._read_spelled(name, numbers)
+        for record in records:
+            if record.version == version:
+                return record
+        raise _unknown_version(name, version, records)
+
+    def latest(self) -> tuple[Registered, ...]:
+        """Return the version of each name that was registered last, sorted by name."""
+        found = {name: self._listed(name) for name in self._storage.names(self._kind) if _is_folder(name)}
+        last = [(name, numbers[-1]) for name, numbers in found.items() if numbers]
+        return tuple(sorted(self._records(last), key=lambda record: record.name))
+
+    def versions(self, name: str) -> tuple[str, ...]:
+        """Return the versions of a name, in the order of their registration.
+
+        :raises InputError: if there is no such name.
+        """
+        return tuple(record.version for record in self._read_spelled(name, self._numbers(name)))
+
+    def set_labels(self, name: str, version: str, labels: Sequence[str]) -> None:
+        """Put labels on a version; each is taken off the version that had it, and others stay.
+
+        :raises InputError: if there is no such version, or a label is not allowed.
+        """
+        for label in labels:
+            _check_word(label, "a label")
+        record = self.get(name, version=version)
+        for label in labels:
+            content = encode_label(record.name, label, record.version)
+            self._storage.replace(self._label(name, label), content)
+
+    def labels(self, name: str) -> Mapping[str, str]:
+        """Return the version that each label names, without ``latest``, sorted by label.
+
+        :raises InputError: if there is no such name.
+        """
+        self._read_spelled(name, self._numbers(name)[-1:])
+        files = [file for file in self._storage.names(self._folder(name, "labels")) if _is_label(file)]
+        paths = [self._folder(name, f"labels/{file}") for file in files]
+        contents = self._contents(paths)
+        return dict(sorted(self._parse_label(path, contents[path]) for path in paths))
+
+    def put_blob(self, source: Path) -> tuple[Sha256, int]:
+        """Keep a file, if it is not kept already, and return its digest and its size in bytes.
+
+        :raises InputError: if it cannot be read, or is not a regular file.
+        """
+        try:
+            with _opened(source) as stream:
+                sha256, size = hash_stream(stream)
+        except OSError as error:
+            reason = error.strerror or str(error)
+            raise InputError(f"`{shown(str(source))}` cannot be read: {reason}") from error
+        self._storage.put(_blob(sha256), source, sha256)
+        return sha256, size
+
+    def fetch_blob(self, sha256: Sha256, destination: Path) -> int:
+        """Write a file that is kept to a path where nothing is, and return its size in bytes.
+
+        :raises IntegrityError: if it is not there, or its bytes have changed; nothing is written then.
+        :raises OutputError: if something is at the destination.
+        """
+        there = OutputError(f"`{shown(str(destination))}` is there already, and is not replaced")
+        if os.path.lexists(destination):
+            raise there
+        digest = hashlib.sha256()
+        size = 0
+        try:
+            with staged_file(destination) as stream:
+
+                def sink(chunk: bytes) -> None:
+                    digest.update(chunk)
+                    stream.write(chunk)
+
+                # `staged_file` would take its absence for that of the destination.
+                try:
+                    self._storage.fetch(_blob(sha256), sink)
+                except FileNotFoundError:
+                    raise IntegrityError(f"{sha256[:12]} is gone from `{self._storage.location}`") from None
+                size = stream.tell()
+                where = f"{self._storage.location}/{_blob(sha256)}"
+                require_agreement(sha256, Sha256(digest.hexdigest()), where)
+        except FileExistsError as error:
+            raise there from error
+        return size
+
+    # --- the log ----------------------------------------------------------------------------------
+
+    def _folder(self, name: str, below: str) -> str:
+        # Systems that take `A` and `a` for one file must not see two.
+        return f"{self._kind}/{name.lower()}/{below}"
+
+    def _record(self, name: str, number: int) -> str:
+        return self._folder(name, f"{number:06d}.json")
+
+    def _label(self, name: str, label: str) -> str:
+        return self._folder(name, f"labels/{label.lower()}.json")
+
+    def _numbers(self, name: str) -> list[int]:
+        """Return the numbers of the records of a name that there is.
+
+        :raises InputError: if there is none.
+        """
+        numbers = self._listed(name) if NAME.fullmatch(name) else []
+        if not numbers:
+            raise self._unknown(name)
+        return numbers
+
+    def _listed(self, name: str) -> list[int]:
+        """Return the numbers of the records, rising; other files that somebody put there are left alone."""
+        files = self._storage.names(f"{self._kind}/{name.lower()}")
+        numbers = (int(match["number"]) for file in files if (match := _RECORD.fullmatch(file)))
+        return sorted(number for number in numbers if f"{number:06d}.json" in files)
+
+    def _look(self, name: str, known: dict[int, Registered], taken: Iterable[int]) -> None:
+        """Add the records that are new; ``taken`` are there even if a listing is late."""
+        new = sorted({*self._listed(name), *taken} - known.keys())
+        known.update(zip(new, self._records([(name, number) for number in new]), strict=True))
+
+    def _contents(self, paths: Sequence[str]) -> dict[str, bytes]:
+        try:
+            return dict(zip(paths, self._storage.read_many(paths), strict=True))
+        except FileNotFoundError as error:
+            raise OutputError(
+                f"a file of the registry in `{self._storage.location}` was there and is gone",
+                evidence=(f"told    {redact(str(error))}",),
+            ) from error
+
+    def _records(self, places: Sequence[tuple[str, int]]) -> list[Registered]:
+        contents = self._contents([self._record(*place) for place in places])
+        return [self._parse(*place, contents[self._record(*place)]) for place in places]
+
+    def _read_spelled(self, name: str, numbers: Sequence[int]) -> list[Registered]:
+        """Read records of exactly that name: `A` must not find `a` on some systems and not on others."""
+        records = self._records([(name, number) for number in numbers])
+        if records[0].name != name:
+            raise self._unknown(name)
+        return records
+
+    def _parse(self, name: str, number: int, content: bytes) -> Registered:
+        where = f"{self._storage.location}/{self._record(name, number)}"
+        record = decode_record(content, where)
+        if record.name.lower() != name.lower():
+            raise malformed(where, f"it is a record of `{record.name}`")
+        return record
+
+    def _labelled(self, name: str, label: str) -> str:
+        if WORD.fullmatch(label):
+            path = self._label(name, label)
+            try:
+                return self._parse_label(path, self._storage.read(path))[1]
+            except FileNotFoundError:
+                pass
+        known = [*self.labels(name), _LATEST]
+        raise InputError(
+            f"no version of `{name}` has the label `{shown(label)}`",
+            evidence=(f"known   {_some(known)}",),
+            hint=_meant(label, known),
+        )
+
+    def _parse_label(self, path: str, content: bytes) -> tuple[str, str]:
+        where = f"{self._storage.location}/{path}"
+        name, label, version = decode_label(content, where)
+        if path != self._label(name, label):
+            raise malformed(where, "it belongs to another name or label")
+        return label, version
+
+    # --- names ------------------------------------------------------------------------------------
+
+    def _check_name(self, name: str) -> None:
+        """Refuse a name that cannot be registered."""
+        if not NAME.fullmatch(name):
+            raise InputError(f"`{shown(name)[:300]}` cannot be a name", evidence=(f"wanted  {NAME_RULE}",))
+        reason = portability_note(archive_path(name))
+        if reason is not None:
+            raise InputError(
+                f"`{name}` cannot be a name: some systems cannot have a folder of that name",
+                evidence=(f"found   {reason}",),
+            )
+        if self._kind == "environments" and name.lower().startswith(_RESERVED):
+            raise InputError(
+                f"`{name}` cannot be registered: what begins with `Microsoft` or `AzureML` is Azure's",
+                hint=f"register it as `my-{name}`",
+            )
+
+    def _unknown(self, name: str) -> InputError:
+        known = [record.name for record in self.latest()]
+        return InputError(
+            f"`{self._storage.location}` has no {self._kind.removesuffix('s')} `{shown(name)[:300]}`",
+            evidence=(f"known   {_some(known)}",),
+            hint=_meant(name, known),
+        )
+
+
+def _find(known: Sequence[Registered], name: str, sha256: Sha256, version: str | None) -> Registered | None:
+    """Return the record that a registration asks for, if it is there.
+
+    :raises InputError: if the version has another content, or the name another spelling.
+    """
+    if known and known[0].name != name:
+        raise InputError(
+            f"`{name}` cannot be registered beside `{known[0].name}`: some systems take them for one",
+            hint=f"register it as `{known[0].name}`, or choose another name",
+        )
+    for record in reversed(known):
+        if record.sha256 == sha256 and version in (None, record.version):
+            return record
+        if record.version == version:
+            raise InputError(
+                f"version `{version}` of `{name}` is registered already, with other content",
+                evidence=(
+                    "registered content is never changed",
+                    f"wanted  sha256 {sha256}",
+                    f"found   sha256 {record.sha256}, of {record.created}",
+                ),
+                hint="leave the version out, and the next one is counted",
+            )
+    return None
+
+
+def _count(known: Iterable[Registered]) -> str:
+    whole = [int(record.version) for record in known if _WHOLE.fullmatch(record.version)]
+    version = str(1 + max(whole, default=0))
+    _check_word(version, "a version")
+    return version
+
+
+def _check_word(word: str, what: str) -> None:
+    """Refuse a version or a label that cannot be one."""
+    if not WORD.fullmatch(word) or word.lower() == _LATEST:
+        raise InputError(
+            f"`{shown(word)[:300]}` cannot be {what}",
+            evidence=(f"wanted  {WORD_RULE}, and not `{_LATEST}`, which moves by itself",),
+        )
+
+
+def _unknown_version(name: str, version: str, records: Sequence[Registered]) -> InputError:
+    known = [record.version for record in records]
+    return InputError(
+        f"`{name}` has no version `{shown(version)[:300]}`",
+        evidence=(f"known   {_some(known)}",),
+        hint=_meant(version, known),
+    )
+
+
+def _some(known: Sequence[str]) -> str:
+    """Return the last of many words, which are the newest versions, as text."""
+    words = [f"`{word}`" for word in known[-_LISTED:]]
+    more = len(known) - len(words)
+    return ", ".join(words + [f"and {more} more"] * bool(more)) or "none"
+
+
+def _meant(word: str, known: Iterable[str]) -> str | None:
+    spelled = {each.lower(): each for each in known}
+    near = closest(word.lower(), spelled)
+    return f"did you mean `{spelled[near]}`?" if near else None
+
+
+# --- files ----------------------------------------------------------------------------------------
+
+
+def _blob(sha256: Sha256) -> str:
+    return f"blobs/sha256/{sha256[:2]}/{sha256}"
+
+
+def _opened(source: Path) -> BinaryIO:
+    # A pipe would keep us waiting, and could not be read again.
+    if not stat.S_ISREG(source.stat().st_mode):
+        raise OSError(errno.EINVAL, "it is not a regular file")
+    return source.open("rb")
+
+
+def _is_folder(name: str) -> bool:
+    return NAME.fullmatch(name) is not None and name == name.lower()
+
+
+def _is_label(file: str) -> bool:
+    return file.endswith(".json") and WORD.fullmatch(file.removesuffix(".json")) is not None

@@ -1,0 +1,1 @@
+"""Stage 1, requirements: read files, lines, projects and conda specifications."""

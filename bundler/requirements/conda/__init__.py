@@ -1,0 +1,1 @@
+"""Conda environment files, translated to requirements."""

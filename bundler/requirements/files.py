@@ -1,0 +1,414 @@
+"""Stage 1: read what the user asks for, and refuse bad input before pip runs any code.
+
+pip decides the resolution later, under the target interpreter, from the very
+same files. Here they are read as pip reads them, by its own parser, so that
+every requirement is known by file and line and is held against the policy:
+nothing editable, nothing remote without a digest or a full commit, no option
+that runs code. All problems of the input are told at once.
+
+Reads: files, `project`, `requirement`. Read by: `resolve`, `index`, `pipeline`.
+Specs: pip's requirements file format, PEP 508, PEP 440 (direct references).
+"""
+
+from __future__ import annotations
+
+import os
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass
+from optparse import Values
+from pathlib import Path
+
+from pip_requirements_parser import break_args_options  # type: ignore[import-untyped]
+
+from bundler.errors import UsageError
+from bundler.problems import Problem, RefusedError, displayed, input_error, is_remote, register_addresses
+from bundler.redact import redact, register_secret
+from bundler.requirements.consistency import contradicting_pins, missing_hashes
+from bundler.requirements.line import Root, parse_root, split_options
+from bundler.requirements.pyproject import read_project
+from bundler.requirements.requirement_set import CondaInput, IndexOptions, RequirementSet, Specification
+from bundler.requirements.text import cut_off, decode, logical_lines, read_bytes
+from bundler.system.environ import Surroundings
+
+__all__ = ["CONDA_SUFFIXES", "read_requirements"]
+
+CONDA_SUFFIXES = (".yml", ".yaml")
+"""What the name of a conda specification ends in."""
+
+_MAX_DEPTH = 50
+"""How many files may include each other in a chain; real ones stay below ten."""
+
+# As pip: braces, upper case, nothing else.
+_VARIABLE = re.compile(r"(\$\{([A-Z0-9_]+)\})")
+# What would change the isolated child itself if it were passed on for pip to expand.
+_UNSAFE_VARIABLE = re.compile(r"(PYTHON|PIP_|LD_|DYLD_)")
+# The options of a requirements file that change what pip chooses.
+_RESOLVING = ("--pre", "--prefer-binary", "--no-binary", "--only-binary", "--require-hashes")
+_PATH = re.compile(r"[^\s\[;]+")
+
+
+def read_requirements(  # noqa: PLR0913 - each is a kind of input
+    surroundings: Surroundings,
+    *,
+    files: Sequence[Path] = (),
+    constraints: Sequence[Path] = (),
+    strings: Sequence[str] = (),
+    extras: Sequence[str] = (),
+    groups: Sequence[str] = (),
+    specification: Specification | None = None,
+    strict: bool = False,
+) -> RequirementSet:
+    """Return all that is asked for.
+
+    :param surroundings: relative paths start in its folder, ``${NAME}`` is taken from its variables.
+    :param files: requirements files, a ``pyproject.toml`` for the project it describes, a
+        conda specification (``env.yml``).
+    :param constraints: constraints files.
+    :param strings: requirements from the command line; pip expands no variable in them, nor do we.
+    :param extras: extras of the ``pyproject.toml`` among the files.
+    :param groups: its dependency groups.
+    :param specification: a conda specification that stands in no file.
+    :param strict: whether a conda package that no index has is an error.
+    :raises InputError: with every problem of the whole input.
+    :raises UsageError: if there are extras or groups, and no ``pyproject.toml`` among the files.
+    """
+    reader = _Reader(surroundings)
+    projects = [path for path in files if path.name == "pyproject.toml"]
+    if (extras or groups) and not projects:
+        raise UsageError("extras and groups need a `pyproject.toml`", hint="add `-r pyproject.toml`")
+    specifications = [path for path in files if path.suffix in CONDA_SUFFIXES]
+    plain = [path for path in files if path not in projects and path not in specifications]
+    requirement_files = reader.read_top(plain, constraint=False)
+    constraint_files = reader.read_top(constraints, constraint=True)
+    for path in projects:
+        reader.read_project(surroundings.cwd / path, extras, groups)
+    for path in specifications:
+        reader.read_conda_file(Path(os.path.normpath(surroundings.cwd / path)), strict=strict)
+    if specification is not None:
+        reader.read_conda(specification, strict=strict)
+    for text in strings:
+        reader.read_string(text.strip(), "command line")
+    reader.finish()
+    return RequirementSet(
+        roots=tuple(reader.roots),
+        constraints=tuple(reader.constraints),
+        requirement_files=(*requirement_files, *reader.nested[False]),
+        constraint_files=(*constraint_files, *reader.nested[True]),
+        strings=tuple(reader.strings),
+        options=reader.options,
+        variables=tuple(sorted(reader.variables)),
+        require_hashes=reader.require_hashes,
+        files_read=tuple(reader.files_read),
+        warnings=tuple(redact(warning) for warning in reader.warnings),
+        conda=reader.conda,
+    )
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class _Place:
+    """Where a logical line of a requirements file stands."""
+
+    path: Path
+    where: str
+    constraint: bool
+    chain: tuple[tuple[Path, str], ...]
+    """The files that led here, outermost first, each with the ``file:line`` that names the next one."""
+    cwd: Path
+    """Where the relative path of a requirement starts."""
+
+
+class _Reader:
+    """Collects over all files what is asked for and what is wrong with it."""
+
+    def __init__(self, surroundings: Surroundings) -> None:
+        self.surroundings = surroundings
+        self.roots: list[Root] = []
+        self.constraints: list[Root] = []
+        self.hashed: set[str] = set()
+        self.strings: list[str] = []
+        self.options = IndexOptions()
+        self.variables: set[str] = set()
+        self.require_hashes = False
+        self.files_read: dict[Path, None] = {}
+        self.warnings: list[str] = []
+        self.problems: list[Problem] = []
+        self.conda: CondaInput | None = None
+        self.nested: dict[bool, list[Path]] = {False: [], True: []}
+        """Requirements files and (True) constraints files that a conda specification names."""
+        self._seen: set[tuple[Path, bool]] = set()
+
+    def read_top(self, paths: Sequence[Path], *, constraint: bool) -> tuple[Path, ...]:
+        """Read the files of the command line, and return them as absolute paths."""
+        absolute = []
+        for path in paths:
+            absolute.append(Path(os.path.normpath(self.surroundings.cwd / path)))
+            if path.name.startswith("pylock") and path.suffix == ".toml":
+                lock = RefusedError("this is a lock, not requirements", hint=f"pass `--lock {path}`")
+                self._refuse(self._shown(absolute[-1]), lock)
+                continue
+            try:
+                self._read_file(absolute[-1], constraint=constraint, chain=())
+            except RefusedError as refused:
+                self._refuse(self._shown(absolute[-1]), refused)
+        return tuple(absolute)
+
+    def read_project(self, path: Path, extras: Sequence[str], groups: Sequence[str]) -> None:
+        """Read a ``pyproject.toml``; pip gets what it asks for as strings."""
+        name = self._shown(path)
+        try:
+            text, _ = self._text(path)
+        except RefusedError as refused:
+            self._refuse(name, refused)
+            return
+        for item in read_project(text, extras=extras, groups=groups):
+            if isinstance(item, RefusedError):
+                self._refuse(name, item)
+            else:
+                self.read_string(str(item[1]), f"{name} {item[0]}".rstrip())
+
+    def read_string(self, text: str, origin: str) -> None:
+        """Read one requirement that stands in no requirements file.
+
+        pip will get it as a line of one, so it must be a single line there too,
+        without options, comments and variables.
+        """
+        register_addresses(text)
+        try:
+            self.roots.append(parse_root(text, origin=origin, cwd=self.surroundings.cwd))
+        except RefusedError as refused:
+            self._refuse(origin, refused, text)
+            return
+        if [(1, text)] != list(logical_lines(text)) or _VARIABLE.search(text) or break_args_options(text)[1]:
+            outside = "variables, options and comments belong in a requirements file"
+            self._refuse(origin, RefusedError(outside), text)
+        self.strings.append(text)
+
+    def read_conda_file(self, path: Path, *, strict: bool) -> None:
+        """Read the file of a conda specification."""
+        name = self._shown(path)
+        try:
+            text, _ = self._text(path)
+        except RefusedError as refused:
+            self._refuse(name, refused)
+        else:
+            self.read_conda(Specification(text=text, where=name, path=path), strict=strict)
+
+    def read_conda(self, given: Specification, *, strict: bool) -> None:
+        """Read a conda specification; pip gets what it asks for as strings."""
+        from bundler.requirements.conda.translate import conda_requirements  # noqa: PLC0415 - the YAML reader is slow to load
+
+        name = given.where
+        if self.conda is not None:
+            second = RefusedError(f"`{self.conda.where}` is a conda specification, too; there can be one")
+            self._refuse(name, second)
+            return
+        read = conda_requirements(given.text, strict=strict)
+        self.conda = CondaInput(where=name, read=read)
+        self.warnings += [f"{name}: {warning}" for warning in read.warnings]
+        self.warnings += [
+            f"{name}:{one.line}: `{one.text}` must come from the base image" for one in read.from_base
+        ]
+        for problem, quoted in read.problems:
+            self._refuse(name, problem, quoted)
+        for line in read.lines:
+            place = _Place(
+                path=given.path,
+                where=f"{name}:{line.line}",
+                constraint=False,
+                chain=(),
+                cwd=given.path.parent,
+            )
+            for _, text in logical_lines(line.text):
+                try:
+                    self._read_line(text, place)
+                    self._hand_on(text, place)
+                except RefusedError as refused:
+                    self._refuse(place.where, refused, text)
+
+    def _hand_on(self, line: str, place: _Place) -> None:
+        """Keep a line of a conda specification for pip, as it means the same elsewhere.
+
+        Index settings are left out: `index` hands on those of all files.
+        """
+        text, given = split_options(self._expand(line) if "$" in line else line)
+        if text:
+            root = self.roots[-1]
+            if root.kind in ("archive", "directory") and root.location and "://" not in root.location:
+                line = _absolute(line, root)
+            self.strings.append(line)
+        for constraint, names in ((False, given.requirements), (True, given.constraints)):
+            self.nested[constraint] += [Path(os.path.normpath(place.path.parent / name)) for name in names]
+        if not text and line.startswith(_RESOLVING):
+            self.strings.append(line)
+
+    def finish(self) -> None:
+        """Check the requirements against each other, and raise if anything at all was wrong.
+
+        :raises InputError: with every problem.
+        """
+        self.problems.extend(contradicting_pins(self.roots))
+        if self.require_hashes:
+            self.problems.extend(missing_hashes(self.roots, self.hashed, self.constraints))
+        if self.problems:
+            raise input_error(self.problems)
+        if not self.roots:
+            self.warnings.append("nothing is required: the bundle will hold no distribution")
+
+    def _shown(self, path: Path) -> str:
+        return displayed(path, self.surroundings.cwd)
+
+    def _refuse(self, where: str, refused: RefusedError, quoted: str = "") -> None:
+        if refused.line is not None:
+            where = f"{where}:{refused.line}"
+        self.problems.append(Problem(where=where, refused=refused, quoted=quoted))
+
+    def _text(self, path: Path) -> tuple[str, str]:
+        content = read_bytes(path)
+        self.files_read[path] = None
+        return decode(content)
+
+    def _read_file(self, path: Path, *, constraint: bool, chain: tuple[tuple[Path, str], ...]) -> None:
+        """Read a file once in each of its two roles; problems that have a line are kept, others raised."""
+        if (path, constraint) in self._seen:
+            return
+        self._seen.add((path, constraint))
+        name = self._shown(path)
+        try:
+            text, encoding = self._text(path)
+        except RefusedError as refused:
+            if refused.line is None:
+                raise
+            self._refuse(name, refused)
+            return
+        if encoding != "utf-8":
+            self.warnings.append(f"`{name}` is {encoding.upper()}; save it as UTF-8, which every tool reads")
+        cut = cut_off(text)
+        if cut is not None:
+            self._refuse(name, cut)
+        for number, line in logical_lines(text):
+            place = _Place(
+                path=path,
+                where=f"{name}:{number}",
+                constraint=constraint,
+                chain=chain,
+                cwd=self.surroundings.cwd,
+            )
+            try:
+                self._read_line(line, place)
+            except RefusedError as refused:
+                self._refuse(place.where, refused, line)
+
+    def _read_line(self, line: str, place: _Place) -> None:
+        if "://" in line:
+            register_addresses(line)
+        if "$" in line:
+            line = self._expand(line)
+        text, given = split_options(line)
+        if not text:
+            self._apply(given, place)
+            return
+        root = parse_root(text, origin=place.where, cwd=place.cwd, hashes=given.hashes)
+        if place.constraint and (root.requirement is None or root.requirement.extras):
+            raise RefusedError("a constraint is a name and a version: it has no extras and no bare address")
+        if given.hashes:
+            self.require_hashes = True
+        if given.hashes or "sha256=" in text:  # a digest in an address counts, as in pip
+            self.hashed.add(root.origin)
+        (self.constraints if place.constraint else self.roots).append(root)
+
+    def _expand(self, line: str) -> str:
+        """Return ``line`` with its variables expanded exactly as pip does it.
+
+        A value that stands inside an address is a secret, unless it is its host alone.
+
+        :raises RefusedError: if one is unset, or means something else to the isolated pip.
+        """
+        isolated = self.surroundings.child_env(Path(os.devnull))
+        expanded = line
+        for reference, name in _VARIABLE.findall(line):
+            value = self.surroundings.get(name)
+            if value is None:
+                raise RefusedError(f"the environment variable `{name}` is not set")
+            if _UNSAFE_VARIABLE.match(name) or isolated.get(name, value) != value:
+                raise RefusedError(f"`{name}` has another value in the isolated build; use another variable")
+            if _in_address(reference, line):
+                register_secret(value)
+            self.variables.add(name)
+            expanded = expanded.replace(reference, value)
+        register_addresses(expanded)
+        return expanded
+
+    def _apply(self, given: Values, place: _Place) -> None:
+        """Take the options of a line without a requirement."""
+        for name in given.requirements:
+            self._read_nested(name, "-r", place)
+        for name in given.constraints:
+            self._read_nested(name, "-c", place)
+        if given.extra_index_urls:
+            self.warnings.append(
+                f"{place.where}: `--extra-index-url` asks several indexes for every project; "
+                "whoever registers a name on one of them can replace a private project"
+            )
+        if given.use_features:
+            self.warnings.append(f"{place.where}: `--use-feature` is ignored")
+        self.require_hashes = self.require_hashes or given.require_hashes
+        self.options = self.options.merged_with(
+            IndexOptions(
+                index_url=given.index_url,
+                extra_index_urls=tuple(given.extra_index_urls),
+                find_links=tuple(self._link(value, place) for value in given.find_links),
+                no_index=given.no_index,
+                trusted_hosts=tuple(given.trusted_hosts),
+            )
+        )
+
+    def _link(self, value: str, place: _Place) -> str:
+        """Return a ``--find-links`` as pip finds it: beside the file that names it, or from where we are."""
+        if is_remote(value):
+            return value
+        beside = place.path.parent / value
+        return os.path.normpath(beside if beside.exists() else self.surroundings.cwd / value)
+
+    def _read_nested(self, name: str, option: str, place: _Place) -> None:
+        if is_remote(name):
+            raise RefusedError(f"`{option}` names an address", hint="download the file and name the copy")
+        path = Path(os.path.normpath(place.path.parent / name))
+        chain = (*place.chain, (place.path, place.where))
+        steps = (*(where for _, where in chain), self._shown(path))
+        if len(chain) > _MAX_DEPTH:
+            steps = (*steps[:3], "...", *steps[-3:])
+        details = (f"chain   {' -> '.join(steps)}",)
+        if any(path == above for above, _ in chain):
+            raise RefusedError("the files include each other in a loop", details=details)
+        if len(chain) > _MAX_DEPTH:
+            raise RefusedError(f"files include each other more than {_MAX_DEPTH} deep", details=details)
+        try:
+            self._read_file(path, constraint=option == "-c", chain=chain)
+        except RefusedError as refused:
+            raise RefusedError(
+                f"`{option} {name}`: {refused.fact}", details=details, hint=refused.hint
+            ) from None
+
+
+def _absolute(line: str, root: Root) -> str:
+    """Return the line of a requirement that names a local path, with the path made absolute.
+
+    >>> root = Root(text="", requirement=None, origin="", kind="archive", location="/b/a.whl")
+    >>> _absolute("./a.whl[x]", root)
+    '/b/a.whl[x]'
+    """
+    if root.requirement is not None and " @ " in line:
+        head, _, rest = line.partition(" @ ")
+        _, *after = rest.split(maxsplit=1)
+        return " ".join([head, "@", Path(str(root.location)).as_uri(), *after])
+    return _PATH.sub(lambda _: str(root.location), line, count=1)
+
+
+def _in_address(reference: str, line: str) -> bool:
+    """Return whether a variable stands in the user information, the path or the query of an address."""
+    for word in line.split():
+        authority, *rest = re.split(r"[/?#]", word.partition("://")[2], maxsplit=1)
+        if reference in authority.rpartition("@")[0] or any(reference in part for part in rest):
+            return True
+    return False

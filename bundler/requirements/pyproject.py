@@ -1,0 +1,177 @@
+"""Stage 1, pure: the requirements of a ``pyproject.toml``.
+
+Nothing is run: a project whose dependencies are computed by its build backend
+(``dynamic``) is refused here and can be passed as a directory instead.
+
+Specs: PyPA "pyproject.toml", PEP 735 (dependency groups), PEP 685 (extra names).
+"""
+
+from __future__ import annotations
+
+import re
+import tomllib
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from typing import Any
+
+from packaging.dependency_groups import DependencyGroupResolver
+from packaging.markers import Marker
+from packaging.requirements import InvalidRequirement, Requirement
+from packaging.utils import canonicalize_name
+
+from bundler.problems import RefusedError, closest, first_line, register_addresses
+
+__all__ = ["read_project"]
+
+
+_TOML_PLACE = re.compile(r" \(at (?:line (?P<line>\d+), column \d+|end of document)\)$")
+
+
+Asked = tuple[str, Requirement]
+"""What asks (empty, ``[extra]`` or ``[group name]``) and what for."""
+
+
+def read_project(
+    text: str, *, extras: Sequence[str] = (), groups: Sequence[str] = ()
+) -> Iterator[Asked | RefusedError]:
+    r"""Yield what a ``pyproject.toml`` asks for, and each thing that is wrong with it.
+
+    First ``[project] dependencies``, then the extras, then the groups, in the
+    order they were asked for. An extra that names the project itself
+    (``all = ["name[dev]"]``) is replaced by what the named extras hold.
+    A file without ``[project]`` may still have groups.
+
+    >>> list(read_project("[project]\nname = 'x'\ndependencies = ['six']"))
+    [('', <Requirement('six')>)]
+    """
+    try:
+        document = tomllib.loads(text)
+    except tomllib.TOMLDecodeError as error:
+        place = _TOML_PLACE.search(str(error))
+        line = place["line"] if place else None
+        yield RefusedError(
+            f"it is not TOML: {_TOML_PLACE.sub('', first_line(error))}",
+            line=int(line) if line else len(text.splitlines()) or 1,
+        )
+        return
+    project = document.get("project")
+    if isinstance(project, dict):
+        yield from _from_project(project, extras)
+    elif extras or not groups:
+        yield RefusedError(
+            "it has no `[project]` table", hint="pass the project's folder (`.`) to let pip build it"
+        )
+    yield from _from_groups(document.get("dependency-groups", {}), groups)
+
+
+def _from_project(project: Mapping[str, Any], extras: Sequence[str]) -> Iterator[Asked | RefusedError]:
+    dynamic = project.get("dynamic", [])
+    for field in ("dependencies", *(["optional-dependencies"] if extras else [])):
+        if isinstance(dynamic, list) and field in dynamic:
+            yield RefusedError(
+                f"its `{field}` are dynamic: only its build backend knows them",
+                hint="pass the project's folder (`.`) to let pip build it",
+            )
+            return
+    optional = project.get("optional-dependencies", {})
+    if not isinstance(optional, dict):
+        yield RefusedError("`project.optional-dependencies` is not a table")
+        return
+    tables = {"": ("project.dependencies", project.get("dependencies", []))}
+    for name, values in optional.items():
+        normal = canonicalize_name(name)
+        if normal in tables:
+            yield RefusedError(f"the extra `{name}` is defined twice")
+        tables[normal] = (f"project.optional-dependencies.{name}", values)
+    for name in extras:
+        if canonicalize_name(name) not in tables or not name:
+            yield _unknown("extra", name, tables.keys() - {""})
+    yield from _expanded(canonicalize_name(str(project.get("name", ""))), tables, extras)
+
+
+def _expanded(
+    own: str, tables: Mapping[str, tuple[str, Any]], extras: Sequence[str]
+) -> Iterator[Asked | RefusedError]:
+    """Yield the requirements of the chosen tables; a reference to the project itself opens more of them."""
+    nothing: frozenset[str] = frozenset()
+    pending = [("", "", nothing)]
+    pending += [(canonicalize_name(name), f"[{name}]", nothing) for name in extras]
+    seen = set()
+    while pending:
+        step = pending.pop(0)
+        name, label, conditions = step
+        if step in seen or name not in tables:
+            continue
+        seen.add(step)
+        for item in _listed(*tables[name]):
+            if isinstance(item, RefusedError):
+                yield item
+            elif canonicalize_name(item.name) == own and not item.url:
+                below = conditions | ({str(item.marker)} if item.marker else nothing)
+                inner = [(canonicalize_name(extra), label, below) for extra in sorted(item.extras)]
+                yield from (
+                    _unknown("extra", extra, tables.keys() - {""})
+                    for extra, _, _ in inner
+                    if extra not in tables
+                )
+                pending = inner + pending
+            else:
+                yield label, _under(item, conditions)
+
+
+def _listed(table: str, values: object) -> Iterator[Requirement | RefusedError]:
+    if not isinstance(values, list):
+        yield RefusedError(f"`{table}` is not a list of requirements")
+        return
+    for value in values:
+        register_addresses(str(value))
+        try:
+            yield Requirement(value)
+        except InvalidRequirement as error:
+            yield RefusedError(f"`{value}` in `{table}` is not a requirement: {first_line(error)}")
+        except TypeError:
+            yield RefusedError(f"`{value}` in `{table}` is not a string")
+
+
+def _under(requirement: Requirement, conditions: frozenset[str]) -> Requirement:
+    """Return ``requirement`` so that it holds only where all ``conditions`` do."""
+    if conditions:
+        own = {str(requirement.marker)} if requirement.marker else set()
+        requirement.marker = Marker(" and ".join(f"({text})" for text in sorted(conditions | own)))
+    return requirement
+
+
+def _from_groups(table: object, groups: Sequence[str]) -> Iterator[Asked | RefusedError]:
+    if not groups:
+        return
+    if not isinstance(table, dict):
+        yield RefusedError("`dependency-groups` is not a table")
+        return
+    try:
+        resolver = DependencyGroupResolver(table)
+    except ExceptionGroup as failures:
+        yield from _each(failures)
+        return
+    for group in groups:
+        if canonicalize_name(group) not in resolver.dependency_groups:
+            yield _unknown("group", group, resolver.dependency_groups)
+            continue
+        try:
+            for requirement in resolver.resolve(group):
+                yield f"[group {group}]", requirement
+        except ExceptionGroup as failures:
+            yield from _each(failures)
+
+
+def _each(failures: ExceptionGroup[Exception]) -> Iterator[RefusedError]:
+    for error in failures.exceptions:
+        yield RefusedError(f"`dependency-groups` is malformed: {first_line(error)}")
+
+
+def _unknown(kind: str, name: str, known: Iterable[str]) -> RefusedError:
+    names = sorted(known)
+    near = closest(canonicalize_name(name), names)
+    return RefusedError(
+        f"it has no {kind} `{name}`",
+        details=(f"known   {', '.join(f'`{item}`' for item in names) or 'none'}",),
+        hint=f"did you mean `--{kind} {near}`?" if near else None,
+    )

@@ -1,0 +1,402 @@
+"""Stage 2, effect: where distributions come from, read once from pip's own settings.
+
+pip is asked what it would do (``pip config list`` in the user's own home), the
+command line and the requirements files are laid over it, and the result is
+handed on explicitly. No later stage reads a configuration file or a ``PIP_*``
+variable, so nothing else that is set there (a target, a prefix, a constraint)
+can reach the bundle.
+
+Reads: `requirements`. Read by: `resolve`, `fetch`.
+Specs: pip documentation, "Configuration" and "Repository options".
+"""
+
+from __future__ import annotations
+
+import ast
+import re
+import sys
+from collections.abc import Iterator, Mapping
+from contextlib import suppress
+from dataclasses import dataclass, field
+from itertools import takewhile
+from os.path import normpath
+from pathlib import Path, PurePosixPath
+from typing import Literal
+from urllib.parse import SplitResult, unquote, urlsplit
+
+from bundler.errors import InputError
+from bundler.paths import shown
+from bundler.redact import Credentials, redact, split_url
+from bundler.requirements.requirement_set import IndexOptions
+from bundler.system.environ import Surroundings
+from bundler.system.process import run, tail
+
+__all__ = ["Index", "IndexSettings", "Origin", "origin_of", "read_index_settings"]
+
+Kind = Literal["index", "extra", "find-links"]
+Origin = tuple[str, str, int]
+"""Scheme, host in lower case, port: who may be told a password."""
+
+DEFAULT_NAME = "default"
+"""What the index that is built into pip is called; its address is pip's business."""
+
+_LABELS: dict[Kind, str] = {"index": "index-url", "extra": "extra-index-url", "find-links": "find-links"}
+_TIMEOUT = 15.0
+_RETRIES = 5
+_PORTS = {"http": 80, "https": 443}
+# The option of pip -> the keys that set it, the one that wins first.
+_KEYS = {
+    "index-url": ("index-url", "pypi-url"),
+    "extra-index-url": ("extra-index-url",),
+    "find-links": ("find-links",),
+    "no-index": ("no-index",),
+    "cert": ("cert",),
+    "client-cert": ("client-cert",),
+    "proxy": ("proxy",),
+    "trusted-host": ("trusted-host",),
+    "timeout": ("timeout", "default-timeout"),
+    "retries": ("retries",),
+    "keyring-provider": ("keyring-provider",),
+}
+# pip's own order, least first: its base, the command's section, the environment.
+_SECTIONS = ("global", "download", "install", ":env:")
+# Where pip looks for its files; the rest of the user's environment is not its business here.
+_HOMES = ("HOME", "USERPROFILE", "APPDATA", "XDG_CONFIG_HOME", "XDG_CONFIG_DIRS", "PIP_CONFIG_FILE")
+_LINE = re.compile(r"(?P<section>[^.=\s]+)\.(?P<key>[^=\s]+)=(?P<value>.+)")
+_BAD_FILE = re.compile(r"(?:file: '|characters in )(?P<path>[^'\n]+?)(?:'|\.?$)", re.MULTILINE)
+_TRUE = ("y", "yes", "t", "true", "on", "1")
+_FALSE = ("n", "no", "f", "false", "off", "0")
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Index:
+    """One place distributions come from."""
+
+    name: str
+    """Host and path without scheme and slash at the end; ``local:<folder's name>`` for a folder or a file."""
+    url: str
+    """Its address without credentials and query; a folder is a ``file:`` address."""
+    kind: Kind
+    """Which option of pip names it."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class IndexSettings:
+    """All that decides where files come from and how they are reached."""
+
+    indexes: tuple[Index, ...] = ()
+    """In pip's order: the index, the extra ones, find-links; with ``no_index`` find-links alone."""
+    no_index: bool = False
+    """Whether only find-links count."""
+    cert: str | None = None
+    """A file or folder of certificate authorities that replaces all others."""
+    client_cert: str | None = None
+    """A file with the certificate and key that this side shows."""
+    proxy: str | None = field(default=None, repr=False)
+    """The proxy for every address, with its credentials; None leaves it to the usual variables."""
+    trusted_hosts: tuple[str, ...] = ()
+    """``host`` or ``host:port`` whose certificate is not checked."""
+    timeout: float = _TIMEOUT
+    """Seconds without a byte until a connection counts as dead."""
+    retries: int = _RETRIES
+    """How often a failed request is repeated."""
+    keyring_provider: str | None = None
+    """pip's ``--keyring-provider``, for the pip that resolves."""
+    default_index: bool = True
+    """Whether the index is the one built into pip, named ``default``."""
+    # By the address of the index; and every address as `indexes` has it, with credentials and query.
+    _credentials: tuple[tuple[str, Credentials], ...] = field(default=(), repr=False, compare=False)
+    _raw: tuple[str, ...] = field(default=(), repr=False, compare=False)
+
+    def pip_environment(self) -> dict[str, str]:
+        """Return the variables that give a child pip these settings and no others.
+
+        With credentials: an environment is readable by its own user only, an
+        argument list by everyone.
+        """
+        by_kind: dict[Kind, list[str]] = {"index": [], "extra": [], "find-links": []}
+        for index, raw in zip(self.indexes, self._raw, strict=True):
+            by_kind[index.kind].append(raw)
+        settings = {
+            "PIP_INDEX_URL": " ".join(by_kind["index"]),
+            "PIP_EXTRA_INDEX_URL": " ".join(by_kind["extra"]),
+            "PIP_FIND_LINKS": " ".join(by_kind["find-links"]),
+            "PIP_NO_INDEX": "1" if self.no_index else "",
+            "PIP_CERT": self.cert or "",
+            "PIP_CLIENT_CERT": self.client_cert or "",
+            "PIP_PROXY": self.proxy or "",
+            "PIP_TRUSTED_HOST": " ".join(self.trusted_hosts),
+            "PIP_TIMEOUT": f"{self.timeout:g}",
+            "PIP_RETRIES": str(self.retries),
+            "PIP_KEYRING_PROVIDER": self.keyring_provider or "",
+        }
+        return {name: value for name, value in settings.items() if value}
+
+    def credentials_for(self, url: str) -> Credentials | None:
+        """Return what a configured index of the very same scheme, host and port is reached with.
+
+        Where one host has several, the path that has most in common with that of ``url`` decides, as in pip.
+        """
+        origin = origin_of(url)
+        known = [one for one in self._credentials if origin is not None and origin_of(one[0]) == origin]
+        best = max(known, key=lambda one: _shared_depth(one[0], url), default=None)
+        return best[1] if best else None
+
+    def shown(self) -> tuple[str, ...]:
+        """Return one line per setting that decides where files come from; no secret is in them."""
+        lines = [("index-url", "(built into pip)")] if self.default_index else []
+        lines += [(_LABELS[index.kind], index.url) for index in self.indexes]
+        lines += [("no-index", "yes")] if self.no_index else []
+        lines += [("cert", self.cert or ""), ("client-cert", self.client_cert or "")]
+        lines += [("proxy", split_url(self.proxy or "")[0])]
+        lines += [("keyring-provider", self.keyring_provider or "")]
+        lines += [("trusted-host", host) for host in self.trusted_hosts]
+        lines += [("timeout", f"{self.timeout:g}"), ("retries", str(self.retries))]
+        return tuple(redact(f"{name} {shown(value)}") for name, value in lines if value)
+
+    def name_of(self, file_url: str) -> str | None:
+        """Return the name of the index a file came from, or None unless that is certain.
+
+        It is, if there is but one index; else if the address lies under exactly
+        one folder or find-links page; else if exactly one index is on its host.
+        """
+        names = [index.name for index in self.indexes] + [DEFAULT_NAME] * self.default_index
+        origin = origin_of(file_url)
+        # A local file under no folder of ours was named by itself.
+        if len(names) == 1 and origin is not None:
+            return names[0]
+        folders = [one for one in self.indexes if one.kind == "find-links" or one.url.startswith("file:")]
+        bases = [one.name for one in folders if _is_under(file_url, one.url)]
+        if bases:
+            return bases[0] if len(bases) == 1 else None
+        hosts = [one.name for one in self.indexes if origin and (origin_of(one.url) or ())[1:] == origin[1:]]
+        return hosts[0] if len(hosts) == 1 else None
+
+
+def origin_of(url: str) -> Origin | None:
+    """Return the origin of an http(s) address, None for any other.
+
+    >>> origin_of("https://Index.example/packages")
+    ('https', 'index.example', 443)
+    """
+    try:
+        parts = urlsplit(url)
+        port = parts.port
+    except ValueError:
+        return None
+    if parts.scheme not in _PORTS or not parts.hostname:
+        return None
+    return parts.scheme, parts.hostname, port or _PORTS[parts.scheme]
+
+
+def read_index_settings(
+    surroundings: Surroundings, scratch: Path, *, flags: IndexOptions, from_files: IndexOptions | None = None
+) -> IndexSettings:
+    """Return pip's settings with the requirements files' and the command line's laid over them.
+
+    An index address of the command line replaces that of the files, which
+    replaces that of the environment, which replaces that of pip's files; lists
+    add up, the most special first. ``no_index`` anywhere wins, as it does in pip.
+
+    :param scratch: an existing private folder for the child.
+    :param flags: what the command line says.
+    :param from_files: what the requirements files say.
+    :raises InputError: if pip cannot read its configuration, or a value makes no sense.
+    """
+    config = _Config(_read_pip_config(surroundings, scratch), surroundings)
+    layers = [options for options in (flags, from_files) if options is not None]
+    index_urls = [*(options.index_url for options in layers), config.text("index-url")]
+    index_url = next((url for url in index_urls if url), None)
+    extra = _merged([options.extra_index_urls for options in layers], config.items("extra-index-url"))
+    find_links = _merged([options.find_links for options in layers], config.items("find-links"))
+    no_index = any(options.no_index for options in layers) or config.flag("no-index")
+
+    wanted: list[tuple[Kind, str]] = []
+    if not no_index:
+        wanted += [("index", index_url)] if index_url else []
+        wanted += [("extra", url) for url in extra]
+    wanted += [("find-links", url) for url in find_links]
+    raw = tuple(_absolute(text, surroundings) for _, text in wanted)
+    parsed = [_parse_index(kind, url) for (kind, _), url in zip(wanted, raw, strict=True)]
+    return IndexSettings(
+        indexes=tuple(index for index, _ in parsed),
+        no_index=no_index,
+        cert=config.path("cert"),
+        client_cert=config.path("client-cert"),
+        proxy=_parse_proxy(config.text("proxy")),
+        trusted_hosts=_merged([options.trusted_hosts for options in layers], config.items("trusted-host")),
+        timeout=config.number("timeout", _TIMEOUT, least=0.001),
+        retries=int(config.number("retries", _RETRIES, least=0)),
+        keyring_provider=config.text("keyring-provider"),
+        default_index=not no_index and not index_url,
+        _credentials=tuple((index.url, secret) for index, secret in parsed if secret is not None),
+        _raw=raw,
+    )
+
+
+# --- pip's configuration ----------------------------------------------------
+
+
+class _Config:
+    """What pip has configured, one value per option, with pip's reading of each type."""
+
+    def __init__(self, values: Mapping[str, str], surroundings: Surroundings) -> None:
+        self._values = values
+        self._surroundings = surroundings
+
+    def text(self, option: str) -> str | None:
+        return self._values.get(option)
+
+    def items(self, option: str) -> tuple[str, ...]:
+        return tuple(self._values.get(option, "").split())
+
+    def path(self, option: str) -> str | None:
+        value = self.text(option)
+        return str(_local_path(value, self._surroundings)) if value else None
+
+    def flag(self, option: str) -> bool:
+        value = self._values.get(option, "no").lower()
+        if value not in (*_TRUE, *_FALSE):
+            raise self._senseless(option, "yes or no")
+        return value in _TRUE
+
+    def number(self, option: str, default: float, *, least: float) -> float:
+        value = self.text(option)
+        try:
+            number = float(value) if value else default
+        except ValueError:
+            raise self._senseless(option, "a number") from None
+        if not least <= number < float("inf"):
+            raise self._senseless(option, f"a number from {least:g}")
+        return number
+
+    def _senseless(self, option: str, wanted: str) -> InputError:
+        return InputError(
+            f"pip's setting `{option}` makes no sense",
+            evidence=(f"wanted  {wanted}", f"found   {shown(redact(self._values[option]))}"),
+            hint="run `pip config debug` to see which file or variable sets it",
+        )
+
+
+def _read_pip_config(surroundings: Surroundings, scratch: Path) -> dict[str, str]:
+    """Return the value pip would use for each option of ours that is set."""
+    done = run(
+        [sys.executable, "-I", "-m", "pip", "config", "list"],
+        env=_pip_reader_env(surroundings, scratch),
+        cwd=surroundings.cwd,
+        timeout=120,
+    )
+    if done.returncode != 0:
+        # Before 26.3 pip says so on stdout.
+        said = done.stderr + done.stdout.decode("utf-8", "replace")
+        found = _BAD_FILE.search(said)
+        name = f" `{shown(found['path'])}`" if found else ""
+        raise InputError(f"pip cannot read its configuration{name}", evidence=tail(said))
+    listed = dict(_parse_listing(done.stdout.decode("utf-8", "replace")))
+    # Least first, so that what counts more is written last; an empty value counts as none, as in pip.
+    return {
+        option: value
+        for option, keys in _KEYS.items()
+        for section in _SECTIONS
+        for key in reversed(keys)
+        if (value := listed.get((section, key), "").strip())
+    }
+
+
+def _pip_reader_env(surroundings: Surroundings, scratch: Path) -> dict[str, str]:
+    """Return an environment in which pip finds the user's settings and cannot be silenced by others."""
+    env = surroundings.child_env(scratch, PIP_QUIET="0", PIP_VERBOSE="0")
+    del env["PIP_CONFIG_FILE"]
+    ours = [f"PIP_{key.upper().replace('-', '_')}" for keys in _KEYS.values() for key in keys]
+    for name in (*_HOMES, *ours):
+        if name in surroundings.environ:
+            env[name] = surroundings.environ[name]
+    return env
+
+
+def _parse_listing(text: str) -> Iterator[tuple[tuple[str, str], str]]:
+    """Yield section and key with their value from lines like ``global.timeout='60'``."""
+    for line in text.splitlines():
+        if found := _LINE.fullmatch(line):
+            with suppress(ValueError, SyntaxError):
+                yield (found["section"], found["key"]), str(ast.literal_eval(found["value"]))
+
+
+# --- addresses --------------------------------------------------------------
+
+
+def _merged(layers: list[tuple[str, ...]], last: tuple[str, ...]) -> tuple[str, ...]:
+    """Return every item once, in order of its first appearance."""
+    return tuple(dict.fromkeys(item for layer in (*layers, last) for item in layer))
+
+
+def _split(url: str) -> SplitResult:
+    """Return the parts of an address, or raise InputError if it is none."""
+    try:
+        parts = urlsplit(url)
+        _ = parts.port  # raises if it is no number
+    except ValueError:
+        # A password with a bare slash ends up here, in pieces: show nothing before the last `@`.
+        raise InputError(
+            "the address of an index or proxy cannot be read",
+            evidence=(
+                "wanted  scheme://[user:password@]host[:port]/path",
+                f"found   ...{shown(url.rpartition('@')[2])}",
+            ),
+            hint="spell special characters of a password as in `p%2Fw`",
+        ) from None
+    return parts
+
+
+def _absolute(text: str, surroundings: Surroundings) -> str:
+    """Return an address as it is, and a path as a ``file:`` address."""
+    scheme, colon, _ = text.partition(":")
+    # One letter before the colon is a drive.
+    if colon and len(scheme) > 1 and scheme.isalnum():
+        return text
+    return _local_path(text, surroundings).as_uri()
+
+
+def _local_path(text: str, surroundings: Surroundings) -> Path:
+    """Return an absolute path; ``~`` is the user's home, not that of any child."""
+    home = surroundings.get("HOME") or surroundings.get("USERPROFILE")
+    if home and (text == "~" or text.startswith("~/")):
+        text = home + text[1:]
+    return Path(normpath(surroundings.cwd / text))
+
+
+def _parse_index(kind: Kind, raw: str) -> tuple[Index, Credentials | None]:
+    """Return one index and what it is reached with, or raise InputError if it is no http(s) or file one."""
+    parts = _split(raw)
+    if parts.scheme == "file":
+        name = PurePosixPath(unquote(parts.path)).name
+        return Index(name=f"local:{name}", url=raw, kind=kind), None
+    url, secret = split_url(raw)
+    if origin_of(url) is None:
+        raise InputError(
+            f"`{shown(redact(url))}` is no address of an index",
+            evidence=("wanted  http://, https://, file:// or a folder",),
+        )
+    clean = urlsplit(url)
+    return Index(name=f"{clean.netloc}{clean.path}".rstrip("/"), url=url, kind=kind), secret
+
+
+def _parse_proxy(text: str | None) -> str | None:
+    """Return a proxy with its scheme, and register its password."""
+    if text is None:
+        return None
+    url = text if "://" in text else f"http://{text}"
+    _split(url)
+    split_url(url)
+    return url
+
+
+def _is_under(url: str, base: str) -> bool:
+    """Whether an address lies below another, component by component."""
+    return url.startswith(base.rstrip("/") + "/") and "/../" not in url
+
+
+def _shared_depth(one: str, other: str) -> int:
+    """Return how many components two addresses share from the left."""
+    pairs = zip(one.rstrip("/").split("/"), other.split("/"), strict=False)
+    return sum(1 for _ in takewhile(lambda pair: pair[0] == pair[1], pairs))

@@ -1,0 +1,258 @@
+"""Stage 2, pure: what was chosen, by digest, as a ``pylock.toml``.
+
+A `Lock` is for one target and holds exactly one source for each distribution.
+It is written as PEP 751 wants it, so other installers can read it, and any
+PEP 751 lockfile that fits the target can be read. Addresses never carry
+credentials; files on this machine are named relative to the lockfile.
+
+Specs: pylock.toml (PEP 751); through `packaging.pylock`.
+"""
+
+from __future__ import annotations
+
+import tomllib
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Literal
+from urllib.parse import unquote, urlsplit
+
+import tomli_w
+from packaging.markers import Marker
+from packaging.pylock import (
+    Package,
+    PackageArchive,
+    PackageDirectory,
+    PackageSdist,
+    PackageVcs,
+    PackageWheel,
+    Pylock,
+    PylockSelectError,
+    PylockUnsupportedVersionError,
+    PylockValidationError,
+)
+from packaging.specifiers import SpecifierSet
+from packaging.utils import NormalizedName, canonicalize_name
+from packaging.version import Version
+
+from bundler.digest import Sha256, parse_sha256
+from bundler.errors import InputError
+from bundler.paths import shown
+from bundler.redact import redact, split_url, url_filename
+
+if TYPE_CHECKING:
+    from bundler.requirements.line import Root
+    from bundler.target.target import Target
+
+__all__ = ["Kind", "Lock", "Locked", "check_lock", "parse_lock", "render_lock"]
+
+Kind = Literal["wheel", "sdist", "directory", "vcs"]
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Locked:
+    """One distribution and the one place it comes from."""
+
+    name: NormalizedName
+    version: Version | None
+    """Known for all but a folder or a repository that some other tool locked."""
+    kind: Kind
+    location: str
+    """A clean http(s) address, or an absolute path on this machine."""
+    filename: str
+    """The name of the wheel or sdist; of the folder or repository for the other two kinds."""
+    sha256: Sha256 | None
+    """Of the file; of the tree for a folder (docs/format.md, "Local folders"); None for a repository."""
+    size: int | None = None
+    """Bytes, where the index says so."""
+    index: str | None = None
+    """The name of the index it came from, where that is certain."""
+    commit: str | None = None
+    """The full commit id of a repository."""
+    subdirectory: str | None = None
+    """Where in an archive or a repository the project lies."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Lock:
+    """Everything a bundle is made from."""
+
+    requirements: tuple[str, ...]
+    """What was asked for, sorted; empty in a lockfile that another tool wrote."""
+    packages: tuple[Locked, ...]
+    """Sorted by name, each name once."""
+
+
+def render_lock(lock: Lock, target: Target, place: Callable[[Path], str]) -> str:
+    """Return the text of a lockfile.
+
+    :param place: how a file on this machine is named in it: relative to the
+        lockfile, or by its bare name in a bundle, where no path may stand.
+    """
+    pylock = Pylock(
+        lock_version=Version("1.0"),
+        created_by="bundler",
+        requires_python=SpecifierSet(f"=={target.python_version}.*"),
+        environments=[Marker(target.marker)],
+        packages=[_to_package(package, place) for package in lock.packages],
+        tool={"bundler": {"requirements": list(lock.requirements)}},
+    )
+    return tomli_w.dumps(dict(pylock.to_dict()), multiline_strings=False)
+
+
+def parse_lock(text: str, *, source: Path, target: Target) -> Lock:
+    """Return what a lockfile chooses for ``target``.
+
+    :param source: where it lies; relative paths in it start there.
+    :raises InputError: if it breaks PEP 751, is for another target, or leaves a file without a sha256.
+    """
+    try:
+        pylock = Pylock.from_dict(tomllib.loads(text))
+    except tomllib.TOMLDecodeError as error:
+        raise InputError(f"{source.name}: not valid TOML: {error}") from error
+    except PylockUnsupportedVersionError as error:
+        raise InputError(
+            f"{source.name}: {error}", hint="upgrade bundler: `pip install -U airgap-bundler`"
+        ) from error
+    except PylockValidationError as error:
+        raise InputError(f"{source.name}: {redact(str(error))}") from error
+    try:
+        chosen = list(pylock.select(environment=target.environment, tags=target.tags))
+    except PylockSelectError as error:
+        raise InputError(
+            f"{source.name}: this lock is not for {target.name}",
+            evidence=(redact(str(error)),),
+            hint="lock again for this target: `bundler lock -r requirements.txt -o pylock.toml`",
+        ) from error
+    base = source.resolve().parent
+    packages = sorted(
+        (_from_package(*pair, base=base, source=source) for pair in chosen), key=lambda item: item.name
+    )
+    requirements = (pylock.tool or {}).get("bundler", {}).get("requirements", [])
+    return Lock(requirements=tuple(str(item) for item in requirements), packages=tuple(packages))
+
+
+def check_lock(lock: Lock, roots: Iterable[Root], target: Target, source: str) -> None:
+    """Check that a lock still meets the requirements it is used with.
+
+    :raises InputError: with one line for each difference.
+    """
+    roots = tuple(roots)
+    by_name = {package.name: package for package in lock.packages}
+    wrong = []
+    for root in roots:
+        requirement = root.requirement
+        if requirement is None or (requirement.marker and not requirement.marker.evaluate(target.markers)):
+            continue
+        locked = by_name.get(canonicalize_name(requirement.name))
+        if locked is None:
+            wrong.append(f"+ {root.text}  ({root.origin}) is not in the lock")
+        elif locked.version and not requirement.specifier.contains(locked.version, prereleases=True):
+            wrong.append(f"~ {root.text}  ({root.origin}) but the lock has {locked.name} {locked.version}")
+    asked = {root.text for root in roots}
+    if lock.requirements:
+        known = {line.split()[1] for line in wrong}
+        wrong += [
+            f"- {text}  is in the lock, but no longer required" for text in set(lock.requirements) - asked
+        ]
+        wrong += [
+            f"+ {text}  is required, but the lock was made without it"
+            for text in asked - set(lock.requirements)
+            if text not in known
+        ]
+    if wrong:
+        raise InputError(
+            f"`{source}` does not match its requirements",
+            evidence=tuple(sorted(wrong)),
+            hint=f"lock again: `bundler lock -r requirements.txt -o {source}`",
+        )
+
+
+def _to_package(locked: Locked, place: Callable[[Path], str]) -> Package:
+    is_url = locked.location.startswith(("http://", "https://"))
+    where: dict[str, Any] = {"url": locked.location} if is_url else {"path": place(Path(locked.location))}
+    hashes = {"sha256": str(locked.sha256)}
+    common: dict[str, Any] = {"name": locked.name, "version": locked.version, "index": None}
+    if locked.kind == "directory":
+        folder = PackageDirectory(path=where["path"], editable=False)
+        return Package(**common, directory=folder, tool={"bundler": {"tree-sha256": str(locked.sha256)}})
+    if locked.kind == "vcs":
+        vcs = PackageVcs(type="git", **where, commit_id=str(locked.commit), subdirectory=locked.subdirectory)
+        return Package(**common, vcs=vcs)
+    tool = {"bundler": {"index": locked.index}} if locked.index else None
+    if locked.subdirectory:
+        archive = PackageArchive(**where, size=locked.size, hashes=hashes, subdirectory=locked.subdirectory)
+        return Package(**common, archive=archive, tool=tool)
+    file: dict[str, Any] = {"name": locked.filename, **where, "size": locked.size, "hashes": hashes}
+    if locked.kind == "wheel":
+        return Package(**common, wheels=[PackageWheel(**file)], tool=tool)
+    return Package(**common, sdist=PackageSdist(**file), tool=tool)
+
+
+def _from_package(package: Package, chosen: object, *, base: Path, source: Path) -> Locked:
+    tool: Mapping[str, Any] = (package.tool or {}).get("bundler", {})
+    common: dict[str, Any] = {"name": package.name, "version": package.version}
+    if isinstance(chosen, PackageDirectory):
+        if chosen.editable:
+            raise InputError(f"{source.name}: `{package.name}` is editable, and a bundle is not")
+        folder = (base / chosen.path / (chosen.subdirectory or "")).resolve()
+        tree = tool.get("tree-sha256")
+        return Locked(
+            **common,
+            kind="directory",
+            location=str(folder),
+            filename=folder.name,
+            sha256=tree and parse_sha256(tree),
+        )
+    if isinstance(chosen, PackageVcs):
+        if chosen.type != "git" or chosen.url is None:
+            raise InputError(
+                f"{source.name}: `{package.name}` comes from {chosen.type}; only git addresses are known"
+            )
+        url, _ = split_url(chosen.url)
+        return Locked(
+            **common,
+            kind="vcs",
+            location=url,
+            filename=url_filename(url),
+            sha256=None,
+            commit=chosen.commit_id,
+            subdirectory=chosen.subdirectory,
+        )
+    if not isinstance(chosen, (PackageWheel, PackageSdist, PackageArchive)):
+        raise TypeError(chosen)
+    location = _location(chosen.url, chosen.path, base)
+    filename = url_filename(location) if isinstance(chosen, PackageArchive) else chosen.filename
+    if "/" in filename or "\\" in filename:
+        raise InputError(f"{source.name}: `{shown(filename)}` is not a file name")
+    try:
+        sha256 = parse_sha256(chosen.hashes["sha256"].lower())
+    except (KeyError, ValueError):
+        raise InputError(
+            f"{source.name}: `{filename}` has no usable sha256",
+            evidence=(f"found   {', '.join(sorted(chosen.hashes)) or 'no hash at all'}",),
+        ) from None
+    is_wheel = filename.endswith(".whl")
+    return Locked(
+        **common,
+        kind="wheel" if is_wheel else "sdist",
+        location=location,
+        filename=filename,
+        sha256=sha256,
+        size=chosen.size,
+        index=tool.get("index") or (_index_name(package.index) if package.index else None),
+        subdirectory=chosen.subdirectory if isinstance(chosen, PackageArchive) else None,
+    )
+
+
+def _location(url: str | None, path: str | None, base: Path) -> str:
+    if path is not None:
+        return str((base / path).resolve())
+    clean, _ = split_url(url or "")
+    parts = urlsplit(clean)
+    return unquote(parts.path) if parts.scheme == "file" else clean.partition("#")[0]
+
+
+def _index_name(url: str) -> str:
+    parts = urlsplit(split_url(url)[0])
+    return f"{parts.netloc}{parts.path}".strip("/")

@@ -1,0 +1,231 @@
+"""Stage 2, effect: the newest pip, setuptools and wheel that support the target, and how its pip is run.
+
+They come from the index like any wheel, by digest, through the store; nothing
+is vendored and nothing of them gets into a bundle. pip runs under the target
+Python (its markers are then the target's: pypa/pip#11664), isolated, from an
+unpacked folder: from its zip it costs a second at each start.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+import sys
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from bundler.archive.wheel import read_wheel
+from bundler.digest import parse_sha256
+from bundler.errors import BundlerError, IntegrityError, NetworkError, ResolutionError
+from bundler.redact import split_url, url_filename
+from bundler.resolve.download import Download, fetch_all
+from bundler.system.process import Completed, run, tail
+from bundler.target.venv import create_venv
+
+if TYPE_CHECKING:
+    from bundler.reporter import Reporter
+    from bundler.resolve.index import IndexSettings
+    from bundler.store import Store
+    from bundler.system.environ import Surroundings
+    from bundler.target.interpreter import Interpreter
+
+__all__ = ["Toolchain", "install_toolchain", "pip_failure"]
+
+_PROJECTS = ("pip", "setuptools", "wheel")
+_PIP_SECONDS = 3600
+
+# What stood on our command line reaches pip in a file of ours.
+_ARGUMENT = re.compile(r"-r \S+/scratch/\w+/requirements\.txt \(line (\d+)\)")
+
+# How pip tells which requirement excludes which: an indented block.
+_CONFLICT = re.compile(r"^The conflict is caused by:\n((?:[ \t]+.*\n?)+)", re.MULTILINE)
+
+# What pip prints when it cannot reach an index; it then goes on and says that
+# no version was found, which would be a lie.
+_NETWORK_SIGNS = (
+    "NewConnectionError",
+    "ConnectTimeoutError",
+    "NameResolutionError",
+    "ReadTimeoutError",
+    "ProtocolError",
+    "SSLError",
+    "ProxyError",
+    "Failed to establish a new connection",
+    "Could not fetch URL",
+    "HTTP error 5",
+)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Toolchain:
+    """The target's own pip, in an empty virtual environment of the target."""
+
+    python: Path
+    """The Python of that environment."""
+    pip: Path
+    """The unpacked ``pip`` package."""
+    wheels: Path
+    """A folder with the wheels of setuptools and wheel, for build environments."""
+    versions: dict[str, str]
+    """Which pip, setuptools and wheel these are."""
+    cache: Path
+    """pip's cache of index pages; a cache only, every file is hashed again."""
+    extra_config: Path
+    """Settings of setuptools for every build."""
+    target_version: str
+    """The full version of the target Python."""
+    surroundings: Surroundings
+    settings: IndexSettings
+    scratch: Path
+
+    def run_pip(
+        self,
+        arguments: Sequence[str],
+        *,
+        cached: bool = True,
+        on_stdout: Callable[[bytes], None] | None = None,
+        extra_env: Mapping[str, str] | None = None,
+    ) -> Completed:
+        """Run pip under the target Python, in the user's working directory, as pip's relative paths need.
+
+        :param cached: whether pip may keep what it fetches and builds for later runs.
+        """
+        env = self.surroundings.child_env(
+            self.scratch,
+            **self.settings.pip_environment(),
+            # setuptools leaves its notes in the project's folder, which is the user's.
+            DIST_EXTRA_CONFIG=str(self.extra_config),
+            PYTHONDONTWRITEBYTECODE="1",
+            **(extra_env or {}),
+        )
+        links = " ".join(filter(None, (env.get("PIP_FIND_LINKS"), self.wheels.as_uri())))
+        cache = ["--cache-dir", str(self.cache)] if cached else ["--no-cache-dir"]
+        return run(
+            [self.python, "-I", self.pip, *arguments, *cache],
+            env={**env, "PIP_FIND_LINKS": links},
+            cwd=self.surroundings.cwd,
+            timeout=_PIP_SECONDS,
+            on_stdout=on_stdout,
+        )
+
+
+def install_toolchain(
+    interpreter: Interpreter,
+    settings: IndexSettings,
+    *,
+    surroundings: Surroundings,
+    store: Store,
+    scratch: Path,
+    reporter: Reporter,
+) -> Toolchain:
+    """Fetch the toolchain of a target into ``scratch`` and return it.
+
+    :raises ResolutionError: if the index has no pip for this Python.
+    """
+    report = _find(interpreter, settings, surroundings, scratch)
+    downloads = [_download(item) for item in report["install"]]
+    fetch_all(downloads, store, settings, reporter=reporter)
+    wheels = scratch / "toolchain" / "wheels"
+    unpacked = scratch / "toolchain" / "pip"
+    wheels.mkdir(parents=True)
+    for download in downloads:
+        blob = store.verified_path(download.sha256)
+        if download.name == "pip":
+            _unpack(blob, download.filename, unpacked)
+        else:
+            (wheels / download.filename).write_bytes(blob.read_bytes())
+    notes = scratch / "toolchain" / "notes"
+    notes.mkdir()
+    extra_config = scratch / "toolchain" / "setup.cfg"
+    extra_config.write_text(f"[egg_info]\negg_base = {notes}\n", "utf-8")
+    return Toolchain(
+        python=create_venv(interpreter, scratch / "toolchain" / "venv", surroundings, scratch),
+        pip=unpacked / "pip",
+        wheels=wheels,
+        versions={item["metadata"]["name"]: item["metadata"]["version"] for item in report["install"]},
+        cache=store.root / "pip",
+        extra_config=extra_config,
+        target_version=interpreter.target.version,
+        surroundings=surroundings,
+        settings=settings,
+        scratch=scratch,
+    )
+
+
+def pip_failure(ended: Completed, what: str) -> BundlerError:
+    """Return the error for a pip that failed: a network that is down is told from a missing version."""
+    said = _ARGUMENT.sub(r"argument \1", ended.stderr + ended.stdout.decode("utf-8", "replace"))
+    lines = [line.removeprefix("ERROR: ").strip() for line in said.splitlines() if line.startswith("ERROR:")]
+    # A crash of pip is announced by this word alone, its reason comes last.
+    evidence = tuple(line for line in dict.fromkeys(lines) if line != "Exception:") or tail(said)
+    if any(sign in said for sign in _NETWORK_SIGNS):
+        first = next(
+            line.strip() for line in said.splitlines() if any(sign in line for sign in _NETWORK_SIGNS)
+        )
+        return NetworkError(
+            f"{what}: the index cannot be reached",
+            evidence=(first[:400],),
+            hint="check `--index-url`, the proxy variables and SSL_CERT_FILE",
+        )
+    if "DO NOT MATCH THE HASHES" in said:
+        hashes = [line.strip() for line in said.splitlines() if re.search(r"\b(Expected|Got|from)\b", line)]
+        return IntegrityError(
+            "a file of the index does not have the hash that is required", evidence=tuple(hashes)
+        )
+    if (conflict := _CONFLICT.search(said)) is not None:
+        evidence = (*evidence, *(line.strip() for line in conflict[1].splitlines() if line.strip()))
+    if "subprocess-exited-with-error" in said:
+        evidence = tail(ended.stderr, 20)
+    return ResolutionError(what, evidence=evidence)
+
+
+def _find(
+    interpreter: Interpreter, settings: IndexSettings, surroundings: Surroundings, scratch: Path
+) -> dict[str, Any]:
+    """Ask our own pip, which runs anywhere, which toolchain the target can run."""
+    report = scratch / "toolchain.json"
+    argv = [
+        sys.executable,
+        "-I",
+        "-m",
+        "pip",
+        "install",
+        "--quiet",
+        "--dry-run",
+        "--ignore-installed",
+        "--no-deps",
+    ]
+    argv += ["--only-binary", ":all:", "--python-version", interpreter.target.version]
+    argv += ["--target", str(scratch / "nowhere"), "--report", str(report), *_PROJECTS]
+    env = surroundings.child_env(scratch, **settings.pip_environment())
+    ended = run(argv, env=env, cwd=surroundings.cwd, timeout=_PIP_SECONDS)
+    if ended.returncode != 0:
+        what = f"the index offers no pip, setuptools and wheel for Python {interpreter.target.python_version}"
+        raise pip_failure(ended, what)
+    found: dict[str, Any] = json.loads(report.read_text("utf-8"))
+    return found
+
+
+def _download(item: dict[str, Any]) -> Download:
+    name, version = item["metadata"]["name"], item["metadata"]["version"]
+    info = item["download_info"]
+    try:
+        sha256 = parse_sha256(info["archive_info"]["hashes"]["sha256"])
+    except KeyError:
+        raise ResolutionError(f"the index gives no sha256 for `{name}` {version}") from None
+    url, _ = split_url(info["url"])
+    url = url.partition("#")[0]
+    return Download(name=name, url=url, sha256=sha256, size=None, filename=url_filename(url))
+
+
+def _unpack(blob: Path, filename: str, folder: Path) -> None:
+    """Unpack a wheel of the toolchain, checked as strictly as any other."""
+    with blob.open("rb") as source:
+        wheel = read_wheel(source, filename)
+        for file in wheel.files:
+            if file.scheme in ("purelib", "platlib"):
+                path = folder / file.path
+                path.parent.mkdir(parents=True, exist_ok=True)
+                path.write_bytes(b"".join(wheel.chunks(file)))

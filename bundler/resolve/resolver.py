@@ -1,0 +1,161 @@
+"""Stage 2, effect: from requirements to a lock, decided by pip.
+
+The target's own pip resolves under the target's own Python, in an empty
+environment, and installs nothing (``--dry-run --report``). It sits behind the
+`Resolver` protocol, so another resolver can be added beside it.
+
+Spec of what is read: pip's installation report, version 1.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Protocol
+from urllib.parse import urlsplit
+from urllib.request import url2pathname
+
+from packaging.utils import canonicalize_name
+from packaging.version import Version
+
+from bundler.digest import Sha256, parse_sha256
+from bundler.errors import ResolutionError
+from bundler.redact import redact, split_url, url_filename
+from bundler.resolve.lockfile import Lock, Locked
+from bundler.resolve.pip import Toolchain, pip_failure
+from bundler.resolve.sdist import hash_tree
+
+if TYPE_CHECKING:
+    from bundler.reporter import Reporter
+    from bundler.requirements.requirement_set import RequirementSet
+
+__all__ = ["PipResolver", "Resolver"]
+
+_COLLECTING = re.compile(rb"^(?:Collecting|Processing) (\S+)")
+
+
+class Resolver(Protocol):
+    """Chooses one distribution for each project the requirements lead to."""
+
+    def resolve(self, requirements: RequirementSet, *, reporter: Reporter) -> Lock:
+        """Return the lock.
+
+        :raises ResolutionError: if no choice meets the requirements.
+        :raises NetworkError: if the index cannot be reached.
+        """
+
+
+class PipResolver:
+    """pip, as `toolchain` set it up for the target.
+
+    :param only_binary: refuse source distributions.
+    """
+
+    def __init__(self, toolchain: Toolchain, *, only_binary: bool = False) -> None:
+        self._toolchain = toolchain
+        self._only_binary = only_binary
+
+    def resolve(self, requirements: RequirementSet, *, reporter: Reporter) -> Lock:
+        """Run pip once and read its report."""
+        report_file = self._toolchain.scratch / "resolution.json"
+        arguments = [
+            "install",
+            "--dry-run",
+            "--ignore-installed",
+            "--no-warn-script-location",
+            "--use-pep517",
+        ]
+        arguments += ["--report", str(report_file), *self._arguments(requirements)]
+        with reporter.task("resolving", None) as task:
+            ended = self._toolchain.run_pip(
+                arguments,
+                on_stdout=lambda line: task.advance() if _COLLECTING.match(line) else None,
+                extra_env={
+                    name: self._toolchain.surroundings.environ.get(name, "")
+                    for name in requirements.variables
+                },
+            )
+        if ended.returncode != 0:
+            raise pip_failure(ended, "no set of distributions meets the requirements")
+        report = json.loads(report_file.read_text("utf-8"))
+        packages = [self._locked(item, reporter) for item in report["install"]]
+        texts = sorted({root.text for root in requirements.roots})
+        return Lock(requirements=tuple(texts), packages=tuple(sorted(packages, key=lambda item: item.name)))
+
+    def _arguments(self, requirements: RequirementSet) -> Sequence[str]:
+        arguments = []
+        for file in requirements.requirement_files:
+            arguments += ["-r", str(file)]
+        for file in requirements.constraint_files:
+            arguments += ["-c", str(file)]
+        if self._only_binary:
+            arguments += ["--only-binary", ":all:"]
+        if requirements.strings:
+            # Never as arguments: an address in them may hold a token, and
+            # anybody may read the arguments of a process.
+            listed = self._toolchain.scratch / "requirements.txt"
+            listed.touch(mode=0o600)
+            listed.write_text("".join(f"{text}\n" for text in requirements.strings), "utf-8")
+            arguments += ["-r", str(listed)]
+        return arguments
+
+    def _locked(self, item: dict[str, Any], reporter: Reporter) -> Locked:
+        info = item["download_info"]
+        metadata = item["metadata"]
+        name = canonicalize_name(metadata["name"])
+        version = Version(metadata["version"])
+        if item.get("is_yanked"):
+            reporter.warn(f"`{name}` {version} was yanked by its authors")
+        url, _ = split_url(info["url"])
+        url = url.partition("#")[0]
+        subdirectory = info.get("subdirectory")
+        if "vcs_info" in info:
+            return Locked(
+                name=name,
+                version=version,
+                kind="vcs",
+                location=url,
+                filename=url_filename(url),
+                sha256=None,
+                commit=info["vcs_info"]["commit_id"],
+                subdirectory=subdirectory,
+            )
+        if "dir_info" in info:
+            folder = _local_path(url)
+            return Locked(
+                name=name,
+                version=version,
+                kind="directory",
+                location=str(folder),
+                filename=folder.name,
+                sha256=hash_tree(folder),
+            )
+        filename = url_filename(url)
+        return Locked(
+            name=name,
+            version=version,
+            kind="wheel" if filename.endswith(".whl") else "sdist",
+            location=str(_local_path(url)) if url.startswith("file:") else url,
+            filename=filename,
+            sha256=_sha256(info, filename),
+            index=None if item["is_direct"] else self._toolchain.settings.name_of(url),
+            subdirectory=subdirectory,
+        )
+
+
+def _sha256(info: dict[str, Any], filename: str) -> Sha256:
+    hashes = info.get("archive_info", {}).get("hashes", {})
+    try:
+        return parse_sha256(hashes["sha256"])
+    except (KeyError, ValueError):
+        raise ResolutionError(
+            f"the index gives no sha256 for `{filename}`",
+            evidence=(f"found   {redact(', '.join(sorted(hashes))) or 'no hash at all'}",),
+            hint="download the file, and require it by path",
+        ) from None
+
+
+def _local_path(url: str) -> Path:
+    return Path(url2pathname(urlsplit(url).path))

@@ -1,0 +1,1 @@
+"""The operating system: environment, processes, atomic files, locks."""

@@ -1,0 +1,1 @@
+"""The target: the Python that a bundle is for."""

@@ -1,0 +1,534 @@
+"""Run inside the target Python: import modules, each in a process of its own, and say how each ended.
+
+Started as ``python -I -B import_modules.py`` in an empty, writable working
+directory, or with ``-s`` in place of ``-I`` where PYTHONPATH is to count.
+Standard library only, syntax of Python 3.7; needs Linux (fork, waitid). Read by
+``bundler.checks.import_runner``.
+
+Protocol. One JSON object on stdin::
+
+    {"modules": ["a", "b.c"],       each is imported once
+     "timeout": 60,                 seconds that one import may take
+     "jobs": 2,                     how many are imported at a time
+     "block_sockets": false,        whether the socket module refuses the network
+     "allowed_roots": ["/venv"],    every entry of sys.path must lie in one of these
+     "own_roots": ["/scratch"],     where a module may write; an attempt elsewhere is reported
+     "memory": 8589934592,          bytes of data one import may have
+     "file_size": 1073741824,       bytes of a file it may write
+     "script": null}                or a script to run in place of an import, as the server would
+
+A script is ``{"path": "/app/code/score.py", "append": ["/app", "/app/code"], "call":
+"init", "env": {"AML_APP_ROOT": "/app"}, "cwd": "/app"}``; its answer has the module
+``"<script>"``, and ``"calling": true`` if it was its function that failed.
+
+On stdout one JSON object a line, ASCII, flushed as each import ends. Lines that
+are no object come from what ran before us (``.pth`` files) and mean nothing. If
+an entry of sys.path lies elsewhere, nothing is imported and the one line is
+``{"foreign_paths": [...]}``. Otherwise one line for each module, in any order::
+
+    {"module": "a",
+     "ended": "ok" | "raised" | "exited" | "crashed" | "timed-out",
+     "code": 0,                     exited: the exit code, or what SystemExit holds, as text
+     "signal": "SIGSEGV",           crashed
+     "exception": "ImportError",    raised: its type's name
+     "message": "ImportError: x",   raised: the last line of format_exception_only
+     "text": "...",                 raised: all of it and of the errors it stands for, 4096 characters each
+     "missing": "c",                raised: what the first ModuleNotFoundError among them names, or null
+     "network": ["host:443"],       the addresses it tried to reach, in order, each once
+     "writes": ["/etc/x"],          the paths outside of its own folders it opened to write, made or removed
+     "stderr": "..."}               the last 4 KiB of its standard error
+
+A module is only "ok" if its import returned: one that ends its own process is
+"exited", whatever the exit code. The runner's own exit code is 0 when all was said.
+
+What is imported cannot disturb the protocol: a child has only a pipe to us, its
+stdin and stdout are /dev/null. We wait for the child, never for the end of its
+pipes, which a daemon it started may hold open.
+
+Nothing is loaded here that a module could forget to import itself: of the
+standard library's packages no submodule but those of json (so no
+``importlib.util``), since they would be there in the forked child too.
+"""
+
+import sys
+
+if not sys.flags.isolated:
+    # The folder of a server's program in place of ours. That something stands
+    # there counts: a namespace that a .pth file made looks again for its parts
+    # only since sys.path is another one than when it was made.
+    sys.path[0] = sys.executable.rpartition("/")[0]
+
+import builtins
+import errno
+import functools
+import importlib
+import io
+import json
+import os
+import resource
+import select
+import signal
+import socket
+import time
+import traceback
+from contextlib import suppress
+
+try:
+    import ctypes
+except ImportError:  # a Python that was built without libffi
+    ctypes = None
+
+PR_SET_PDEATHSIG = 1
+INTERNET = (socket.AF_INET, socket.AF_INET6)
+CHUNK = 1 << 16
+STDERR_KEPT = TEXT_KEPT = 4096
+RESULT_KEPT = 1 << 17
+ADDRESSES_KEPT = WRITES_KEPT = 20
+CHAIN_KEPT = 10
+READS_AT_END = 64
+SCRIPT = "<script>"
+WRITING = os.O_WRONLY | os.O_RDWR | os.O_CREAT | os.O_TRUNC | os.O_APPEND
+# The functions of os that change what their first argument names, and the audit events they raise.
+CHANGING = ("mkdir", "rename", "replace", "remove", "unlink", "rmdir", "symlink", "link", "truncate", "chmod")
+CHANGES = frozenset("os." + name for name in CHANGING)
+
+# What the child needs once the import is over is bound here: the module may
+# have patched os and json (gevent does).
+write, close, leave, getpid, dumps = os.write, os.close, os._exit, os.getpid, json.dumps
+
+
+def send(descriptor, value):
+    """Write one line, all of it."""
+    line = (dumps(value, sort_keys=True) + "\n").encode("ascii")
+    while line:
+        line = line[write(descriptor, line) :]
+
+
+def address(host, port=None):
+    """Return ``host:port``, or the host alone without a port."""
+    host = host.decode("ascii", "replace") if isinstance(host, bytes) else str(host or "")
+    port = port.decode("ascii", "replace") if isinstance(port, bytes) else port
+    host = "[{}]".format(host) if ":" in host else host
+    return (host if port is None else "{}:{}".format(host, port))[:300]
+
+
+def is_local(host):
+    """Return whether a look-up of ``host`` is answered on this machine."""
+    if not host or host in ("localhost", b"localhost", socket.gethostname()):
+        return True
+    for family in INTERNET:
+        try:
+            socket.inet_pton(family, host)
+        except (OSError, TypeError, ValueError):
+            continue
+        return True
+    return False
+
+
+def looked_up(host, port=None, *_, **__):
+    """Return the address a look-up asks the network for, or None."""
+    return None if is_local(host) else address(host, port)
+
+
+class Noting:
+    """A function that notes its call; unlike a function of Python, no method when a class holds it."""
+
+    def __init__(self, function, note):
+        self.function = function
+        self.note = note
+        functools.update_wrapper(self, function)
+
+    def __call__(self, *args, **kwargs):
+        self.note(*args, **kwargs)
+        return self.function(*args, **kwargs)
+
+
+class Watch:
+    """Says over the pipe what the module tries to reach or to change, and refuses the network if asked to."""
+
+    def __init__(self, pipe, token, request):
+        self.pipe = pipe
+        self.token = token
+        self.block = request["block_sockets"]
+        self.own = [os.path.join(os.path.realpath(root), "") for root in request["own_roots"]] + [
+            "/dev/",
+            "/proc/",
+        ]
+        self.pid = getpid()
+        self.seen = set()
+        self.changed = set()
+
+    def changes(self, path):
+        """Note one attempt to change what ``path`` names."""
+        if isinstance(path, int) or len(self.changed) >= WRITES_KEPT or getpid() != self.pid:
+            return
+        path = os.path.abspath(os.fsdecode(path))
+        folder, name = os.path.split(path)
+        if path in self.changed or (os.path.realpath(folder) + "/" + name).startswith(tuple(self.own)):
+            return
+        self.changed.add(path)
+        with suppress(OSError):
+            send(self.pipe, {"changed": path, "token": self.token})
+
+    def opens(self, path, mode="r", *_, **__):
+        """Note what open() is asked for, if it is to write."""
+        if isinstance(mode, str) and set(mode) & set("wax+"):
+            self.changes(path)
+
+    def opens_low(self, path, flags, *_, **__):
+        """Note what os.open() is asked for, if it is to write."""
+        if flags & WRITING:
+            self.changes(path)
+
+    def audit(self, event, args):
+        """Note what an audit event tells (PEP 578); whatever is odd about it is not ours to report."""
+        with suppress(TypeError, ValueError, AttributeError, OSError):
+            if event == "open":
+                path, mode, flags = args
+                if isinstance(mode, str):
+                    self.opens(path, mode)
+                elif isinstance(flags, int):
+                    self.opens_low(path, flags)
+            elif event in CHANGES:
+                self.changes(args[0])
+
+    def watch_changes(self):
+        """See every change there is; before 3.8 those of the functions we know."""
+        if hasattr(sys, "addaudithook"):
+            sys.addaudithook(self.audit)
+            return
+        builtins.open = io.open = Noting(open, self.opens)
+        os.open = Noting(os.open, self.opens_low)
+        for name in CHANGING:
+            setattr(os, name, Noting(getattr(os, name), lambda path, *_, **__: self.changes(path)))
+
+    def tried(self, where):
+        """Note one attempt; the line goes out at once, since a module that waits for the network may hang."""
+        if where not in self.seen and len(self.seen) < ADDRESSES_KEPT and getpid() == self.pid:
+            self.seen.add(where)
+            with suppress(OSError):  # the module may have closed the pipe
+                send(self.pipe, {"tried": where, "token": self.token})
+        if self.block:
+            raise OSError(errno.ENETUNREACH, os.strerror(errno.ENETUNREACH))
+
+    def method(self, name, position):
+        """Wrap a method of socket.socket whose address is the argument at ``position``."""
+        original = getattr(socket.socket, name)
+
+        @functools.wraps(original)
+        def wrapped(sock, *args):
+            # Unix sockets and the like stay on this machine.
+            if sock.family in INTERNET and args and isinstance(args[position], tuple):
+                self.tried(address(*args[position][:2]))
+            return original(sock, *args)
+
+        setattr(socket.socket, name, wrapped)
+
+    def function(self, name):
+        """Wrap a function of socket that looks up a host."""
+        original = getattr(socket, name)
+
+        @functools.wraps(original)
+        def wrapped(*args, **kwargs):
+            reached = looked_up(*args, **kwargs)
+            if reached is not None:
+                self.tried(reached)
+            return original(*args, **kwargs)
+
+        setattr(socket, name, wrapped)
+
+    def install(self):
+        """Wrap all that reaches out; create_connection goes through these."""
+        self.watch_changes()
+        self.method("connect", 0)
+        self.method("connect_ex", 0)
+        self.method("sendto", -1)
+        for name in ("getaddrinfo", "gethostbyname", "gethostbyname_ex", "gethostbyaddr"):
+            self.function(name)
+
+
+def chain(error):
+    """Yield ``error`` and the errors it stands for.
+
+    An ImportError that says "please install x" stands for the one it was raised
+    for; any other error in an ``except ImportError`` block is an error of its own.
+    """
+    for _ in range(CHAIN_KEPT):
+        yield error
+        told = isinstance(error, ImportError) and error.name is None and not error.__suppress_context__
+        error = error.__cause__ or (error.__context__ if told else None)
+        if error is None:
+            return
+
+
+def describe(error):
+    """Return what the result says of an exception that ended the import."""
+    errors = list(chain(error))
+    texts = ["".join(traceback.format_exception_only(type(one), one)).strip() for one in errors]
+    lines = [line.strip() for line in texts[0].splitlines() if line.strip()] or [type(error).__name__]
+    missing = [str(one.name) for one in errors if isinstance(one, ModuleNotFoundError) and one.name]
+    return {
+        "ended": "raised",
+        "exception": type(error).__name__,
+        "message": lines[-1][:TEXT_KEPT],
+        "text": "\n".join(text[:TEXT_KEPT] for text in texts),
+        "missing": missing[0] if missing else None,
+    }
+
+
+def attempt(module):
+    """Import ``module`` and return the result."""
+    try:
+        importlib.import_module(module)
+    except SystemExit as error:
+        code = error.code or 0
+        return {"ended": "exited", "code": code if isinstance(code, int) else str(code)[:200]}
+    except BaseException as error:
+        try:
+            return describe(error)
+        except BaseException:  # an exception that cannot be shown
+            return {"ended": "raised", "exception": type(error).__name__, "message": type(error).__name__}
+    return {"ended": "ok"}
+
+
+def run_script(script):
+    """Run a script as the inference server runs an entry script, then call one of its functions."""
+    import importlib.util  # noqa: PLC0415 - the server loads it, too
+
+    os.environ.update(script["env"])
+    os.chdir(script["cwd"])
+    sys.path.extend(script["append"])
+    try:
+        spec = importlib.util.spec_from_file_location("entry_module", script["path"])
+        module = importlib.util.module_from_spec(spec)
+        spec.loader.exec_module(module)
+    except SystemExit as error:
+        return {"ended": "exited", "code": str(error.code)[:200]}
+    except BaseException as error:
+        return describe(error)
+    try:
+        getattr(module, script["call"])()
+    except SystemExit as error:
+        return {"ended": "exited", "code": str(error.code)[:200], "calling": True}
+    except BaseException as error:
+        return dict(describe(error), calling=True)
+    return {"ended": "ok"}
+
+
+def set_limits(request):
+    """Bound what an import may use; a limit that is lower already stays."""
+    seconds = int(request["timeout"]) + 1
+    limits = [
+        (resource.RLIMIT_CORE, 0),
+        (resource.RLIMIT_DATA, request["memory"]),
+        (resource.RLIMIT_FSIZE, request["file_size"]),
+        (resource.RLIMIT_CPU, seconds * (os.cpu_count() or 1)),  # the threads of a library count together
+    ]
+    for which, wanted in limits:
+        hard = resource.getrlimit(which)[1]
+        with suppress(ValueError, OSError):
+            limit = wanted if hard == resource.RLIM_INFINITY else min(wanted, hard)
+            resource.setrlimit(which, (limit, hard))
+
+
+def be_child(module, folder, pipe, token, said, unneeded, request):
+    """Turn the forked process into one that imports ``module``, and end it."""
+    if ctypes is not None and hasattr(ctypes.CDLL(None), "prctl"):
+        ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, int(signal.SIGKILL), 0, 0, 0)
+    os.setsid()
+    signal.set_wakeup_fd(-1)
+    signal.signal(signal.SIGCHLD, signal.SIG_DFL)
+    os.dup2(said, 2)
+    for descriptor in [said, *unneeded]:
+        close(descriptor)
+    os.chdir(folder)
+    sys.argv[:] = ["-c"]
+    pid = getpid()
+    set_limits(request)
+    Watch(pipe, token, request).install()
+    result = run_script(request["script"]) if module == SCRIPT else attempt(module)
+    # A module that forks may come back twice; only the process we know speaks.
+    if getpid() == pid:
+        with suppress(BaseException):
+            sys.stderr.flush()  # before 3.9 it is buffered
+        send(pipe, dict(result, token=token))
+    leave(0)
+
+
+class Child:
+    """A running import."""
+
+    def __init__(self, module, folder, deadline, unneeded, request):
+        self.module = module
+        self.deadline = deadline
+        self.timed_out = False
+        self.result = b""
+        self.stderr = b""
+        self.token = os.urandom(16).hex()  # a module that writes to all its descriptors says nothing
+        self.pipe, pipe = os.pipe()
+        self.said, said = os.pipe()
+        self.pid = os.fork()
+        if self.pid == 0:
+            try:
+                be_child(module, folder, pipe, self.token, said, [*unneeded, self.pipe, self.said], request)
+            except BaseException:  # no result: whatever we say, it does not count as imported
+                traceback.print_exc()
+                sys.stderr.flush()
+            finally:
+                leave(1)
+        close(pipe)
+        close(said)
+        self.open = {self.pipe, self.said}
+        for descriptor in self.open:
+            os.set_blocking(descriptor, False)
+
+    def read(self, descriptor):
+        """Take what is there, at most CHUNK; return whether there may be more."""
+        try:
+            piece = os.read(descriptor, CHUNK)
+        except BlockingIOError:
+            return False
+        if not piece:
+            self.open.discard(descriptor)
+        elif descriptor == self.said:
+            self.stderr = (self.stderr + piece)[-STDERR_KEPT:]
+        elif len(self.result) < RESULT_KEPT:
+            self.result += piece
+        return bool(piece)
+
+    def has_ended(self):
+        """Return whether the child itself has ended; it stays a zombie, so that its id stays its own."""
+        return os.waitid(os.P_PID, self.pid, os.WEXITED | os.WNOHANG | os.WNOWAIT) is not None
+
+    def kill(self):
+        """Kill the child and what is left of its group."""
+        for kill in (os.killpg, os.kill):
+            with suppress(ProcessLookupError, PermissionError):
+                kill(self.pid, signal.SIGKILL)
+
+    def finish(self):
+        """Kill, reap, and return the line for this module."""
+        self.kill()
+        _, status = os.waitpid(self.pid, 0)
+        for descriptor in list(self.open):
+            for _ in range(READS_AT_END):  # a daemon may go on writing for ever
+                if not self.read(descriptor):
+                    break
+        close(self.pipe)
+        close(self.said)
+        answer = {
+            "module": self.module,
+            "network": [],
+            "writes": [],
+            "stderr": self.stderr.decode("utf-8", "replace"),
+        }
+        result = None
+        for line in self.lines():
+            if "tried" in line:
+                answer["network"].append(line["tried"])
+            elif "changed" in line:
+                answer["writes"].append(line["changed"])
+            elif "ended" in line:
+                result = line
+        answer.update(result or self.ending(status))
+        return answer
+
+    def ending(self, status):
+        """Return how a process ended that sent no result."""
+        if self.timed_out:
+            return {"ended": "timed-out"}
+        if os.WIFSIGNALED(status):
+            try:
+                return {"ended": "crashed", "signal": signal.Signals(os.WTERMSIG(status)).name}
+            except ValueError:  # a real-time signal
+                return {"ended": "crashed", "signal": "signal {}".format(os.WTERMSIG(status))}
+        return {"ended": "exited", "code": os.WEXITSTATUS(status)}
+
+    def lines(self):
+        """Yield the objects that we sent from inside the child."""
+        for line in self.result.split(b"\n"):
+            try:
+                value = json.loads(line.decode("utf-8"))
+            except ValueError:
+                continue
+            if isinstance(value, dict) and value.pop("token", None) == self.token:
+                yield value
+
+
+class Runner:
+    """Imports modules, several at a time."""
+
+    def __init__(self, request, protocol):
+        self.request = request
+        self.protocol = protocol
+        self.base = os.getcwd()
+        self.running = []
+        self.wake, wake = os.pipe()
+        os.set_blocking(self.wake, False)
+        os.set_blocking(wake, False)
+        signal.signal(signal.SIGCHLD, lambda *_: None)
+        signal.set_wakeup_fd(wake, warn_on_full_buffer=False)
+        self.own = [protocol, self.wake, wake]
+
+    def run(self):
+        """Import all."""
+        modules = [*self.request["modules"], *([SCRIPT] if self.request["script"] else [])]
+        waiting = list(enumerate(modules))[::-1]
+        while waiting or self.running:
+            while waiting and len(self.running) < self.request["jobs"]:
+                self.start(*waiting.pop())
+            self.listen()
+            for child in list(self.running):
+                child.timed_out = not child.has_ended() and time.monotonic() >= child.deadline
+                if child.timed_out or child.has_ended():
+                    self.running.remove(child)
+                    send(self.protocol, child.finish())
+
+    def start(self, number, module):
+        """Start the import of ``module`` in a new folder."""
+        folder = os.path.join(self.base, str(number))
+        os.mkdir(folder)
+        unneeded = self.own + [end for child in self.running for end in (child.pipe, child.said)]
+        deadline = time.monotonic() + self.request["timeout"]
+        self.running.append(Child(module, folder, deadline, unneeded, self.request))
+
+    def listen(self):
+        """Wait until a child says something or ends, or until the next deadline."""
+        rest = max(0, min(child.deadline for child in self.running) - time.monotonic())
+        owner = {descriptor: child for child in self.running for descriptor in child.open}
+        for descriptor in select.select([self.wake, *owner], [], [], rest)[0]:
+            if descriptor == self.wake:
+                os.read(self.wake, CHUNK)
+            else:
+                owner[descriptor].read(descriptor)
+
+
+def foreign_paths(roots):
+    """Return the entries of sys.path that exist and lie in none of ``roots``."""
+    real = [os.path.realpath(root) for root in roots]
+
+    def is_inside(entry):
+        path = os.path.realpath(entry)
+        return any(path == root or path.startswith(os.path.join(root, "")) for root in real)
+
+    return [str(entry) for entry in sys.path if os.path.exists(entry or ".") and not is_inside(entry)]
+
+
+def main():
+    """Do what stdin asks."""
+    request = json.loads(sys.stdin.buffer.read().decode("utf-8"))
+    protocol = os.dup(1)
+    null = os.open(os.devnull, os.O_RDWR)
+    os.dup2(null, 0)  # the children inherit both
+    os.dup2(null, 1)
+    close(null)
+    write(protocol, b"\n")  # a .pth file may have left half a line
+    foreign = foreign_paths(request["allowed_roots"])
+    if foreign:
+        send(protocol, {"foreign_paths": foreign})
+        return
+    Runner(request, protocol).run()
+
+
+if __name__ == "__main__":
+    main()

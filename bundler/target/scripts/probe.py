@@ -1,0 +1,81 @@
+"""Run inside the target Python: say what it is, as one JSON object on stdout.
+
+Started as ``python -I -S -B probe.py``: no site, no user folder, nothing from
+the working directory. Standard library only, syntax of Python 3.7. Read by
+``bundler.target.interpreter``, which turns the object into a ``Target``.
+"""
+
+import json
+import os
+import pkgutil
+import platform
+import struct
+import sys
+import sysconfig
+from importlib.util import MAGIC_NUMBER
+
+
+def libc():
+    """Return the C library and its version, as confstr or the loader tells."""
+    try:
+        name, version = os.confstr("CS_GNU_LIBC_VERSION").split()
+    except (AttributeError, OSError, ValueError):
+        name, version = "", ""
+    return [name, version]
+
+
+def full_version():
+    """Return the version as PEP 508 spells implementation_version."""
+    info = sys.version_info
+    text = "{}.{}.{}".format(info.major, info.minor, info.micro)
+    if info.releaselevel != "final":
+        text += info.releaselevel[0] + str(info.serial)
+    return text
+
+
+def stdlib_modules():
+    """Return the top-level modules of the standard library; sys.path holds nothing else here."""
+    found = set(sys.builtin_module_names) | {module.name for module in pkgutil.iter_modules(sys.path)}
+    return sorted(found | {"__main__"})
+
+
+def main():
+    """Print the facts."""
+    json.dump(
+        {
+            "implementation": sys.implementation.name,
+            "version": full_version(),
+            "executable": sys.executable,
+            "base_prefix": sys.base_prefix,
+            "paths": sys.path,
+            "soabi": sysconfig.get_config_var("SOABI") or "",
+            "abiflags": getattr(sys, "abiflags", ""),
+            "debug": hasattr(sys, "gettotalrefcount"),
+            "free_threaded": bool(sysconfig.get_config_var("Py_GIL_DISABLED")),
+            "bits": struct.calcsize("P") * 8,
+            "platform": sysconfig.get_platform(),
+            "macos": platform.mac_ver()[0],
+            "libc": libc(),
+            "magic": MAGIC_NUMBER.hex(),
+            "stdlib_modules": stdlib_modules(),
+            "stdlib": sorted({sysconfig.get_path("stdlib"), sysconfig.get_path("platstdlib")}),
+            "markers": {
+                "implementation_name": sys.implementation.name,
+                "implementation_version": full_version(),
+                "os_name": os.name,
+                "platform_machine": platform.machine(),
+                "platform_python_implementation": platform.python_implementation(),
+                "platform_release": platform.release(),
+                "platform_system": platform.system(),
+                "platform_version": platform.version(),
+                "python_full_version": platform.python_version(),
+                "python_version": ".".join(platform.python_version_tuple()[:2]),
+                "sys_platform": sys.platform,
+            },
+        },
+        sys.stdout,
+        sort_keys=True,
+    )
+
+
+main()

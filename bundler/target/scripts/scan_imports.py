@@ -1,0 +1,291 @@
+"""Run inside the target Python: parse modules and say what they import, without running them.
+
+Started as ``python -I -S -B scan.py``. Standard library only, syntax of Python
+3.7. Read by ``bundler.checks.scanner``. The target parses, since its grammar decides.
+
+Protocol. One JSON object on stdin::
+
+    {"root": "/folder",
+     "files": ["pkg/mod.py"],       relative to root
+     "defines": false}              whether to say what the top level defines, too
+
+On stdout one JSON object a line for each file, in order, ASCII::
+
+    {"file": "pkg/mod.py",
+     "error": "3: invalid syntax"   instead of the rest: the line and the reason
+     "imports": [["a.b", 0, 7, "top", ["x"]]],
+     "defines": ["init", "run"]}    names the top level binds
+
+An import is its module ("" for ``from . import x``), its level (the leading
+dots), its line, when it runs, and the names it takes from the module. It runs
+
+* ``top``: whenever its file is imported;
+* ``conditional``: under an ``if``, ``while``, ``for`` or ``match`` of the top level;
+* ``delayed``: in a function;
+* ``optional``: in a ``try`` whose handlers take an ImportError, in one of
+  those handlers, or in a ``with suppress(...)``.
+
+The weakest of these is said. A branch that cannot be taken on this Python
+(``sys.version_info``, ``sys.platform``, ``os.name``, ``TYPE_CHECKING``) is left out.
+``importlib.import_module("a")`` and ``__import__("a")`` count as imports.
+"""
+
+import ast
+import json
+import os
+import sys
+
+# What an ``except`` must name to take an ImportError; a bare one takes it, too.
+TAKES_IMPORT_ERROR = ("ImportError", "ModuleNotFoundError", "Exception", "BaseException")
+RANK = {"top": 0, "conditional": 1, "delayed": 2, "optional": 3}
+
+# The nodes an ``if`` may hold so that its value is known before it runs.
+KNOWN = [ast.UnaryOp, ast.USub, ast.Not, ast.Compare, ast.Constant, ast.Load, ast.Call]
+KNOWN += [ast.Eq, ast.NotEq, ast.Lt, ast.LtE, ast.Gt, ast.GtE, ast.In, ast.NotIn]
+KNOWN += [ast.Attribute, ast.Name, ast.Subscript, ast.Slice, ast.Tuple]
+if sys.version_info < (3, 8):
+    KNOWN += [ast.Num, ast.Str, ast.NameConstant]
+if sys.version_info < (3, 9):
+    KNOWN += [ast.Index]
+KNOWN = tuple(KNOWN)
+FACTS = {("sys", "version_info"), ("sys", "platform"), ("sys", "maxsize"), ("os", "name")}
+OF_FACTS = ("major", "minor", "micro", "startswith")
+IMPORTING = ("import_module", "__import__")
+# The parts of a statement that hold expressions, as against the statements in it.
+PARTS = (ast.expr, ast.withitem, ast.arguments, ast.keyword)
+# What binds names of its own, besides functions and classes.
+SCOPES = (ast.Lambda, ast.ListComp, ast.SetComp, ast.DictComp, ast.GeneratorExp)
+
+
+class Facts:
+    """What stands for ``sys`` and ``os`` in a condition."""
+
+    version_info = sys.version_info
+    platform = sys.platform
+    maxsize = sys.maxsize
+    name = os.name
+
+
+def is_type_checking(test):
+    """Return whether a condition is ``TYPE_CHECKING`` or ``typing.TYPE_CHECKING``."""
+    return (test.id if isinstance(test, ast.Name) else getattr(test, "attr", "")) == "TYPE_CHECKING"
+
+
+def value_of(test):
+    """Return the value of a condition as a bool, or None where only a run tells."""
+    if is_type_checking(test):
+        return False
+    if isinstance(test, ast.UnaryOp) and isinstance(test.op, ast.Not):
+        value = value_of(test.operand)
+        return None if value is None else not value
+    if isinstance(test, ast.BoolOp):
+        values = [value_of(one) for one in test.values]
+        decisive = isinstance(test.op, ast.Or)  # one such operand, and the others do not matter
+        return decisive if decisive in values else None if None in values else not decisive
+    for node in ast.walk(test):
+        if not isinstance(node, KNOWN):
+            return None
+        if isinstance(node, ast.Attribute):
+            owner = node.value.id if isinstance(node.value, ast.Name) else ""
+            if (owner, node.attr) not in FACTS and node.attr not in OF_FACTS:
+                return None
+        if isinstance(node, ast.Name) and node.id not in ("sys", "os"):
+            return None
+    try:
+        code = compile(ast.Expression(test), "condition", "eval")
+        return bool(
+            eval(code, {"__builtins__": {}, "sys": Facts, "os": Facts})
+        )  # of literals and facts alone
+    except Exception:  # such as a comparison of things that cannot be compared
+        return None
+
+
+def name_of(node):
+    """Return the last part of a dotted name, or ""."""
+    return node.id if isinstance(node, ast.Name) else getattr(node, "attr", "")
+
+
+def takes_import_error(handler):
+    """Return whether an ``except`` takes an ImportError."""
+    if handler.type is None:
+        return True
+    types = handler.type.elts if isinstance(handler.type, ast.Tuple) else [handler.type]
+    return any(name_of(one) in TAKES_IMPORT_ERROR for one in types)
+
+
+def suppresses(statement):
+    """Return whether a ``with`` is one of ``suppress(ImportError)`` or the like."""
+    for item in statement.items:
+        call = item.context_expr
+        arguments = call.args if isinstance(call, ast.Call) and name_of(call.func) == "suppress" else ()
+        if any(name_of(one) in TAKES_IMPORT_ERROR for one in arguments):
+            return True
+    return False
+
+
+class Scan:
+    """Collects the imports of one module.
+
+    :param calls: whether to look for calls that import; few files hold any, and
+        to look at every expression takes as long as to parse.
+    """
+
+    def __init__(self, calls):
+        self.found = []
+        self.calls_too = calls
+
+    def body(self, statements, when):
+        """Look at statements that run ``when``."""
+        for statement in statements:
+            method = getattr(self, "at_" + type(statement).__name__.lower(), None)
+            if method is not None:
+                method(statement, when)
+            self.calls([node for node in ast.iter_child_nodes(statement) if isinstance(node, PARTS)], when)
+
+    def add(self, module, level, line, when, names):
+        """Note one import."""
+        self.found.append([module, level, line, when, names])
+
+    def at_import(self, statement, when):
+        """``import a.b, c``."""
+        for alias in statement.names:
+            self.add(alias.name, 0, statement.lineno, when, [])
+
+    def at_importfrom(self, statement, when):
+        """``from a import b``."""
+        names = [alias.name for alias in statement.names]
+        self.add(statement.module or "", statement.level or 0, statement.lineno, when, names)
+
+    def at_functiondef(self, statement, when):
+        """A function; its body runs later."""
+        self.body(statement.body, weaker(when, "delayed"))
+
+    at_asyncfunctiondef = at_functiondef
+
+    def at_if(self, statement, when):
+        """A branch that cannot be taken counts for nothing, one that must be is no condition."""
+        chain = [statement]  # a long one of `elif` is nested more deeply than may be recursed
+        while chain:
+            statement = chain.pop()
+            value = value_of(statement.test)
+            when = weaker(when, "conditional") if value is None else when
+            if value is not False:
+                self.body(statement.body, when)
+            if value is not True and len(statement.orelse) == 1 and isinstance(statement.orelse[0], ast.If):
+                chain = statement.orelse[:]
+                self.calls([chain[0].test], when)
+            elif value is not True:
+                self.body(statement.orelse, when)
+
+    def at_try(self, statement, when):
+        """The body and its handlers are alternatives if one handler takes an ImportError."""
+        optional = any(takes_import_error(handler) for handler in statement.handlers)
+        inside = weaker(when, "optional") if optional else when
+        self.body(statement.body, inside)
+        for handler in statement.handlers:
+            taken = takes_import_error(handler)
+            self.body(handler.body, weaker(when, "optional" if taken else "conditional"))
+        self.body(statement.orelse, inside)
+        self.body(statement.finalbody, when)
+
+    at_trystar = at_try
+
+    def at_with(self, statement, when):
+        """``with suppress(ImportError)`` makes its body optional."""
+        self.body(statement.body, weaker(when, "optional") if suppresses(statement) else when)
+
+    at_asyncwith = at_with
+
+    def at_classdef(self, statement, when):
+        """The body of a class runs with what is around it."""
+        self.body(statement.body, when)
+
+    def at_for(self, statement, when):
+        """A loop may run no time."""
+        self.body(statement.body + statement.orelse, weaker(when, "conditional"))
+
+    at_asyncfor = at_for
+    at_while = at_for
+
+    def at_match(self, statement, when):
+        """One case of several."""
+        for case in statement.cases:
+            self.body(case.body, weaker(when, "conditional"))
+
+    def calls(self, nodes, when):
+        """Note ``import_module("a")`` and ``__import__("a")``; those in a lambda run later."""
+        waiting = [(node, when) for node in nodes] if self.calls_too else []
+        while waiting:
+            node, when = waiting.pop()
+            if isinstance(node, ast.Lambda):
+                when = weaker(when, "delayed")
+            waiting.extend((child, when) for child in ast.iter_child_nodes(node))
+            if isinstance(node, ast.Call) and node.args and name_of(node.func) in IMPORTING:
+                name = literal(node.args[0])
+                if isinstance(name, str) and name and not name.startswith("."):
+                    self.add(name, 0, node.lineno, when, [])
+
+
+def literal(node):
+    """Return the value of a constant, or None."""
+    if sys.version_info < (3, 8):
+        return getattr(node, "s", None)
+    return node.value if isinstance(node, ast.Constant) else None
+
+
+def weaker(one, other):
+    """Return which of two ways to run is the less certain."""
+    return max(one, other, key=RANK.get)
+
+
+def bound(statements):
+    """Return the names that statements of the top level bind, also under a condition; ``*`` for any."""
+    names = set()
+    waiting = list(statements)
+    while waiting:
+        node = waiting.pop()
+        if isinstance(node, (ast.Import, ast.ImportFrom)):
+            names.update((alias.asname or alias.name).partition(".")[0] for alias in node.names)
+        elif isinstance(node, (ast.FunctionDef, ast.AsyncFunctionDef, ast.ClassDef)):
+            names.add(node.name)
+        elif not isinstance(node, SCOPES):
+            if isinstance(node, ast.Name) and isinstance(node.ctx, ast.Store):
+                names.add(node.id)
+            waiting.extend(ast.iter_child_nodes(node))
+    return names
+
+
+def scan(path, name, defines):
+    """Return the line of the protocol for one file."""
+    try:
+        with open(path, "rb") as stream:
+            source = stream.read()
+        if not defines and b"import" not in source:
+            return {"file": name, "imports": []}
+        tree = ast.parse(source, name)
+    except SyntaxError as error:
+        return {"file": name, "error": "{}: {}".format(error.lineno or 0, error.msg)}
+    except (ValueError, OSError) as error:  # such as null bytes
+        return {"file": name, "error": "0: {}".format(error)}
+    except (RecursionError, MemoryError):
+        return {"file": name, "error": "0: it is nested too deeply"}
+    found = Scan(b"import_module" in source or b"__import__" in source)
+    found.body(tree.body, "top")
+    answer = {"file": name, "imports": found.found}
+    if defines:
+        answer["defines"] = sorted(bound(tree.body))
+    return answer
+
+
+def main():
+    """Do what stdin asks."""
+    request = json.loads(sys.stdin.buffer.read().decode("utf-8"))
+    sys.setrecursionlimit(20000)
+    for name in request["files"]:
+        answer = scan(os.path.join(request["root"], name), name, request["defines"])
+        sys.stdout.write(json.dumps(answer) + "\n")
+        sys.stdout.flush()  # so that, if the next file crashes the parser, it is known which one did
+
+
+if __name__ == "__main__":
+    main()
