@@ -27,8 +27,8 @@ sys.path[:0] = [str(ROOT), str(ROOT / "tests")]
 
 from wheels import make_wheel  # noqa: E402
 
-from bundler.system.environ import read_surroundings  # noqa: E402
-from bundler.system.process import Completed, run  # noqa: E402
+from bundler.system.environ import read_host_environment  # noqa: E402
+from bundler.system.process import Completed, run_process  # noqa: E402
 from bundler.target.interpreter import Interpreter, find_interpreter  # noqa: E402
 
 PIP = "24.0"  # the last for Python 3.7
@@ -162,9 +162,9 @@ class Bench:
         for name, value in re.findall(r"(?m)^\S+\.(index-url|extra-index-url|find-links)=(.*)$", settings):
             self.uv_index += [f"--{name}={url}" for url in str(ast.literal_eval(value)).split()]
 
-    def run(self, argv: Argv, seconds: int = 1800, cwd: Path | None = None, **env: str) -> Completed:
+    def run_process(self, argv: Argv, seconds: int = 1800, cwd: Path | None = None, **env: str) -> Completed:
         """Run a child in the user's environment, without what would lead it astray."""
-        return run(argv, env=self.env | env, cwd=cwd or self.work, timeout=seconds)
+        return run_process(argv, env=self.env | env, cwd=cwd or self.work, timeout=seconds)
 
     def venv(self, name: str, *requires: str, python: str = "") -> str:
         """Return the Python of an environment without pip; it is made once."""
@@ -291,7 +291,7 @@ def main() -> None:
     cases = [case for case in CASES if not (case.large and given.skip_large)]
     with tempfile.TemporaryDirectory(prefix="cases-") as folder:
         work = Path(folder).resolve()
-        bench = Bench(find_interpreter(given.python, read_surroundings(), work), work)
+        bench = Bench(find_interpreter(given.python, read_host_environment(), work), work)
         measured = {case: measure(bench, case) for case in cases if case.id in (given.only or [case.id])}
     if given.json:
         said = [{**asdict(case), "says": verdicts} for case, verdicts in measured.items()]

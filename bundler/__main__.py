@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import sys
 
-from bundler.cli.main import run
+from bundler.cli.main import run_cli
 
 __all__ = ["main"]
 
 
 def main() -> None:
     """Run the command line and exit with its code."""
-    sys.exit(run(sys.argv[1:]))
+    sys.exit(run_cli(sys.argv[1:]))
 
 
 if __name__ == "__main__":

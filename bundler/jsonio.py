@@ -8,7 +8,7 @@ from typing import Any
 
 from bundler.digest import Sha256, parse_sha256
 from bundler.errors import MalformedError
-from bundler.paths import shown
+from bundler.paths import printable
 
 __all__ = ["canonical", "digest_in", "parse_json", "value_of"]
 
@@ -38,9 +38,9 @@ def parse_json(content: bytes, name: str, kind: type = dict) -> Any:
     try:
         value = json.loads(content)
     except (ValueError, RecursionError) as error:
-        raise MalformedError(f"`{shown(name)}` is not JSON", evidence=(str(error),)) from error
+        raise MalformedError(f"`{printable(name)}` is not JSON", evidence=(str(error),)) from error
     if not isinstance(value, kind):
-        raise MalformedError(f"`{shown(name)}` breaks its format")
+        raise MalformedError(f"`{printable(name)}` breaks its format")
     return value
 
 
@@ -67,5 +67,5 @@ def digest_in(text: object, where: str) -> Sha256:
         return parse_sha256(str(text).removeprefix("sha256:"))
     except ValueError as error:
         raise MalformedError(
-            f"the image breaks its format: {where} has no sha256", evidence=(shown(str(text)),)
+            f"the image breaks its format: {where} has no sha256", evidence=(printable(str(text)),)
         ) from error

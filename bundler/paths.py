@@ -12,7 +12,14 @@ import unicodedata
 from collections.abc import Iterable
 from typing import NewType
 
-__all__ = ["ArchivePath", "UnsafePathError", "archive_path", "find_collision", "portability_note", "shown"]
+__all__ = [
+    "ArchivePath",
+    "UnsafePathError",
+    "archive_path",
+    "find_collision",
+    "portability_note",
+    "printable",
+]
 
 ArchivePath = NewType("ArchivePath", str)
 """A relative path in canonical form, ``/`` between its components; made by `archive_path` alone."""
@@ -96,10 +103,10 @@ def portability_note(path: ArchivePath) -> str | None:
     return None
 
 
-def shown(name: str) -> str:
+def printable(name: str) -> str:
     r"""Return a name from outside as text that cannot disturb a terminal.
 
-    >>> shown("a\u202eb\n")
+    >>> printable("a\u202eb\n")
     'a\\u202eb\\n'
     """
     safe = name.encode("utf-8", "backslashreplace").decode("utf-8")

@@ -16,18 +16,18 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from bundler.errors import InputError
-from bundler.paths import shown
-from bundler.redact import redact, register_secret, split_url
+from bundler.paths import printable
+from bundler.redaction import redact, register_secret, split_url
 
 __all__ = [
     "Problem",
-    "RefusedError",
+    "ProblemError",
     "closest",
-    "displayed",
+    "display_path",
     "first_line",
     "input_error",
-    "is_remote",
-    "register_addresses",
+    "is_url",
+    "register_urls",
 ]
 
 _ADDRESS = re.compile(r"[A-Za-z][A-Za-z0-9+.-]{0,30}://(?P<rest>[^\s\"'<>]+)")
@@ -35,7 +35,7 @@ _REMOTE = re.compile(r"(file:|[A-Za-z][A-Za-z0-9+.-]*://)", re.IGNORECASE)
 _QUOTE = 200
 
 
-class RefusedError(ValueError):
+class ProblemError(ValueError):
     """One fact that makes an input unusable; the reader that catches it knows where that is."""
 
     def __init__(
@@ -54,7 +54,7 @@ class Problem:
 
     where: str
     """``file:line``, a file, or ``command line``."""
-    refused: RefusedError
+    refused: ProblemError
     """What is wrong."""
     quoted: str = ""
     """The line as it stands in the file, before any variable is expanded."""
@@ -86,15 +86,15 @@ def _evidence(problem: Problem) -> list[str]:
 
 
 def _clean(text: str) -> str:
-    return shown(redact(text))
+    return printable(redact(text))
 
 
-def is_remote(text: str) -> bool:
+def is_url(text: str) -> bool:
     """Return whether a text begins as an address does, so that it names no path."""
     return _REMOTE.match(text) is not None
 
 
-def register_addresses(text: str) -> None:
+def register_urls(text: str) -> None:
     """Register the credentials and the query of every address in ``text``, before anything can quote it."""
     for found in _ADDRESS.finditer(text):
         try:
@@ -109,9 +109,9 @@ def first_line(error: Exception) -> str:
     return text[:1].lower() + text[1:]
 
 
-def displayed(path: Path, cwd: Path) -> str:
+def display_path(path: Path, cwd: Path) -> str:
     """Return ``path`` as the user would write it: relative where it is inside ``cwd``."""
-    return shown(str(path.relative_to(cwd) if path.is_relative_to(cwd) else path))
+    return printable(str(path.relative_to(cwd) if path.is_relative_to(cwd) else path))
 
 
 def closest(word: str, known: Iterable[str]) -> str | None:

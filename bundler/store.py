@@ -37,7 +37,7 @@ from bundler.system.atomic import output_error, publish_file, replace_file
 from bundler.system.locks import locked_file, try_lock
 
 if TYPE_CHECKING:
-    from bundler.system.environ import Surroundings
+    from bundler.system.environ import HostEnvironment
 
 __all__ = ["Blob", "BlobWriter", "FsckReport", "GcReport", "Store", "StoreInfo", "key_of", "open_store"]
 
@@ -106,12 +106,12 @@ class FsckReport:
         return {**asdict(self), "quarantined": list(self.quarantined), "dropped": list(self.dropped)}
 
 
-def open_store(path: Path | None, surroundings: Surroundings, reporter: Reporter) -> Store:
+def open_store(path: Path | None, host: HostEnvironment, reporter: Reporter) -> Store:
     """Return the store: the one that is named, that of BUNDLER_STORE, or the user's own."""
     if path is None:
-        named = surroundings.get("BUNDLER_STORE")
+        named = host.get("BUNDLER_STORE")
         path = Path(named) if named else _cache_folder()
-    return Store(surroundings.cwd / path, reporter=reporter)
+    return Store(host.cwd / path, reporter=reporter)
 
 
 def _cache_folder() -> Path:

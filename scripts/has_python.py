@@ -5,11 +5,11 @@ import tempfile
 from pathlib import Path
 
 from bundler.errors import BundlerError
-from bundler.system.environ import read_surroundings
+from bundler.system.environ import read_host_environment
 from bundler.target.interpreter import find_interpreter
 
 with tempfile.TemporaryDirectory() as scratch:
     try:
-        find_interpreter(sys.argv[1], read_surroundings(), Path(scratch))
+        find_interpreter(sys.argv[1], read_host_environment(), Path(scratch))
     except BundlerError:
         sys.exit(1)

@@ -21,7 +21,7 @@ from filelock import FileLock
 from localindex import LocalIndex
 
 from bundler.errors import BundlerError
-from bundler.system.environ import read_surroundings
+from bundler.system.environ import read_host_environment
 from bundler.target.interpreter import find_interpreter
 
 ROOT = Path(__file__).parent.parent
@@ -54,7 +54,7 @@ def pythons(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
     found = {}
     for version in VERSIONS:
         try:
-            found[version] = find_interpreter(version, read_surroundings(), scratch).python
+            found[version] = find_interpreter(version, read_host_environment(), scratch).python
         except BundlerError:
             continue
     return found

@@ -8,7 +8,7 @@ from packaging.requirements import Requirement
 from packaging.utils import canonicalize_name
 from packaging.version import Version
 
-from bundler.base_image.profile import NO_BASE, Base, BaseDistribution
+from bundler.base_image.profile import NO_BASE, BaseDistribution, BaseProfile
 from bundler.checks.modules import DistributionFacts
 
 ENVIRONMENT = {
@@ -38,7 +38,7 @@ def facts(
     )
 
 
-def base_of(*, libraries: set[str] | None = None, **installed: str) -> Base:
+def base_of(*, libraries: set[str] | None = None, **installed: str) -> BaseProfile:
     """A base of which only libraries and distributions are known."""
     return replace(
         NO_BASE,

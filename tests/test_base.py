@@ -38,14 +38,14 @@ from packaging.version import Version
 from wheels import make_wheel
 
 import bundler
-from bundler.base_image.profile import Base, profile_json, read_base
+from bundler.base_image.profile import BaseProfile, profile_json, read_base
 from bundler.errors import BundlerError, InputError, IntegrityError, MalformedError
 
 CAPTURE = Path(bundler.__file__).parent / "target/scripts/capture.py"
 AZURE = {"AZUREML_CONDA_ENVIRONMENT_PATH": f"/{ENV}"}
 
 
-def names(base: Base) -> dict[str, str]:
+def names(base: BaseProfile) -> dict[str, str]:
     return {name: str(one.version) for name, one in base.distributions.items()}
 
 
@@ -343,7 +343,7 @@ def profile(**changes: Any) -> dict[str, Any]:
 
 
 def test_a_profile_survives_a_round_trip(tmp_path: Path) -> None:
-    base = Base.from_json(profile(occupied={"google": "fixed"}), tmp_path)
+    base = BaseProfile.from_json(profile(occupied={"google": "fixed"}), tmp_path)
 
     assert (base.python_version, base.abi, base.platform, base.glibc) == (
         "3.7.16",
@@ -352,7 +352,7 @@ def test_a_profile_survives_a_round_trip(tmp_path: Path) -> None:
         "2.27",
     )
     assert names(base) == {"six": "1.16.0"}
-    assert Base.from_json(json.loads(json.dumps(profile_json(base))), tmp_path) == base
+    assert BaseProfile.from_json(json.loads(json.dumps(profile_json(base))), tmp_path) == base
 
 
 @pytest.mark.parametrize(
@@ -385,7 +385,7 @@ def test_a_profile_survives_a_round_trip(tmp_path: Path) -> None:
 )
 def test_a_wrong_profile_is_refused_with_its_place(tmp_path: Path, values: Any, told: str) -> None:
     with pytest.raises(InputError) as caught:
-        Base.from_json(values, Path("base.json"))
+        BaseProfile.from_json(values, Path("base.json"))
 
     assert told in "\n".join((caught.value.message, *caught.value.evidence))
     assert "base.json" in caught.value.message
@@ -395,7 +395,7 @@ def test_what_pep_440_and_508_do_not_know_is_left_out_with_a_note(tmp_path: Path
     odd = {"name": "odd", "version": "1.0-dirty~x", "requires": [], "top_level": [], "pth": False}
     bad = {"name": "bad", "version": "1", "requires": ["a (>1", "b"], "top_level": [], "pth": False}
 
-    base = Base.from_json(profile(distributions=[odd, bad]), tmp_path)
+    base = BaseProfile.from_json(profile(distributions=[odd, bad]), tmp_path)
 
     assert names(base) == {"bad": "1"}
     assert len(base.notes) == 2
@@ -424,7 +424,7 @@ def test_a_freeze_gives_names_and_versions_alone(tmp_path: Path) -> None:
     assert len(base.notes) == 2
     assert "`certifi`" in base.notes[0]
     assert "secret" not in "".join(base.notes)
-    assert Base.from_json(json.loads(json.dumps(base.to_json())), path) == base
+    assert BaseProfile.from_json(json.loads(json.dumps(base.to_json())), path) == base
 
 
 @pytest.mark.parametrize(
@@ -540,7 +540,7 @@ def test_an_image_says_what_its_layers_make_together(write: Callable[[Path], Pat
         "libstdc++.so.6",
         "libstdc++.so.6.0.28",
     }
-    assert Base.from_json(json.loads(json.dumps(base.to_json())), tmp_path) == base
+    assert BaseProfile.from_json(json.loads(json.dumps(base.to_json())), tmp_path) == base
 
 
 def test_an_unpacked_filesystem_says_the_same(tmp_path: Path) -> None:

@@ -39,7 +39,7 @@ def test_every_command_has_help(command: list[str], bundler_cli: BundlerCli) -> 
 
 def test_help_imports_nothing_heavy() -> None:
     code = (
-        "import sys\nfrom bundler.cli.main import run\nrun(['--help'])\n"
+        "import sys\nfrom bundler.cli.main import run_cli\nrun_cli(['--help'])\n"
         "heavy = {'requests', 'rich', 'pathvalidate', 'isal', 'virtualenv', 'packaging', 'installer', 'pip'}\n"
         "print(sorted(heavy & set(sys.modules)), file=sys.stderr)\n"
     )

@@ -14,10 +14,15 @@ from wheels import make_wheel
 
 from bundler.checks.base_compat import check_from_base
 from bundler.errors import InputError
-from bundler.requirements.conda.translate import FromBase, conda_requirements, lowest_python, read_from_base
+from bundler.requirements.conda.translate import (
+    SystemPackage,
+    conda_requirements,
+    lowest_python,
+    read_from_base,
+)
 from bundler.requirements.files import read_requirements
 from bundler.requirements.requirement_set import RequirementSet
-from bundler.system.environ import Surroundings
+from bundler.system.environ import HostEnvironment
 
 if TYPE_CHECKING:
     from conftest import BundlerCli
@@ -33,8 +38,8 @@ def read(folder: Path, text: str, *, strict: bool = False, **files: str) -> Requ
     (below / "env.yml").write_text(text)
     for name, content in files.items():
         (below / f"{name}.txt").write_text(content)
-    surroundings = Surroundings(cwd=folder, environ={"TOKEN": "s3cret", "PATH": "/usr/bin"})
-    return read_requirements(surroundings, files=[Path("conda/env.yml")], strict=strict)
+    host = HostEnvironment(cwd=folder, environ={"TOKEN": "s3cret", "PATH": "/usr/bin"})
+    return read_requirements(host, files=[Path("conda/env.yml")], strict=strict)
 
 
 def test_l02_conda_packages_become_requirements_and_the_pip_section_stays(tmp_path: Path) -> None:
@@ -65,7 +70,7 @@ dependencies:
     assert found.conda.read.python == SpecifierSet("==3.8.*")
     assert [one.name for one in found.conda.read.from_base] == ["cudatoolkit"]
     assert "conda/env.yml:8: `cudatoolkit=11.1` must come from the base image" in found.warnings
-    told = found.conda.shown()
+    told = found.conda.translations()
     assert any(line.startswith("conda/env.yml:7: `pytorch=1.7` becomes `torch==1.7.*`") for line in told)
     assert any(line.startswith("conda/env.yml:6: `pip` is left out") for line in told)
 
@@ -97,15 +102,15 @@ dependencies:
 """)
     (tmp_path / "conda" / "more.txt").write_text(f"idna==3.4 --hash=sha256:{DIGEST}\n")
     (tmp_path / "conda" / "pins.txt").write_text("idna<4\n")
-    surroundings = Surroundings(cwd=tmp_path, environ={"TOKEN": "s3cret"})
+    host = HostEnvironment(cwd=tmp_path, environ={"TOKEN": "s3cret"})
     with pytest.raises(InputError) as caught:  # for a local file has no hash, and others have
-        read_requirements(surroundings, files=[Path("conda/env.yml")])
+        read_requirements(host, files=[Path("conda/env.yml")])
     assert "conda/env.yml:8" in caught.value.message
 
     text = (tmp_path / "conda" / "env.yml").read_text()
     (tmp_path / "conda" / "env.yml").write_text(text.replace(f" --hash=sha256:{DIGEST}", ""))
     (tmp_path / "conda" / "more.txt").write_text("idna==3.4\n")
-    found = read_requirements(surroundings, files=[Path("conda/env.yml")])
+    found = read_requirements(host, files=[Path("conda/env.yml")])
 
     assert [root.text for root in found.roots] == [
         "idna==3.4",
@@ -148,10 +153,10 @@ def test_every_problem_of_a_file_is_told_at_once(tmp_path: Path) -> None:
 def test_one_specification_is_enough(tmp_path: Path) -> None:
     for name in ("a.yml", "b.yaml"):
         (tmp_path / name).write_text("dependencies: [six]\n")
-    surroundings = Surroundings(cwd=tmp_path, environ={})
+    host = HostEnvironment(cwd=tmp_path, environ={})
 
     with pytest.raises(InputError, match=r"b\.yaml: `a\.yml` is a conda specification, too"):
-        read_requirements(surroundings, files=[Path("a.yml"), Path("b.yaml")])
+        read_requirements(host, files=[Path("a.yml"), Path("b.yaml")])
 
 
 @pytest.mark.parametrize(
@@ -195,14 +200,14 @@ def test_a_base_shows_what_it_has_by_its_libraries(
     libraries: set[str] | None, wanted: tuple[str, ...], codes: list[str]
 ) -> None:
     base = base_of(libraries=libraries)
-    asked = FromBase(name="cudatoolkit", text="cudatoolkit=11.1", line=3, libraries=wanted)
+    asked = SystemPackage(name="cudatoolkit", text="cudatoolkit=11.1", line=3, libraries=wanted)
 
     assert [one.code for one in check_from_base(base, [asked])] == codes
 
 
 def test_a_distribution_of_the_same_name_will_do() -> None:
     base = base_of(libraries={"libc.so.6"}, mkl="2018.0.3")
-    asked = FromBase(name="mkl", text="mkl", line=1, libraries=("libmkl_rt.so",))
+    asked = SystemPackage(name="mkl", text="mkl", line=1, libraries=("libmkl_rt.so",))
 
     assert list(check_from_base(base, [asked])) == []
 

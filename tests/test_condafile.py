@@ -6,9 +6,9 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from bundler.problems import RefusedError
-from bundler.redact import redact
-from bundler.requirements.conda.envfile import CondaFile, Line, load_yaml, parse_conda_file
+from bundler.problems import ProblemError
+from bundler.redaction import redact
+from bundler.requirements.conda.envfile import CondaFile, EnvFileLine, load_yaml, parse_conda_file
 
 # What the documents have, and what people add to it.
 FULL = """\
@@ -57,16 +57,16 @@ def test_everything_has_its_line() -> None:
     assert file.name == "project_environment"
     assert file.channels == ("conda-forge", "https://conda.example/main")
     assert file.packages == (
-        Line(text="python=3.7", line=9),
-        Line(text="numpy=1.21=py37_0", line=11),
-        Line(text="conda.example/t/tk-secret-j/main::scipy", line=12),
-        Line(text="pip", line=13),
-        Line(text="pandas", line=18),
+        EnvFileLine(text="python=3.7", line=9),
+        EnvFileLine(text="numpy=1.21=py37_0", line=11),
+        EnvFileLine(text="conda.example/t/tk-secret-j/main::scipy", line=12),
+        EnvFileLine(text="pip", line=13),
+        EnvFileLine(text="pandas", line=18),
     )
     assert file.pip == (
-        Line(text="azureml-defaults", line=15),
-        Line(text="--extra-index-url https://me:tk-secret-k@index.example/simple", line=16),
-        Line(text="foo ; python_version < '3.8'", line=17),
+        EnvFileLine(text="azureml-defaults", line=15),
+        EnvFileLine(text="--extra-index-url https://me:tk-secret-k@index.example/simple", line=16),
+        EnvFileLine(text="foo ; python_version < '3.8'", line=17),
     )
     assert file.warnings == ("`prefix` is ignored: a bundle has no place of its own",)
 
@@ -229,7 +229,7 @@ def test_unsafe_yaml_is_the_one_problem(text: str, line: int | None, fact: str) 
 
     assert [(item.line, item.fact) for item in wrong] == [(line, fact)]
     assert file == CondaFile()
-    with pytest.raises(RefusedError):
+    with pytest.raises(ProblemError):
         load_yaml(text)
 
 

@@ -19,8 +19,8 @@ from packaging.utils import canonicalize_name
 
 import bundler
 from bundler.data.conda_names import look_up
-from bundler.problems import RefusedError
-from bundler.redact import redact
+from bundler.problems import ProblemError
+from bundler.redaction import redact
 from bundler.requirements.conda.matchspec import (
     MatchSpec,
     clean_channel,
@@ -248,7 +248,7 @@ MALFORMED_ROWS = [pytest.param(text, *row, id=f"L03-{text[:40]}") for text, row 
 
 @pytest.mark.parametrize(("text", "fact", "hint"), MALFORMED_ROWS)
 def test_malformed_is_refused(text: str, fact: str, hint: str | None) -> None:
-    with pytest.raises(RefusedError) as caught:
+    with pytest.raises(ProblemError) as caught:
         parse_match_spec(text)
 
     assert (caught.value.fact, caught.value.hint) == (fact, hint)
@@ -426,7 +426,7 @@ REFUSED = {
     [pytest.param(text, *row, id=f"L03-{text}") for text, row in REFUSED.items()],
 )
 def test_what_no_index_has_is_refused(text: str, fact: str, hint: str | None) -> None:
-    with pytest.raises(RefusedError) as caught:
+    with pytest.raises(ProblemError) as caught:
         translate(parse_match_spec(text))
 
     assert (caught.value.fact, caught.value.hint) == (fact, hint)
@@ -452,7 +452,7 @@ def test_a_channel_loses_its_credentials(channel: str, clean: str, secret: str |
 
 
 def test_an_address_that_cannot_be_read_is_refused_without_its_password() -> None:
-    with pytest.raises(RefusedError) as caught:
+    with pytest.raises(ProblemError) as caught:
         clean_channel("https://me:tk-secret-f@[x/main")
 
     assert caught.value.fact == "the address of a channel cannot be read"
@@ -460,7 +460,7 @@ def test_an_address_that_cannot_be_read_is_refused_without_its_password() -> Non
 
 
 def test_a_refused_specification_does_not_show_its_token() -> None:
-    with pytest.raises(RefusedError) as caught:
+    with pytest.raises(ProblemError) as caught:
         parse_match_spec("https://conda.example/t/tk-secret-g/main/numpy-1-0.conda")
 
     assert "tk-secret-g" not in redact(caught.value.fact)
@@ -490,7 +490,7 @@ def test_only_ever_refused(text: str) -> None:
         spec = parse_match_spec(text)
         assert re.fullmatch(r"[a-z0-9._-]+", spec.name)
         found = translate(spec)
-    except RefusedError:
+    except ProblemError:
         return
 
     again = parse_match_spec(f"{spec.name} {spec.version or '*'}")
@@ -500,7 +500,7 @@ def test_only_ever_refused(text: str) -> None:
 
 
 def table(name: str) -> Any:
-    return json.loads(files("bundler").joinpath(name).read_text("utf-8"))
+    return json.loads(files("bundler.data").joinpath(name).read_text("utf-8"))
 
 
 @pytest.mark.parametrize("file", ["conda_known.json", "conda_names.json"])

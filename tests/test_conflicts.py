@@ -17,10 +17,10 @@ from packaging.utils import canonicalize_name
 from packaging.version import Version
 from test_base import CAPTURE, NSPKG, OLD_NSPKG, make_venv
 
-from bundler.base_image.profile import Base, read_base
+from bundler.base_image.profile import BaseProfile, read_base
 from bundler.checks.base_compat import check_base
 from bundler.checks.modules import DistributionFacts
-from bundler.checks.provided import plan_omission
+from bundler.checks.provided import plan_provided
 from bundler.data.inference_server import server_requirements
 from bundler.target.target import Target
 
@@ -43,7 +43,7 @@ TARGET = Target(
 SERVER = "azureml-inference-server-http"
 
 
-def base_of(distributions: Mapping[str, Sequence[str]] | None = None, **changes: Any) -> Base:
+def base_of(distributions: Mapping[str, Sequence[str]] | None = None, **changes: Any) -> BaseProfile:
     """Return a base from ``name version`` to what that requires."""
     python = {"version": "3.7.10", "abi": "cp37m", "platform": "linux_x86_64", "libc": ["glibc", "2.27"]}
     values: dict[str, Any] = {
@@ -64,7 +64,7 @@ def base_of(distributions: Mapping[str, Sequence[str]] | None = None, **changes:
         ],
         **changes,
     }
-    return Base.from_json(values, Path("base.json"))
+    return BaseProfile.from_json(values, Path("base.json"))
 
 
 def facts(text: str, *files: str) -> DistributionFacts:
@@ -78,7 +78,7 @@ def facts(text: str, *files: str) -> DistributionFacts:
     )
 
 
-def told(base: Base, *present: DistributionFacts, **options: Any) -> list[str]:
+def told(base: BaseProfile, *present: DistributionFacts, **options: Any) -> list[str]:
     return [f"{one.code} {one.message}" for one in check_base(base, TARGET, present, **options)]
 
 
@@ -198,8 +198,8 @@ def test_another_python_or_an_older_libc(python: dict[str, str], floor: str, exp
 
 
 def test_what_is_not_known_is_not_compared() -> None:
-    base = Base.from_json({**base_of().to_json(), "python": {}, "libraries": None}, Path("x"))
-    musl = Base.from_json({**base_of().to_json(), "python": {}, "libraries": ["libz.so.1"]}, Path("x"))
+    base = BaseProfile.from_json({**base_of().to_json(), "python": {}, "libraries": None}, Path("x"))
+    musl = BaseProfile.from_json({**base_of().to_json(), "python": {}, "libraries": ["libz.so.1"]}, Path("x"))
 
     assert told(base, glibc_floor="2.17") == []
     assert told(musl, glibc_floor="2.17") == [
@@ -346,10 +346,10 @@ def test_a_hidden_distribution_that_the_base_has_in_the_same_version_is_none() -
 
 
 def omitted(
-    base: Base, roots: str, locked: Mapping[str, Sequence[str]], **versions: str
+    base: BaseProfile, roots: str, locked: Mapping[str, Sequence[str]], **versions: str
 ) -> tuple[dict[str, str], set[str]]:
     """Return what is left to the base, and what nobody needs then."""
-    plan = plan_omission(
+    plan = plan_provided(
         base,
         [Requirement(one) for one in roots.split()],
         {
@@ -538,7 +538,7 @@ def test_the_set_is_sound_and_cannot_grow(
     standing = [one for one in subsets if stands(one)]
 
     shuffled = random.Random(0).sample(asked, len(asked))
-    found = frozenset(plan_omission(base, shuffled, requires, ENVIRONMENT).provided)
+    found = frozenset(plan_provided(base, shuffled, requires, ENVIRONMENT).provided)
 
     assert stands(found)
     assert found == frozenset().union(*standing)

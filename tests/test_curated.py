@@ -15,7 +15,7 @@ from packaging.utils import canonicalize_name
 from packaging.version import Version
 
 import bundler
-from bundler.data.curated import Curated, curated, curated_date, curated_environments
+from bundler.data.curated import Curated, curated_date, curated_environments, find_curated
 
 CONTENT = json.loads((Path(bundler.__file__).parent / "data/curated.json").read_text("utf-8"))
 SET = curated_environments()
@@ -72,7 +72,7 @@ def test_what_the_documents_name_is_there() -> None:
 
 
 def test_the_environment_of_the_documents_is_theirs_to_the_character() -> None:
-    pytorch = curated("AzureML-PyTorch-1.1-GPU")
+    pytorch = find_curated("AzureML-PyTorch-1.1-GPU")
 
     assert pytorch is not None
     assert "\n".join(as_yaml(pytorch.conda)) + "\n" == PYTORCH
@@ -86,9 +86,9 @@ def test_the_file_is_sorted_and_dated_and_each_source_is_used() -> None:
 
 
 def test_a_name_that_is_not_there_is_none() -> None:
-    assert curated("AzureML-PyTorch-1.1") is None
-    assert curated("azureml-pytorch-1.1-gpu") is None
-    assert [curated(name) for name in NAMES] == list(SET)
+    assert find_curated("AzureML-PyTorch-1.1") is None
+    assert find_curated("azureml-pytorch-1.1-gpu") is None
+    assert [find_curated(name) for name in NAMES] == list(SET)
 
 
 @pytest.mark.parametrize("one", SET, ids=NAMES)

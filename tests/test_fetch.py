@@ -34,13 +34,13 @@ from faultserver import (
 from bundler.digest import sha256_of
 from bundler.errors import BundlerError, IntegrityError, NetworkError
 from bundler.requirements.requirement_set import IndexOptions
-from bundler.resolve.download import Download, Patience, fetch_all
+from bundler.resolve.download import Download, DownloadLimits, fetch_all
 from bundler.resolve.index import IndexSettings, read_index_settings
 from bundler.store import Store
-from bundler.system.environ import Surroundings
+from bundler.system.environ import HostEnvironment
 
 BODY = bytes(range(256)) * 40
-QUICK = Patience(window=1.0, backoff=0.01, longest_wait=0.05, max_size=1 << 20)
+QUICK = DownloadLimits(window=1.0, backoff=0.01, longest_wait=0.05, max_size=1 << 20)
 
 
 @pytest.fixture
@@ -59,8 +59,8 @@ def settings(tmp_path: Path, **env: str) -> IndexSettings:
     (tmp_path / "scratch").mkdir(exist_ok=True)
     around = {"PIP_CONFIG_FILE": "/dev/null", "PIP_TIMEOUT": "1", "PIP_RETRIES": "2", **env}
     around |= {"PATH": "/usr/bin:/bin", "HOME": str(tmp_path)}
-    surroundings = Surroundings(environ=around, cwd=tmp_path)
-    return read_index_settings(surroundings, tmp_path / "scratch", flags=IndexOptions())
+    host = HostEnvironment(environ=around, cwd=tmp_path)
+    return read_index_settings(host, tmp_path / "scratch", flags=IndexOptions())
 
 
 def download(url: str, *, body: bytes = BODY, size: int | None = None) -> Download:
@@ -221,7 +221,7 @@ def test_files_are_fetched_at_once(server: Server, store: Store, tmp_path: Path)
         download(server.add(f"/{number}.whl", meeting(body)), body=body) for number, body in enumerate(bodies)
     ]
 
-    fetch_all(wanted, store, settings(tmp_path, PIP_TIMEOUT="20"), patience=Patience(window=30.0))
+    fetch_all(wanted, store, settings(tmp_path, PIP_TIMEOUT="20"), patience=DownloadLimits(window=30.0))
 
     assert server.most_at_once == 4
 

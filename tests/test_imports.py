@@ -12,8 +12,8 @@ from bundler.checks.findings import Finding
 from bundler.checks.source_imports import (
     FileImports,
     FoundImport,
+    ModuleIndex,
     When,
-    World,
     import_findings,
     imported_modules,
 )
@@ -28,8 +28,8 @@ PRESENT = (
     facts("twin-a", files=("both/__init__.py",)),
     facts("twin-b", files=("both/b.py",)),
 )
-WORLD = World(PRESENT, stdlib=STDLIB, base={"flask", "azure"})
-BARE = World(PRESENT, stdlib=STDLIB)
+WORLD = ModuleIndex(PRESENT, stdlib=STDLIB, base={"flask", "azure"})
+BARE = ModuleIndex(PRESENT, stdlib=STDLIB)
 
 
 def an_import(text: str, *, when: When = "top", line: int = 1) -> FoundImport:
@@ -88,10 +88,10 @@ def test_find(module: str, owners: str, lacks: str) -> None:
 @pytest.mark.parametrize(
     ("module", "owners"),
     [
-        pytest.param("flask.json", World.BASE, id="module"),
-        pytest.param("azure.ml.core", World.BASE, id="another-portion-of-a-namespace"),
+        pytest.param("flask.json", ModuleIndex.BASE, id="module"),
+        pytest.param("azure.ml.core", ModuleIndex.BASE, id="another-portion-of-a-namespace"),
         pytest.param("azure.storage.blob", "blob", id="the-bundle-comes-first"),
-        pytest.param("os", World.STDLIB, id="stdlib-comes-first"),
+        pytest.param("os", ModuleIndex.STDLIB, id="stdlib-comes-first"),
     ],
 )
 def test_find_with_a_base(module: str, owners: str) -> None:
@@ -99,7 +99,7 @@ def test_find_with_a_base(module: str, owners: str) -> None:
 
 
 def test_a_module_of_the_bundle_comes_before_the_standard_library() -> None:
-    world = World([facts("json", files=("json/__init__.py",))], stdlib=STDLIB)
+    world = ModuleIndex([facts("json", files=("json/__init__.py",))], stdlib=STDLIB)
 
     assert world.find("json.x") == (frozenset({"json"}), "")
 
@@ -151,7 +151,7 @@ def told(
     requires: tuple[str, ...] = (),
     unasked: Sequence[str] = (),
     required_by: Mapping[str, Sequence[str]] | None = None,
-    world: World = BARE,
+    world: ModuleIndex = BARE,
 ) -> list[Finding]:
     """Return what is found of a distribution with these files, beside those that are present."""
     own = facts("own", requires=requires, files=("own.py",))
@@ -237,7 +237,7 @@ def test_each_missing_module_is_told_sorted() -> None:
 def test_nothing_is_said_of(found: str) -> None:
     requires = ("Six", "blob; sys_platform=='win32'", "numpy; extra=='fast'", "twin-b")
 
-    world = World([*PRESENT, facts("own", files=("own.py",))], stdlib=STDLIB)
+    world = ModuleIndex([*PRESENT, facts("own", files=("own.py",))], stdlib=STDLIB)
     assert told(a_file("own.py", found), requires=requires, world=world) == []
 
 
@@ -334,7 +334,7 @@ PKG = facts("pkg", files=("pkg/__init__.py", "pkg/a.py", "pkg/sub/__init__.py", 
 
 def imported(*files: FileImports) -> dict[str, bool]:
     scans: dict[NormalizedName, Sequence[FileImports]] = {canonicalize_name("any"): files}
-    return dict(imported_modules(scans, World([PKG, *PRESENT], stdlib=STDLIB)))
+    return dict(imported_modules(scans, ModuleIndex([PKG, *PRESENT], stdlib=STDLIB)))
 
 
 @pytest.mark.parametrize(

@@ -10,10 +10,10 @@ from pathlib import Path
 import pytest
 
 from bundler.errors import InputError
-from bundler.redact import Credentials, redact
+from bundler.redaction import Credentials, redact
 from bundler.requirements.requirement_set import IndexOptions
 from bundler.resolve.index import Index, IndexSettings, origin_of, read_index_settings
-from bundler.system.environ import Surroundings
+from bundler.system.environ import HostEnvironment
 
 NONE = IndexOptions()
 
@@ -37,8 +37,8 @@ class Host:
         flags, files = (*options, NONE, NONE)[:2]
         # The machine that runs the tests has settings too: XDG_CONFIG_DIRS hides some of them.
         environ = {"PATH": os.defpath, "HOME": str(self.home), "XDG_CONFIG_DIRS": str(self.home), **env}
-        surroundings = Surroundings(environ=environ, cwd=self.cwd)
-        return read_index_settings(surroundings, self.scratch, flags=flags, from_files=files)
+        environment = HostEnvironment(environ=environ, cwd=self.cwd)
+        return read_index_settings(environment, self.scratch, flags=flags, from_files=files)
 
     def read_bare(self, *options: IndexOptions, **env: str) -> IndexSettings:
         """Read with no configuration file at all."""
@@ -348,7 +348,7 @@ def test_no_secret_is_shown(host: Host) -> None:
         PIP_PROXY="http://me:canary-proxy@proxy.example:3128",
     )
 
-    text = "\n".join((repr(settings), *settings.shown()))
+    text = "\n".join((repr(settings), *settings.summary()))
     assert "canary" not in text
     assert redact("canary-proxy canary-links canary-pass canary-token sig=canary-sig") == " ".join(
         ["****"] * 5
@@ -364,7 +364,7 @@ def test_what_is_shown(host: Host) -> None:
         PIP_CERT="/ca",
     )
 
-    assert settings.shown() == (
+    assert settings.summary() == (
         "find-links https://b.example/y",
         "no-index yes",
         "cert /ca",
@@ -372,7 +372,7 @@ def test_what_is_shown(host: Host) -> None:
         "timeout 15",
         "retries 5",
     )
-    assert IndexSettings().shown()[0] == "index-url (built into pip)"
+    assert IndexSettings().summary()[0] == "index-url (built into pip)"
 
 
 # --- handing on ---------------------------------------------------------------
@@ -392,8 +392,8 @@ def test_a_child_pip_reads_back_what_was_handed_on(host: Host) -> None:
         PIP_CLIENT_CERT="/client.pem",
         PIP_KEYRING_PROVIDER="disabled",
     )
-    surroundings = Surroundings(environ={"PATH": os.defpath}, cwd=host.cwd)
-    env = surroundings.child_env(host.scratch, **settings.pip_environment())
+    environment = HostEnvironment(environ={"PATH": os.defpath}, cwd=host.cwd)
+    env = environment.child_env(host.scratch, **settings.pip_environment())
 
     listed = subprocess.run(
         [sys.executable, "-I", "-m", "pip", "config", "list"],

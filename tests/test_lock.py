@@ -12,8 +12,8 @@ from packaging.version import Version
 
 from bundler.digest import sha256_of
 from bundler.errors import InputError
-from bundler.requirements.line import Root
-from bundler.resolve.lockfile import Lock, Locked, check_lock, parse_lock, render_lock
+from bundler.requirements.line import RootRequirement
+from bundler.resolve.lockfile import Lock, LockedDistribution, check_lock, parse_lock, render_lock
 from bundler.target.target import Target
 
 TARGET = Target(
@@ -38,7 +38,7 @@ TARGET = Target(
 DIGEST = sha256_of(b"six")
 
 
-def locked(name: str = "six", version: str = "1.16.0", **changes: Any) -> Locked:
+def locked(name: str = "six", version: str = "1.16.0", **changes: Any) -> LockedDistribution:
     values: dict[str, Any] = {
         "name": canonicalize_name(name),
         "version": Version(version),
@@ -47,11 +47,13 @@ def locked(name: str = "six", version: str = "1.16.0", **changes: Any) -> Locked
         "filename": f"{name}-{version}-py3-none-any.whl",
         "sha256": DIGEST,
     }
-    return Locked(**{**values, **changes})
+    return LockedDistribution(**{**values, **changes})
 
 
-def root(text: str, origin: str = "requirements.txt:1") -> Root:
-    return Root(text=text, requirement=Requirement(text), origin=origin, kind="index", location=None)
+def root(text: str, origin: str = "requirements.txt:1") -> RootRequirement:
+    return RootRequirement(
+        text=text, requirement=Requirement(text), origin=origin, kind="index", location=None
+    )
 
 
 def test_a_lock_is_read_back_as_it_was(tmp_path: Path) -> None:

@@ -10,8 +10,8 @@ from facts import ENVIRONMENT, facts
 from packaging.requirements import Requirement
 from packaging.utils import canonicalize_name
 
-from bundler.checks.import_results import ImportOutcome, ImportStatus, classify, mark_optional, mark_unused
-from bundler.redact import register_secret
+from bundler.checks.import_results import ImportResult, ImportStatus, classify, mark_optional, mark_unused
+from bundler.redaction import register_secret
 
 GL = "ImportError: libGL.so.1: cannot open shared object file: No such file or directory"
 GLIBC = "ImportError: /lib/x86_64-linux-gnu/libc.so.6: version `GLIBC_2.34' not found (required by x.so)"
@@ -114,7 +114,7 @@ def test_classify(
     requires = ("Dep.X>=1; python_version>'3.9'", "opt; extra=='all'", "ns-core")
     distribution = facts("Own", requires=requires, files=("ns/own/__init__.py",))
 
-    assert classify(distribution, "ns.own", raw) == ImportOutcome(
+    assert classify(distribution, "ns.own", raw) == ImportResult(
         distribution=canonicalize_name("own"),
         module="ns.own",
         status=status,

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from bundler.errors import InputError
-from bundler.problems import Problem, RefusedError, closest, input_error
+from bundler.problems import Problem, ProblemError, closest, input_error
 from bundler.requirements.pyproject import read_project
 
 PROJECT = """
@@ -27,14 +27,14 @@ Test_It = [{include-group = "lint"}, "hypothesis", "pytest"]
 def asked(text: str, *, extras: tuple[str, ...] = (), groups: tuple[str, ...] = ()) -> list[tuple[str, str]]:
     found = []
     for item in read_project(text, extras=extras, groups=groups):
-        assert not isinstance(item, RefusedError), item.fact
+        assert not isinstance(item, ProblemError), item.fact
         found.append((item[0], str(item[1])))
     return found
 
 
-def refused(text: str, *, extras: tuple[str, ...] = (), groups: tuple[str, ...] = ()) -> list[RefusedError]:
+def refused(text: str, *, extras: tuple[str, ...] = (), groups: tuple[str, ...] = ()) -> list[ProblemError]:
     return [
-        item for item in read_project(text, extras=extras, groups=groups) if isinstance(item, RefusedError)
+        item for item in read_project(text, extras=extras, groups=groups) if isinstance(item, ProblemError)
     ]
 
 
@@ -188,14 +188,14 @@ def test_bad_group_is_refused(table: str, fact: str) -> None:
 
 
 def test_no_hint_and_no_line_is_made_up() -> None:
-    error = input_error([Problem(where="a.txt", refused=RefusedError("it is bad"))])
+    error = input_error([Problem(where="a.txt", refused=ProblemError("it is bad"))])
 
     assert isinstance(error, InputError)
     assert (error.message, error.evidence, error.hint) == ("a.txt: it is bad", (), None)
 
 
 def test_text_cannot_disturb_a_terminal() -> None:
-    problem = Problem(where="a.txt:1", refused=RefusedError("`x\x1b[2J`", hint="\u202e"), quoted="\x07")
+    problem = Problem(where="a.txt:1", refused=ProblemError("`x\x1b[2J`", hint="\u202e"), quoted="\x07")
     error = input_error([problem])
 
     assert (error.message, error.evidence, error.hint) == (

@@ -10,16 +10,16 @@ from packaging.utils import canonicalize_name
 
 from bundler.checks.dependencies import Unmet
 from bundler.checks.findings import Finding
-from bundler.checks.import_results import ImportOutcome, ImportStatus
-from bundler.checks.report import ClosureReport, Way, WayReport
+from bundler.checks.import_results import ImportResult, ImportStatus
+from bundler.checks.report import ClosureReport, ModeReport, UsageMode
 from bundler.data.finding_rules import RULES
 from bundler.errors import ClosureError
 
 
 def outcome(
     distribution: str, module: str, status: ImportStatus = "ok", detail: str = "", **more: Any
-) -> ImportOutcome:
-    return ImportOutcome(
+) -> ImportResult:
+    return ImportResult(
         distribution=canonicalize_name(distribution),
         module=module,
         status=status,
@@ -29,13 +29,13 @@ def outcome(
 
 
 def report(
-    *outcomes: ImportOutcome, more: dict[Way, tuple[ImportOutcome, ...]] | None = None, **given: Any
+    *outcomes: ImportResult, more: dict[UsageMode, tuple[ImportResult, ...]] | None = None, **given: Any
 ) -> ClosureReport:
     """Return a report of a bundle that was mounted, and used in further ways."""
-    ways: dict[Way, tuple[ImportOutcome, ...]] = {"mount": outcomes, **(more or {})}
+    ways: dict[UsageMode, tuple[ImportResult, ...]] = {"mount": outcomes, **(more or {})}
     own = frozenset(one.distribution for one in outcomes)
     return ClosureReport(
-        ways=tuple(WayReport(way=way, outcomes=found) for way, found in ways.items()),
+        ways=tuple(ModeReport(way=way, outcomes=found) for way, found in ways.items()),
         **{"own": own, **given},
     )
 
@@ -119,7 +119,7 @@ GOOD, BAD = outcome("a", "a"), outcome("a", "a", "failed", "E: 1")
     ],
 )
 def test_a_failure_is_one_finding_and_says_in_which_way(
-    mount: ImportOutcome, more: dict[Way, tuple[ImportOutcome, ...]], code: str, says: str
+    mount: ImportResult, more: dict[UsageMode, tuple[ImportResult, ...]], code: str, says: str
 ) -> None:
     found = report(mount, more=more).findings
 
@@ -127,7 +127,7 @@ def test_a_failure_is_one_finding_and_says_in_which_way(
 
 
 def test_a_python_that_does_not_start_is_an_error_of_its_own() -> None:
-    dead = ClosureReport(ways=(WayReport(way="mount", outcomes=(), fatal="AttributeError: x"),))
+    dead = ClosureReport(ways=(ModeReport(way="mount", outcomes=(), fatal="AttributeError: x"),))
 
     assert [one.message for one in dead.errors] == [
         "Python does not start with the bundle mounted on PYTHONPATH: AttributeError: x"

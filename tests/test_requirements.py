@@ -17,7 +17,7 @@ from wheels import make_sdist, make_wheel
 from bundler.errors import InputError, UsageError
 from bundler.requirements.files import read_requirements
 from bundler.requirements.line import (
-    Root,
+    RootRequirement,
     _no_options,
     _parse_parts,
     _parser,
@@ -26,7 +26,7 @@ from bundler.requirements.line import (
 )
 from bundler.requirements.requirement_set import IndexOptions, RequirementSet
 from bundler.requirements.text import logical_lines
-from bundler.system.environ import Surroundings
+from bundler.system.environ import HostEnvironment
 
 SHA = "ab" * 32
 COMMIT = "0123456789abcdef0123456789abcdef01234567"
@@ -49,8 +49,8 @@ class Folder:
         files = [Path("requirements.txt")] if content is not None else []
         if content is not None:
             self.write("requirements.txt", content)
-        surroundings = Surroundings(environ=self.environ, cwd=self.path)
-        return read_requirements(surroundings, **{"files": files, **more})  # type: ignore[arg-type]
+        host = HostEnvironment(environ=self.environ, cwd=self.path)
+        return read_requirements(host, **{"files": files, **more})  # type: ignore[arg-type]
 
     def refused(self, content: str | bytes | None = None, **more: object) -> str:
         with pytest.raises(InputError) as caught:
@@ -64,7 +64,7 @@ def rendered(error: InputError | UsageError) -> str:
     return "\n".join([error.message, *(f"  {line}" for line in error.evidence), *hint])
 
 
-def texts(roots: tuple[Root, ...]) -> list[str]:
+def texts(roots: tuple[RootRequirement, ...]) -> list[str]:
     return [root.text for root in roots]
 
 
@@ -805,7 +805,7 @@ def test_requirement_survives_a_round_trip(
     line = f"{name}{extra}{specifier}{marker}"
     (root,) = folder.read(f"\n{line} # why\n").roots
 
-    assert root == Root(
+    assert root == RootRequirement(
         text=str(Requirement(line)),
         requirement=Requirement(line),
         origin="requirements.txt:2",

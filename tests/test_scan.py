@@ -24,7 +24,7 @@ from bundler.errors import BundlerError
 from bundler.paths import archive_path
 from bundler.reporter import Silent
 from bundler.store import Store
-from bundler.system.environ import read_surroundings
+from bundler.system.environ import read_host_environment
 from bundler.target.interpreter import Interpreter, find_interpreter
 from bundler.target.scripts import script
 
@@ -383,14 +383,14 @@ def test_a_file_without_imports_is_parsed_only_for_what_it_defines(
 
 @pytest.fixture(scope="module")
 def interpreter(python37: Path, tmp_path_factory: pytest.TempPathFactory) -> Interpreter:
-    return find_interpreter(str(python37), read_surroundings(), tmp_path_factory.mktemp("find"))
+    return find_interpreter(str(python37), read_host_environment(), tmp_path_factory.mktemp("find"))
 
 
 @pytest.fixture
 def scanner(interpreter: Interpreter, tmp_path: Path) -> Scanner:
     scratch = tmp_path / "scratch"
     scratch.mkdir()
-    return Scanner(interpreter, Store(tmp_path / "store"), read_surroundings(), scratch)
+    return Scanner(interpreter, Store(tmp_path / "store"), read_host_environment(), scratch)
 
 
 @pytest.fixture
@@ -544,7 +544,7 @@ def test_a_target_that_cannot_scan_at_all_is_an_error(interpreter: Interpreter, 
     python.write_text("#!/bin/sh\necho 'its library is gone' >&2\nexit 1\n")
     python.chmod(0o755)
     scanner = Scanner(
-        replace(interpreter, python=python), Store(tmp_path / "store"), read_surroundings(), tmp_path
+        replace(interpreter, python=python), Store(tmp_path / "store"), read_host_environment(), tmp_path
     )
 
     with pytest.raises(BundlerError, match="could not be read") as raised:

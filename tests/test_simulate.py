@@ -15,11 +15,18 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from bundler.data.azure_image import EXIT_CODES, MISSPELT, PROFILES, VARIABLES, WAYS
+from bundler.data.azure_image import EXIT_CODES, EXTRA_SOURCES, IMAGE_VARIANTS, MISSPELT, VARIABLES
 from bundler.data.finding_rules import RULES
 from bundler.deploy.startup.entry_script import read_script
-from bundler.deploy.startup.files import AppFiles, FolderFiles, dockerfile_env, locate, read_context
-from bundler.deploy.startup.simulate import BASE_MODULES, STDLIB, Boot, describe, lint, simulate
+from bundler.deploy.startup.files import AppFiles, FolderFiles, dockerfile_env, locate, open_context
+from bundler.deploy.startup.simulate import (
+    BASE_MODULES,
+    STDLIB,
+    Boot,
+    check_start,
+    render_start,
+    simulate_start,
+)
 from bundler.digest import sha256_of
 from bundler.errors import InputError
 from bundler.oci.filetree import App, AppFile, AppLayer
@@ -76,7 +83,7 @@ def codes(boot: Boot) -> list[str]:
 def test_a_bundle_beside_the_code() -> None:
     """The layout that bundler writes: every path, and sys.path as the real server was seen to have it."""
     env = {**ENTRY, **LIB, "AZUREML_SOURCE_DIRECTORY": "code", "AZUREML_MODEL_DIR": f"{ROOT}/{MODEL}"}
-    boot = simulate(env, app({**SCORE, **BUNDLE, f"{MODEL}/model.pkl": ""}))
+    boot = simulate_start(env, app({**SCORE, **BUNDLE, f"{MODEL}/model.pkl": ""}))
 
     assert (boot.exit_code, boot.findings, boot.ok) == (0, (), True)
     assert boot.resolved == {
@@ -91,9 +98,9 @@ def test_a_bundle_beside_the_code() -> None:
 
 
 def test_the_lines_are_numbered_and_end_with_the_exit_code() -> None:
-    boot = simulate({**ENTRY, "AZUREML_EXTRA_PYTHON_LIB_PATH": "code/lib"}, app(SCORE))
+    boot = simulate_start({**ENTRY, "AZUREML_EXTRA_PYTHON_LIB_PATH": "code/lib"}, app(SCORE))
 
-    assert describe(boot) == (
+    assert render_start(boot) == (
         f" 1  ok    the folder of the entry script: {ROOT}/code",
         f" 2  FAIL  `AZUREML_EXTRA_PYTHON_LIB_PATH` leads to `{ROOT}/code/code/lib`: not there",
         f"AML_APP_ROOT = {ROOT}",
@@ -197,7 +204,7 @@ RIGHT: dict[str, tuple[dict[str, str], dict[str, str]]] = {
 
 @pytest.mark.parametrize(("tree", "env"), RIGHT.values(), ids=RIGHT.keys())
 def test_nothing_is_found(tree: dict[str, str], env: dict[str, str]) -> None:
-    boot = simulate(env, app(tree))
+    boot = simulate_start(env, app(tree))
 
     assert (boot.exit_code, codes(boot)) == (0, [])
 
@@ -367,7 +374,7 @@ ENDS: dict[str, Row] = {
 
 @pytest.mark.parametrize(("tree", "env", "exit_code", "code"), ENDS.values(), ids=ENDS.keys())
 def test_the_image_ends(tree: dict[str, str], env: dict[str, str], exit_code: int, code: str) -> None:
-    boot = simulate(env, app(tree))
+    boot = simulate_start(env, app(tree))
 
     assert boot.exit_code == exit_code
     assert code in codes(boot)
@@ -376,7 +383,7 @@ def test_the_image_ends(tree: dict[str, str], env: dict[str, str], exit_code: in
 
 
 def test_a_leading_slash_is_taken_off_for_the_folder_alone() -> None:
-    boot = simulate({"AZUREML_ENTRY_SCRIPT": "/code/score.py"}, app(SCORE))
+    boot = simulate_start({"AZUREML_ENTRY_SCRIPT": "/code/score.py"}, app(SCORE))
 
     assert boot.steps[0].detail == f"{ROOT}/code"
     assert boot.resolved["AZUREML_ENTRY_SCRIPT"] == "/code/score.py"
@@ -386,9 +393,9 @@ def test_the_image_has_no_server() -> None:
     """A plain base: conda asks for the server (96), newer scripts do (100), older ones just start it (127)."""
     tree = {**SCORE, "code/env.yml": ""}
 
-    assert simulate({**ENTRY, **CONDA}, app(tree), server=False, offline=False).exit_code == 96
-    assert simulate(ENTRY, app(tree), server=False, profile="stripped").exit_code == 100
-    assert simulate(ENTRY, app(tree), server=False).exit_code == 127
+    assert simulate_start({**ENTRY, **CONDA}, app(tree), server=False, offline=False).exit_code == 96
+    assert simulate_start(ENTRY, app(tree), server=False, profile="stripped").exit_code == 100
+    assert simulate_start(ENTRY, app(tree), server=False).exit_code == 127
 
 
 def test_every_exit_code_is_reached() -> None:
@@ -492,7 +499,7 @@ DOUBTS: dict[str, tuple[dict[str, str], dict[str, str], list[str]]] = {
 
 @pytest.mark.parametrize(("tree", "env", "expected"), DOUBTS.values(), ids=DOUBTS.keys())
 def test_it_starts_with_doubts(tree: dict[str, str], env: dict[str, str], expected: list[str]) -> None:
-    boot = simulate(env, app(tree))
+    boot = simulate_start(env, app(tree))
 
     assert (boot.exit_code, codes(boot), boot.ok) == (0, expected, True)
 
@@ -520,7 +527,7 @@ CERTAIN: dict[str, tuple[dict[str, str], dict[str, str], list[str]]] = {
 
 @pytest.mark.parametrize(("tree", "env", "expected"), CERTAIN.values(), ids=CERTAIN.keys())
 def test_it_starts_and_is_wrong(tree: dict[str, str], env: dict[str, str], expected: list[str]) -> None:
-    boot = simulate(env, app(tree))
+    boot = simulate_start(env, app(tree))
 
     assert (boot.exit_code, codes(boot), boot.ok) == (0, expected, False)
 
@@ -538,8 +545,8 @@ def test_every_finding_is_tested() -> None:
 
 def test_images_that_know_no_extra_variables_take_pythonpath() -> None:
     tree = {**SCORE, **BUNDLE}
-    ignored = simulate({**ENTRY, **LIB}, app(tree), profile="stripped")
-    taken = simulate({**ENTRY, "PYTHONPATH": f"{ROOT}/bundle/{SITE}"}, app(tree), profile="stripped")
+    ignored = simulate_start({**ENTRY, **LIB}, app(tree), profile="stripped")
+    taken = simulate_start({**ENTRY, "PYTHONPATH": f"{ROOT}/bundle/{SITE}"}, app(tree), profile="stripped")
 
     assert codes(ignored) == ["D613"]
     assert f"{ROOT}/bundle/{SITE}" not in ignored.sys_path
@@ -552,9 +559,9 @@ def test_images_for_mlflow_take_the_model_s_environment() -> None:
     """Their start script names it itself, so that requirements are never looked at."""
     tree = {**SCORE, f"{MODEL}/mlflow_model_folder/conda.yaml": "", "code/requirements.txt": ""}
     env = {**ENTRY, **REQUIREMENTS, "AZUREML_MODEL_DIR": f"{ROOT}/{MODEL}"}
-    boot = simulate(env, app(tree), profile="mlflow")
-    other = simulate({**env, "MLFLOW_MODEL_FOLDER": "m"}, app(tree), profile="mlflow")
-    off = simulate({**env, "DYNAMIC_DEP_INSTALLATION": "false"}, app(tree), profile="mlflow")
+    boot = simulate_start(env, app(tree), profile="mlflow")
+    other = simulate_start({**env, "MLFLOW_MODEL_FOLDER": "m"}, app(tree), profile="mlflow")
+    off = simulate_start({**env, "DYNAMIC_DEP_INSTALLATION": "false"}, app(tree), profile="mlflow")
 
     assert (boot.exit_code, boot.installs, codes(boot)[-1]) == (95, "conda", "D618")
     assert "D612" in codes(boot)
@@ -564,8 +571,8 @@ def test_images_for_mlflow_take_the_model_s_environment() -> None:
 
 def test_a_network_lets_packages_be_installed() -> None:
     tree = {**SCORE, "code/requirements.txt": "six\nattrs==1\n", "code/env.yml": ""}
-    pip = simulate({**ENTRY, **REQUIREMENTS}, app(tree), offline=False)
-    conda = simulate({**ENTRY, **CONDA}, app(tree), offline=False)
+    pip = simulate_start({**ENTRY, **REQUIREMENTS}, app(tree), offline=False)
+    conda = simulate_start({**ENTRY, **CONDA}, app(tree), offline=False)
 
     assert (pip.exit_code, pip.installs, codes(pip)) == (0, "requirements", ["D622"])
     assert pip.findings[0].distribution == "six"
@@ -576,7 +583,10 @@ def test_a_network_lets_packages_be_installed() -> None:
 def test_the_user_s_pythonpath_comes_after_the_packages() -> None:
     env = {**ENTRY, **LIB, "PYTHONPATH": f"{ROOT}/code"}
 
-    assert simulate(env, app({**SCORE, **BUNDLE})).sys_path[1:3] == (f"{ROOT}/bundle/{SITE}", f"{ROOT}/code")
+    assert simulate_start(env, app({**SCORE, **BUNDLE})).sys_path[1:3] == (
+        f"{ROOT}/bundle/{SITE}",
+        f"{ROOT}/code",
+    )
 
 
 # What is said.
@@ -627,20 +637,22 @@ def test_the_user_s_pythonpath_comes_after_the_packages() -> None:
     ],
 )
 def test_what_was_meant(tree: dict[str, str], env: dict[str, str], said: str) -> None:
-    assert any(one.message.endswith(said) for one in simulate(env, app(tree)).findings)
+    assert any(one.message.endswith(said) for one in simulate_start(env, app(tree)).findings)
 
 
 def test_a_missing_path_names_what_is_near() -> None:
     tree = {**SCORE, "code/myenv/lib/python3.8/site-packages/x.py": ""}
-    boot = simulate({**ENTRY, "AZUREML_EXTRA_PYTHON_LIB_PATH": f"myenv/{SITE}"}, app(tree))
+    boot = simulate_start({**ENTRY, "AZUREML_EXTRA_PYTHON_LIB_PATH": f"myenv/{SITE}"}, app(tree))
 
     assert boot.findings[0].details == (f"nearest  `{ROOT}/code/myenv/lib`, which holds python3.8",)
 
 
 def test_names_cannot_disturb_a_terminal() -> None:
-    boot = simulate({"AZUREML_ENTRY_SCRIPT": "a\x1b[31m.py", "AZUREML_MODEL_DIR": "\u202ex"}, app(SCORE))
+    boot = simulate_start(
+        {"AZUREML_ENTRY_SCRIPT": "a\x1b[31m.py", "AZUREML_MODEL_DIR": "\u202ex"}, app(SCORE)
+    )
 
-    text = "\n".join([*describe(boot), *(one.message for one in boot.findings)])
+    text = "\n".join([*render_start(boot), *(one.message for one in boot.findings)])
     assert all(char.isprintable() or char == "\n" for char in "\n".join(one.message for one in boot.findings))
     assert "\\x1b[31m" in text
 
@@ -648,13 +660,13 @@ def test_names_cannot_disturb_a_terminal() -> None:
 def test_models_may_lie_elsewhere() -> None:
     tree = {**SCORE, "models/requirements.txt": ""}
 
-    assert lint(ENTRY, app(tree)) == ()
-    assert [one.code for one in lint(ENTRY, app(tree), models=[f"{ROOT}/models"])] == ["D618"]
+    assert check_start(ENTRY, app(tree)) == ()
+    assert [one.code for one in check_start(ENTRY, app(tree), models=[f"{ROOT}/models"])] == ["D618"]
 
 
 def test_unknown_profile() -> None:
     with pytest.raises(InputError, match="there is no profile `new`"):
-        simulate({}, app({}), profile="new")
+        simulate_start({}, app({}), profile="new")
 
 
 # The script, read.
@@ -776,8 +788,8 @@ def test_a_build_context(tmp_path: Path) -> None:
     env = "".join(f"ENV {name}={value}\n" for name, value in {**ENTRY, **LIB}.items())
     (tmp_path / "Dockerfile").write_text(f"FROM base\n{env}")
 
-    assert simulate(*read_context(tmp_path)).ok
-    assert not simulate(*read_context(tmp_path, {"AZUREML_ENTRY_SCRIPT": "score.py"})).ok
+    assert simulate_start(*open_context(tmp_path)).ok
+    assert not simulate_start(*open_context(tmp_path, {"AZUREML_ENTRY_SCRIPT": "score.py"})).ok
 
 
 @pytest.mark.parametrize("dockerfile", [None, "FROM x\nENV A='1\n"])
@@ -787,17 +799,17 @@ def test_no_build_context(dockerfile: str | None, tmp_path: Path) -> None:
         (tmp_path / "Dockerfile").write_text(dockerfile)
 
     with pytest.raises(InputError):
-        read_context(tmp_path)
+        open_context(tmp_path)
 
 
 # The tables.
 
 
 def test_the_tables_agree() -> None:
-    assert all(way.variable in VARIABLES and way.missing in EXIT_CODES for way in WAYS)
+    assert all(way.variable in VARIABLES and way.missing in EXIT_CODES for way in EXTRA_SOURCES)
     assert set(MISSPELT.values()) <= set(VARIABLES)
     assert not set(MISSPELT) & set(VARIABLES)
-    assert all(set(image.env) | set(image.forced) <= set(VARIABLES) for image in PROFILES.values())
+    assert all(set(image.env) | set(image.forced) <= set(VARIABLES) for image in IMAGE_VARIANTS.values())
     assert all((variable.kind == "path") == bool(variable.base) for name, variable in VARIABLES.items())
 
 
@@ -847,7 +859,7 @@ def test_the_real_server_agrees(
     tree: dict[str, str], env: dict[str, str], azmlinfsrv: Path, tmp_path: Path
 ) -> None:
     root = write(tmp_path / "app", tree)
-    predicted = simulate(env, FolderFiles(root)).exit_code
+    predicted = simulate_start(env, FolderFiles(root)).exit_code
 
     assert really(azmlinfsrv, root, env, tmp_path / "log") == predicted
 

@@ -10,8 +10,8 @@ import pytest
 from facts import facts
 
 from bundler.checks.findings import Finding
-from bundler.checks.source_imports import FileImports, FoundImport, When, World
-from bundler.checks.user_code import UserCode, code_findings, own_files, user_code
+from bundler.checks.source_imports import FileImports, FoundImport, ModuleIndex, When
+from bundler.checks.user_code import UserCode, code_findings, find_user_code, own_files
 from bundler.errors import InputError
 
 # --- user_code --------------------------------------------------------------------------------------
@@ -39,7 +39,7 @@ def source(tmp_path: Path) -> Path:
     ],
 )
 def test_an_entry_script(script: str, taken: str, source: Path) -> None:
-    assert user_code(source, script.format(source=source)) == UserCode(folder=source, script=taken)
+    assert find_user_code(source, script.format(source=source)) == UserCode(folder=source, script=taken)
 
 
 def test_the_source_directory_is_known_by_its_real_name(
@@ -47,9 +47,9 @@ def test_the_source_directory_is_known_by_its_real_name(
 ) -> None:
     monkeypatch.chdir(source)
 
-    assert user_code(Path(), "score.py").folder == source
+    assert find_user_code(Path(), "score.py").folder == source
     with pytest.raises(InputError) as raised:
-        user_code(Path(), "../other.py")
+        find_user_code(Path(), "../other.py")
     assert raised.value.evidence == ("wanted  a path relative to `src`",)
 
 
@@ -71,7 +71,7 @@ def test_the_source_directory_is_known_by_its_real_name(
 )
 def test_what_cannot_be_an_entry_script(script: str, said: str, source: Path) -> None:
     with pytest.raises(InputError) as raised:
-        user_code(source, script)
+        find_user_code(source, script)
 
     assert said in raised.value.message
     assert raised.value.hint is not None
@@ -176,7 +176,7 @@ def test_a_source_directory_that_is_a_regular_package(path: str, found: str, fil
 
 # --- code_findings ----------------------------------------------------------------------------------
 
-WORLD = World(
+WORLD = ModuleIndex(
     [
         facts("numpy", files=("numpy/__init__.py",)),
         facts("utils-dist", files=("utils/__init__.py",)),
@@ -282,9 +282,9 @@ def test_an_entry_script_in_a_subfolder_does_not_see_its_neighbours() -> None:
 @pytest.mark.parametrize(
     ("found", "by", "top"),
     [
-        pytest.param("code.x", World.STDLIB, "code", id="stdlib-folder"),
-        pytest.param("types", World.STDLIB, "types", id="stdlib-module"),
-        pytest.param("werkzeug(x)", World.BASE, "werkzeug", id="base"),
+        pytest.param("code.x", ModuleIndex.STDLIB, "code", id="stdlib-folder"),
+        pytest.param("types", ModuleIndex.STDLIB, "types", id="stdlib-module"),
+        pytest.param("werkzeug(x)", ModuleIndex.BASE, "werkzeug", id="base"),
     ],
 )
 @pytest.mark.parametrize("when", ["top", "delayed"])

@@ -19,15 +19,14 @@ from packaging.requirements import Requirement
 from packaging.utils import canonicalize_name
 from packaging.version import Version
 
-from bundler.checks.import_results import ImportOutcome, classify
-from bundler.checks.import_runner import SCRIPT, Check, StartError, import_modules
+from bundler.checks.import_results import ImportResult, classify
+from bundler.checks.import_runner import SCRIPT, ImportRequest, StartupError, import_modules
 from bundler.checks.modules import DistributionFacts, top_level_modules
-from bundler.checks.sandbox import Network, Sandbox, find_sandbox
+from bundler.checks.sandbox import CHILD, Network, Sandbox, find_sandbox
 from bundler.errors import BundlerError, ClosureError
 from bundler.reporter import SILENT, Reporter, Silent
-from bundler.system.environ import Surroundings, read_surroundings
+from bundler.system.environ import HostEnvironment, read_host_environment
 from bundler.target.interpreter import Interpreter, find_interpreter
-from bundler.target.scripts import script
 from bundler.target.venv import create_venv
 
 # Asked without any code of ours, so that a broken sandbox is not a skipped test.
@@ -62,11 +61,11 @@ class Site:
     venv: Path
     packages: Path
     scratch: Path
-    surroundings: Surroundings = field(default_factory=read_surroundings)
+    host: HostEnvironment = field(default_factory=read_host_environment)
 
     def import_(
         self, modules: Mapping[str, str | bytes], *, requires: tuple[str, ...] = (), **options: Any
-    ) -> dict[str, ImportOutcome]:
+    ) -> dict[str, ImportResult]:
         """Write the modules, as one distribution, and import them all."""
         for name, content in modules.items():
             path = self.packages / name
@@ -90,15 +89,15 @@ class Site:
         network: Network = "socket-block",
         sandbox: Sandbox | None = None,
         reporter: Reporter = SILENT,
-        surroundings: Surroundings | None = None,
+        host: HostEnvironment | None = None,
         **options: Any,
     ) -> dict[str, dict[str, Any]]:
         """Import modules that are there, and return the answers."""
         given = {"allowed_roots": [self.venv, *self.interpreter.stdlib], "timeout": 30, "jobs": 2, **options}
         return import_modules(
-            Check(python=self.python, modules=modules, **given),
+            ImportRequest(python=self.python, modules=modules, **given),
             sandbox=sandbox or Sandbox(network=network),
-            surroundings=surroundings or self.surroundings,
+            host=host or self.host,
             scratch=self.scratch,
             reporter=reporter,
         )
@@ -112,11 +111,11 @@ def environment(
     folder = tmp_path_factory.mktemp("target")
     wanted = sys.executable if request.param == "host" else request.param
     try:
-        interpreter = find_interpreter(wanted, read_surroundings(), folder)
+        interpreter = find_interpreter(wanted, read_host_environment(), folder)
     except BundlerError as error:
         pytest.skip(f"no CPython {wanted} here: {error}")
     venv = folder / "venv é"
-    create_venv(interpreter, venv, read_surroundings(), folder)
+    create_venv(interpreter, venv, read_host_environment(), folder)
     return interpreter, venv
 
 
@@ -265,7 +264,7 @@ def test_k05_a_namespace_stops_what_python_does_not_see(site: Site) -> None:
 
 
 def test_the_best_sandbox_is_found(site: Site) -> None:
-    found = find_sandbox(site.surroundings, site.scratch)
+    found = find_sandbox(site.host, site.scratch)
 
     assert (found.network == "namespace") is KERNEL_PERMITS
     assert (found == FULL) is KERNEL_PERMITS_ALL
@@ -445,7 +444,7 @@ open("left", "w").close()
     )
     found = site.import_(
         {"one.py": module, "two.py": module, "three.py": module, "four.py": preloaded},
-        surroundings=Surroundings(environ=environ, cwd=site.scratch),
+        host=HostEnvironment(environ=environ, cwd=site.scratch),
     )
 
     assert {one.status: one.detail for one in found.values()} == {"ok": ""}
@@ -664,7 +663,7 @@ def test_a_mount_that_python_does_not_survive(site: Site, tmp_path: Path) -> Non
     mount.mkdir()
     (mount / "re.py").write_text("raise RuntimeError('not the real one')\n")
     roots = [site.venv, mount, *site.interpreter.stdlib]
-    with pytest.raises(StartError) as caught:
+    with pytest.raises(StartupError) as caught:
         site.ask(["any"], python_path=[mount], allowed_roots=roots)
 
     assert "RuntimeError: not the real one" in "\n".join(caught.value.evidence)
@@ -709,7 +708,7 @@ def test_an_entry_script_runs_as_the_server_runs_it(
 
 # --- the sandbox ------------------------------------------------------------
 
-SANDBOX = [sys.executable, "-I", str(script("sandbox"))]
+SANDBOX = [sys.executable, "-I", str(CHILD)]
 
 
 @pytest.mark.parametrize(

@@ -35,8 +35,8 @@ from packaging.version import Version
 from bundler.archive.zip import Member, ZipReader
 from bundler.digest import Sha256, parse_sha256, sha256_of
 from bundler.errors import MalformedError
-from bundler.paths import ArchivePath, UnsafePathError, archive_path, portability_note, shown
-from bundler.redact import redact
+from bundler.paths import ArchivePath, UnsafePathError, archive_path, portability_note, printable
+from bundler.redaction import redact
 
 __all__ = ["EntryPoint", "Scheme", "Wheel", "WheelFile", "WheelMetadata", "read_wheel"]
 
@@ -171,8 +171,8 @@ def read_wheel(source: BinaryIO, filename: str) -> Wheel:
     try:
         name, version, _, tags = parse_wheel_filename(filename)
     except ValueError as error:
-        fact = f"`{shown(filename)}` is not the name of a wheel"
-        raise MalformedError(fact, evidence=(f"found   {shown(str(error))}",)) from error
+        fact = f"`{printable(filename)}` is not the name of a wheel"
+        raise MalformedError(fact, evidence=(f"found   {printable(str(error))}",)) from error
     reader = ZipReader(source, name=filename)
     dist_info = _find_dist_info(reader, name, version)
     wheel = _Opened(reader=reader, dist_info=dist_info, digests=dict(_read_record(reader, dist_info)))
@@ -226,7 +226,7 @@ def _read_record(reader: ZipReader, dist_info: str) -> Iterator[tuple[ArchivePat
     for row in _record_rows(reader, dist_info):
         if row.path in rows:
             lines = f"lines {rows[row.path].line} and {row.line}"
-            _refuse(reader, f"its RECORD has duplicate rows for `{shown(row.path)}`", found=lines)
+            _refuse(reader, f"its RECORD has duplicate rows for `{printable(row.path)}`", found=lines)
         if row.digest is None and row.path not in unhashed:
             _refuse(reader, f"line {row.line} of its RECORD has no digest", found=row.path)
         rows[row.path] = row
@@ -291,7 +291,7 @@ def _parse_digest(text: str, size: int) -> bytes | None:
 def _sha256_of(reader: ZipReader, member: Member, row: _Row) -> Sha256 | None:
     """Return the sha256 of a member as its row has it; one with a stronger digest is read for it."""
     if row.size not in (None, member.size):
-        fact = f"line {row.line} of its RECORD has another size for `{shown(row.path)}`"
+        fact = f"line {row.line} of its RECORD has another size for `{printable(row.path)}`"
         _refuse(reader, fact, found=f"{member.size} bytes", wanted=f"{row.size} bytes")
     if row.digest is None:
         return None
@@ -315,7 +315,7 @@ def _checked_chunks(reader: ZipReader, member: Member, sha256: Sha256 | None) ->
 
 def _check_digest(reader: ZipReader, member: Member, algorithm: str, found: str, wanted: str | None) -> None:
     if wanted not in (None, found):
-        fact = f"`{shown(member.path)}` does not have the digest in RECORD"
+        fact = f"`{printable(member.path)}` does not have the digest in RECORD"
         _refuse(reader, fact, found=f"{algorithm} {found}", wanted=f"{algorithm} {wanted}")
 
 
@@ -325,7 +325,7 @@ def _check_none(reader: ZipReader, fact: str, paths: Iterable[str]) -> None:
     if ordered:
         listed = ", ".join(ordered[:_LISTED])
         more = f" and {len(ordered) - _LISTED} more" if len(ordered) > _LISTED else ""
-        _refuse(reader, f"`{shown(ordered[0])}` {fact}", found=f"{listed}{more}")
+        _refuse(reader, f"`{printable(ordered[0])}` {fact}", found=f"{listed}{more}")
 
 
 # WHEEL and METADATA.
@@ -356,7 +356,7 @@ def _read_wheel_file(wheel: _Opened, tags: frozenset[Tag]) -> tuple[bool, list[s
     found, wanted = (" ".join(sorted(map(str, some))) for some in (inside, tags))
     if not ours or (ours.isdisjoint(theirs) and {abi for _, abi in theirs} != {"none"}):
         _refuse(wheel.reader, "its Tag contradicts its file name", found=found, wanted=wanted)
-    return purelib == ["true"], [f"its WHEEL has other tags than its file name: {shown(found)}"]
+    return purelib == ["true"], [f"its WHEEL has other tags than its file name: {printable(found)}"]
 
 
 def _parse_tag(text: str) -> frozenset[Tag]:
@@ -412,26 +412,26 @@ def _parse_requirements(texts: Iterable[str], notes: list[str]) -> Iterator[Requ
         try:
             yield Requirement(text)
         except (ValueError, RecursionError):
-            notes.append(f"its requirement `{redact(shown(text))}` cannot be parsed and is left out")
+            notes.append(f"its requirement `{redact(printable(text))}` cannot be parsed and is left out")
 
 
 def _parse_requires_python(text: str, notes: list[str]) -> SpecifierSet | None:
     try:
         return SpecifierSet(text) if text.strip() else None
     except ValueError:
-        notes.append(f"its Requires-Python `{shown(text)}` cannot be parsed and is left out")
+        notes.append(f"its Requires-Python `{printable(text)}` cannot be parsed and is left out")
         return None
 
 
 def _licence(raw: RawMetadata) -> str:
     """Return the licence in one line: the expression, a short text, or the names in the classifiers."""
     if expression := raw.get("license_expression"):
-        return shown(expression)
+        return printable(expression)
     text = raw.get("license", "").strip()
     if text not in ("", "UNKNOWN") and len(text) <= _LICENCE_LENGTH and "\n" not in text:
-        return shown(text)
+        return printable(text)
     found = (_LICENCE_CLASSIFIER.fullmatch(text.strip()) for text in raw.get("classifiers", []))
-    return shown(", ".join(match["name"] for match in found if match))
+    return printable(", ".join(match["name"] for match in found if match))
 
 
 def _version(text: str) -> Version | None:
@@ -451,7 +451,7 @@ def _place_files(wheel: _Opened, root: Scheme) -> tuple[WheelFile, ...]:
         scheme, place = _place(wheel, root, path)
         if (scheme, place) in placed:
             found = placed[scheme, place].member.path
-            _refuse(wheel.reader, f"`{shown(path)}` goes to the same place as another file", found=found)
+            _refuse(wheel.reader, f"`{printable(path)}` goes to the same place as another file", found=found)
         placed[scheme, place] = WheelFile(
             scheme=scheme, path=place, member=member, sha256=wheel.digests[path], size=member.size
         )
@@ -464,15 +464,17 @@ def _place(wheel: _Opened, root: Scheme, path: ArchivePath) -> tuple[Scheme, Arc
         return root, path
     data_dir = f"{wheel.dist_info.removesuffix('.dist-info')}.data"
     if top != data_dir:
-        fact = f"`{shown(path)}` is in a data folder of another name"
+        fact = f"`{printable(path)}` is in a data folder of another name"
         _refuse(wheel.reader, fact, found=top, wanted=data_dir)
     name, _, place = below.partition("/")
     scheme: Scheme | None = next((known for known in get_args(Scheme) if known == name and place), None)
     if scheme is None:
-        fact = f"`{shown(path)}` has an unknown scheme"
+        fact = f"`{printable(path)}` has an unknown scheme"
         _refuse(wheel.reader, fact, found=name, wanted=", ".join(get_args(Scheme)))
     if scheme in _SITE_PACKAGES and place.partition("/")[0].lower().endswith(".dist-info"):
-        _refuse(wheel.reader, f"`{shown(path)}` would be in a `.dist-info` folder besides the wheel's own")
+        _refuse(
+            wheel.reader, f"`{printable(path)}` would be in a `.dist-info` folder besides the wheel's own"
+        )
     return scheme, ArchivePath(place)
 
 
@@ -480,12 +482,12 @@ def _file_notes(files: Iterable[WheelFile]) -> Iterator[str]:
     dropped = [file.member.path for file in files if file.member.dropped_bits]
     if dropped:
         bits = "setuid, setgid, sticky or world-write bits"
-        yield f"{bits} are dropped from {len(dropped)} files, first `{shown(min(dropped))}`"
+        yield f"{bits} are dropped from {len(dropped)} files, first `{printable(min(dropped))}`"
     for file in files:
         if len(file.path) > _PLAIN_LENGTH or not _PLAIN.fullmatch(file.path):
             note = portability_note(file.path)
             if note:
-                yield f"`{shown(file.path)}` cannot exist on every system: {shown(note)}"
+                yield f"`{printable(file.path)}` cannot exist on every system: {printable(note)}"
 
 
 # Entry points.
@@ -517,14 +519,14 @@ def _read_entry_points(wheel: _Opened) -> Iterator[EntryPoint]:
             if group in _SCRIPT_GROUPS:
                 _check_launcher(wheel.reader, point, value)
                 if name in launchers:
-                    _refuse(wheel.reader, f"two of its entry points are the launcher `{shown(name)}`")
+                    _refuse(wheel.reader, f"two of its entry points are the launcher `{printable(name)}`")
                 launchers.add(name)
             yield point
 
 
 def _check_launcher(reader: ZipReader, point: EntryPoint, value: str) -> None:
     """Refuse an entry point whose launcher would be a file elsewhere, Python itself, or run other code."""
-    shown_name = shown(point.name)
+    shown_name = printable(point.name)
     try:
         archive_path(point.name)
     except UnsafePathError as error:
@@ -543,5 +545,7 @@ def _refuse(reader: ZipReader, fact: str, *, found: object = None, wanted: objec
     lines = {"wanted": wanted, "found": found}
     raise MalformedError(
         f"`{reader.name}`: {fact}",
-        evidence=tuple(f"{label:<7} {shown(str(text))}" for label, text in lines.items() if text is not None),
+        evidence=tuple(
+            f"{label:<7} {printable(str(text))}" for label, text in lines.items() if text is not None
+        ),
     )

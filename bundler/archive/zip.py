@@ -24,7 +24,7 @@ from isal import isal_zlib
 
 from bundler.digest import CHUNK
 from bundler.errors import MalformedError
-from bundler.paths import ArchivePath, UnsafePathError, archive_path, find_collision, shown
+from bundler.paths import ArchivePath, UnsafePathError, archive_path, find_collision, printable
 
 __all__ = ["Member", "ZipReader"]
 
@@ -115,7 +115,7 @@ class ZipReader:
 
     def __init__(self, source: BinaryIO, *, name: str) -> None:
         self._source = source
-        self.name = shown(name)
+        self.name = printable(name)
         first = self._read_at(0, _HEAD)
         if not first.startswith(_LOCAL_SIGN):
             fact = "it is not a wheel: it does not start with a zip member"
@@ -445,7 +445,7 @@ class ZipReader:
 
 def _text(value: object) -> str:
     """Return a value of a header, which may be a name in any bytes, as text for a message."""
-    return shown(value.decode("utf-8", "backslashreplace") if isinstance(value, bytes) else str(value))
+    return printable(value.decode("utf-8", "backslashreplace") if isinstance(value, bytes) else str(value))
 
 
 def _extra_fields(extra: bytes) -> dict[int, bytes]:

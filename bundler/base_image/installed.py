@@ -19,7 +19,7 @@ from typing import Any
 
 from packaging.utils import canonicalize_name
 
-__all__ = ["describe", "occupied", "reduced", "wants"]
+__all__ = ["extract_facts", "is_relevant", "list_installed", "shadowing_names"]
 
 _METADATA = re.compile(r"(?:.*/)?[^/]+(?:\.dist-info/METADATA|\.egg-info(?:/PKG-INFO)?)")
 _RECORD = re.compile(r"(?:.*/)?[^/]+\.dist-info/RECORD")
@@ -48,14 +48,14 @@ _MACHINES = {
 }
 
 
-def wants(path: str) -> bool | None:
+def is_relevant(path: str) -> bool | None:
     """Return whether the content of a file matters; None if not even its name does."""
     if any(pattern.fullmatch(path) for pattern in (_METADATA, _RECORD, _EGG_FILES, _AS_IS, _INIT, _ELF)):
         return True
     return False if _NAMES.fullmatch(path) else None
 
 
-def reduced(path: str, content: bytes) -> bytes:
+def extract_facts(path: str, content: bytes) -> bytes:
     """Return what is asked of a file's content.
 
     The fields of a METADATA; the top-level names and ``.pth`` files of a RECORD;
@@ -113,7 +113,7 @@ def _tops(paths: Iterable[str]) -> list[str]:
     return sorted(names)
 
 
-def describe(files: Mapping[str, bytes], sites: Sequence[str]) -> list[dict[str, Any]]:
+def list_installed(files: Mapping[str, bytes], sites: Sequence[str]) -> list[dict[str, Any]]:
     """Return the distributions in some folders, by name; the first folder that has one wins.
 
     :param files: path to reduced content.
@@ -191,7 +191,7 @@ def _egg_requires(lines: Iterable[str]) -> list[str]:
     return requires
 
 
-def occupied(files: Mapping[str, bytes], sites: Sequence[str]) -> dict[str, str]:
+def shadowing_names(files: Mapping[str, bytes], sites: Sequence[str]) -> dict[str, str]:
     """Return the import names that do not simply give way to what is before them on sys.path.
 
     "namespace": a ``.pth`` file makes the module at start, and its path follows

@@ -26,14 +26,22 @@ from packaging.requirements import InvalidRequirement, Requirement
 from packaging.utils import InvalidName, NormalizedName, canonicalize_name
 from packaging.version import InvalidVersion, Version
 
-from bundler.base_image.rootfs import profile_of, read_folder, read_layers
+from bundler.base_image.rootfs import profile_of, read_layers, read_root_directory
 from bundler.errors import InputError
 from bundler.oci.blobs import is_image
 from bundler.oci.reader import ImageArchive
-from bundler.paths import shown
-from bundler.redact import redact
+from bundler.paths import printable
+from bundler.redaction import redact
 
-__all__ = ["FORMAT", "FORMAT_VERSION", "NO_BASE", "Base", "BaseDistribution", "profile_json", "read_base"]
+__all__ = [
+    "FORMAT",
+    "FORMAT_VERSION",
+    "NO_BASE",
+    "BaseDistribution",
+    "BaseProfile",
+    "profile_json",
+    "read_base",
+]
 
 FORMAT: Final = "bundler-base"
 FORMAT_VERSION: Final = 1
@@ -63,7 +71,7 @@ class BaseDistribution:
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class Base:
+class BaseProfile:
     """What is known of a base."""
 
     source: str
@@ -121,7 +129,7 @@ class Base:
         }
 
     @classmethod
-    def from_json(cls, values: object, source: Path) -> Base:
+    def from_json(cls, values: object, source: Path) -> BaseProfile:
         """Return the base that a profile describes.
 
         A version or requirement that PEP 440 or PEP 508 does not allow is no
@@ -131,10 +139,10 @@ class Base:
         :param source: the file, for messages.
         :raises InputError: if it is no profile, of another format version, or a value is of the wrong type.
         """
-        return _Reader(source).base(values)
+        return _ProfileReader(source).base(values)
 
 
-NO_BASE: Final = Base(
+NO_BASE: Final = BaseProfile(
     source="freeze",
     python_version=None,
     abi=None,
@@ -148,12 +156,12 @@ NO_BASE: Final = Base(
 """A base of which nothing is known."""
 
 
-def profile_json(base: Base) -> dict[str, Any]:
+def profile_json(base: BaseProfile) -> dict[str, Any]:
     """Return what ``bundler profile`` prints."""
     return base.to_json()
 
 
-def read_base(path: Path, *, prefer: str | None = None) -> Base:
+def read_base(path: Path, *, prefer: str | None = None) -> BaseProfile:
     """Return what a file or folder says of a base; its content decides what it is.
 
     :param path: a profile, a ``pip freeze``, a root filesystem or an image.
@@ -180,7 +188,7 @@ def read_base(path: Path, *, prefer: str | None = None) -> Base:
     except UnicodeDecodeError:
         return _read_image(path, prefer)
     if text.lstrip().startswith("{"):
-        return Base.from_json(_parse_json(text, path), path)
+        return BaseProfile.from_json(_parse_json(text, path), path)
     return _parse_freeze(text, path)
 
 
@@ -189,23 +197,23 @@ def _is_binary(head: bytes) -> bool:
     return b"\0" in head or head.startswith((b"\x1f\x8b", b"\x28\xb5\x2f\xfd"))
 
 
-def _refuse(path: Path, found: str) -> Base:
+def _refuse(path: Path, found: str) -> BaseProfile:
     raise InputError(f"`{path}` does not describe a base", evidence=(*_WANTED, f"found   {found}"))
 
 
-def _read_folder(path: Path, prefer: str | None) -> Base:
+def _read_folder(path: Path, prefer: str | None) -> BaseProfile:
     if is_image(path):
         return _read_image(path, prefer)
     if not any((path / name).is_dir() for name in ("etc", "usr")):
         return _refuse(path, "a folder without `etc` and `usr`, and without an image's index")
-    return Base.from_json(profile_of(read_folder(path), source="rootfs", prefer=prefer), path)
+    return BaseProfile.from_json(profile_of(read_root_directory(path), source="rootfs", prefer=prefer), path)
 
 
-def _read_image(path: Path, prefer: str | None) -> Base:
+def _read_image(path: Path, prefer: str | None) -> BaseProfile:
     if not is_image(path):
         return _refuse(path, "neither text nor a tar with `manifest.json` or `index.json`")
     with ImageArchive(path) as image:
-        return Base.from_json(profile_of(read_layers(image), source="archive", prefer=prefer), path)
+        return BaseProfile.from_json(profile_of(read_layers(image), source="archive", prefer=prefer), path)
 
 
 def _parse_json(text: str, path: Path) -> object:
@@ -219,7 +227,7 @@ def _parse_json(text: str, path: Path) -> object:
 # pip freeze.
 
 
-def _parse_freeze(text: str, path: Path) -> Base:
+def _parse_freeze(text: str, path: Path) -> BaseProfile:
     """Return the base of a ``pip freeze``: names and versions, and nothing else."""
     found: dict[NormalizedName, BaseDistribution] = {}
     notes = []
@@ -230,7 +238,7 @@ def _parse_freeze(text: str, path: Path) -> Base:
         where = f"{path}:{number}"
         if line.startswith(("-e ", "--editable ", "-e\t")) or " @ " in line:
             name = line.partition(" @ ")[0] if " @ " in line else line
-            notes.append(f"the version of `{redact(shown(name))}` is not known; it is left out")
+            notes.append(f"the version of `{redact(printable(name))}` is not known; it is left out")
             continue
         name, version = _pinned(line, where)
         if found.setdefault(name, _bare(name, version)).version != version:
@@ -240,7 +248,7 @@ def _parse_freeze(text: str, path: Path) -> Base:
             )
     if not found and not notes:
         return _refuse(path, "a text without `name==version`")
-    return Base(
+    return BaseProfile(
         source="freeze",
         python_version=None,
         abi=None,
@@ -263,7 +271,7 @@ def _pinned(line: str, where: str) -> tuple[NormalizedName, Version]:
     except (InvalidName, InvalidVersion):
         raise InputError(
             f"{where}: this is no line of `pip freeze`",
-            evidence=("wanted  name==version", f"found   {redact(shown(line[:200]))}"),
+            evidence=("wanted  name==version", f"found   {redact(printable(line[:200]))}"),
             hint="run `python -m pip freeze --all > base.txt` on the base",
         ) from None
 
@@ -275,14 +283,14 @@ def _bare(name: NormalizedName, version: Version) -> BaseDistribution:
 # A profile.
 
 
-class _Reader:
+class _ProfileReader:
     """Reads one profile; every error names its file and the place in it."""
 
     def __init__(self, source: Path) -> None:
         self._source = source
         self._notes: list[str] = []
 
-    def base(self, values: object) -> Base:
+    def base(self, values: object) -> BaseProfile:
         if not isinstance(values, dict) or values.get("format") != FORMAT:
             raise InputError(
                 f"`{self._source}` is not the profile of a base",
@@ -294,7 +302,7 @@ class _Reader:
                 f"`{self._source}`: its format is not known to this bundler",
                 evidence=(
                     f"wanted  format version {FORMAT_VERSION}",
-                    f"found   format version {shown(str(values.get('format_version')))}",
+                    f"found   format version {printable(str(values.get('format_version')))}",
                 ),
                 hint="capture the profile again with this bundler's capture.py",
             )
@@ -305,7 +313,7 @@ class _Reader:
         distributions = dict(
             self._distributions(self._typed(values.get("distributions"), list, "distributions"))
         )
-        return Base(
+        return BaseProfile(
             source=source,
             **self._python(self._typed(values.get("python"), dict, "python")),
             libraries=None if libraries is None else frozenset(self._texts(libraries, "libraries")),
@@ -347,8 +355,8 @@ class _Reader:
             try:
                 version = Version(text)
             except InvalidVersion:
-                note = f"the version `{shown(text)}` of `{shown(name)}` cannot be compared; it is left out"
-                self._notes.append(note)
+                fact = f"the version `{printable(text)}` of `{printable(name)}` cannot be compared"
+                self._notes.append(f"{fact}; it is left out")
                 continue
             found = tuple(self._requirements(name, requires))
             yield (
@@ -361,7 +369,7 @@ class _Reader:
             try:
                 yield Requirement(text)
             except (InvalidRequirement, RecursionError):
-                self._notes.append(f"a requirement of `{name}` cannot be parsed: `{redact(shown(text))}`")
+                self._notes.append(f"a requirement of `{name}` cannot be parsed: `{redact(printable(text))}`")
 
     def _occupied(self, values: object) -> Mapping[str, str]:
         found = self._mapping(values, "occupied")
@@ -391,7 +399,7 @@ class _Reader:
 
     def _fail(self, where: str, wanted: str, found: str) -> None:
         raise InputError(
-            f"`{self._source}`: `{shown(where)}` is wrong",
-            evidence=(f"wanted  {wanted}", f"found   {shown(found)}"),
+            f"`{self._source}`: `{printable(where)}` is wrong",
+            evidence=(f"wanted  {wanted}", f"found   {printable(found)}"),
             hint="capture the profile again",
         )

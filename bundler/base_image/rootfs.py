@@ -24,13 +24,14 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from bundler.base_image.installed import describe, occupied, reduced, wants
+from bundler.base_image.installed import extract_facts, is_relevant, list_installed, shadowing_names
 from bundler.errors import InputError, MalformedError
-from bundler.oci.layer import FILE_LIMIT, OPAQUE, WHITEOUT, ancestors, entry_path
+from bundler.oci.layer import FILE_LIMIT
+from bundler.oci.overlay import Whiteouts, ancestors, entry_path
 from bundler.oci.reader import ImageArchive
-from bundler.paths import shown
+from bundler.paths import printable
 
-__all__ = ["Tree", "profile_of", "read_folder", "read_layers"]
+__all__ = ["Tree", "profile_of", "read_layers", "read_root_directory"]
 
 _MAX_LINKS = 40
 _SKIPPED = frozenset({"dev", "proc", "sys"})
@@ -84,7 +85,7 @@ class Tree:
         return "/".join(done)
 
 
-def read_folder(root: Path) -> Tree:
+def read_root_directory(root: Path) -> Tree:
     """Return what matters of an unpacked root filesystem; no link is followed out of it."""
     tree = Tree()
 
@@ -105,18 +106,18 @@ def _add_from_disk(tree: Tree, path: str, file: Path) -> None:
     mode = file.lstat().st_mode
     if stat.S_ISLNK(mode):
         tree.links[path] = str(file.readlink())
-    elif stat.S_ISREG(mode) and (kind := wants(path)) is not None:
+    elif stat.S_ISREG(mode) and (kind := is_relevant(path)) is not None:
         content = b""
         if kind:
             if file.stat().st_size > FILE_LIMIT:
-                raise MalformedError(f"`{shown(path)}` is too large to be what its name says")
+                raise MalformedError(f"`{printable(path)}` is too large to be what its name says")
             try:
                 content = file.read_bytes()
             except OSError as error:
                 raise InputError(
                     f"`{file}` cannot be read", evidence=(error.strerror or str(error),)
                 ) from error
-        tree.files[path] = reduced(path, content)
+        tree.files[path] = extract_facts(path, content)
 
 
 def read_layers(image: ImageArchive) -> Tree:
@@ -127,43 +128,38 @@ def read_layers(image: ImageArchive) -> Tree:
     """
     tree = Tree(env=image.env)
     for layer in image.layers():
-        upper = _Upper(tree)
-        for member, content in layer.members(lambda entry: bool(wants(entry_path(entry.name)))):
+        upper = _UpperFiles(tree)
+        for member, content in layer.members(lambda entry: bool(is_relevant(entry_path(entry.name)))):
             upper.add(member, content)
         upper.apply()
     return tree
 
 
-class _Upper:
-    """One layer, to be put over what is below it when all of it is known to be right."""
+class _UpperFiles:
+    """The relevant files of one layer, applied over the layers below once all of it is verified."""
 
     def __init__(self, lower: Tree) -> None:
         self._lower = lower
         self._files: dict[str, bytes] = {}
         self._links: dict[str, str] = {}
-        self._gone: set[str] = set()
-        """What is not there any more, with all that is below it."""
+        self._whiteouts = Whiteouts()
         self._folders = {folder for path in (*lower.files, *lower.links) for folder in ancestors(path)}
 
     def add(self, member: tarfile.TarInfo, content: bytes | None) -> None:
+        """Take one entry."""
         path = entry_path(member.name)
-        folder, name = posixpath.split(path)
-        if name == OPAQUE:
-            self._gone.add(folder)
-        elif name.startswith(WHITEOUT):
-            self._gone.add(posixpath.join(folder, name.removeprefix(WHITEOUT)))
-        elif member.isdir():
-            self._replace(path, self._lower.files, self._lower.links)
-        else:
-            self._replace(path, self._folders, self._lower.files, self._lower.links)
-            # Within a layer the last of two entries counts.
-            self._files.pop(path, None)
-            self._links.pop(path, None)
-            self._add_file(path, member, content)
-
-    def _replace(self, path: str, *where: Any) -> None:
-        if any(path in known for known in where):
-            self._gone.add(path)
+        if self._whiteouts.add(path):
+            return
+        if path in self._lower.files or path in self._lower.links:
+            self._whiteouts.replace(path)
+        if member.isdir():
+            return
+        if path in self._folders:
+            self._whiteouts.replace(path)
+        # Within a layer the last of two entries counts.
+        self._files.pop(path, None)
+        self._links.pop(path, None)
+        self._add_file(path, member, content)
 
     def _add_file(self, path: str, member: tarfile.TarInfo, content: bytes | None) -> None:
         if member.issym():
@@ -171,22 +167,18 @@ class _Upper:
         elif member.islnk():
             target = entry_path(member.linkname)
             found = self._files.get(target, self._lower.files.get(target))
-            if found is not None or wants(path) is not None:
+            if found is not None or is_relevant(path) is not None:
                 self._files[path] = found or b""
-        elif member.isreg() and wants(path) is not None:
-            self._files[path] = reduced(path, content or b"")
+        elif member.isreg() and is_relevant(path) is not None:
+            self._files[path] = extract_facts(path, content or b"")
 
     def apply(self) -> None:
-        """Change what is below: what is hidden goes, what is new comes."""
+        """Remove the hidden files from the tree below, then add those of this layer."""
         for table in (self._lower.files, self._lower.links):
-            hidden = [path for path in table if self._hides(path)]
-            for path in hidden:
+            for path in [path for path in table if self._whiteouts.hides(path)]:
                 del table[path]
         self._lower.files.update(self._files)
         self._lower.links.update(self._links)
-
-    def _hides(self, path: str) -> bool:
-        return path in self._gone or any(folder in self._gone for folder in ancestors(path))
 
 
 # From files to a profile.
@@ -245,8 +237,8 @@ def profile_of(tree: Tree, *, source: str, prefer: str | None) -> dict[str, Any]
         "python": facts,
         "libraries": sorted(name for name in names if _LIBRARY.fullmatch(name)),
         "symbol_versions": {name: cxx[name] for name in ("CXXABI", "GLIBCXX") if name in cxx},
-        "distributions": describe(tree.files, sites),
-        "occupied": occupied(tree.files, sites),
+        "distributions": list_installed(tree.files, sites),
+        "occupied": shadowing_names(tree.files, sites),
         "notes": [f"{tree.unreadable} folders could not be read"] if tree.unreadable else [],
     }
 
@@ -297,8 +289,8 @@ def _choose(tree: Tree, prefer: str | None) -> _Python:
     raise InputError(
         "the base has several Pythons" if fitting else "the base has no such Python",
         evidence=(
-            f"wanted  {shown(by_path or prefer or 'one Python')}",
-            *(f"found   {shown(one.label)}" for one in (fitting or programs or pythons)[:8]),
+            f"wanted  {printable(by_path or prefer or 'one Python')}",
+            *(f"found   {printable(one.label)}" for one in (fitting or programs or pythons)[:8]),
         ),
         hint=f"pass `--python-in /{fitting[0].prefix}`" if fitting else "pass `--python-in PATH`",
     )

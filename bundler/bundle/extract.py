@@ -16,13 +16,13 @@ from typing import Self
 
 from bundler.bundle.plan import ArchiveMember
 
-__all__ = ["Entry", "extract"]
+__all__ = ["ExtractEntry", "extract_entries"]
 
-Entry = tuple[ArchiveMember, Iterable[bytes]]
+ExtractEntry = tuple[ArchiveMember, Iterable[bytes]]
 """A member and the pieces of its content, none for a folder."""
 
 
-def extract(entries: Iterable[Entry], dest: Path) -> None:
+def extract_entries(entries: Iterable[ExtractEntry], dest: Path) -> None:
     """Write entries below the folder ``dest``; a folder may exist there, a file may not."""
     with _Tree(dest) as tree:
         for member, content in entries:

@@ -26,7 +26,7 @@ from bundler.archive.wheel import EntryPoint, Wheel, WheelFile
 from bundler.bundle.launcher import LAUNCHER_FORMAT, entry_point_launcher, script_launcher
 from bundler.digest import Sha256, parse_sha256, record_hash
 from bundler.errors import MalformedError
-from bundler.paths import ArchivePath, UnsafePathError, archive_path, shown
+from bundler.paths import ArchivePath, UnsafePathError, archive_path, printable
 from bundler.target.target import Target
 
 __all__ = [
@@ -193,12 +193,12 @@ def plan_layer(wheel: Wheel, target: Target, *, heads: Mapping[str, bytes]) -> l
             checked = archive_path(path)
         except UnsafePathError as error:
             raise MalformedError(
-                f"`{wheel.filename}`: `{shown(path)}` cannot be in a bundle: {error}"
+                f"`{wheel.filename}`: `{printable(path)}` cannot be in a bundle: {error}"
             ) from error
         if path in RESERVED or _PYTHON.fullmatch(path):
             raise MalformedError(f"`{wheel.filename}` brings `{path}`, which is the bundle's own")
         if checked in planned:
-            raise MalformedError(f"`{wheel.filename}`: two of its files want `{shown(path)}`")
+            raise MalformedError(f"`{wheel.filename}`: two of its files want `{printable(path)}`")
         planned[checked] = PlannedFile(path=checked, mode=mode, source=source)
 
     launchers = {point.name: point for point in wheel.entry_points if point.group in _SCRIPT_GROUPS}

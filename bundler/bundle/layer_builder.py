@@ -19,22 +19,22 @@ from bundler.bundle.layer import (
     plan_layer,
     record_bytes,
 )
-from bundler.bundle.segment import Form, bind_content, write_segment
+from bundler.bundle.segment import SegmentFormat, bind_content, write_segment
 from bundler.digest import Sha256, hash_stream, sha256_of
 from bundler.errors import BundlerError, MalformedError
 from bundler.paths import archive_path
 from bundler.store import key_of
-from bundler.system.process import run, tail
+from bundler.system.process import run_process, tail
 
 if TYPE_CHECKING:
     from bundler.reporter import Reporter
     from bundler.store import Store
-    from bundler.system.environ import Surroundings
+    from bundler.system.environ import HostEnvironment
     from bundler.target.interpreter import Interpreter
 
 from bundler.target.scripts import script
 
-__all__ = ["LayerMaker", "WheelToLayer"]
+__all__ = ["LayerBuilder", "WheelRef"]
 
 _COMPILE_SECONDS = 1800
 _HEAD = 256
@@ -44,7 +44,7 @@ Source = WheelFile | bytes | Path
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class WheelToLayer:
+class WheelRef:
     """A wheel in the store that is to become a layer."""
 
     sha256: Sha256
@@ -54,16 +54,16 @@ class WheelToLayer:
 
 
 @dataclass(frozen=True, kw_only=True)
-class LayerMaker:
+class LayerBuilder:
     """Makes layers for one target."""
 
     interpreter: Interpreter
     store: Store
-    surroundings: Surroundings
-    form: Form
+    host: HostEnvironment
+    form: SegmentFormat
     """The form of the segment that is made with a new layer."""
 
-    def make_all(self, wheels: Sequence[WheelToLayer], *, jobs: int, reporter: Reporter) -> tuple[Layer, ...]:
+    def make_all(self, wheels: Sequence[WheelRef], *, jobs: int, reporter: Reporter) -> tuple[Layer, ...]:
         """Return the layer of each wheel, in order.
 
         :param jobs: how many are made at a time; each runs one target Python.
@@ -73,7 +73,7 @@ class LayerMaker:
             ThreadPoolExecutor(max_workers=max(1, jobs), thread_name_prefix="layer") as pool,
         ):
 
-            def make(wheel: WheelToLayer) -> Layer:
+            def make(wheel: WheelRef) -> Layer:
                 layer = self.make(wheel)
                 task.advance()
                 return layer
@@ -86,7 +86,7 @@ class LayerMaker:
                     future.cancel()
                 raise
 
-    def make(self, wheel: WheelToLayer) -> Layer:
+    def make(self, wheel: WheelRef) -> Layer:
         """Return the layer of one wheel, from the store if it was made before."""
         key = key_of("layer", *layer_key_parts(wheel.sha256, self.interpreter.target))
         if (known := self._known(key)) is not None:
@@ -99,7 +99,7 @@ class LayerMaker:
         table = self.store.lookup("layer", key)
         return Layer.from_json(json.loads(self.store.read(table))) if table else None
 
-    def _make(self, wanted: WheelToLayer, key: str) -> Layer:
+    def _make(self, wanted: WheelRef, key: str) -> Layer:
         path = self.store.verified_path(wanted.sha256)
         with path.open("rb") as stream, self.store.scratch() as scratch:
             wheel = read_wheel(stream, wanted.filename)
@@ -154,8 +154,10 @@ class LayerMaker:
         # No -I: it would ignore PYTHONHASHSEED, and the order of a set of
         # strings in bytecode follows the hash seed.
         argv = [str(self.interpreter.python), "-s", "-S", "-B", str(script("compile"))]
-        env = self.surroundings.child_env(scratch)
-        ended = run(argv, env=env, cwd=scratch, stdin=json.dumps(listed).encode(), timeout=_COMPILE_SECONDS)
+        env = self.host.child_env(scratch)
+        ended = run_process(
+            argv, env=env, cwd=scratch, stdin=json.dumps(listed).encode(), timeout=_COMPILE_SECONDS
+        )
         try:
             said = json.loads(ended.stdout)
         except ValueError:
@@ -209,7 +211,7 @@ def _layer_file(wheel: Wheel, path: str, mode: int, source: Source) -> LayerFile
 
 
 def _contents(
-    wheel: Wheel, sources: dict[str, tuple[int, Source]], wanted: WheelToLayer
+    wheel: Wheel, sources: dict[str, tuple[int, Source]], wanted: WheelRef
 ) -> Callable[[LayerFile], Iterable[bytes]]:
     def contents(file: LayerFile) -> Iterable[bytes]:
         _, source = sources[file.path]
@@ -250,7 +252,7 @@ def _without(chunks: Iterable[bytes], forbidden: bytes, where: str) -> Iterable[
 
 def _describe(
     wheel: Wheel,
-    wanted: WheelToLayer,
+    wanted: WheelRef,
     files: tuple[LayerFile, ...],
     uncompiled: tuple[str, ...],
     code: Mapping[str, str],

@@ -18,10 +18,10 @@ from typing import TYPE_CHECKING, Any, NoReturn
 from packaging.utils import NormalizedName
 
 from bundler.bundle.layer import Layer
-from bundler.bundle.plan import ArchiveMember, Plan, archive_order, check_name, folders_of
+from bundler.bundle.plan import ArchiveMember, BundlePlan, archive_order, check_name, folders_of
 from bundler.digest import Sha256, canonical_json, parse_sha256, sha256_of
 from bundler.errors import BundlerError, MalformedError
-from bundler.paths import UnsafePathError, archive_path, shown
+from bundler.paths import UnsafePathError, archive_path, printable
 from bundler.resolve.lockfile import Lock
 
 if TYPE_CHECKING:
@@ -33,8 +33,8 @@ __all__ = [
     "LIMIT",
     "Manifest",
     "OwnedFile",
-    "describe_distribution",
-    "describe_files",
+    "distribution_section",
+    "files_section",
     "make_manifest",
     "parse_manifest",
 ]
@@ -145,7 +145,7 @@ def parse_manifest(content: bytes, source: str) -> Manifest:
             f"{source}: its format is not known to this bundler",
             evidence=(
                 f"wanted  format version {FORMAT_VERSION}",
-                f"found   format version {shown(str(values.get('format_version')))}",
+                f"found   format version {printable(str(values.get('format_version')))}",
             ),
             hint="upgrade bundler: `pip install -U airgap-bundler`",
         )
@@ -169,9 +169,9 @@ def _file(item: Mapping[str, Any]) -> OwnedFile:
         raise ValueError("a file does not have exactly the fields of a file")
     size = item["size"]
     if type(size) is not int or size < 0:
-        raise ValueError(f"`{shown(str(item['path']))}`: its size is not a number of bytes")
+        raise ValueError(f"`{printable(str(item['path']))}`: its size is not a number of bytes")
     if item["mode"] not in _MODES:
-        raise ValueError(f"`{shown(str(item['path']))}`: its mode is not 0644 or 0755")
+        raise ValueError(f"`{printable(str(item['path']))}`: its mode is not 0644 or 0755")
     return OwnedFile(
         path=archive_path(item["path"]),
         size=size,
@@ -200,13 +200,13 @@ def _check(values: Mapping[str, Any], files: tuple[OwnedFile, ...]) -> None:
         raise ValueError("it lists itself")
     inside = set(paths).intersection(folders_of(paths))
     if inside:
-        raise ValueError(f"`{shown(min(inside))}` is a file and a folder")
+        raise ValueError(f"`{printable(min(inside))}` is a file and a folder")
     names = [item["name"] for item in values["distributions"]]
     if names != sorted(set(names)):
         raise ValueError("its distributions are not sorted, or one is listed twice")
     strangers = {file.owner for file in files} - {*names, "bundler"}
     if strangers:
-        raise ValueError(f"a file belongs to `{shown(min(strangers))}`, which it does not list")
+        raise ValueError(f"a file belongs to `{printable(min(strangers))}`, which it does not list")
     if [file.path for file in files if file.owner == "bundler"] != ["pylock.toml"]:
         raise ValueError("its lock is not among its files")
     if not all(isinstance(values["target"][key], str) for key in _TARGET):
@@ -261,15 +261,15 @@ def _no_constant(name: str) -> NoReturn:
 
 def _reason(error: Exception) -> str:
     if isinstance(error, KeyError):
-        return f"the field `{shown(str(error.args[0]))}` is missing"
+        return f"the field `{printable(str(error.args[0]))}` is missing"
     if isinstance(error, RecursionError):
         return "it is nested too deeply"
     if isinstance(error, UnsafePathError):
         return f"a path is not allowed: {error}"
-    return shown(str(error))
+    return printable(str(error))
 
 
-def describe_distribution(
+def distribution_section(
     layer: Layer, lock: Lock, built: Mapping[NormalizedName, BuiltWheel]
 ) -> dict[str, Any]:
     """Return what the manifest says of one distribution."""
@@ -296,7 +296,7 @@ def describe_distribution(
     }
 
 
-def describe_files(plan: Plan, lock: bytes) -> Iterator[dict[str, Any]]:
+def files_section(plan: BundlePlan, lock: bytes) -> Iterator[dict[str, Any]]:
     """Yield what the manifest says of each file but itself, sorted bytewise by path."""
     listed: dict[str, dict[str, Any]] = {
         "pylock.toml": {

@@ -16,9 +16,9 @@ from itertools import chain
 from bundler.bundle.layer import Layer, LayerFile, same_code
 from bundler.digest import Sha256
 from bundler.errors import MalformedError, UsageError
-from bundler.paths import ArchivePath, archive_path, shown
+from bundler.paths import ArchivePath, archive_path, printable
 
-__all__ = ["HEAD", "ArchiveMember", "Plan", "archive_order", "check_name", "folders_of", "plan_bundle"]
+__all__ = ["HEAD", "ArchiveMember", "BundlePlan", "archive_order", "check_name", "folders_of", "plan_bundle"]
 
 HEAD = ("manifest.json", "pylock.toml")
 """The files of a bundle that belong to no layer; they come first in an archive."""
@@ -41,7 +41,7 @@ class ArchiveMember:
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class Plan:
+class BundlePlan:
     """What a bundle holds."""
 
     layers: tuple[Layer, ...]
@@ -71,7 +71,7 @@ def check_name(text: str, what: str) -> str:
     """
     if not _NAME.fullmatch(text):
         raise UsageError(
-            f"`{shown(text)}` cannot be the {what} of a bundle",
+            f"`{printable(text)}` cannot be the {what} of a bundle",
             evidence=(
                 "wanted  letters, digits, `.`, `_` and `-`, at most 100, a letter or digit at both ends",
             ),
@@ -79,7 +79,7 @@ def check_name(text: str, what: str) -> str:
     return text
 
 
-def plan_bundle(layers: Iterable[Layer]) -> Plan:
+def plan_bundle(layers: Iterable[Layer]) -> BundlePlan:
     """Put layers together.
 
     :raises MalformedError: if two of them want one path for different things; names both and each path.
@@ -94,16 +94,15 @@ def plan_bundle(layers: Iterable[Layer]) -> Plan:
             same = (first.sha256, first.mode) == (file.sha256, file.mode)
             if not same and not same_code(file.path, owners[file.path][0], layer):
                 conflicts.append(
-                    f"{shown(file.path)}: {owners[file.path][0].name} has {first.sha256[:12]}, "
+                    f"{printable(file.path)}: {owners[file.path][0].name} has {first.sha256[:12]}, "
                     f"{layer.name} has {file.sha256[:12]}"
                 )
             owners.setdefault(file.path, []).append(layer)
     for folder in folders_of(files):
         if folder in files:
             inside = next(path for path in files if path.startswith(f"{folder}/"))
-            conflicts.append(
-                f"{shown(folder)}: a file of {owners[folder][0].name}, a folder of {owners[inside][0].name}"
-            )
+            above, below = owners[folder][0], owners[inside][0]
+            conflicts.append(f"{printable(folder)}: a file of {above.name}, a folder of {below.name}")
     if conflicts:
         more = len(conflicts) - _SHOWN_CONFLICTS
         conflicts.sort(key=_of_source)
@@ -118,7 +117,7 @@ def plan_bundle(layers: Iterable[Layer]) -> Plan:
     shared = {
         path: tuple(layer.name for layer in holders) for path, holders in owners.items() if len(holders) > 1
     }
-    return Plan(layers=ordered, shared=shared)
+    return BundlePlan(layers=ordered, shared=shared)
 
 
 def _of_source(conflict: str) -> tuple[bool, str]:

@@ -21,12 +21,12 @@ from typing import TYPE_CHECKING, BinaryIO
 from bundler.archive.compression import Codec, decompressed
 from bundler.archive.streams import ExactReader
 from bundler.archive.tar import BLOCK, END, directory_header, file_header, padding
-from bundler.bundle.extract import Entry, extract
+from bundler.bundle.extract import ExtractEntry, extract_entries
 from bundler.bundle.manifest import LIMIT, Manifest, parse_manifest
 from bundler.bundle.plan import ArchiveMember
 from bundler.digest import CHUNK, Sha256, hash_stream, parse_sha256, sha256_of
 from bundler.errors import IntegrityError, MalformedError, OutputError
-from bundler.paths import UnsafePathError, archive_path, portability_note, shown
+from bundler.paths import UnsafePathError, archive_path, portability_note, printable
 from bundler.system.atomic import staged_dir
 
 if TYPE_CHECKING:
@@ -93,7 +93,7 @@ def unpack_bundle(path: Path, dest: Path, *, reporter: Reporter) -> Checked:
             with staged_dir(dest) as staging, reporter.task("unpack", size, in_bytes=True) as task:
                 manifest, entries = read_archive(_chunks(stream, task.advance), codec, path.name)
                 _check_manifest_beside(path, manifest)
-                extract(entries, staging)
+                extract_entries(entries, staging)
                 with suppress(OSError):
                     dest.rmdir()
         except FileExistsError as error:
@@ -118,7 +118,7 @@ def read_manifest(path: Path) -> Manifest:
         return read_archive(_chunks(stream), codec, path.name)[0]
 
 
-def read_archive(chunks: Iterable[bytes], codec: Codec, name: str) -> tuple[Manifest, Iterator[Entry]]:
+def read_archive(chunks: Iterable[bytes], codec: Codec, name: str) -> tuple[Manifest, Iterator[ExtractEntry]]:
     """Return the manifest of an archive, and its entries, which are checked as they are read.
 
     :param name: the archive, for messages.
@@ -134,7 +134,7 @@ def read_archive(chunks: Iterable[bytes], codec: Codec, name: str) -> tuple[Mani
     if manifest.name != root:
         raise MalformedError(
             f"{name}: its folder is not the one its manifest names",
-            evidence=(f"wanted  {manifest.name}", f"found   {shown(root)}"),
+            evidence=(f"wanted  {manifest.name}", f"found   {printable(root)}"),
         )
     expected = (
         directory_header(root, epoch=manifest.epoch),
@@ -146,7 +146,7 @@ def read_archive(chunks: Iterable[bytes], codec: Codec, name: str) -> tuple[Mani
     return manifest, _entries(reader, manifest, content, name)
 
 
-def _entries(reader: ExactReader, manifest: Manifest, content: bytes, name: str) -> Iterator[Entry]:
+def _entries(reader: ExactReader, manifest: Manifest, content: bytes, name: str) -> Iterator[ExtractEntry]:
     members = manifest.members()
     yield next(members), ()
     yield next(members), (content,)
@@ -176,7 +176,7 @@ def _entries(reader: ExactReader, manifest: Manifest, content: bytes, name: str)
 
 def _check_padding(reader: ExactReader, size: int, name: str, path: str) -> None:
     if reader.exactly(len(padding(size))) != padding(size):
-        raise MalformedError(f"{name}: something is hidden after `{shown(path)}`")
+        raise MalformedError(f"{name}: something is hidden after `{printable(path)}`")
 
 
 def _checked(reader: ExactReader, member: ArchiveMember, name: str) -> Iterator[bytes]:
@@ -186,7 +186,7 @@ def _checked(reader: ExactReader, member: ArchiveMember, name: str) -> Iterator[
         yield piece
     if digest.hexdigest() != member.sha256:
         raise IntegrityError(
-            f"{name}: `{shown(member.path)}` is not what the manifest says",
+            f"{name}: `{printable(member.path)}` is not what the manifest says",
             evidence=(f"wanted  sha256 {member.sha256}", f"found   sha256 {digest.hexdigest()}"),
         )
 
@@ -201,13 +201,16 @@ def _differs(name: str, manifest: Manifest, path: str | None, header: bytes) -> 
     found = entry.removeprefix(f"{manifest.name}/")
     known = any(member.path == found for member in manifest.members())
     if path is not None and found == path:
-        return MalformedError(f"{name}: the size, mode, owner, time or type of `{shown(path)}` is changed")
+        return MalformedError(
+            f"{name}: the size, mode, owner, time or type of `{printable(path)}` is changed"
+        )
     if found and not known:
-        return MalformedError(f"{name}: `{shown(found)}` is extra, its manifest does not list it")
+        return MalformedError(f"{name}: `{printable(found)}` is extra, its manifest does not list it")
     if path is None:
-        return MalformedError(f"{name}: `{shown(found)}` is in it twice")
+        return MalformedError(f"{name}: `{printable(found)}` is in it twice")
     return MalformedError(
-        f"{name}: `{shown(path)}` is missing", evidence=(f"found   {shown(found) or 'the end'} in its place",)
+        f"{name}: `{printable(path)}` is missing",
+        evidence=(f"found   {printable(found) or 'the end'} in its place",),
     )
 
 
@@ -303,7 +306,7 @@ def _portability(manifest: Manifest) -> tuple[str, ...]:
     notes = []
     for file in manifest.files:
         if (reason := portability_note(archive_path(file.path))) is not None:
-            notes.append(f"{shown(file.path)}: {reason}")
+            notes.append(f"{printable(file.path)}: {reason}")
             if len(notes) == _SHOWN:
                 break
     return tuple(notes)
@@ -323,12 +326,12 @@ def _verify_folder(folder: Path, reporter: Reporter) -> Checked:
     manifest = _folder_manifest(folder)
     wanted = {member.path: member for member in manifest.members() if member.path}
     found = dict(_walk(folder, ""))
-    problems = [f"missing  {shown(path)}" for path in wanted if path not in found]
-    problems += [f"extra    {shown(path)}" for path in found if path not in wanted]
+    problems = [f"missing  {printable(path)}" for path in wanted if path not in found]
+    problems += [f"extra    {printable(path)}" for path in found if path not in wanted]
     with reporter.task("verify", len(wanted)) as task:
         for path, member in wanted.items():
             if path in found and (reason := _differs_on_disk(folder / path, found[path], member)):
-                problems.append(f"changed  {shown(path)}: {reason}")
+                problems.append(f"changed  {printable(path)}: {reason}")
             task.advance()
     if problems:
         more = len(problems) - _SHOWN

@@ -24,14 +24,14 @@ from bundler.store import key_of
 if TYPE_CHECKING:
     from bundler.store import Store
 
-__all__ = ["Form", "bind_content", "find_segment", "read_segment", "write_segment"]
+__all__ = ["SegmentFormat", "bind_content", "find_segment", "read_segment", "write_segment"]
 
 _BATCH = 256 << 10
 """Bytes that are compressed at a time, exactly: what a compressor makes depends on where its input is cut."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class Form:
+class SegmentFormat:
     """What a segment depends on besides the layer."""
 
     root: str
@@ -48,7 +48,10 @@ class Form:
 
 
 def write_segment(
-    files: Iterable[LayerFile], contents: Callable[[LayerFile], Iterable[bytes]], form: Form, store: Store
+    files: Iterable[LayerFile],
+    contents: Callable[[LayerFile], Iterable[bytes]],
+    form: SegmentFormat,
+    store: Store,
 ) -> Sha256:
     """Write the segment of ``files``, in their order, and return its digest in the store.
 
@@ -70,7 +73,9 @@ def write_segment(
     return written.sha256
 
 
-def find_segment(layer: Layer, files: tuple[LayerFile, ...], form: Form, store: Store) -> Sha256 | None:
+def find_segment(
+    layer: Layer, files: tuple[LayerFile, ...], form: SegmentFormat, store: Store
+) -> Sha256 | None:
     """Return the segment of some of a layer's files, made from the layer's first segment if need be.
 
     :return: None if the store does not hold the layer's content in any form.
@@ -81,7 +86,7 @@ def find_segment(layer: Layer, files: tuple[LayerFile, ...], form: Form, store: 
     if origin is None:
         return None
     facts = json.loads(store.read(origin))
-    first = Form(root=facts["root"], codec=facts["codec"], epoch=facts["epoch"])
+    first = SegmentFormat(root=facts["root"], codec=facts["codec"], epoch=facts["epoch"])
     segment = store.lookup("segment", first.key(layer.files))
     if segment is None:
         return None
@@ -99,14 +104,14 @@ def find_segment(layer: Layer, files: tuple[LayerFile, ...], form: Form, store: 
     return write_segment(files, contents, form, store)
 
 
-def bind_content(layer: Layer, form: Form, store: Store) -> None:
+def bind_content(layer: Layer, form: SegmentFormat, store: Store) -> None:
     """Note that the segment of the whole layer in ``form`` is in the store."""
     facts = {"codec": form.codec, "epoch": form.epoch, "root": form.root}
     store.bind("content", key_of(layer.digest), store.add(json.dumps(facts, sort_keys=True).encode()))
 
 
 def read_segment(
-    digest: Sha256, files: Iterable[LayerFile], form: Form, store: Store
+    digest: Sha256, files: Iterable[LayerFile], form: SegmentFormat, store: Store
 ) -> Iterator[tuple[LayerFile, Iterator[bytes]]]:
     """Yield each file of a stored segment with its content, which is hashed as it is read.
 
@@ -145,7 +150,7 @@ def _verified(reader: ExactReader, file: LayerFile) -> Iterator[bytes]:
 
 
 def _entries(
-    files: Iterable[LayerFile], contents: Callable[[LayerFile], Iterable[bytes]], form: Form
+    files: Iterable[LayerFile], contents: Callable[[LayerFile], Iterable[bytes]], form: SegmentFormat
 ) -> Iterator[bytes]:
     for file in files:
         yield file_header(f"{form.root}/{file.path}", size=file.size, mode=file.mode, epoch=form.epoch)

@@ -15,12 +15,12 @@ from typing import TYPE_CHECKING, BinaryIO
 
 from bundler.archive.compression import SUFFIXES, compressor
 from bundler.archive.tar import END, directory_header, file_header, padding
-from bundler.bundle.extract import Entry, extract
+from bundler.bundle.extract import ExtractEntry, extract_entries
 from bundler.bundle.layer import Layer
 from bundler.bundle.manifest import Manifest
-from bundler.bundle.plan import ArchiveMember, Plan
+from bundler.bundle.plan import ArchiveMember, BundlePlan
 from bundler.bundle.reader import verify_bundle
-from bundler.bundle.segment import Form, find_segment, read_segment
+from bundler.bundle.segment import SegmentFormat, find_segment, read_segment
 from bundler.digest import Sha256, hash_stream, parse_sha256, sha256_of
 from bundler.errors import IntegrityError, OutputError
 from bundler.reporter import SILENT
@@ -49,8 +49,8 @@ class Output:
 def write_bundle(  # noqa: PLR0913 - what a bundle is made of, and where to
     manifest: Manifest,
     lock: bytes,
-    plan: Plan,
-    form: Form,
+    plan: BundlePlan,
+    form: SegmentFormat,
     *,
     stem: Path,
     as_folder: bool,
@@ -90,7 +90,7 @@ def write_bundle(  # noqa: PLR0913 - what a bundle is made of, and where to
     return Output(path=final, manifest=_beside(stem, ".manifest.json"), size=size, sha256=sha256)
 
 
-def find_segments(plan: Plan, form: Form, store: Store) -> Iterator[tuple[Layer, Sha256]]:
+def find_segments(plan: BundlePlan, form: SegmentFormat, store: Store) -> Iterator[tuple[Layer, Sha256]]:
     """Yield each layer with its segment, made from another form if need be.
 
     :raises IntegrityError: if the store has lost a layer since it was made.
@@ -104,7 +104,7 @@ def find_segments(plan: Plan, form: Form, store: Store) -> Iterator[tuple[Layer,
         yield layer, segment
 
 
-def layer_entries(plan: Plan, form: Form, store: Store) -> Iterator[Entry]:
+def layer_entries(plan: BundlePlan, form: SegmentFormat, store: Store) -> Iterator[ExtractEntry]:
     """Yield the files of all layers, read from the very segments that ship."""
     for layer, segment in find_segments(plan, form, store):
         for file, content in read_segment(segment, plan.kept(layer), form, store):
@@ -143,7 +143,7 @@ def _write_archive(
     manifest: Manifest,
     lock: bytes,
     segments: Iterable[Sha256],
-    form: Form,
+    form: SegmentFormat,
     store: Store,
 ) -> None:
     """Write an archive: its head is made here, the segments are copied, and re-hashed as they are."""
@@ -170,7 +170,7 @@ def _head(manifest: Manifest, lock: bytes) -> Iterator[bytes]:
 
 
 def _write_folder(
-    manifest: Manifest, lock: bytes, plan: Plan, form: Form, *, stem: Path, store: Store
+    manifest: Manifest, lock: bytes, plan: BundlePlan, form: SegmentFormat, *, stem: Path, store: Store
 ) -> Output:
     contents = {"manifest.json": manifest.content, "pylock.toml": lock}
     size = len(manifest.content) + sum(file.size for file in manifest.files)
@@ -180,11 +180,11 @@ def _write_folder(
     else:
         with staged_dir(stem) as staging:
             members = [member for member in manifest.members() if member.is_dir or member.path in contents]
-            extract(
+            extract_entries(
                 ((member, (contents[member.path],) if not member.is_dir else ()) for member in members),
                 staging,
             )
-            extract(layer_entries(plan, form, store), staging)
+            extract_entries(layer_entries(plan, form, store), staging)
             _write_companion(_beside(stem, ".manifest.json"), manifest.content)
             _write_companion(_beside(stem, ".sha256"), _checksums(manifest, stem.name))
     return Output(

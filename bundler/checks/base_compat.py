@@ -17,7 +17,7 @@ from packaging.requirements import Requirement
 from packaging.utils import NormalizedName, canonicalize_name
 from packaging.version import Version
 
-from bundler.base_image.profile import NO_BASE, Base
+from bundler.base_image.profile import NO_BASE, BaseProfile
 from bundler.bundle.manifest import Manifest
 from bundler.checks.dependencies import applies, meets
 from bundler.checks.findings import Finding, sorted_findings
@@ -25,12 +25,12 @@ from bundler.checks.modules import DistributionFacts, top_level_modules
 from bundler.checks.provided import NONE_PROVIDED
 from bundler.checks.report import ClosureReport
 from bundler.data.inference_server import SERVER, default_server, server_requirements
-from bundler.paths import shown
-from bundler.redact import redact
+from bundler.paths import printable
+from bundler.redaction import redact
 from bundler.target.target import Target
 
 if TYPE_CHECKING:
-    from bundler.requirements.conda.translate import FromBase
+    from bundler.requirements.conda.translate import SystemPackage
 
 __all__ = ["check_base", "check_fit", "check_from_base", "unfit_for_server"]
 
@@ -40,7 +40,7 @@ _SHOWN = 8
 
 
 def check_base(
-    base: Base,
+    base: BaseProfile,
     target: Target,
     present: Iterable[DistributionFacts],
     *,
@@ -69,17 +69,19 @@ def check_base(
     return sorted_findings(findings)
 
 
-def check_from_base(base: Base, wanted: Sequence[FromBase]) -> Iterator[Finding]:
+def check_from_base(base: BaseProfile, wanted: Sequence[SystemPackage]) -> Iterator[Finding]:
     """Yield what the base lacks, or is not known to have, of what has no counterpart on an index."""
     for one in wanted:
         if canonicalize_name(one.name) in base.distributions:
             continue
         if base.libraries is None or not one.libraries:
-            yield Finding(code="B509", message=f"it is not known whether the base has `{shown(one.text)}`")
+            yield Finding(
+                code="B509", message=f"it is not known whether the base has `{printable(one.text)}`"
+            )
         elif not any(name.startswith(one.libraries) for name in base.libraries):
             yield Finding(
                 code="B508",
-                message=f"the base does not have `{shown(one.text)}`",
+                message=f"the base does not have `{printable(one.text)}`",
                 details=(f"wanted  a library {' or '.join(f'{name}*' for name in one.libraries)}",),
             )
 
@@ -98,7 +100,7 @@ def unfit_for_server(present: Iterable[DistributionFacts], target: Target) -> It
         yield Finding(code="B507", distribution=name, message=message)
 
 
-def _other_python(base: Base, target: Target) -> Iterator[Finding]:
+def _other_python(base: BaseProfile, target: Target) -> Iterator[Finding]:
     minor = None if base.python_version is None else ".".join(base.python_version.split(".")[:2])
     for what, wanted, found in (
         ("Python", target.python_version, minor),
@@ -109,7 +111,7 @@ def _other_python(base: Base, target: Target) -> Iterator[Finding]:
             yield Finding(code="B503", message=f"the bundle is for {what} `{wanted}`, the base has `{found}`")
 
 
-def _other_libc(base: Base, floor: str) -> Iterator[Finding]:
+def _other_libc(base: BaseProfile, floor: str) -> Iterator[Finding]:
     if not floor:
         return
     found = base.glibc
@@ -120,7 +122,7 @@ def _other_libc(base: Base, floor: str) -> Iterator[Finding]:
 
 
 def _against_server(
-    base: Base,
+    base: BaseProfile,
     bundle: Mapping[NormalizedName, DistributionFacts],
     server: tuple[Requirement, ...],
     environment: Mapping[str, str],
@@ -135,7 +137,7 @@ def _against_server(
 
 
 def _violated_server(
-    base: Base,
+    base: BaseProfile,
     bundle: Mapping[NormalizedName, DistributionFacts],
     server: tuple[Requirement, ...],
     environment: Mapping[str, str],
@@ -156,7 +158,7 @@ def _violated_server(
 
 
 def _hiding(
-    base: Base, bundle: Mapping[NormalizedName, DistributionFacts], environment: Mapping[str, str]
+    base: BaseProfile, bundle: Mapping[NormalizedName, DistributionFacts], environment: Mapping[str, str]
 ) -> Iterator[Finding]:
     """Yield B501 for each other version whose dependents in the base stay in the base."""
     for name, facts in sorted(bundle.items()):
@@ -196,7 +198,7 @@ def _dependents(dependents: Sequence[_Wanted], version: Version) -> str:
     return f"{text}; {', '.join(told)}"
 
 
-def _not_provided(base: Base, provided: Mapping[NormalizedName, Version]) -> Iterator[Finding]:
+def _not_provided(base: BaseProfile, provided: Mapping[NormalizedName, Version]) -> Iterator[Finding]:
     for name, version in sorted(provided.items()):
         there = base.distributions.get(name)
         if there is None or there.version != version:
@@ -208,7 +210,7 @@ def _not_provided(base: Base, provided: Mapping[NormalizedName, Version]) -> Ite
             )
 
 
-def _hidden(base: Base, bundle: Mapping[NormalizedName, DistributionFacts]) -> Iterator[Finding]:
+def _hidden(base: BaseProfile, bundle: Mapping[NormalizedName, DistributionFacts]) -> Iterator[Finding]:
     """Yield B505: a distribution of the bundle with modules that a package of the base hides."""
     modules = {name: top_level_modules(facts.files) for name, facts in bundle.items()}
     packages = {module for found in modules.values() for module in found}
@@ -238,7 +240,7 @@ _WHY: Mapping[str, str] = {
 }
 
 
-def _owners(base: Base, occupied: str) -> str:
+def _owners(base: BaseProfile, occupied: str) -> str:
     top = occupied.partition(".")[0]
     names = [f"`{one.name}`" for _, one in sorted(base.distributions.items()) if top in one.top_level]
     return f" ({', '.join(names[:_SHOWN])})" if names else ""
@@ -251,7 +253,7 @@ def _text(requirement: Requirement) -> str:
     return redact(str(requirement))
 
 
-def check_fit(manifest: Manifest, base: Base) -> tuple[Finding, ...]:
+def check_fit(manifest: Manifest, base: BaseProfile) -> tuple[Finding, ...]:
     """Return what is to be known of mounting a bundle into a base, and is no error.
 
     :raises ClosureError: if the bundle does not fit, naming each reason.
@@ -285,7 +287,7 @@ def check_fit(manifest: Manifest, base: Base) -> tuple[Finding, ...]:
     return found
 
 
-def _from_base(texts: list[str]) -> tuple[FromBase, ...]:
+def _from_base(texts: list[str]) -> tuple[SystemPackage, ...]:
     if not texts:
         return ()
     from bundler.requirements.conda.translate import read_from_base  # noqa: PLC0415 - the YAML reader is slow to load

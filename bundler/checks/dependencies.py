@@ -15,7 +15,7 @@ from packaging.utils import NormalizedName, canonicalize_name
 from packaging.version import Version
 
 from bundler.checks.modules import DistributionFacts
-from bundler.redact import redact
+from bundler.redaction import redact
 
 __all__ = ["Unmet", "applies", "unasked_extras", "unmet_requirements"]
 

@@ -17,7 +17,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, BinaryIO
 
 from bundler.errors import MalformedError
-from bundler.paths import shown
+from bundler.paths import printable
 
 if TYPE_CHECKING:
     from elftools.elf.elffile import ELFFile
@@ -137,7 +137,7 @@ def read_shared_object(stream: BinaryIO, path: str) -> SharedObject:
         return _Image(ELFFile(stream)).shared_object(path)
     except (ELFError, _DamagedError) as error:
         raise MalformedError(
-            f"`{shown(path)}` is not a whole ELF file", evidence=(f"found   {shown(str(error))}",)
+            f"`{printable(path)}` is not a whole ELF file", evidence=(f"found   {printable(str(error))}",)
         ) from error
 
 

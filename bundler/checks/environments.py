@@ -14,15 +14,15 @@ from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from bundler.bundle.extract import extract
+from bundler.bundle.extract import extract_entries
 from bundler.bundle.layer import tree_digest
-from bundler.bundle.plan import ArchiveMember, Plan, folders_of
-from bundler.bundle.segment import Form
+from bundler.bundle.plan import ArchiveMember, BundlePlan, folders_of
+from bundler.bundle.segment import SegmentFormat
 from bundler.bundle.writer import layer_entries
 from bundler.checks.import_results import classify
-from bundler.checks.import_runner import SCRIPT, Check, StartError, import_modules
+from bundler.checks.import_runner import SCRIPT, ImportRequest, StartupError, import_modules
 from bundler.checks.modules import DistributionFacts
-from bundler.checks.report import Way, WayReport
+from bundler.checks.report import ModeReport, UsageMode
 from bundler.checks.sandbox import Sandbox, find_sandbox
 from bundler.store import key_of
 from bundler.target.interpreter import Interpreter
@@ -31,9 +31,9 @@ from bundler.target.venv import create_venv
 if TYPE_CHECKING:
     from bundler.reporter import Reporter
     from bundler.store import Store
-    from bundler.system.environ import Surroundings
+    from bundler.system.environ import HostEnvironment
 
-__all__ = ["Trial", "fill_environment"]
+__all__ = ["CheckEnvironments", "fill_environment"]
 
 _FORMAT = "2"
 """To be raised with any change of how imports are tried, so that kept answers are made anew."""
@@ -42,33 +42,33 @@ _PASSING = frozenset({"timed-out", "crashed"})
 
 
 @dataclass(kw_only=True)
-class Trial:
+class CheckEnvironments:
     """A bundle, and a private folder to try it in."""
 
     interpreter: Interpreter
-    bundle: Plan
-    form: Form
+    bundle: BundlePlan
+    form: SegmentFormat
     jobs: int
     reverify: bool
     """Whether kept answers are made anew."""
     store: Store
-    surroundings: Surroundings
+    host: HostEnvironment
     reporter: Reporter
     scratch: Path
-    base: Plan | None = None
+    base: BundlePlan | None = None
     """The packages of the base that the bundle is tried over, in layers."""
 
     @cached_property
     def sandbox(self) -> Sandbox:
         """The sandbox that imports run in."""
-        return find_sandbox(self.surroundings, self.scratch)
+        return find_sandbox(self.host, self.scratch)
 
     @cached_property
     def tree(self) -> Path:
         """An environment that holds the bundle, extracted from the segments that ship."""
         return self._environment("bundle é", self.bundle)
 
-    def modules(self, way: Way, owners: Sequence[tuple[DistributionFacts, str]]) -> WayReport:
+    def modules(self, way: UsageMode, owners: Sequence[tuple[DistributionFacts, str]]) -> ModeReport:
         """Import modules in one way of use, or take over what an earlier run has found.
 
         :param owners: each module with the distribution it is of.
@@ -81,15 +81,15 @@ class Trial:
         else:
             try:
                 answers = self._import(way, names)
-            except StartError as error:
+            except StartupError as error:
                 said = error.evidence[-1] if error.evidence else error.message
-                return WayReport(way=way, outcomes=(), fatal=said)
+                return ModeReport(way=way, outcomes=(), fatal=said)
             if not any(answer.get("ended") in _PASSING for answer in answers.values()):
                 self.store.bind("imports", key, self.store.add(json.dumps(answers, sort_keys=True).encode()))
         outcomes = tuple(classify(owner, module, answers[module]) for owner, module in owners)
-        return WayReport(way=way, outcomes=outcomes, cached=kept is not None)
+        return ModeReport(way=way, outcomes=outcomes, cached=kept is not None)
 
-    def script(self, way: Way, script: Mapping[str, Any]) -> Mapping[str, Any]:
+    def script(self, way: UsageMode, script: Mapping[str, Any]) -> Mapping[str, Any]:
         """Run a script in one way of use; it is never kept, since its own files are not ours.
 
         :raises StartError: if Python does not start.
@@ -100,7 +100,7 @@ class Trial:
     def _image(self) -> Path:
         """An environment that holds nothing, as the place a bundle is mounted into."""
         folder = self.scratch / "image"
-        create_venv(self.interpreter, folder, self.surroundings, self.scratch)
+        create_venv(self.interpreter, folder, self.host, self.scratch)
         return folder
 
     @cached_property
@@ -110,7 +110,7 @@ class Trial:
             return self._image
         return self._environment("base", self.base)
 
-    def _environment(self, name: str, plan: Plan) -> Path:
+    def _environment(self, name: str, plan: BundlePlan) -> Path:
         """Return a copy of the empty environment, filled; nothing in one says where it lies."""
         folder = self.scratch / name
         shutil.copytree(self._image, folder, symlinks=True)
@@ -118,14 +118,14 @@ class Trial:
         return folder
 
     def _import(
-        self, way: Way, modules: Sequence[str], script: Mapping[str, Any] | None = None
+        self, way: UsageMode, modules: Sequence[str], script: Mapping[str, Any] | None = None
     ) -> dict[str, dict[str, Any]]:
         environments = {"mount": "_image", "venv": "tree", "server": "_base", "base": "_base"}
         home: Path = getattr(self, environments[way])
         mounted = [] if way in ("venv", "base") else [self.tree / self.interpreter.target.site_packages]
         # As the image does: a colon that ends PYTHONPATH adds the working directory.
         own = [Path(script["cwd"]), *map(Path, script["append"])] if script else []
-        check = Check(
+        check = ImportRequest(
             python=home / "bin" / "python",
             modules=modules,
             allowed_roots=[home, *([self.tree] if mounted else []), *own, *self.interpreter.stdlib],
@@ -136,12 +136,12 @@ class Trial:
         return import_modules(
             check,
             sandbox=self.sandbox,
-            surroundings=self.surroundings,
+            host=self.host,
             scratch=self.scratch,
             reporter=self.reporter,
         )
 
-    def _key(self, way: Way, modules: Sequence[str]) -> str:
+    def _key(self, way: UsageMode, modules: Sequence[str]) -> str:
         target = self.interpreter.target
         plans = [self.bundle, *([self.base] if way in ("server", "base") and self.base else [])]
         trees = [tree_digest(file for _, file in plan.files()) for plan in plans]
@@ -149,9 +149,9 @@ class Trial:
         return key_of(_FORMAT, way, json.dumps(self.sandbox.to_json()), *python, *trees, *modules)
 
 
-def fill_environment(venv: Path, plan: Plan, form: Form, store: Store) -> None:
+def fill_environment(venv: Path, plan: BundlePlan, form: SegmentFormat, store: Store) -> None:
     """Extract the segments that ship into a virtual environment."""
     folders = folders_of(file.path for _, file in plan.files())
     members = [ArchiveMember(path=folder, is_dir=True, size=0, mode=0o755, sha256=None) for folder in folders]
-    extract([(member, ()) for member in members], venv)
-    extract(layer_entries(plan, form, store), venv)
+    extract_entries([(member, ()) for member in members], venv)
+    extract_entries(layer_entries(plan, form, store), venv)

@@ -15,7 +15,7 @@ from packaging.utils import NormalizedName, canonicalize_name
 from bundler.bundle.manifest import Manifest
 from bundler.data.finding_rules import RULES, Rule
 from bundler.errors import InputError
-from bundler.paths import shown
+from bundler.paths import printable
 from bundler.target.target import Target
 
 __all__ = ["Why", "findings_of", "is_code", "rule_of", "why"]
@@ -58,7 +58,7 @@ def rule_of(code: str) -> Rule:
     rule = RULES.get(code.upper())
     if rule is None:
         raise InputError(
-            f"there is no finding `{shown(code)}`",
+            f"there is no finding `{printable(code)}`",
             evidence=(f"known   {', '.join(RULES)}",),
             hint="bundler explain I201",
         )
@@ -88,7 +88,7 @@ def why(manifest: Manifest, name: str) -> Why:
     provided = manifest.values["base"]["provided"]
     if wanted not in present and wanted not in provided:
         raise InputError(
-            f"`{shown(name)}` is not in `{manifest.name}`",
+            f"`{printable(name)}` is not in `{manifest.name}`",
             evidence=(f"it holds  {', '.join(present)}",),
         )
     environment = Target.from_json(manifest.values["target"]).markers

@@ -15,10 +15,10 @@ from packaging.utils import NormalizedName, canonicalize_name
 
 from bundler.checks.dependencies import unasked_extras
 from bundler.checks.modules import DistributionFacts, top_level_modules
-from bundler.paths import shown
-from bundler.redact import redact
+from bundler.paths import printable
+from bundler.redaction import redact
 
-__all__ = ["HARMLESS", "ImportOutcome", "ImportStatus", "classify", "mark_optional", "mark_unused"]
+__all__ = ["HARMLESS", "ImportResult", "ImportStatus", "classify", "mark_optional", "mark_unused"]
 
 ImportStatus = Literal[
     "ok",
@@ -50,7 +50,7 @@ _ADDRESS = re.compile(r"\b0x[0-9a-fA-F]{6,}\b")
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class ImportOutcome:
+class ImportResult:
     """How the import of one module ended."""
 
     distribution: NormalizedName
@@ -70,7 +70,7 @@ class ImportOutcome:
     """The last lines it wrote to standard error; for the reader of an error, not for a manifest."""
 
 
-def classify(distribution: DistributionFacts, module: str, raw: Mapping[str, Any]) -> ImportOutcome:
+def classify(distribution: DistributionFacts, module: str, raw: Mapping[str, Any]) -> ImportResult:
     """Return what a line of ``import_modules`` about ``module`` means.
 
     An unknown ending is no success. An import that tried the network and
@@ -97,7 +97,7 @@ def classify(distribution: DistributionFacts, module: str, raw: Mapping[str, Any
             detail = _joined(last if missing is None or missing in last else f"{last} ({missing})", tried)
         case other:
             status, detail = "failed", f"unknown ending {other!r}"
-    return ImportOutcome(
+    return ImportResult(
         distribution=distribution.name,
         module=module,
         status=status,
@@ -105,7 +105,7 @@ def classify(distribution: DistributionFacts, module: str, raw: Mapping[str, Any
         missing=_clean(missing) if missing is not None else None,
         declared=_is_declared(distribution, missing) if status == "missing-dependency" and missing else None,
         tried=tuple(_clean(str(address)) for address in raw.get("network") or ()),
-        wrote=tuple(sorted({shown(str(path))[:_DETAIL] for path in raw.get("writes") or ()})),
+        wrote=tuple(sorted({printable(str(path))[:_DETAIL] for path in raw.get("writes") or ()})),
         stderr=tuple(
             _clean(line)[:_DETAIL] for line in str(raw.get("stderr") or "").splitlines() if line.strip()
         )[-3:],
@@ -130,11 +130,11 @@ def _cause(
 
 
 def mark_optional(
-    outcomes: Iterable[ImportOutcome],
+    outcomes: Iterable[ImportResult],
     distributions: Sequence[DistributionFacts],
     roots: Sequence[Requirement],
     environment: Mapping[str, str],
-) -> tuple[ImportOutcome, ...]:
+) -> tuple[ImportResult, ...]:
     """Return the outcomes, those as ``optional`` that miss only what an extra would bring.
 
     That is so if nobody asked for the extra (or its marker does not hold), and
@@ -158,8 +158,8 @@ def mark_optional(
 
 
 def mark_unused(
-    outcomes: Iterable[ImportOutcome], *, asked: Collection[str], imported: Mapping[str, bool]
-) -> tuple[ImportOutcome, ...]:
+    outcomes: Iterable[ImportResult], *, asked: Collection[str], imported: Mapping[str, bool]
+) -> tuple[ImportResult, ...]:
     """Return the outcomes, those as ``unused`` that failed and that nothing in the bundle needs to import.
 
     That is so if no file surely imports the module, and either one imports it
@@ -207,4 +207,4 @@ def _joined(what: str, tried: str) -> str:
 def _clean(text: str) -> str:
     """Return one line that is the same on every host and safe to show."""
     text = _ADDRESS.sub("0x...", _FOLDERS.sub("", redact(text)))
-    return shown(" ".join(text.split()))
+    return printable(" ".join(text.split()))

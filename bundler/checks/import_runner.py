@@ -18,13 +18,13 @@ from typing import Any
 
 from bundler.checks.sandbox import Sandbox, child_env_without_proxies
 from bundler.errors import ClosureError
-from bundler.paths import shown
+from bundler.paths import printable
 from bundler.reporter import SILENT, Reporter
-from bundler.system.environ import Surroundings
-from bundler.system.process import Completed, run, tail
+from bundler.system.environ import HostEnvironment
+from bundler.system.process import Completed, run_process, tail
 from bundler.target.scripts import script
 
-__all__ = ["SCRIPT", "Check", "StartError", "import_modules"]
+__all__ = ["SCRIPT", "ImportRequest", "StartupError", "import_modules"]
 
 
 SCRIPT = "<script>"
@@ -38,12 +38,12 @@ _MEMORY = 8 << 30
 _FILE_SIZE = 1 << 30
 
 
-class StartError(ClosureError):
+class StartupError(ClosureError):
     """The target's Python does not even start with the bundle on PYTHONPATH."""
 
 
 @dataclass(frozen=True, kw_only=True)
-class Check:
+class ImportRequest:
     """What to import, and where."""
 
     python: Path
@@ -63,10 +63,10 @@ class Check:
 
 
 def import_modules(
-    check: Check,
+    check: ImportRequest,
     *,
     sandbox: Sandbox,
-    surroundings: Surroundings,
+    host: HostEnvironment,
     scratch: Path,
     reporter: Reporter = SILENT,
 ) -> dict[str, dict[str, Any]]:
@@ -92,7 +92,7 @@ def import_modules(
             "file_size": _FILE_SIZE,
             "script": check.script,
         }
-        env = child_env_without_proxies(surroundings, home)
+        env = child_env_without_proxies(host, home)
         if check.python_path:
             env["PYTHONPATH"] = os.pathsep.join(map(str, check.python_path))
         flags = ["-s", "-B"] if check.python_path else ["-I", "-B"]
@@ -118,7 +118,7 @@ def _run(
                 task.advance()
 
         stdin = json.dumps(request).encode("ascii")
-        return run(argv, env=env, cwd=work, stdin=stdin, timeout=limit, on_stdout=advance)
+        return run_process(argv, env=env, cwd=work, stdin=stdin, timeout=limit, on_stdout=advance)
 
 
 def _parse(line: bytes) -> dict[str, Any]:
@@ -140,19 +140,19 @@ def _answers(ended: Completed, modules: Sequence[str], *, mounted: bool) -> dict
     if foreign:
         raise ClosureError(
             "the environment of the import check reaches folders outside of the bundle",
-            evidence=tuple(f"sys.path  {shown(path)}" for path in foreign),
+            evidence=tuple(f"sys.path  {printable(path)}" for path in foreign),
         )
     answers = {str(line["module"]): line for line in lines if "module" in line}
     silent = [module for module in modules if module not in answers]
     if silent or ended.returncode != 0 or ended.timed_out:
         # Before it imports anything the runner says an empty line.
-        cause = StartError if mounted and not ended.stdout and not ended.timed_out else ClosureError
+        cause = StartupError if mounted and not ended.stdout and not ended.timed_out else ClosureError
         raise cause(
             f"the import check {_end_of(ended)} before it was done",
             evidence=(
                 f"wanted  the outcome of {len(modules)} modules",
                 f"found   {len(modules) - len(silent)}"
-                + (f"; nothing of `{shown(silent[0])}`" if silent else ""),
+                + (f"; nothing of `{printable(silent[0])}`" if silent else ""),
                 *tail(ended.stderr),
             ),
         )

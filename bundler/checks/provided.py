@@ -12,17 +12,17 @@ from packaging.requirements import Requirement
 from packaging.utils import NormalizedName, canonicalize_name
 from packaging.version import Version
 
-from bundler.base_image.profile import Base, BaseDistribution
+from bundler.base_image.profile import BaseDistribution, BaseProfile
 from bundler.checks.dependencies import applies, meets
 
-__all__ = ["NOTHING_OMITTED", "Omission", "plan_omission"]
+__all__ = ["NOTHING_PROVIDED", "ProvidedByBase", "plan_provided"]
 
 
 NONE_PROVIDED: Mapping[NormalizedName, Version] = MappingProxyType({})
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class Omission:
+class ProvidedByBase:
     """What a bundle leaves out because the base has it."""
 
     provided: Mapping[NormalizedName, Version]
@@ -35,17 +35,17 @@ class Omission:
         return name in self.provided or name in self.unneeded
 
 
-NOTHING_OMITTED = Omission(provided=NONE_PROVIDED, unneeded=frozenset())
+NOTHING_PROVIDED = ProvidedByBase(provided=NONE_PROVIDED, unneeded=frozenset())
 
 
-def plan_omission(
-    base: Base,
+def plan_provided(
+    base: BaseProfile,
     roots: Sequence[Requirement],
     facts_requires: Mapping[NormalizedName, tuple[Requirement, ...]],
     markers: Mapping[str, str],
     *,
     versions: Mapping[NormalizedName, Version] = NONE_PROVIDED,
-) -> Omission:
+) -> ProvidedByBase:
     """Return the greatest set of locked distributions that the base can stand in for.
 
     The base's version of each meets every requirement of the roots and of what
@@ -69,14 +69,14 @@ def plan_omission(
         if not failing:
             break
         out -= failing
-    return Omission(
+    return ProvidedByBase(
         provided=MappingProxyType({name: base.distributions[name].version for name in sorted(out)}),
         unneeded=frozenset(set(facts_requires) - out - kept),
     )
 
 
 def _reach(
-    base: Base,
+    base: BaseProfile,
     roots: Sequence[Requirement],
     facts_requires: Mapping[NormalizedName, tuple[Requirement, ...]],
     markers: Mapping[str, str],
@@ -112,7 +112,10 @@ def _of_extras(
 
 
 def _stands_in(
-    base: Base, requirement: Requirement, locked: AbstractSet[NormalizedName], markers: Mapping[str, str]
+    base: BaseProfile,
+    requirement: Requirement,
+    locked: AbstractSet[NormalizedName],
+    markers: Mapping[str, str],
 ) -> bool:
     """Return whether the base's copy meets a requirement, and the extras that it asks for."""
     there = base.distributions[canonicalize_name(requirement.name)]
@@ -126,13 +129,13 @@ def _stands_in(
     )
 
 
-def _has(base: Base, requirement: Requirement) -> bool:
+def _has(base: BaseProfile, requirement: Requirement) -> bool:
     there = base.distributions.get(canonicalize_name(requirement.name))
     return there is not None and meets(requirement, there.version)
 
 
 def _contradicted(
-    base: Base,
+    base: BaseProfile,
     name: NormalizedName,
     kept: AbstractSet[NormalizedName],
     versions: Mapping[NormalizedName, Version],

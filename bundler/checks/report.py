@@ -14,14 +14,14 @@ from packaging.utils import canonicalize_name
 
 from bundler.checks.dependencies import Unmet
 from bundler.checks.findings import Finding, is_allowed, sorted_findings
-from bundler.checks.import_results import HARMLESS, ImportOutcome
+from bundler.checks.import_results import HARMLESS, ImportResult
 from bundler.errors import ClosureError
-from bundler.paths import shown
+from bundler.paths import printable
 
-__all__ = ["WAYS", "ClosureReport", "Way", "WayReport"]
+__all__ = ["USAGE_MODES", "ClosureReport", "ModeReport", "UsageMode"]
 
-Way = Literal["mount", "venv", "server", "base"]
-WAYS: Mapping[Way, str] = {
+UsageMode = Literal["mount", "venv", "server", "base"]
+USAGE_MODES: Mapping[UsageMode, str] = {
     "mount": "mounted on PYTHONPATH",
     "venv": "installed in a virtual environment",
     "server": "mounted over the base's own packages",
@@ -33,11 +33,11 @@ The last one is no use of it: what fails without a bundle, too, is not the bundl
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class WayReport:
+class ModeReport:
     """How the imports ended in one way of use."""
 
-    way: Way
-    outcomes: tuple[ImportOutcome, ...]
+    way: UsageMode
+    outcomes: tuple[ImportResult, ...]
     fatal: str = ""
     """Why Python did not even start; then there are no outcomes."""
     cached: bool = field(default=False, compare=False)
@@ -48,7 +48,7 @@ class WayReport:
         """How many modules import."""
         return sum(one.status == "ok" for one in self.outcomes)
 
-    def by_module(self) -> dict[tuple[str, str], ImportOutcome]:
+    def by_module(self) -> dict[tuple[str, str], ImportResult]:
         """Return the outcomes by distribution and module, sorted."""
         return {
             (one.distribution, one.module): one
@@ -60,7 +60,7 @@ class WayReport:
 class ClosureReport:
     """What was found out about a bundle."""
 
-    ways: tuple[WayReport, ...]
+    ways: tuple[ModeReport, ...]
     unmet: tuple[Unmet, ...] = ()
     found: tuple[Finding, ...] = ()
     """What was found without importing."""
@@ -138,15 +138,15 @@ class ClosureReport:
     def _from_imports(self) -> Iterator[Finding]:
         for one in self.ways:
             if one.fatal:
-                message = f"Python does not start with the bundle {WAYS[one.way]}: {one.fatal}"
+                message = f"Python does not start with the bundle {USAGE_MODES[one.way]}: {one.fatal}"
                 yield Finding(code="M102", message=message)
-        ways: dict[Way, dict[tuple[str, str], ImportOutcome]] = {
+        ways: dict[UsageMode, dict[tuple[str, str], ImportResult]] = {
             way.way: way.by_module() for way in self.ways
         }
         for key in sorted({key for outcomes in ways.values() for key in outcomes}):
             present = {way: outcomes[key] for way, outcomes in ways.items() if key in outcomes}
             yield from _notes(present)
-            failed: dict[Way, ImportOutcome] = {
+            failed: dict[UsageMode, ImportResult] = {
                 way: one
                 for way, one in present.items()
                 if one.status not in HARMLESS and not self._may_fail(one)
@@ -154,36 +154,38 @@ class ClosureReport:
             if failed:
                 yield self._failure(present, failed)
 
-    def _failure(self, present: Mapping[Way, ImportOutcome], failed: Mapping[Way, ImportOutcome]) -> Finding:
+    def _failure(
+        self, present: Mapping[UsageMode, ImportResult], failed: Mapping[UsageMode, ImportResult]
+    ) -> Finding:
         """Return the one finding for a module that fails in some ways."""
         first = next(iter(failed.values()))
         if len(failed) == len(present):
             code, how = "I201", ""
         else:
             code = "M102" if "mount" in failed else "B505" if "server" in failed else "I201"
-            how = f" ({WAYS[next(iter(failed))]})"
+            how = f" ({USAGE_MODES[next(iter(failed))]})"
         if first.distribution not in self.own:
-            code, how = "B506", f" ({WAYS['server']})"
+            code, how = "B506", f" ({USAGE_MODES['server']})"
         declared = {None: "", True: ", which it declares", False: ", which it does not declare"}
         missing = f" `{first.missing}`{declared[first.declared]}" if first.missing else ""
         wrote = first.stderr if first.status in ("crashed", "timed-out", "exited") else ()
         return Finding(
             code=code,
-            message=f"import `{shown(first.module)}` of `{first.distribution}`{how}: "
+            message=f"import `{printable(first.module)}` of `{first.distribution}`{how}: "
             f"{first.status}{missing}: {first.detail}",
             distribution=first.distribution,
             details=tuple(f"it wrote  {line}" for line in wrote),
         )
 
-    def _may_fail(self, outcome: ImportOutcome) -> bool:
+    def _may_fail(self, outcome: ImportResult) -> bool:
         names = (outcome.module, outcome.distribution)
         return any(name in names or canonicalize_name(name) in names for name in self.allowed_imports)
 
 
-def _notes(present: Mapping[Way, ImportOutcome]) -> Iterator[Finding]:
+def _notes(present: Mapping[UsageMode, ImportResult]) -> Iterator[Finding]:
     """Yield what is no failure but worth knowing."""
     first = next(iter(present.values()))
-    name = f"`{shown(first.module)}` of `{first.distribution}`"
+    name = f"`{printable(first.module)}` of `{first.distribution}`"
     if any(one.status == "optional" for one in present.values()):
         yield Finding(
             code="I208", message=f"{name} needs an extra: {first.detail}", distribution=first.distribution
@@ -215,12 +217,12 @@ def _unmet(unmet: Unmet) -> Finding:
     found = f"found {unmet.found}" if unmet.found else "it is not there"
     return Finding(
         code="I202",
-        message=f"{owner} `{shown(unmet.requirement)}`: {found}",
+        message=f"{owner} `{printable(unmet.requirement)}`: {found}",
         distribution=unmet.distribution or "",
     )
 
 
-def _module(one: ImportOutcome) -> dict[str, Any]:
+def _module(one: ImportResult) -> dict[str, Any]:
     return {
         "declared": one.declared,
         "detail": one.detail,

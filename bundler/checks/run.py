@@ -17,22 +17,22 @@ from packaging.requirements import Requirement
 from packaging.utils import NormalizedName, canonicalize_name
 from packaging.version import Version
 
-from bundler.base_image.profile import NO_BASE, Base
+from bundler.base_image.profile import NO_BASE, BaseProfile
 from bundler.bundle.layer import Layer
-from bundler.bundle.plan import Plan
-from bundler.bundle.segment import Form
+from bundler.bundle.plan import BundlePlan
+from bundler.bundle.segment import SegmentFormat
 from bundler.checks.base_compat import check_base, check_from_base, unfit_for_server
 from bundler.checks.dependencies import unasked_extras, unmet_requirements
-from bundler.checks.environments import Trial
+from bundler.checks.environments import CheckEnvironments
 from bundler.checks.findings import Finding
-from bundler.checks.import_results import HARMLESS, ImportOutcome, mark_optional, mark_unused
+from bundler.checks.import_results import HARMLESS, ImportResult, mark_optional, mark_unused
 from bundler.checks.modules import DistributionFacts, shared_packages, top_level_modules
 from bundler.checks.mount import mount_hazards, pth_modules
-from bundler.checks.report import WAYS, ClosureReport, Way, WayReport
+from bundler.checks.report import USAGE_MODES, ClosureReport, ModeReport, UsageMode
 from bundler.checks.sandbox import Sandbox
 from bundler.checks.scanner import Scanner
 from bundler.checks.shared_objects import SharedObject, check_shared_objects, glibc_floor
-from bundler.checks.source_imports import FileImports, World, import_findings, imported_modules
+from bundler.checks.source_imports import FileImports, ModuleIndex, import_findings, imported_modules
 from bundler.checks.user_code import UserCode
 from bundler.checks.user_code_run import CodeCheck, CodeChecker
 from bundler.data.inference_server import SERVER, SERVER_MODULES
@@ -40,34 +40,34 @@ from bundler.target.interpreter import Interpreter
 
 if TYPE_CHECKING:
     from bundler.reporter import Reporter
-    from bundler.requirements.conda.translate import FromBase
+    from bundler.requirements.conda.translate import SystemPackage
     from bundler.store import Store
-    from bundler.system.environ import Surroundings
+    from bundler.system.environ import HostEnvironment
 
-__all__ = ["Claim", "Proof", "prove", "tell"]
+__all__ = ["CheckRequest", "CheckResult", "report_checks", "run_checks"]
 
 _SHOWN = 20
 """Warnings on the screen; all of them are in the manifest."""
 
 
 @dataclass(frozen=True, kw_only=True)
-class Claim:
+class CheckRequest:
     """What is said of a bundle, and to be proved."""
 
-    plan: Plan
-    form: Form
+    plan: BundlePlan
+    form: SegmentFormat
     roots: Sequence[Requirement]
     """What the user asked for."""
-    ways: Sequence[Way] = ("mount", "venv")
-    base: Base | None = None
+    ways: Sequence[UsageMode] = ("mount", "venv")
+    base: BaseProfile | None = None
     """What is known of the base."""
-    base_plan: Callable[[Collection[NormalizedName]], Plan | None] | None = None
+    base_plan: Callable[[Collection[NormalizedName]], BundlePlan | None] | None = None
     """Returns packages of the base in layers, given what else of it the bundle imports."""
     server: tuple[Requirement, ...] = ()
     """What the base's server requires, where the base itself does not say it."""
     provided: Mapping[NormalizedName, Version] = field(default_factory=dict)
     """What the bundle leaves to the base."""
-    from_base: Sequence[FromBase] = ()
+    from_base: Sequence[SystemPackage] = ()
     """What a conda specification leaves to it."""
     code: UserCode | None = None
     run_init: bool = False
@@ -83,7 +83,7 @@ class Claim:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Proof:
+class CheckResult:
     """What was found out."""
 
     report: ClosureReport
@@ -92,37 +92,37 @@ class Proof:
     """What was checked of the user's code."""
 
 
-def prove(
-    claim: Claim,
+def run_checks(
+    claim: CheckRequest,
     interpreter: Interpreter,
     *,
     store: Store,
-    surroundings: Surroundings,
+    host: HostEnvironment,
     reporter: Reporter,
-) -> Proof:
+) -> CheckResult:
     """Try a claim in every way it names."""
     with store.scratch() as scratch:
-        trial = Trial(
+        trial = CheckEnvironments(
             interpreter=interpreter,
             bundle=claim.plan,
             form=claim.form,
             jobs=claim.jobs,
             reverify=claim.reverify,
             store=store,
-            surroundings=surroundings,
+            host=host,
             reporter=reporter,
             scratch=scratch,
         )
-        scanner = Scanner(interpreter, store, surroundings, scratch)
-        return _Prover(claim, interpreter, trial, scanner, reporter).prove()
+        scanner = Scanner(interpreter, store, host, scratch)
+        return _CheckRun(claim, interpreter, trial, scanner, reporter).run()
 
 
-def tell(proof: Proof, reporter: Reporter) -> None:
+def report_checks(proof: CheckResult, reporter: Reporter) -> None:
     """Say what was proved, and what is to be known besides."""
     report = proof.report
     for way in report.ways:
         how = "kept from an earlier run" if way.cached else str(proof.sandbox)
-        outcome = f"{way.imported} of {len(way.outcomes)} modules import {WAYS[way.way]} ({how})"
+        outcome = f"{way.imported} of {len(way.outcomes)} modules import {USAGE_MODES[way.way]} ({how})"
         reporter.stage("verify", outcome)
     if report.shared_objects:
         floor = f"glibc {report.glibc}" if report.glibc else "no particular glibc"
@@ -139,14 +139,14 @@ def tell(proof: Proof, reporter: Reporter) -> None:
         reporter.note(f"{notes} findings of no harm are in the manifest: `bundler inspect BUNDLE`")
 
 
-class _Prover:
+class _CheckRun:
     """Asks everything of one claim."""
 
     def __init__(
         self,
-        claim: Claim,
+        claim: CheckRequest,
         interpreter: Interpreter,
-        trial: Trial,
+        trial: CheckEnvironments,
         scanner: Scanner,
         reporter: Reporter,
     ) -> None:
@@ -158,7 +158,7 @@ class _Prover:
         self._reporter = reporter
         self._facts = [_facts(layer, self._target.site_packages) for layer in claim.plan.layers]
 
-    def prove(self) -> Proof:
+    def run(self) -> CheckResult:
         """Do all there is to do."""
         claim = self._claim
         if claim.base_plan is not None:
@@ -182,9 +182,9 @@ class _Prover:
             allowed=claim.allowed,
         )
         entry = code.to_json() if code else None
-        return Proof(report=report, sandbox=self._trial.sandbox, entry=entry)
+        return CheckResult(report=report, sandbox=self._trial.sandbox, entry=entry)
 
-    def _ways(self) -> tuple[Way, ...]:
+    def _ways(self) -> tuple[UsageMode, ...]:
         """Return the ways to try: where the base's packages are known, a mount is one over them."""
         ways = list(self._claim.ways)
         if self._trial.base is not None:
@@ -198,7 +198,7 @@ class _Prover:
         base = self._claim.base
         if base is None:
             return set()
-        alone = World(self._facts, stdlib=self._interpreter.stdlib_modules)
+        alone = ModuleIndex(self._facts, stdlib=self._interpreter.stdlib_modules)
         imported = {
             one.module.partition(".")[0]
             for scans in self._scans.values()
@@ -214,7 +214,7 @@ class _Prover:
             if name not in own and meeting.intersection(one.top_level)
         }
 
-    def _way(self, way: Way) -> WayReport:
+    def _way(self, way: UsageMode) -> ModeReport:
         facts = list(self._facts)
         if way == "server" and self._trial.base is not None:
             # Of a distribution that the bundle and the base both have, the bundle's comes first.
@@ -231,8 +231,8 @@ class _Prover:
         return replace(tried, outcomes=self._as_without_bundle(marked, facts))
 
     def _as_without_bundle(
-        self, outcomes: Sequence[ImportOutcome], facts: Sequence[DistributionFacts]
-    ) -> tuple[ImportOutcome, ...]:
+        self, outcomes: Sequence[ImportResult], facts: Sequence[DistributionFacts]
+    ) -> tuple[ImportResult, ...]:
         """Return the outcomes, those of the base's modules that fail without the bundle too as unused."""
         theirs = {one.name: one for one in facts[len(self._facts) :]}
         failed = [
@@ -262,7 +262,7 @@ class _Prover:
 
     # --- without running ------------------------------------------------------
 
-    def _mounted(self, ways: Sequence[WayReport]) -> Iterator[Finding]:
+    def _mounted(self, ways: Sequence[ModeReport]) -> Iterator[Finding]:
         mount = next((way for way in ways if way.way in ("mount", "server")), None)
         if mount is not None:
             yield from mount_hazards(
@@ -273,10 +273,10 @@ class _Prover:
             )
 
     @cached_property
-    def _world(self) -> World:
+    def _world(self) -> ModuleIndex:
         base = self._claim.base
         tops = [name for one in base.distributions.values() for name in one.top_level] if base else []
-        return World(self._facts, stdlib=self._interpreter.stdlib_modules, base=frozenset(tops))
+        return ModuleIndex(self._facts, stdlib=self._interpreter.stdlib_modules, base=frozenset(tops))
 
     @cached_property
     def _scans(self) -> Mapping[NormalizedName, Sequence[FileImports]]:
@@ -337,7 +337,7 @@ class _Prover:
         claim = self._claim
         if claim.code is None:
             return None
-        way: Way = "server" if self._trial.base is not None else claim.ways[0]
+        way: UsageMode = "server" if self._trial.base is not None else claim.ways[0]
         check = CodeChecker(
             code=claim.code,
             way=way,

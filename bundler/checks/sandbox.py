@@ -8,10 +8,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
-from bundler.system.environ import TRUST_AND_PROXY, Surroundings
-from bundler.system.process import run
+from bundler.system.environ import TRUST_AND_PROXY, HostEnvironment
+from bundler.system.process import run_process
 
-__all__ = ["Network", "Sandbox", "find_sandbox"]
+__all__ = ["CHILD", "Network", "Sandbox", "find_sandbox"]
 
 
 Network = Literal["namespace", "socket-block"]
@@ -21,7 +21,7 @@ Network = Literal["namespace", "socket-block"]
 _PROBE_SECONDS = 30
 
 
-_CHILD = Path(__file__).with_name("sandbox_child.py")
+CHILD = Path(__file__).with_name("sandbox_child.py")
 """Run by path, by the host's Python."""
 
 
@@ -60,7 +60,7 @@ class Sandbox:
         options = ["--net"] * (self.network == "namespace") + ["--pid"] * self.processes
         if self.read_only:
             options += ["--writable", str(writable)]
-        return [sys.executable, "-I", str(_CHILD), *options, "--", *program]
+        return [sys.executable, "-I", str(CHILD), *options, "--", *program]
 
 
 _SANDBOXES = (
@@ -70,7 +70,7 @@ _SANDBOXES = (
 )
 
 
-def find_sandbox(surroundings: Surroundings, scratch: Path) -> Sandbox:
+def find_sandbox(host: HostEnvironment, scratch: Path) -> Sandbox:
     """Return the best sandbox that the system permits.
 
     :param scratch: an existing private folder, the child's HOME.
@@ -78,9 +78,9 @@ def find_sandbox(surroundings: Surroundings, scratch: Path) -> Sandbox:
     if sys.platform.startswith("linux"):
         for sandbox in _SANDBOXES:
             argv = sandbox.argv([sys.executable, "-I", "-S", "-c", _HAS_NO_ROUTE], scratch)
-            ended = run(
+            ended = run_process(
                 argv,
-                env=child_env_without_proxies(surroundings, scratch),
+                env=child_env_without_proxies(host, scratch),
                 cwd=scratch,
                 timeout=_PROBE_SECONDS,
             )
@@ -89,7 +89,7 @@ def find_sandbox(surroundings: Surroundings, scratch: Path) -> Sandbox:
     return Sandbox()
 
 
-def child_env_without_proxies(surroundings: Surroundings, home: Path) -> dict[str, str]:
+def child_env_without_proxies(host: HostEnvironment, home: Path) -> dict[str, str]:
     """Return an environment without proxies, which name hosts and hold passwords."""
-    env = surroundings.child_env(home)
+    env = host.child_env(home)
     return {name: value for name, value in env.items() if name not in TRUST_AND_PROXY}

@@ -23,14 +23,14 @@ from bundler.checks.source_imports import FileImports
 from bundler.checks.user_code import UserCode, own_files
 from bundler.errors import BundlerError, MalformedError
 from bundler.store import key_of
-from bundler.system.process import run, tail
+from bundler.system.process import run_process, tail
 from bundler.target.interpreter import Interpreter
 from bundler.target.scripts import script
 
 if TYPE_CHECKING:
     from bundler.reporter import Reporter
     from bundler.store import Store
-    from bundler.system.environ import Surroundings
+    from bundler.system.environ import HostEnvironment
 
 __all__ = ["Objects", "Scanner", "exists_in"]
 
@@ -56,12 +56,10 @@ class Objects:
 class Scanner:
     """Scans files for one target."""
 
-    def __init__(
-        self, interpreter: Interpreter, store: Store, surroundings: Surroundings, scratch: Path
-    ) -> None:
+    def __init__(self, interpreter: Interpreter, store: Store, host: HostEnvironment, scratch: Path) -> None:
         self._interpreter = interpreter
         self._store = store
-        self._surroundings = surroundings
+        self._host = host
         self._scratch = scratch
 
     def layers(
@@ -169,9 +167,9 @@ class Scanner:
         """Return the answers for files, up to the first one that crashes the target's parser."""
         argv = [str(self._interpreter.python), "-I", "-S", "-B", "-W", "ignore", str(script("scan_imports"))]
         request = {"root": str(root), "files": list(paths), "defines": defines}
-        ended = run(
+        ended = run_process(
             argv,
-            env=self._surroundings.child_env(self._scratch),
+            env=self._host.child_env(self._scratch),
             cwd=self._scratch,
             stdin=json.dumps(request).encode("ascii"),
             timeout=_SECONDS,

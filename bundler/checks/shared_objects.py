@@ -17,7 +17,7 @@ from dataclasses import dataclass
 from bundler.checks.elf import SharedObject, is_elf, numbers, read_shared_object
 from bundler.checks.findings import Finding, sorted_findings
 from bundler.errors import MalformedError, UsageError
-from bundler.paths import shown
+from bundler.paths import printable
 from bundler.target.target import Target
 
 __all__ = [
@@ -152,7 +152,7 @@ def _told(hits: Iterable[_Hit]) -> Iterator[Finding]:
             code=hit.code,
             distribution=hit.distribution,
             where=hit.path,
-            message=f"`{shown(hit.path)}` {hit.text}{others}",
+            message=f"`{printable(hit.path)}` {hit.text}{others}",
         )
 
 
@@ -217,7 +217,7 @@ def _limits(
 ) -> dict[str, tuple[tuple[int, ...], str]]:
     """Return, by prefix, the highest version there is, and the words that say so."""
     if target_glibc is not None and not numbers(target_glibc):
-        raise UsageError(f"`{shown(target_glibc)}` is no version of glibc", hint="--target-glibc 2.27")
+        raise UsageError(f"`{printable(target_glibc)}` is no version of glibc", hint="--target-glibc 2.27")
     known = [(prefix, version, f"the base has {version}") for prefix, version in base_versions.items()]
     known += [("GLIBC", base_libc, f"the base has {base_libc}")]
     if not base_libc and not target_glibc:
@@ -238,7 +238,7 @@ def _too_new(
             continue  # it comes with the bundle
         limit, words = limits.get(prefix, ((), ""))
         if limit and numbers(version) > limit:
-            symbol = f"{shown(one.symbol)}@" if prefix == "GLIBC" and one.symbol else ""
+            symbol = f"{printable(one.symbol)}@" if prefix == "GLIBC" and one.symbol else ""
             yield _Hit(
                 code="E403",
                 distribution=name,
@@ -256,7 +256,7 @@ def _absent(
         if not library.startswith("/") and _base(library) in have:
             continue  # an absolute path is looked for there and nowhere else
         if why := _absence(library, base, is_musl=one.libc == "musl"):
-            text = f"needs `{shown(library)}`: {why}"
+            text = f"needs `{printable(library)}`: {why}"
             yield _Hit(code="E404", distribution=name, about=library, path=one.path, text=text)
 
 
@@ -294,9 +294,9 @@ def _unloadable(
         seen, waiting = {one.path}, [one]
         while waiting:
             part = waiting.pop(0)
-            through = "" if part is one else f" through `{shown(_base(part.path))}`"
+            through = "" if part is one else f" through `{printable(_base(part.path))}`"
             for library in lacks[part.path]:
-                text = f"cannot be imported: it needs `{shown(library)}`{through}, which the base lacks"
+                text = f"cannot be imported: it needs `{printable(library)}`{through}, which the base lacks"
                 yield _Hit(code="E408", distribution=owner, about=library, path=one.path, text=text)
             below = [found[name] for name in map(_base, part.needed) if name in found]
             waiting += [other for other in below if other.path not in seen]
@@ -310,7 +310,7 @@ def _searches(name: str, one: SharedObject) -> Iterator[_Hit]:
             and not folder.startswith(("$ORIGIN", "${ORIGIN}"))
             and not _SYSTEM_FOLDER.fullmatch(folder)
         ):
-            text = f"searches `{shown(folder)}`"
+            text = f"searches `{printable(folder)}`"
             yield _Hit(code="E405", distribution=name, about=folder, path=one.path, text=text)
 
 
@@ -322,7 +322,9 @@ def _openmp(objects: Iterable[tuple[str, SharedObject]]) -> Iterator[Finding]:
             key = match["stem"], match["digest"] or ""
             runtimes.setdefault(key, (_base(one.path), set()))[1].add(name)
     if len(runtimes) > 1:
-        told = [f"`{shown(file)}` of {_and(sorted(names))}" for _, (file, names) in sorted(runtimes.items())]
+        told = [
+            f"`{printable(file)}` of {_and(sorted(names))}" for _, (file, names) in sorted(runtimes.items())
+        ]
         yield Finding(code="E406", message=f"the bundle brings {_and(told, quote='')}")
 
 

@@ -20,7 +20,7 @@ from packaging.utils import NormalizedName, canonicalize_name
 from bundler.checks.findings import Finding
 from bundler.checks.modules import DistributionFacts, importable_name
 
-__all__ = ["FileImports", "FoundImport", "World", "import_findings", "imported_modules"]
+__all__ = ["FileImports", "FoundImport", "ModuleIndex", "import_findings", "imported_modules"]
 
 When = Literal["top", "conditional", "delayed", "optional"]
 """When an import runs: docs of ``target/scripts/scan_imports.py``."""
@@ -89,7 +89,7 @@ class FileImports:
         )
 
 
-class World:
+class ModuleIndex:
     """Which modules there are, and whose they are.
 
     :param stdlib: the top-level modules of the target's standard library.
@@ -183,7 +183,7 @@ class World:
 
 
 def imported_modules(
-    scans: Mapping[NormalizedName, Iterable[FileImports]], world: World
+    scans: Mapping[NormalizedName, Iterable[FileImports]], world: ModuleIndex
 ) -> Mapping[str, bool]:
     """Return the modules of the bundle that some file of it imports, and whether one surely does.
 
@@ -207,7 +207,7 @@ def imported_modules(
 
 
 @dataclass(slots=True)
-class _Place:
+class _ImportPlace:
     path: str
     line: int
     when: When
@@ -217,7 +217,7 @@ class _Place:
 def import_findings(
     distributions: Sequence[DistributionFacts],
     scans: Mapping[NormalizedName, Sequence[FileImports]],
-    world: World,
+    world: ModuleIndex,
     *,
     required_by: Mapping[NormalizedName, Sequence[str]],
     unasked: Mapping[NormalizedName, Collection[str]],
@@ -229,8 +229,8 @@ def import_findings(
     :param unasked: for each distribution, the projects that its extras would bring and nobody asked for.
     """
     for facts in distributions:
-        missing: dict[str, _Place] = {}
-        lucky: dict[tuple[str, str], _Place] = {}
+        missing: dict[str, _ImportPlace] = {}
+        lucky: dict[tuple[str, str], _ImportPlace] = {}
         declared = {canonicalize_name(one.name) for one in facts.requires_dist} | {facts.name}
         for scan in scans.get(facts.name, ()):
             for found in scan.imports:
@@ -246,10 +246,10 @@ def import_findings(
 def _sort(
     path: str,
     found: FoundImport,
-    world: World,
+    world: ModuleIndex,
     declared: Collection[str],
-    missing: dict[str, _Place],
-    lucky: dict[tuple[str, str], _Place],
+    missing: dict[str, _ImportPlace],
+    lucky: dict[tuple[str, str], _ImportPlace],
 ) -> None:
     """Put one import where it belongs."""
     if found.level:
@@ -261,22 +261,26 @@ def _sort(
             continue
         if lacks:
             _note(missing, lacks, path, found.line, when)
-        elif when == "top" and not owners & {World.STDLIB, World.BASE} and not owners & set(declared):
+        elif (
+            when == "top"
+            and not owners & {ModuleIndex.STDLIB, ModuleIndex.BASE}
+            and not owners & set(declared)
+        ):
             _note(lucky, (min(owners), module.partition(".")[0]), path, found.line, when)
 
 
-def _note(places: dict[Any, _Place], key: Any, path: str, line: int, when: When) -> None:
+def _note(places: dict[Any, _ImportPlace], key: Any, path: str, line: int, when: When) -> None:
     """Keep the place that matters most."""
     known = places.get(key)
     if known is None:
-        places[key] = _Place(path, line, when)
+        places[key] = _ImportPlace(path, line, when)
         return
     known.more += 1
     if (_RANK[when], path, line) < (_RANK[known.when], known.path, known.line):
         known.path, known.line, known.when = path, line, when
 
 
-def _missing(distribution: str, name: str, place: _Place, *, is_extra: bool) -> Finding:
+def _missing(distribution: str, name: str, place: _ImportPlace, *, is_extra: bool) -> Finding:
     more = f" and in {place.more} more place{'s' * (place.more > 1)}" if place.more else ""
     where = "in its tests or samples" if _TESTS.fullmatch(place.path) else _SAID[place.when]
     extra = "; an extra that nobody asked for would bring it" if is_extra else ""
@@ -288,7 +292,9 @@ def _missing(distribution: str, name: str, place: _Place, *, is_extra: bool) -> 
     )
 
 
-def _lucky(distribution: str, module: str, owner: str, place: _Place, because: Sequence[str]) -> Finding:
+def _lucky(
+    distribution: str, module: str, owner: str, place: _ImportPlace, because: Sequence[str]
+) -> Finding:
     brought = f"; it works because {because[0]} `{owner}`" if because else ""
     return Finding(
         code="I205",

@@ -15,11 +15,11 @@ from keyword import iskeyword
 from pathlib import Path
 
 from bundler.checks.findings import Finding
-from bundler.checks.source_imports import FileImports, FoundImport, World
+from bundler.checks.source_imports import FileImports, FoundImport, ModuleIndex
 from bundler.errors import InputError
-from bundler.paths import shown
+from bundler.paths import printable
 
-__all__ = ["UserCode", "code_findings", "own_files", "user_code"]
+__all__ = ["UserCode", "code_findings", "find_user_code", "own_files"]
 
 _ENTRY_POINTS = ("init", "run")
 
@@ -39,7 +39,7 @@ class UserCode:
         return f"{self.folder.name}/{self.script}"
 
 
-def user_code(folder: Path, script: str) -> UserCode:
+def find_user_code(folder: Path, script: str) -> UserCode:
     """Return what ``--source-dir`` and ``--entry-script`` name, if a server could load it.
 
     :raises InputError: if there is no such script, or its name is none that azureml accepts.
@@ -49,19 +49,22 @@ def user_code(folder: Path, script: str) -> UserCode:
         relative = path.resolve().relative_to(folder.resolve())
     except ValueError:
         raise InputError(
-            f"the entry script `{shown(script)}` lies outside of the source directory",
-            evidence=(f"wanted  a path relative to `{shown(folder.resolve().name)}`",),
+            f"the entry script `{printable(script)}` lies outside of the source directory",
+            evidence=(f"wanted  a path relative to `{printable(folder.resolve().name)}`",),
             hint="--entry-script score.py",
         ) from None
     if not path.is_file():
         raise InputError(
-            f"there is no entry script `{shown(script)}` in `{shown(str(folder))}`",
+            f"there is no entry script `{printable(script)}` in `{printable(str(folder))}`",
             hint="--source-dir FOLDER --entry-script score.py",
         )
     if relative.suffix != ".py" or not relative.stem.isidentifier() or iskeyword(relative.stem):
         raise InputError(
-            f"`{shown(script)}` cannot be an entry script",
-            evidence=("wanted  a `.py` file whose name is a Python identifier", f"found   {shown(script)}"),
+            f"`{printable(script)}` cannot be an entry script",
+            evidence=(
+                "wanted  a `.py` file whose name is a Python identifier",
+                f"found   {printable(script)}",
+            ),
             hint="--entry-script score.py",
         )
     return UserCode(folder=folder.resolve(), script=relative.as_posix())
@@ -110,7 +113,7 @@ def _chain(parts: list[str], exists: Callable[[str], bool]) -> list[str]:
 
 
 def code_findings(
-    code: UserCode, scans: Mapping[str, FileImports], world: World, exists: Callable[[str], bool]
+    code: UserCode, scans: Mapping[str, FileImports], world: ModuleIndex, exists: Callable[[str], bool]
 ) -> Iterator[Finding]:
     """Yield what is wrong with the user's code.
 
@@ -121,7 +124,7 @@ def code_findings(
         if scan.error:
             line, _, reason = scan.error.partition(": ")
             place, at_line = (where, "") if line == "0" else (f"{where}:{line}", f", line {line}")
-            message = f"`{shown(where)}` is not valid for the target: {reason}{at_line}"
+            message = f"`{printable(where)}` is not valid for the target: {reason}{at_line}"
             yield Finding(code="U301", message=message, where=place)
         for found in scan.imports:
             yield from _resolve(code, path, found, world, exists)
@@ -130,22 +133,24 @@ def code_findings(
     if lacks and not entry.error and "*" not in entry.defines:
         yield Finding(
             code="U302",
-            message=f"the entry script `{shown(code.script)}` does not define {' and '.join(lacks)}",
+            message=f"the entry script `{printable(code.script)}` does not define {' and '.join(lacks)}",
             where=f"{code.folder.name}/{code.script}",
         )
 
 
 def _resolve(
-    code: UserCode, path: str, found: FoundImport, world: World, exists: Callable[[str], bool]
+    code: UserCode, path: str, found: FoundImport, world: ModuleIndex, exists: Callable[[str], bool]
 ) -> Iterator[Finding]:
     where = f"{code.folder.name}/{path}:{found.line}"
     weak = found.when != "top"
     if found.level:
         if path == code.script:
-            message = f"`{shown(where)}` imports relatively, and the server loads it outside of any package"
+            message = (
+                f"`{printable(where)}` imports relatively, and the server loads it outside of any package"
+            )
             yield Finding(code="U304" if weak else "U303", message=message, where=where)
         elif not own_files(path, found, code.folder.name, exists):
-            message = f"`{shown(where)}` imports `{'.' * found.level}{found.module}`, which is not there"
+            message = f"`{printable(where)}` imports `{'.' * found.level}{found.module}`, which is not there"
             yield Finding(code="U304" if weak else "U303", message=message, where=where)
         return
     own = own_files(path, found, code.folder.name, exists)
@@ -155,13 +160,15 @@ def _resolve(
         regular = bool(own) and own[0] in (f"{top}.py", f"{top}/__init__.py")
         if own and owners and not (regular and world.is_namespace(top)):
             hiding = min(owners)
-            if hiding in (World.STDLIB, World.BASE):
-                message = f"`{shown(where)}` imports `{module}`, but {hiding} has a `{top}` that comes first"
+            if hiding in (ModuleIndex.STDLIB, ModuleIndex.BASE):
+                message = (
+                    f"`{printable(where)}` imports `{module}`, but {hiding} has a `{top}` that comes first"
+                )
                 yield Finding(code="U303", message=message, where=where)
             else:
-                message = f"`{top}` of `{hiding}` hides the `{own[-1]}` that `{shown(where)}` imports"
+                message = f"`{top}` of `{hiding}` hides the `{own[-1]}` that `{printable(where)}` imports"
                 yield Finding(code="M105", message=message, distribution=hiding, where=where)
         elif lacks and not own and (found.names or module != code.folder.name):
             is_mine = top == code.folder.name or exists(f"{top}.py") or exists(f"{top}/__init__.py")
-            message = f"`{shown(where)}` imports `{module if is_mine else lacks}`, which nothing brings"
+            message = f"`{printable(where)}` imports `{module if is_mine else lacks}`, which nothing brings"
             yield Finding(code="U304" if weak else "U303", message=message, where=where)

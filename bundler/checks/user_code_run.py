@@ -14,14 +14,14 @@ from typing import Any
 from packaging.utils import NormalizedName
 from packaging.version import Version
 
-from bundler.checks.environments import Trial
+from bundler.checks.environments import CheckEnvironments
 from bundler.checks.findings import Finding
 from bundler.checks.import_results import classify
-from bundler.checks.import_runner import StartError
+from bundler.checks.import_runner import StartupError
 from bundler.checks.modules import DistributionFacts
-from bundler.checks.report import Way
+from bundler.checks.report import UsageMode
 from bundler.checks.scanner import Scanner, exists_in
-from bundler.checks.source_imports import FileImports, FoundImport, World
+from bundler.checks.source_imports import FileImports, FoundImport, ModuleIndex
 from bundler.checks.user_code import UserCode, code_findings
 
 __all__ = ["CodeCheck", "CodeChecker"]
@@ -53,12 +53,12 @@ class CodeChecker:
     """The user's code and the bundle it is to run over."""
 
     code: UserCode
-    way: Way
+    way: UsageMode
     """The way in which the code meets the bundle."""
-    world: World
+    world: ModuleIndex
     distributions: Sequence[DistributionFacts]
     scanner: Scanner
-    trial: Trial
+    trial: CheckEnvironments
 
     def check(self, *, run_init: bool, model_dir: Path | None) -> CodeCheck:
         """Follow the imports, import what is taken of the bundle, and run init() if it is asked for.
@@ -117,7 +117,7 @@ class CodeChecker:
         }
         try:
             answer = self.trial.script(self.way, script)
-        except StartError:
+        except StartupError:
             return  # which is told already
         if answer.get("ended") != "ok":
             outcome = classify(_NOBODY, self.code.script, answer)

@@ -7,26 +7,27 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from bundler.bundle.plan import check_name
-from bundler.checks.user_code import user_code
+from bundler.checks.user_code import find_user_code
 from bundler.cli.console import print_envelope, print_line
 from bundler.data.finding_rules import RULES
 from bundler.errors import UsageError
 from bundler.pipeline.options import BuildOptions
+from bundler.problems import display_path
 from bundler.requirements.files import CONDA_SUFFIXES, read_requirements
 from bundler.requirements.requirement_set import IndexOptions
-from bundler.system.environ import Surroundings
+from bundler.system.environ import HostEnvironment
 
 if TYPE_CHECKING:
-    from bundler.checks.report import Way
+    from bundler.checks.report import UsageMode
     from bundler.checks.user_code import UserCode
     from bundler.pipeline.build import Built
     from bundler.requirements.requirement_set import RequirementSet
 
-__all__ = ["build_options", "index_options", "near", "print_built", "read_given", "variables_of"]
+__all__ = ["build_options", "index_options", "print_built", "read_given", "variables_of"]
 
 
 def build_options(
-    given: dict[str, Any], requirements: RequirementSet | None, surroundings: Surroundings
+    given: dict[str, Any], requirements: RequirementSet | None, host: HostEnvironment
 ) -> BuildOptions:
     """Return what was typed as what the pipeline takes."""
     options = BuildOptions(
@@ -35,12 +36,12 @@ def build_options(
         index=index_options(given),
         only_binary=given["only_binary"],
         lock=given["lock"],
-        name=check_name(given["name"] or _default_name(given, requirements, surroundings), "name"),
+        name=check_name(given["name"] or _default_name(given, requirements, host), "name"),
         version=given["version"] and check_name(given["version"], "version"),
-        folder=surroundings.cwd / given["folder"],
+        folder=host.cwd / given["folder"],
         codec="zst" if given["fmt"] == "tar.zst" else "gz",
         as_folder=given["fmt"] == "dir",
-        epoch=surroundings.epoch(),
+        epoch=host.epoch(),
         ways=_ways(given),
         code=_code(given),
         run_init=given["run_init"],
@@ -62,7 +63,7 @@ def build_options(
     return options
 
 
-def print_built(command: str, built: Built, given: dict[str, Any], surroundings: Surroundings) -> None:
+def print_built(command: str, built: Built, given: dict[str, Any], host: HostEnvironment) -> None:
     """Print what was built: path, size and sha256, or all of it as JSON."""
     output = built.output
     if given["as_json"]:
@@ -83,19 +84,14 @@ def print_built(command: str, built: Built, given: dict[str, Any], surroundings:
             "entry": built.proof.entry,
             "sandbox": built.proof.sandbox.to_json(),
             "cached": [way.way for way in built.proof.report.ways if way.cached],
-            "neutralised": list(surroundings.neutralised()),
+            "neutralised": list(host.ignored_settings()),
         }
         print_envelope(command, result=result)
     else:
-        print_line(near(output.path, surroundings), output.size, output.sha256)
+        print_line(display_path(output.path, host.cwd), output.size, output.sha256)
 
 
-def near(path: Path, surroundings: Surroundings) -> Path:
-    """Return a path as a person in the working directory would write it."""
-    return path.relative_to(surroundings.cwd) if path.is_relative_to(surroundings.cwd) else path
-
-
-def read_given(surroundings: Surroundings, given: dict[str, Any]) -> RequirementSet | None:
+def read_given(host: HostEnvironment, given: dict[str, Any]) -> RequirementSet | None:
     """Return the requirements that were typed and that stand in files, or None if there are neither."""
     # `-f` is pip's --find-links and conda's --file; what it names tells which is meant.
     specifications = [link for link in given["find_links"] if link.endswith(CONDA_SUFFIXES)]
@@ -104,7 +100,7 @@ def read_given(surroundings: Surroundings, given: dict[str, Any]) -> Requirement
     if not (given["files"] or given["requirement"] or given["extras"] or given["groups"]):
         return None
     return read_requirements(
-        surroundings,
+        host,
         files=given["files"],
         constraints=given["constraints"],
         strings=given["requirement"],
@@ -125,9 +121,13 @@ def index_options(given: dict[str, Any]) -> IndexOptions:
     )
 
 
-def _ways(given: dict[str, Any]) -> tuple[Way, ...]:
+def _ways(given: dict[str, Any]) -> tuple[UsageMode, ...]:
     use = given["use"] or ("mount" if given["base"] else "both")
-    ways: dict[str, tuple[Way, ...]] = {"mount": ("mount",), "venv": ("venv",), "both": ("mount", "venv")}
+    ways: dict[str, tuple[UsageMode, ...]] = {
+        "mount": ("mount",),
+        "venv": ("venv",),
+        "both": ("mount", "venv"),
+    }
     return ways[use]
 
 
@@ -142,7 +142,7 @@ def _code(given: dict[str, Any]) -> UserCode | None:
             "`--source-dir` and `--entry-script` go together",
             hint="--source-dir code --entry-script score.py",
         )
-    return user_code(given["source_dir"], given["entry_script"])
+    return find_user_code(given["source_dir"], given["entry_script"])
 
 
 def _allowed(texts: Sequence[str]) -> tuple[str, ...]:
@@ -164,14 +164,12 @@ def variables_of(texts: Sequence[str]) -> dict[str, str]:
     return found
 
 
-def _default_name(
-    given: dict[str, Any], requirements: RequirementSet | None, surroundings: Surroundings
-) -> str:
+def _default_name(given: dict[str, Any], requirements: RequirementSet | None, host: HostEnvironment) -> str:
     """Return the name a conda specification gives, or the first file's folder, as far as it is one."""
     if requirements is not None and requirements.conda is not None and requirements.conda.read.name:
         wanted = requirements.conda.read.name
     else:
         first = next(iter((*given["files"], *filter(None, [given["lock"]]))), None)
-        wanted = (surroundings.cwd / first).resolve().parent.name if first else "bundle"
+        wanted = (host.cwd / first).resolve().parent.name if first else "bundle"
     name = "".join(char if char.isascii() and (char.isalnum() or char in "._-") else "-" for char in wanted)
     return name.strip("._-") or "bundle"

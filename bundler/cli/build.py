@@ -8,48 +8,49 @@ from typing import Any
 
 import click
 
-from bundler.cli.arguments import build_options, index_options, near, print_built, read_given
+from bundler.cli.arguments import build_options, index_options, print_built, read_given
 from bundler.cli.console import ConsoleReporter, print_envelope, print_line
 from bundler.cli.options import building, file_path, requirement_options
 from bundler.errors import UsageError
 from bundler.pipeline.build import LockOptions, build_bundle, lock_requirements
+from bundler.problems import display_path
 from bundler.resolve.lockfile import render_lock
 from bundler.store import open_store
 from bundler.system.atomic import replace_file
-from bundler.system.environ import read_surroundings
+from bundler.system.environ import read_host_environment
 
-__all__ = ["build"]
+__all__ = ["build_command", "lock_command"]
 
 
-@click.command()
+@click.command("build")
 @requirement_options
 @click.option("--lock", type=file_path, help="Build from this pylock.toml; nothing is resolved.")
 @building
-def build(**given: Any) -> None:
+def build_command(**given: Any) -> None:
     """Build a verified, relocatable bundle from requirements."""
-    surroundings = read_surroundings()
-    requirements = read_given(surroundings, given)
+    host = read_host_environment()
+    requirements = read_given(host, given)
     if requirements is None and given["lock"] is None:
         raise UsageError("there is nothing to build", hint="bundler build -r requirements.txt")
     reporter = ConsoleReporter(quiet=given["quiet"])
     built = build_bundle(
-        build_options(given, requirements, surroundings),
-        surroundings=surroundings,
-        store=open_store(given["store"], surroundings, reporter),
+        build_options(given, requirements, host),
+        host=host,
+        store=open_store(given["store"], host, reporter),
         reporter=reporter,
     )
-    print_built("build", built, given, surroundings)
+    print_built("build", built, given, host)
 
 
-@click.command()
+@click.command("lock")
 @requirement_options
 @click.option(
     "-o", "--output", type=file_path, default="pylock.toml", show_default=True, help="The lockfile to write."
 )
-def lock(**given: Any) -> None:
+def lock_command(**given: Any) -> None:
     """Choose versions and write them, by digest, to a pylock.toml (PEP 751)."""
-    surroundings = read_surroundings()
-    requirements = read_given(surroundings, given)
+    host = read_host_environment()
+    requirements = read_given(host, given)
     if requirements is None:
         raise UsageError("there is nothing to lock", hint="bundler lock -r requirements.txt")
     reporter = ConsoleReporter(quiet=given["quiet"])
@@ -61,11 +62,11 @@ def lock(**given: Any) -> None:
     )
     locking = lock_requirements(
         options,
-        surroundings=surroundings,
-        store=open_store(given["store"], surroundings, reporter),
+        host=host,
+        store=open_store(given["store"], host, reporter),
         reporter=reporter,
     )
-    output = surroundings.cwd / given["output"]
+    output = host.cwd / given["output"]
     text = render_lock(
         locking.lock,
         locking.interpreter.target,
@@ -76,4 +77,4 @@ def lock(**given: Any) -> None:
     if given["as_json"]:
         print_envelope("lock", result={"path": str(output), "packages": packages})
     else:
-        print_line(near(output, surroundings), len(packages))
+        print_line(display_path(output, host.cwd), len(packages))

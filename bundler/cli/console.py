@@ -12,8 +12,8 @@ from contextlib import contextmanager
 from threading import Lock
 from typing import TYPE_CHECKING, Any, TextIO
 
-from bundler.paths import shown
-from bundler.redact import redact
+from bundler.paths import printable
+from bundler.redaction import redact
 
 if TYPE_CHECKING:
     from rich.progress import Progress, TaskID
@@ -86,7 +86,7 @@ class ConsoleReporter:
                     self._progress = None
 
     def _write(self, line: str) -> None:
-        text = shown(redact(line))
+        text = printable(redact(line))
         with self._lock:
             if self._progress is not None:
                 self._progress.console.print(text, markup=False, highlight=False, soft_wrap=True)
@@ -111,12 +111,12 @@ class _Bar:
 
 def print_line(*fields: object) -> None:
     """Write one line of data, its fields separated by tabs."""
-    _print("\t".join(shown(str(field)) for field in fields), sys.stdout)
+    _print("\t".join(printable(str(field)) for field in fields), sys.stdout)
 
 
 def print_talk(line: str) -> None:
     """Write a line that a program we run has said, to stderr."""
-    _print(shown(redact(line)), sys.stderr)
+    _print(printable(redact(line)), sys.stderr)
 
 
 def print_text(text: str) -> None:
@@ -149,7 +149,7 @@ def print_error(error: BundlerError) -> None:
     lines = [f"bundler: error: {error.message}", *(f"  {line}" for line in error.evidence)]
     if error.hint:
         lines.append(f"bundler: hint: {error.hint}")
-    _print("\n".join(shown(redact(line)) for line in lines), sys.stderr)
+    _print("\n".join(printable(redact(line)) for line in lines), sys.stderr)
 
 
 def _print(text: str, stream: TextIO) -> None:

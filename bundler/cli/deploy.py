@@ -1,4 +1,4 @@
-"""The commands that make a bundle run: ``package``, ``serve``, ``simulate``, ``join``, ``mount-command``."""
+"""The commands that make a bundle run: ``package``, ``simulate``, ``join``, ``mount-command``."""
 
 from __future__ import annotations
 
@@ -7,24 +7,27 @@ from typing import Any
 
 import click
 
-from bundler.checks.user_code import user_code
-from bundler.cli.arguments import near, variables_of
+from bundler.checks.user_code import find_user_code
+from bundler.cli.arguments import variables_of
 from bundler.cli.console import ConsoleReporter, finding_line, print_envelope, print_line
 from bundler.cli.options import file_path, json_option, quiet_option, store_option
 from bundler.data.azure_image import EXIT_CODES, IMAGE_ROOT
 from bundler.deploy.application import PackageOptions, parse_model
 from bundler.deploy.context import docker_run, from_image
 from bundler.deploy.package import PackageRequest, make_package
-from bundler.deploy.startup.files import FolderFiles, read_context
-from bundler.deploy.startup.simulate import describe
-from bundler.deploy.startup.simulate import simulate as start
+from bundler.deploy.startup.files import FolderFiles, open_context
+from bundler.deploy.startup.simulate import render_start
+from bundler.deploy.startup.simulate import simulate_start as start
 from bundler.errors import ClosureError, UsageError
 from bundler.oci.append import join_delta
+from bundler.problems import display_path
 from bundler.store import open_store
-from bundler.system.environ import read_surroundings
+from bundler.system.environ import read_host_environment
+
+__all__ = ["join_command", "mount_command", "package_command", "simulate_command"]
 
 
-@click.command()
+@click.command("package")
 @click.argument("bundle", type=click.Path(path_type=Path, exists=True))
 @click.option(
     "--source-dir",
@@ -78,9 +81,9 @@ from bundler.system.environ import read_surroundings
 @store_option
 @quiet_option
 @json_option
-def package(**given: Any) -> None:
+def package_command(**given: Any) -> None:
     """Put a bundle, models and code together: a build context, or an image written without a daemon."""
-    surroundings = read_surroundings()
+    host = read_host_environment()
     if not given["user_managed"]:
         raise UsageError(
             "dependencies are not installed into the image",
@@ -99,8 +102,8 @@ def package(**given: Any) -> None:
     reporter = ConsoleReporter(quiet=given["quiet"])
     options = PackageOptions(
         bundle=given["bundle"],
-        code=user_code(given["source_dir"], given["entry_script"]),
-        models=tuple(parse_model(text, surroundings.cwd) for text in given["models"]),
+        code=find_user_code(given["source_dir"], given["entry_script"]),
+        models=tuple(parse_model(text, host.cwd) for text in given["models"]),
         mode=given["mode"],
         lib_var=given["lib_var"],
         user=given["user"],
@@ -110,23 +113,23 @@ def package(**given: Any) -> None:
         options=options,
         base=given["base"],
         head=given["base_image"] and from_image(given["base_image"]),
-        context=given["output"] and surroundings.cwd / given["output"],
-        image=given["image_out"] and surroundings.cwd / given["image_out"],
+        context=given["output"] and host.cwd / given["output"],
+        image=given["image_out"] and host.cwd / given["image_out"],
         tag=given["tag"],
         delta_from=given["delta_from"],
     )
-    store = open_store(given["store"], surroundings, reporter)
+    store = open_store(given["store"], host, reporter)
     packaged = make_package(request, store=store, reporter=reporter)
     if given["as_json"]:
         print_envelope("package", result=packaged.to_json())
         return
     if packaged.context is not None:
-        print_line(near(packaged.context, surroundings))
+        print_line(display_path(packaged.context, host.cwd))
     if packaged.image is not None:
-        print_line(near(packaged.image.path, surroundings), packaged.image.size, packaged.image.image_id)
+        print_line(display_path(packaged.image.path, host.cwd), packaged.image.size, packaged.image.image_id)
 
 
-@click.command()
+@click.command("simulate")
 @click.argument("context", required=False, type=click.Path(path_type=Path, exists=True, file_okay=False))
 @click.option(
     "--app-root",
@@ -146,7 +149,7 @@ def package(**given: Any) -> None:
 @click.option("--network", is_flag=True, help="The container reaches a package index when it starts.")
 @click.option("--no-server", is_flag=True, help="The image has no azureml-inference-server-http.")
 @json_option
-def simulate(**given: Any) -> None:
+def simulate_command(**given: Any) -> None:
     """Say what the start of Azure ML's image would do with a build CONTEXT, and its exit code.
 
     Nothing is run. What the image itself brings is not known: only what is below
@@ -159,14 +162,14 @@ def simulate(**given: Any) -> None:
         )
     typed = variables_of(given["variables"])
     if given["context"] is not None:
-        env, files = read_context(given["context"], typed)
+        env, files = open_context(given["context"], typed)
     else:
         env, files = typed, FolderFiles(given["app_root"], at=typed.get("AML_APP_ROOT") or IMAGE_ROOT)
     boot = start(
         env, files, profile=given["profile"], offline=not given["network"], server=not given["no_server"]
     )
     if not given["as_json"]:
-        for line in describe(boot):
+        for line in render_start(boot):
             print_line(line)
         for one in boot.findings:
             print_line(finding_line({**one.to_json(), "allowed": False}))
@@ -184,13 +187,13 @@ def simulate(**given: Any) -> None:
         print_envelope("simulate", result=boot.to_json())
 
 
-@click.command()
+@click.command("join")
 @click.argument("old", type=click.Path(path_type=Path, exists=True))
 @click.argument("delta", type=click.Path(path_type=Path, exists=True))
 @click.argument("out", type=click.Path(path_type=Path))
 @quiet_option
 @json_option
-def join(old: Path, delta: Path, out: Path, quiet: bool, as_json: bool) -> None:
+def join_command(old: Path, delta: Path, out: Path, quiet: bool, as_json: bool) -> None:
     """Make the whole image OUT of an archive of the OLD one and a DELTA (`package --delta-from`)."""
     joined = join_delta(old, delta, out, reporter=ConsoleReporter(quiet=quiet))
     if as_json:

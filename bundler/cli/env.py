@@ -21,23 +21,24 @@ from bundler.azureml.core._build import (
 from bundler.azureml.core._managed import check_managed
 from bundler.azureml.core.environment import Environment
 from bundler.azureml.core.workspace import Workspace
-from bundler.cli.arguments import build_options, near, print_built, variables_of
+from bundler.cli.arguments import build_options, print_built, variables_of
 from bundler.cli.console import ConsoleReporter, print_envelope, print_line, print_text
-from bundler.cli.options import building, file_path, json_option, options, resolving
-from bundler.data.curated import curated, curated_date
+from bundler.cli.options import building, combine, file_path, json_option, resolving
+from bundler.data.curated import curated_date, find_curated
 from bundler.errors import UsageError
 from bundler.pipeline.build import build_bundle
+from bundler.problems import display_path
 from bundler.requirements.conda.envfile import parse_conda_file
 from bundler.requirements.files import CONDA_SUFFIXES, read_requirements
 from bundler.store import open_store
-from bundler.system.environ import read_surroundings
+from bundler.system.environ import read_host_environment
 
-__all__ = ["env"]
+__all__ = ["env_group"]
 
 _workspace = click.option(
     "-w", "--workspace", metavar="PLACE", help="A folder or an address  [default: BUNDLER_WORKSPACE]."
 )
-_which = options(
+_which = combine(
     click.argument("environment_name", metavar="NAME"),
     click.option(
         "--version", "environment_version", metavar="VERSION", help="Its version  [default: the latest]."
@@ -47,12 +48,12 @@ _which = options(
 )
 
 
-@click.group()
-def env() -> None:
+@click.group("env")
+def env_group() -> None:
     """Register environments in a workspace, list, show, build and export them."""
 
 
-@env.command()
+@env_group.command("register")
 @click.argument("source", type=click.Path(path_type=Path, exists=True))
 @click.option("--name", help="Its name  [default: what SOURCE calls itself].")
 @click.option("--version", metavar="VERSION", help="Its version  [default: counted up].")
@@ -64,7 +65,7 @@ def env() -> None:
 )
 @_workspace
 @json_option
-def register(**given: Any) -> None:
+def register_command(**given: Any) -> None:
     """Register an environment: SOURCE is an env.yml, a requirements file, or a folder of `env export`.
 
     The same content keeps its version; what is registered is never changed.
@@ -91,15 +92,15 @@ def register(**given: Any) -> None:
         print_line(registered.name, registered.version)
 
 
-@env.command("list")
+@env_group.command("list")
 @click.option("--no-curated", is_flag=True, help="Only what is registered in the workspace.")
 @_workspace
 @json_option
-def list_(workspace: str | None, *, no_curated: bool, as_json: bool) -> None:
+def list_command(workspace: str | None, *, no_curated: bool, as_json: bool) -> None:
     """List the environments of a workspace, the latest version of each, and the curated ones."""
     found = Environment.list(_open(workspace))
     rows = [
-        {"name": name, "version": one.version, "curated": curated(name) is not None}
+        {"name": name, "version": one.version, "curated": find_curated(name) is not None}
         for name, one in found.items()
     ]
     shown = [row for row in rows if not (no_curated and row["curated"])]
@@ -110,11 +111,11 @@ def list_(workspace: str | None, *, no_curated: bool, as_json: bool) -> None:
         print_line(row["name"], "curated" if row["curated"] else row["version"])
 
 
-@env.command()
+@env_group.command("show")
 @_which
 @click.option("--dockerfile", is_flag=True, help="Print the Dockerfile of its image instead.")
 @json_option
-def show(*, dockerfile: bool, as_json: bool, **given: Any) -> None:
+def show_command(*, dockerfile: bool, as_json: bool, **given: Any) -> None:
     """Print the conda dependencies of an environment."""
     environment = _get(given)
     if as_json:
@@ -128,38 +129,38 @@ def show(*, dockerfile: bool, as_json: bool, **given: Any) -> None:
         print_text(packages_of(environment))
 
 
-@env.command()
+@env_group.command("build")
 @_which
 @resolving
 @building
 @click.option("--context", type=click.Path(path_type=Path), help="Write the image's build context, too.")
-def build(**given: Any) -> None:
+def build_environment_command(**given: Any) -> None:
     """Build the bundle of an environment, verified as by `bundler build`.
 
     Where the user manages the packages nothing is built: the named Python, in
     `--base` or on this machine, is looked at instead.
     """
-    surroundings = read_surroundings()
+    host = read_host_environment()
     environment = _get(given)
     managed = environment.python.user_managed_dependencies
     reporter = ConsoleReporter(quiet=given["quiet"])
-    shipped = curated(environment.name)
+    shipped = find_curated(environment.name)
     if shipped is not None:
         reporter.note(f"curated, as of {curated_date()}: {shipped.why}")
-    store = open_store(given["store"], surroundings, reporter)
+    store = open_store(given["store"], host, reporter)
     if given["context"] is not None:
         environment.get_image_details()  # says what is wrong with the image before anything is built
-    packages = None if managed else specification(environment, surroundings.cwd)
-    requirements = read_requirements(surroundings, specification=packages, strict=given["strict"])
+    packages = None if managed else specification(environment, host.cwd)
+    requirements = read_requirements(host, specification=packages, strict=given["strict"])
     given |= {"files": (), "lock": None, "name": given["name"] or bundle_name(environment)}
-    wanted = build_options(given, requirements, surroundings)
+    wanted = build_options(given, requirements, host)
     bundle = None
     if managed:
         checked = check_managed(
             environment.python.interpreter_path,
             wanted.code,
             wanted.base,
-            surroundings=surroundings,
+            host=host,
             store=store,
             reporter=reporter,
         )
@@ -168,24 +169,24 @@ def build(**given: Any) -> None:
         else:
             print_line(checked.interpreter_path, checked.python_version, len(checked.distributions))
     else:
-        built = build_bundle(wanted, surroundings=surroundings, store=store, reporter=reporter)
+        built = build_bundle(wanted, host=host, store=store, reporter=reporter)
         bundle = built.output.path
-        print_built("env build", built, given, surroundings)
+        print_built("env build", built, given, host)
     if given["context"] is not None:
-        out = surroundings.cwd / given["context"]
+        out = host.cwd / given["context"]
         write_environment_context(
             environment, bundle, out, epoch=wanted.epoch, store=store, reporter=reporter
         )
 
 
-@env.command()
+@env_group.command("export")
 @_which
 @click.argument("folder", type=click.Path(path_type=Path))
-def export(folder: Path, **given: Any) -> None:
+def export_command(folder: Path, **given: Any) -> None:
     """Write an environment to FOLDER, as `save_to_directory` does: Azure ML's SDK can load it."""
-    surroundings = read_surroundings()
-    _get(given).save_to_directory(surroundings.cwd / folder)
-    print_line(near(surroundings.cwd / folder, surroundings))
+    host = read_host_environment()
+    _get(given).save_to_directory(host.cwd / folder)
+    print_line(display_path(host.cwd / folder, host.cwd))
 
 
 def _open(place: str | None) -> Workspace:

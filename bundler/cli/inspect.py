@@ -11,18 +11,18 @@ from bundler.base_image.profile import read_base
 from bundler.bundle.reader import read_manifest, unpack_bundle, verify_bundle
 from bundler.checks.base_compat import check_fit
 from bundler.checks.explain import findings_of, is_code, rule_of, why
-from bundler.checks.report import WAYS
+from bundler.checks.report import USAGE_MODES
 from bundler.cli.console import ConsoleReporter, finding_line, print_envelope, print_line
 from bundler.cli.options import json_option, quiet_option
 from bundler.errors import UsageError
 
-__all__ = ["explain"]
+__all__ = ["explain_command", "inspect_command", "unpack_command", "verify_command"]
 
 
-@click.command()
+@click.command("inspect")
 @click.argument("bundle", type=click.Path(path_type=Path))
 @json_option
-def inspect(bundle: Path, as_json: bool) -> None:
+def inspect_command(bundle: Path, as_json: bool) -> None:
     """Show what a bundle holds and what was found out about it, from its manifest; nothing is verified."""
     manifest = read_manifest(bundle)
     if as_json:
@@ -36,7 +36,7 @@ def inspect(bundle: Path, as_json: bool) -> None:
     verification = manifest.values["verification"]
     for way, outcomes in verification["ways"].items():
         imported = sum(one["status"] == "ok" for one in outcomes)
-        print_line(f"imports   {imported} of {len(outcomes)} modules {WAYS[way]}")
+        print_line(f"imports   {imported} of {len(outcomes)} modules {USAGE_MODES[way]}")
     if verification["glibc"]:
         print_line(f"needs     glibc {verification['glibc']}")
     for name, version in manifest.values["base"]["provided"].items():
@@ -53,11 +53,11 @@ def inspect(bundle: Path, as_json: bool) -> None:
         print_line(finding_line(one))
 
 
-@click.command()
+@click.command("explain")
 @click.argument("subject", metavar="CODE|DISTRIBUTION")
 @click.argument("bundle", required=False, type=click.Path(path_type=Path))
 @json_option
-def explain(subject: str, bundle: Path | None, as_json: bool) -> None:
+def explain_command(subject: str, bundle: Path | None, as_json: bool) -> None:
     """Say what a finding's CODE means, or why a DISTRIBUTION is in BUNDLE."""
     manifest = read_manifest(bundle) if bundle is not None else None
     if is_code(subject):
@@ -85,7 +85,7 @@ def explain(subject: str, bundle: Path | None, as_json: bool) -> None:
         print_line(line)
 
 
-@click.command()
+@click.command("verify")
 @click.argument("bundle", type=click.Path(path_type=Path))
 @click.option(
     "--base",
@@ -94,7 +94,7 @@ def explain(subject: str, bundle: Path | None, as_json: bool) -> None:
 )
 @quiet_option
 @json_option
-def verify(bundle: Path, base: Path | None, quiet: bool, as_json: bool) -> None:
+def verify_command(bundle: Path, base: Path | None, quiet: bool, as_json: bool) -> None:
     """Check every byte of a bundle, an archive or a folder, against its manifest."""
     reporter = ConsoleReporter(quiet=quiet)
     checked = verify_bundle(bundle, reporter=reporter)
@@ -105,12 +105,12 @@ def verify(bundle: Path, base: Path | None, quiet: bool, as_json: bool) -> None:
     _report_checked("verify", checked, reporter, as_json=as_json)
 
 
-@click.command()
+@click.command("unpack")
 @click.argument("bundle", type=click.Path(path_type=Path))
 @click.argument("dest", type=click.Path(path_type=Path))
 @quiet_option
 @json_option
-def unpack(bundle: Path, dest: Path, quiet: bool, as_json: bool) -> None:
+def unpack_command(bundle: Path, dest: Path, quiet: bool, as_json: bool) -> None:
     """Check a bundle and write it to DEST, which becomes its root and must not exist."""
     reporter = ConsoleReporter(quiet=quiet)
     _report_checked("unpack", unpack_bundle(bundle, dest, reporter=reporter), reporter, as_json=as_json)

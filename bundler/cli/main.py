@@ -29,7 +29,7 @@ if TYPE_CHECKING:
     from types import FrameType
 
 
-__all__ = ["cli", "run"]
+__all__ = ["cli", "run_cli"]
 
 _INTERRUPTED = 128 + signal.SIGINT
 _TERMINATED = 128 + signal.SIGTERM
@@ -39,7 +39,7 @@ class Terminated(BaseException):
     """SIGTERM came; everything is cleaned up on the way out, as for Ctrl-C."""
 
 
-def run(arguments: Sequence[str]) -> int:  # noqa: PLR0911 - one for each way a command ends
+def run_cli(arguments: Sequence[str]) -> int:  # noqa: PLR0911 - one for each way a command ends
     """Run a command and return its exit code; nothing of it ends the process."""
     previous = [signal.signal(number, _end) for number in (signal.SIGINT, signal.SIGTERM)]
     command = next((word for word in arguments if not word.startswith("-")), "")
@@ -90,22 +90,22 @@ def _end(number: int, _frame: FrameType | None) -> None:
 
 
 _COMMANDS = {
-    "build": ("build", "Build a verified, relocatable bundle from requirements."),
-    "env": ("env", "Register, list, show, build and export environments."),
-    "explain": ("inspect", "Explain a finding, or why a distribution is in a bundle."),
-    "inspect": ("inspect", "Show the contents and findings of a bundle."),
-    "join": ("deploy", "Join an image and a delta into a whole image."),
-    "lock": ("build", "Resolve requirements and write a pylock.toml."),
-    "mount-command": ("deploy", "Print the `docker run` that mounts a build context."),
-    "package": ("deploy", "Write a build context or an image for a bundle and its code."),
-    "profile": ("profile", "Print the profile of a base, for `--base`."),
-    "serve": ("serve", "Run a build context under the real inference server, locally."),
-    "simulate": ("deploy", "Predict how Azure ML's image starts with a build context."),
-    "store": ("store", "Manage the local store of wheels, layers and segments."),
-    "unpack": ("inspect", "Verify a bundle and unpack it."),
-    "verify": ("inspect", "Check every byte of a bundle against its manifest."),
+    "build": ("build:build_command", "Build a verified, relocatable bundle from requirements."),
+    "env": ("env:env_group", "Register, list, show, build and export environments."),
+    "explain": ("inspect:explain_command", "Explain a finding, or why a distribution is in a bundle."),
+    "inspect": ("inspect:inspect_command", "Show the contents and findings of a bundle."),
+    "join": ("deploy:join_command", "Join an image and a delta into a whole image."),
+    "lock": ("build:lock_command", "Resolve requirements and write a pylock.toml."),
+    "mount-command": ("deploy:mount_command", "Print the `docker run` that mounts a build context."),
+    "package": ("deploy:package_command", "Write a build context or an image for a bundle and its code."),
+    "profile": ("profile:profile_command", "Print the profile of a base, for `--base`."),
+    "serve": ("serve:serve_command", "Run a build context under the real inference server, locally."),
+    "simulate": ("deploy:simulate_command", "Predict how Azure ML's image starts with a build context."),
+    "store": ("store:store_group", "Manage the local store of wheels, layers and segments."),
+    "unpack": ("inspect:unpack_command", "Verify a bundle and unpack it."),
+    "verify": ("inspect:verify_command", "Check every byte of a bundle against its manifest."),
 }
-"""Each command: its module in this package, and its line in the help."""
+"""Each command: its module and function in this package, and its line in the help."""
 
 
 class _LazyGroup(click.Group):
@@ -121,8 +121,8 @@ class _LazyGroup(click.Group):
         del ctx
         if cmd_name not in _COMMANDS:
             return None
-        module = import_module(f"bundler.cli.{_COMMANDS[cmd_name][0]}")
-        command: click.Command = getattr(module, cmd_name.replace("-", "_"))
+        module, _, function = _COMMANDS[cmd_name][0].partition(":")
+        command: click.Command = getattr(import_module(f"bundler.cli.{module}"), function)
         return command
 
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:

@@ -13,9 +13,9 @@ import click
 
 __all__ = [
     "building",
+    "combine",
     "file_path",
     "json_option",
-    "options",
     "quiet_option",
     "requirement_options",
     "resolving",
@@ -23,7 +23,7 @@ __all__ = [
 ]
 
 
-def options(*given: Callable[..., Any]) -> Callable[..., Any]:
+def combine(*given: Callable[..., Any]) -> Callable[..., Any]:
     """Return a decorator that gives a command several options, in their order."""
 
     def decorate(function: Callable[..., Any]) -> Callable[..., Any]:
@@ -42,7 +42,7 @@ store_option = click.option(
     type=click.Path(path_type=Path, file_okay=False),
     help="The store  [default: BUNDLER_STORE, or the user's cache].",
 )
-resolving = options(
+resolving = combine(
     click.option("--strict", is_flag=True, help="Refuse a conda package that no index has."),
     click.option(
         "--python", help="The target Python: a version or a path  [default: what env.yml says, or 3.7]."
@@ -61,7 +61,7 @@ resolving = options(
     quiet_option,
     json_option,
 )
-requirement_options = options(
+requirement_options = combine(
     click.argument("requirement", nargs=-1, metavar="[REQ]..."),
     click.option(
         "-r",
@@ -81,7 +81,7 @@ requirement_options = options(
 )
 
 
-building = options(
+building = combine(
     click.option("--name", help="The bundle's name  [default: the project's, or the requirements' folder]."),
     click.option("--bundle-version", "version", help="Its version  [default: from the lock's digest]."),
     click.option(

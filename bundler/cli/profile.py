@@ -11,19 +11,21 @@ import click
 from bundler.base_image.profile import profile_json, read_base
 from bundler.cli.console import print_text
 from bundler.errors import UsageError
-from bundler.system.environ import read_surroundings
+from bundler.system.environ import read_host_environment
 from bundler.target.interpreter import capture_profile, find_interpreter
 from bundler.target.scripts import script
 
+__all__ = ["profile_command"]
 
-@click.command()
+
+@click.command("profile")
 @click.argument("source", required=False, type=click.Path(path_type=Path, exists=True))
 @click.option("--python", help="The Python to capture: a version or a path  [default: 3.7].")
 @click.option("--python-in", metavar="PATH", help="Which Python of an image: its prefix, or a version.")
 @click.option(
     "--script", "as_script", is_flag=True, help="Print the script that captures a profile on the target."
 )
-def profile(source: Path | None, python: str | None, python_in: str | None, as_script: bool) -> None:
+def profile_command(source: Path | None, python: str | None, python_in: str | None, as_script: bool) -> None:
     """Print the profile of a base: of a Python here, or of SOURCE.
 
     SOURCE is a pip freeze, an unpacked root filesystem, or an image: a tar of
@@ -39,8 +41,8 @@ def profile(source: Path | None, python: str | None, python_in: str | None, as_s
     elif source is not None:
         text = json.dumps(profile_json(read_base(source, prefer=python_in)), indent=1, sort_keys=True)
     else:
-        surroundings = read_surroundings()
+        host = read_host_environment()
         with tempfile.TemporaryDirectory(prefix="bundler-") as folder:
-            found = find_interpreter(python or "3.7", surroundings, Path(folder))
-            text = capture_profile(found, surroundings, Path(folder))
+            found = find_interpreter(python or "3.7", host, Path(folder))
+            text = capture_profile(found, host, Path(folder))
     print_text(text)

@@ -9,15 +9,17 @@ import click
 from bundler.cli.console import ConsoleReporter, print_talk
 from bundler.cli.options import quiet_option, store_option
 from bundler.data.inference_server import default_server
-from bundler.deploy.serve import serve as run_server
+from bundler.deploy.serve import run_server
 from bundler.errors import UsageError
 from bundler.pipeline.options import LockOptions
 from bundler.requirements.requirement_set import IndexOptions
 from bundler.store import open_store
-from bundler.system.environ import read_surroundings
+from bundler.system.environ import read_host_environment
+
+__all__ = ["serve_command"]
 
 
-@click.command()
+@click.command("serve")
 @click.argument("context", type=click.Path(path_type=Path, file_okay=False, exists=True))
 @click.option(
     "--server", default=None, help="Its azureml-inference-server-http  [default: the target's newest]."
@@ -26,9 +28,11 @@ from bundler.system.environ import read_surroundings
 @click.option("--python", default="3.7", show_default=True, help="The target Python: a version or a path.")
 @store_option
 @quiet_option
-def serve(context: Path, server: str | None, port: int, python: str, store: Path | None, quiet: bool) -> None:
+def serve_command(
+    context: Path, server: str | None, port: int, python: str, store: Path | None, quiet: bool
+) -> None:
     """Run what a build context holds, here, under the real inference server; no container."""
-    surroundings = read_surroundings()
+    host = read_host_environment()
     reporter = ConsoleReporter(quiet=quiet)
     version = server or default_server(python if python[:1].isdigit() else "3.7")
     if version is None:
@@ -39,8 +43,8 @@ def serve(context: Path, server: str | None, port: int, python: str, store: Path
         options,
         version=version,
         port=port,
-        surroundings=surroundings,
-        store=open_store(store, surroundings, reporter),
+        host=host,
+        store=open_store(store, host, reporter),
         reporter=reporter,
         said=print_talk,
     )

@@ -9,20 +9,22 @@ import click
 from bundler.cli.console import ConsoleReporter, print_envelope, print_line
 from bundler.cli.options import json_option, store_option
 from bundler.store import open_store
-from bundler.system.environ import read_surroundings
+from bundler.system.environ import read_host_environment
+
+__all__ = ["store_group"]
 
 
-@click.group()
-def store() -> None:
+@click.group("store")
+def store_group() -> None:
     """Look after the store of wheels, layers and segments."""
 
 
-@store.command()
+@store_group.command("info")
 @store_option
 @json_option
-def info(store: Path | None, as_json: bool) -> None:
+def info_command(store: Path | None, as_json: bool) -> None:
     """Show where the store lies and how large it is."""
-    found = open_store(store, read_surroundings(), ConsoleReporter()).info()
+    found = open_store(store, read_host_environment(), ConsoleReporter()).info()
     if as_json:
         print_envelope("store info", result=found.to_json())
         return
@@ -30,7 +32,7 @@ def info(store: Path | None, as_json: bool) -> None:
         print_line(name, value)
 
 
-@store.command()
+@store_group.command("gc")
 @click.option(
     "--unused-days",
     type=click.IntRange(min=0),
@@ -40,9 +42,9 @@ def info(store: Path | None, as_json: bool) -> None:
 )
 @store_option
 @json_option
-def gc(unused_days: int, store: Path | None, as_json: bool) -> None:
+def gc_command(unused_days: int, store: Path | None, as_json: bool) -> None:
     """Remove what was not used for some time."""
-    report = open_store(store, read_surroundings(), ConsoleReporter()).gc(unused_days=unused_days)
+    report = open_store(store, read_host_environment(), ConsoleReporter()).gc(unused_days=unused_days)
     if as_json:
         print_envelope("store gc", result=report.to_json())
         return
@@ -50,12 +52,12 @@ def gc(unused_days: int, store: Path | None, as_json: bool) -> None:
         print_line(name, value)
 
 
-@store.command()
+@store_group.command("fsck")
 @store_option
 @json_option
-def fsck(store: Path | None, as_json: bool) -> None:
+def fsck_command(store: Path | None, as_json: bool) -> None:
     """Hash everything in the store; what is damaged is set aside and made anew when needed."""
-    report = open_store(store, read_surroundings(), ConsoleReporter()).fsck()
+    report = open_store(store, read_host_environment(), ConsoleReporter()).fsck()
     if as_json:
         print_envelope("store fsck", result=report.to_json())
     else:

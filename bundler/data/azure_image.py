@@ -2,7 +2,7 @@
 
 Every row was run or read: the start script of the images (two public copies of
 it), and azureml-inference-server-http 0.8.4.2 on Python 3.7. Images differ by
-year, so what differs is a `Profile`. Nothing of this is a promise of Microsoft's.
+year, so what differs is a `ImageVariant`. Nothing of this is a promise of Microsoft's.
 """
 
 from __future__ import annotations
@@ -14,19 +14,19 @@ from typing import Final, Literal
 __all__ = [
     "DEFAULT_SCRIPT",
     "EXIT_CODES",
+    "EXTRA_SOURCES",
     "IMAGE_ROOT",
+    "IMAGE_VARIANTS",
     "MISSPELT",
-    "PROFILES",
     "PUBLIC_PORT",
     "SERVER_PORT",
     "SERVICE_FOLDER",
     "USER",
     "VARIABLES",
-    "WAYS",
-    "Base",
-    "ExtraWay",
-    "Kind",
-    "Profile",
+    "ExtraSource",
+    "ImageVariant",
+    "RelativeTo",
+    "ValueKind",
     "Variable",
 ]
 
@@ -43,9 +43,9 @@ SERVER_PORT: Final = 31311
 USER: Final = "dockeruser"
 """Who everything is run as; its number differs between images."""
 
-Base = Literal["", "absolute", "application root", "entry script"]
+RelativeTo = Literal["", "absolute", "application root", "entry script"]
 """What a relative path is taken from; "absolute" where none may be; empty for what is no path."""
-Kind = Literal["text", "path", "int", "bool"]
+ValueKind = Literal["text", "path", "int", "bool"]
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -56,8 +56,8 @@ class Variable:
     meaning: str
     default: str = ""
     """What holds if it is not set; empty where nothing does."""
-    kind: Kind = "text"
-    base: Base = ""
+    kind: ValueKind = "text"
+    base: RelativeTo = ""
     wrong: str = ""
     """What a wrong value leads to."""
     setting: str = ""
@@ -269,7 +269,7 @@ MISSPELT: Mapping[str, str] = {
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class ExtraWay:
+class ExtraSource:
     """One way in which an image gets further packages; the first that is set is the only one used."""
 
     variable: str
@@ -283,11 +283,11 @@ class ExtraWay:
         return not self.installs
 
 
-WAYS: tuple[ExtraWay, ...] = (
-    ExtraWay(variable="AZUREML_EXTRA_PYTHON_LIB_PATH", missing=97, installs=""),
-    ExtraWay(variable="AZUREML_EXTRA_CONDA_YAML_ABS_PATH", missing=98, installs="conda"),
-    ExtraWay(variable="AZUREML_EXTRA_CONDA_YAML", missing=98, installs="conda"),
-    ExtraWay(variable="AZUREML_EXTRA_REQUIREMENTS_TXT", missing=99, installs="requirements"),
+EXTRA_SOURCES: tuple[ExtraSource, ...] = (
+    ExtraSource(variable="AZUREML_EXTRA_PYTHON_LIB_PATH", missing=97, installs=""),
+    ExtraSource(variable="AZUREML_EXTRA_CONDA_YAML_ABS_PATH", missing=98, installs="conda"),
+    ExtraSource(variable="AZUREML_EXTRA_CONDA_YAML", missing=98, installs="conda"),
+    ExtraSource(variable="AZUREML_EXTRA_REQUIREMENTS_TXT", missing=99, installs="requirements"),
 )
 """In the order in which they are looked at."""
 
@@ -309,7 +309,7 @@ EXIT_CODES: Mapping[int, str] = {
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class Profile:
+class ImageVariant:
     """What differs between images."""
 
     title: str
@@ -327,20 +327,20 @@ class Profile:
     """Variables that its start script sets, whatever the user's; ``{NAME}`` is another variable."""
 
 
-PROFILES: Mapping[str, Profile] = {
-    "classic": Profile(
+IMAGE_VARIANTS: Mapping[str, ImageVariant] = {
+    "classic": ImageVariant(
         title="the images for Python 3.7 of 2021 to 2023",
         python="3.7",
         env={"AZUREML_INFERENCE_SERVER_HTTP_ENABLED": "True"},
     ),
-    "stripped": Profile(
+    "stripped": ImageVariant(
         title="the minimal images since 2024, which know no AZUREML_EXTRA_ variables",
         python="",
         reads_extra=False,
         checks_server=True,
         env={"AZUREML_INFERENCE_SERVER_HTTP_ENABLED": "True"},
     ),
-    "mlflow": Profile(
+    "mlflow": ImageVariant(
         title="the images for MLflow models, which make the model's conda environment",
         python="",
         switch="",

@@ -69,7 +69,7 @@ def look_up(name: str) -> Known:
 
 @cache
 def _table(file: str) -> Mapping[str, Any]:
-    table: Mapping[str, Any] = json.loads(files("bundler").joinpath(file).read_text("utf-8"))
+    table: Mapping[str, Any] = json.loads(files(__package__).joinpath(file).read_text("utf-8"))
     return table
 
 

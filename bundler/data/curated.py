@@ -17,7 +17,7 @@ from dataclasses import dataclass
 from importlib import resources
 from typing import Any
 
-__all__ = ["Curated", "curated", "curated_date", "curated_environments"]
+__all__ = ["Curated", "curated_date", "curated_environments", "find_curated"]
 
 _RECONSTRUCTED = "reconstructed"
 
@@ -55,7 +55,7 @@ def curated_environments() -> tuple[Curated, ...]:
     return tuple(_set().values())
 
 
-def curated(name: str) -> Curated | None:
+def find_curated(name: str) -> Curated | None:
     """Return the environment of exactly this name, or None.
 
     >>> curated("AzureML-PyTorch-1.1-GPU").conda["name"]
@@ -72,9 +72,7 @@ def curated_date() -> str:
 
 @functools.cache
 def _content() -> Mapping[str, Any]:
-    content: dict[str, Any] = json.loads(
-        (resources.files("bundler.data") / "curated.json").read_text("utf-8")
-    )
+    content: dict[str, Any] = json.loads((resources.files(__package__) / "curated.json").read_text("utf-8"))
     return content
 
 

@@ -20,7 +20,7 @@ from packaging.utils import NormalizedName, canonicalize_name
 from packaging.version import InvalidVersion, Version
 
 from bundler.errors import InputError
-from bundler.paths import shown
+from bundler.paths import printable
 
 __all__ = [
     "AS_OF",
@@ -234,8 +234,12 @@ def server_requirements(version: str) -> tuple[Requirement, ...]:
         if Version(known) == wanted:
             return tuple(Requirement(text) for text in release.requires)
     raise InputError(
-        f"what `{SERVER}` {shown(version)} requires is not known",
-        evidence=(f"wanted  one of {', '.join(SERVERS)}", f"found   {shown(version)}", f"as of   {AS_OF}"),
+        f"what `{SERVER}` {printable(version)} requires is not known",
+        evidence=(
+            f"wanted  one of {', '.join(SERVERS)}",
+            f"found   {printable(version)}",
+            f"as of   {AS_OF}",
+        ),
         hint="capture a profile on the image, which says what its server requires",
     )
 

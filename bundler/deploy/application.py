@@ -25,14 +25,23 @@ from bundler.data.azure_image import PUBLIC_PORT, USER
 from bundler.digest import CHUNK, Sha256, hash_stream, parse_sha256, sha256_of
 from bundler.errors import InputError, MalformedError
 from bundler.oci.filetree import APP_ROOT, App, AppFile, AppLayer
-from bundler.paths import UnsafePathError, archive_path, shown
+from bundler.paths import UnsafePathError, archive_path, printable
 from bundler.target.target import Target
 
 if TYPE_CHECKING:
     from bundler.reporter import Reporter
     from bundler.store import Store
 
-__all__ = ["LibVar", "Mode", "Model", "PackageOptions", "bundle_env", "parse_model", "plan_app", "tree_files"]
+__all__ = [
+    "LibVar",
+    "Mode",
+    "ModelFiles",
+    "PackageOptions",
+    "bundle_env",
+    "parse_model",
+    "plan_app",
+    "tree_files",
+]
 
 Mode = Literal["mount", "dynamic"]
 LibVar = Literal["extra", "pythonpath", "sagemaker"]
@@ -61,7 +70,7 @@ _SKIPPED = frozenset(
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class Model:
+class ModelFiles:
     """A registered model."""
 
     name: str
@@ -78,7 +87,7 @@ class PackageOptions:
     """An archive or a folder; None where the packages are in the base, or beside the code."""
     code: UserCode | None
     """None makes the environment alone: the base's own user and command stay."""
-    models: tuple[Model, ...] = ()
+    models: tuple[ModelFiles, ...] = ()
     mode: Mode = "mount"
     lib_var: LibVar = "extra"
     user: str = USER
@@ -90,7 +99,7 @@ class PackageOptions:
     """Further variables of the image."""
 
 
-def parse_model(text: str, cwd: Path) -> Model:
+def parse_model(text: str, cwd: Path) -> ModelFiles:
     """Return what ``--model NAME:VERSION=PATH`` names.
 
     :raises InputError: if it is not of that form, or there is nothing.
@@ -98,14 +107,14 @@ def parse_model(text: str, cwd: Path) -> Model:
     match = _MODEL.fullmatch(text)
     if match is None:
         raise InputError(
-            f"`--model {shown(text)}` names no model",
+            f"`--model {printable(text)}` names no model",
             evidence=("wanted  NAME:VERSION=PATH",),
             hint="--model iris:1=model.pkl",
         )
     path = cwd / match["path"]
     if not path.exists():
-        raise InputError(f"the model `{shown(match['path'])}` is not there")
-    return Model(name=match["name"], version=match["version"], path=path)
+        raise InputError(f"the model `{printable(match['path'])}` is not there")
+    return ModelFiles(name=match["name"], version=match["version"], path=path)
 
 
 def plan_app(
@@ -235,7 +244,7 @@ def _wheelhouse(manifest: Manifest, store: Store, scratch: Path) -> Iterator[App
     yield AppLayer(comment="requirements", files=(_made(f"{_WHEELHOUSE}/requirements.txt", text.encode()),))
 
 
-def _distinct(models: Iterable[Model]) -> Iterator[Model]:
+def _distinct(models: Iterable[ModelFiles]) -> Iterator[ModelFiles]:
     seen = set()
     for model in models:
         key = (model.name, model.version)
@@ -245,14 +254,14 @@ def _distinct(models: Iterable[Model]) -> Iterator[Model]:
         yield model
 
 
-def _model_dir(models: tuple[Model, ...]) -> str:
+def _model_dir(models: tuple[ModelFiles, ...]) -> str:
     """Return what AZUREML_MODEL_DIR is: the version's folder of one model, the folder of all of several."""
     if len(models) == 1:
         return f"/{APP_ROOT}/{_MODELS}/{models[0].name}/{models[0].version}"
     return f"/{APP_ROOT}/{_MODELS}"
 
 
-def _model_layer(model: Model) -> AppLayer:
+def _model_layer(model: ModelFiles) -> AppLayer:
     below = f"{_MODELS}/{model.name}/{model.version}/{model.path.resolve().name}"
     comment = f"model {model.name} {model.version}"
     return AppLayer(comment=comment, files=tuple(tree_files(model.path, below)))
@@ -266,11 +275,11 @@ def tree_files(path: Path, below: str) -> list[AppFile]:
     """
     files = [_read(below, path)] if path.is_file() else list(_walk(path, below))
     if not files:
-        raise InputError(f"`{shown(str(path))}` holds no file")
+        raise InputError(f"`{printable(str(path))}` holds no file")
     return sorted(files, key=_by_path)
 
 
-def _code_layer(code: UserCode, models: tuple[Model, ...]) -> AppLayer:
+def _code_layer(code: UserCode, models: tuple[ModelFiles, ...]) -> AppLayer:
     config = {
         "accountContext": {},
         "models": {},
@@ -301,7 +310,7 @@ def _walk(folder: Path, below: str, *, is_venv: bool = False) -> Iterator[AppFil
             continue
         if entry.is_symlink():
             raise InputError(
-                f"`{shown(path)}` is a link, and what it names is not packed",
+                f"`{printable(path)}` is a link, and what it names is not packed",
                 hint="put the file itself there",
             )
         if entry.is_dir():
@@ -309,7 +318,7 @@ def _walk(folder: Path, below: str, *, is_venv: bool = False) -> Iterator[AppFil
         elif entry.is_file():
             yield _read(path, Path(entry.path))
         else:
-            raise InputError(f"`{shown(path)}` is neither a file nor a folder")
+            raise InputError(f"`{printable(path)}` is neither a file nor a folder")
 
 
 def _read(path: str, source: Path) -> AppFile:
@@ -339,7 +348,7 @@ def _file(path: str, source: Path, mode: int, size: int, digest: Sha256) -> AppF
     try:
         checked = archive_path(path)
     except UnsafePathError as error:
-        raise InputError(f"`{shown(path)}` cannot be in an image: {error}") from error
+        raise InputError(f"`{printable(path)}` cannot be in an image: {error}") from error
     return AppFile(path=checked, mode=mode, size=size, sha256=digest, chunks=chunks)
 
 
@@ -357,7 +366,7 @@ def _check_paths(app: App) -> None:
         for file in layer.files:
             if file.path in seen:
                 raise MalformedError(
-                    f"two parts of the application want `{shown(file.path)}`",
+                    f"two parts of the application want `{printable(file.path)}`",
                     evidence=(f"found  {seen[file.path]}, {layer.comment}",),
                     hint="rename the source directory",
                 )

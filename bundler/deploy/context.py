@@ -20,7 +20,7 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
-from bundler.bundle.extract import extract
+from bundler.bundle.extract import extract_entries
 from bundler.bundle.manifest import Manifest
 from bundler.bundle.plan import ArchiveMember, folders_of
 from bundler.data.azure_image import PUBLIC_PORT
@@ -37,7 +37,7 @@ __all__ = [
     "dockerfile",
     "environment_dockerfile",
     "from_image",
-    "read_context",
+    "read_context_facts",
     "write_context",
 ]
 
@@ -78,7 +78,7 @@ def write_context(app: App, manifest: Manifest | None, *, head: str, out: Path) 
     made["verify.py"] = script("verify_context").read_bytes()
     try:
         with staged_dir(out) as staging:
-            extract(_entries(app, made), staging)
+            extract_entries(_entries(app, made), staging)
             if app.group_writable:
                 for folder in (staging / APP_FOLDER).rglob("*/"):
                     folder.chmod(0o775)
@@ -86,7 +86,7 @@ def write_context(app: App, manifest: Manifest | None, *, head: str, out: Path) 
         raise OutputError(f"`{out}` is there already", hint="name a folder that does not exist") from error
 
 
-def read_context(context: Path) -> dict[str, Any]:
+def read_context_facts(context: Path) -> dict[str, Any]:
     """Return what a context says of itself.
 
     :raises InputError: if it is none.
@@ -106,7 +106,7 @@ def read_context(context: Path) -> dict[str, Any]:
 
 def docker_run(context: Path, *, image: str | None, port: int) -> str:
     """Return the command that runs an image as it is, with the application of a context mounted into it."""
-    values = read_context(context)
+    values = read_context_facts(context)
     folder = (context / APP_FOLDER).resolve()
     parts = ["docker", "run", "--rm", "-ti", "-p", f"{port}:{PUBLIC_PORT}", "-v", f"{folder}:/{APP_ROOT}:ro"]
     for name, value in values["env"].items():

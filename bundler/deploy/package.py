@@ -17,7 +17,7 @@ from bundler.checks.report import ClosureReport
 from bundler.deploy.application import PackageOptions, plan_app
 from bundler.deploy.context import from_image, write_context
 from bundler.deploy.startup.files import AppFiles
-from bundler.deploy.startup.simulate import simulate
+from bundler.deploy.startup.simulate import simulate_start
 from bundler.oci.append import WrittenImage, write_image
 from bundler.oci.filetree import App
 
@@ -118,7 +118,7 @@ def _rehearse(app: App, request: PackageRequest, reporter: Reporter) -> None:
     :raises ClosureError: if it would end before the server starts.
     """
     profile = "classic" if any(name.startswith(_EXTRA) for name in app.env) else "stripped"
-    boot = simulate(app.env, AppFiles(app), profile=profile, offline=not request.network)
+    boot = simulate_start(app.env, AppFiles(app), profile=profile, offline=not request.network)
     ClosureReport(ways=(), found=boot.findings).raise_for_errors()
     for one in boot.findings:
         if one.rule.severity == "warning":

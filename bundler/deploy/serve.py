@@ -13,34 +13,34 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from bundler.archive.tar import DEFAULT_EPOCH
-from bundler.bundle.segment import Form
+from bundler.bundle.segment import SegmentFormat
 from bundler.checks.environments import fill_environment
 from bundler.data.inference_server import SERVER
-from bundler.deploy.context import read_context
+from bundler.deploy.context import read_context_facts
 from bundler.errors import InterpreterError
 from bundler.oci.filetree import APP_FOLDER, APP_ROOT
 from bundler.pipeline.options import LockOptions
 from bundler.pipeline.stages import open_session
-from bundler.system.process import run
+from bundler.system.process import run_process
 from bundler.target.venv import create_venv
 
 if TYPE_CHECKING:
     from bundler.reporter import Reporter
     from bundler.store import Store
-    from bundler.system.environ import Surroundings
+    from bundler.system.environ import HostEnvironment
 
-__all__ = ["serve"]
+__all__ = ["run_server"]
 
 _YEAR = 365 * 86400
 
 
-def serve(  # noqa: PLR0913 - each is a fact of the run
+def run_server(  # noqa: PLR0913 - each is a fact of the run
     context: Path,
     options: LockOptions,
     *,
     version: str,
     port: int,
-    surroundings: Surroundings,
+    host: HostEnvironment,
     store: Store,
     reporter: Reporter,
     said: Callable[[str], None],
@@ -52,11 +52,11 @@ def serve(  # noqa: PLR0913 - each is a fact of the run
     :raises InputError: if there is no context.
     """
     root, env = _read(context)
-    with open_session(options, surroundings, store, reporter) as session, store.scratch() as scratch:
-        form = Form(root="server", codec="gz", epoch=DEFAULT_EPOCH)
+    with open_session(options, host, store, reporter) as session, store.scratch() as scratch:
+        form = SegmentFormat(root="server", codec="gz", epoch=DEFAULT_EPOCH)
         plan = session.plan_of([f"{SERVER}=={version}"], form, jobs=os.cpu_count() or 1)
         folder = scratch / "server"
-        python = create_venv(session.interpreter, folder, surroundings, scratch)
+        python = create_venv(session.interpreter, folder, host, scratch)
         fill_environment(folder, plan, form, store)
         lib = env.get("AZUREML_EXTRA_PYTHON_LIB_PATH")
         script = env["AZUREML_ENTRY_SCRIPT"]
@@ -78,9 +78,9 @@ def serve(  # noqa: PLR0913 - each is a fact of the run
             str(port),
         ]
         reporter.stage("serve", f"http://127.0.0.1:{port}/score, {SERVER} {version}; Ctrl-C ends it")
-        ended = run(
+        ended = run_process(
             argv,
-            env=surroundings.child_env(scratch, **env, AML_APP_ROOT=str(root)),
+            env=host.child_env(scratch, **env, AML_APP_ROOT=str(root)),
             cwd=root,
             timeout=_YEAR,
             on_stderr=said,
@@ -93,6 +93,6 @@ def serve(  # noqa: PLR0913 - each is a fact of the run
 
 def _read(context: Path) -> tuple[Path, dict[str, str]]:
     """Return the application root of a context, and its variables as they are here."""
-    env = {str(name): str(value) for name, value in read_context(context)["env"].items()}
+    env = {str(name): str(value) for name, value in read_context_facts(context)["env"].items()}
     root = (context / APP_FOLDER).resolve()
     return root, {name: value.replace(f"/{APP_ROOT}", str(root)) for name, value in env.items()}

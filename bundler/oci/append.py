@@ -26,17 +26,17 @@ from typing import Any
 from bundler.digest import Sha256, parse_sha256, read_chunks
 from bundler.errors import InputError, MalformedError
 from bundler.jsonio import digest_in, parse_json, value_of
-from bundler.oci.base import read_image_base
+from bundler.oci.base_filesystem import read_base_filesystem
 from bundler.oci.config import check_platform, comments_of, merge_config
 from bundler.oci.filetree import App
-from bundler.oci.layer import Layer, Stored
+from bundler.oci.layer import ImageLayer, StoredLayer
 from bundler.oci.plan import LayerPlan, layer_chunks, plan_layers, root_paths
 from bundler.oci.reader import ImageArchive
 from bundler.oci.reference import parse_reference
-from bundler.oci.writer import Archive, ImageLayer, Part, WrittenImage, publish_image
+from bundler.oci.writer import Archive, LayerDescriptor, Part, WrittenImage, publish_image
 from bundler.reporter import SILENT, Reporter
 
-__all__ = ["ImageLayer", "WrittenImage", "join_delta", "write_image"]
+__all__ = ["LayerDescriptor", "WrittenImage", "join_delta", "write_image"]
 
 _JSON_LIMIT = 16 << 20
 
@@ -73,7 +73,7 @@ def write_image(  # noqa: PLR0913 - what an image is made of, and where to
     known = _known_layers(delta_from, arch) if delta_from is not None else None
     with _open_image(base, arch) as image:
         check_platform(image.config, arch)
-        below = read_image_base(image, root_paths(app))
+        below = read_base_filesystem(image, root_paths(app))
         if app.user:
             below.check_user(app.user)
         plans = plan_layers(app, below)
@@ -157,8 +157,8 @@ def _digest_of(descriptor: Any) -> object:
 # Layers.
 
 
-def _base_part(layer: Layer, stored: Stored, *, comment: str = "") -> Part:
-    made = ImageLayer(
+def _base_part(layer: ImageLayer, stored: StoredLayer, *, comment: str = "") -> Part:
+    made = LayerDescriptor(
         digest=stored.sha256, diff_id=layer.diff_id, size=stored.size, comment=comment, new=True
     )
 
@@ -176,8 +176,8 @@ def _new_part(plan: LayerPlan) -> Part:
         digest.update(chunk)
         size += len(chunk)
     sha256 = parse_sha256(digest.hexdigest())
-    made = ImageLayer(digest=sha256, diff_id=sha256, size=size, comment=plan.comment, new=True)
-    stored = Stored(sha256=sha256, size=size, codec=None)
+    made = LayerDescriptor(digest=sha256, diff_id=sha256, size=size, comment=plan.comment, new=True)
+    stored = StoredLayer(sha256=sha256, size=size, codec=None)
     return Part(layer=made, stored=stored, chunks=lambda: layer_chunks(plan))
 
 

@@ -14,7 +14,7 @@ from typing import Any, BinaryIO, Protocol, cast
 
 from bundler.archive.compression import zstd_module
 from bundler.errors import MalformedError
-from bundler.oci.layer import Entry, damage
+from bundler.oci.layer import BoundedTarInfo, damage_errors
 
 __all__ = ["Blobs", "FolderBlobs", "TarBlobs", "is_image"]
 
@@ -57,9 +57,9 @@ class TarBlobs:
                 fileobj = stack.enter_context(gzip.IGzipFile(fileobj=fileobj, mode="rb"))
             elif head.startswith(b"\x28\xb5\x2f\xfd"):
                 fileobj = stack.enter_context(zstd_module().open(fileobj, "rb"))
-            self._tar = stack.enter_context(tarfile.open(fileobj=fileobj, mode="r:", tarinfo=Entry))  # noqa: SIM115 - the stack closes it
+            self._tar = stack.enter_context(tarfile.open(fileobj=fileobj, mode="r:", tarinfo=BoundedTarInfo))  # noqa: SIM115 - the stack closes it
             members = self._tar.getmembers()
-        except damage() as error:
+        except damage_errors() as error:
             raise MalformedError(f"`{path}` is not a whole tar", evidence=(str(error),)) from error
         self._members = {posixpath.normpath(one.name): one for one in members}
 

@@ -17,7 +17,7 @@ from bundler.errors import InputError
 from bundler.jsonio import canonical, value_of
 from bundler.oci.filetree import App
 from bundler.oci.reference import Reference
-from bundler.paths import shown
+from bundler.paths import printable
 
 __all__ = [
     "LAYOUT",
@@ -69,7 +69,7 @@ def check_platform(base: Mapping[str, Any], arch: str) -> None:
     if found != ("linux", arch):
         raise InputError(
             "the base is for another machine",
-            evidence=(f"wanted  linux/{arch}", f"found   {shown('/'.join(found))}"),
+            evidence=(f"wanted  linux/{arch}", f"found   {printable('/'.join(found))}"),
         )
 
 

@@ -16,7 +16,7 @@ from dataclasses import dataclass, field
 from bundler.data.azure_image import IMAGE_ROOT
 from bundler.digest import Sha256
 from bundler.errors import IntegrityError
-from bundler.paths import ArchivePath, shown
+from bundler.paths import ArchivePath, printable
 
 __all__ = ["APP_FOLDER", "APP_ROOT", "App", "AppFile", "AppLayer", "group_mode"]
 
@@ -55,7 +55,7 @@ class AppFile:
             yield chunk
         if (size, digest.hexdigest()) != (self.size, self.sha256):
             raise IntegrityError(
-                f"`{shown(self.path)}` is not what was planned",
+                f"`{printable(self.path)}` is not what was planned",
                 evidence=(
                     f"wanted  {self.size} bytes, {self.sha256}",
                     f"found   {size} bytes, {digest.hexdigest()}",

@@ -8,7 +8,6 @@ Specs: OCI image layer filesystem changeset; image config, "Layer DiffID" (1.1).
 
 from __future__ import annotations
 
-import posixpath
 import tarfile
 from collections.abc import Callable, Generator, Iterator, Mapping
 from contextlib import suppress
@@ -21,62 +20,34 @@ from bundler.archive.compression import Codec, decompressed, zstd_module
 from bundler.archive.streams import HashingReader
 from bundler.digest import Sha256, read_chunks
 from bundler.errors import IntegrityError, MalformedError
-from bundler.paths import shown
+from bundler.paths import printable
 
 __all__ = [
     "FILE_LIMIT",
-    "OPAQUE",
-    "WHITEOUT",
-    "Entry",
-    "Layer",
-    "Member",
-    "Stored",
-    "Wants",
-    "ancestors",
+    "BoundedTarInfo",
+    "ContentFilter",
+    "ImageLayer",
+    "LayerEntry",
+    "StoredLayer",
     "check_digest",
-    "damage",
-    "entry_path",
+    "damage_errors",
 ]
 
 FILE_LIMIT = 64 << 20
 """Bytes of one file that is read into memory."""
 
-WHITEOUT = ".wh."
-"""How the name of an entry starts that hides what is below it."""
-OPAQUE = ".wh..wh..opq"
-"""The entry that hides all that its folder holds below."""
 
-Wants = Callable[[tarfile.TarInfo], bool]
+ContentFilter = Callable[[tarfile.TarInfo], bool]
 """Whether the content of an entry is wanted."""
-Member = tuple[tarfile.TarInfo, bytes | None]
+LayerEntry = tuple[tarfile.TarInfo, bytes | None]
 """An entry's header, and its content if it was wanted."""
 
 _PLAIN: Mapping[bytes, Codec | None] = {b"\x1f\x8b": "gz", b"\x28\xb5\x2f\xfd": "zst"}
 _REFUSED = {b"BZh": "bzip2", b"\xfd7zXZ": "xz"}
 
 
-def entry_path(name: str) -> str:
-    """Return the path of a layer's entry, relative to the root; the root is "".
-
-    :raises MalformedError: if it leaves the root: no engine makes such a layer.
-    """
-    parts = [part for part in name.split("/") if part not in ("", ".")]
-    if ".." in parts:
-        raise MalformedError(
-            "a layer holds a path that leaves its root", evidence=(f"found   {shown(name)}",)
-        )
-    return "/".join(parts)
-
-
-def ancestors(path: str) -> Iterator[str]:
-    """Yield the folders above a path, the nearest first, the root "" last."""
-    while path:
-        path = posixpath.dirname(path)
-        yield path
-
-
 @dataclass(frozen=True, kw_only=True, slots=True)
-class Stored:
+class StoredLayer:
     """A layer as an archive holds it."""
 
     sha256: Sha256
@@ -87,7 +58,7 @@ class Stored:
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class Layer:
+class ImageLayer:
     """One layer of an image."""
 
     name: str
@@ -101,7 +72,7 @@ class Layer:
     open: Callable[[], BinaryIO]
     """Opens the bytes as they are stored; the caller closes them. They are not yet verified."""
 
-    def members(self, wants: Wants) -> Generator[Member, None, Stored]:
+    def members(self, wants: ContentFilter) -> Generator[LayerEntry, None, StoredLayer]:
         """Yield each entry in order, with its content if ``wants`` says so of its header.
 
         What came counts only when the iteration has ended: then the digests were compared.
@@ -120,18 +91,20 @@ class Layer:
                 raw.drain()
             except _failures() as error:
                 # A damaged layer is told by its digest, if the archive names one.
-                with suppress(*damage()):
+                with suppress(*damage_errors()):
                     raw.drain()
                 self._check_blob(raw)
                 if isinstance(error, (IntegrityError, MalformedError)):
                     raise
-                fact = f"layer `{shown(self.name)}` is not a whole tar"
+                fact = f"layer `{printable(self.name)}` is not a whole tar"
                 raise MalformedError(fact, evidence=(str(error),)) from error
             self._check_blob(raw)
-            check_digest(f"layer `{shown(self.name)}`, expanded,", self.diff_id, content.digest)
-        return Stored(sha256=raw.digest, size=raw.size, codec=codec)
+            check_digest(f"layer `{printable(self.name)}`, expanded,", self.diff_id, content.digest)
+        return StoredLayer(sha256=raw.digest, size=raw.size, codec=codec)
 
-    def verify(self, visit: Callable[[Member], object] | None = None, wants: Wants | None = None) -> Stored:
+    def verify(
+        self, visit: Callable[[LayerEntry], object] | None = None, wants: ContentFilter | None = None
+    ) -> StoredLayer:
         """Read the whole layer and compare both digests.
 
         :param visit: is called with each entry; what it is told counts only when this has returned.
@@ -144,14 +117,14 @@ class Layer:
             try:
                 member = next(members)
             except StopIteration as end:
-                stored: Stored = end.value
+                stored: StoredLayer = end.value
                 return stored
             if visit is not None:
                 visit(member)
 
     def _check_blob(self, raw: HashingReader) -> None:
         if self.blob is not None:
-            check_digest(f"blob `{shown(self.name)}`", self.blob, raw.digest)
+            check_digest(f"blob `{printable(self.name)}`", self.blob, raw.digest)
 
     def _expanded(self, raw: HashingReader) -> tuple[Codec | None, Iterator[bytes]]:
         head = raw.read(6)
@@ -159,7 +132,7 @@ class Layer:
         for magic, name in _REFUSED.items():
             if head.startswith(magic):
                 raise MalformedError(
-                    f"layer `{shown(self.name)}` is compressed in a way that is not read",
+                    f"layer `{printable(self.name)}` is compressed in a way that is not read",
                     evidence=("wanted  no compression, gzip or zstd", f"found   {name}"),
                 )
         chunks = _chain(head, rest)
@@ -174,18 +147,18 @@ def _chain(head: bytes, rest: Iterator[bytes]) -> Iterator[bytes]:
 
 
 def _failures() -> tuple[type[Exception], ...]:
-    return (IntegrityError, MalformedError, *damage())
+    return (IntegrityError, MalformedError, *damage_errors())
 
 
-def _entries(content: HashingReader, wants: Wants) -> Iterator[Member]:
+def _entries(content: HashingReader, wants: ContentFilter) -> Iterator[LayerEntry]:
     fileobj = cast("IO[bytes]", content)
-    with tarfile.open(fileobj=fileobj, mode="r|", tarinfo=Entry, encoding="utf-8") as tar:
+    with tarfile.open(fileobj=fileobj, mode="r|", tarinfo=BoundedTarInfo, encoding="utf-8") as tar:
         while (member := tar.next()) is not None:
             cast("Any", tar).members.clear()  # it would keep every header
             if member.isreg() and wants(member):
                 if member.size > FILE_LIMIT:
                     raise MalformedError(
-                        f"`{shown(member.name)}` in the image is too large to be what its name says",
+                        f"`{printable(member.name)}` in the image is too large to be what its name says",
                         evidence=(f"wanted  at most {FILE_LIMIT} bytes", f"found   {member.size} bytes"),
                     )
                 opened = tar.extractfile(member)
@@ -217,7 +190,7 @@ _LONG = frozenset(
 )
 
 
-class Entry(tarfile.TarInfo):
+class BoundedTarInfo(tarfile.TarInfo):
     """A header whose long name or pax record cannot fill the memory."""
 
     @classmethod
@@ -232,7 +205,7 @@ class Entry(tarfile.TarInfo):
         return entry
 
 
-def damage() -> tuple[type[Exception], ...]:
+def damage_errors() -> tuple[type[Exception], ...]:
     """Return what reading a damaged archive raises: tarfile's, the codecs' and the system's errors."""
     errors: Any = (isal_zlib.error, zstd_module().ZstdError)
     return (tarfile.TarError, EOFError, OSError, ValueError, ArithmeticError, *errors)

@@ -16,10 +16,10 @@ from dataclasses import dataclass, replace
 from bundler.archive.tar import END, file_header, padding
 from bundler.digest import sha256_of
 from bundler.errors import InputError, MalformedError
-from bundler.oci.base import Base, Node
+from bundler.oci.base_filesystem import BaseFilesystem, Node
 from bundler.oci.filetree import APP_ROOT, App, AppFile, AppLayer, group_mode
-from bundler.oci.layer import WHITEOUT, ancestors
-from bundler.paths import shown
+from bundler.oci.overlay import WHITEOUT, ancestors
+from bundler.paths import printable
 
 __all__ = ["MAX_LAYERS", "LayerPlan", "fit_layers", "layer_chunks", "plan_layers", "root_paths"]
 
@@ -51,7 +51,7 @@ def root_paths(app: App) -> set[str]:
     return paths - {""}
 
 
-def plan_layers(app: App, base: Base) -> tuple[LayerPlan, ...]:
+def plan_layers(app: App, base: BaseFilesystem) -> tuple[LayerPlan, ...]:
     """Decide which layers an image gets, and what they say of folders that the base has.
 
     :raises MalformedError: if a path cannot be put over the base as it is.
@@ -140,7 +140,7 @@ def _folder_header(path: str, node: Node, epoch: int) -> bytes:
         return entry.tobuf(tarfile.PAX_FORMAT, "utf-8", "strict")
 
 
-def _check_paths(app: App, base: Base) -> dict[str, Node]:
+def _check_paths(app: App, base: BaseFilesystem) -> dict[str, Node]:
     """Return each folder that is needed, as the base has it or as we make it."""
     ours = Node(is_folder=True, mode=0o775 if app.group_writable else 0o755, uid=0, gid=0)
     folders: dict[str, Node] = {}
@@ -156,10 +156,10 @@ def _check_paths(app: App, base: Base) -> dict[str, Node]:
         if found is not None and (found.is_folder or found.target is not None):
             _refuse_node(path, found, "a file, or nothing, there")
         if path in files:
-            raise MalformedError(f"`{shown(path)}` is in the application twice")
+            raise MalformedError(f"`{printable(path)}` is in the application twice")
         files.add(path)
     if both := sorted(files & folders.keys()):
-        raise MalformedError(f"`{shown(both[0])}` is a file and a folder in the application")
+        raise MalformedError(f"`{printable(both[0])}` is a file and a folder in the application")
     return folders
 
 
@@ -167,20 +167,20 @@ def _check_name(path: str) -> None:
     part = next((part for part in path.split("/") if part.startswith(WHITEOUT)), None)
     if part is not None:
         raise MalformedError(
-            f"`{shown(path)}` cannot be in an image: its name would hide another file",
-            evidence=(f"wanted  no name that starts with `{WHITEOUT}`", f"found   `{shown(part)}`"),
+            f"`{printable(path)}` cannot be in an image: its name would hide another file",
+            evidence=(f"wanted  no name that starts with `{WHITEOUT}`", f"found   `{printable(part)}`"),
             hint="rename it",
         )
 
 
 def _check_node(path: str, node: Node, *, needed_for: str) -> None:
     if not node.is_folder:
-        _refuse_node(path, node, f"a folder, for `{shown(needed_for)}`")
+        _refuse_node(path, node, f"a folder, for `{printable(needed_for)}`")
 
 
 def _refuse_node(path: str, node: Node, wanted: str) -> None:
     raise MalformedError(
-        f"`/{shown(path)}` is {node.kind} in the base",
+        f"`/{printable(path)}` is {node.kind} in the base",
         evidence=(f"wanted  {wanted}", f"found   {node.kind}"),
         hint="take a base that has a folder there, or nothing",
     )

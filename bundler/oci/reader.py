@@ -24,8 +24,8 @@ from bundler.digest import Sha256, parse_sha256, sha256_of
 from bundler.errors import InputError, MalformedError
 from bundler.jsonio import digest_in, parse_json, value_of
 from bundler.oci.blobs import Blobs, FolderBlobs, TarBlobs
-from bundler.oci.layer import Layer, check_digest
-from bundler.paths import shown
+from bundler.oci.layer import ImageLayer, check_digest
+from bundler.paths import printable
 
 __all__ = ["ImageArchive"]
 
@@ -86,7 +86,7 @@ class ImageArchive:
         ]
         return {name: value for name, _, value in pairs}
 
-    def layers(self) -> Iterator[Layer]:
+    def layers(self) -> Iterator[ImageLayer]:
         """Yield the layers, the lowest first."""
         yield from self._layers
 
@@ -156,7 +156,7 @@ class ImageArchive:
             tags = [str(tag) for one in images if isinstance(one, dict) for tag in one.get("RepoTags") or ()]
             raise InputError(
                 f"`{self._path}` holds {len(images)} images",
-                evidence=("wanted  one image", *(f"found   {shown(tag)}" for tag in tags[:8])),
+                evidence=("wanted  one image", *(f"found   {printable(tag)}" for tag in tags[:8])),
                 hint="save one image alone: `docker save NAME:TAG -o image.tar`",
             )
         if not isinstance(images[0], dict):
@@ -164,9 +164,9 @@ class ImageArchive:
         name = value_of(images[0], "Config", str)
         config = self._optional(name)
         if config is None:
-            raise MalformedError(f"`{self._path}` lacks its config `{shown(name)}`")
+            raise MalformedError(f"`{self._path}` lacks its config `{printable(name)}`")
         if digest := _HEX.search(name):
-            check_digest(f"config `{shown(name)}`", digest[0], sha256_of(config))
+            check_digest(f"config `{printable(name)}`", digest[0], sha256_of(config))
         names = value_of(images[0], "Layers", list)
         layers = []
         for name in names:
@@ -191,7 +191,7 @@ class ImageArchive:
         self.content = content
         self.config = config
         self._layers = tuple(
-            Layer(
+            ImageLayer(
                 name=name,
                 blob=blob,
                 diff_id=diff_id,
@@ -210,7 +210,7 @@ class ImageArchive:
     def _open(self, name: str) -> BinaryIO:
         opened = self._blobs.open(name)
         if opened is None:
-            raise MalformedError(f"`{self._path}` lacks the layer `{shown(name)}`")
+            raise MalformedError(f"`{self._path}` lacks the layer `{printable(name)}`")
         return opened
 
     def _optional(self, name: str) -> bytes | None:
@@ -220,7 +220,7 @@ class ImageArchive:
         with opened:
             content = opened.read(_JSON_LIMIT + 1)
         if len(content) > _JSON_LIMIT:
-            raise MalformedError(f"`{self._path}`: `{shown(name)}` is too large to be what it says")
+            raise MalformedError(f"`{self._path}`: `{printable(name)}` is too large to be what it says")
         return content
 
     def _json(self, content: bytes, name: str, kind: type = dict) -> Any:
@@ -242,7 +242,7 @@ def _label(descriptor: Mapping[str, Any]) -> str:
     name = _name(descriptor) or ""
     platform = _platform(descriptor)
     machine = f" ({platform.get('os', '?')}/{platform.get('architecture', '?')})" if platform else ""
-    return shown(f"{name} {descriptor['digest']}{machine}".strip())
+    return printable(f"{name} {descriptor['digest']}{machine}".strip())
 
 
 def _digest(descriptor: Any) -> Sha256:

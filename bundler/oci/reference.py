@@ -10,7 +10,7 @@ import re
 from dataclasses import dataclass
 
 from bundler.errors import InputError
-from bundler.paths import shown
+from bundler.paths import printable
 
 __all__ = ["Reference", "parse_reference"]
 
@@ -69,7 +69,7 @@ def parse_reference(text: str) -> Reference:
     problem = _problem(domain, path, tag if colon else "latest")
     if problem is not None:
         raise InputError(
-            f"`{shown(text)}` is not the name of an image",
+            f"`{printable(text)}` is not the name of an image",
             evidence=("wanted  NAME:TAG or HOST/NAME:TAG, in lower case", f"found   {problem}"),
         )
     return Reference(domain=domain, path=path, tag=tag if colon else "latest")
@@ -80,10 +80,10 @@ def _problem(domain: str, path: str, tag: str) -> str | None:
     name = path.removeprefix(_OFFICIAL)
     checks = (
         ("@" in path + tag, "a digest, which an image has only when it is written"),
-        (not _DOMAIN.fullmatch(domain), f"the host `{shown(domain)}`"),
-        (not _PATH.fullmatch(path), f"the name `{shown(name)}`"),
+        (not _DOMAIN.fullmatch(domain), f"the host `{printable(domain)}`"),
+        (not _PATH.fullmatch(path), f"the name `{printable(name)}`"),
         (_ID.fullmatch(name), "an ID instead of a name"),
         (len(f"{domain}/{path}") > _MAX_NAME, f"a name longer than {_MAX_NAME} characters"),
-        (not _TAG.fullmatch(tag), f"the tag `{shown(tag)}`"),
+        (not _TAG.fullmatch(tag), f"the tag `{printable(tag)}`"),
     )
     return next((text for is_wrong, text in checks if is_wrong), None)

@@ -18,12 +18,12 @@ from bundler.archive.tar import DEFAULT_EPOCH, END, directory_header, file_heade
 from bundler.digest import Sha256, hash_stream, parse_sha256, sha256_of
 from bundler.errors import IntegrityError, OutputError
 from bundler.oci.config import LAYOUT, Descriptor, describe_image
-from bundler.oci.layer import Stored
+from bundler.oci.layer import StoredLayer
 from bundler.oci.reference import Reference
 from bundler.reporter import Reporter
 from bundler.system.atomic import output_error, staged_file
 
-__all__ = ["Archive", "ImageLayer", "Part", "WrittenImage", "publish_image"]
+__all__ = ["Archive", "LayerDescriptor", "Part", "WrittenImage", "publish_image"]
 
 _DELTA = """\
 This archive holds only what is new in the image {name}
@@ -52,7 +52,7 @@ Everywhere else:
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class ImageLayer:
+class LayerDescriptor:
     """One layer of an image that was written."""
 
     digest: Sha256
@@ -78,7 +78,7 @@ class WrittenImage:
     """Of the archive."""
     image_id: str
     """"sha256:" and the digest of the config: what ``docker images`` shows."""
-    layers: tuple[ImageLayer, ...]
+    layers: tuple[LayerDescriptor, ...]
     """All layers of the image, the lowest first; a delta's archive holds only the new ones."""
     needs_join: bool
     """Whether no loader takes it before `join_delta` has made it whole; see `image`."""
@@ -88,8 +88,8 @@ class WrittenImage:
 class Part:
     """A layer, and where its bytes come from."""
 
-    layer: ImageLayer
-    stored: Stored
+    layer: LayerDescriptor
+    stored: StoredLayer
     chunks: Callable[[], Iterable[bytes]]
 
 

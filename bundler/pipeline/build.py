@@ -17,12 +17,12 @@ from packaging.utils import canonicalize_name
 
 from bundler import __version__
 from bundler.base_image.profile import read_base
-from bundler.bundle.manifest import Manifest, describe_distribution, describe_files, make_manifest
-from bundler.bundle.plan import Plan, plan_bundle
-from bundler.bundle.segment import Form
+from bundler.bundle.manifest import Manifest, distribution_section, files_section, make_manifest
+from bundler.bundle.plan import BundlePlan, plan_bundle
+from bundler.bundle.segment import SegmentFormat
 from bundler.bundle.writer import Output, write_bundle
-from bundler.checks.provided import NOTHING_OMITTED, Omission
-from bundler.checks.run import Proof
+from bundler.checks.provided import NOTHING_PROVIDED, ProvidedByBase
+from bundler.checks.run import CheckResult
 from bundler.digest import sha256_of
 from bundler.errors import MalformedError
 from bundler.resolve.index import IndexSettings
@@ -32,7 +32,7 @@ from bundler.target.interpreter import Interpreter
 if TYPE_CHECKING:
     from bundler.reporter import Reporter
     from bundler.store import Store
-    from bundler.system.environ import Surroundings
+    from bundler.system.environ import HostEnvironment
 
 from bundler.pipeline.options import BuildOptions, LockOptions
 from bundler.pipeline.stages import Session, open_session
@@ -59,36 +59,34 @@ class Built:
 
     output: Output
     manifest: Manifest
-    proof: Proof
+    proof: CheckResult
     built_here: tuple[str, ...]
     """The names of the distributions whose wheel was built here."""
 
 
 def lock_requirements(
-    options: LockOptions, *, surroundings: Surroundings, store: Store, reporter: Reporter
+    options: LockOptions, *, host: HostEnvironment, store: Store, reporter: Reporter
 ) -> Locking:
     """Choose distributions for requirements."""
-    with open_session(options, surroundings, store, reporter) as session:
+    with open_session(options, host, store, reporter) as session:
         return Locking(lock=session.resolve(), interpreter=session.interpreter, settings=session.settings)
 
 
-def build_bundle(
-    options: BuildOptions, *, surroundings: Surroundings, store: Store, reporter: Reporter
-) -> Built:
+def build_bundle(options: BuildOptions, *, host: HostEnvironment, store: Store, reporter: Reporter) -> Built:
     """Build, verify and write a bundle.
 
     :raises BundlerError: the class tells which stage refused; nothing is left then.
     """
-    with open_session(options, surroundings, store, reporter) as session:
+    with open_session(options, host, store, reporter) as session:
         lock = session.read_lock(options.lock) if options.lock else session.resolve()
         wheels, built = session.wheels(lock)
-        form = Form(root=options.name, codec=options.codec, epoch=options.epoch)
+        form = SegmentFormat(root=options.name, codec=options.codec, epoch=options.epoch)
         layers = session.layers(wheels, lock, form, options.jobs)
         base = read_base(options.base) if options.base else None
-        omitted = session.omit(layers, lock, base) if options.omit_provided and base else NOTHING_OMITTED
+        omitted = session.omit(layers, lock, base) if options.omit_provided and base else NOTHING_PROVIDED
         plan = plan_bundle(layer for layer in layers if not omitted.has(layer.name))
         _check_pth(plan, options.allow_pth)
-        proof = session.prove(plan, form, lock, options, base, omitted)
+        proof = session.run_checks(plan, form, lock, options, base, omitted)
         lock_text = render_lock(lock, session.interpreter.target, lambda path: path.name).encode()
         manifest = make_manifest(
             {
@@ -99,8 +97,8 @@ def build_bundle(
                 "target": session.interpreter.target.to_json(),
                 "requirements": list(lock.requirements),
                 "indexes": sorted({package.index for package in lock.packages if package.index}),
-                "distributions": [describe_distribution(layer, lock, built) for layer in plan.layers],
-                "files": list(describe_files(plan, lock_text)),
+                "distributions": [distribution_section(layer, lock, built) for layer in plan.layers],
+                "files": list(files_section(plan, lock_text)),
                 "verification": proof.report.to_json(),
                 "host": _host(proof, session),
             }
@@ -119,7 +117,7 @@ def build_bundle(
     return Built(output=output, manifest=manifest, proof=proof, built_here=tuple(sorted(built)))
 
 
-def _check_pth(plan: Plan, allowed: Sequence[str]) -> None:
+def _check_pth(plan: BundlePlan, allowed: Sequence[str]) -> None:
     names = {canonicalize_name(name) for name in allowed}
     refused = [
         f"{layer.name}: {name}"
@@ -135,14 +133,14 @@ def _check_pth(plan: Plan, allowed: Sequence[str]) -> None:
         )
 
 
-def _base(omitted: Omission, session: Session) -> dict[str, Any]:
+def _base(omitted: ProvidedByBase, session: Session) -> dict[str, Any]:
     """Return what the base must have: distributions by version, and what conda packages stood for."""
     provided = {name: str(found) for name, found in omitted.provided.items()}
     conda = sorted({one.text for one in session.from_base})
     return {"provided": provided, **({"conda": conda} if conda else {})}
 
 
-def _host(proof: Proof, session: Session) -> dict[str, Any]:
+def _host(proof: CheckResult, session: Session) -> dict[str, Any]:
     """Return the facts of this machine; they do not count for the identity of a bundle."""
     tools = {name: version_of(name) for name in ("isal", "packaging", "pip", "virtualenv", "wheel")}
     return {

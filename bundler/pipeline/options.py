@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from bundler.archive.compression import Codec
-from bundler.checks.report import Way
+from bundler.checks.report import UsageMode
 from bundler.checks.user_code import UserCode
 from bundler.requirements.requirement_set import IndexOptions, RequirementSet
 
@@ -47,7 +47,7 @@ class BuildOptions(LockOptions):
     codec: Codec
     as_folder: bool
     epoch: int
-    ways: tuple[Way, ...] = ("mount", "venv")
+    ways: tuple[UsageMode, ...] = ("mount", "venv")
     code: UserCode | None = None
     run_init: bool = False
     model_dir: Path | None = None

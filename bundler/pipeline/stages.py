@@ -14,13 +14,13 @@ from typing import TYPE_CHECKING
 from packaging.requirements import Requirement
 from packaging.utils import NormalizedName, parse_wheel_filename
 
-from bundler.base_image.profile import Base
+from bundler.base_image.profile import BaseProfile
 from bundler.bundle.layer import Layer
-from bundler.bundle.layer_builder import LayerMaker, WheelToLayer
-from bundler.bundle.plan import Plan, plan_bundle
-from bundler.bundle.segment import Form
-from bundler.checks.provided import Omission, plan_omission
-from bundler.checks.run import Claim, Proof, prove, tell
+from bundler.bundle.layer_builder import LayerBuilder, WheelRef
+from bundler.bundle.plan import BundlePlan, plan_bundle
+from bundler.bundle.segment import SegmentFormat
+from bundler.checks.provided import ProvidedByBase, plan_provided
+from bundler.checks.run import CheckRequest, CheckResult, report_checks, run_checks
 from bundler.data.inference_server import SERVER, server_requirements
 from bundler.errors import InputError, IntegrityError, MalformedError
 from bundler.pipeline.options import BuildOptions, LockOptions
@@ -28,7 +28,7 @@ from bundler.pipeline.target import find_target
 from bundler.requirements.files import read_requirements
 from bundler.resolve.download import Download, fetch_all
 from bundler.resolve.index import read_index_settings
-from bundler.resolve.lockfile import Lock, Locked, check_lock, parse_lock
+from bundler.resolve.lockfile import Lock, LockedDistribution, check_lock, parse_lock
 from bundler.resolve.pip import Toolchain, install_toolchain
 from bundler.resolve.resolver import PipResolver
 from bundler.resolve.sdist import BuiltWheel, build_wheel
@@ -36,18 +36,18 @@ from bundler.resolve.sdist import BuiltWheel, build_wheel
 if TYPE_CHECKING:
     from bundler.reporter import Reporter
     from bundler.store import Store
-    from bundler.system.environ import Surroundings
+    from bundler.system.environ import HostEnvironment
 
 __all__ = ["Session", "open_session"]
 
 
 @contextmanager
 def open_session(
-    options: LockOptions, surroundings: Surroundings, store: Store, reporter: Reporter
+    options: LockOptions, host: HostEnvironment, store: Store, reporter: Reporter
 ) -> Iterator[Session]:
     """Hold the store for one run, with a private folder in it."""
     with store.in_use(), store.scratch() as scratch:
-        yield Session(options, surroundings, store, reporter, scratch)
+        yield Session(options, host, store, reporter, scratch)
 
 
 class Session:
@@ -56,28 +56,28 @@ class Session:
     def __init__(
         self,
         options: LockOptions,
-        surroundings: Surroundings,
+        host: HostEnvironment,
         store: Store,
         reporter: Reporter,
         scratch: Path,
     ) -> None:
         self._options = options
-        self._surroundings = surroundings
+        self._host = host
         self._store = store
         self._reporter = reporter
         self._scratch = scratch
         self._toolchain: Toolchain | None = None
-        for found in surroundings.neutralised():
+        for found in host.ignored_settings():
             reporter.note(f"neutralised {found}")
         for warning in options.requirements.warnings if options.requirements else ():
             reporter.warn(warning)
         conda = options.requirements.conda if options.requirements else None
-        for story in conda.shown() if conda else ():
+        for story in conda.translations() if conda else ():
             reporter.note(story)
         self.from_base = conda.read.from_base if conda else ()
-        self.interpreter = find_target(options.python, conda, surroundings, scratch, reporter)
+        self.interpreter = find_target(options.python, conda, host, scratch, reporter)
         self.settings = read_index_settings(
-            surroundings,
+            host,
             scratch,
             flags=options.index,
             from_files=options.requirements.options if options.requirements else None,
@@ -87,12 +87,12 @@ class Session:
     def toolchain(self) -> Toolchain:
         """Return the target's pip, fetched when it is first needed."""
         if self._toolchain is None:
-            for line in self.settings.shown():
+            for line in self.settings.summary():
                 self._reporter.note(f"index: {line}")
             self._toolchain = install_toolchain(
                 self.interpreter,
                 self.settings,
-                surroundings=self._surroundings,
+                host=self._host,
                 store=self._store,
                 scratch=self._scratch,
                 reporter=self._reporter,
@@ -128,7 +128,7 @@ class Session:
         self._reporter.stage("lock", f"{len(lock.packages)} distributions from {path.name}")
         return lock
 
-    def wheels(self, lock: Lock) -> tuple[list[WheelToLayer], dict[NormalizedName, BuiltWheel]]:
+    def wheels(self, lock: Lock) -> tuple[list[WheelRef], dict[NormalizedName, BuiltWheel]]:
         """Fetch every file of the lock and build what is no wheel."""
         downloads = [_download(package) for package in lock.packages if package.sha256 and _is_file(package)]
         fetch_all(downloads, self._store, self.settings, reporter=self._reporter)
@@ -150,17 +150,17 @@ class Session:
             if package.name in built:
                 made = built[package.name]
                 wheels.append(
-                    WheelToLayer(
-                        sha256=made.sha256, filename=made.filename, forbidden=made.build_dir.encode()
-                    )
+                    WheelRef(sha256=made.sha256, filename=made.filename, forbidden=made.build_dir.encode())
                 )
             elif package.sha256:
-                wheels.append(WheelToLayer(sha256=package.sha256, filename=package.filename))
+                wheels.append(WheelRef(sha256=package.sha256, filename=package.filename))
         outcome = f"{len(lock.packages) - len(sources)} fetched"
         self._reporter.stage("wheels", outcome + (f", {len(sources)} built here" if sources else ""))
         return wheels, built
 
-    def layers(self, wheels: Sequence[WheelToLayer], lock: Lock, form: Form, jobs: int) -> tuple[Layer, ...]:
+    def layers(
+        self, wheels: Sequence[WheelRef], lock: Lock, form: SegmentFormat, jobs: int
+    ) -> tuple[Layer, ...]:
         """Return the layer of each wheel, if it is the distribution that was locked.
 
         :raises MalformedError: if a wheel is not for the target.
@@ -175,9 +175,7 @@ class Session:
                         f"wanted  one of {self.interpreter.target.tags[0]} and {len(tags) - 1} more tags",
                     ),
                 )
-        maker = LayerMaker(
-            interpreter=self.interpreter, store=self._store, surroundings=self._surroundings, form=form
-        )
+        maker = LayerBuilder(interpreter=self.interpreter, store=self._store, host=self._host, form=form)
         layers = maker.make_all(wheels, jobs=jobs, reporter=self._reporter)
         for layer, package in zip(layers, lock.packages, strict=True):
             if layer.name != package.name or (package.version and layer.version != package.version):
@@ -192,9 +190,9 @@ class Session:
         self._reporter.stage("layers", f"{len(layers)}, {size / 1e6:.1f} MB unpacked")
         return layers
 
-    def omit(self, layers: Sequence[Layer], lock: Lock, base: Base) -> Omission:
+    def omit(self, layers: Sequence[Layer], lock: Lock, base: BaseProfile) -> ProvidedByBase:
         """Return what the base can stand in for."""
-        omitted = plan_omission(
+        omitted = plan_provided(
             base,
             _roots(lock),
             {layer.name: layer.requirements() for layer in layers},
@@ -208,10 +206,10 @@ class Session:
     def base_plan(
         self,
         options: BuildOptions,
-        base: Base | None,
-        omitted: Omission,
+        base: BaseProfile | None,
+        omitted: ProvidedByBase,
         taken: Collection[NormalizedName],
-    ) -> Plan | None:
+    ) -> BundlePlan | None:
         """Return what the bundle is tried over: the base's server, and what it leaves to and takes from it.
 
         They are fetched in the base's own versions; no file of the base itself is needed.
@@ -228,7 +226,7 @@ class Session:
         if not wanted:
             return None
         listed = base.distributions.values() if base is not None else ()
-        form = Form(root=options.name, codec=options.codec, epoch=options.epoch)
+        form = SegmentFormat(root=options.name, codec=options.codec, epoch=options.epoch)
         return self.plan_of(
             [f"{name}=={version}" for name, version in sorted(wanted.items())],
             form,
@@ -236,32 +234,34 @@ class Session:
             pins=[f"{one.name}=={one.version}" for one in listed],
         )
 
-    def plan_of(self, strings: Sequence[str], form: Form, jobs: int, *, pins: Sequence[str] = ()) -> Plan:
+    def plan_of(
+        self, strings: Sequence[str], form: SegmentFormat, jobs: int, *, pins: Sequence[str] = ()
+    ) -> BundlePlan:
         """Return what some requirements bring, in layers.
 
         :param pins: constraints, one requirement each.
         """
         constraints = self._scratch / "pins.txt"
         constraints.write_text("".join(f"{pin}\n" for pin in pins))
-        requirements = read_requirements(self._surroundings, constraints=(constraints,), strings=strings)
+        requirements = read_requirements(self._host, constraints=(constraints,), strings=strings)
         resolver = PipResolver(self.toolchain(), only_binary=self._options.only_binary)
         lock = resolver.resolve(requirements, reporter=self._reporter)
         wheels, _ = self.wheels(lock)
         return plan_bundle(self.layers(wheels, lock, form, jobs))
 
-    def prove(
+    def run_checks(
         self,
-        plan: Plan,
-        form: Form,
+        plan: BundlePlan,
+        form: SegmentFormat,
         lock: Lock,
         options: BuildOptions,
-        base: Base | None,
-        omitted: Omission,
-    ) -> Proof:
+        base: BaseProfile | None,
+        omitted: ProvidedByBase,
+    ) -> CheckResult:
         """Try the bundle in every way it is to be used."""
         # Without what it leaves to the base a bundle is not complete.
         ways = tuple(way for way in options.ways if way == "mount" or not omitted.provided)
-        claim = Claim(
+        claim = CheckRequest(
             plan=plan,
             form=form,
             roots=_roots(lock),
@@ -280,15 +280,15 @@ class Session:
             jobs=options.jobs,
             reverify=options.reverify,
         )
-        proof = prove(
+        proof = run_checks(
             claim,
             self.interpreter,
             store=self._store,
-            surroundings=self._surroundings,
+            host=self._host,
             reporter=self._reporter,
         )
         proof.report.raise_for_errors()
-        tell(proof, self._reporter)
+        report_checks(proof, self._reporter)
         return proof
 
 
@@ -296,11 +296,11 @@ def _roots(lock: Lock) -> list[Requirement]:
     return [root for text in lock.requirements if (root := _requirement(text))]
 
 
-def _is_file(package: Locked) -> bool:
+def _is_file(package: LockedDistribution) -> bool:
     return package.kind in ("wheel", "sdist")
 
 
-def _download(package: Locked) -> Download:
+def _download(package: LockedDistribution) -> Download:
     if package.sha256 is None:
         raise InputError(f"`{package.name}` has no sha256 in the lock")
     return Download(

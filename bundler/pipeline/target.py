@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 from packaging.specifiers import SpecifierSet
 
 from bundler.errors import InputError
-from bundler.system.environ import Surroundings
+from bundler.system.environ import HostEnvironment
 from bundler.target.interpreter import Interpreter, find_interpreter
 from bundler.target.target import DEFAULT_PYTHON
 
@@ -22,7 +22,7 @@ __all__ = ["find_target"]
 def find_target(
     python: str | None,
     conda: CondaInput | None,
-    surroundings: Surroundings,
+    host: HostEnvironment,
     scratch: Path,
     reporter: Reporter,
 ) -> Interpreter:
@@ -32,14 +32,14 @@ def find_target(
     """
     wanted = conda.read.python if conda else None
     if conda is None or wanted is None:
-        return find_interpreter(python or DEFAULT_PYTHON, surroundings, scratch)
+        return find_interpreter(python or DEFAULT_PYTHON, host, scratch)
     chosen = python or conda.read.lowest
     if chosen is None:
         raise InputError(
             f"{conda.where} asks for `{conda.read.python_text}`, and a target is CPython 3.7 or newer",
             hint="change the file, for example to `python=3.7`",
         )
-    found = find_interpreter(chosen, surroundings, scratch)
+    found = find_interpreter(chosen, host, scratch)
     if not wanted.contains(found.target.version):
         if ".".join(found.target.version.split(".")[:2]) == conda.read.lowest and _is_exact(wanted):
             # Releases of a minor version have one ABI, and conda's exports name one release of it.

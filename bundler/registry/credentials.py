@@ -11,7 +11,7 @@ import re
 from collections.abc import Iterator, Mapping
 
 from bundler.errors import InputError
-from bundler.paths import shown
+from bundler.paths import printable
 
 __all__ = ["check_content"]
 
@@ -106,4 +106,4 @@ def _names_secret(key: str) -> bool:
 def _below(where: str, key: str) -> str:
     if _PLAIN_KEY.fullmatch(key):
         return f"{where}.{key}" if where else key
-    return f'{where}["{shown(key)}"]'
+    return f'{where}["{printable(key)}"]'

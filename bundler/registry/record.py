@@ -15,14 +15,14 @@ from typing import Any
 
 from bundler.digest import Sha256, canonical_json, parse_sha256, sha256_of
 from bundler.errors import IntegrityError, MalformedError
-from bundler.paths import shown
+from bundler.paths import printable
 
 __all__ = [
     "NAME",
     "NAME_RULE",
     "WORD",
     "WORD_RULE",
-    "Registered",
+    "RegisteredVersion",
     "decode_label",
     "decode_record",
     "encode_label",
@@ -46,7 +46,7 @@ _CREATED = re.compile(r"[0-9-]{10}T[0-9:]{8}[+]00:00", re.ASCII)
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class Registered:
+class RegisteredVersion:
     """One version of a name."""
 
     name: str
@@ -58,12 +58,12 @@ class Registered:
     """When it was registered, by the clock of who did: ISO 8601, UTC, whole seconds."""
 
 
-def encode_record(record: Registered) -> bytes:
+def encode_record(record: RegisteredVersion) -> bytes:
     """Return the file of a record."""
     return canonical_json({"format": _FORMAT, "format_version": _FORMAT_VERSION, **asdict(record)}) + b"\n"
 
 
-def decode_record(content: bytes, where: str) -> Registered:
+def decode_record(content: bytes, where: str) -> RegisteredVersion:
     """Return the record in a file.
 
     :param where: the file, for messages.
@@ -71,7 +71,7 @@ def decode_record(content: bytes, where: str) -> Registered:
     :raises IntegrityError: if its content does not have its digest.
     """
     envelope = _envelope(content, where, _FORMAT)
-    record = Registered(
+    record = RegisteredVersion(
         name=_text(envelope, "name", NAME, where),
         version=_text(envelope, "version", WORD, where),
         content=_object(envelope, where),
@@ -101,7 +101,7 @@ def decode_label(content: bytes, where: str) -> tuple[str, str, str]:
 
 def malformed(where: str, reason: str) -> MalformedError:
     """Return the error for a file that breaks its format."""
-    return MalformedError(f"`{where}` breaks its format", evidence=(f"found   {shown(reason)[:300]}",))
+    return MalformedError(f"`{where}` breaks its format", evidence=(f"found   {printable(reason)[:300]}",))
 
 
 def require_agreement(wanted: Sha256, found: Sha256, where: str) -> None:
@@ -124,7 +124,7 @@ def _envelope(content: bytes, where: str, form: str) -> dict[str, Any]:
     if not isinstance(envelope, dict) or envelope.get("format") != form:
         raise malformed(where, f"it is not `{form}`")
     if envelope.get("format_version") != _FORMAT_VERSION:
-        found = shown(str(envelope.get("format_version")))[:20]
+        found = printable(str(envelope.get("format_version")))[:20]
         raise MalformedError(
             f"`{where}` has a form that this version cannot read",
             evidence=(f"wanted  format_version {_FORMAT_VERSION}", f"found   format_version {found}"),

@@ -27,16 +27,16 @@ from typing import Any, BinaryIO, Literal
 
 from bundler.digest import Sha256, canonical_json, hash_stream, sha256_of
 from bundler.errors import InputError, IntegrityError, OutputError, UsageError
-from bundler.paths import archive_path, portability_note, shown
+from bundler.paths import archive_path, portability_note, printable
 from bundler.problems import closest
-from bundler.redact import redact
+from bundler.redaction import redact
 from bundler.registry.credentials import check_content
 from bundler.registry.record import (
     NAME,
     NAME_RULE,
     WORD,
     WORD_RULE,
-    Registered,
+    RegisteredVersion,
     decode_label,
     decode_record,
     encode_label,
@@ -47,7 +47,7 @@ from bundler.registry.record import (
 from bundler.registry.storage import Storage
 from bundler.system.atomic import staged_file
 
-__all__ = ["Registered", "Registry"]
+__all__ = ["RegisteredVersion", "Registry"]
 
 _LATEST = "latest"
 # Azure keeps them for its curated environments (azureml-core 1.55, `Environment`).
@@ -64,7 +64,9 @@ class Registry:
         self._storage = storage
         self._kind = kind
 
-    def register(self, name: str, content: Mapping[str, Any], *, version: str | None = None) -> Registered:
+    def register(
+        self, name: str, content: Mapping[str, Any], *, version: str | None = None
+    ) -> RegisteredVersion:
         """Return the version of a name that has this content, after making it if there is none.
 
         :param version: the version it is to have; by default the newest that has
@@ -78,7 +80,7 @@ class Registry:
         check_content(content)
         encoded = canonical_json(content)
         sha256 = sha256_of(encoded)
-        known: dict[int, Registered] = {}
+        known: dict[int, RegisteredVersion] = {}
         taken: set[int] = set()
         while True:
             self._look(name, known, taken)
@@ -86,7 +88,7 @@ class Registry:
             if found is not None:
                 return found
             number = max(known, default=0) + 1
-            made = Registered(
+            made = RegisteredVersion(
                 name=name,
                 version=version or _count(known.values()),
                 content=json.loads(encoded),
@@ -100,7 +102,7 @@ class Registry:
             else:
                 return made
 
-    def get(self, name: str, *, version: str | None = None, label: str | None = None) -> Registered:
+    def get(self, name: str, *, version: str | None = None, label: str | None = None) -> RegisteredVersion:
         """Return a version of a name, the latest by default.
 
         :param label: a label; ``latest`` is on the version that was registered last.
@@ -125,7 +127,7 @@ class Registry:
                 return record
         raise _unknown_version(name, version, records)
 
-    def latest(self) -> tuple[Registered, ...]:
+    def latest(self) -> tuple[RegisteredVersion, ...]:
         """Return the version of each name that was registered last, sorted by name."""
         found = {name: self._listed(name) for name in self._storage.names(self._kind) if _is_folder(name)}
         last = [(name, numbers[-1]) for name, numbers in found.items() if numbers]
@@ -171,7 +173,7 @@ class Registry:
                 sha256, size = hash_stream(stream)
         except OSError as error:
             reason = error.strerror or str(error)
-            raise InputError(f"`{shown(str(source))}` cannot be read: {reason}") from error
+            raise InputError(f"`{printable(str(source))}` cannot be read: {reason}") from error
         self._storage.put(_blob(sha256), source, sha256)
         return sha256, size
 
@@ -181,7 +183,7 @@ class Registry:
         :raises IntegrityError: if it is not there, or its bytes have changed; nothing is written then.
         :raises OutputError: if something is at the destination.
         """
-        there = OutputError(f"`{shown(str(destination))}` is there already, and is not replaced")
+        there = OutputError(f"`{printable(str(destination))}` is there already, and is not replaced")
         if os.path.lexists(destination):
             raise there
         digest = hashlib.sha256()
@@ -233,7 +235,7 @@ class Registry:
         numbers = (int(match["number"]) for file in files if (match := _RECORD.fullmatch(file)))
         return sorted(number for number in numbers if f"{number:06d}.json" in files)
 
-    def _look(self, name: str, known: dict[int, Registered], taken: Iterable[int]) -> None:
+    def _look(self, name: str, known: dict[int, RegisteredVersion], taken: Iterable[int]) -> None:
         """Add the records that are new; ``taken`` are there even if a listing is late."""
         new = sorted({*self._listed(name), *taken} - known.keys())
         known.update(zip(new, self._records([(name, number) for number in new]), strict=True))
@@ -247,18 +249,18 @@ class Registry:
                 evidence=(f"told    {redact(str(error))}",),
             ) from error
 
-    def _records(self, places: Sequence[tuple[str, int]]) -> list[Registered]:
+    def _records(self, places: Sequence[tuple[str, int]]) -> list[RegisteredVersion]:
         contents = self._contents([self._record(*place) for place in places])
         return [self._parse(*place, contents[self._record(*place)]) for place in places]
 
-    def _read_spelled(self, name: str, numbers: Sequence[int]) -> list[Registered]:
+    def _read_spelled(self, name: str, numbers: Sequence[int]) -> list[RegisteredVersion]:
         """Read records of exactly that name: `A` must not find `a` on some systems and not on others."""
         records = self._records([(name, number) for number in numbers])
         if records[0].name != name:
             raise self._unknown(name)
         return records
 
-    def _parse(self, name: str, number: int, content: bytes) -> Registered:
+    def _parse(self, name: str, number: int, content: bytes) -> RegisteredVersion:
         where = f"{self._storage.location}/{self._record(name, number)}"
         record = decode_record(content, where)
         if record.name.lower() != name.lower():
@@ -274,7 +276,7 @@ class Registry:
                 pass
         known = [*self.labels(name), _LATEST]
         raise InputError(
-            f"no version of `{name}` has the label `{shown(label)}`",
+            f"no version of `{name}` has the label `{printable(label)}`",
             evidence=(f"known   {_some(known)}",),
             hint=_meant(label, known),
         )
@@ -291,7 +293,9 @@ class Registry:
     def _check_name(self, name: str) -> None:
         """Refuse a name that cannot be registered."""
         if not NAME.fullmatch(name):
-            raise InputError(f"`{shown(name)[:300]}` cannot be a name", evidence=(f"wanted  {NAME_RULE}",))
+            raise InputError(
+                f"`{printable(name)[:300]}` cannot be a name", evidence=(f"wanted  {NAME_RULE}",)
+            )
         reason = portability_note(archive_path(name))
         if reason is not None:
             raise InputError(
@@ -307,13 +311,15 @@ class Registry:
     def _unknown(self, name: str) -> InputError:
         known = [record.name for record in self.latest()]
         return InputError(
-            f"`{self._storage.location}` has no {self._kind.removesuffix('s')} `{shown(name)[:300]}`",
+            f"`{self._storage.location}` has no {self._kind.removesuffix('s')} `{printable(name)[:300]}`",
             evidence=(f"known   {_some(known)}",),
             hint=_meant(name, known),
         )
 
 
-def _find(known: Sequence[Registered], name: str, sha256: Sha256, version: str | None) -> Registered | None:
+def _find(
+    known: Sequence[RegisteredVersion], name: str, sha256: Sha256, version: str | None
+) -> RegisteredVersion | None:
     """Return the record that a registration asks for, if it is there.
 
     :raises InputError: if the version has another content, or the name another spelling.
@@ -339,7 +345,7 @@ def _find(known: Sequence[Registered], name: str, sha256: Sha256, version: str |
     return None
 
 
-def _count(known: Iterable[Registered]) -> str:
+def _count(known: Iterable[RegisteredVersion]) -> str:
     whole = [int(record.version) for record in known if _WHOLE.fullmatch(record.version)]
     version = str(1 + max(whole, default=0))
     _check_word(version, "a version")
@@ -350,15 +356,15 @@ def _check_word(word: str, what: str) -> None:
     """Refuse a version or a label that cannot be one."""
     if not WORD.fullmatch(word) or word.lower() == _LATEST:
         raise InputError(
-            f"`{shown(word)[:300]}` cannot be {what}",
+            f"`{printable(word)[:300]}` cannot be {what}",
             evidence=(f"wanted  {WORD_RULE}, and not `{_LATEST}`, which moves by itself",),
         )
 
 
-def _unknown_version(name: str, version: str, records: Sequence[Registered]) -> InputError:
+def _unknown_version(name: str, version: str, records: Sequence[RegisteredVersion]) -> InputError:
     known = [record.version for record in records]
     return InputError(
-        f"`{name}` has no version `{shown(version)[:300]}`",
+        f"`{name}` has no version `{printable(version)[:300]}`",
         evidence=(f"known   {_some(known)}",),
         hint=_meant(version, known),
     )

@@ -24,10 +24,10 @@ from urllib.parse import urlsplit
 
 from bundler.digest import CHUNK, Sha256, hash_stream
 from bundler.errors import BundlerError, IntegrityError, NetworkError, OutputError, UsageError
-from bundler.paths import UnsafePathError, archive_path, shown
-from bundler.redact import redact, split_url
+from bundler.paths import UnsafePathError, archive_path, printable
+from bundler.redaction import redact, split_url
 
-__all__ = ["Remote", "contained", "open_remote", "pour", "require_digest"]
+__all__ = ["Remote", "open_remote", "relative_path", "require_digest", "stream_to"]
 
 _QUERY = re.compile(r"(?P<bare>://[^\s?'\"]+)\?[^\s'\"]+")
 _TOLD = 500
@@ -143,10 +143,10 @@ class Remote:
     def fetch(self, path: str, sink: Callable[[bytes], object]) -> None:
         """See `Storage.fetch`."""
         found = self._path(path)
-        pour(lambda: self._files.open(found, "rb"), lambda: self._service(found), sink)
+        stream_to(lambda: self._files.open(found, "rb"), lambda: self._service(found), sink)
 
     def _path(self, path: str) -> str:
-        return f"{self._root}/{contained(path)}"
+        return f"{self._root}/{relative_path(path)}"
 
     def _create(self, path: str, content: bytes) -> None:
         with self._service(path, writing=True):
@@ -196,7 +196,7 @@ class Remote:
             kind = OutputError if _is_answer(error) else NetworkError
             what = "refuses" if kind is OutputError else "cannot be reached"
             raise kind(
-                f"`{self.location}` {what}", evidence=(f"for     {shown(redact(path))}", _told(error))
+                f"`{self.location}` {what}", evidence=(f"for     {printable(redact(path))}", _told(error))
             ) from error
 
 
@@ -208,7 +208,7 @@ def open_remote(location: str) -> Remote:
     """
     protocol = location.partition("://")[0].lower()
     _refuse_credentials(location, protocol)
-    where = shown(redact(location)).rstrip("/")
+    where = printable(redact(location)).rstrip("/")
     driver = _DRIVERS.get(protocol)
     if driver is None or "::" in location:
         raise OutputError(
@@ -254,17 +254,19 @@ def _refuse_credentials(location: str, protocol: str) -> None:
         parts = urlsplit(location)
         userinfo, at, _ = parts.netloc.rpartition("@")
     except ValueError as error:
-        raise UsageError(f"`{shown(redact(location))}` is not an address", evidence=(str(error),)) from error
+        raise UsageError(
+            f"`{printable(redact(location))}` is not an address", evidence=(str(error),)
+        ) from error
     is_container = _DRIVERS.get(protocol) is _AZURE and ":" not in userinfo
     if (at and not is_container) or parts.query:
         bare, _ = split_url(location)
         raise UsageError(
-            f"the address of the workspace `{shown(bare)}` holds credentials or a query",
+            f"the address of the workspace `{printable(bare)}` holds credentials or a query",
             hint="leave them out, and set the variables that the driver reads",
         )
 
 
-def contained(path: str) -> str:
+def relative_path(path: str) -> str:
     """Return a path that stays below the folder it is joined to.
 
     :raises ValueError: if it would not; the caller has not checked what it was given.
@@ -275,7 +277,7 @@ def contained(path: str) -> str:
         raise ValueError(f"not a path in a storage: {path!r}: {error}") from error
 
 
-def pour(
+def stream_to(
     start: Callable[[], Any],
     guard: Callable[[], AbstractContextManager[None]],
     sink: Callable[[bytes], object],
@@ -299,7 +301,7 @@ def require_digest(wanted: Sha256, found: Sha256, source: Path) -> None:
     """
     if found != wanted:
         raise IntegrityError(
-            f"`{shown(str(source))}` has changed while it was copied",
+            f"`{printable(str(source))}` has changed while it was copied",
             evidence=(f"wanted  sha256 {wanted}", f"found   sha256 {found}"),
         )
 
@@ -322,4 +324,4 @@ def _told(error: Exception) -> str:
     """Return one line of what a driver said, without credentials and queries, which hold signatures."""
     text = " ".join(str(error).split()) or "nothing more"
     text = _QUERY.sub(r"\g<bare>?****", redact(text))
-    return f"told    {type(error).__name__}: {shown(text)[:_TOLD]}"
+    return f"told    {type(error).__name__}: {printable(text)[:_TOLD]}"

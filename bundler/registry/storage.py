@@ -18,9 +18,9 @@ from urllib.parse import unquote, urlsplit
 
 from bundler.digest import Sha256, copy_and_hash
 from bundler.errors import OutputError, UsageError
-from bundler.paths import shown
-from bundler.redact import redact
-from bundler.registry.remote import contained, open_remote, pour, require_digest
+from bundler.paths import printable
+from bundler.redaction import redact
+from bundler.registry.remote import open_remote, relative_path, require_digest, stream_to
 from bundler.system.atomic import output_error, replace_file, staged_file, sync_folder
 
 __all__ = ["Folder", "Storage", "open_storage"]
@@ -99,7 +99,7 @@ class Folder:
 
     def __init__(self, root: Path) -> None:
         self.root = root
-        self.location = shown(redact(str(root)))
+        self.location = printable(redact(str(root)))
 
     def names(self, folder: str) -> list[str]:
         """See `Storage.names`."""
@@ -119,7 +119,7 @@ class Folder:
         with _system(found):
             # A pipe would keep us waiting for its writer.
             if not stat.S_ISREG(found.stat().st_mode):
-                raise OutputError(f"`{shown(str(found))}` is not a regular file")
+                raise OutputError(f"`{printable(str(found))}` is not a regular file")
             return found.read_bytes()
 
     def read_many(self, paths: Sequence[str]) -> list[bytes]:
@@ -149,16 +149,16 @@ class Folder:
     def fetch(self, path: str, sink: Callable[[bytes], object]) -> None:
         """See `Storage.fetch`."""
         found = self._path(path)
-        pour(lambda: found.open("rb"), lambda: _system(found), sink)
+        stream_to(lambda: found.open("rb"), lambda: _system(found), sink)
 
     def _path(self, path: str) -> Path:
-        found = self.root / contained(path)
+        found = self.root / relative_path(path)
         # Unlike `Path.resolve`, it takes a loop of links as it is.
         real = Path(os.path.realpath(found))
         if not real.is_relative_to(os.path.realpath(self.root)):
             raise OutputError(
-                f"`{shown(path)}` leads out of `{self.location}`",
-                evidence=(f"found   {shown(str(real))}, through a symbolic link",),
+                f"`{printable(path)}` leads out of `{self.location}`",
+                evidence=(f"found   {printable(str(real))}, through a symbolic link",),
             )
         return found
 
@@ -188,7 +188,9 @@ def _path_of(url: str) -> Path:
     parts = urlsplit(url)
     path = Path(unquote(parts.path))
     if parts.netloc.lower() not in _LOCAL_HOSTS or not path.is_absolute() or parts.query or parts.fragment:
-        raise UsageError(f"`{shown(redact(url))}` is not an absolute path as a URL", hint="file:///folder")
+        raise UsageError(
+            f"`{printable(redact(url))}` is not an absolute path as a URL", hint="file:///folder"
+        )
     return path
 
 
@@ -204,4 +206,4 @@ def _system(path: Path) -> Iterator[None]:
     except FileNotFoundError:
         raise
     except OSError as error:
-        raise OutputError(f"`{shown(str(path))}` cannot be read: {error.strerror or error}") from error
+        raise OutputError(f"`{printable(str(path))}` cannot be read: {error.strerror or error}") from error

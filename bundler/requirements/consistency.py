@@ -7,11 +7,11 @@ from collections.abc import Iterator, Sequence
 from packaging.utils import canonicalize_name
 from packaging.version import InvalidVersion, Version
 
-from bundler.problems import Problem, RefusedError
-from bundler.requirements.line import Root
+from bundler.problems import Problem, ProblemError
+from bundler.requirements.line import RootRequirement
 
 
-def _pin(root: Root) -> str | None:
+def _pin(root: RootRequirement) -> str | None:
     """Return the one version a requirement allows, or None where it leaves a choice."""
     specifiers = list(root.requirement.specifier) if root.requirement else []
     if len(specifiers) != 1 or specifiers[0].operator not in ("==", "==="):
@@ -20,9 +20,9 @@ def _pin(root: Root) -> str | None:
     return None if version.endswith(".*") else version
 
 
-def contradicting_pins(roots: Sequence[Root]) -> Iterator[Problem]:
+def contradicting_pins(roots: Sequence[RootRequirement]) -> Iterator[Problem]:
     """Yield each project that is pinned to two versions under the same marker."""
-    first: dict[tuple[str, str], tuple[str, Root]] = {}
+    first: dict[tuple[str, str], tuple[str, RootRequirement]] = {}
     for root in roots:
         version = _pin(root)
         if version is None or root.requirement is None:
@@ -32,7 +32,7 @@ def contradicting_pins(roots: Sequence[Root]) -> Iterator[Problem]:
         if earlier != version and not _equal(earlier, version):
             yield Problem(
                 where=root.origin,
-                refused=RefusedError(
+                refused=ProblemError(
                     f"`{key[0]}` is pinned twice, to {earlier} and to {version}",
                     details=(f"first   {other.origin} `{other.text}`",),
                 ),
@@ -47,7 +47,9 @@ def _equal(one: str, other: str) -> bool:
         return False
 
 
-def missing_hashes(roots: Sequence[Root], hashed: set[str], constraints: Sequence[Root]) -> Iterator[Problem]:
+def missing_hashes(
+    roots: Sequence[RootRequirement], hashed: set[str], constraints: Sequence[RootRequirement]
+) -> Iterator[Problem]:
     """Yield each requirement that pip would refuse because others have hashes.
 
     A constraint may carry the version and the hash of a requirement.
@@ -69,7 +71,7 @@ def missing_hashes(roots: Sequence[Root], hashed: set[str], constraints: Sequenc
         if fact:
             yield Problem(
                 where=root.origin,
-                refused=RefusedError(
+                refused=ProblemError(
                     f"{fact}, and hashes are for all requirements or none",
                     hint="write a `--hash=sha256:` for each, as `pip-compile --generate-hashes` does",
                 ),

@@ -22,14 +22,14 @@ from pathlib import Path
 from pip_requirements_parser import break_args_options  # type: ignore[import-untyped]
 
 from bundler.errors import UsageError
-from bundler.problems import Problem, RefusedError, displayed, input_error, is_remote, register_addresses
-from bundler.redact import redact, register_secret
+from bundler.problems import Problem, ProblemError, display_path, input_error, is_url, register_urls
+from bundler.redaction import redact, register_secret
 from bundler.requirements.consistency import contradicting_pins, missing_hashes
-from bundler.requirements.line import Root, parse_root, split_options
+from bundler.requirements.line import RootRequirement, parse_root, split_options
 from bundler.requirements.pyproject import read_project
 from bundler.requirements.requirement_set import CondaInput, IndexOptions, RequirementSet, Specification
 from bundler.requirements.text import cut_off, decode, logical_lines, read_bytes
-from bundler.system.environ import Surroundings
+from bundler.system.environ import HostEnvironment
 
 __all__ = ["CONDA_SUFFIXES", "read_requirements"]
 
@@ -49,7 +49,7 @@ _PATH = re.compile(r"[^\s\[;]+")
 
 
 def read_requirements(  # noqa: PLR0913 - each is a kind of input
-    surroundings: Surroundings,
+    host: HostEnvironment,
     *,
     files: Sequence[Path] = (),
     constraints: Sequence[Path] = (),
@@ -73,7 +73,7 @@ def read_requirements(  # noqa: PLR0913 - each is a kind of input
     :raises InputError: with every problem of the whole input.
     :raises UsageError: if there are extras or groups, and no ``pyproject.toml`` among the files.
     """
-    reader = _Reader(surroundings)
+    reader = _RequirementsReader(host)
     projects = [path for path in files if path.name == "pyproject.toml"]
     if (extras or groups) and not projects:
         raise UsageError("extras and groups need a `pyproject.toml`", hint="add `-r pyproject.toml`")
@@ -82,9 +82,9 @@ def read_requirements(  # noqa: PLR0913 - each is a kind of input
     requirement_files = reader.read_top(plain, constraint=False)
     constraint_files = reader.read_top(constraints, constraint=True)
     for path in projects:
-        reader.read_project(surroundings.cwd / path, extras, groups)
+        reader.read_project(host.cwd / path, extras, groups)
     for path in specifications:
-        reader.read_conda_file(Path(os.path.normpath(surroundings.cwd / path)), strict=strict)
+        reader.read_conda_file(Path(os.path.normpath(host.cwd / path)), strict=strict)
     if specification is not None:
         reader.read_conda(specification, strict=strict)
     for text in strings:
@@ -106,7 +106,7 @@ def read_requirements(  # noqa: PLR0913 - each is a kind of input
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class _Place:
+class _LineOrigin:
     """Where a logical line of a requirements file stands."""
 
     path: Path
@@ -118,13 +118,13 @@ class _Place:
     """Where the relative path of a requirement starts."""
 
 
-class _Reader:
+class _RequirementsReader:
     """Collects over all files what is asked for and what is wrong with it."""
 
-    def __init__(self, surroundings: Surroundings) -> None:
-        self.surroundings = surroundings
-        self.roots: list[Root] = []
-        self.constraints: list[Root] = []
+    def __init__(self, host: HostEnvironment) -> None:
+        self.host = host
+        self.roots: list[RootRequirement] = []
+        self.constraints: list[RootRequirement] = []
         self.hashed: set[str] = set()
         self.strings: list[str] = []
         self.options = IndexOptions()
@@ -142,27 +142,27 @@ class _Reader:
         """Read the files of the command line, and return them as absolute paths."""
         absolute = []
         for path in paths:
-            absolute.append(Path(os.path.normpath(self.surroundings.cwd / path)))
+            absolute.append(Path(os.path.normpath(self.host.cwd / path)))
             if path.name.startswith("pylock") and path.suffix == ".toml":
-                lock = RefusedError("this is a lock, not requirements", hint=f"pass `--lock {path}`")
-                self._refuse(self._shown(absolute[-1]), lock)
+                lock = ProblemError("this is a lock, not requirements", hint=f"pass `--lock {path}`")
+                self._refuse(self._display(absolute[-1]), lock)
                 continue
             try:
                 self._read_file(absolute[-1], constraint=constraint, chain=())
-            except RefusedError as refused:
-                self._refuse(self._shown(absolute[-1]), refused)
+            except ProblemError as refused:
+                self._refuse(self._display(absolute[-1]), refused)
         return tuple(absolute)
 
     def read_project(self, path: Path, extras: Sequence[str], groups: Sequence[str]) -> None:
         """Read a ``pyproject.toml``; pip gets what it asks for as strings."""
-        name = self._shown(path)
+        name = self._display(path)
         try:
             text, _ = self._text(path)
-        except RefusedError as refused:
+        except ProblemError as refused:
             self._refuse(name, refused)
             return
         for item in read_project(text, extras=extras, groups=groups):
-            if isinstance(item, RefusedError):
+            if isinstance(item, ProblemError):
                 self._refuse(name, item)
             else:
                 self.read_string(str(item[1]), f"{name} {item[0]}".rstrip())
@@ -173,23 +173,23 @@ class _Reader:
         pip will get it as a line of one, so it must be a single line there too,
         without options, comments and variables.
         """
-        register_addresses(text)
+        register_urls(text)
         try:
-            self.roots.append(parse_root(text, origin=origin, cwd=self.surroundings.cwd))
-        except RefusedError as refused:
+            self.roots.append(parse_root(text, origin=origin, cwd=self.host.cwd))
+        except ProblemError as refused:
             self._refuse(origin, refused, text)
             return
         if [(1, text)] != list(logical_lines(text)) or _VARIABLE.search(text) or break_args_options(text)[1]:
             outside = "variables, options and comments belong in a requirements file"
-            self._refuse(origin, RefusedError(outside), text)
+            self._refuse(origin, ProblemError(outside), text)
         self.strings.append(text)
 
     def read_conda_file(self, path: Path, *, strict: bool) -> None:
         """Read the file of a conda specification."""
-        name = self._shown(path)
+        name = self._display(path)
         try:
             text, _ = self._text(path)
-        except RefusedError as refused:
+        except ProblemError as refused:
             self._refuse(name, refused)
         else:
             self.read_conda(Specification(text=text, where=name, path=path), strict=strict)
@@ -200,7 +200,7 @@ class _Reader:
 
         name = given.where
         if self.conda is not None:
-            second = RefusedError(f"`{self.conda.where}` is a conda specification, too; there can be one")
+            second = ProblemError(f"`{self.conda.where}` is a conda specification, too; there can be one")
             self._refuse(name, second)
             return
         read = conda_requirements(given.text, strict=strict)
@@ -212,7 +212,7 @@ class _Reader:
         for problem, quoted in read.problems:
             self._refuse(name, problem, quoted)
         for line in read.lines:
-            place = _Place(
+            place = _LineOrigin(
                 path=given.path,
                 where=f"{name}:{line.line}",
                 constraint=False,
@@ -223,10 +223,10 @@ class _Reader:
                 try:
                     self._read_line(text, place)
                     self._hand_on(text, place)
-                except RefusedError as refused:
+                except ProblemError as refused:
                     self._refuse(place.where, refused, text)
 
-    def _hand_on(self, line: str, place: _Place) -> None:
+    def _hand_on(self, line: str, place: _LineOrigin) -> None:
         """Keep a line of a conda specification for pip, as it means the same elsewhere.
 
         Index settings are left out: `index` hands on those of all files.
@@ -255,10 +255,10 @@ class _Reader:
         if not self.roots:
             self.warnings.append("nothing is required: the bundle will hold no distribution")
 
-    def _shown(self, path: Path) -> str:
-        return displayed(path, self.surroundings.cwd)
+    def _display(self, path: Path) -> str:
+        return display_path(path, self.host.cwd)
 
-    def _refuse(self, where: str, refused: RefusedError, quoted: str = "") -> None:
+    def _refuse(self, where: str, refused: ProblemError, quoted: str = "") -> None:
         if refused.line is not None:
             where = f"{where}:{refused.line}"
         self.problems.append(Problem(where=where, refused=refused, quoted=quoted))
@@ -273,10 +273,10 @@ class _Reader:
         if (path, constraint) in self._seen:
             return
         self._seen.add((path, constraint))
-        name = self._shown(path)
+        name = self._display(path)
         try:
             text, encoding = self._text(path)
-        except RefusedError as refused:
+        except ProblemError as refused:
             if refused.line is None:
                 raise
             self._refuse(name, refused)
@@ -287,21 +287,21 @@ class _Reader:
         if cut is not None:
             self._refuse(name, cut)
         for number, line in logical_lines(text):
-            place = _Place(
+            place = _LineOrigin(
                 path=path,
                 where=f"{name}:{number}",
                 constraint=constraint,
                 chain=chain,
-                cwd=self.surroundings.cwd,
+                cwd=self.host.cwd,
             )
             try:
                 self._read_line(line, place)
-            except RefusedError as refused:
+            except ProblemError as refused:
                 self._refuse(place.where, refused, line)
 
-    def _read_line(self, line: str, place: _Place) -> None:
+    def _read_line(self, line: str, place: _LineOrigin) -> None:
         if "://" in line:
-            register_addresses(line)
+            register_urls(line)
         if "$" in line:
             line = self._expand(line)
         text, given = split_options(line)
@@ -310,7 +310,7 @@ class _Reader:
             return
         root = parse_root(text, origin=place.where, cwd=place.cwd, hashes=given.hashes)
         if place.constraint and (root.requirement is None or root.requirement.extras):
-            raise RefusedError("a constraint is a name and a version: it has no extras and no bare address")
+            raise ProblemError("a constraint is a name and a version: it has no extras and no bare address")
         if given.hashes:
             self.require_hashes = True
         if given.hashes or "sha256=" in text:  # a digest in an address counts, as in pip
@@ -324,22 +324,22 @@ class _Reader:
 
         :raises RefusedError: if one is unset, or means something else to the isolated pip.
         """
-        isolated = self.surroundings.child_env(Path(os.devnull))
+        isolated = self.host.child_env(Path(os.devnull))
         expanded = line
         for reference, name in _VARIABLE.findall(line):
-            value = self.surroundings.get(name)
+            value = self.host.get(name)
             if value is None:
-                raise RefusedError(f"the environment variable `{name}` is not set")
+                raise ProblemError(f"the environment variable `{name}` is not set")
             if _UNSAFE_VARIABLE.match(name) or isolated.get(name, value) != value:
-                raise RefusedError(f"`{name}` has another value in the isolated build; use another variable")
+                raise ProblemError(f"`{name}` has another value in the isolated build; use another variable")
             if _in_address(reference, line):
                 register_secret(value)
             self.variables.add(name)
             expanded = expanded.replace(reference, value)
-        register_addresses(expanded)
+        register_urls(expanded)
         return expanded
 
-    def _apply(self, given: Values, place: _Place) -> None:
+    def _apply(self, given: Values, place: _LineOrigin) -> None:
         """Take the options of a line without a requirement."""
         for name in given.requirements:
             self._read_nested(name, "-r", place)
@@ -363,35 +363,35 @@ class _Reader:
             )
         )
 
-    def _link(self, value: str, place: _Place) -> str:
+    def _link(self, value: str, place: _LineOrigin) -> str:
         """Return a ``--find-links`` as pip finds it: beside the file that names it, or from where we are."""
-        if is_remote(value):
+        if is_url(value):
             return value
         beside = place.path.parent / value
-        return os.path.normpath(beside if beside.exists() else self.surroundings.cwd / value)
+        return os.path.normpath(beside if beside.exists() else self.host.cwd / value)
 
-    def _read_nested(self, name: str, option: str, place: _Place) -> None:
-        if is_remote(name):
-            raise RefusedError(f"`{option}` names an address", hint="download the file and name the copy")
+    def _read_nested(self, name: str, option: str, place: _LineOrigin) -> None:
+        if is_url(name):
+            raise ProblemError(f"`{option}` names an address", hint="download the file and name the copy")
         path = Path(os.path.normpath(place.path.parent / name))
         chain = (*place.chain, (place.path, place.where))
-        steps = (*(where for _, where in chain), self._shown(path))
+        steps = (*(where for _, where in chain), self._display(path))
         if len(chain) > _MAX_DEPTH:
             steps = (*steps[:3], "...", *steps[-3:])
         details = (f"chain   {' -> '.join(steps)}",)
         if any(path == above for above, _ in chain):
-            raise RefusedError("the files include each other in a loop", details=details)
+            raise ProblemError("the files include each other in a loop", details=details)
         if len(chain) > _MAX_DEPTH:
-            raise RefusedError(f"files include each other more than {_MAX_DEPTH} deep", details=details)
+            raise ProblemError(f"files include each other more than {_MAX_DEPTH} deep", details=details)
         try:
             self._read_file(path, constraint=option == "-c", chain=chain)
-        except RefusedError as refused:
-            raise RefusedError(
+        except ProblemError as refused:
+            raise ProblemError(
                 f"`{option} {name}`: {refused.fact}", details=details, hint=refused.hint
             ) from None
 
 
-def _absolute(line: str, root: Root) -> str:
+def _absolute(line: str, root: RootRequirement) -> str:
     """Return the line of a requirement that names a local path, with the path made absolute.
 
     >>> root = Root(text="", requirement=None, origin="", kind="archive", location="/b/a.whl")

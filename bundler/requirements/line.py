@@ -35,12 +35,12 @@ from pip_requirements_parser import (  # type: ignore[import-untyped]
     url_to_path,
 )
 
-from bundler.problems import RefusedError, closest, first_line
-from bundler.redact import redact, split_url
+from bundler.problems import ProblemError, closest, first_line
+from bundler.redaction import redact, split_url
 
-__all__ = ["Kind", "Root", "parse_root", "split_options"]
+__all__ = ["RequirementKind", "RootRequirement", "parse_root", "split_options"]
 
-Kind = Literal["index", "archive", "directory", "vcs"]
+RequirementKind = Literal["index", "archive", "directory", "vcs"]
 
 _DIGESTS = {"sha256": 64, "sha384": 96, "sha512": 128}
 """The algorithms pip accepts in ``--hash``, and their length in hexadecimal characters."""
@@ -64,7 +64,7 @@ _LOOPBACK = frozenset({"127.0.0.1", "localhost", "::1"})
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class Root:
+class RootRequirement:
     """One root requirement: what somebody asked for by name, path or address."""
 
     text: str
@@ -73,7 +73,7 @@ class Root:
     """The same as a value where the project's name is known; its address is clean too."""
     origin: str
     """``requirements.txt:4``, ``pyproject.toml [dev]`` or ``command line``."""
-    kind: Kind
+    kind: RequirementKind
     """Where the distribution comes from."""
     location: str | None
     """An absolute path or a clean address with its digest or commit; None for ``index``."""
@@ -104,7 +104,7 @@ def split_options(line: str) -> tuple[str, Values]:
     try:
         words = shlex.split(rest)
     except ValueError as error:
-        raise RefusedError(f"its options cannot be told apart: {first_line(error)}") from error
+        raise ProblemError(f"its options cannot be told apart: {first_line(error)}") from error
     names = [
         word.partition("=")[0] if word.startswith("--") else word[:2] for word in words if word[0:1] == "-"
     ]
@@ -115,32 +115,32 @@ def split_options(line: str) -> tuple[str, Values]:
         _, stray = _parser().parse_args(words, given)
     except OptionParsingError as error:
         said = str(error.msg).partition("error: ")[2].strip()
-        raise RefusedError(f"its options are wrong: {said}") from error
+        raise ProblemError(f"its options are wrong: {said}") from error
     if stray:
         hint = "write the marker before the options" if stray[0].startswith(";") else None
-        raise RefusedError(f"pip would ignore `{stray[0]}`, which belongs to no option", hint=hint)
+        raise ProblemError(f"pip would ignore `{stray[0]}`, which belongs to no option", hint=hint)
     if len(given.find_links) > 1 or (len(names) > 1 and _NESTED.intersection(names)):
-        raise RefusedError("pip would read only one of its files", hint="write one option a line")
+        raise ProblemError("pip would read only one of its files", hint="write one option a line")
     return text, given
 
 
 def _check_option(name: str, text: str) -> None:
     if name in _EDITABLE:
-        raise RefusedError(
+        raise ProblemError(
             "an editable requirement points back at this host", hint=f"write the plain path, without `{name}`"
         )
     if name == "--hash" and not text:
-        raise RefusedError("this `--hash` belongs to no requirement: the line before it does not end in `\\`")
+        raise ProblemError("this `--hash` belongs to no requirement: the line before it does not end in `\\`")
     allowed = {"--hash"} if text else _OPTIONS
     if name not in allowed:
         near = closest(name, allowed)
         what = "after a requirement" if text else "in a requirements file"
-        raise RefusedError(
+        raise ProblemError(
             f"the option `{name}` is not allowed {what}", hint=f"did you mean `{near}`?" if near else None
         )
 
 
-def parse_root(text: str, *, origin: str, cwd: Path, hashes: Sequence[str] = ()) -> Root:
+def parse_root(text: str, *, origin: str, cwd: Path, hashes: Sequence[str] = ()) -> RootRequirement:
     """Return one requirement as a value.
 
     :param text: without options and comments, with variables expanded.
@@ -151,23 +151,23 @@ def parse_root(text: str, *, origin: str, cwd: Path, hashes: Sequence[str] = ())
     plain = _PLAIN.fullmatch(text)
     if plain:
         requirement = _plain_requirement(plain[1], plain[2])
-        return Root(text=text, requirement=requirement, origin=origin, kind="index", location=None)
+        return RootRequirement(text=text, requirement=requirement, origin=origin, kind="index", location=None)
     parts = _parse_parts(text)
     named: Requirement | None = parts.requirement
     if named is not None:
         named.marker = parts.marker or named.marker
         named.extras |= parts.extras if parts.link else set()
     if parts.link is None and named is not None and named.url is None:
-        return Root(text=str(named), requirement=named, origin=origin, kind="index", location=None)
+        return RootRequirement(text=str(named), requirement=named, origin=origin, kind="index", location=None)
     address = str(parts.link.url if parts.link else named and named.url)
     if parts.link is None and not is_url(address):
-        raise RefusedError("what stands behind its `@` is no address that pip could fetch")
+        raise ProblemError("what stands behind its `@` is no address that pip could fetch")
     try:
         kind, location = _locate(address, cwd, algorithms)
-    except RefusedError:
+    except ProblemError:
         raise
     except ValueError as error:
-        raise RefusedError(f"its address is malformed: {first_line(error)}") from error
+        raise ProblemError(f"its address is malformed: {first_line(error)}") from error
     clean = _clean(address)
     if named is not None and named.url:
         named.url = clean
@@ -175,7 +175,7 @@ def parse_root(text: str, *, origin: str, cwd: Path, hashes: Sequence[str] = ())
     else:
         clean += f"[{','.join(sorted(parts.extras))}]" if parts.extras else ""
         clean += f" ; {parts.marker}" if parts.marker else ""
-    return Root(text=clean, requirement=named, origin=origin, kind=kind, location=location)
+    return RootRequirement(text=clean, requirement=named, origin=origin, kind=kind, location=location)
 
 
 def _clean(address: str) -> str:
@@ -193,7 +193,7 @@ def _plain_requirement(name: str, version: str) -> Requirement:
 def _parse_parts(text: str) -> RequirementParts:
     """Return the parts of a requirement as pip tells them apart."""
     if not text.replace("\t", " ").isprintable():
-        raise RefusedError("it holds a control character")
+        raise ProblemError("it holds a control character")
     try:
         return parse_reqparts_from_string(text)
     except (PipError, ValueError) as error:
@@ -201,13 +201,13 @@ def _parse_parts(text: str) -> RequirementParts:
         odd = next((char for char in name if not char.isascii()), None)
         if odd and "/" not in name and not is_archive_file(name):
             known = f"U+{ord(odd):04X} {unicodedata.name(odd, '')}".rstrip()
-            raise RefusedError(f"a project's name is ASCII, and this one holds {known}") from error
+            raise ProblemError(f"a project's name is ASCII, and this one holds {known}") from error
         cause = error.__context__ if isinstance(error.__context__, InvalidRequirement) else error
         hint = "a version is pinned with `==`" if "Did you mean ==" in str(error) else None
-        raise RefusedError(f"it is not a requirement: {first_line(cause)}", hint=hint) from error
+        raise ProblemError(f"it is not a requirement: {first_line(cause)}", hint=hint) from error
 
 
-def _locate(address: str, cwd: Path, algorithms: set[str]) -> tuple[Kind, str]:
+def _locate(address: str, cwd: Path, algorithms: set[str]) -> tuple[RequirementKind, str]:
     """Return what an address or a path leads to, and where that is."""
     if not is_url(address):
         return _local(Path(os.path.normpath(cwd / address)))
@@ -219,41 +219,41 @@ def _locate(address: str, cwd: Path, algorithms: set[str]) -> tuple[Kind, str]:
         _check_vcs(address)
         return "vcs", location
     if parts.scheme not in ("http", "https") or not parts.hostname:
-        raise RefusedError(f"bundler does not fetch from `{parts.scheme}:` addresses", hint="use https")
+        raise ProblemError(f"bundler does not fetch from `{parts.scheme}:` addresses", hint="use https")
     digests = [
         (name, value) for name, value in parse_qsl(parts.fragment) if name in _WEAK or name in _DIGESTS
     ]
     algorithms = algorithms | {_check_digest(*item) for item in digests}
     if len(digests) > 1 or "sha256" not in algorithms:
-        raise RefusedError(
+        raise ProblemError(
             "a direct address needs exactly one `#sha256=`: its content may change at any time",
             hint="append `#sha256=` and the digest that `sha256sum` prints for the file",
         )
     return "archive", location
 
 
-def _local(path: Path) -> tuple[Kind, str]:
+def _local(path: Path) -> tuple[RequirementKind, str]:
     if path.is_dir():
         if any((path / name).is_file() for name in ("pyproject.toml", "setup.py")):
             return "directory", str(path)
-        raise RefusedError("the folder holds neither `pyproject.toml` nor `setup.py`")
+        raise ProblemError("the folder holds neither `pyproject.toml` nor `setup.py`")
     if not path.exists():
-        raise RefusedError("there is no such file or folder", details=(f"at      `{path}`",))
+        raise ProblemError("there is no such file or folder", details=(f"at      `{path}`",))
     if not (path.is_file() and is_archive_file(path.name)):
-        raise RefusedError("the file is neither a wheel nor an sdist")
+        raise ProblemError("the file is neither a wheel nor an sdist")
     return "archive", str(path)
 
 
 def _check_vcs(address: str) -> None:
     parts = urlsplit(address)
     if parts.scheme != "git+https" and not (parts.scheme == "git+http" and parts.hostname in _LOOPBACK):
-        raise RefusedError(
+        raise ProblemError(
             f"bundler fetches source from git over https only, not by `{parts.scheme}`",
             hint="use `git+https://` and a commit, or the path of a checkout",
         )
     _, _, commit = parts.path.rpartition("@")
     if not _COMMIT.fullmatch(commit) or "@" not in parts.path or not parts.hostname:
-        raise RefusedError(
+        raise ProblemError(
             "a branch or tag may move: the address needs a full commit",
             details=("wanted  `@` and 40 hexadecimal characters",),
             hint="append `@` and what `git ls-remote` prints for the branch or tag",
@@ -264,11 +264,11 @@ def _check_digest(algorithm: str, digest: str) -> str:
     """Return the algorithm of a digest that can be trusted."""
     length = _DIGESTS.get(algorithm)
     if length is None:
-        raise RefusedError(
+        raise ProblemError(
             f"`{algorithm}` is no digest to rely on", details=("wanted  sha256",), hint="use `--hash=sha256:`"
         )
     if len(digest) != length or not _HEX.fullmatch(digest):
-        raise RefusedError(
+        raise ProblemError(
             f"this is no {algorithm} digest",
             details=(f"wanted  {length} hexadecimal characters", f"found   {len(digest)}: `{digest[:80]}`"),
         )

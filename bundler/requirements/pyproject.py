@@ -18,7 +18,7 @@ from packaging.markers import Marker
 from packaging.requirements import InvalidRequirement, Requirement
 from packaging.utils import canonicalize_name
 
-from bundler.problems import RefusedError, closest, first_line, register_addresses
+from bundler.problems import ProblemError, closest, first_line, register_urls
 
 __all__ = ["read_project"]
 
@@ -32,7 +32,7 @@ Asked = tuple[str, Requirement]
 
 def read_project(
     text: str, *, extras: Sequence[str] = (), groups: Sequence[str] = ()
-) -> Iterator[Asked | RefusedError]:
+) -> Iterator[Asked | ProblemError]:
     r"""Yield what a ``pyproject.toml`` asks for, and each thing that is wrong with it.
 
     First ``[project] dependencies``, then the extras, then the groups, in the
@@ -48,7 +48,7 @@ def read_project(
     except tomllib.TOMLDecodeError as error:
         place = _TOML_PLACE.search(str(error))
         line = place["line"] if place else None
-        yield RefusedError(
+        yield ProblemError(
             f"it is not TOML: {_TOML_PLACE.sub('', first_line(error))}",
             line=int(line) if line else len(text.splitlines()) or 1,
         )
@@ -57,30 +57,30 @@ def read_project(
     if isinstance(project, dict):
         yield from _from_project(project, extras)
     elif extras or not groups:
-        yield RefusedError(
+        yield ProblemError(
             "it has no `[project]` table", hint="pass the project's folder (`.`) to let pip build it"
         )
     yield from _from_groups(document.get("dependency-groups", {}), groups)
 
 
-def _from_project(project: Mapping[str, Any], extras: Sequence[str]) -> Iterator[Asked | RefusedError]:
+def _from_project(project: Mapping[str, Any], extras: Sequence[str]) -> Iterator[Asked | ProblemError]:
     dynamic = project.get("dynamic", [])
     for field in ("dependencies", *(["optional-dependencies"] if extras else [])):
         if isinstance(dynamic, list) and field in dynamic:
-            yield RefusedError(
+            yield ProblemError(
                 f"its `{field}` are dynamic: only its build backend knows them",
                 hint="pass the project's folder (`.`) to let pip build it",
             )
             return
     optional = project.get("optional-dependencies", {})
     if not isinstance(optional, dict):
-        yield RefusedError("`project.optional-dependencies` is not a table")
+        yield ProblemError("`project.optional-dependencies` is not a table")
         return
     tables = {"": ("project.dependencies", project.get("dependencies", []))}
     for name, values in optional.items():
         normal = canonicalize_name(name)
         if normal in tables:
-            yield RefusedError(f"the extra `{name}` is defined twice")
+            yield ProblemError(f"the extra `{name}` is defined twice")
         tables[normal] = (f"project.optional-dependencies.{name}", values)
     for name in extras:
         if canonicalize_name(name) not in tables or not name:
@@ -90,7 +90,7 @@ def _from_project(project: Mapping[str, Any], extras: Sequence[str]) -> Iterator
 
 def _expanded(
     own: str, tables: Mapping[str, tuple[str, Any]], extras: Sequence[str]
-) -> Iterator[Asked | RefusedError]:
+) -> Iterator[Asked | ProblemError]:
     """Yield the requirements of the chosen tables; a reference to the project itself opens more of them."""
     nothing: frozenset[str] = frozenset()
     pending = [("", "", nothing)]
@@ -103,7 +103,7 @@ def _expanded(
             continue
         seen.add(step)
         for item in _listed(*tables[name]):
-            if isinstance(item, RefusedError):
+            if isinstance(item, ProblemError):
                 yield item
             elif canonicalize_name(item.name) == own and not item.url:
                 below = conditions | ({str(item.marker)} if item.marker else nothing)
@@ -118,18 +118,18 @@ def _expanded(
                 yield label, _under(item, conditions)
 
 
-def _listed(table: str, values: object) -> Iterator[Requirement | RefusedError]:
+def _listed(table: str, values: object) -> Iterator[Requirement | ProblemError]:
     if not isinstance(values, list):
-        yield RefusedError(f"`{table}` is not a list of requirements")
+        yield ProblemError(f"`{table}` is not a list of requirements")
         return
     for value in values:
-        register_addresses(str(value))
+        register_urls(str(value))
         try:
             yield Requirement(value)
         except InvalidRequirement as error:
-            yield RefusedError(f"`{value}` in `{table}` is not a requirement: {first_line(error)}")
+            yield ProblemError(f"`{value}` in `{table}` is not a requirement: {first_line(error)}")
         except TypeError:
-            yield RefusedError(f"`{value}` in `{table}` is not a string")
+            yield ProblemError(f"`{value}` in `{table}` is not a string")
 
 
 def _under(requirement: Requirement, conditions: frozenset[str]) -> Requirement:
@@ -140,11 +140,11 @@ def _under(requirement: Requirement, conditions: frozenset[str]) -> Requirement:
     return requirement
 
 
-def _from_groups(table: object, groups: Sequence[str]) -> Iterator[Asked | RefusedError]:
+def _from_groups(table: object, groups: Sequence[str]) -> Iterator[Asked | ProblemError]:
     if not groups:
         return
     if not isinstance(table, dict):
-        yield RefusedError("`dependency-groups` is not a table")
+        yield ProblemError("`dependency-groups` is not a table")
         return
     try:
         resolver = DependencyGroupResolver(table)
@@ -162,15 +162,15 @@ def _from_groups(table: object, groups: Sequence[str]) -> Iterator[Asked | Refus
             yield from _each(failures)
 
 
-def _each(failures: ExceptionGroup[Exception]) -> Iterator[RefusedError]:
+def _each(failures: ExceptionGroup[Exception]) -> Iterator[ProblemError]:
     for error in failures.exceptions:
-        yield RefusedError(f"`dependency-groups` is malformed: {first_line(error)}")
+        yield ProblemError(f"`dependency-groups` is malformed: {first_line(error)}")
 
 
-def _unknown(kind: str, name: str, known: Iterable[str]) -> RefusedError:
+def _unknown(kind: str, name: str, known: Iterable[str]) -> ProblemError:
     names = sorted(known)
     near = closest(canonicalize_name(name), names)
-    return RefusedError(
+    return ProblemError(
         f"it has no {kind} `{name}`",
         details=(f"known   {', '.join(f'`{item}`' for item in names) or 'none'}",),
         hint=f"did you mean `--{kind} {near}`?" if near else None,

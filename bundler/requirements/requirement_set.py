@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from bundler.requirements.line import Root
+from bundler.requirements.line import RootRequirement
 
 if TYPE_CHECKING:
     from bundler.requirements.conda.translate import CondaRequirements
@@ -48,9 +48,9 @@ class IndexOptions:
 class RequirementSet:
     """All that was asked for, read and held against the policy; pip gets the files as they are."""
 
-    roots: tuple[Root, ...]
+    roots: tuple[RootRequirement, ...]
     """Every requirement, in the order it was read."""
-    constraints: tuple[Root, ...]
+    constraints: tuple[RootRequirement, ...]
     """Every constraint, in the order it was read."""
     requirement_files: tuple[Path, ...]
     """What pip gets as ``-r``, absolute."""
@@ -91,6 +91,6 @@ class CondaInput:
     """The file as the user would write it, or what else it is."""
     read: CondaRequirements
 
-    def shown(self) -> tuple[str, ...]:
+    def translations(self) -> tuple[str, ...]:
         """Return what became of each conda package, one line each."""
-        return tuple(f"{self.where}:{line}: {story}" for line, story in self.read.shown)
+        return tuple(f"{self.where}:{line}: {story}" for line, story in self.read.translations)

@@ -13,7 +13,7 @@ from pathlib import Path
 
 from pip_requirements_parser import COMMENT_RE, TextLine, preprocess  # type: ignore[import-untyped]
 
-from bundler.problems import RefusedError
+from bundler.problems import ProblemError
 
 __all__ = ["cut_off", "decode", "logical_lines", "read_bytes"]
 
@@ -37,14 +37,14 @@ def read_bytes(path: Path) -> bytes:
     try:
         mode = path.stat().st_mode
         if stat.S_ISDIR(mode):
-            raise RefusedError("it is a folder, not a file")
+            raise ProblemError("it is a folder, not a file")
         if not stat.S_ISREG(mode):
-            raise RefusedError("it is not a regular file, and pip could not read it again")
+            raise ProblemError("it is not a regular file, and pip could not read it again")
         return path.read_bytes()
     except FileNotFoundError as error:
-        raise RefusedError("there is no such file") from error
+        raise ProblemError("there is no such file") from error
     except OSError as error:
-        raise RefusedError(f"it cannot be read: {(error.strerror or str(error)).lower()}") from error
+        raise ProblemError(f"it cannot be read: {(error.strerror or str(error)).lower()}") from error
 
 
 def decode(content: bytes) -> tuple[str, str]:
@@ -61,7 +61,7 @@ def decode(content: bytes) -> tuple[str, str]:
         text = content[len(mark) :].decode(encoding)
     except UnicodeDecodeError as error:
         offset = len(mark) + error.start
-        raise RefusedError(
+        raise ProblemError(
             f"byte 0x{content[offset]:02x} at offset {offset} is not {encoding.upper()}",
             hint="save the file as UTF-8",
             line=_line_at(content, offset),
@@ -69,7 +69,7 @@ def decode(content: bytes) -> tuple[str, str]:
     nul = text.find("\0")
     if nul >= 0:
         offset = len(mark) + len(text[:nul].encode(encoding))
-        raise RefusedError(f"there is a NUL at byte offset {offset}", line=_line_at(content, offset))
+        raise ProblemError(f"there is a NUL at byte offset {offset}", line=_line_at(content, offset))
     if not mark:
         _check_coding(content, text)
     return text, encoding
@@ -90,7 +90,7 @@ def _check_coding(content: bytes, text: str) -> None:
         except (LookupError, ValueError):
             same = False
         if not same:
-            raise RefusedError(
+            raise ProblemError(
                 f"its `coding: {name}` comment asks for another encoding than UTF-8",
                 hint="save the file as UTF-8 and remove the comment",
                 line=number,
@@ -115,10 +115,10 @@ def logical_lines(text: str) -> Iterator[tuple[int, str]]:
             yield numbers[found.line_number - 1], found.line
 
 
-def cut_off(text: str) -> RefusedError | None:
+def cut_off(text: str) -> ProblemError | None:
     """Return what is wrong with a requirements file that ends in a continuation, or None."""
     lines = text.splitlines()
     if lines and lines[-1].endswith("\\") and not COMMENT_RE.match(lines[-1]):
         number = len(re.findall(r"\r\n|\r|\n", text.rstrip("\r\n"))) + 1
-        return RefusedError("the file ends inside a line: nothing follows its last `\\`", line=number)
+        return ProblemError("the file ends inside a line: nothing follows its last `\\`", line=number)
     return None

@@ -34,8 +34,8 @@ from urllib.request import url2pathname
 
 from bundler.digest import CHUNK, Sha256
 from bundler.errors import BundlerError, IntegrityError, NetworkError
-from bundler.paths import shown
-from bundler.redact import redact, split_url
+from bundler.paths import printable
+from bundler.redaction import redact, split_url
 from bundler.reporter import SILENT, Reporter, Task
 from bundler.resolve.index import IndexSettings, origin_of
 from bundler.store import Store
@@ -43,7 +43,7 @@ from bundler.store import Store
 if TYPE_CHECKING:
     import requests
 
-__all__ = ["Download", "Patience", "fetch_all"]
+__all__ = ["Download", "DownloadLimits", "fetch_all"]
 
 _MAX_HOPS = 10
 _READ = 1 << 17  # bytes; more than a socket ever has ready
@@ -75,7 +75,7 @@ class Download:
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class Patience:
+class DownloadLimits:
     """How long a slow, broken or endless answer is put up with."""
 
     window: float | None = None
@@ -90,7 +90,7 @@ class Patience:
     """Bytes at most where neither the lock nor the server names a size."""
 
 
-PATIENCE = Patience()
+PATIENCE = DownloadLimits()
 
 
 def fetch_all(
@@ -100,7 +100,7 @@ def fetch_all(
     *,
     reporter: Reporter = SILENT,
     jobs: int = 8,
-    patience: Patience = PATIENCE,
+    patience: DownloadLimits = PATIENCE,
 ) -> None:
     """Bring each file that is not in the store into it, bound as a reference of the kind ``file``.
 
@@ -168,7 +168,7 @@ class _FaultError(Exception):
 class _Fetcher:
     """The downloads of one call: a session for each thread, one stop for all."""
 
-    def __init__(self, store: Store, settings: IndexSettings, patience: Patience, task: Task) -> None:
+    def __init__(self, store: Store, settings: IndexSettings, patience: DownloadLimits, task: Task) -> None:
         self.stopped = threading.Event()
         self._store = store
         self._settings = settings
@@ -315,7 +315,7 @@ def _body(response: requests.Response, window: float, min_rate: int) -> Iterator
                 start, before = start + elapsed, received
             yield chunk
     except (HTTPError, OSError) as error:
-        found = f"{received} bytes, then a broken answer: {shown(redact(str(_root(error))))[:200]}"
+        found = f"{received} bytes, then a broken answer: {printable(redact(str(_root(error))))[:200]}"
         raise _FaultError(found=found, passing=True) from error
 
 
@@ -323,7 +323,7 @@ def _refusal(response: requests.Response, url: str) -> _FaultError:
     """Return the fault of an answer that is not the file; it may pass if the server is to blame."""
     code = response.status_code
     return _FaultError(
-        found=f"HTTP {code} {shown(str(response.reason or ''))[:80]}".rstrip(),
+        found=f"HTTP {code} {printable(str(response.reason or ''))[:80]}".rstrip(),
         at=url,
         hint=_HINTS.get(code),
         passing=code == HTTPStatus.TOO_MANY_REQUESTS or code >= HTTPStatus.INTERNAL_SERVER_ERROR,
@@ -349,7 +349,7 @@ def _next_hop(url: str, target: str) -> str:
         clean, _ = split_url(parts.geturl())  # registers what is secret in it
     origin = origin_of(clean)
     if origin is None or origin[0] not in wanted:
-        found = f"a redirect to `{shown(clean)}`"
+        found = f"a redirect to `{printable(clean)}`"
         raise _FaultError(found=found, wanted=" or ".join(wanted), at=url)
     return urlunsplit((parts.scheme, parts.netloc.rpartition("@")[2], parts.path, parts.query, ""))
 
@@ -359,7 +359,7 @@ def _explain(error: Exception, url: str) -> _FaultError:
     from requests import exceptions  # noqa: PLC0415 - slow to import
 
     root = _root(error)
-    text = shown(redact(str(root)))[:200]
+    text = printable(redact(str(root)))[:200]
     fault = _FaultError(found=f"no connection: {text}", at=url)
     if isinstance(error, exceptions.ProxyError):
         fault.found = f"no way through the proxy: {text}"
@@ -388,7 +388,7 @@ def _error(download: Download, fault: _FaultError, *, tries: int, settings: Inde
     """Return the error the user sees: the file, the host, wanted and found."""
     at = split_url(fault.at or download.url)[0]
     origin = origin_of(at)
-    place = f" from `{shown(origin[1])}`" if origin else ""
+    place = f" from `{printable(origin[1])}`" if origin else ""
     verb = "cannot fetch" if fault.kind is NetworkError else "not the locked file:"
     lines = {
         "wanted": fault.wanted or f"sha256 {download.sha256}",
@@ -399,8 +399,8 @@ def _error(download: Download, fault: _FaultError, *, tries: int, settings: Inde
         "index": settings.name_of(download.url) or "",
     }
     return fault.kind(
-        redact(f"{verb} `{shown(download.filename)}`{place}"),
-        evidence=tuple(redact(f"{label:<8} {shown(text)}") for label, text in lines.items() if text),
+        redact(f"{verb} `{printable(download.filename)}`{place}"),
+        evidence=tuple(redact(f"{label:<8} {printable(text)}") for label, text in lines.items() if text),
         hint=fault.hint,
     )
 

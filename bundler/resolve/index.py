@@ -25,22 +25,22 @@ from typing import Literal
 from urllib.parse import SplitResult, unquote, urlsplit
 
 from bundler.errors import InputError
-from bundler.paths import shown
-from bundler.redact import Credentials, redact, split_url
+from bundler.paths import printable
+from bundler.redaction import Credentials, redact, split_url
 from bundler.requirements.requirement_set import IndexOptions
-from bundler.system.environ import Surroundings
-from bundler.system.process import run, tail
+from bundler.system.environ import HostEnvironment
+from bundler.system.process import run_process, tail
 
 __all__ = ["Index", "IndexSettings", "Origin", "origin_of", "read_index_settings"]
 
-Kind = Literal["index", "extra", "find-links"]
+IndexKind = Literal["index", "extra", "find-links"]
 Origin = tuple[str, str, int]
 """Scheme, host in lower case, port: who may be told a password."""
 
 DEFAULT_NAME = "default"
 """What the index that is built into pip is called; its address is pip's business."""
 
-_LABELS: dict[Kind, str] = {"index": "index-url", "extra": "extra-index-url", "find-links": "find-links"}
+_LABELS: dict[IndexKind, str] = {"index": "index-url", "extra": "extra-index-url", "find-links": "find-links"}
 _TIMEOUT = 15.0
 _RETRIES = 5
 _PORTS = {"http": 80, "https": 443}
@@ -76,7 +76,7 @@ class Index:
     """Host and path without scheme and slash at the end; ``local:<folder's name>`` for a folder or a file."""
     url: str
     """Its address without credentials and query; a folder is a ``file:`` address."""
-    kind: Kind
+    kind: IndexKind
     """Which option of pip names it."""
 
 
@@ -114,7 +114,7 @@ class IndexSettings:
         With credentials: an environment is readable by its own user only, an
         argument list by everyone.
         """
-        by_kind: dict[Kind, list[str]] = {"index": [], "extra": [], "find-links": []}
+        by_kind: dict[IndexKind, list[str]] = {"index": [], "extra": [], "find-links": []}
         for index, raw in zip(self.indexes, self._raw, strict=True):
             by_kind[index.kind].append(raw)
         settings = {
@@ -142,7 +142,7 @@ class IndexSettings:
         best = max(known, key=lambda one: _shared_depth(one[0], url), default=None)
         return best[1] if best else None
 
-    def shown(self) -> tuple[str, ...]:
+    def summary(self) -> tuple[str, ...]:
         """Return one line per setting that decides where files come from; no secret is in them."""
         lines = [("index-url", "(built into pip)")] if self.default_index else []
         lines += [(_LABELS[index.kind], index.url) for index in self.indexes]
@@ -152,7 +152,7 @@ class IndexSettings:
         lines += [("keyring-provider", self.keyring_provider or "")]
         lines += [("trusted-host", host) for host in self.trusted_hosts]
         lines += [("timeout", f"{self.timeout:g}"), ("retries", str(self.retries))]
-        return tuple(redact(f"{name} {shown(value)}") for name, value in lines if value)
+        return tuple(redact(f"{name} {printable(value)}") for name, value in lines if value)
 
     def name_of(self, file_url: str) -> str | None:
         """Return the name of the index a file came from, or None unless that is certain.
@@ -190,7 +190,7 @@ def origin_of(url: str) -> Origin | None:
 
 
 def read_index_settings(
-    surroundings: Surroundings, scratch: Path, *, flags: IndexOptions, from_files: IndexOptions | None = None
+    host: HostEnvironment, scratch: Path, *, flags: IndexOptions, from_files: IndexOptions | None = None
 ) -> IndexSettings:
     """Return pip's settings with the requirements files' and the command line's laid over them.
 
@@ -203,7 +203,7 @@ def read_index_settings(
     :param from_files: what the requirements files say.
     :raises InputError: if pip cannot read its configuration, or a value makes no sense.
     """
-    config = _Config(_read_pip_config(surroundings, scratch), surroundings)
+    config = _Config(_read_pip_config(host, scratch), host)
     layers = [options for options in (flags, from_files) if options is not None]
     index_urls = [*(options.index_url for options in layers), config.text("index-url")]
     index_url = next((url for url in index_urls if url), None)
@@ -211,12 +211,12 @@ def read_index_settings(
     find_links = _merged([options.find_links for options in layers], config.items("find-links"))
     no_index = any(options.no_index for options in layers) or config.flag("no-index")
 
-    wanted: list[tuple[Kind, str]] = []
+    wanted: list[tuple[IndexKind, str]] = []
     if not no_index:
         wanted += [("index", index_url)] if index_url else []
         wanted += [("extra", url) for url in extra]
     wanted += [("find-links", url) for url in find_links]
-    raw = tuple(_absolute(text, surroundings) for _, text in wanted)
+    raw = tuple(_absolute(text, host) for _, text in wanted)
     parsed = [_parse_index(kind, url) for (kind, _), url in zip(wanted, raw, strict=True)]
     return IndexSettings(
         indexes=tuple(index for index, _ in parsed),
@@ -240,9 +240,9 @@ def read_index_settings(
 class _Config:
     """What pip has configured, one value per option, with pip's reading of each type."""
 
-    def __init__(self, values: Mapping[str, str], surroundings: Surroundings) -> None:
+    def __init__(self, values: Mapping[str, str], host: HostEnvironment) -> None:
         self._values = values
-        self._surroundings = surroundings
+        self._host = host
 
     def text(self, option: str) -> str | None:
         return self._values.get(option)
@@ -252,7 +252,7 @@ class _Config:
 
     def path(self, option: str) -> str | None:
         value = self.text(option)
-        return str(_local_path(value, self._surroundings)) if value else None
+        return str(_local_path(value, self._host)) if value else None
 
     def flag(self, option: str) -> bool:
         value = self._values.get(option, "no").lower()
@@ -273,24 +273,24 @@ class _Config:
     def _senseless(self, option: str, wanted: str) -> InputError:
         return InputError(
             f"pip's setting `{option}` makes no sense",
-            evidence=(f"wanted  {wanted}", f"found   {shown(redact(self._values[option]))}"),
+            evidence=(f"wanted  {wanted}", f"found   {printable(redact(self._values[option]))}"),
             hint="run `pip config debug` to see which file or variable sets it",
         )
 
 
-def _read_pip_config(surroundings: Surroundings, scratch: Path) -> dict[str, str]:
+def _read_pip_config(host: HostEnvironment, scratch: Path) -> dict[str, str]:
     """Return the value pip would use for each option of ours that is set."""
-    done = run(
+    done = run_process(
         [sys.executable, "-I", "-m", "pip", "config", "list"],
-        env=_pip_reader_env(surroundings, scratch),
-        cwd=surroundings.cwd,
+        env=_pip_reader_env(host, scratch),
+        cwd=host.cwd,
         timeout=120,
     )
     if done.returncode != 0:
         # Before 26.3 pip says so on stdout.
         said = done.stderr + done.stdout.decode("utf-8", "replace")
         found = _BAD_FILE.search(said)
-        name = f" `{shown(found['path'])}`" if found else ""
+        name = f" `{printable(found['path'])}`" if found else ""
         raise InputError(f"pip cannot read its configuration{name}", evidence=tail(said))
     listed = dict(_parse_listing(done.stdout.decode("utf-8", "replace")))
     # Least first, so that what counts more is written last; an empty value counts as none, as in pip.
@@ -303,14 +303,14 @@ def _read_pip_config(surroundings: Surroundings, scratch: Path) -> dict[str, str
     }
 
 
-def _pip_reader_env(surroundings: Surroundings, scratch: Path) -> dict[str, str]:
+def _pip_reader_env(host: HostEnvironment, scratch: Path) -> dict[str, str]:
     """Return an environment in which pip finds the user's settings and cannot be silenced by others."""
-    env = surroundings.child_env(scratch, PIP_QUIET="0", PIP_VERBOSE="0")
+    env = host.child_env(scratch, PIP_QUIET="0", PIP_VERBOSE="0")
     del env["PIP_CONFIG_FILE"]
     ours = [f"PIP_{key.upper().replace('-', '_')}" for keys in _KEYS.values() for key in keys]
     for name in (*_HOMES, *ours):
-        if name in surroundings.environ:
-            env[name] = surroundings.environ[name]
+        if name in host.environ:
+            env[name] = host.environ[name]
     return env
 
 
@@ -341,31 +341,31 @@ def _split(url: str) -> SplitResult:
             "the address of an index or proxy cannot be read",
             evidence=(
                 "wanted  scheme://[user:password@]host[:port]/path",
-                f"found   ...{shown(url.rpartition('@')[2])}",
+                f"found   ...{printable(url.rpartition('@')[2])}",
             ),
             hint="spell special characters of a password as in `p%2Fw`",
         ) from None
     return parts
 
 
-def _absolute(text: str, surroundings: Surroundings) -> str:
+def _absolute(text: str, host: HostEnvironment) -> str:
     """Return an address as it is, and a path as a ``file:`` address."""
     scheme, colon, _ = text.partition(":")
     # One letter before the colon is a drive.
     if colon and len(scheme) > 1 and scheme.isalnum():
         return text
-    return _local_path(text, surroundings).as_uri()
+    return _local_path(text, host).as_uri()
 
 
-def _local_path(text: str, surroundings: Surroundings) -> Path:
+def _local_path(text: str, host: HostEnvironment) -> Path:
     """Return an absolute path; ``~`` is the user's home, not that of any child."""
-    home = surroundings.get("HOME") or surroundings.get("USERPROFILE")
+    home = host.get("HOME") or host.get("USERPROFILE")
     if home and (text == "~" or text.startswith("~/")):
         text = home + text[1:]
-    return Path(normpath(surroundings.cwd / text))
+    return Path(normpath(host.cwd / text))
 
 
-def _parse_index(kind: Kind, raw: str) -> tuple[Index, Credentials | None]:
+def _parse_index(kind: IndexKind, raw: str) -> tuple[Index, Credentials | None]:
     """Return one index and what it is reached with, or raise InputError if it is no http(s) or file one."""
     parts = _split(raw)
     if parts.scheme == "file":
@@ -374,7 +374,7 @@ def _parse_index(kind: Kind, raw: str) -> tuple[Index, Credentials | None]:
     url, secret = split_url(raw)
     if origin_of(url) is None:
         raise InputError(
-            f"`{shown(redact(url))}` is no address of an index",
+            f"`{printable(redact(url))}` is no address of an index",
             evidence=("wanted  http://, https://, file:// or a folder",),
         )
     clean = urlsplit(url)

@@ -37,26 +37,26 @@ from packaging.version import Version
 
 from bundler.digest import Sha256, parse_sha256
 from bundler.errors import InputError
-from bundler.paths import shown
-from bundler.redact import redact, split_url, url_filename
+from bundler.paths import printable
+from bundler.redaction import redact, split_url, url_filename
 
 if TYPE_CHECKING:
-    from bundler.requirements.line import Root
+    from bundler.requirements.line import RootRequirement
     from bundler.target.target import Target
 
-__all__ = ["Kind", "Lock", "Locked", "check_lock", "parse_lock", "render_lock"]
+__all__ = ["Lock", "LockedDistribution", "PackageKind", "check_lock", "parse_lock", "render_lock"]
 
-Kind = Literal["wheel", "sdist", "directory", "vcs"]
+PackageKind = Literal["wheel", "sdist", "directory", "vcs"]
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class Locked:
+class LockedDistribution:
     """One distribution and the one place it comes from."""
 
     name: NormalizedName
     version: Version | None
     """Known for all but a folder or a repository that some other tool locked."""
-    kind: Kind
+    kind: PackageKind
     location: str
     """A clean http(s) address, or an absolute path on this machine."""
     filename: str
@@ -79,7 +79,7 @@ class Lock:
 
     requirements: tuple[str, ...]
     """What was asked for, sorted; empty in a lockfile that another tool wrote."""
-    packages: tuple[Locked, ...]
+    packages: tuple[LockedDistribution, ...]
     """Sorted by name, each name once."""
 
 
@@ -132,7 +132,7 @@ def parse_lock(text: str, *, source: Path, target: Target) -> Lock:
     return Lock(requirements=tuple(str(item) for item in requirements), packages=tuple(packages))
 
 
-def check_lock(lock: Lock, roots: Iterable[Root], target: Target, source: str) -> None:
+def check_lock(lock: Lock, roots: Iterable[RootRequirement], target: Target, source: str) -> None:
     """Check that a lock still meets the requirements it is used with.
 
     :raises InputError: with one line for each difference.
@@ -168,7 +168,7 @@ def check_lock(lock: Lock, roots: Iterable[Root], target: Target, source: str) -
         )
 
 
-def _to_package(locked: Locked, place: Callable[[Path], str]) -> Package:
+def _to_package(locked: LockedDistribution, place: Callable[[Path], str]) -> Package:
     is_url = locked.location.startswith(("http://", "https://"))
     where: dict[str, Any] = {"url": locked.location} if is_url else {"path": place(Path(locked.location))}
     hashes = {"sha256": str(locked.sha256)}
@@ -189,7 +189,7 @@ def _to_package(locked: Locked, place: Callable[[Path], str]) -> Package:
     return Package(**common, sdist=PackageSdist(**file), tool=tool)
 
 
-def _from_package(package: Package, chosen: object, *, base: Path, source: Path) -> Locked:
+def _from_package(package: Package, chosen: object, *, base: Path, source: Path) -> LockedDistribution:
     tool: Mapping[str, Any] = (package.tool or {}).get("bundler", {})
     common: dict[str, Any] = {"name": package.name, "version": package.version}
     if isinstance(chosen, PackageDirectory):
@@ -197,7 +197,7 @@ def _from_package(package: Package, chosen: object, *, base: Path, source: Path)
             raise InputError(f"{source.name}: `{package.name}` is editable, and a bundle is not")
         folder = (base / chosen.path / (chosen.subdirectory or "")).resolve()
         tree = tool.get("tree-sha256")
-        return Locked(
+        return LockedDistribution(
             **common,
             kind="directory",
             location=str(folder),
@@ -210,7 +210,7 @@ def _from_package(package: Package, chosen: object, *, base: Path, source: Path)
                 f"{source.name}: `{package.name}` comes from {chosen.type}; only git addresses are known"
             )
         url, _ = split_url(chosen.url)
-        return Locked(
+        return LockedDistribution(
             **common,
             kind="vcs",
             location=url,
@@ -224,7 +224,7 @@ def _from_package(package: Package, chosen: object, *, base: Path, source: Path)
     location = _location(chosen.url, chosen.path, base)
     filename = url_filename(location) if isinstance(chosen, PackageArchive) else chosen.filename
     if "/" in filename or "\\" in filename:
-        raise InputError(f"{source.name}: `{shown(filename)}` is not a file name")
+        raise InputError(f"{source.name}: `{printable(filename)}` is not a file name")
     try:
         sha256 = parse_sha256(chosen.hashes["sha256"].lower())
     except (KeyError, ValueError):
@@ -233,7 +233,7 @@ def _from_package(package: Package, chosen: object, *, base: Path, source: Path)
             evidence=(f"found   {', '.join(sorted(chosen.hashes)) or 'no hash at all'}",),
         ) from None
     is_wheel = filename.endswith(".whl")
-    return Locked(
+    return LockedDistribution(
         **common,
         kind="wheel" if is_wheel else "sdist",
         location=location,

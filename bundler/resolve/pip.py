@@ -19,16 +19,16 @@ from typing import TYPE_CHECKING, Any
 from bundler.archive.wheel import read_wheel
 from bundler.digest import parse_sha256
 from bundler.errors import BundlerError, IntegrityError, NetworkError, ResolutionError
-from bundler.redact import split_url, url_filename
+from bundler.redaction import split_url, url_filename
 from bundler.resolve.download import Download, fetch_all
-from bundler.system.process import Completed, run, tail
+from bundler.system.process import Completed, run_process, tail
 from bundler.target.venv import create_venv
 
 if TYPE_CHECKING:
     from bundler.reporter import Reporter
     from bundler.resolve.index import IndexSettings
     from bundler.store import Store
-    from bundler.system.environ import Surroundings
+    from bundler.system.environ import HostEnvironment
     from bundler.target.interpreter import Interpreter
 
 __all__ = ["Toolchain", "install_toolchain", "pip_failure"]
@@ -76,7 +76,7 @@ class Toolchain:
     """Settings of setuptools for every build."""
     target_version: str
     """The full version of the target Python."""
-    surroundings: Surroundings
+    host: HostEnvironment
     settings: IndexSettings
     scratch: Path
 
@@ -92,7 +92,7 @@ class Toolchain:
 
         :param cached: whether pip may keep what it fetches and builds for later runs.
         """
-        env = self.surroundings.child_env(
+        env = self.host.child_env(
             self.scratch,
             **self.settings.pip_environment(),
             # setuptools leaves its notes in the project's folder, which is the user's.
@@ -102,10 +102,10 @@ class Toolchain:
         )
         links = " ".join(filter(None, (env.get("PIP_FIND_LINKS"), self.wheels.as_uri())))
         cache = ["--cache-dir", str(self.cache)] if cached else ["--no-cache-dir"]
-        return run(
+        return run_process(
             [self.python, "-I", self.pip, *arguments, *cache],
             env={**env, "PIP_FIND_LINKS": links},
-            cwd=self.surroundings.cwd,
+            cwd=self.host.cwd,
             timeout=_PIP_SECONDS,
             on_stdout=on_stdout,
         )
@@ -115,7 +115,7 @@ def install_toolchain(
     interpreter: Interpreter,
     settings: IndexSettings,
     *,
-    surroundings: Surroundings,
+    host: HostEnvironment,
     store: Store,
     scratch: Path,
     reporter: Reporter,
@@ -124,7 +124,7 @@ def install_toolchain(
 
     :raises ResolutionError: if the index has no pip for this Python.
     """
-    report = _find(interpreter, settings, surroundings, scratch)
+    report = _find(interpreter, settings, host, scratch)
     downloads = [_download(item) for item in report["install"]]
     fetch_all(downloads, store, settings, reporter=reporter)
     wheels = scratch / "toolchain" / "wheels"
@@ -141,14 +141,14 @@ def install_toolchain(
     extra_config = scratch / "toolchain" / "setup.cfg"
     extra_config.write_text(f"[egg_info]\negg_base = {notes}\n", "utf-8")
     return Toolchain(
-        python=create_venv(interpreter, scratch / "toolchain" / "venv", surroundings, scratch),
+        python=create_venv(interpreter, scratch / "toolchain" / "venv", host, scratch),
         pip=unpacked / "pip",
         wheels=wheels,
         versions={item["metadata"]["name"]: item["metadata"]["version"] for item in report["install"]},
         cache=store.root / "pip",
         extra_config=extra_config,
         target_version=interpreter.target.version,
-        surroundings=surroundings,
+        host=host,
         settings=settings,
         scratch=scratch,
     )
@@ -182,7 +182,7 @@ def pip_failure(ended: Completed, what: str) -> BundlerError:
 
 
 def _find(
-    interpreter: Interpreter, settings: IndexSettings, surroundings: Surroundings, scratch: Path
+    interpreter: Interpreter, settings: IndexSettings, host: HostEnvironment, scratch: Path
 ) -> dict[str, Any]:
     """Ask our own pip, which runs anywhere, which toolchain the target can run."""
     report = scratch / "toolchain.json"
@@ -199,8 +199,8 @@ def _find(
     ]
     argv += ["--only-binary", ":all:", "--python-version", interpreter.target.version]
     argv += ["--target", str(scratch / "nowhere"), "--report", str(report), *_PROJECTS]
-    env = surroundings.child_env(scratch, **settings.pip_environment())
-    ended = run(argv, env=env, cwd=surroundings.cwd, timeout=_PIP_SECONDS)
+    env = host.child_env(scratch, **settings.pip_environment())
+    ended = run_process(argv, env=env, cwd=host.cwd, timeout=_PIP_SECONDS)
     if ended.returncode != 0:
         what = f"the index offers no pip, setuptools and wheel for Python {interpreter.target.python_version}"
         raise pip_failure(ended, what)

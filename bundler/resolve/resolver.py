@@ -22,8 +22,8 @@ from packaging.version import Version
 
 from bundler.digest import Sha256, parse_sha256
 from bundler.errors import ResolutionError
-from bundler.redact import redact, split_url, url_filename
-from bundler.resolve.lockfile import Lock, Locked
+from bundler.redaction import redact, split_url, url_filename
+from bundler.resolve.lockfile import Lock, LockedDistribution
 from bundler.resolve.pip import Toolchain, pip_failure
 from bundler.resolve.sdist import hash_tree
 
@@ -73,8 +73,7 @@ class PipResolver:
                 arguments,
                 on_stdout=lambda line: task.advance() if _COLLECTING.match(line) else None,
                 extra_env={
-                    name: self._toolchain.surroundings.environ.get(name, "")
-                    for name in requirements.variables
+                    name: self._toolchain.host.environ.get(name, "") for name in requirements.variables
                 },
             )
         if ended.returncode != 0:
@@ -101,7 +100,7 @@ class PipResolver:
             arguments += ["-r", str(listed)]
         return arguments
 
-    def _locked(self, item: dict[str, Any], reporter: Reporter) -> Locked:
+    def _locked(self, item: dict[str, Any], reporter: Reporter) -> LockedDistribution:
         info = item["download_info"]
         metadata = item["metadata"]
         name = canonicalize_name(metadata["name"])
@@ -112,7 +111,7 @@ class PipResolver:
         url = url.partition("#")[0]
         subdirectory = info.get("subdirectory")
         if "vcs_info" in info:
-            return Locked(
+            return LockedDistribution(
                 name=name,
                 version=version,
                 kind="vcs",
@@ -124,7 +123,7 @@ class PipResolver:
             )
         if "dir_info" in info:
             folder = _local_path(url)
-            return Locked(
+            return LockedDistribution(
                 name=name,
                 version=version,
                 kind="directory",
@@ -133,7 +132,7 @@ class PipResolver:
                 sha256=hash_tree(folder),
             )
         filename = url_filename(url)
-        return Locked(
+        return LockedDistribution(
             name=name,
             version=version,
             kind="wheel" if filename.endswith(".whl") else "sdist",

@@ -24,10 +24,10 @@ from packaging.utils import InvalidWheelFilename, parse_wheel_filename
 from bundler.archive.zip import ZipReader
 from bundler.digest import Sha256, hash_stream, parse_sha256
 from bundler.errors import IntegrityError, ResolutionError
-from bundler.resolve.lockfile import Locked
+from bundler.resolve.lockfile import LockedDistribution
 from bundler.resolve.pip import Toolchain, pip_failure
 from bundler.store import key_of
-from bundler.system.process import run, tail
+from bundler.system.process import run_process, tail
 
 if TYPE_CHECKING:
     from bundler.store import Store
@@ -79,7 +79,7 @@ def hash_tree(folder: Path) -> Sha256:
 
 
 def build_wheel(
-    locked: Locked, target: Target, toolchain: Callable[[], Toolchain], store: Store
+    locked: LockedDistribution, target: Target, toolchain: Callable[[], Toolchain], store: Store
 ) -> BuiltWheel:
     """Return the wheel of a locked source, built now unless the store has it.
 
@@ -124,7 +124,7 @@ def _known(key: str, store: Store) -> BuiltWheel | None:
     )
 
 
-def _build(locked: Locked, toolchain: Toolchain, store: Store, scratch: Path) -> BuiltWheel:
+def _build(locked: LockedDistribution, toolchain: Toolchain, store: Store, scratch: Path) -> BuiltWheel:
     out = scratch / "out"
     arguments = ["wheel", "--verbose", "--no-deps", "--use-pep517", "--wheel-dir", str(out)]
     flags = f"-g0 {shlex.quote(f'-ffile-prefix-map={scratch}=.')}"
@@ -148,7 +148,7 @@ def _build(locked: Locked, toolchain: Toolchain, store: Store, scratch: Path) ->
     return BuiltWheel(sha256=sha256, filename=packed.name, requires=tuple(used), build_dir=str(scratch))
 
 
-def _source(locked: Locked, store: Store, scratch: Path) -> str:
+def _source(locked: LockedDistribution, store: Store, scratch: Path) -> str:
     """Return what pip is to build: a private copy, so that a build cannot write into the user's folder."""
     inside = f"#subdirectory={locked.subdirectory}" if locked.subdirectory else ""
     if locked.kind == "vcs":
@@ -188,8 +188,8 @@ def _pack(wheel: Path, toolchain: Toolchain, scratch: Path) -> Path:
     packed = scratch / "packed"
     packed.mkdir()
     argv = [sys.executable, "-I", "-m", "wheel", "pack", "--dest-dir", str(packed), str(tree)]
-    env = toolchain.surroundings.child_env(scratch)
-    ended = run(argv, env=env, cwd=scratch, timeout=_PACK_SECONDS)
+    env = toolchain.host.child_env(scratch)
+    ended = run_process(argv, env=env, cwd=scratch, timeout=_PACK_SECONDS)
     made = sorted(packed.glob("*.whl"))
     if ended.returncode != 0 or len(made) != 1:
         raise ResolutionError(

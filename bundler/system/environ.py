@@ -16,7 +16,7 @@ from pathlib import Path
 from bundler.archive.tar import DEFAULT_EPOCH
 from bundler.errors import UsageError
 
-__all__ = ["Surroundings", "read_surroundings"]
+__all__ = ["HostEnvironment", "read_host_environment"]
 
 TRUST_AND_PROXY = (
     "SSL_CERT_FILE",
@@ -76,7 +76,7 @@ _HARMLESS = frozenset(
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class Surroundings:
+class HostEnvironment:
     """The environment variables and the working directory that bundler was started in."""
 
     environ: Mapping[str, str]
@@ -138,7 +138,7 @@ class Surroundings:
         env.update(extra)
         return env
 
-    def neutralised(self) -> tuple[str, ...]:
+    def ignored_settings(self) -> tuple[str, ...]:
         """Return, sorted, what was found around us that could have changed the bundle and cannot.
 
         Environment variables by name (a value may be a secret), an active conda
@@ -157,9 +157,9 @@ class Surroundings:
         return tuple(sorted(found))
 
 
-def read_surroundings() -> Surroundings:
+def read_host_environment() -> HostEnvironment:
     """Return the surroundings of this process; called once, by the command line."""
-    return Surroundings(environ=dict(os.environ), cwd=Path.cwd())
+    return HostEnvironment(environ=dict(os.environ), cwd=Path.cwd())
 
 
 def _shadowing(folder: Path) -> list[str]:

@@ -18,9 +18,9 @@ from pathlib import Path
 from typing import IO
 
 from bundler.errors import BundlerError
-from bundler.redact import redact
+from bundler.redaction import redact
 
-__all__ = ["Completed", "end_all", "run", "tail"]
+__all__ = ["Completed", "end_all", "run_process", "tail"]
 
 _STDERR_LIMIT = 1 << 20
 _POSIX = os.name == "posix"
@@ -41,7 +41,7 @@ class Completed:
     """Whether the deadline ended it."""
 
 
-def run(  # noqa: PLR0913 - each is a fact of the child, and all but argv and env have a default
+def run_process(  # noqa: PLR0913 - each is a fact of the child, and all but argv and env have a default
     argv: Sequence[str | os.PathLike[str]],
     *,
     env: Mapping[str, str],

@@ -11,8 +11,8 @@ from pathlib import Path
 from packaging.version import InvalidVersion, Version
 
 from bundler.errors import BundlerError, InterpreterError, UsageError
-from bundler.system.environ import Surroundings
-from bundler.system.process import run, tail
+from bundler.system.environ import HostEnvironment
+from bundler.system.process import run_process, tail
 from bundler.target.scripts import script
 from bundler.target.target import Target, target_from_probe
 
@@ -58,16 +58,16 @@ class Interpreter:
     """The top-level modules of its standard library."""
 
 
-def find_interpreter(wanted: str, surroundings: Surroundings, scratch: Path) -> Interpreter:
+def find_interpreter(wanted: str, host: HostEnvironment, scratch: Path) -> Interpreter:
     """Return the interpreter that ``--python`` asks for.
 
     :param wanted: a version ("3.7" or "3.7.16") or the path of a program.
     :param scratch: a private folder, the probe's HOME.
     :raises InterpreterError: if there is none, or it cannot be a target; says what was tried.
     """
-    path = surroundings.cwd / Path(wanted).expanduser()
+    path = host.cwd / Path(wanted).expanduser()
     if path.is_file():
-        return _probe(path, surroundings, scratch)
+        return _probe(path, host, scratch)
     if "/" in wanted or "\\" in wanted:
         raise InterpreterError(
             f"there is no Python at `{wanted}`", hint="pass `--python 3.7` to search for one"
@@ -79,9 +79,9 @@ def find_interpreter(wanted: str, surroundings: Surroundings, scratch: Path) -> 
             f"`--python {wanted}` is neither a version nor the path of a Python", hint="pass `--python 3.7`"
         ) from None
     tried = []
-    for candidate in _candidates(wanted, surroundings):
+    for candidate in _candidates(wanted, host):
         try:
-            found = _probe(candidate, surroundings, scratch)
+            found = _probe(candidate, host, scratch)
         except BundlerError as error:
             tried.append(f"tried   {candidate}: {error}")
             continue
@@ -99,13 +99,13 @@ def find_interpreter(wanted: str, surroundings: Surroundings, scratch: Path) -> 
     )
 
 
-def capture_profile(interpreter: Interpreter, surroundings: Surroundings, scratch: Path) -> str:
+def capture_profile(interpreter: Interpreter, host: HostEnvironment, scratch: Path) -> str:
     """Return the profile of an interpreter as the JSON that `target/scripts/capture.py` prints.
 
     :raises InterpreterError: if it prints none.
     """
     argv = [str(interpreter.python), "-s", "-B", str(script("capture"))]
-    ended = run(argv, env=surroundings.child_env(scratch), cwd=scratch, timeout=_CAPTURE_SECONDS)
+    ended = run_process(argv, env=host.child_env(scratch), cwd=scratch, timeout=_CAPTURE_SECONDS)
     if ended.returncode != 0:
         raise InterpreterError(
             f"the profile of `{interpreter.python}` could not be captured", evidence=tail(ended.stderr)
@@ -113,22 +113,20 @@ def capture_profile(interpreter: Interpreter, surroundings: Surroundings, scratc
     return ended.stdout.decode("utf-8")
 
 
-def _candidates(wanted: str, surroundings: Surroundings) -> Iterator[Path]:
+def _candidates(wanted: str, host: HostEnvironment) -> Iterator[Path]:
     """Yield programs that may be the version wanted, each once, the cheap places first."""
     minor = ".".join(wanted.split(".")[:2])
-    home = surroundings.get("HOME") or surroundings.get("USERPROFILE") or "/nonexistent"
+    home = host.get("HOME") or host.get("USERPROFILE") or "/nonexistent"
     roots = list(_PREFIXES)
-    roots += [f"{root}/versions/*" for root in filter(None, [surroundings.get("PYENV_ROOT")])]
-    roots += [
-        str(folder.parent / "versions" / "*") for folder in _path_folders(surroundings) if _is_shims(folder)
-    ]
+    roots += [f"{root}/versions/*" for root in filter(None, [host.get("PYENV_ROOT")])]
+    roots += [str(folder.parent / "versions" / "*") for folder in _path_folders(host) if _is_shims(folder)]
     for variable in ("CONDA_ROOT", "MAMBA_ROOT_PREFIX"):
-        if root := surroundings.get(variable):
+        if root := host.get(variable):
             roots += [root, f"{root}/envs/*"]
     # An active environment comes last, so that activating one does not change
     # which Python a bundle is made for.
-    active = tuple(filter(None, (surroundings.get("CONDA_PREFIX"), surroundings.get("VIRTUAL_ENV"))))
-    on_path = list(_on_path(minor, surroundings))
+    active = tuple(filter(None, (host.get("CONDA_PREFIX"), host.get("VIRTUAL_ENV"))))
+    on_path = list(_on_path(minor, host))
     inside = [program for program in on_path if any(program.is_relative_to(root) for root in active)]
     seen = {program.resolve() for program in inside}
     for program in on_path:
@@ -141,18 +139,18 @@ def _candidates(wanted: str, surroundings: Surroundings) -> Iterator[Path]:
             if program.is_file() and _is_new(program, seen):
                 yield program
     yield from inside
-    yield from _discovered(wanted, surroundings, seen)
+    yield from _discovered(wanted, host, seen)
 
 
-def _on_path(minor: str, surroundings: Surroundings) -> Iterator[Path]:
-    for folder in _path_folders(surroundings):
+def _on_path(minor: str, host: HostEnvironment) -> Iterator[Path]:
+    for folder in _path_folders(host):
         program = folder / f"python{minor}"
         if not _is_shims(folder) and program.is_file():
             yield program
 
 
-def _path_folders(surroundings: Surroundings) -> list[Path]:
-    return [Path(folder) for folder in (surroundings.get("PATH") or "").split(os.pathsep) if folder]
+def _path_folders(host: HostEnvironment) -> list[Path]:
+    return [Path(folder) for folder in (host.get("PATH") or "").split(os.pathsep) if folder]
 
 
 def _is_shims(folder: Path) -> bool:
@@ -164,13 +162,11 @@ def _is_shims(folder: Path) -> bool:
     return folder.name == "shims"
 
 
-def _discovered(wanted: str, surroundings: Surroundings, seen: set[Path]) -> Iterator[Path]:
+def _discovered(wanted: str, host: HostEnvironment, seen: set[Path]) -> Iterator[Path]:
     """Yield what python-discovery finds: uv's own Pythons, the Windows registry, odd names on PATH."""
     from python_discovery import get_interpreter  # noqa: PLC0415 - 90 ms that a found Python does not need
 
-    env = {
-        name: value for name, value in surroundings.environ.items() if not name.startswith(("PYTHON", "LD_"))
-    }
+    env = {name: value for name, value in host.environ.items() if not name.startswith(("PYTHON", "LD_"))}
     info = get_interpreter(f"cpython{wanted}", env=env)
     program = Path(info.system_executable or info.executable) if info is not None else None
     if program is not None and _is_new(program, seen):
@@ -185,10 +181,10 @@ def _is_new(program: Path, seen: set[Path]) -> bool:
     return True
 
 
-def _probe(python: Path, surroundings: Surroundings, scratch: Path) -> Interpreter:
+def _probe(python: Path, host: HostEnvironment, scratch: Path) -> Interpreter:
     """Run the probe inside ``python``."""
     argv = [str(python), "-I", "-S", "-B", str(script("probe"))]
-    ended = run(argv, env=surroundings.child_env(scratch), cwd=scratch, timeout=_PROBE_SECONDS)
+    ended = run_process(argv, env=host.child_env(scratch), cwd=scratch, timeout=_PROBE_SECONDS)
     try:
         facts = json.loads(ended.stdout)
     except ValueError:

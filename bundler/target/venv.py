@@ -7,8 +7,8 @@ import sys
 from pathlib import Path
 
 from bundler.errors import InterpreterError
-from bundler.system.environ import Surroundings
-from bundler.system.process import run, tail
+from bundler.system.environ import HostEnvironment
+from bundler.system.process import run_process, tail
 from bundler.target.interpreter import Interpreter
 
 __all__ = ["create_venv", "venv_python"]
@@ -16,7 +16,7 @@ __all__ = ["create_venv", "venv_python"]
 _SECONDS = 120
 
 
-def create_venv(interpreter: Interpreter, folder: Path, surroundings: Surroundings, scratch: Path) -> Path:
+def create_venv(interpreter: Interpreter, folder: Path, host: HostEnvironment, scratch: Path) -> Path:
     """Create a virtual environment at ``folder``, which must not exist, and return its Python.
 
     It holds no pip, no setuptools and no activation scripts.
@@ -35,8 +35,8 @@ def create_venv(interpreter: Interpreter, folder: Path, surroundings: Surroundin
         "",
     ]
     argv += ["--app-data", str(scratch / "virtualenv"), "--python", str(interpreter.python), str(folder)]
-    env = surroundings.child_env(scratch, VIRTUALENV_CONFIG_FILE=os.devnull)
-    ended = run(argv, env=env, cwd=scratch, timeout=_SECONDS)
+    env = host.child_env(scratch, VIRTUALENV_CONFIG_FILE=os.devnull)
+    ended = run_process(argv, env=env, cwd=scratch, timeout=_SECONDS)
     if ended.returncode != 0:
         raise InterpreterError(
             f"virtualenv cannot make an environment of `{interpreter.python}`",

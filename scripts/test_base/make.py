@@ -26,7 +26,7 @@ from pathlib import Path
 from typing import Any
 
 from bundler.errors import BundlerError
-from bundler.system.environ import read_surroundings
+from bundler.system.environ import read_host_environment
 from bundler.target.interpreter import find_interpreter
 
 HERE = Path(__file__).parent
@@ -119,7 +119,7 @@ def make(output: Path, wanted: str) -> None:
     """Write the archive, or leave it if it has been made from these inputs."""
     check_machine()
     with tempfile.TemporaryDirectory() as probed:
-        source = read_source(find_interpreter(wanted, read_surroundings(), Path(probed)).python)
+        source = read_source(find_interpreter(wanted, read_host_environment(), Path(probed)).python)
     release = read_release()
     inputs = digest_inputs(source, release)
     if read_inputs(output) == inputs:

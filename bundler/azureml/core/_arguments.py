@@ -6,24 +6,24 @@ from collections.abc import Iterable
 from contextlib import suppress
 
 from bundler.azureml.core import _pip_lines
-from bundler.azureml.core._files import bad
+from bundler.azureml.core._files import input_error_at
 from bundler.errors import InputError, UsageError
-from bundler.paths import shown
-from bundler.problems import RefusedError, register_addresses
+from bundler.paths import printable
+from bundler.problems import ProblemError, register_urls
 from bundler.requirements.conda.matchspec import MatchSpec, clean_channel, parse_match_spec
 
 __all__ = [
+    "as_list",
     "channel_name",
     "checked_option",
     "conda_name",
     "conda_spec",
-    "listed",
     "pip_line",
     "register_channel",
 ]
 
 
-def listed(values: Iterable[str] | None, name: str) -> list[str]:
+def as_list(values: Iterable[str] | None, name: str) -> list[str]:
     """Return an argument that is a list of texts; None is an empty one.
 
     :raises UsageError: if it is one text, whose characters would be taken for its items.
@@ -42,14 +42,14 @@ def channel_name(channel: object) -> str:
     :raises InputError: if it can be neither.
     """
     if not isinstance(channel, str) or not channel or not channel.isprintable() or " " in channel:
-        raise InputError(f"`{shown(str(channel))}` is no channel")
+        raise InputError(f"`{printable(str(channel))}` is no channel")
     register_channel(channel)
     return channel
 
 
 def register_channel(text: str) -> None:
     """Register the credentials and the token of a channel, before anything can quote it."""
-    with suppress(RefusedError):
+    with suppress(ProblemError):
         clean_channel(text)
 
 
@@ -61,18 +61,18 @@ def conda_spec(text: object, where: str) -> MatchSpec:
     """
     if not isinstance(text, str):
         raise UsageError(f"`{where}` takes a text, not the {type(text).__name__} `{text}`")
-    register_addresses(text)
+    register_urls(text)
     try:
         return parse_match_spec(text.strip())
-    except RefusedError as refused:
-        raise bad(where, refused, text) from refused
+    except ProblemError as refused:
+        raise input_error_at(where, refused, text) from refused
 
 
 def conda_name(text: str) -> str | None:
     """Return the name in an entry of a file, or None if it cannot be read."""
     try:
         return parse_match_spec(text).name
-    except RefusedError:
+    except ProblemError:
         return None
 
 
@@ -81,11 +81,11 @@ def pip_line(text: object, where: str) -> str:
 
     :raises InputError: if it is an option, or pip would not understand it.
     """
-    register_addresses(str(text))
+    register_urls(str(text))
     try:
         return _pip_lines.check_package(text)
-    except RefusedError as refused:
-        raise bad(where, refused, str(text)) from refused
+    except ProblemError as refused:
+        raise input_error_at(where, refused, str(text)) from refused
 
 
 def checked_option(text: object, where: str) -> str:
@@ -93,11 +93,11 @@ def checked_option(text: object, where: str) -> str:
 
     :raises InputError: if it is none.
     """
-    register_addresses(str(text))
+    register_urls(str(text))
     try:
         line = _pip_lines.one_line(text) if isinstance(text, str) else ""
         if not _pip_lines.is_option(line):
-            raise RefusedError("it is no option of pip: it does not begin with `-`")
-    except RefusedError as refused:
-        raise bad(where, refused, str(text)) from refused
+            raise ProblemError("it is no option of pip: it does not begin with `-`")
+    except ProblemError as refused:
+        raise input_error_at(where, refused, str(text)) from refused
     return line

@@ -19,7 +19,7 @@ from bundler.azureml.core._log import LogReporter
 from bundler.azureml.core._managed import ManagedCheck, check_managed
 from bundler.bundle.plan import check_name
 from bundler.bundle.reader import unpack_bundle
-from bundler.checks.user_code import UserCode, user_code
+from bundler.checks.user_code import UserCode, find_user_code
 from bundler.deploy.application import PackageOptions, bundle_env
 from bundler.deploy.context import check_head, environment_dockerfile, from_image
 from bundler.deploy.package import PackageRequest, make_package
@@ -33,18 +33,18 @@ from bundler.requirements.conda.translate import conda_requirements
 from bundler.requirements.files import read_requirements
 from bundler.requirements.requirement_set import IndexOptions, RequirementSet, Specification
 from bundler.store import Store, open_store
-from bundler.system.environ import Surroundings, read_surroundings
+from bundler.system.environ import HostEnvironment, read_host_environment
 from bundler.target.target import DEFAULT_PYTHON, site_packages_of
 
 __all__ = [
     "BuildSettings",
     "EnvironmentBuild",
     "build_environment",
-    "build_options",
     "bundle_name",
     "dockerfile_head",
     "image_details",
     "image_variables",
+    "options_of_settings",
     "specification",
     "write_environment_context",
 ]
@@ -122,7 +122,7 @@ class EnvironmentBuild:
         """
         if self.path is None:
             raise UsageError("nothing was built: the user manages the packages")
-        out = read_surroundings().cwd / folder
+        out = read_host_environment().cwd / folder
         unpack_bundle(self.path, out, reporter=SILENT)
         return out
 
@@ -145,48 +145,46 @@ def build_environment(environment: EnvironmentDefinition, settings: BuildSetting
     if unknown:
         near = closest(unknown[0], BuildSettings.__optional_keys__)
         raise UsageError(f"`build` takes no `{unknown[0]}`", hint=near and f"did you mean `{near}`?")
-    surroundings = read_surroundings()
+    host = read_host_environment()
     given = settings.get("reporter")
     log = LogReporter()
     reporter: Reporter = given if given is not None else log
-    store = open_store(_path(settings, "store", surroundings), surroundings, reporter)
-    code = _code(settings, surroundings)
-    base = _path(settings, "base", surroundings)
+    store = open_store(_path(settings, "store", host), host, reporter)
+    code = _code(settings, host)
+    base = _path(settings, "base", host)
     if "context" in settings:
         image_details(environment)  # says what is wrong with the image before anything is built
     built = checked = None
     if environment.python.user_managed_dependencies:
         interpreter = environment.python.interpreter_path
-        checked = check_managed(
-            interpreter, code, base, surroundings=surroundings, store=store, reporter=reporter
-        )
+        checked = check_managed(interpreter, code, base, host=host, store=store, reporter=reporter)
     else:
         requirements = read_requirements(
-            surroundings,
-            specification=specification(environment, surroundings.cwd),
+            host,
+            specification=specification(environment, host.cwd),
             strict=settings.get("strict", False),
         )
-        options = build_options(environment.name, requirements, settings, surroundings)
-        built = build_bundle(options, surroundings=surroundings, store=store, reporter=reporter)
-    context = _path(settings, "context", surroundings)
+        options = options_of_settings(environment.name, requirements, settings, host)
+        built = build_bundle(options, host=host, store=store, reporter=reporter)
+    context = _path(settings, "context", host)
     if context is not None:
         bundle = built.output.path if built else None
         write_environment_context(
-            environment, bundle, context, epoch=surroundings.epoch(), store=store, reporter=reporter
+            environment, bundle, context, epoch=host.epoch(), store=store, reporter=reporter
         )
     return EnvironmentBuild(
         environment=environment, built=built, checked=checked, context=context, log=log.text
     )
 
 
-def build_options(
-    name: str, requirements: RequirementSet, settings: BuildSettings, surroundings: Surroundings
+def options_of_settings(
+    name: str, requirements: RequirementSet, settings: BuildSettings, host: HostEnvironment
 ) -> BuildOptions:
     """Return settings as what the pipeline takes."""
     fmt = settings.get("format", "tar.gz")
     if fmt not in _FORMATS:
         raise UsageError(f"`{fmt}` is no format of a bundle", evidence=(f"known   {', '.join(_FORMATS)}",))
-    base = _path(settings, "base", surroundings)
+    base = _path(settings, "base", host)
     return BuildOptions(
         python=settings.get("python"),
         requirements=requirements,
@@ -199,12 +197,12 @@ def build_options(
         lock=None,
         name=check_name(name, "environment"),
         version=None,
-        folder=surroundings.cwd / settings.get("output", "dist"),
+        folder=host.cwd / settings.get("output", "dist"),
         codec="zst" if fmt == "tar.zst" else "gz",
         as_folder=fmt == "dir",
-        epoch=surroundings.epoch(),
+        epoch=host.epoch(),
         ways=("mount",) if base else ("mount", "venv"),
-        code=_code(settings, surroundings),
+        code=_code(settings, host),
         base=base,
         server=settings.get("server"),
         allow=tuple(settings.get("allow", ())),
@@ -212,13 +210,13 @@ def build_options(
     )
 
 
-def _path(settings: BuildSettings, name: str, surroundings: Surroundings) -> Path | None:
+def _path(settings: BuildSettings, name: str, host: HostEnvironment) -> Path | None:
     value: FileName | None = settings.get(name)  # type: ignore[assignment]
-    return surroundings.cwd / value if value is not None else None
+    return host.cwd / value if value is not None else None
 
 
-def _code(settings: BuildSettings, surroundings: Surroundings) -> UserCode | None:
-    folder, script = _path(settings, "source_directory", surroundings), settings.get("entry_script")
+def _code(settings: BuildSettings, host: HostEnvironment) -> UserCode | None:
+    folder, script = _path(settings, "source_directory", host), settings.get("entry_script")
     if folder is None and script is None:
         return None
     if folder is None or script is None:
@@ -226,7 +224,7 @@ def _code(settings: BuildSettings, surroundings: Surroundings) -> UserCode | Non
             "`source_directory` and `entry_script` go together",
             hint="source_directory='code', entry_script='score.py'",
         )
-    return user_code(folder, script)
+    return find_user_code(folder, script)
 
 
 def image_details(environment: EnvironmentDefinition) -> DockerImageDetails:

@@ -13,8 +13,8 @@ from collections.abc import Mapping
 from typing import Any, Self
 
 from bundler.azureml.core._docker_section import DEFAULT_CPU_IMAGE, DockerImagePlatform, DockerSection
-from bundler.azureml.core._files import FileName, as_path, named
-from bundler.azureml.core._folder import read_folder, write_folder
+from bundler.azureml.core._files import FileName, as_path, display_name
+from bundler.azureml.core._folder import read_saved_environment, write_folder
 from bundler.azureml.core._pip_lines import read_lines
 from bundler.azureml.core._python_version import allows
 from bundler.azureml.core._sections import DatabricksSection, PythonSection, SparkSection
@@ -24,14 +24,14 @@ from bundler.azureml.core._settings import (
     json_value,
     masked,
     nested,
-    nothing,
+    none_default,
     optional,
     text,
 )
 from bundler.azureml.core.conda_dependencies import CondaDependencies, no_single_python
 from bundler.azureml.core.container_registry import ContainerRegistry
 from bundler.errors import InputError, UsageError
-from bundler.problems import RefusedError
+from bundler.problems import ProblemError
 from bundler.target.target import DEFAULT_PYTHON
 
 __all__ = [
@@ -57,19 +57,19 @@ def _variables(value: object) -> dict[str, str]:
     """Return environment variables; None is none."""
     variables = {} if value is None else value
     if not isinstance(variables, dict):
-        raise RefusedError("it takes a dictionary of texts")
+        raise ProblemError("it takes a dictionary of texts")
     for name, content in variables.items():
         if not isinstance(name, str) or not _VARIABLE.fullmatch(name):
-            raise RefusedError(f"`{name}` cannot be the name of a variable")
+            raise ProblemError(f"`{name}` cannot be the name of a variable")
         if not isinstance(content, str) or "\0" in content:
-            raise RefusedError(f"the value of `{name}` is no text", hint=f'write `"{content}"`')
+            raise ProblemError(f"the value of `{name}` is no text", hint=f'write `"{content}"`')
     return variables
 
 
 def _name(value: object) -> str:
     name = text(value)
     if not name.isprintable() or "/" in name:
-        raise RefusedError("it holds a control character or a slash")
+        raise ProblemError("it holds a control character or a slash")
     return name
 
 
@@ -81,7 +81,7 @@ class EnvironmentDefinition(Section):
 
     name = Setting("name", _name, default=str)
     """What it is registered under."""
-    version = Setting[str | None]("version", optional(text), default=nothing)
+    version = Setting[str | None]("version", optional(text), default=none_default)
     """Which registration it is; None before."""
     environment_variables = Setting[dict[str, str]](
         "environmentVariables", _variables, default=lambda: dict(EXAMPLE_VARIABLES), absent=dict
@@ -97,13 +97,13 @@ class EnvironmentDefinition(Section):
         "databricks", nested(DatabricksSection), default=DatabricksSection, parse=DatabricksSection.from_plain
     )
     """Kept for files that have it."""
-    r = Setting[Any]("r", json_value, default=nothing)
+    r = Setting[Any]("r", json_value, default=none_default)
     """Kept for files that have it, as plain values."""
     inferencing_stack_version = Setting[str | None](
-        "inferencingStackVersion", optional(text), default=nothing
+        "inferencingStackVersion", optional(text), default=none_default
     )
     """``latest``, or None for an image without the inference server."""
-    asset_id = Setting[str | None]("assetId", optional(text), default=nothing)
+    asset_id = Setting[str | None]("assetId", optional(text), default=none_default)
     """What the workspace calls a registered one."""
 
     def __init__(self, name: str) -> None:
@@ -142,7 +142,8 @@ class EnvironmentDefinition(Section):
             if entry is not None and not allows(entry[1], DEFAULT_PYTHON):
                 raise no_single_python(entry[0])
             warnings.warn(
-                f"{named(path)}: no version of Python is named, so it is {DEFAULT_PYTHON}", stacklevel=2
+                f"{display_name(path)}: no version of Python is named, so it is {DEFAULT_PYTHON}",
+                stacklevel=2,
             )
             conda.set_python_version(DEFAULT_PYTHON)
         made = cls(name)
@@ -256,7 +257,7 @@ class EnvironmentDefinition(Section):
         :raises MissingError: if there is none; it is a ``FileNotFoundError`` too.
         :raises InputError: if it cannot be understood.
         """
-        definition, conda = read_folder(as_path(path, "`path`"))
+        definition, conda = read_saved_environment(as_path(path, "`path`"))
         made = cls.from_definition(definition)
         if conda is not None:
             made.python.conda_dependencies = conda

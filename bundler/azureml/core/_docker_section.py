@@ -12,22 +12,22 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, TypeVar
 
-from bundler.azureml.core._files import named, read_text
+from bundler.azureml.core._files import display_name, read_text
 from bundler.azureml.core._settings import (
     Section,
     Setting,
     flag,
     json_value,
     nested,
-    nothing,
+    none_default,
     optional,
     text,
     texts,
 )
 from bundler.azureml.core.container_registry import ContainerRegistry
 from bundler.errors import InputError
-from bundler.paths import shown
-from bundler.problems import RefusedError, register_addresses
+from bundler.paths import printable
+from bundler.problems import ProblemError, register_urls
 
 __all__ = ["DEFAULT_CPU_IMAGE", "DockerImagePlatform", "DockerSection"]
 
@@ -46,21 +46,21 @@ _MEMORY = re.compile(r"[0-9]+(\.[0-9]+)?[bkmgt]?b?", re.IGNORECASE | re.ASCII)
 def _image(value: object) -> str:
     name = text(value)
     if not name.isprintable() or " " in name:
-        raise RefusedError(f"`{shown(name)}` is no name of an image")
+        raise ProblemError(f"`{printable(name)}` is no name of an image")
     return name
 
 
 def _memory(value: object) -> str:
     size = text(value)
     if not _MEMORY.fullmatch(size):
-        raise RefusedError(
-            f"`{shown(size)}` is no size of memory", details=("wanted  a number and a unit: 2g",)
+        raise ProblemError(
+            f"`{printable(size)}` is no size of memory", details=("wanted  a number and a unit: 2g",)
         )
     return size
 
 
 def _dockerfile_text(content: str, where: str) -> str:
-    register_addresses(content)
+    register_urls(content)
     if not _FROM.search(content):
         raise InputError(f"{where}: there is no `FROM` in it, so it is no Dockerfile")
     return content
@@ -83,9 +83,9 @@ def _dockerfile(value: object) -> str:
     if isinstance(value, str) and ("\n" in value or _FROM.match(value)):
         return _dockerfile_text(value, "the text of `base_dockerfile`")
     if not isinstance(value, (str, os.PathLike)):
-        raise RefusedError("it takes the path of a Dockerfile, its text, or an open file")
+        raise ProblemError("it takes the path of a Dockerfile, its text, or an open file")
     path = Path(os.fspath(value))
-    return _dockerfile_text(read_text(path), named(path))
+    return _dockerfile_text(read_text(path), display_name(path))
 
 
 def _dockerfile_in_file(value: object, where: str) -> str | None:
@@ -99,7 +99,7 @@ def _dockerfile_in_file(value: object, where: str) -> str | None:
 
 def _context(value: object) -> Any:
     if value is not None:
-        raise RefusedError(
+        raise ProblemError(
             "a build context in Git or in a storage account cannot be reached offline",
             hint="set `base_dockerfile` to its Dockerfile",
         )
@@ -140,19 +140,19 @@ class DockerSection(Section):
     enabled = Setting("enabled", flag, default=lambda: False)
     """Whether runs use Docker; kept, without effect."""
     base_image = _Base[str | None](
-        "baseImage", optional(_image), default=lambda: DEFAULT_CPU_IMAGE, absent=nothing
+        "baseImage", optional(_image), default=lambda: DEFAULT_CPU_IMAGE, absent=none_default
     )
     """The name of an image."""
     base_dockerfile = _Base[str | None](
-        "baseDockerfile", optional(_dockerfile), default=nothing, parse=_dockerfile_in_file
+        "baseDockerfile", optional(_dockerfile), default=none_default, parse=_dockerfile_in_file
     )
     """The text of a Dockerfile; set by its path, its text or an open file."""
-    build_context = _Base[Any]("buildContext", _context, default=nothing, parse=_context_in_file)
+    build_context = _Base[Any]("buildContext", _context, default=none_default, parse=_context_in_file)
     """A build context as a definition tells it; none can be set here."""
     shared_volumes = Setting("sharedVolumes", flag, default=lambda: True)
     """Kept, without effect."""
     shm_size = Setting[str | None](
-        "shmSize", optional(_memory), default=lambda: _DEFAULT_SHM_SIZE, absent=nothing
+        "shmSize", optional(_memory), default=lambda: _DEFAULT_SHM_SIZE, absent=none_default
     )
     """The shared memory of a container."""
     arguments = Setting[list[str]]("arguments", texts, default=list)

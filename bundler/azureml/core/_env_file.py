@@ -17,7 +17,7 @@ from ruamel.yaml.comments import CommentedMap, CommentedSeq
 from ruamel.yaml.error import YAMLError
 
 from bundler.azureml.core._pip_lines import tidy
-from bundler.problems import RefusedError, closest
+from bundler.problems import ProblemError, closest
 from bundler.requirements.conda.envfile import KEYS, load_yaml
 
 __all__ = ["EnvFile"]
@@ -44,7 +44,7 @@ class EnvFile:
         """
         tree = load_yaml(text)
         if not isinstance(tree, CommentedMap):
-            raise RefusedError("it is not an environment: a mapping with `dependencies` is wanted", line=1)
+            raise ProblemError("it is not an environment: a mapping with `dependencies` is wanted", line=1)
         return cls(tree)
 
     @classmethod
@@ -54,7 +54,7 @@ class EnvFile:
         :raises RefusedError: if they have another shape.
         """
         if not isinstance(value, Mapping):
-            raise RefusedError("it is no mapping")
+            raise ProblemError("it is no mapping")
         return cls(_commented(value))
 
     def plain(self) -> dict[str, Any]:
@@ -72,7 +72,7 @@ class EnvFile:
         text = _written(self._spec)
         try:
             same = _plain(load_yaml(text)) == wanted
-        except (RefusedError, YAMLError):
+        except (ProblemError, YAMLError):
             same = False
         return text if same else _written(wanted)
 
@@ -151,7 +151,7 @@ def _check(spec: CommentedMap) -> None:
     for key in spec:
         if key not in KEYS:
             near = closest(str(key), KEYS)
-            raise RefusedError(
+            raise ProblemError(
                 f"`{key}` is no key of an environment file",
                 details=(f"known   {', '.join(f'`{known}`' for known in KEYS)}",),
                 hint=f"did you mean `{near}`?" if near else None,
@@ -162,7 +162,7 @@ def _check(spec: CommentedMap) -> None:
     _make_list(spec, "dependencies")
     _check_dependencies(spec.get("dependencies", ()))
     if not isinstance(spec.get("variables", {}), (dict, type(None))):
-        raise RefusedError("`variables` is no mapping", line=_line(spec, "variables"))
+        raise ProblemError("`variables` is no mapping", line=_line(spec, "variables"))
 
 
 def _check_dependencies(items: Any) -> None:
@@ -170,7 +170,7 @@ def _check_dependencies(items: Any) -> None:
     sections = [index for index, item in enumerate(items) if isinstance(item, dict) and "pip" in item]
     if len(sections) > 1:
         second = _line(items, sections[1])
-        raise RefusedError("there are two `pip` sections, and conda would use the last one", line=second)
+        raise ProblemError("there are two `pip` sections, and conda would use the last one", line=second)
     for index in sections:
         _make_list(items[index], "pip")
         lines = items[index]["pip"]
@@ -183,14 +183,14 @@ def _check_dependencies(items: Any) -> None:
 def _check_texts(items: Any, what: str, *, besides: type = str) -> None:
     for index, item in enumerate(items):
         if not isinstance(item, (str, besides)):
-            raise RefusedError(f"{what} `{item}` is no text", line=_line(items, index))
+            raise ProblemError(f"{what} `{item}` is no text", line=_line(items, index))
 
 
 def _make_list(owner: Any, key: str) -> None:
     if key in owner and owner[key] is None:
         owner[key] = CommentedSeq()
     if not isinstance(owner.get(key, []), list):
-        raise RefusedError(f"`{key}` is no list", line=_line(owner, key))
+        raise ProblemError(f"`{key}` is no list", line=_line(owner, key))
 
 
 def _line(owner: Any, key: Any) -> int | None:

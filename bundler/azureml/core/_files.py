@@ -7,10 +7,10 @@ from pathlib import Path
 
 from bundler.azureml.exceptions import MissingError
 from bundler.errors import BundlerError, UsageError
-from bundler.problems import Problem, RefusedError, displayed, input_error, register_addresses
+from bundler.problems import Problem, ProblemError, display_path, input_error, register_urls
 from bundler.requirements.text import decode, read_bytes
 
-__all__ = ["FileName", "as_path", "bad", "named", "read_text"]
+__all__ = ["FileName", "as_path", "display_name", "input_error_at", "read_text"]
 
 FileName = str | os.PathLike[str]
 """How a program names a file."""
@@ -26,9 +26,9 @@ def as_path(name: object, what: str) -> Path:
     return Path(os.fspath(name))
 
 
-def named(path: Path) -> str:
+def display_name(path: Path) -> str:
     """Return a path as errors show it."""
-    return displayed(path.absolute(), Path.cwd())
+    return display_path(path.absolute(), Path.cwd())
 
 
 def read_text(path: Path) -> str:
@@ -39,15 +39,15 @@ def read_text(path: Path) -> str:
     """
     try:
         text, _ = decode(read_bytes(path))
-    except RefusedError as refused:
+    except ProblemError as refused:
         if isinstance(refused.__cause__, FileNotFoundError):
-            raise MissingError(f"{named(path)}: there is no such file") from refused
-        raise bad(named(path), refused) from refused
-    register_addresses(text)
+            raise MissingError(f"{display_name(path)}: there is no such file") from refused
+        raise input_error_at(display_name(path), refused) from refused
+    register_urls(text)
     return text
 
 
-def bad(where: str, refused: RefusedError, quoted: str = "") -> BundlerError:
+def input_error_at(where: str, refused: ProblemError, quoted: str = "") -> BundlerError:
     """Return what is wrong with a text as an error."""
     place = where if refused.line is None else f"{where}:{refused.line}"
     return input_error([Problem(where=place, refused=refused, quoted=quoted)])

@@ -10,14 +10,14 @@ import json
 from pathlib import Path
 from typing import Any
 
-from bundler.azureml.core._files import named, read_text
+from bundler.azureml.core._files import display_name, read_text
 from bundler.azureml.core.conda_dependencies import CondaDependencies
 from bundler.azureml.exceptions import ExistsError, MissingError
 from bundler.errors import InputError
 from bundler.problems import first_line
 from bundler.system.atomic import output_error, replace_file, staged_dir
 
-__all__ = ["read_folder", "write_folder"]
+__all__ = ["read_saved_environment", "write_folder"]
 
 _DEFINITION = "azureml_environment.json"
 _CONDA = "conda_dependencies.yml"
@@ -62,7 +62,7 @@ def _replace(folder: Path, files: dict[str, bytes]) -> None:
 
 def _exists(path: Path) -> ExistsError:
     hint = "pass `overwrite=True`" if path.is_dir() else None
-    return ExistsError(f"`{named(path)}` exists", hint=hint)
+    return ExistsError(f"`{display_name(path)}` exists", hint=hint)
 
 
 def _files(definition: dict[str, Any], conda: CondaDependencies | None) -> dict[str, bytes]:
@@ -78,7 +78,7 @@ def _files(definition: dict[str, Any], conda: CondaDependencies | None) -> dict[
     return files
 
 
-def read_folder(path: Path) -> tuple[dict[str, Any], CondaDependencies | None]:
+def read_saved_environment(path: Path) -> tuple[dict[str, Any], CondaDependencies | None]:
     """Return the definition in a folder, with its Dockerfile inline, and its conda dependencies.
 
     :raises MissingError: if there is none.
@@ -86,13 +86,13 @@ def read_folder(path: Path) -> tuple[dict[str, Any], CondaDependencies | None]:
     """
     file = path / _DEFINITION
     if not file.is_file():
-        raise MissingError(f"`{named(path)}` is no saved environment: it has no `{_DEFINITION}`")
+        raise MissingError(f"`{display_name(path)}` is no saved environment: it has no `{_DEFINITION}`")
     definition = _parse_json(file)
     conda = CondaDependencies(path / _CONDA) if (path / _CONDA).is_file() else None
     if (path / _DOCKERFILE).is_file():
         docker = definition.get("docker") or {}
         if not isinstance(docker, dict):
-            raise InputError(f"{named(file)}: `docker` is not an object of settings")
+            raise InputError(f"{display_name(file)}: `docker` is not an object of settings")
         definition["docker"] = docker | {"baseDockerfile": read_text(path / _DOCKERFILE)}
     return definition, conda
 
@@ -101,7 +101,9 @@ def _parse_json(file: Path) -> dict[str, Any]:
     try:
         definition = json.loads(read_text(file))
     except json.JSONDecodeError as error:
-        raise InputError(f"{named(file)}:{error.lineno}: it is not JSON: {first_line(error)}") from error
+        raise InputError(
+            f"{display_name(file)}:{error.lineno}: it is not JSON: {first_line(error)}"
+        ) from error
     if not isinstance(definition, dict):
-        raise InputError(f"{named(file)}: it is not an object")
+        raise InputError(f"{display_name(file)}: it is not an object")
     return definition

@@ -12,11 +12,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from bundler.base_image.profile import Base, read_base
+from bundler.base_image.profile import BaseProfile, read_base
 from bundler.checks.findings import Finding, sorted_findings
 from bundler.checks.report import ClosureReport
 from bundler.checks.scanner import Scanner, exists_in
-from bundler.checks.source_imports import World
+from bundler.checks.source_imports import ModuleIndex
 from bundler.checks.user_code import UserCode, code_findings
 from bundler.errors import InterpreterError
 from bundler.target.interpreter import capture_profile, find_interpreter
@@ -24,7 +24,7 @@ from bundler.target.interpreter import capture_profile, find_interpreter
 if TYPE_CHECKING:
     from bundler.reporter import Reporter
     from bundler.store import Store
-    from bundler.system.environ import Surroundings
+    from bundler.system.environ import HostEnvironment
 
 __all__ = ["ManagedCheck", "check_managed"]
 
@@ -57,7 +57,7 @@ def check_managed(
     code: UserCode | None,
     base: Path | None,
     *,
-    surroundings: Surroundings,
+    host: HostEnvironment,
     store: Store,
     reporter: Reporter,
 ) -> ManagedCheck:
@@ -69,17 +69,17 @@ def check_managed(
     :raises ClosureError: if the code imports what it does not have.
     """
     with store.in_use(), store.scratch() as scratch:
-        known = _known(interpreter_path, base, surroundings, scratch)
+        known = _known(interpreter_path, base, host, scratch)
         minor = ".".join((known.python_version or "").split(".")[:2])
         reporter.stage("python", f"{known.python_version}, {len(known.distributions)} distributions")
         files: tuple[str, ...] = ()
         findings: tuple[Finding, ...] = ()
         if code is not None:
             # The code is read with the parser of that Python's version.
-            target = find_interpreter(minor, surroundings, scratch)
-            scans = Scanner(target, store, surroundings, scratch).code(code)
+            target = find_interpreter(minor, host, scratch)
+            scans = Scanner(target, store, host, scratch).code(code)
             tops = {name for one in known.distributions.values() for name in one.top_level}
-            world = World([], stdlib=target.stdlib_modules, base=tops)
+            world = ModuleIndex([], stdlib=target.stdlib_modules, base=tops)
             findings = sorted_findings(code_findings(code, scans, world, exists_in(code.folder)))
             files = tuple(sorted(scans))
     ClosureReport(ways=(), found=findings).raise_for_errors()
@@ -96,7 +96,7 @@ def check_managed(
     )
 
 
-def _known(path: str, base: Path | None, surroundings: Surroundings, scratch: Path) -> Base:
+def _known(path: str, base: Path | None, host: HostEnvironment, scratch: Path) -> BaseProfile:
     """Return what is known of a Python."""
     if base is not None:
         prefix = str(Path(path).parent.parent) if "/" in path else None
@@ -104,10 +104,10 @@ def _known(path: str, base: Path | None, surroundings: Surroundings, scratch: Pa
         if found.python_version is None:
             raise InterpreterError(f"`{base}` does not say which Python `{path}` is")
         return found
-    if "/" not in path or not (surroundings.cwd / path).is_file():
+    if "/" not in path or not (host.cwd / path).is_file():
         raise InterpreterError(
             f"`{path}` is no Python of this machine, and no base says what it has",
             hint="base='image.tar', a tar of `docker save`, or a profile of it (`bundler profile --script`)",
         )
-    profile = capture_profile(find_interpreter(path, surroundings, scratch), surroundings, scratch)
-    return Base.from_json(json.loads(profile), Path(path))
+    profile = capture_profile(find_interpreter(path, host, scratch), host, scratch)
+    return BaseProfile.from_json(json.loads(profile), Path(path))

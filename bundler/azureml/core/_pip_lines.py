@@ -21,11 +21,11 @@ from packaging.utils import (
     parse_wheel_filename,
 )
 
-from bundler.azureml.core._files import bad, named, read_text
+from bundler.azureml.core._files import display_name, input_error_at, read_text
 from bundler.azureml.exceptions import MissingError
-from bundler.paths import shown
-from bundler.problems import RefusedError, first_line, is_remote
-from bundler.redact import url_filename
+from bundler.paths import printable
+from bundler.problems import ProblemError, first_line, is_url
+from bundler.redaction import url_filename
 from bundler.requirements.text import cut_off, logical_lines
 
 __all__ = [
@@ -102,10 +102,10 @@ def check_package(line: object) -> str:
     :raises RefusedError: if it is an option, or pip would not understand it.
     """
     if not isinstance(line, str):
-        raise RefusedError("a pip package is a text", details=(f"found   {type(line).__name__}",))
+        raise ProblemError("a pip package is a text", details=(f"found   {type(line).__name__}",))
     line = one_line(line)
     if is_option(line):
-        raise RefusedError("it is an option, not a package", hint="pass it to `set_pip_option`")
+        raise ProblemError("it is an option, not a package", hint="pass it to `set_pip_option`")
     text = _requirement(line)
     if not re.search(r"\s", text.partition(" ;")[0]) and ("${" in text or _is_path(text)):
         return line  # what it is called, only pip can tell
@@ -114,7 +114,7 @@ def check_package(line: object) -> str:
     except InvalidRequirement as error:
         pinned = re.fullmatch(r"[\w.-]+=[\w.*]+", text)
         hint = f"write `{text.replace('=', '==')}`: pip pins with `==`" if pinned else None
-        raise RefusedError(f"it is not a requirement: {first_line(error)}", hint=hint) from error
+        raise ProblemError(f"it is not a requirement: {first_line(error)}", hint=hint) from error
     return line
 
 
@@ -124,7 +124,7 @@ def one_line(text: str) -> str:
     :raises RefusedError: if it is more than one.
     """
     if not text.replace("\t", " ").isprintable():
-        raise RefusedError("it holds a control character or a line break")
+        raise ProblemError("it holds a control character or a line break")
     return "".join(tidy([text]))
 
 
@@ -179,13 +179,13 @@ def _lines(path: Path, chain: tuple[Path, ...]) -> Iterator[str]:
     text = read_text(path)
     cut = cut_off(text)
     if cut is not None:
-        raise bad(named(path), cut)
+        raise input_error_at(display_name(path), cut)
     for number, found in logical_lines(text):
         line = _OPTIONS.sub(" ", found).strip()
         option = _NAMES_A_FILE.fullmatch(line)
         if option is None:
             yield line if is_option(line) or not _is_path(line) else _anchored(line, Path.cwd())
-        elif option_name(line) == "--requirement" and not is_remote(option[2]):
+        elif option_name(line) == "--requirement" and not is_url(option[2]):
             yield from _lines(_nested(path, number, line, option[2], chain), (*chain, path))
         elif option_name(line) == "--editable":
             yield f"{option[1]} {_anchored(option[2], Path.cwd())}"
@@ -197,11 +197,13 @@ def _nested(path: Path, number: int, line: str, name: str, chain: tuple[Path, ..
     """Return the file that a line of another one names: beside it, as pip has it."""
     below = Path(os.path.normpath(path.parent / name))
     if below in (*chain, path):
-        raise bad(named(path), RefusedError("the files include each other in a loop", line=number), line)
+        raise input_error_at(
+            display_name(path), ProblemError("the files include each other in a loop", line=number), line
+        )
     if not below.is_file():
         raise MissingError(
-            f"{named(path)}:{number}: there is no file `{shown(name)}`",
-            evidence=(f"at      `{named(below)}`",),
+            f"{display_name(path)}:{number}: there is no file `{printable(name)}`",
+            evidence=(f"at      `{display_name(below)}`",),
         )
     return below
 

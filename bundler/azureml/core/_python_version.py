@@ -13,7 +13,7 @@ import re
 
 from packaging.specifiers import InvalidSpecifier, SpecifierSet
 
-from bundler.problems import RefusedError
+from bundler.problems import ProblemError
 
 __all__ = ["allows", "checked_version", "chosen_version"]
 
@@ -32,7 +32,7 @@ def checked_version(version: str) -> str:
     """
     plain = version.strip().removesuffix(".*")
     if not _VERSION.fullmatch(plain):
-        raise RefusedError(f"`{version}` is no version of Python", details=("wanted  3.7 or 3.7.16",))
+        raise ProblemError(f"`{version}` is no version of Python", details=("wanted  3.7 or 3.7.16",))
     return plain
 
 

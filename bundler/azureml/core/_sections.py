@@ -6,9 +6,18 @@ import warnings
 from typing import Any
 
 from bundler.azureml.core._files import FileName
-from bundler.azureml.core._settings import Section, Setting, flag, json_value, nothing, optional, text, texts
+from bundler.azureml.core._settings import (
+    Section,
+    Setting,
+    flag,
+    json_value,
+    none_default,
+    optional,
+    text,
+    texts,
+)
 from bundler.azureml.core.conda_dependencies import CondaDependencies
-from bundler.problems import RefusedError
+from bundler.problems import ProblemError
 
 __all__ = ["DatabricksSection", "PythonSection", "SparkSection"]
 
@@ -16,7 +25,7 @@ __all__ = ["DatabricksSection", "PythonSection", "SparkSection"]
 def _dependencies(value: object) -> CondaDependencies | None:
     if value is not None and not isinstance(value, CondaDependencies):
         hint = f"write `CondaDependencies({value!r})`" if isinstance(value, str) else None
-        raise RefusedError("it takes a `CondaDependencies`", hint=hint)
+        raise ProblemError("it takes a `CondaDependencies`", hint=hint)
     return value
 
 
@@ -26,7 +35,7 @@ def _dependencies_in_file(value: object, where: str) -> CondaDependencies | None
 
 def _list(value: object) -> list[Any]:
     if not isinstance(value, list):
-        raise RefusedError("it takes a list")
+        raise ProblemError("it takes a list")
     listed: list[Any] = json_value(value)
     return listed
 
@@ -38,13 +47,17 @@ class PythonSection(Section):
     """Whether the base image has its Python already, and nothing is installed."""
     interpreter_path = Setting("interpreterPath", text, default=lambda: "python")
     """That Python; used only if the dependencies are the user's."""
-    _conda_dependencies_file = Setting[str | None]("condaDependenciesFile", optional(text), default=nothing)
-    _base_conda_environment = Setting[str | None]("baseCondaEnvironment", optional(text), default=nothing)
+    _conda_dependencies_file = Setting[str | None](
+        "condaDependenciesFile", optional(text), default=none_default
+    )
+    _base_conda_environment = Setting[str | None](
+        "baseCondaEnvironment", optional(text), default=none_default
+    )
     conda_dependencies = Setting[CondaDependencies | None](
         "condaDependencies",
         _dependencies,
         default=CondaDependencies,
-        absent=nothing,
+        absent=none_default,
         parse=_dependencies_in_file,
         hidden=True,
     )

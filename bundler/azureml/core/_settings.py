@@ -15,9 +15,9 @@ from typing import Any, Generic, Self, TypeVar, overload
 
 from bundler.azureml.exceptions import UnknownAttributeError
 from bundler.errors import InputError, UsageError
-from bundler.paths import shown
-from bundler.problems import RefusedError, closest
-from bundler.redact import redact
+from bundler.paths import printable
+from bundler.problems import ProblemError, closest
+from bundler.redaction import redact
 
 __all__ = [
     "Section",
@@ -26,14 +26,14 @@ __all__ = [
     "json_value",
     "masked",
     "nested",
-    "nothing",
+    "none_default",
     "optional",
     "text",
     "texts",
 ]
 
 T = TypeVar("T")
-Check = Callable[[object], T]
+SettingCheck = Callable[[object], T]
 
 _MAX_SHOWN = 60
 
@@ -43,7 +43,7 @@ class Setting(Generic[T]):
 
     :param key: its name in the file.
     :param check: returns what an attribute is set to as a value of the right
-        type, or raises `RefusedError`.
+        type, or raises `ProblemError`.
     :param default: makes the value of a new section.
     :param absent: makes the value of a section read from a file without the
         key; the default if None.
@@ -55,7 +55,7 @@ class Setting(Generic[T]):
     def __init__(
         self,
         key: str,
-        check: Check[T],
+        check: SettingCheck[T],
         *,
         default: Callable[[], T],
         absent: Callable[[], T] | None = None,
@@ -88,7 +88,7 @@ class Setting(Generic[T]):
     def __set__(self, section: Section, value: T) -> None:
         try:
             section._values[self.name] = self.check(value)  # noqa: SLF001
-        except RefusedError as refused:
+        except ProblemError as refused:
             where = f"{type(section).__name__}.{self.name}"
             raise UsageError(
                 f"`{where}`: {refused.fact}", evidence=refused.details, hint=refused.hint
@@ -105,7 +105,7 @@ class Setting(Generic[T]):
             return self.absent()
         try:
             return self.check(plain[self.key])
-        except RefusedError as refused:
+        except ProblemError as refused:
             raise InputError(f"`{where}`: {refused.fact}", evidence=refused.details) from refused
 
 
@@ -133,7 +133,7 @@ class Section:
         if name not in known:
             near = closest(name, [name for name in known if not name.startswith("_")])
             raise UnknownAttributeError(
-                f"`{type(self).__name__}` has no attribute `{shown(name)}`",
+                f"`{type(self).__name__}` has no attribute `{printable(name)}`",
                 hint=f"did you mean `{near}`?" if near else None,
             )
         super().__setattr__(name, value)
@@ -202,13 +202,13 @@ def masked(plain: Any, mask: str | None = "****") -> Any:
     }
 
 
-def _refused(wanted: str, value: object) -> RefusedError:
-    found = shown(redact(repr(value)))
+def _refused(wanted: str, value: object) -> ProblemError:
+    found = printable(redact(repr(value)))
     found = f"{found[:_MAX_SHOWN]}..." if len(found) > _MAX_SHOWN else found
-    return RefusedError(f"it takes {wanted}", details=(f"found   {found} ({type(value).__name__})",))
+    return ProblemError(f"it takes {wanted}", details=(f"found   {found} ({type(value).__name__})",))
 
 
-def nothing() -> None:
+def none_default() -> None:
     """Return None: the default of what is not set."""
 
 
@@ -245,11 +245,11 @@ def json_value(value: object) -> Any:
 def _checked_json(value: object, where: str) -> Any:
     try:
         return json_value(value)
-    except RefusedError as refused:
+    except ProblemError as refused:
         raise InputError(f"`{where}`: {refused.fact}", evidence=refused.details) from refused
 
 
-def optional(check: Check[T]) -> Check[T | None]:
+def optional(check: SettingCheck[T]) -> SettingCheck[T | None]:
     """Return a check that takes None and the empty text too, both as None."""
 
     def checked(value: object) -> T | None:
@@ -258,7 +258,7 @@ def optional(check: Check[T]) -> Check[T | None]:
     return checked
 
 
-def nested(cls: type[T]) -> Check[T]:
+def nested(cls: type[T]) -> SettingCheck[T]:
     """Return a check that takes an object of one class."""
 
     def checked(value: object) -> T:

@@ -13,20 +13,20 @@ from typing import Any, Self
 
 from bundler.azureml.core import _pip_lines
 from bundler.azureml.core._arguments import (
+    as_list,
     channel_name,
     checked_option,
     conda_name,
     conda_spec,
-    listed,
     pip_line,
     register_channel,
 )
 from bundler.azureml.core._env_file import EnvFile
-from bundler.azureml.core._files import FileName, as_path, bad, named, read_text
+from bundler.azureml.core._files import FileName, as_path, display_name, input_error_at, read_text
 from bundler.azureml.core._python_version import allows, checked_version, chosen_version
 from bundler.errors import BundlerError, InputError, OutputError, UsageError
-from bundler.paths import shown
-from bundler.problems import RefusedError, register_addresses
+from bundler.paths import printable
+from bundler.problems import ProblemError, register_urls
 from bundler.requirements.conda.matchspec import MatchSpec, parse_match_spec
 from bundler.system.atomic import replace_file
 from bundler.target.target import DEFAULT_PYTHON
@@ -74,8 +74,8 @@ class CondaDependencies:
             self._file = _file or EnvFile.parse(_BASE)
         else:
             path = as_path(conda_dependencies_file_path, "`conda_dependencies_file_path`")
-            self._file = _parsed(read_text(path), named(path))
-        register_addresses("\n".join(self._file.pip_lines()))
+            self._file = _parsed(read_text(path), display_name(path))
+        register_urls("\n".join(self._file.pip_lines()))
         for channel in self._file.channels():
             register_channel(channel)
 
@@ -86,7 +86,7 @@ class CondaDependencies:
         :param where: what an error calls it.
         :raises InputError: if it has not the shape of one.
         """
-        register_addresses(text)
+        register_urls(text)
         return cls(_file=_parsed(text, where))
 
     @classmethod
@@ -97,8 +97,8 @@ class CondaDependencies:
         """
         try:
             return cls(_file=EnvFile.from_plain(value))
-        except RefusedError as refused:
-            raise bad(f"`{where}`", refused) from refused
+        except ProblemError as refused:
+            raise input_error_at(f"`{where}`", refused) from refused
 
     @staticmethod
     def create(
@@ -122,9 +122,9 @@ class CondaDependencies:
         made.set_python_version(python_version)
         if pip_packages is not None:
             made.remove_pip_package("azureml-defaults")
-        for package in listed(pip_packages, "pip_packages"):
+        for package in as_list(pip_packages, "pip_packages"):
             made.add_pip_package(package)
-        for package in listed(conda_packages, "conda_packages"):
+        for package in as_list(conda_packages, "conda_packages"):
             made.add_conda_package(package)
         return made
 
@@ -135,9 +135,9 @@ class CondaDependencies:
         :raises InputError: if one cannot be understood.
         """
         try:
-            return _pip_lines.merge(listed(requirements, "requirements"))
-        except RefusedError as refused:
-            raise bad("merge_requirements", refused) from refused
+            return _pip_lines.merge(as_list(requirements, "requirements"))
+        except ProblemError as refused:
+            raise input_error_at("merge_requirements", refused) from refused
 
     # Channels
 
@@ -216,8 +216,8 @@ class CondaDependencies:
             )
         try:
             text = f"python={checked_version(version)}"
-        except RefusedError as refused:
-            raise bad("set_python_version", refused) from refused
+        except ProblemError as refused:
+            raise input_error_at("set_python_version", refused) from refused
         self._file.put_package(self._find("python"), text)
 
     def python_entry(self) -> tuple[str, str | None] | None:
@@ -297,7 +297,7 @@ class CondaDependencies:
 
         :raises InputError: if pip would not understand one.
         """
-        lines = _pip_lines.tidy(listed(pip_requirements, "pip_requirements"))
+        lines = _pip_lines.tidy(as_list(pip_requirements, "pip_requirements"))
         for line in lines:
             check = checked_option if _pip_lines.is_option(line) else pip_line
             check(line, "set_pip_requirements")
@@ -317,10 +317,10 @@ class CondaDependencies:
         final = as_path(path, "`path`")
         if final.is_dir():
             raise UsageError(
-                f"`{named(final)}` is a folder", hint=f"write `save({str(final / 'env.yml')!r})`"
+                f"`{display_name(final)}` is a folder", hint=f"write `save({str(final / 'env.yml')!r})`"
             )
         if not final.parent.is_dir():
-            raise OutputError(f"there is no folder `{named(final.parent)}` to write to")
+            raise OutputError(f"there is no folder `{display_name(final.parent)}` to write to")
         replace_file(final, self.checked_text().encode())
         return str(path).replace("\\", "/")
 
@@ -382,13 +382,13 @@ class CondaDependencies:
 def _parsed(text: str, where: str) -> EnvFile:
     try:
         return EnvFile.parse(text)
-    except RefusedError as refused:
-        raise bad(where, refused) from refused
+    except ProblemError as refused:
+        raise input_error_at(where, refused) from refused
 
 
 def no_single_python(entry: str) -> BundlerError:
     """Return the error for a ``python`` from which no version can be chosen."""
     return InputError(
-        f"`{shown(entry)}` does not say which Python",
+        f"`{printable(entry)}` does not say which Python",
         hint=f"write one version, such as `python={DEFAULT_PYTHON}`",
     )

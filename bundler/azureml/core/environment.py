@@ -32,9 +32,9 @@ from bundler.azureml.core._image_details import DockerImageDetails
 from bundler.azureml.core.conda_dependencies import CondaDependencies
 from bundler.azureml.core.container_registry import ContainerRegistry
 from bundler.azureml.core.workspace import Workspace
-from bundler.data.curated import Curated, curated, curated_environments
+from bundler.data.curated import Curated, curated_environments, find_curated
 from bundler.errors import InputError
-from bundler.registry.registry import Registered
+from bundler.registry.registry import RegisteredVersion
 
 __all__ = [
     "DEFAULT_CPU_IMAGE",
@@ -92,7 +92,7 @@ class Environment(EnvironmentDefinition):
         :raises UsageError: if both a version and a label are given.
         :raises InputError: if there is none.
         """
-        shipped = curated(name)
+        shipped = find_curated(name)
         if shipped is None:
             return cls._of(workspace.environment_registry.get(name, version=version, label=label))
         if version not in (None, shipped.version) or label not in (None, "latest"):
@@ -134,7 +134,7 @@ class Environment(EnvironmentDefinition):
         :raises BundlerError: the class tells which stage refused; nothing is left then.
         """
         del image_build_compute
-        if workspace is not None and curated(self.name) is None:
+        if workspace is not None and find_curated(self.name) is None:
             self.register(workspace)
         return build_environment(self, settings)
 
@@ -154,7 +154,7 @@ class Environment(EnvironmentDefinition):
             yield from dependencies.pip_packages
 
     @classmethod
-    def _of(cls, registered: Registered) -> Self:
+    def _of(cls, registered: RegisteredVersion) -> Self:
         named = {"name": registered.name, "version": registered.version}
         return cls.from_definition({**registered.content, **named})
 

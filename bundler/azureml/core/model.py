@@ -17,28 +17,28 @@ from typing import TYPE_CHECKING, Any, Unpack
 from bundler.azureml.core._build import (
     BuildSettings,
     build_environment,
-    build_options,
     dockerfile_head,
     image_variables,
+    options_of_settings,
 )
 from bundler.azureml.core._files import FileName
 from bundler.azureml.core._log import LogReporter
 from bundler.azureml.core.environment import Environment
 from bundler.azureml.core.workspace import Workspace
-from bundler.checks.user_code import UserCode, user_code
-from bundler.deploy.application import Model as PackedModel
+from bundler.checks.user_code import UserCode, find_user_code
+from bundler.deploy.application import ModelFiles as PackedModel
 from bundler.deploy.application import PackageOptions, tree_files
 from bundler.deploy.context import from_image
 from bundler.deploy.package import PackageRequest, make_package
 from bundler.digest import parse_sha256
 from bundler.errors import InputError, OutputError, UsageError
-from bundler.paths import archive_path, shown
+from bundler.paths import archive_path, printable
 from bundler.pipeline.build import build_bundle
-from bundler.registry.registry import Registered
+from bundler.registry.registry import RegisteredVersion
 from bundler.requirements.files import read_requirements
 from bundler.store import open_store
 from bundler.system.atomic import staged_dir
-from bundler.system.environ import read_surroundings
+from bundler.system.environ import read_host_environment
 
 if TYPE_CHECKING:
     from bundler.reporter import Reporter
@@ -75,7 +75,7 @@ class Model:
         name: str,
         *,
         version: int | str | None = None,
-        _registered: Registered | None = None,
+        _registered: RegisteredVersion | None = None,
     ) -> None:
         wanted = None if version is None else str(version)
         registered = _registered or workspace.model_registry.get(name, version=wanted)
@@ -103,9 +103,9 @@ class Model:
         :raises InputError: if there is nothing at the path, or it cannot be packed.
         """
         registry = workspace.model_registry
-        path = read_surroundings().cwd / model_path
+        path = read_host_environment().cwd / model_path
         if not path.exists():
-            raise InputError(f"the model `{shown(str(model_path))}` is not there")
+            raise InputError(f"the model `{printable(str(model_path))}` is not there")
         listed = []
         for file in tree_files(path, path.resolve().name):
             source = path.parent.resolve() / file.path if path.is_dir() else path
@@ -142,7 +142,7 @@ class Model:
         :raises OutputError: if it is there already.
         :raises IntegrityError: if its bytes are no longer what was registered.
         """
-        folder = read_surroundings().cwd / target_dir
+        folder = read_host_environment().cwd / target_dir
         folder.mkdir(parents=True, exist_ok=True)
         out = folder / archive_path(self._content["path"])
         registry = self.workspace.model_registry
@@ -221,12 +221,12 @@ class ModelPackage:
         self._log = LogReporter()
         given = settings.get("reporter")
         self._reporter: Reporter = given if given is not None else self._log
-        surroundings = read_surroundings()
-        self._cwd = surroundings.cwd
+        host = read_host_environment()
+        self._cwd = host.cwd
         named = settings.get("store")
-        self._store = open_store(Path(named) if named else None, surroundings, self._reporter)
+        self._store = open_store(Path(named) if named else None, host, self._reporter)
         base = settings.get("base")
-        self._base = surroundings.cwd / base if base is not None else None
+        self._base = host.cwd / base if base is not None else None
         if not generate_dockerfile and self._base is None:
             raise UsageError(
                 "an image is written onto its base, and that is not named",
@@ -270,27 +270,27 @@ class ModelPackage:
             models=tuple(packed),
             mode="dynamic" if dynamic else "mount",
             env=variables,
-            epoch=read_surroundings().epoch(),
+            epoch=read_host_environment().epoch(),
         )
 
     def _from_requirements(self, environment: Environment, file: Path, settings: BuildSettings) -> Path:
         """Return the bundle of what the container is to install when it starts."""
-        surroundings = read_surroundings()
-        requirements = read_requirements(surroundings, files=[file])
-        options = build_options(environment.name, requirements, settings, surroundings)
-        built = build_bundle(options, surroundings=surroundings, store=self._store, reporter=self._reporter)
+        host = read_host_environment()
+        requirements = read_requirements(host, files=[file])
+        options = options_of_settings(environment.name, requirements, settings, host)
+        built = build_bundle(options, host=host, store=self._store, reporter=self._reporter)
         return built.output.path
 
     def _code(self, config: InferenceConfig) -> UserCode:
         if config.source_directory is not None:
-            return user_code(self._cwd / config.source_directory, config.entry_script)
+            return find_user_code(self._cwd / config.source_directory, config.entry_script)
         script = self._cwd / config.entry_script
         if not script.is_file():
-            raise InputError(f"there is no entry script `{shown(config.entry_script)}`")
+            raise InputError(f"there is no entry script `{printable(config.entry_script)}`")
         folder = self._folder / "code"
         folder.mkdir()
         shutil.copyfile(script, folder / script.name)
-        return user_code(folder, script.name)
+        return find_user_code(folder, script.name)
 
     def wait_for_creation(self, show_output: bool = False) -> None:
         """Return at once: a package is complete when it is made."""

@@ -18,7 +18,7 @@ from typing import Any
 from bundler.errors import InputError
 from bundler.registry.registry import Registry
 from bundler.registry.storage import Storage, open_storage
-from bundler.system.environ import Surroundings, read_surroundings
+from bundler.system.environ import HostEnvironment, read_host_environment
 
 __all__ = ["Workspace"]
 
@@ -46,10 +46,10 @@ class Workspace:
         resource_group: str | None = None,
     ) -> None:
         del subscription_id, resource_group
-        surroundings = read_surroundings()
-        self.location = os.fspath(location) if location is not None else _own(workspace_name, surroundings)
+        host = read_host_environment()
+        self.location = os.fspath(location) if location is not None else _own(workspace_name, host)
         self.name = workspace_name or _name_of(self.location)
-        self._cwd = surroundings.cwd
+        self._cwd = host.cwd
 
     @classmethod
     def from_config(cls, path: str | os.PathLike[str] | None = None) -> Workspace:
@@ -59,8 +59,8 @@ class Workspace:
             where there is none, the default workspace is meant.
         :raises InputError: if the file is none.
         """
-        surroundings = read_surroundings()
-        start = surroundings.cwd / (path or "")
+        host = read_host_environment()
+        start = host.cwd / (path or "")
         found = start if start.is_file() else next(_configurations(start), None)
         if found is None:
             if path is not None:
@@ -113,10 +113,10 @@ class Workspace:
         return f"Workspace({self.location!r})"
 
 
-def _own(name: str | None, surroundings: Surroundings) -> str:
+def _own(name: str | None, host: HostEnvironment) -> str:
     from platformdirs import user_data_path  # noqa: PLC0415 - not needed where a location is named
 
-    named = surroundings.get("BUNDLER_WORKSPACE")
+    named = host.get("BUNDLER_WORKSPACE")
     if name is None and named:
         return named
     wanted = name or _DEFAULT

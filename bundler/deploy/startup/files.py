@@ -17,9 +17,9 @@ from typing import Protocol
 from bundler.data.azure_image import IMAGE_ROOT
 from bundler.errors import InputError
 from bundler.oci.filetree import APP_FOLDER, APP_ROOT, App, AppFile
-from bundler.paths import shown
+from bundler.paths import printable
 
-__all__ = ["AppFiles", "Files", "FolderFiles", "dockerfile_env", "locate", "read_context"]
+__all__ = ["AppFiles", "Files", "FolderFiles", "dockerfile_env", "locate", "open_context"]
 
 _NAME = re.compile(r"\$(?:(\w+)|\{(\w+)\})")
 
@@ -80,7 +80,7 @@ class FolderFiles:
         """Return the content of a file that is there."""
         found = self._find(path)
         if found is None:
-            raise InputError(f"`{shown(path)}` is not there")
+            raise InputError(f"`{printable(path)}` is not there")
         return found.read_bytes()
 
     def _find(self, path: str) -> Path | None:
@@ -145,7 +145,7 @@ def locate(files: Files, path: str) -> str | None:
     return current
 
 
-def read_context(
+def open_context(
     folder: Path, given: Mapping[str, str] = MappingProxyType({})
 ) -> tuple[Mapping[str, str], FolderFiles]:
     """Return the variables and the files of a build context: its Dockerfile, and ``azureml-app``.
@@ -156,7 +156,7 @@ def read_context(
     dockerfile, tree = folder / "Dockerfile", folder / APP_FOLDER
     if not dockerfile.is_file() or not tree.is_dir():
         raise InputError(
-            f"`{shown(str(folder))}` is no build context",
+            f"`{printable(str(folder))}` is no build context",
             evidence=("wanted  a `Dockerfile` and a folder `azureml-app`",),
             hint="bundler simulate --app-root FOLDER -e AZUREML_ENTRY_SCRIPT=score.py",
         )
@@ -214,7 +214,7 @@ def _pairs(rest: str) -> Iterator[tuple[str, str]]:
     try:
         words = shlex.split(rest)
     except ValueError as error:
-        raise InputError(f"the Dockerfile's `ENV {shown(rest)}` cannot be read: {error}") from error
+        raise InputError(f"the Dockerfile's `ENV {printable(rest)}` cannot be read: {error}") from error
     for word in words:
         name, _, value = word.partition("=")
         yield name, value

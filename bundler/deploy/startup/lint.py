@@ -16,10 +16,10 @@ from keyword import iskeyword
 from bundler.checks.findings import Finding, sorted_findings
 from bundler.data.azure_image import MISSPELT, VARIABLES
 from bundler.deploy.startup.files import Files
-from bundler.deploy.startup.variables import BootEnv, Place, boot_env
-from bundler.paths import shown
+from bundler.deploy.startup.variables import BootEnv, ResolvedPath, boot_env
+from bundler.paths import printable
 
-__all__ = ["lint", "site_packages_below"]
+__all__ = ["check_start", "site_packages_below"]
 
 _VERSION = re.compile(r"(?:^|/)python(3\.\d+)(?=/|$)")
 # Standard library modules that came after 3.7, whose backports hide nothing there.
@@ -29,7 +29,7 @@ _OURS = ("az", "aml", "python")
 _ALIKE = 0.9  # the names have long parts in common
 
 
-def lint(
+def check_start(
     env: Mapping[str, str], files: Files, *, models: Sequence[str] = (), profile: str = "classic"
 ) -> tuple[Finding, ...]:
     """Return what is doubtful.
@@ -64,7 +64,7 @@ def _misspelt(env: Mapping[str, str]) -> Iterator[Finding]:
         bare = name.strip().casefold()
         meant = MISSPELT.get(name.strip().upper()) or known.get(bare) or _alike(bare, known)
         if meant is not None:
-            message = f"nothing reads `{shown(name)}`: did you mean `{meant}`"
+            message = f"nothing reads `{printable(name)}`: did you mean `{meant}`"
             yield Finding(code="D611", message=message)
 
 
@@ -90,17 +90,19 @@ def _breaking(boot: BootEnv) -> Iterator[Finding]:
     """Yield the paths that PYTHONPATH cannot hold, and those that no line can."""
     for name, variable in VARIABLES.items():
         if variable.kind == "path" and any(char in boot.env.get(name, "") for char in "\n\r\0"):
-            yield Finding(code="D608", message=f"`{name}` holds a line break: `{shown(boot.env[name])}`")
+            yield Finding(code="D608", message=f"`{name}` holds a line break: `{printable(boot.env[name])}`")
     way = next((way for way in boot.ways if way.is_folder), None)
     if way is not None and ":" in (written := boot.place_of(way).written):
-        message = f"`{shown(written)}` holds a `:`, where PYTHONPATH is split into two folders"
+        message = f"`{printable(written)}` holds a `:`, where PYTHONPATH is split into two folders"
         yield Finding(code="D608", message=message)
 
 
 def _script_name(boot: BootEnv) -> Iterator[Finding]:
     stem, suffix = posixpath.splitext(posixpath.basename(boot.entry.rstrip("/")))
     if suffix == ".py" and (not stem.isidentifier() or iskeyword(stem)):
-        message = f"azureml's SDK refuses the entry script `{shown(boot.entry)}`: its name is no identifier"
+        message = (
+            f"azureml's SDK refuses the entry script `{printable(boot.entry)}`: its name is no identifier"
+        )
         yield Finding(code="D626", message=message)
 
 
@@ -108,10 +110,10 @@ def _by_luck(boot: BootEnv) -> Iterator[Finding]:
     """Yield paths that are right by chance, or that nobody can see from here."""
     entry = boot.env.get("AZUREML_ENTRY_SCRIPT", "")
     if entry.startswith(f"{boot.root}/"):
-        start = shown(boot.entry_folder)
+        start = printable(boot.entry_folder)
         message = f"`AZUREML_ENTRY_SCRIPT` is absolute: with it, AZUREML_EXTRA_ paths start at `{start}`"
         yield Finding(code="D616", message=message)
-    places: list[tuple[str, Place]] = [(way.variable, boot.place_of(way)) for way in boot.ways[:1]]
+    places: list[tuple[str, ResolvedPath]] = [(way.variable, boot.place_of(way)) for way in boot.ways[:1]]
     places += [
         (name, place)
         for name, place in (
@@ -122,7 +124,7 @@ def _by_luck(boot: BootEnv) -> Iterator[Finding]:
     ]
     for name, place in places:
         if not place.known:
-            message = f"`{name}` leads to `{shown(place.shown)}`, outside of what is known of the image"
+            message = f"`{name}` leads to `{printable(place.display)}`, outside of what is known of the image"
             yield Finding(code="D616", message=message)
 
 
@@ -134,16 +136,16 @@ def _library(boot: BootEnv) -> Iterator[Finding]:
             continue
         if not any(name.endswith((".dist-info", ".egg-info")) for name in names):
             deeper = site_packages_below(boot.files, folder)
-            hint = f"; the packages are in `{shown(deeper)}`" if deeper else ""
-            message = f"`{shown(folder)}` holds no installed distribution{hint}"
+            hint = f"; the packages are in `{printable(deeper)}`" if deeper else ""
+            message = f"`{printable(folder)}` holds no installed distribution{hint}"
             yield Finding(code="D614", message=message, where=folder)
         python = _VERSION.findall(folder)
         if boot.profile.python and python and python[-1] != boot.profile.python:
-            message = f"`{shown(folder)}` is for Python {python[-1]}, the image has {boot.profile.python}"
+            message = f"`{printable(folder)}` is for Python {python[-1]}, the image has {boot.profile.python}"
             yield Finding(code="D615", message=message, where=folder)
         for name in names:
             if name.endswith(".pth"):
-                message = f"`{shown(name)}` is not processed in a folder on PYTHONPATH"
+                message = f"`{printable(name)}` is not processed in a folder on PYTHONPATH"
                 yield Finding(code="D619", message=message, where=f"{folder}/{name}")
         tools = [f"`{name}`" for name in _TOOLS if name in names]
         if tools:
@@ -172,7 +174,7 @@ def _hiding(boot: BootEnv) -> Iterator[Finding]:
                 continue
             path = f"{folder}/{name}"
             if name.endswith(".py") or boot.files.is_file(f"{path}/__init__.py"):
-                message = f"`{shown(path)}` comes before the standard library's `{module}`"
+                message = f"`{printable(path)}` comes before the standard library's `{module}`"
                 code = "D610" if folder == posixpath.normpath(boot.root) else "M101"
                 yield Finding(code=code, message=message, where=path)
 
@@ -180,21 +182,21 @@ def _hiding(boot: BootEnv) -> Iterator[Finding]:
 def _missing_folders(boot: BootEnv) -> Iterator[Finding]:
     model, source = boot.model_dir, boot.source
     if model is not None and not boot.is_dir(model):
-        where = shown(model.shown)
+        where = printable(model.display)
         yield Finding(code="D617", message=f"`AZUREML_MODEL_DIR` leads to `{where}`, which is not there")
     if source is not None and not boot.is_dir(source):
-        where = shown(source.shown)
+        where = printable(source.display)
         yield Finding(
             code="D623", message=f"`AZUREML_SOURCE_DIRECTORY` leads to `{where}`, which is not there"
         )
     for folder in boot.env.get("PYTHONPATH", "").split(":"):
         place = boot.place(posixpath.join(boot.root, folder))
         if folder and not boot.is_dir(place):
-            yield Finding(code="D623", message=f"PYTHONPATH names `{shown(folder)}`, which is not there")
+            yield Finding(code="D623", message=f"PYTHONPATH names `{printable(folder)}`, which is not there")
     config = boot.env.get("AZUREML_CONFIG_FILE", "")
     if config and not boot.is_file(boot.place(posixpath.join(boot.root, config))):
         yield Finding(
-            code="D623", message=f"`AZUREML_CONFIG_FILE` names `{shown(config)}`, which is not there"
+            code="D623", message=f"`AZUREML_CONFIG_FILE` names `{printable(config)}`, which is not there"
         )
 
 
@@ -204,19 +206,20 @@ def _models(boot: BootEnv, folders: Sequence[str]) -> Iterator[Finding]:
     source = boot.source.path if boot.source else None
     for folder in dict.fromkeys(map(posixpath.normpath, folders)):
         if source and source != posixpath.normpath(boot.root) and _overlap(source, folder):
-            message = (
-                f"the source directory `{shown(source)}` and the model's `{shown(folder)}` are not apart"
-            )
+            both = f"the source directory `{printable(source)}` and the model's `{printable(folder)}`"
+            message = f"{both} are not apart"
             yield Finding(code="D618", message=message, where=folder)
         for path, what in _not_of_a_model(boot, folder):
-            yield Finding(code="D618", message=f"`{shown(path)}` in a model's folder is {what}", where=path)
+            yield Finding(
+                code="D618", message=f"`{printable(path)}` in a model's folder is {what}", where=path
+            )
         for way in boot.ways:
             place = boot.place_of(way)
             if place.path is not None and place.path.startswith(f"{folder}/"):
-                message = f"`{way.variable}` leads into a model's folder, `{shown(folder)}`"
+                message = f"`{way.variable}` leads into a model's folder, `{printable(folder)}`"
                 yield Finding(code="D618", message=message, where=folder)
         if script.startswith(f"{folder}/"):
-            message = f"the entry script lies in a model's folder, `{shown(folder)}`"
+            message = f"the entry script lies in a model's folder, `{printable(folder)}`"
             yield Finding(code="D618", message=message, where=folder)
 
 

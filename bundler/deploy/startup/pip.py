@@ -26,8 +26,8 @@ from packaging.utils import (
 from packaging.version import Version
 
 from bundler.checks.findings import Finding
-from bundler.deploy.startup.variables import BootEnv, Place
-from bundler.paths import shown
+from bundler.deploy.startup.variables import BootEnv, ResolvedPath
+from bundler.paths import printable
 
 __all__ = ["PipRun", "plan_pip"]
 
@@ -51,7 +51,7 @@ class PipRun:
 @dataclass(frozen=True, kw_only=True, slots=True)
 class _Sources:
     no_index: bool
-    links: tuple[Place, ...]
+    links: tuple[ResolvedPath, ...]
     remote: tuple[str, ...]
 
 
@@ -74,20 +74,20 @@ def plan_pip(boot: BootEnv, path: str, *, offline: bool) -> PipRun:
                 "an index is asked for each project before the folder is used: `PIP_NO_INDEX` is not set"
             )
             findings.append(Finding(code="D621", message=message, where=path))
-    return PipRun(fails=fails, folders=tuple(place.shown for place in folders), findings=tuple(findings))
+    return PipRun(fails=fails, folders=tuple(place.display for place in folders), findings=tuple(findings))
 
 
-def _why_not(boot: BootEnv, wanted: list[Requirement], sources: _Sources, folders: list[Place]) -> str:
+def _why_not(boot: BootEnv, wanted: list[Requirement], sources: _Sources, folders: list[ResolvedPath]) -> str:
     remote = [one for one in wanted if one.url and one.url.startswith(("http:", "https:", "git+"))]
     if remote:
         return f"`{remote[0].name}` is taken from an address"
     if not folders:
-        named = [*(f"`{shown(one.shown)}` is not there" for one in sources.links)]
-        named += [f"`{shown(one)}` is on the network" for one in sources.remote]
+        named = [*(f"`{printable(one.display)}` is not there" for one in sources.links)]
+        named += [f"`{printable(one)}` is on the network" for one in sources.remote]
         return named[0] if named else "no folder of wheels is named: `PIP_FIND_LINKS`"
     if not all(place.known and place.path is not None and boot.files.is_dir(place.path) for place in folders):
         return ""
-    present = [one for place in folders for one in _present(boot.files.names(place.shown))]
+    present = [one for place in folders for one in _present(boot.files.names(place.display))]
     for requirement in wanted:
         name = canonicalize_name(requirement.name)
         versions = [version for found, version in present if found == name]
@@ -97,7 +97,7 @@ def _why_not(boot: BootEnv, wanted: list[Requirement], sources: _Sources, folder
             and not any(requirement.specifier.contains(one, prereleases=True) for one in versions)
         ):
             found = f"it has {', '.join(map(str, sorted(versions)))}" if versions else "it has none"
-            return f"`{shown(folders[0].shown)}` has no wheel for `{requirement}`: {found}"
+            return f"`{printable(folders[0].display)}` has no wheel for `{requirement}`: {found}"
     return ""
 
 
@@ -148,7 +148,7 @@ def _sources(boot: BootEnv, path: str, lines: list[str]) -> _Sources:
     )
 
 
-def _link(boot: BootEnv, named: str, beside: str) -> Place:
+def _link(boot: BootEnv, named: str, beside: str) -> ResolvedPath:
     """Return where a folder of wheels is; those that the file names may lie beside it."""
     named = named.removeprefix("file://")
     near = boot.place(posixpath.join(beside, named))

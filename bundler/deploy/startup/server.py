@@ -19,8 +19,8 @@ from bundler.checks.findings import Finding
 from bundler.data.azure_image import VARIABLES
 from bundler.deploy.startup.entry_script import EntryScript, read_script
 from bundler.deploy.startup.files import Files
-from bundler.deploy.startup.variables import BootEnv, Place
-from bundler.paths import shown
+from bundler.deploy.startup.variables import BootEnv, ResolvedPath
+from bundler.paths import printable
 
 __all__ = ["BASE_MODULES", "STDLIB", "Start", "Step", "configure", "load_script", "start_python"]
 
@@ -83,12 +83,14 @@ def start_python(start: Start) -> int:
         root,
     ]
     if boot.source is not None:
-        path.append(boot.source.shown)
+        path.append(boot.source.display)
     start.sys_path = tuple(dict.fromkeys(path))
     for folder in boot.libraries:
         for name in ("enum.py", "enum/__init__.py"):
             if boot.files.is_file(f"{folder}/{name}"):
-                return start.failed("Python starts", f"`{shown(f'{folder}/{name}')}` is no `enum` of it", 1)
+                return start.failed(
+                    "Python starts", f"`{printable(f'{folder}/{name}')}` is no `enum` of it", 1
+                )
     return start.did("Python starts")
 
 
@@ -97,12 +99,12 @@ def configure(start: Start) -> int:
     env = start.boot.env
     for name, code in (("WORKER_COUNT", 1), ("WORKER_TIMEOUT", 2)):
         if name in env and not _is_number(env[name]):
-            return _refuse(start, f"`{name}` is no number: `{shown(env[name])}`", code)
+            return _refuse(start, f"`{name}` is no number: `{printable(env[name])}`", code)
     if "WORKER_COUNT" in env and int(env["WORKER_COUNT"]) == 0:
         start.found("D606", "`WORKER_COUNT` is 0: nobody answers")
     for name, variable in VARIABLES.items():
         if variable.setting and name in env and not _fits(variable.kind, env[name]):
-            return _refuse(start, f"`{name}` is no {_SAID[variable.kind]}: `{shown(env[name])}`", 3)
+            return _refuse(start, f"`{name}` is no {_SAID[variable.kind]}: `{printable(env[name])}`", 3)
     return _read_config(start)
 
 
@@ -119,7 +121,7 @@ def _read_config(start: Start) -> int:
     named = boot.env.get("AZUREML_CONFIG_FILE")
     paths = [boot.place(posixpath.join(boot.root, named))] if named else []
     paths += [boot.place(f"{boot.root}/config.json")]
-    paths += [boot.place(f"{posixpath.dirname(boot.script.shown)}/config.json")]
+    paths += [boot.place(f"{posixpath.dirname(boot.script.display)}/config.json")]
     for place in paths:
         path = place.path if place.known else None
         content = boot.files.read(path) if path is not None and boot.files.is_file(path) else b""
@@ -129,7 +131,7 @@ def _read_config(start: Start) -> int:
 
 
 def _judge_config(start: Start, path: str, content: bytes) -> int:
-    where = shown(path)
+    where = printable(path)
     try:
         values = json.loads(content)
     except (ValueError, RecursionError):
@@ -148,7 +150,7 @@ def _judge_config(start: Start, path: str, content: bytes) -> int:
             return _refuse(start, f"`{key}` in `{where}` is no {_SAID[variable.kind]}", 3)
     strange = [key for key in values if key not in named]
     if strange:
-        message = f"the server takes `{where}` for its settings; it does not know `{shown(strange[0])}`"
+        message = f"the server takes `{where}` for its settings; it does not know `{printable(strange[0])}`"
         start.found("D620", message, where=path)
     return start.did("the server reads its settings", where)
 
@@ -174,20 +176,23 @@ def load_script(start: Start) -> int:
     """Load the entry script, and look for what the server calls."""
     boot = start.boot
     place = boot.script
-    text = f"the entry script `{shown(place.shown)}` is loaded"
+    text = f"the entry script `{printable(place.display)}` is loaded"
     if why := _not_loadable(boot, place):
-        start.found("D603", f"the entry script `{shown(boot.entry)}` leads to `{shown(place.shown)}`: {why}")
+        start.found(
+            "D603", f"the entry script `{printable(boot.entry)}` leads to `{printable(place.display)}`: {why}"
+        )
         return start.failed(text, why, 3)
     if not place.known or place.path is None:
         start.found(
-            "D616", f"the entry script `{shown(place.shown)}` lies outside of what is known of the image"
+            "D616",
+            f"the entry script `{printable(place.display)}` lies outside of what is known of the image",
         )
         return start.did(text, "what it holds is not known")
     script = read_script(boot.files.read(place.path))
     if script.error:
         line, _, reason = script.error.partition(": ")
         start.found(
-            "D625", f"`{shown(place.path)}` does not parse here: {reason}, line {line}", where=place.path
+            "D625", f"`{printable(place.path)}` does not parse here: {reason}, line {line}", where=place.path
         )
         return start.did(text, "what it holds could not be read")
     if problem := next(_problems(start, place.path, script), None):
@@ -195,15 +200,15 @@ def load_script(start: Start) -> int:
     return start.did(text)
 
 
-def _not_loadable(boot: BootEnv, place: Place) -> str:
+def _not_loadable(boot: BootEnv, place: ResolvedPath) -> str:
     if not boot.root.startswith("/"):
         return "the application root is not absolute"
     inside = boot.place(f"{boot.root}/{boot.entry}")
-    if not place.known and boot.files.is_file(inside.shown):
+    if not place.known and boot.files.is_file(inside.display):
         return "it starts with `/`, and is not sought in the application root"
     if not boot.is_file(place):
         return "it is a folder" if boot.is_dir(place) else "it is not there"
-    if not place.shown.endswith(".py"):
+    if not place.display.endswith(".py"):
         return "only a `.py` file is loaded"
     return ""
 
@@ -211,16 +216,16 @@ def _not_loadable(boot: BootEnv, place: Place) -> str:
 def _problems(start: Start, path: str, script: EntryScript) -> Iterator[str]:
     """Yield what stops the server at the script, each as a finding too; in the order in which it meets it."""
     for line in script.relative:
-        message = f"`{shown(path)}` imports relatively, and the server loads it outside of any package"
+        message = f"`{printable(path)}` imports relatively, and the server loads it outside of any package"
         yield start.found("U303", message, where=f"{path}:{line}")
     for line, module in script.imports:
         if problem := _sibling(start, path, module):
             yield start.found(problem[0], problem[1], where=f"{path}:{line}")
     if script.lacks:
         names = " and ".join(f"{name}()" for name in script.lacks)
-        yield start.found("U302", f"the entry script `{shown(path)}` does not define {names}", where=path)
+        yield start.found("U302", f"the entry script `{printable(path)}` does not define {names}", where=path)
     for line, reason in script.refused:
-        yield start.found("D604", f"{reason}: `{shown(path)}`, line {line}", where=f"{path}:{line}")
+        yield start.found("D604", f"{reason}: `{printable(path)}`, line {line}", where=f"{path}:{line}")
 
 
 def _sibling(start: Start, path: str, module: str) -> tuple[str, str] | None:
@@ -231,10 +236,10 @@ def _sibling(start: Start, path: str, module: str) -> tuple[str, str] | None:
         return None
     first = next((one for one in start.sys_path if _has(files, one, module)), None)
     if first is None:
-        return "D605", f"`{module}` beside `{shown(path)}` is not found: its folder is not on sys.path"
+        return "D605", f"`{module}` beside `{printable(path)}` is not found: its folder is not on sys.path"
     if first != folder and first in start.boot.libraries and first != posixpath.normpath(start.boot.root):
         # It loads, but another module than was meant: no reason to stop.
-        start.found("M105", f"`{module}` of `{shown(first)}` hides the one beside `{shown(path)}`")
+        start.found("M105", f"`{module}` of `{printable(first)}` hides the one beside `{printable(path)}`")
     return None
 
 

@@ -13,9 +13,9 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from bundler.checks.findings import Finding, sorted_findings
-from bundler.data.azure_image import EXIT_CODES, PUBLIC_PORT, SERVER_PORT, ExtraWay
+from bundler.data.azure_image import EXIT_CODES, PUBLIC_PORT, SERVER_PORT, ExtraSource
 from bundler.deploy.startup.files import Files
-from bundler.deploy.startup.lint import lint
+from bundler.deploy.startup.lint import check_start
 from bundler.deploy.startup.pip import plan_pip
 from bundler.deploy.startup.server import (
     BASE_MODULES,
@@ -26,10 +26,10 @@ from bundler.deploy.startup.server import (
     load_script,
     start_python,
 )
-from bundler.deploy.startup.variables import BootEnv, Place, boot_env
-from bundler.paths import shown
+from bundler.deploy.startup.variables import BootEnv, ResolvedPath, boot_env
+from bundler.paths import printable
 
-__all__ = ["BASE_MODULES", "STDLIB", "Boot", "Step", "describe", "lint", "simulate"]
+__all__ = ["BASE_MODULES", "STDLIB", "Boot", "Step", "check_start", "render_start", "simulate_start"]
 
 _USER_ENV = "/opt/miniconda/envs/userenv"
 
@@ -67,7 +67,7 @@ class Boot:
         }
 
 
-def simulate(
+def simulate_start(
     env: Mapping[str, str],
     files: Files,
     *,
@@ -95,11 +95,11 @@ def simulate(
         resolved=dict(_resolved(boot)),
         sys_path=start.sys_path,
         installs=start.installs,
-        findings=sorted_findings([*start.findings, *lint(env, files, profile=profile)]),
+        findings=sorted_findings([*start.findings, *check_start(env, files, profile=profile)]),
     )
 
 
-def describe(boot: Boot) -> tuple[str, ...]:
+def render_start(boot: Boot) -> tuple[str, ...]:
     """Return a start as lines for a person."""
     lines = [
         f"{number:>2}  {'ok  ' if step.ok else 'FAIL'}  {step.text}"
@@ -113,12 +113,12 @@ def describe(boot: Boot) -> tuple[str, ...]:
 
 def _resolved(boot: BootEnv) -> Iterator[tuple[str, str]]:
     yield "AML_APP_ROOT", posixpath.normpath(boot.root)
-    yield "AZUREML_ENTRY_SCRIPT", boot.script.shown
+    yield "AZUREML_ENTRY_SCRIPT", boot.script.display
     for name, place in (("AZUREML_SOURCE_DIRECTORY", boot.source), ("AZUREML_MODEL_DIR", boot.model_dir)):
         if place is not None:
-            yield name, place.shown
+            yield name, place.display
     for way in boot.ways:
-        yield way.variable, boot.place_of(way).shown
+        yield way.variable, boot.place_of(way).display
 
 
 # The start script.
@@ -129,8 +129,8 @@ def _enter(start: Start) -> int:
     absolute = boot.root.startswith("/")
     if not absolute or not boot.is_dir(boot.place(boot.root)):
         why = "is not there" if absolute else "is not absolute"
-        start.found("D609", f"the application root `{shown(boot.root)}` {why}")
-    return start.did("the folder of the entry script", shown(boot.entry_folder))
+        start.found("D609", f"the application root `{printable(boot.root)}` {why}")
+    return start.did("the folder of the entry script", printable(boot.entry_folder))
 
 
 def _extend(start: Start) -> int:
@@ -145,9 +145,11 @@ def _extend(start: Start) -> int:
     if not (boot.is_dir(place) if way.is_folder else boot.is_file(place)):
         message, details = _not_there(boot, way, place)
         start.found("D601", message, details=details)
-        return start.failed(f"`{way.variable}` leads to `{shown(place.written)}`", "not there", way.missing)
+        return start.failed(
+            f"`{way.variable}` leads to `{printable(place.written)}`", "not there", way.missing
+        )
     if way.is_folder:
-        return start.did("PYTHONPATH starts with", f"{shown(place.written)}:")
+        return start.did("PYTHONPATH starts with", f"{printable(place.written)}:")
     return _make_conda(start, way, place) if way.installs == "conda" else _install(start, place)
 
 
@@ -157,9 +159,9 @@ def _no_conda(boot: BootEnv) -> str:
     return "" if made else "`DYNAMIC_DEP_INSTALLATION` is not `true`"
 
 
-def _not_there(boot: BootEnv, way: ExtraWay, place: Place) -> tuple[str, tuple[str, ...]]:
+def _not_there(boot: BootEnv, way: ExtraSource, place: ResolvedPath) -> tuple[str, tuple[str, ...]]:
     """Return what is said of a path that leads nowhere: where it leads, what was meant, what is near."""
-    message = f"`{way.variable}` leads to `{shown(place.written)}`, which is not there"
+    message = f"`{way.variable}` leads to `{printable(place.written)}`, which is not there"
     value = boot.env[way.variable]
     there = boot.files.is_dir if way.is_folder else boot.files.is_file
     candidates = [value, f"{boot.root}/{value}"]
@@ -173,17 +175,17 @@ def _not_there(boot: BootEnv, way: ExtraWay, place: Place) -> tuple[str, tuple[s
         meant = boot.place(posixpath.normpath(f"/{candidate}"))
         if meant.path is not None and meant.known and there(meant.path):
             relative = posixpath.relpath(meant.path, posixpath.normpath(boot.entry_folder))
-            message += f": from the entry script it is `{shown(relative)}`"
+            message += f": from the entry script it is `{printable(relative)}`"
             break
     nearest = posixpath.normpath(place.written)
     while boot.files.covers(nearest) and not boot.files.is_dir(nearest):
         nearest = posixpath.dirname(nearest)
     names = ", ".join(boot.files.names(nearest)[:10])
-    return message, (f"nearest  `{shown(nearest)}`, which holds {shown(names) or 'nothing'}",)
+    return message, (f"nearest  `{printable(nearest)}`, which holds {printable(names) or 'nothing'}",)
 
 
-def _make_conda(start: Start, way: ExtraWay, place: Place) -> int:
-    text = f"conda makes an environment from `{shown(place.shown)}`"
+def _make_conda(start: Start, way: ExtraSource, place: ResolvedPath) -> int:
+    text = f"conda makes an environment from `{printable(place.display)}`"
     if not start.server:
         return start.failed(text, EXIT_CODES[96], 96)
     start.installs = "conda"
@@ -194,17 +196,17 @@ def _make_conda(start: Start, way: ExtraWay, place: Place) -> int:
     return start.did(text)
 
 
-def _install(start: Start, place: Place) -> int:
+def _install(start: Start, place: ResolvedPath) -> int:
     start.installs = "requirements"
-    text = f"pip installs `{shown(place.shown)}`"
+    text = f"pip installs `{printable(place.display)}`"
     if not place.known or place.path is None:
         return start.did(text, "what it holds is not known")
     run = plan_pip(start.boot, place.path, offline=start.offline)
     start.findings += run.findings
     if run.fails:
-        start.found("D602", f"pip cannot install `{shown(place.path)}`: {run.fails}")
+        start.found("D602", f"pip cannot install `{printable(place.path)}`: {run.fails}")
         return start.failed(text, run.fails, 95)
-    return start.did(text, f"from {', '.join(map(shown, run.folders))}" if run.folders else "")
+    return start.did(text, f"from {', '.join(map(printable, run.folders))}" if run.folders else "")
 
 
 def _look_for_server(start: Start) -> int:

@@ -9,22 +9,22 @@ from functools import cached_property
 
 from bundler.data.azure_image import (
     DEFAULT_SCRIPT,
+    EXTRA_SOURCES,
     IMAGE_ROOT,
-    PROFILES,
+    IMAGE_VARIANTS,
     SERVICE_FOLDER,
     VARIABLES,
-    WAYS,
-    ExtraWay,
-    Profile,
+    ExtraSource,
+    ImageVariant,
 )
 from bundler.deploy.startup.files import Files, locate
 from bundler.errors import InputError
 
-__all__ = ["BootEnv", "Place", "boot_env"]
+__all__ = ["BootEnv", "ResolvedPath", "boot_env"]
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class Place:
+class ResolvedPath:
     """Where a variable leads."""
 
     written: str
@@ -35,7 +35,7 @@ class Place:
     """Whether what is there is known."""
 
     @property
-    def shown(self) -> str:
+    def display(self) -> str:
         """The path, or what was written where it leads nowhere."""
         return self.path or self.written
 
@@ -46,7 +46,7 @@ class BootEnv:
 
     env: Mapping[str, str]
     """With those that the image sets."""
-    profile: Profile
+    profile: ImageVariant
     files: Files
 
     @property
@@ -66,18 +66,18 @@ class BootEnv:
         return f"{self.root}/{_dirname(named.removeprefix('/'))}" if named else self.root
 
     @property
-    def script(self) -> Place:
+    def script(self) -> ResolvedPath:
         """The entry script as the server opens it: from the application root."""
         return self.place(posixpath.join(self.root, self.entry))
 
     @property
-    def source(self) -> Place | None:
+    def source(self) -> ResolvedPath | None:
         """AZUREML_SOURCE_DIRECTORY as the server puts it on sys.path."""
         named = self.env.get("AZUREML_SOURCE_DIRECTORY")
         return self.place(posixpath.join(self.root, named)) if named else None
 
     @property
-    def model_dir(self) -> Place | None:
+    def model_dir(self) -> ResolvedPath | None:
         """AZUREML_MODEL_DIR as init() finds it."""
         named = self.env.get("AZUREML_MODEL_DIR")
         return self.place(posixpath.join(self.root, named)) if named else None
@@ -92,30 +92,30 @@ class BootEnv:
         return ""
 
     @cached_property
-    def ways(self) -> tuple[ExtraWay, ...]:
+    def ways(self) -> tuple[ExtraSource, ...]:
         """The ways to further packages that are set, the one that is used first."""
-        return tuple(way for way in WAYS if self.env.get(way.variable))
+        return tuple(way for way in EXTRA_SOURCES if self.env.get(way.variable))
 
-    def place_of(self, way: ExtraWay) -> Place:
+    def place_of(self, way: ExtraSource) -> ResolvedPath:
         """Return where the variable of a way leads."""
         value = self.env[way.variable]
         if VARIABLES[way.variable].base == "absolute":
             return self.place(value)
         return self.place(f"{self.entry_folder}/{value}")
 
-    def place(self, written: str) -> Place:
+    def place(self, written: str) -> ResolvedPath:
         """Return where a path leads; one that is relative is so to the start script's own folder."""
         absolute = written if written.startswith("/") else f"{SERVICE_FOLDER}/{written}"
         path = locate(self.files, absolute)
         # A relative root leads below the folder of the service, where nobody's files are.
         known = path is None or not written.startswith("/") or self.files.covers(path)
-        return Place(written=written, path=path, known=known)
+        return ResolvedPath(written=written, path=path, known=known)
 
-    def is_file(self, place: Place) -> bool:
+    def is_file(self, place: ResolvedPath) -> bool:
         """Return whether a file is there, as far as is known."""
         return place.path is not None and (not place.known or self.files.is_file(place.path))
 
-    def is_dir(self, place: Place) -> bool:
+    def is_dir(self, place: ResolvedPath) -> bool:
         """Return whether a folder is there, as far as is known."""
         return place.path is not None and (not place.known or self.files.is_dir(place.path))
 
@@ -148,13 +148,13 @@ def boot_env(env: Mapping[str, str], files: Files, profile: str) -> BootEnv:
 
     :raises InputError: if there is no such profile.
     """
-    if profile not in PROFILES:
+    if profile not in IMAGE_VARIANTS:
         raise InputError(
             f"there is no profile `{profile}`",
-            evidence=(f"known   {', '.join(PROFILES)}",),
+            evidence=(f"known   {', '.join(IMAGE_VARIANTS)}",),
             hint="--profile classic",
         )
-    image = PROFILES[profile]
+    image = IMAGE_VARIANTS[profile]
     merged = {**image.env, **env}
     values = {name: merged.get(name) or variable.default for name, variable in VARIABLES.items()}
     merged.update({name: text.format_map(values) for name, text in image.forced.items()})

@@ -14,18 +14,18 @@ from types import MappingProxyType
 
 from ruamel.yaml.comments import CommentedMap, CommentedSeq
 
-from bundler.problems import RefusedError, closest
+from bundler.problems import ProblemError, closest
 from bundler.requirements.conda.matchspec import clean_channel, register_channels
-from bundler.requirements.conda.yaml import clipped, load_yaml, plain_scalars
+from bundler.requirements.conda.yaml import load_yaml, plain_scalars, shorten
 
-__all__ = ["KEYS", "CondaFile", "Line", "load_yaml", "parse_conda_file"]
+__all__ = ["KEYS", "CondaFile", "EnvFileLine", "load_yaml", "parse_conda_file"]
 
 KEYS = ("name", "channels", "dependencies", "prefix", "variables")
 _VARIABLE = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class Line:
+class EnvFileLine:
     """One entry of the file."""
 
     text: str
@@ -42,9 +42,9 @@ class CondaFile:
     """The environment's name."""
     channels: tuple[str, ...] = ()
     """In their order, without credentials and tokens."""
-    packages: tuple[Line, ...] = ()
+    packages: tuple[EnvFileLine, ...] = ()
     """Conda's match specifications, ``python`` and ``pip`` among them."""
-    pip: tuple[Line, ...] = ()
+    pip: tuple[EnvFileLine, ...] = ()
     """Lines of a requirements file, options among them."""
     variables: Mapping[str, str] = field(default_factory=lambda: MappingProxyType({}), repr=False)
     """Environment variables; they may be secrets and are not for display."""
@@ -52,7 +52,7 @@ class CondaFile:
     """What has no effect here."""
 
 
-def parse_conda_file(text: str) -> tuple[CondaFile, tuple[RefusedError, ...]]:
+def parse_conda_file(text: str) -> tuple[CondaFile, tuple[ProblemError, ...]]:
     """Return what an environment file lists, and everything that is wrong with it, by line.
 
     The file is of use only if nothing is wrong; text that is not YAML is the one
@@ -64,18 +64,18 @@ def parse_conda_file(text: str) -> tuple[CondaFile, tuple[RefusedError, ...]]:
     register_channels(text)
     try:
         tree = load_yaml(text)
-    except RefusedError as refused:
+    except ProblemError as refused:
         return CondaFile(), (refused,)
-    reader = _Reader(text)
+    reader = _EnvFileReader(text)
     file = reader.file(tree)
     return file, tuple(sorted(reader.problems, key=lambda refused: refused.line or 0))
 
 
-class _Reader:
+class _EnvFileReader:
     """One tree turned into a `CondaFile`; problems are gathered, not raised."""
 
     def __init__(self, text: str) -> None:
-        self.problems: list[RefusedError] = []
+        self.problems: list[ProblemError] = []
         self._text = text
 
     def file(self, tree: object) -> CondaFile:
@@ -101,7 +101,7 @@ class _Reader:
         )
 
     def _refuse(self, fact: str, line: int, hint: str | None = None) -> None:
-        self.problems.append(RefusedError(fact, line=line, hint=hint))
+        self.problems.append(ProblemError(fact, line=line, hint=hint))
 
     def _unknown(self, key: object, line: int) -> None:
         if key == "pip":
@@ -109,7 +109,7 @@ class _Reader:
         else:
             near = closest(key, KEYS) if isinstance(key, str) else None
             hint = f"did you mean `{near}`?" if near else None
-        self._refuse(f"unknown `{clipped(str(key))}` key in environment specification", line, hint)
+        self._refuse(f"unknown `{shorten(str(key))}` key in environment specification", line, hint)
 
     def _name(self, tree: CommentedMap) -> str | None:
         name = tree.get("name")
@@ -120,13 +120,13 @@ class _Reader:
         self._refuse(f"`name` is {_kind(name)}, not text", line, hint)
         return None
 
-    def _lines(self, tree: CommentedMap, key: str, what: str) -> list[Line]:
+    def _lines(self, tree: CommentedMap, key: str, what: str) -> list[EnvFileLine]:
         """Return the entries of a list of texts that stands under ``key``."""
         values = tree.get(key)
         if values is None:
             return []
         if not isinstance(values, CommentedSeq):
-            hint = f"{key}: [{clipped(values)}]" if isinstance(values, str) else None
+            hint = f"{key}: [{shorten(values)}]" if isinstance(values, str) else None
             self._refuse(f"`{key}` is {_kind(values)}, not a list", _value_line(tree, key), hint)
             return []
         found = [self._line(value, _item_line(values, index), what) for index, value in enumerate(values)]
@@ -136,10 +136,10 @@ class _Reader:
         for line in self._lines(tree, "channels", "a channel"):
             try:
                 yield clean_channel(line.text)
-            except RefusedError as refused:
+            except ProblemError as refused:
                 self._refuse(refused.fact, line.line)
 
-    def _line(self, value: object, line: int, what: str) -> Line | None:
+    def _line(self, value: object, line: int, what: str) -> EnvFileLine | None:
         if not isinstance(value, str):
             hint = "put the whole entry in quotes" if isinstance(value, dict) else None
             self._refuse(f"{what} is {_kind(value)}, not text", line, hint)
@@ -149,16 +149,16 @@ class _Reader:
             self._refuse(f"{what} spans several lines", line, "write one entry for each")
         else:
             register_channels(value)
-            return Line(text=value.strip(), line=line)
+            return EnvFileLine(text=value.strip(), line=line)
         return None
 
-    def _dependencies(self, tree: CommentedMap) -> tuple[tuple[Line, ...], tuple[Line, ...]]:
+    def _dependencies(self, tree: CommentedMap) -> tuple[tuple[EnvFileLine, ...], tuple[EnvFileLine, ...]]:
         values = tree.get("dependencies")
         if not isinstance(values, CommentedSeq):
             self._lines(tree, "dependencies", "a dependency")
             return (), ()
-        packages: list[Line] = []
-        pip: list[Line] | None = None
+        packages: list[EnvFileLine] = []
+        pip: list[EnvFileLine] | None = None
         for index, value in enumerate(values):
             line = _item_line(values, index)
             if not isinstance(value, CommentedMap):
@@ -175,9 +175,9 @@ class _Reader:
         return tuple(packages), tuple(pip or ())
 
     def _not_pip(self, value: CommentedMap, key: object) -> None:
-        fact = f"unknown `{clipped(str(key))}` section: `pip` is the only one there is"
+        fact = f"unknown `{shorten(str(key))}` section: `pip` is the only one there is"
         version = self._source(value, key) or value[key]
-        written = f"- {clipped(str(key))}={clipped(version)}" if isinstance(version, str) else None
+        written = f"- {shorten(str(key))}={shorten(version)}" if isinstance(version, str) else None
         self._refuse(fact, _key_line(value, key), written and f"did you mean `{written}`?")
 
     def _variables(self, tree: CommentedMap) -> Mapping[str, str]:
@@ -191,7 +191,7 @@ class _Reader:
         for key, value in values.items():
             text = value if isinstance(value, str) else self._source(values, key)
             if not isinstance(key, str) or not _VARIABLE.fullmatch(key):
-                self._refuse(f"`{clipped(str(key))}` is not the name of a variable", _key_line(values, key))
+                self._refuse(f"`{shorten(str(key))}` is not the name of a variable", _key_line(values, key))
             elif value is None or text is None:
                 self._refuse(f"the variable `{key}` is {_kind(value)}, not text", _key_line(values, key))
             else:

@@ -17,8 +17,8 @@ from packaging.specifiers import SpecifierSet
 from packaging.utils import InvalidName, canonicalize_name
 
 from bundler.data.conda_names import Known, Role, look_up
-from bundler.problems import RefusedError, closest, register_addresses
-from bundler.redact import register_secret, split_url
+from bundler.problems import ProblemError, closest, register_urls
+from bundler.redaction import register_secret, split_url
 from bundler.requirements.conda.version import parse_ranges, specifiers
 
 __all__ = [
@@ -104,7 +104,7 @@ def parse_match_spec(text: str) -> MatchSpec:
         raise _bad_name(name, text)
     version, build = _version_and_build(text[len(name) :])
     if version and "version" in fields:
-        raise RefusedError(f"`{name}` has a version inside and outside of its brackets")
+        raise ProblemError(f"`{name}` has a version inside and outside of its brackets")
     version = version or fields.get("version", "*")
     alternatives = [",".join(map(str, item)) for item in parse_ranges(version, exact=bool(build))]
     channel, build = fields.get("channel", channel), fields.get("build", build)
@@ -127,7 +127,7 @@ def translate(spec: MatchSpec) -> Translation:
     """
     known = look_up(spec.name)
     if known.refused:
-        raise RefusedError(f"`{spec.name}` {known.refused}", hint=known.hint)
+        raise ProblemError(f"`{spec.name}` {known.refused}", hint=known.hint)
     notes = list(known.notes)
     requirement = python = None
     if known.role == "python":
@@ -149,7 +149,7 @@ def translate(spec: MatchSpec) -> Translation:
 def register_channels(text: str) -> None:
     """Register each credential and token of an address in ``text``; linear in its length."""
     for found in _ADDRESS.finditer(text):
-        register_addresses(text[max(0, found.start() - _SCHEME) : found.end()])
+        register_urls(text[max(0, found.start() - _SCHEME) : found.end()])
     for found in _TOKEN.finditer(text):
         if _HOST.search(text, max(0, found.start() - _HOST_LENGTH), found.start()):
             register_secret(found["token"])
@@ -169,7 +169,7 @@ def clean_channel(text: str) -> str:
             return split_url(text)[0]
         except ValueError as error:
             _register_user(text.partition("://")[2].rpartition("@")[0])
-            raise RefusedError("the address of a channel cannot be read") from error
+            raise ProblemError("the address of a channel cannot be read") from error
     user = _USER.match(text)
     if not user:
         return text
@@ -185,19 +185,19 @@ def _register_user(user: str) -> None:
 def _check_form(text: str) -> None:
     """Refuse what is no specification at all: a file, a condition, an expression."""
     if not text:
-        raise RefusedError("the name of a package is missing")
+        raise ProblemError("the name of a package is missing")
     if len(text) > _MAX_LENGTH:
-        raise RefusedError(f"a package has more than {_MAX_LENGTH} characters")
+        raise ProblemError(f"a package has more than {_MAX_LENGTH} characters")
     if not text.isascii() or not text.isprintable():
-        raise RefusedError(f"`{text}` holds a character that no conda package has")
+        raise ProblemError(f"`{text}` holds a character that no conda package has")
     if text.endswith(_FILE):
-        raise RefusedError(f"`{text}` is a file for conda alone", hint="write `name=1.2`")
+        raise ProblemError(f"`{text}` is a file for conda alone", hint="write `name=1.2`")
     if ";" in text or " if " in text:
-        raise RefusedError(f"`{text}` has a condition", hint="move it to the `pip` section")
+        raise ProblemError(f"`{text}` has a condition", hint="move it to the `pip` section")
     if "@" in text.rpartition("::")[2]:
-        raise RefusedError(f"`{text}` is not a conda package", hint="move it to the `pip` section")
+        raise ProblemError(f"`{text}` is not a conda package", hint="move it to the `pip` section")
     if "(" in text or ")" in text:
-        raise RefusedError(f"conda's tools do not agree on what the parentheses of `{text}` are")
+        raise ProblemError(f"conda's tools do not agree on what the parentheses of `{text}` are")
 
 
 def _fields(text: str) -> tuple[str, dict[str, str]]:
@@ -207,34 +207,34 @@ def _fields(text: str) -> tuple[str, dict[str, str]]:
         return text, {}
     inside, closing, after = inside.rpartition("]")
     if not closing or after.strip():
-        raise RefusedError(f"`{text}[` has no `]` at its end")
+        raise ProblemError(f"`{text}[` has no `]` at its end")
     fields: dict[str, str] = {}
     position = 0
     while position < len(inside):
         found = _FIELD.match(inside, position)
         if not found:
             hint = None if "=" in inside else "move a name with extras to the `pip` section"
-            raise RefusedError(f"`[{inside}]` is not a list of `key=value`", hint=hint)
+            raise ProblemError(f"`[{inside}]` is not a list of `key=value`", hint=hint)
         key, value = found["key"], next(item for item in found.group("a", "b", "c") if item is not None)
         if key not in _FIELDS:
             near = closest(key, _FIELDS)
-            raise RefusedError(
+            raise ProblemError(
                 f"the field `{key}` means nothing without conda", hint=near and f"did you mean `{near}`?"
             )
         if key in fields or not value.strip():
-            raise RefusedError(f"the field `{key}` is {'given twice' if key in fields else 'empty'}")
+            raise ProblemError(f"the field `{key}` is {'given twice' if key in fields else 'empty'}")
         fields[key] = _closed_up(value)
         position = found.end()
     return text, fields
 
 
-def _bad_name(name: str, text: str) -> RefusedError:
+def _bad_name(name: str, text: str) -> ProblemError:
     if not name:
-        return RefusedError(f"`{text}` does not begin with the name of a package")
+        return ProblemError(f"`{text}` does not begin with the name of a package")
     if "*" in name:
-        return RefusedError(f"`{name}` is a pattern, not one package")
+        return ProblemError(f"`{name}` is a pattern, not one package")
     hint = "write `channel::name`" if "/" in name or ":" in name else None
-    return RefusedError(f"`{name}` is not the name of a conda package", hint=hint)
+    return ProblemError(f"`{name}` is not the name of a conda package", hint=hint)
 
 
 def _closed_up(text: str) -> str:
@@ -251,7 +251,7 @@ def _version_and_build(text: str) -> tuple[str, str]:
     if _BUILD.fullmatch(build.strip().removeprefix("=")):
         return version, build.strip().removeprefix("=")
     bounds = f"{version},{build.strip()}"
-    raise RefusedError(
+    raise ProblemError(
         f"`{build.strip()}` is not a build string",
         hint=f"write `{bounds}`" if re.match(r"[<>!=~]=?[0-9]", build.strip()) else None,
     )
@@ -259,7 +259,7 @@ def _version_and_build(text: str) -> tuple[str, str]:
 
 def _python(spec: MatchSpec, notes: list[str]) -> SpecifierSet:
     if "pypy" in (spec.build or "").lower():
-        raise RefusedError(f"build `{spec.build}` of `python` is PyPy, and only CPython is bundled for")
+        raise ProblemError(f"build `{spec.build}` of `python` is PyPy, and only CPython is bundled for")
     found = SpecifierSet(",".join(specifiers(spec.name, spec.version, notes) if spec.version else ()))
     notes += [
         f"`{item}` is {item.version}.0 alone; `python={item.version}` is the series"
@@ -275,5 +275,5 @@ def _requirement(spec: MatchSpec, known: Known, notes: list[str]) -> Requirement
         requirement = Requirement(known.project + ",".join(asked))
         canonicalize_name(requirement.name, validate=True)
     except (InvalidName, InvalidRequirement) as error:
-        raise RefusedError(f"`{known.project}` cannot be the name of a project") from error
+        raise ProblemError(f"`{known.project}` cannot be the name of a project") from error
     return requirement

@@ -14,11 +14,11 @@ from types import MappingProxyType
 
 from packaging.specifiers import SpecifierSet
 
-from bundler.problems import RefusedError
-from bundler.requirements.conda.envfile import CondaFile, Line, parse_conda_file
+from bundler.problems import ProblemError
+from bundler.requirements.conda.envfile import CondaFile, EnvFileLine, parse_conda_file
 from bundler.requirements.conda.matchspec import MatchSpec, Translation, parse_match_spec, translate
 
-__all__ = ["CondaRequirements", "FromBase", "conda_requirements", "lowest_python", "read_from_base"]
+__all__ = ["CondaRequirements", "SystemPackage", "conda_requirements", "lowest_python", "read_from_base"]
 
 _LOWEST_MINOR = 7
 _HIGHEST_MINOR = 20
@@ -28,7 +28,7 @@ _RELEASES = 100
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class FromBase:
+class SystemPackage:
     """A conda package without a counterpart on an index: the base image has to bring it."""
 
     name: str
@@ -48,14 +48,14 @@ class CondaRequirements:
     """What it asks of the target; None where it does not say."""
     python_text: str
     """The same as it stands in the file."""
-    lines: tuple[Line, ...]
+    lines: tuple[EnvFileLine, ...]
     """Lines of a requirements file, with the line of the specification each stands for."""
-    shown: tuple[tuple[int, str], ...]
+    translations: tuple[tuple[int, str], ...]
     """What became of each conda package, by line."""
-    from_base: tuple[FromBase, ...]
+    from_base: tuple[SystemPackage, ...]
     variables: Mapping[str, str]
     warnings: tuple[str, ...]
-    problems: tuple[tuple[RefusedError, str], ...]
+    problems: tuple[tuple[ProblemError, str], ...]
     """What is wrong with the file, each with the text it is about."""
 
     @property
@@ -72,11 +72,11 @@ def conda_requirements(text: str, *, strict: bool = False) -> CondaRequirements:
     """
     file, refused = parse_conda_file(text)
     problems = [(one, "") for one in refused]
-    translated: list[tuple[Line, Translation]] = []
+    translated: list[tuple[EnvFileLine, Translation]] = []
     for line in file.packages:
         try:
             translated.append((line, translate(parse_match_spec(line.text))))
-        except RefusedError as error:
+        except ProblemError as error:
             problems.append((_at(error, line.line), line.text))
     from_base = []
     for line, found in translated:
@@ -87,14 +87,14 @@ def conda_requirements(text: str, *, strict: bool = False) -> CondaRequirements:
             problems.append((_not_on_an_index(found.spec, line.line), line.text))
     pythons = [(line, found.python) for line, found in translated if found.role == "python"]
     if len(pythons) > 1:
-        again = RefusedError("`python` is asked for a second time", line=pythons[1][0].line)
+        again = ProblemError("`python` is asked for a second time", line=pythons[1][0].line)
         problems.append((again, pythons[1][0].text))
     return CondaRequirements(
         name=file.name,
         python=pythons[0][1] if pythons else None,
         python_text=pythons[0][0].text if pythons else "",
         lines=tuple(_lines(file, translated)),
-        shown=tuple((line.line, _story(line.text, found)) for line, found in translated),
+        translations=tuple((line.line, _story(line.text, found)) for line, found in translated),
         from_base=tuple(from_base),
         variables=MappingProxyType(dict(file.variables)),
         warnings=file.warnings,
@@ -115,31 +115,31 @@ def lowest_python(specifier: SpecifierSet) -> str | None:
     return None
 
 
-def read_from_base(text: str) -> FromBase:
+def read_from_base(text: str) -> SystemPackage:
     """Return a package that the base has to bring, from what a manifest says of it."""
     return _from_base(text, translate(parse_match_spec(text)), 0)
 
 
-def _from_base(text: str, found: Translation, line: int) -> FromBase:
-    return FromBase(name=found.spec.name, text=text, line=line, libraries=found.libraries)
+def _from_base(text: str, found: Translation, line: int) -> SystemPackage:
+    return SystemPackage(name=found.spec.name, text=text, line=line, libraries=found.libraries)
 
 
-def _at(error: RefusedError, line: int) -> RefusedError:
-    return RefusedError(error.fact, details=error.details, hint=error.hint, line=line)
+def _at(error: ProblemError, line: int) -> ProblemError:
+    return ProblemError(error.fact, details=error.details, hint=error.hint, line=line)
 
 
-def _not_on_an_index(spec: MatchSpec, line: int) -> RefusedError:
-    return RefusedError(
+def _not_on_an_index(spec: MatchSpec, line: int) -> ProblemError:
+    return ProblemError(
         f"`{spec.name}` has no counterpart on a package index: it must come from the base image",
         hint="remove the line, or build without `--strict`",
         line=line,
     )
 
 
-def _lines(file: CondaFile, translated: list[tuple[Line, Translation]]) -> Iterator[Line]:
+def _lines(file: CondaFile, translated: list[tuple[EnvFileLine, Translation]]) -> Iterator[EnvFileLine]:
     for line, found in translated:
         if found.requirement is not None:
-            yield Line(text=str(found.requirement), line=line.line)
+            yield EnvFileLine(text=str(found.requirement), line=line.line)
     yield from file.pip
 
 

@@ -18,7 +18,7 @@ from typing import Literal
 from packaging.specifiers import InvalidSpecifier, Specifier
 from packaging.version import InvalidVersion, Version
 
-from bundler.problems import RefusedError
+from bundler.problems import ProblemError
 
 __all__ = ["Clause", "Range", "parse_ranges", "specifiers"]
 
@@ -101,28 +101,28 @@ def _clause(text: str, *, alone: bool, exact: bool) -> Iterator[Clause]:
         case "~=" if not starred and "." in stem:
             yield Clause(operator="~=", version=stem)
         case "~=" if not starred:
-            raise RefusedError(f"`{text}` needs a second number", hint=f"write `={stem}`")
+            raise ProblemError(f"`{text}` needs a second number", hint=f"write `={stem}`")
         case _:
             plain = {"==": f"={stem}", "!=": f"!={stem}.*", "~=": f"={stem}"}
-            raise RefusedError(
+            raise ProblemError(
                 f"conda's tools do not agree on what `{text}` is",
                 hint=f"write `{plain.get(operator, operator + stem)}`",
             )
 
 
-def _not_a_version(text: str, version: str) -> RefusedError:
+def _not_a_version(text: str, version: str) -> ProblemError:
     for wrong, right in _MISTAKES.items():
         if text.startswith(wrong):
-            return RefusedError(
+            return ProblemError(
                 f"`{wrong}` is not an operator", hint=f"write `{right}{text.removeprefix(wrong)}`"
             )
     if not version:
-        return RefusedError(f"a version is missing after `{text}`" if text else "a version is missing")
+        return ProblemError(f"a version is missing after `{text}`" if text else "a version is missing")
     if text.startswith("^") or text.endswith("$"):
-        return RefusedError(f"`{text}` is a regular expression, which no index understands")
+        return ProblemError(f"`{text}` is a regular expression, which no index understands")
     if "*" in version:
-        return RefusedError(f"`{text}` has a star inside, which no index understands")
-    return RefusedError(f"`{text}` is not a version")
+        return ProblemError(f"`{text}` has a star inside, which no index understands")
+    return ProblemError(f"`{text}` is not a version")
 
 
 def specifiers(name: str, version: str, notes: list[str], *, longer: bool = False) -> Iterator[str]:
@@ -138,7 +138,7 @@ def specifiers(name: str, version: str, notes: list[str], *, longer: bool = Fals
     """
     ranges = _reduced(parse_ranges(version))
     if len(ranges) > 1:
-        raise RefusedError(
+        raise ProblemError(
             f"`{name} {version}` offers a choice of ranges, which PEP 440 cannot express",
             hint=f"write one of them: `{name} {','.join(map(str, ranges[-1]))}`",
         )
@@ -146,7 +146,7 @@ def specifiers(name: str, version: str, notes: list[str], *, longer: bool = Fals
         try:
             yield from _specifier(clause, notes, longer=longer)
         except (InvalidVersion, InvalidSpecifier) as error:
-            raise RefusedError(
+            raise ProblemError(
                 f"`{clause}` of `{name}` is a version to conda, but not to PEP 440",
                 hint=f"leave the version out: `{name}`",
             ) from error

@@ -27,9 +27,9 @@ from ruamel.yaml.events import (
     ScalarEvent,
 )
 
-from bundler.problems import RefusedError, first_line
+from bundler.problems import ProblemError, first_line
 
-__all__ = ["clipped", "load_yaml", "plain_scalars"]
+__all__ = ["load_yaml", "plain_scalars", "shorten"]
 
 _MAX_SIZE = 1 << 20
 _MAX_DEPTH = 32
@@ -55,7 +55,7 @@ _FAILURES = (
     NotImplementedError,
 )
 
-Place = tuple[int, int]
+YamlPosition = tuple[int, int]
 """A line and a column, both from 0, as the parser counts them."""
 
 
@@ -74,7 +74,7 @@ def load_yaml(text: str) -> Any:
         return YAML(typ="rt", pure=True).load(text)
 
 
-def plain_scalars(text: str) -> dict[Place, str]:
+def plain_scalars(text: str) -> dict[YamlPosition, str]:
     """Return the text of each scalar without quotes by its place, as it is written.
 
     For numbers and the like, whose spelling a tree does not keep.
@@ -82,10 +82,10 @@ def plain_scalars(text: str) -> dict[Place, str]:
     :raises RefusedError: as `load_yaml`, but for duplicate keys and values that Python cannot hold.
     """
     if len(text) > _MAX_SIZE or len(text.encode("utf-8", "surrogatepass")) > _MAX_SIZE:
-        raise RefusedError("it is larger than 1 MiB")
+        raise ProblemError("it is larger than 1 MiB")
     unseen = _UNSEEN.search(text)
     if unseen:
-        raise RefusedError(
+        raise ProblemError(
             f"there is a character U+{ord(unseen[0]):04X} that YAML or an editor does not show",
             line=len(_LINE_END.findall(text, 0, unseen.start())) + 1,
         )
@@ -95,29 +95,29 @@ def plain_scalars(text: str) -> dict[Place, str]:
 
 @contextmanager
 def _failures_told() -> Iterator[None]:
-    """Turn whatever the parser raises into a `RefusedError`."""
+    """Turn whatever the parser raises into a `ProblemError`."""
     try:
         yield
-    except RefusedError:
+    except ProblemError:
         raise
     except DuplicateKeyError as error:
         found = _DUPLICATE.match(error.problem or "")
-        key = f"`{clipped(found['key'])}`" if found else "a key"
-        raise RefusedError(f"{key} stands twice in one mapping", line=_line_of(error)) from error
+        key = f"`{shorten(found['key'])}`" if found else "a key"
+        raise ProblemError(f"{key} stands twice in one mapping", line=_line_of(error)) from error
     except YAMLError as error:
         raise _not_yaml(error) from error
     except _FAILURES as error:
-        reason = clipped(first_line(error)) or "the parser gave up"
-        raise RefusedError(f"it holds a value that cannot be read: {reason}") from error
+        reason = shorten(first_line(error)) or "the parser gave up"
+        raise ProblemError(f"it holds a value that cannot be read: {reason}") from error
 
 
-def _not_yaml(error: YAMLError) -> RefusedError:
+def _not_yaml(error: YAMLError) -> ProblemError:
     problem = getattr(error, "problem", None) or first_line(error)
     if "'\\t'" in problem:
-        return RefusedError(
+        return ProblemError(
             "a tab stands where YAML wants spaces", hint="indent with spaces", line=_line_of(error)
         )
-    return RefusedError(f"it is not YAML: {clipped(problem)}", line=_line_of(error))
+    return ProblemError(f"it is not YAML: {shorten(problem)}", line=_line_of(error))
 
 
 def _line_of(error: YAMLError) -> int | None:
@@ -129,20 +129,20 @@ class _Scan:
     """The events of one document, checked one by one, so that no tree is made of what is refused."""
 
     def __init__(self) -> None:
-        self._scalars: dict[Place, str] = {}
+        self._scalars: dict[YamlPosition, str] = {}
         self._anchors: set[str] = set()
         self._open: list[str | None] = []  # the anchor of each open collection
         self._documents = 0
         self._aliases = 0
 
-    def run(self, text: str) -> dict[Place, str]:
+    def run(self, text: str) -> dict[YamlPosition, str]:
         for number, event in enumerate(YAML(typ="rt", pure=True).parse(text)):
             line = event.start_mark.line + 1
             if number >= _MAX_EVENTS:
-                raise RefusedError(f"it has more than {_MAX_EVENTS} entries", line=line)
+                raise ProblemError(f"it has more than {_MAX_EVENTS} entries", line=line)
             fact = self._look(event)
             if fact:
-                raise RefusedError(fact, line=line)
+                raise ProblemError(fact, line=line)
         return self._scalars
 
     def _look(self, event: Event) -> str | None:
@@ -176,7 +176,7 @@ class _Scan:
     def _node(self, event: NodeEvent) -> str | None:
         anchor: str | None = event.anchor
         if anchor in self._anchors:
-            return f"the anchor `{clipped(str(anchor))}` is defined twice"
+            return f"the anchor `{shorten(str(anchor))}` is defined twice"
         if anchor:
             self._anchors.add(anchor)
         if isinstance(event, ScalarEvent):
@@ -202,10 +202,10 @@ class _Scan:
 
 
 def _tagged(tag: object) -> str:
-    return f"a tag `{clipped(str(tag))}` asks for something other than text, lists and mappings"
+    return f"a tag `{shorten(str(tag))}` asks for something other than text, lists and mappings"
 
 
-def clipped(text: str) -> str:
+def shorten(text: str) -> str:
     """Return the beginning of a text from the file in one line, short enough to be quoted."""
     text = " ".join(text[: 2 * _CLIP].split())
     return text if len(text) <= _CLIP else f"{text[:_CLIP]}..."

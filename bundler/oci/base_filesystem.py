@@ -8,17 +8,17 @@ Specs: OCI image layer filesystem changeset (whiteouts, opaque whiteouts).
 
 from __future__ import annotations
 
-import posixpath
 import tarfile
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 
 from bundler.errors import InputError
-from bundler.oci.layer import OPAQUE, WHITEOUT, Member, Stored, ancestors, entry_path
+from bundler.oci.layer import LayerEntry, StoredLayer
+from bundler.oci.overlay import Whiteouts, entry_path
 from bundler.oci.reader import ImageArchive
-from bundler.paths import shown
+from bundler.paths import printable
 
-__all__ = ["Base", "Node", "read_image_base"]
+__all__ = ["BaseFilesystem", "Node", "read_base_filesystem"]
 
 _USERS = "etc/passwd"
 _GROUPS = "etc/group"
@@ -46,16 +46,16 @@ class Node:
         """What it is, in words."""
         if self.is_folder:
             return "a folder"
-        return "a file" if self.target is None else f"a symbolic link to `{shown(self.target)}`"
+        return "a file" if self.target is None else f"a symbolic link to `{printable(self.target)}`"
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class Base:
+class BaseFilesystem:
     """An image that another one is put on."""
 
     nodes: Mapping[str, Node]
     """What is at the paths that were asked for; paths are relative to the root."""
-    stored: tuple[Stored, ...]
+    stored: tuple[StoredLayer, ...]
     """How each layer is stored, the lowest first."""
 
     def check_user(self, user: str) -> None:
@@ -77,19 +77,19 @@ class Base:
         known = [line.partition(":")[0] for line in content.decode("utf-8", "replace").splitlines()]
         known = [one for one in known if one and not one.startswith("#")]
         if name not in known:
-            shown_names = ", ".join(shown(one) for one in known[:_SHOWN])
+            shown_names = ", ".join(printable(one) for one in known[:_SHOWN])
             more = f" and {len(known) - _SHOWN} more" if len(known) > _SHOWN else ""
             raise InputError(
-                f"the base has no {kind} `{shown(name)}`",
+                f"the base has no {kind} `{printable(name)}`",
                 evidence=(
-                    f"wanted  `{shown(name)}` in the base's /{table}",
+                    f"wanted  `{printable(name)}` in the base's /{table}",
                     f"found   {shown_names}{more}" if known else f"found   no names in /{table}",
                 ),
                 hint=f"name one that is there, or a number: `{'1000' if kind == 'user' else '1000:0'}`",
             )
 
 
-def read_image_base(image: ImageArchive, paths: Collection[str]) -> Base:
+def read_base_filesystem(image: ImageArchive, paths: Collection[str]) -> BaseFilesystem:
     """Read what an image has at some paths, and verify all of its layers.
 
     :param paths: relative to the root; a path's ancestors count only if they are named too.
@@ -100,45 +100,36 @@ def read_image_base(image: ImageArchive, paths: Collection[str]) -> Base:
     nodes: dict[str, Node] = {}
     stored = []
     for layer in image.layers():
-        upper = _Upper(wanted)
+        upper = _UpperNodes(wanted)
         stored.append(layer.verify(upper.add, lambda entry: entry_path(entry.name) in _TABLES))
         upper.apply(nodes)
-    return Base(nodes=nodes, stored=tuple(stored))
+    return BaseFilesystem(nodes=nodes, stored=tuple(stored))
 
 
-class _Upper:
-    """One layer, to be put over what is below it when all of it is known to be right."""
+class _UpperNodes:
+    """The wanted nodes of one layer, applied over the layers below once all of it is verified."""
 
     def __init__(self, wanted: frozenset[str]) -> None:
         self._wanted = wanted
         self._nodes: dict[str, Node] = {}
-        self._gone: set[str] = set()
-        """What is hidden, with all that is below it."""
-        self._emptied: set[str] = set()
-        """Folders of which only the content is hidden."""
+        self._whiteouts = Whiteouts()
 
-    def add(self, member: Member) -> None:
-        """Take one entry; whiteouts hide what is in the layers below, wherever they stand in their own."""
+    def add(self, member: LayerEntry) -> None:
+        """Take one entry."""
         header, content = member
         path = entry_path(header.name)
-        folder, name = posixpath.split(path)
-        if name == OPAQUE:
-            self._emptied.add(folder)
-        elif name.startswith(WHITEOUT):
-            self._gone.add(posixpath.join(folder, name.removeprefix(WHITEOUT)))
-        elif path in self._wanted:
+        if not self._whiteouts.add(path) and path in self._wanted:
             self._nodes[path] = _node(header, content)
 
     def apply(self, lower: dict[str, Node]) -> None:
-        """Change what is below: what is hidden goes, what is new comes."""
-        # A folder stays what it was to those in it; anything else takes the place of all of it.
-        gone = self._gone | {path for path, node in self._nodes.items() if not node.is_folder}
-        hidden = [
-            path
-            for path in lower
-            if path in gone or any(one in gone or one in self._emptied for one in ancestors(path))
-        ]
-        for path in hidden:
+        """Remove the hidden nodes from ``lower``, then add those of this layer."""
+        for path, node in self._nodes.items():
+            # A directory over a directory changes its mode and owner; anything else replaces the tree.
+            if not node.is_folder:
+                self._whiteouts.replace(path)
+        for path in [
+            path for path, node in lower.items() if self._whiteouts.hides(path, is_directory=node.is_folder)
+        ]:
             del lower[path]
         lower.update(self._nodes)
 
