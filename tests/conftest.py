@@ -2,33 +2,38 @@
 
 from __future__ import annotations
 
-import json
 import os
 import shutil
 import subprocess
 import sys
 import tempfile
-import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from contextlib import ExitStack
-from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import pytest
-from docker_engine import Docker, DockerEngine, NoEngineError
 from filelock import FileLock
-from localindex import LocalIndex
+from hypothesis import HealthCheck
+from hypothesis import settings as hypothesis_settings
+from support.cli import BundlerCli
+from support.docker_engine import Docker, DockerEngine, NoEngineError
+from support.localindex import LocalIndex
+from support.paths import ROOT
 
 from bundler.errors import BundlerError
 from bundler.system.environ import read_host_environment
 from bundler.target.interpreter import find_interpreter
 
-ROOT = Path(__file__).parent.parent
 VERSIONS = ("3.7", "3.8", "3.9", "3.10", "3.11", "3.12", "3.13")
-# What reaches a test's children from around the test run: how the real index is
-# reached, and nothing that would change a bundle.
-PASSED_ON = ("PATH", "SSL_CERT_FILE", "SSL_CERT_DIR", "REQUESTS_CA_BUNDLE", "NO_PROXY", "no_proxy")
+
+
+# One profile for every law: machines are slow and fixtures that only hold a directory may be shared.
+hypothesis_settings.register_profile(
+    "bundler",
+    deadline=None,
+    suppress_health_check=[HealthCheck.too_slow, HealthCheck.function_scoped_fixture],
+)
+hypothesis_settings.load_profile("bundler")
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
@@ -117,66 +122,6 @@ def index(toolchain: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator
             shutil.copyfile(wheel, folder / wheel.name)
     with LocalIndex(folder) as served:
         yield served
-
-
-@dataclass(frozen=True)
-class Ended:
-    """A command that has ended."""
-
-    returncode: int
-    stdout: str
-    stderr: str
-    seconds: float
-
-    @property
-    def json(self) -> Any:
-        """The envelope of ``--json``."""
-        return json.loads(self.stdout)
-
-
-class BundlerCli:
-    """The real command in a child, with a store and a HOME of its own."""
-
-    def __init__(self, home: Path, index_url: str | None) -> None:
-        self.home = home
-        self.store = home / "store"
-        self.env = {name: os.environ[name] for name in PASSED_ON if name in os.environ}
-        self.env |= {"HOME": str(home), "BUNDLER_STORE": str(self.store)}
-        if index_url is None:
-            # The real index, reached as pip is configured to reach it here.
-            self.env |= {name: value for name, value in os.environ.items() if name.startswith("PIP_")}
-        else:
-            self.env |= {"PIP_CONFIG_FILE": os.devnull, "PIP_INDEX_URL": index_url, "PIP_RETRIES": "0"}
-
-    def run(
-        self,
-        *args: str,
-        cwd: Path | None = None,
-        env: Mapping[str, str] | None = None,
-        umask: int = -1,
-        timeout: float = 900,
-    ) -> Ended:
-        """Run the command to its end."""
-        started = time.monotonic()
-        # Isolated, so that what a test does to PYTHONPATH or the working
-        # directory reaches the command's children, which it is about, and not
-        # the command's own start.
-        ended = subprocess.run(
-            [sys.executable, "-I", "-m", "bundler", *args],
-            cwd=cwd,
-            env={**self.env, **(env or {})},
-            umask=umask,
-            capture_output=True,
-            stdin=subprocess.DEVNULL,
-            timeout=timeout,
-            check=False,
-        )
-        return Ended(
-            returncode=ended.returncode,
-            stdout=ended.stdout.decode("utf-8", "replace"),
-            stderr=ended.stderr.decode("utf-8", "replace"),
-            seconds=time.monotonic() - started,
-        )
 
 
 @pytest.fixture

@@ -5,18 +5,14 @@ from __future__ import annotations
 import doctest
 import importlib
 import re
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
-
-import bundler
+from support.paths import PACKAGE, ROOT
 
 if TYPE_CHECKING:
-    from conftest import BundlerCli
+    from support.cli import BundlerCli
 
-ROOT = Path(__file__).parent.parent
-PACKAGE = Path(bundler.__file__).parent
 MODULES = sorted(
     ".".join(path.relative_to(PACKAGE.parent).with_suffix("").parts).removesuffix(".__init__")
     for path in PACKAGE.rglob("*.py")

@@ -58,7 +58,7 @@ def curated_environments() -> tuple[Curated, ...]:
 def find_curated(name: str) -> Curated | None:
     """Return the environment of exactly this name, or None.
 
-    >>> curated("AzureML-PyTorch-1.1-GPU").conda["name"]
+    >>> find_curated("AzureML-PyTorch-1.1-GPU").conda["name"]
     'azureml_eb61e39e20e87ad998ae2c88df1dd0af'
     """
     return _set().get(name)

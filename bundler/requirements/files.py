@@ -394,7 +394,7 @@ class _RequirementsReader:
 def _absolute(line: str, root: RootRequirement) -> str:
     """Return the line of a requirement that names a local path, with the path made absolute.
 
-    >>> root = Root(text="", requirement=None, origin="", kind="archive", location="/b/a.whl")
+    >>> root = RootRequirement(text="", requirement=None, origin="", kind="archive", location="/b/a.whl")
     >>> _absolute("./a.whl[x]", root)
     '/b/a.whl[x]'
     """

@@ -1,0 +1,179 @@
+"""The command line as a user meets it: help, envelopes, signals, pipes."""
+
+from __future__ import annotations
+
+import json
+import re
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import pytest
+from support.bundles import make_bundle
+from support.paths import PACKAGE, ROOT
+from support.wheels import make_wheel
+
+from bundler import errors
+
+if TYPE_CHECKING:
+    from support.cli import BundlerCli
+    from support.localindex import LocalIndex
+
+DOCS = ROOT / "docs"
+CLASSES = [
+    value
+    for value in vars(errors).values()
+    if isinstance(value, type) and issubclass(value, errors.BundlerError)
+]
+
+
+@pytest.mark.parametrize("command", [[], ["build"], ["lock"], ["inspect"], ["verify"], ["unpack"], ["store"]])
+def test_every_command_has_help(command: list[str], bundler_cli: BundlerCli) -> None:
+    ended = bundler_cli.run(*command, "--help")
+
+    assert (ended.returncode, ended.stderr) == (0, "")
+    assert ended.stdout.startswith("Usage: bundler")
+
+
+def test_help_imports_nothing_heavy() -> None:
+    code = (
+        "import sys\nfrom bundler.cli.main import run_cli\nrun_cli(['--help'])\n"
+        "heavy = {'requests', 'rich', 'pathvalidate', 'isal', 'virtualenv', 'packaging', 'installer', 'pip'}\n"
+        "print(sorted(heavy & set(sys.modules)), file=sys.stderr)\n"
+    )
+    ended = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+
+    assert ended.stderr == "[]\n"
+
+
+def test_every_error_class_has_an_exit_code_and_a_page() -> None:
+    pages = (DOCS / "troubleshooting.md").read_text("utf-8")
+    codes = {cls.exit_code for cls in CLASSES}
+
+    assert len(codes) == len(CLASSES)
+    for cls in CLASSES:
+        assert f"\n## {cls.slug}\n" in pages
+        assert re.search(rf"^\| {cls.exit_code} \| `{cls.slug}` \|", pages, re.MULTILINE), cls
+
+
+@pytest.mark.parametrize(
+    ("args", "code", "told"),
+    [
+        (["build"], 2, "there is nothing to build"),
+        (["lock"], 2, "there is nothing to lock"),
+        (["build", "--no-such-option"], 2, "No such option"),
+        (["build", "x", "--extra", "y"], 2, "extras and groups need a `pyproject.toml`"),
+        (["build", "x", "--name", "../x"], 2, "cannot be the name of a bundle"),
+        (["build", "-r", "missing.txt"], 3, "missing.txt"),
+        (["verify", "missing.tar.gz"], 11, "cannot be read"),
+        (["verify", "missing"], 7, "is not a bundle"),
+        (["build", "x", "--python", "nonsense"], 2, "neither a version nor the path"),
+    ],
+)
+def test_a_wrong_command_is_told_in_one_line_and_as_json(
+    args: list[str], code: int, told: str, bundler_cli: BundlerCli, tmp_path: Path
+) -> None:
+    ended = bundler_cli.run(*args, cwd=tmp_path)
+    assert (ended.returncode, ended.stdout) == (code, "")
+    first = ended.stderr[ended.stderr.index("bundler: error: ") :].splitlines()[0]
+    assert told in ended.stderr
+    assert "Traceback" not in ended.stderr
+    assert list(tmp_path.iterdir()) == []
+
+    envelope = bundler_cli.run(*args, "--json", cwd=tmp_path).json
+    assert set(envelope) == {"schema", "command", "ok", "error"}
+    assert set(envelope["error"]) == {"kind", "exit_code", "message", "evidence", "hint"}
+    assert (envelope["schema"], envelope["ok"]) == ("bundler.result/1", False)
+    assert first == f"bundler: error: {envelope['error']['message']}"
+
+
+def test_envelopes_keep_their_keys(bundler_cli: BundlerCli, tmp_path: Path) -> None:
+    path = make_bundle(tmp_path)
+    expected = {
+        ("inspect", str(path)): {"identity", "manifest"},
+        ("verify", str(path)): {
+            *("path", "sha256", "size", "identity", "name", "version", "companions", "notes"),
+        },
+        ("store", "info"): {"path", "blobs", "bytes", "references", "scratch", "quarantined"},
+        ("store", "fsck"): {"checked", "quarantined", "dropped"},
+        ("store", "gc"): {"references", "blobs", "bytes", "scratch"},
+    }
+    for command, keys in expected.items():
+        envelope = bundler_cli.run(*command, "--json").json
+        assert (envelope["ok"], set(envelope["result"])) == (True, keys), command
+
+
+def test_the_last_line_of_stdout_is_path_size_and_digest(bundler_cli: BundlerCli, tmp_path: Path) -> None:
+    path = make_bundle(tmp_path)
+    ended = bundler_cli.run("verify", str(path))
+
+    fields = ended.stdout.splitlines()[-1].split("\t")
+    assert fields[:2] == [str(path), str(path.stat().st_size)]
+    assert re.fullmatch(r"[0-9a-f]{64}", fields[2])
+
+
+def test_inspect_shows_what_a_bundle_holds(bundler_cli: BundlerCli, tmp_path: Path) -> None:
+    said = bundler_cli.run("inspect", str(make_bundle(tmp_path))).stdout
+
+    assert said.startswith("small 1.0\nfor       CPython 3.7 (cp37m) on linux_x86_64\nidentity  sha256:")
+    assert re.search(r"^  pkg +1\.0 +\d+  MIT +pkg-1\.0-py3-none-any\.whl$", said, re.MULTILINE)
+
+
+@pytest.mark.parametrize(("sent", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
+def test_p01_p02_a_signal_ends_a_build_and_leaves_nothing(
+    sent: signal.Signals, code: int, index: LocalIndex, bundler_cli: BundlerCli, tmp_path: Path
+) -> None:
+    make_wheel(index.folder, "slow", "1.0", {"slow.py": "import time; time.sleep(50)\n"})
+    with subprocess.Popen(
+        [sys.executable, "-I", "-m", "bundler", "build", "slow", "--name", "app"],
+        cwd=tmp_path,
+        env=bundler_cli.env,
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.PIPE,
+        text=True,
+    ) as process:
+        assert process.stderr is not None
+        for line in process.stderr:
+            if line.startswith("layers"):
+                break
+        time.sleep(1)  # the import has begun
+        process.send_signal(sent)
+        assert process.wait(timeout=10) == code
+        assert "Traceback" not in process.stderr.read()
+
+    assert not list((bundler_cli.store / "v1" / "scratch").iterdir())
+    assert list(tmp_path.iterdir()) == []
+    running = subprocess.run(["ps", "-eo", "args"], capture_output=True, text=True, check=True).stdout
+    assert str(bundler_cli.store) not in running
+
+
+def test_p04_a_reader_that_goes_away_is_no_crash(bundler_cli: BundlerCli, tmp_path: Path) -> None:
+    path = make_bundle(tmp_path)
+    command = f"{sys.executable} -I -m bundler inspect {path} --json | head -c 1"
+    ended = subprocess.run(
+        ["sh", "-c", command],
+        env=bundler_cli.env,
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+
+    assert ended.stdout == "{"
+    assert "Traceback" not in ended.stderr
+
+
+def test_names_from_outside_cannot_disturb_a_terminal(bundler_cli: BundlerCli, tmp_path: Path) -> None:
+    ended = bundler_cli.run("verify", "x\x1b[31m\u202e.zip", cwd=tmp_path, env={"LC_ALL": "C"})
+
+    assert ended.returncode == 7
+    assert "\x1b" not in ended.stderr
+    assert "\u202e" not in ended.stderr
+
+
+def test_a_schema_is_shipped(bundler_cli: BundlerCli) -> None:
+
+    schema = json.loads((PACKAGE / "bundle/manifest.schema.json").read_text())
+    assert schema["properties"]["format_version"] == {"const": 1}

@@ -1,0 +1,343 @@
+"""From a bundle to a build context, a started boot on paper, and a server that answers, on wheels made here."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import stat
+import subprocess
+import tarfile
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import pytest
+from support.archives import docker_members, rootfs, write_archive
+from support.cli import built
+from support.wheels import make_wheel
+
+if TYPE_CHECKING:
+    from support.cli import BundlerCli, Ended
+    from support.localindex import LocalIndex
+
+SITE = "lib/python3.7/site-packages"
+
+
+@pytest.fixture
+def bundle(index: LocalIndex, warm_cli: BundlerCli, tmp_path: Path) -> Path:
+    """An archive with one module and its dependency."""
+    make_wheel(index.folder, "shop", "1.0", {"shop.py": "import basket\n"}, requires=["basket"])
+    make_wheel(index.folder, "basket", "2.0")
+    return Path(built(warm_cli, "shop", "--name", "app", "--bundle-version", "1", cwd=tmp_path)["path"])
+
+
+@pytest.fixture
+def code(tmp_path: Path) -> Path:
+    folder = tmp_path / "src"
+    (folder / "__pycache__").mkdir(parents=True)
+    (folder / "__pycache__" / "score.cpython-37.pyc").write_bytes(b"left behind")
+    (folder / "score.py").write_text("import shop\ndef init(): pass\ndef run(data): return data\n")
+    (folder / "helper.sh").write_text("#!/bin/sh\n")
+    (folder / "helper.sh").chmod(0o775)
+    return folder
+
+
+@pytest.fixture
+def model(tmp_path: Path) -> Path:
+    path = tmp_path / "model.pkl"
+    path.write_bytes(b"model")
+    return path
+
+
+def package(cli: BundlerCli, bundle: Path, code: Path, *args: str, script: str = "score.py") -> Ended:
+    return cli.run(
+        "package", str(bundle), "--source-dir", str(code), "--entry-script", script, *args, cwd=bundle.parent
+    )
+
+
+def context(cli: BundlerCli, bundle: Path, code: Path, *args: str, script: str = "score.py") -> Path:
+    out = bundle.parent / "context"
+    ended = package(cli, bundle, code, "--base-image", "base:1", "-o", str(out), *args, script=script)
+    assert ended.returncode == 0, ended.stderr
+    return out
+
+
+def tree(folder: Path) -> dict[str, str]:
+    """Return the mode of every file and folder below one."""
+    return {
+        str(path.relative_to(folder)): oct(stat.S_IMODE(path.stat().st_mode)) for path in folder.rglob("*")
+    }
+
+
+def test_a_context_is_what_model_package_makes_without_a_network_or_root(
+    warm_cli: BundlerCli, bundle: Path, code: Path, model: Path
+) -> None:
+    out = context(warm_cli, bundle, code, "--model", f"iris:3={model}")
+    lines = (out / "Dockerfile").read_text().splitlines()
+
+    assert not [line for line in lines if line.startswith(("RUN", "ADD", "USER root"))]
+    assert [line for line in lines if line.startswith("USER")] == ["USER dockeruser"]
+    assert lines[-1] == 'CMD ["runsvdir", "/var/runit"]'
+    env = json.loads((out / "context.json").read_text())["env"]
+    assert env == {
+        "AZUREML_SOURCE_DIRECTORY": "src",
+        "AZUREML_ENTRY_SCRIPT": "src/score.py",
+        "AZUREML_EXTRA_PYTHON_LIB_PATH": f"../bundle/{SITE}",
+        "AZUREML_MODEL_DIR": "/var/azureml-app/azureml-models/iris/3",
+    }
+    found = tree(out / "azureml-app")
+    assert found["azureml-models/iris/3/model.pkl"] == "0o644"
+    assert found["src/helper.sh"] == "0o755"
+    assert found["src"] == "0o755"
+    assert f"bundle/{SITE}/shop.py" in found
+    assert not [path for path in found if path.startswith("src/__pycache__")]
+    assert json.loads((out / "azureml-app" / "model_config_map.json").read_text())["accountContext"] == {}
+
+
+def test_a_context_checks_itself_and_names_what_is_wrong(
+    warm_cli: BundlerCli, bundle: Path, code: Path, python37: Path
+) -> None:
+    out = context(warm_cli, bundle, code)
+
+    def check() -> tuple[int, str]:
+        ended = subprocess.run([python37, out / "verify.py"], capture_output=True, text=True, check=False)
+        return ended.returncode, ended.stdout
+
+    assert check()[0] == 0
+    app = out / "azureml-app"
+    (app / "src" / "score.py").write_text("changed\n")
+    (app / "src" / "more.py").write_text("")
+    (app / "model_config_map.json").unlink()
+    status, said = check()
+    assert status == 5
+    words = {line.split()[0]: line.split()[1] for line in said.splitlines()[:3]}
+    assert words == {
+        "extra": "azureml-app/src/more.py",
+        "missing": "azureml-app/model_config_map.json",
+        "changed": "azureml-app/src/score.py:",
+    }
+
+
+@pytest.mark.parametrize(
+    ("args", "env", "there"),
+    [
+        pytest.param(
+            ("--lib-var", "pythonpath"),
+            {"PYTHONPATH": f"/var/azureml-app/bundle/{SITE}"},
+            f"bundle/{SITE}/shop.py",
+            id="for-images-that-ignore-the-variable",
+        ),
+        pytest.param(("--lib-var", "sagemaker"), {}, "src/lib/shop.py", id="sagemaker"),
+        pytest.param(
+            ("--mode", "dynamic"),
+            {
+                "AZUREML_EXTRA_REQUIREMENTS_TXT": "../wheelhouse/requirements.txt",
+                "PIP_NO_INDEX": "1",
+                "PIP_FIND_LINKS": "/var/azureml-app/wheelhouse",
+            },
+            "wheelhouse/shop-1.0-py3-none-any.whl",
+            id="dynamic",
+        ),
+    ],
+)
+def test_other_ways_to_the_packages(
+    warm_cli: BundlerCli, bundle: Path, code: Path, args: tuple[str, ...], env: dict[str, str], there: str
+) -> None:
+    out = context(warm_cli, bundle, code, *args)
+
+    found = json.loads((out / "context.json").read_text())["env"]
+    assert {name: value for name, value in found.items() if not name.startswith("AZUREML_")} == {
+        name: value for name, value in env.items() if not name.startswith("AZUREML_")
+    }
+    assert env.items() <= found.items()
+    assert "AZUREML_EXTRA_PYTHON_LIB_PATH" not in found
+    assert (out / "azureml-app" / there).is_file()
+
+
+def test_the_wheelhouse_installs_without_an_index(
+    warm_cli: BundlerCli, bundle: Path, code: Path, python37: Path, tmp_path: Path
+) -> None:
+    house = context(warm_cli, bundle, code, "--mode", "dynamic") / "azureml-app" / "wheelhouse"
+    argv = [python37, "-m", "pip", "install", "--no-index", "--find-links", house, "--target", tmp_path / "t"]
+    env = {"PATH": os.environ["PATH"], "HOME": str(tmp_path), "PIP_CONFIG_FILE": os.devnull}
+    ended = subprocess.run(
+        [*map(str, argv), "-r", str(house / "requirements.txt")],
+        env=env,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+
+    assert ended.returncode == 0, ended.stderr
+    assert (tmp_path / "t" / "shop.py").is_file()
+
+
+def test_an_entry_script_in_a_subfolder_and_several_models(
+    warm_cli: BundlerCli, bundle: Path, code: Path, model: Path
+) -> None:
+    (code / "sub").mkdir()
+    shutil.move(code / "score.py", code / "sub" / "score.py")
+    models = ("--model", f"a:1={model}", "--model", f"b:2={model}")
+    out = context(warm_cli, bundle, code, *models, script="sub/score.py")
+
+    env = json.loads((out / "context.json").read_text())["env"]
+    assert env["AZUREML_EXTRA_PYTHON_LIB_PATH"] == f"../../bundle/{SITE}"
+    assert env["AZUREML_MODEL_DIR"] == "/var/azureml-app/azureml-models"
+    assert warm_cli.run("simulate", str(out)).returncode == 0
+
+
+@pytest.mark.parametrize(
+    ("args", "code_", "said"),
+    [
+        pytest.param(("--model", "x"), 3, "names no model", id="model-form"),
+        pytest.param(("--model", "m:1=nowhere"), 3, "is not there", id="model-missing"),
+        pytest.param(
+            ("--no-user-managed-dependencies",),
+            2,
+            "turns the image's user to root",
+            id="installed-in-the-image",
+        ),
+        pytest.param((), 2, "a context needs the name of its base", id="no-base-image"),
+        pytest.param(("--image", "o.tar"), 2, "`--image` needs the base itself", id="no-base"),
+    ],
+)
+def test_bad_usage_leaves_nothing(
+    warm_cli: BundlerCli, bundle: Path, code: Path, args: tuple[str, ...], code_: int, said: str
+) -> None:
+    more = () if code_ == 2 else ("--base-image", "b")
+    ended = package(warm_cli, bundle, code, "-o", "context", *args, *more)
+
+    assert (ended.returncode, said in ended.stderr) == (code_, True), ended.stderr
+    assert not (bundle.parent / "context").exists()
+
+
+def test_a_tampered_bundle_and_a_script_without_run_are_refused(
+    warm_cli: BundlerCli, bundle: Path, code: Path, tmp_path: Path
+) -> None:
+    (code / "score.py").write_text("def init(): pass\n")
+    ended = package(warm_cli, bundle, code, "--base-image", "b", "-o", "context")
+    assert (ended.returncode, "run()" in ended.stderr) == (10, True), ended.stderr
+
+    content = bytearray(bundle.read_bytes())
+    content[len(content) // 2] ^= 1
+    bundle.write_bytes(content)
+    ended = package(warm_cli, bundle, code, "--base-image", "b", "-o", "context")
+    assert ended.returncode in (5, 7), ended.stderr
+    assert not (bundle.parent / "context").exists()
+
+
+def test_a_link_in_the_code_is_refused(warm_cli: BundlerCli, bundle: Path, code: Path) -> None:
+    (code / "link").symlink_to("/etc/passwd")
+    ended = package(warm_cli, bundle, code, "--base-image", "b", "-o", "context")
+
+    assert (ended.returncode, "is a link" in ended.stderr) == (3, True)
+
+
+def test_the_mount_command_names_the_resolved_values(warm_cli: BundlerCli, bundle: Path, code: Path) -> None:
+    out = context(warm_cli, bundle, code)
+    said = warm_cli.run("mount-command", str(out), "--image", "img:2").stdout
+
+    assert said.startswith("docker run --rm -ti -p 5001:5001 -v ")
+    assert f"{out}/azureml-app:/var/azureml-app:ro" in said
+    assert said.rstrip().endswith(" img:2")
+    assert f"-e AZUREML_EXTRA_PYTHON_LIB_PATH=../bundle/{SITE}" in said
+    assert warm_cli.run("mount-command", str(out.parent)).returncode == 3
+
+
+# --- an image without a daemon ----------------------------------------------
+
+
+@pytest.fixture
+def base(tmp_path: Path) -> Path:
+    """A base that has a Python 3.7 for our eyes, and the user."""
+    return make_base(tmp_path / "base.tar")
+
+
+def make_base(path: Path, *, python: str = "3.7") -> Path:
+    layer = {
+        name.replace("python3.7", f"python{python}").replace("python-3.7.16", f"python-{python}.1"): content
+        for name, content in rootfs().items()
+    }
+    layer["etc/passwd"] = "root:x:0:0::/root:/bin/sh\ndockeruser:x:1000:1000::/home/dockeruser:/bin/sh\n"
+    env = {"AZUREML_CONDA_ENVIRONMENT_PATH": "/azureml-envs/minimal"}
+    return write_archive(path, docker_members([layer], env=env))
+
+
+def test_context_and_image_hold_the_same_files(
+    warm_cli: BundlerCli, bundle: Path, code: Path, model: Path, base: Path
+) -> None:
+    out = bundle.parent / "context"
+    args = ("--base", str(base), "--image", "image.tar", "--base-image", "base:1", "-o", str(out))
+    ended = package(warm_cli, bundle, code, "--model", f"iris:3={model}", *args, "--json")
+    assert ended.returncode == 0, ended.stderr
+
+    found: dict[str, tuple[str, int, int]] = {}
+    with tarfile.open(bundle.parent / "image.tar") as archive:
+        (said,) = json.load(archive.extractfile("manifest.json"))  # type: ignore[arg-type]
+        config = json.load(archive.extractfile(said["Config"]))  # type: ignore[arg-type]
+        for name in said["Layers"][1:]:
+            with tarfile.open(fileobj=archive.extractfile(name)) as layer:
+                for member in layer:
+                    if member.name.startswith("var/azureml-app/"):
+                        path = member.name.removeprefix("var/azureml-app/").rstrip("/")
+                        found[path] = (oct(member.mode), member.uid, member.gid)
+    assert found == {path: (mode, 0, 0) for path, mode in tree(out / "azureml-app").items()}
+    assert config["config"]["User"] == "dockeruser"
+    assert config["config"]["Cmd"] == ["runsvdir", "/var/runit"]
+    assert "AZUREML_ENTRY_SCRIPT=src/score.py" in config["config"]["Env"]
+    assert [entry["comment"] for entry in config["history"] if "comment" in entry][-1] == "code"
+    assert ended.json["result"]["image"]["id"].startswith("sha256:")
+
+
+def test_a_changed_script_ships_one_layer(warm_cli: BundlerCli, bundle: Path, code: Path, base: Path) -> None:
+    args = ("--base", str(base))
+    assert package(warm_cli, bundle, code, *args, "--image", "one.tar").returncode == 0
+    (code / "score.py").write_text("import shop\ndef init(): pass\ndef run(data): return 1\n")
+    ended = package(warm_cli, bundle, code, *args, "--image", "two.tar", "--delta-from", "one.tar")
+
+    assert ended.returncode == 0, ended.stderr
+    with tarfile.open(bundle.parent / "two.tar") as archive:
+        said = json.load(archive.extractfile("manifest.json"))[0]  # type: ignore[arg-type]
+        there = set(archive.getnames())
+    assert len([layer for layer in said["Layers"] if layer in there]) == 1
+    assert package(warm_cli, bundle, code, *args, "--image", "whole.tar").returncode == 0
+    assert warm_cli.run("join", "one.tar", "two.tar", "joined.tar", cwd=bundle.parent).returncode == 0
+    assert (bundle.parent / "joined.tar").read_bytes() == (bundle.parent / "whole.tar").read_bytes()
+
+
+def test_a_bundle_that_does_not_fit_the_base_is_refused(
+    warm_cli: BundlerCli, bundle: Path, code: Path, tmp_path: Path
+) -> None:
+    other = make_base(tmp_path / "other.tar", python="3.9")
+    ended = package(warm_cli, bundle, code, "--base", str(other), "--image", "image.tar")
+
+    assert (ended.returncode, "B503" in ended.stderr) == (10, True), ended.stderr
+    assert all(value in ended.stderr for value in ("3.7", "3.9"))
+    assert not (bundle.parent / "image.tar").exists()
+
+
+def test_openshifts_arbitrary_users_own_by_their_group(
+    warm_cli: BundlerCli, bundle: Path, code: Path, base: Path
+) -> None:
+    out = bundle.parent / "context"
+    args = (
+        "--openshift",
+        "--base",
+        str(base),
+        "--image",
+        "image.tar",
+        "--base-image",
+        "base:1",
+        "-o",
+        str(out),
+    )
+    assert package(warm_cli, bundle, code, *args).returncode == 0
+
+    modes = set(tree(out / "azureml-app").values())
+    assert modes == {"0o664", "0o775"}
+    with tarfile.open(bundle.parent / "image.tar") as archive:
+        (said,) = json.load(archive.extractfile("manifest.json"))  # type: ignore[arg-type]
+        with tarfile.open(fileobj=archive.extractfile(said["Layers"][-1])) as layer:
+            ours = [member for member in layer if member.name.startswith("var/azureml-app/")]
+    assert {oct(member.mode) for member in ours} == {"0o664", "0o775"}
+    assert {(member.uid, member.gid) for member in ours} == {(0, 0)}

@@ -1,0 +1,861 @@
+"""The main job, end to end, on wheels made here: real pip, real index on loopback, real CPython 3.7.
+
+Rows H01 to H21 of the corpus (a hostile host), K13, K14, K15, K17, K20, W38, W39, W44, R06 to R29 as far as a resolution
+meets them, and the promises T12 and T13.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import random
+import re
+import shutil
+import subprocess
+import tarfile
+import threading
+from functools import partial
+from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import jsonschema
+import pytest
+from support.cli import SCHEMA, built, manifest_of
+from support.wheels import make_sdist, make_wheel
+
+if TYPE_CHECKING:
+    from support.cli import BundlerCli
+    from support.localindex import LocalIndex
+
+SITE = "lib/python3.7/site-packages"
+
+
+@pytest.fixture
+def shop(index: LocalIndex) -> LocalIndex:
+    """An index with a small application: modules, a console script, data, a dependency."""
+    folder = index.folder
+    make_wheel(
+        folder,
+        "shop",
+        "1.0",
+        {
+            "shop/__init__.py": "from basket import VERSION\n",
+            "shop/cli.py": "import sys\nimport shop\ndef main():\n    print('shop', shop.VERSION, *sys.argv[1:])\n",
+            "shop/data.txt": "data\n",
+            "shop/sub/__init__.py": "",
+        },
+        requires=["basket>=1"],
+        entry_points="[console_scripts]\nshop = shop.cli:main\n",
+    )
+    make_wheel(folder, "basket", "1.0")
+    make_wheel(folder, "basket", "2.0")
+    return index
+
+
+def test_requirements_become_a_bundle_that_runs_after_a_move(
+    shop: LocalIndex, warm_cli: BundlerCli, python37: Path, tmp_path: Path
+) -> None:
+    (tmp_path / "requirements.txt").write_text("shop\n")
+    result = built(warm_cli, "-r", "requirements.txt", "--name", "app", "--bundle-version", "1", cwd=tmp_path)
+
+    archive = Path(result["path"])
+    assert archive.name == "app-1-cp37-linux_x86_64.tar.gz"
+    assert result["sha256"] == hashlib.sha256(archive.read_bytes()).hexdigest()
+    assert result["distributions"] == {"basket": "2.0", "shop": "1.0"}
+    beside = archive.with_name("app-1-cp37-linux_x86_64.sha256")
+    subprocess.run(["sha256sum", "-c", beside.name], cwd=archive.parent, check=True, capture_output=True)
+    jsonschema.validate(manifest_of(result), SCHEMA)
+
+    for place in (tmp_path / "one", tmp_path / "two ä"):
+        assert warm_cli.run("unpack", str(archive), str(place)).returncode == 0
+        said = subprocess.run(
+            [python37, "-c", "import shop; print(shop.VERSION, shop.__file__)"],
+            env={"PYTHONPATH": str(place / SITE)},
+            capture_output=True,
+            text=True,
+            check=True,
+        ).stdout
+        assert said == f"2.0 {place / SITE}/shop/__init__.py\n"
+        env = {"PATH": f"{python37.parent}:/usr/bin:/bin"}
+        said = subprocess.run(
+            [place / "bin/shop", "a b"], env=env, cwd="/", capture_output=True, text=True, check=True
+        ).stdout
+        assert said == "shop 2.0 a b\n"
+        assert warm_cli.run("verify", str(place)).returncode == 0
+
+
+def test_plain_tar_and_the_target_python_are_all_a_receiver_needs(
+    shop: LocalIndex, warm_cli: BundlerCli, python37: Path, tmp_path: Path
+) -> None:
+    result = built(warm_cli, "shop", "--name", "app", cwd=tmp_path)
+    subprocess.run(["tar", "-xzf", result["path"]], cwd=tmp_path, check=True)
+    code = (
+        "import sys, tarfile; tarfile.open(sys.argv[1]).getnames(); import shop, shop.cli; "
+        "print(shop.cli.__cached__, sys.modules['basket'].VERSION)"
+    )
+    said = subprocess.run(
+        [python37, "-c", code, result["path"]],
+        env={"PYTHONPATH": f"{tmp_path}/app/{SITE}"},
+        capture_output=True,
+        text=True,
+        check=True,
+    ).stdout
+    assert said.split() == [f"{tmp_path}/app/{SITE}/shop/__pycache__/cli.cpython-37.pyc", "2.0"]
+
+
+def test_no_file_holds_a_path_of_the_build(shop: LocalIndex, warm_cli: BundlerCli, tmp_path: Path) -> None:
+    result = built(warm_cli, "shop", "--name", "app", cwd=tmp_path)
+    forbidden = [str(tmp_path).encode(), str(warm_cli.store).encode(), str(Path.home()).encode() + b"/"]
+
+    with tarfile.open(result["path"]) as archive:
+        for member in archive:
+            content = archive.extractfile(member)
+            text = content.read() if content else b""
+            assert not [path for path in forbidden if path in text or path.decode() in member.name], (
+                member.name
+            )
+
+
+def test_record_is_honest(shop: LocalIndex, warm_cli: BundlerCli, python37: Path, tmp_path: Path) -> None:
+    """Every file is in the RECORD of its distribution with the digest it has, bytecode and launchers too."""
+    result = built(warm_cli, "shop", "--name", "app", "--format", "dir", cwd=tmp_path)
+    root = Path(result["path"])
+    listed = set()
+    for record in root.glob(f"{SITE}/*.dist-info/RECORD"):
+        for row in record.read_text().splitlines():
+            name, digest, size = row.rsplit(",", 2)
+            path = Path(os.path.normpath(root / SITE / name))
+            listed.add(path)
+            if digest:
+                assert len(path.read_bytes()) == int(size)
+    files = {path for path in root.rglob("*") if path.is_file()}
+    assert files - listed == {root / "manifest.json", root / "pylock.toml"}
+    assert not listed - files
+
+
+# --- the same bytes, whatever surrounds the build -------------------------------------------------
+
+
+def fake_distribution(folder: Path, name: str, version: str) -> None:
+    """A distribution that pip, if it saw it, would take for installed, whatever its hash."""
+    info = folder / f"{name}-{version}.dist-info"
+    info.mkdir(parents=True)
+    (info / "METADATA").write_text(f"Metadata-Version: 2.1\nName: {name}\nVersion: {version}\n")
+    (info / "RECORD").write_text("")
+    (folder / f"{name}.py").write_text("raise SystemExit('the poisoned module was imported')\n")
+
+
+def poison(tmp_path: Path) -> dict[str, dict[str, str]]:
+    """Return hostile environments by the row of the corpus they stand for."""
+    path = tmp_path / "poison"
+    fake_distribution(path, "basket", "9.0")
+    (path / "sitecustomize.py").write_text("raise SystemExit('sitecustomize ran')\n")
+    user = tmp_path / "userbase"
+    fake_distribution(user / SITE, "basket", "8.0")
+    (user / SITE / "usercustomize.py").write_text("raise SystemExit('usercustomize ran')\n")
+    startup = tmp_path / "startup.py"
+    startup.write_text("raise SystemExit('startup ran')\n")
+    conda = tmp_path / "conda"
+    (conda / "bin").mkdir(parents=True)
+    fake = conda / "bin" / "python3.7"
+    fake.write_text("#!/bin/sh\necho poisoned python >&2\nexit 9\n")
+    fake.chmod(0o755)
+    other = str(tmp_path / "elsewhere")
+    return {
+        "H01-pythonpath": {"PYTHONPATH": str(path)},
+        "H02-pythonhome": {"PYTHONHOME": "/nonexistent"},
+        "H03-startup": {"PYTHONSTARTUP": str(startup)},
+        "H04-user-site": {"PYTHONUSERBASE": str(user)},
+        "H05-warnings": {"PYTHONWARNINGS": "error"},
+        "H06-optimize": {"PYTHONOPTIMIZE": "2"},
+        "H07-bytecode": {"PYTHONDONTWRITEBYTECODE": "1", "PYTHONPYCACHEPREFIX": other},
+        "H09-ascii": {
+            "PYTHONIOENCODING": "ascii",
+            "PYTHONUTF8": "0",
+            "PYTHONCOERCECLOCALE": "0",
+            "LC_ALL": "POSIX",
+        },
+        "H10-pip": {
+            "PIP_TARGET": other,
+            "PIP_USER": "1",
+            "PIP_PREFIX": other,
+            "PIP_NO_BINARY": ":all:",
+            "PIP_REQUIRE_VIRTUALENV": "1",
+            "PIP_CONSTRAINT": other,
+            "PIP_NO_DEPS": "1",
+        },
+        "H14-conda": {
+            "CONDA_PREFIX": str(conda),
+            "CONDA_DEFAULT_ENV": "base",
+            "VIRTUAL_ENV": str(conda),
+            "PATH": f"{conda}/bin:{os.environ['PATH']}",
+        },
+        "H21-loader": {"LD_LIBRARY_PATH": other},
+    }
+
+
+POISONS = [
+    *("H01-pythonpath", "H02-pythonhome", "H03-startup", "H04-user-site", "H05-warnings", "H06-optimize"),
+    *("H07-bytecode", "H09-ascii", "H10-pip", "H14-conda", "H21-loader"),
+]
+
+
+@pytest.mark.parametrize("at_once", [True, pytest.param(False, marks=pytest.mark.slow)])
+def test_a_hostile_host_changes_no_byte_and_is_reported(
+    at_once: bool, shop: LocalIndex, bundler_cli: BundlerCli, tmp_path: Path
+) -> None:
+    """Each run resolves anew, makes its layers anew in an empty store, and gives the bytes of the clean run."""
+    clean = built(bundler_cli, "shop", "--name", "app", "-o", "clean", cwd=tmp_path)
+    rows = poison(tmp_path)
+    if at_once:
+        rows = {"all": {name: value for env in rows.values() for name, value in env.items()}}
+    for row, env in rows.items():
+        store = tmp_path / f"store {row}"
+        dirty = built(
+            bundler_cli, "shop", "--name", "app", "-o", row, "--store", str(store), cwd=tmp_path, env=env
+        )
+
+        assert dirty["sha256"] == clean["sha256"], row
+        named = {item.partition("=")[0] for item in dirty["neutralised"]}
+        assert set(env) - {"PATH", "LC_ALL", "PYTHONDONTWRITEBYTECODE"} <= named, row
+
+
+@pytest.mark.slow
+def test_modules_in_the_working_directory_are_not_imported(
+    shop: LocalIndex, warm_cli: BundlerCli, tmp_path: Path
+) -> None:
+    """H13 and H15."""
+    clean = built(warm_cli, "shop", "--name", "app", "-o", str(tmp_path / "clean"), cwd=tmp_path)
+    hostile = tmp_path / "hostile"
+    hostile.mkdir()
+    for name in ("json.py", "random.py", "pip.py", "sitecustomize.py", "setuptools.py"):
+        (hostile / name).write_text("raise SystemExit('imported from the working directory')\n")
+    (hostile / "setup.cfg").write_text("[install]\nprefix=/nonexistent\n")
+    store = str(tmp_path / "store2")
+
+    dirty = built(warm_cli, "shop", "--name", "app", "--store", store, cwd=hostile)
+
+    assert dirty["sha256"] == clean["sha256"]
+    assert {"./json.py", "./random.py", "./pip.py", "./sitecustomize.py"} <= set(dirty["neutralised"])
+
+
+def test_two_builds_of_one_lock_are_one_file(shop: LocalIndex, warm_cli: BundlerCli, tmp_path: Path) -> None:
+    """T12: umask, zone, locale, HOME, hash seed, folder and number of cores differ."""
+    assert warm_cli.run("lock", "shop", "-o", "pylock.toml", cwd=tmp_path).returncode == 0
+    lock = str(tmp_path / "pylock.toml")
+    results = []
+    for number, (umask, env) in enumerate(
+        [
+            (0o022, {"TZ": "UTC", "PYTHONHASHSEED": "1"}),
+            (0o077, {"TZ": "Pacific/Auckland", "PYTHONHASHSEED": "2", "LC_ALL": "C", "LANG": "de_DE.UTF-8"}),
+            (0o000, {"HOME": str(tmp_path / "home")}),
+        ]
+    ):
+        folder = tmp_path / f"run {number} ü"
+        folder.mkdir()
+        cores = os.sched_getaffinity(0)
+        # The command inherits it.
+        os.sched_setaffinity(0, sorted(cores)[:1] if number else cores)
+        try:
+            result = built(
+                warm_cli,
+                *("--lock", lock, "--name", "app", "--store", str(folder / "store")),
+                cwd=folder,
+                umask=umask,
+                env=env,
+            )
+        finally:
+            os.sched_setaffinity(0, cores)
+        results.append(result)
+
+    assert len({result["sha256"] for result in results}) == 1
+    assert len({result["identity"] for result in results}) == 1
+
+
+def test_a_build_from_a_lock_resolves_nothing_and_a_warm_one_asks_nobody(
+    shop: LocalIndex, bundler_cli: BundlerCli, tmp_path: Path
+) -> None:
+    bundler_cli.run("lock", "shop", "-o", "pylock.toml", cwd=tmp_path)
+    shop.requests.clear()
+    built(bundler_cli, "--lock", "pylock.toml", "--name", "app", "-o", "one", cwd=tmp_path)
+    assert not [request for request in shop.requests if "/simple/" in request.path]
+
+    shop.requests.clear()
+    built(bundler_cli, "--lock", "pylock.toml", "--name", "app", "-o", "two", cwd=tmp_path)
+    assert shop.requests == []
+
+
+def test_the_same_build_again_is_no_error_and_another_one_never_replaces_it(
+    shop: LocalIndex, bundler_cli: BundlerCli, tmp_path: Path
+) -> None:
+    args = ("--name", "app", "--bundle-version", "1")
+    first = built(bundler_cli, "shop", *args, cwd=tmp_path)
+    again = built(bundler_cli, "shop", *args, cwd=tmp_path)
+    assert (first.pop("cached"), again.pop("cached")) == ([], ["mount", "venv"])
+    assert first == again
+
+    ended = bundler_cli.run("build", "basket", *args, cwd=tmp_path)
+
+    assert ended.returncode == 11
+    assert "is there already, with other content" in ended.stderr
+    assert hashlib.sha256(Path(first["path"]).read_bytes()).hexdigest() == first["sha256"]
+
+
+@pytest.mark.parametrize("fmt", ["tar.gz", pytest.param("tar.zst", marks=pytest.mark.slow), "dir"])
+def test_every_format_holds_the_same_bundle(
+    shop: LocalIndex, warm_cli: BundlerCli, tmp_path: Path, fmt: str
+) -> None:
+    reference = built(warm_cli, "shop", "--name", "app", "-o", "reference", cwd=tmp_path)
+
+    result = built(warm_cli, "shop", "--name", "app", "--format", fmt, cwd=tmp_path)
+
+    assert result["identity"] == reference["identity"]
+    (beside,) = (tmp_path / "dist").glob("*.sha256")
+    subprocess.run(["sha256sum", "-c", beside.name], cwd=beside.parent, check=True, capture_output=True)
+    assert warm_cli.run("verify", result["path"]).returncode == 0
+
+
+def test_source_date_epoch_is_honoured_and_a_bad_one_refused(
+    shop: LocalIndex, warm_cli: BundlerCli, tmp_path: Path
+) -> None:
+    result = built(warm_cli, "shop", "--name", "app", cwd=tmp_path, env={"SOURCE_DATE_EPOCH": "1600000000"})
+    with tarfile.open(result["path"]) as archive:
+        assert {member.mtime for member in archive} == {1600000000}
+
+    ended = warm_cli.run("build", "shop", cwd=tmp_path, env={"SOURCE_DATE_EPOCH": "yesterday"})
+    assert (ended.returncode, "SOURCE_DATE_EPOCH" in ended.stderr) == (2, True)
+
+
+# --- what is refused ------------------------------------------------------------------------------
+
+
+def refused(cli: BundlerCli, code: int, *args: str, cwd: Path, **given: Any) -> str:
+    """Expect an exit code, an error without a traceback, and nothing left behind."""
+    before = sorted(path.name for path in cwd.iterdir())
+    ended = cli.run("build", *args, cwd=cwd, **given)
+    assert ended.returncode == code, ended.stderr
+    assert "Traceback" not in ended.stderr.split("bundler: error:")[0]
+    assert [path.name for path in (cwd / "dist").iterdir()] == [] if (cwd / "dist").exists() else True
+    assert sorted(path.name for path in cwd.iterdir() if path.name != "dist") == before
+    text: str = ended.stderr[ended.stderr.index("bundler: error:") :]
+    return text
+
+
+def test_r07_no_such_version(shop: LocalIndex, warm_cli: BundlerCli, tmp_path: Path) -> None:
+    told = refused(warm_cli, 4, "basket==9", cwd=tmp_path)
+
+    assert "basket==9" in told
+    assert "1.0, 2.0" in told
+
+
+def test_r08_requirements_that_exclude_each_other(
+    shop: LocalIndex, warm_cli: BundlerCli, tmp_path: Path
+) -> None:
+    make_wheel(shop.folder, "old", "1.0", requires=["basket<2"])
+    make_wheel(shop.folder, "new", "1.0", requires=["basket>=2"])
+
+    told = refused(warm_cli, 4, "old", "new", cwd=tmp_path)
+
+    assert "old" in told
+    assert "new" in told
+
+
+def test_r15_a_wrong_hash_in_the_requirements(shop: LocalIndex, warm_cli: BundlerCli, tmp_path: Path) -> None:
+    (tmp_path / "requirements.txt").write_text(f"basket==2.0 --hash=sha256:{'0' * 64}\n")
+
+    told = refused(warm_cli, 5, "-r", "requirements.txt", cwd=tmp_path)
+
+    assert "0" * 64 in told
+
+
+def test_a_fake_installed_distribution_does_not_pass_for_one_with_the_right_hash(
+    shop: LocalIndex, warm_cli: BundlerCli, tmp_path: Path
+) -> None:
+    """pip takes what it finds on PYTHONPATH for installed and never looks at the hash."""
+    fake_distribution(tmp_path / "poison", "basket", "2.0")
+    (tmp_path / "requirements.txt").write_text(f"basket==2.0 --hash=sha256:{'0' * 64}\n")
+
+    env = {"PYTHONPATH": str(tmp_path / "poison")}
+    told = refused(warm_cli, 5, "-r", "requirements.txt", cwd=tmp_path, env=env)
+
+    assert "0" * 64 in told
+
+
+def test_r10_a_direct_address_is_taken_with_its_hash_only(
+    shop: LocalIndex, warm_cli: BundlerCli, tmp_path: Path
+) -> None:
+    wheel = shop.folder / "basket-1.0-py3-none-any.whl"
+    url = shop.url.replace("/simple/", f"/files/{wheel.name}")
+    digest = hashlib.sha256(wheel.read_bytes()).hexdigest()
+
+    refused(warm_cli, 3, f"basket @ {url}", cwd=tmp_path)
+    result = built(warm_cli, f"basket @ {url}#sha256={digest}", "--name", "app", cwd=tmp_path)
+
+    assert result["distributions"] == {"basket": "1.0"}
+
+
+def test_r20_a_version_that_excludes_the_target(
+    shop: LocalIndex, warm_cli: BundlerCli, tmp_path: Path
+) -> None:
+    make_wheel(shop.folder, "modern", "1.0", requires_python=">=3.8")
+
+    assert "3.8" in refused(warm_cli, 4, "modern", cwd=tmp_path)
+
+
+def test_r21_only_binary_refuses_a_source(shop: LocalIndex, warm_cli: BundlerCli, tmp_path: Path) -> None:
+    make_sdist(shop.folder, "source", "1.0", {"source.py": ""})
+
+    refused(warm_cli, 4, "source", "--only-binary", cwd=tmp_path)
+
+
+def test_l08_a_stale_lock(shop: LocalIndex, warm_cli: BundlerCli, tmp_path: Path) -> None:
+    warm_cli.run("lock", "shop", "-o", "pylock.toml", cwd=tmp_path)
+    (tmp_path / "requirements.txt").write_text("shop\nbasket<2\n")
+
+    told = refused(warm_cli, 3, "-r", "requirements.txt", "--lock", "pylock.toml", cwd=tmp_path)
+
+    assert "~ basket<2  (requirements.txt:2) but the lock has basket 2.0" in told
+
+
+def test_one_edited_hash_is_refused_before_the_file_is_opened(
+    shop: LocalIndex, warm_cli: BundlerCli, tmp_path: Path
+) -> None:
+    warm_cli.run("lock", "shop", "-o", "pylock.toml", cwd=tmp_path)
+    lock = tmp_path / "pylock.toml"
+    found = re.findall(r'sha256 = "([0-9a-f]{64})"', lock.read_text())
+    lock.write_text(lock.read_text().replace(found[0], found[0][::-1]))
+
+    told = refused(warm_cli, 5, "--lock", "pylock.toml", cwd=tmp_path)
+
+    assert found[0] in told
+    assert found[0][::-1] in told
+
+
+def test_t1_a_file_the_index_swapped_is_refused(
+    shop: LocalIndex, bundler_cli: BundlerCli, tmp_path: Path
+) -> None:
+    bundler_cli.run("lock", "shop", "-o", "pylock.toml", cwd=tmp_path)
+    make_wheel(shop.folder, "basket", "2.0", {"basket.py": "VERSION = 'evil'\n"})
+
+    assert "basket-2.0" in refused(bundler_cli, 5, "--lock", "pylock.toml", cwd=tmp_path)
+
+
+def test_k14_two_distributions_that_want_one_path(
+    shop: LocalIndex, warm_cli: BundlerCli, tmp_path: Path
+) -> None:
+    make_wheel(shop.folder, "one", "1.0", {"one.py": "", "common.py": "ONE = 1\n"})
+    make_wheel(shop.folder, "two", "1.0", {"two.py": "", "common.py": "TWO = 2\n"})
+
+    told = refused(warm_cli, 7, "one", "two", cwd=tmp_path)
+
+    assert re.search(rf"{SITE}/common.py: one has [0-9a-f]+, two has [0-9a-f]+", told)
+
+
+def test_k14_the_same_file_twice_ships_once_and_is_listed(
+    shop: LocalIndex, warm_cli: BundlerCli, tmp_path: Path
+) -> None:
+    make_wheel(shop.folder, "one", "1.0", {"one.py": "", "common.py": "SAME = 1\n"})
+    make_wheel(shop.folder, "two", "1.0", {"two.py": "", "common.py": "SAME = 1\n"})
+
+    result = built(warm_cli, "one", "two", "--name", "app", cwd=tmp_path)
+
+    files = {item["path"]: item for item in manifest_of(result)["files"]}
+    assert files[f"{SITE}/common.py"]["owner"] == "one"
+    assert files[f"{SITE}/common.py"]["also"] == ["two"]
+    with tarfile.open(result["path"]) as archive:
+        assert archive.getnames().count(f"app/{SITE}/common.py") == 1
+
+
+def test_k15_a_file_where_another_has_a_folder(
+    shop: LocalIndex, warm_cli: BundlerCli, tmp_path: Path
+) -> None:
+    make_wheel(shop.folder, "one", "1.0", {"thing/__init__.py": ""})
+    make_wheel(shop.folder, "two", "1.0", {"thing": "a file", "two.py": ""})
+
+    assert "a file of two, a folder of one" in refused(warm_cli, 7, "one", "two", cwd=tmp_path)
+
+
+def test_k17_namespace_packages_are_merged(
+    shop: LocalIndex, warm_cli: BundlerCli, python37: Path, tmp_path: Path
+) -> None:
+    """PEP 420, and pkgutil style with another line ending in each wheel."""
+    declare = "__path__ = __import__('pkgutil').extend_path(__path__, __name__)"
+    make_wheel(
+        shop.folder, "one", "1.0", {"ns/one/__init__.py": "", "old/__init__.py": declare, "old/a.py": ""}
+    )
+    make_wheel(
+        shop.folder, "two", "1.0", {"ns/two.py": "", "old/__init__.py": f"# x\n{declare}\n\n", "old/b.py": ""}
+    )
+
+    result = built(warm_cli, "one", "two", "--name", "app", "--format", "dir", cwd=tmp_path)
+
+    code = "import ns.one, ns.two, old.a, old.b"
+    subprocess.run([python37, "-c", code], env={"PYTHONPATH": f"{result['path']}/{SITE}"}, check=True)
+
+
+def test_w44_a_pth_that_runs_code_is_refused_unless_allowed(
+    shop: LocalIndex, warm_cli: BundlerCli, tmp_path: Path
+) -> None:
+    make_wheel(shop.folder, "hook", "1.0", {"hook.py": "", "hook.pth": "import hook\n"})
+
+    assert "hook: hook.pth" in refused(warm_cli, 7, "hook", cwd=tmp_path)
+    result = built(warm_cli, "hook", "--allow-pth", "Hook", "--name", "app", cwd=tmp_path)
+    assert manifest_of(result)["distributions"][0]["pth"] == ["hook.pth"]
+
+
+def test_k13_a_missing_dependency_fails_the_build_with_its_module(
+    shop: LocalIndex, warm_cli: BundlerCli, tmp_path: Path
+) -> None:
+    make_wheel(shop.folder, "hungry", "1.0", {"hungry.py": "import undeclared_thing\n"})
+
+    told = refused(warm_cli, 10, "hungry", cwd=tmp_path)
+
+    assert "hungry" in told
+    assert "ModuleNotFoundError: No module named 'undeclared_thing'" in told
+    result = built(warm_cli, "hungry", "--allow-import-failure", "hungry", "--name", "app", cwd=tmp_path)
+    verification = manifest_of(result)["verification"]
+    assert verification["allowed"] == ["hungry"]
+    assert "undeclared_thing" in json.dumps(verification["ways"]["mount"])
+
+
+@pytest.mark.slow
+def test_k13_a_part_that_needs_an_extra_is_noted_unless_the_extra_is_asked_for(
+    shop: LocalIndex, warm_cli: BundlerCli, tmp_path: Path
+) -> None:
+    make_wheel(
+        shop.folder,
+        "parts",
+        "1.0",
+        {"parts/__init__.py": "", "parts_rpc.py": "import rpclib\n"},
+        requires=["rpclibpy; extra == 'rpc'"],
+        extras=["rpc"],
+    )
+    make_wheel(shop.folder, "rpclibpy", "1.0", {"rpclibother.py": ""})
+
+    result = built(warm_cli, "parts", "--name", "app", cwd=tmp_path)
+
+    statuses = {item["module"]: item["status"] for item in result["verification"]["ways"]["venv"]}
+    assert statuses == {"parts": "ok", "parts_rpc": "optional"}
+    elsewhere = tmp_path / "elsewhere"
+    elsewhere.mkdir()
+    assert "rpclib" in refused(warm_cli, 10, "parts[rpc]", cwd=elsewhere)
+
+
+def test_l10_a_declared_dependency_that_the_lock_lacks(
+    shop: LocalIndex, warm_cli: BundlerCli, tmp_path: Path
+) -> None:
+    warm_cli.run("lock", "shop", "-o", "pylock.toml", cwd=tmp_path)
+    lock = tmp_path / "pylock.toml"
+    text = lock.read_text()
+    first, second = (match.start() for match in re.finditer(r"\[\[packages\]\]", text))
+    lock.write_text(text[:first] + text[second:])
+
+    assert "basket" in refused(warm_cli, 10, "--lock", "pylock.toml", cwd=tmp_path)
+
+
+def test_l11_distributions_that_require_each_other(
+    index: LocalIndex, warm_cli: BundlerCli, tmp_path: Path
+) -> None:
+    make_wheel(index.folder, "hen", "1.0", {"hen.py": ""}, requires=["egg"])
+    make_wheel(index.folder, "egg", "1.0", {"egg.py": ""}, requires=["hen"])
+
+    assert built(warm_cli, "hen", cwd=tmp_path)["distributions"] == {"egg": "1.0", "hen": "1.0"}
+
+
+def test_r26_nothing_required_is_an_empty_bundle_and_a_warning(
+    shop: LocalIndex, warm_cli: BundlerCli, tmp_path: Path
+) -> None:
+    (tmp_path / "requirements.txt").write_text("# nothing\n")
+
+    ended = warm_cli.run("build", "-r", "requirements.txt", "--name", "none", cwd=tmp_path)
+
+    assert ended.returncode == 0, ended.stderr
+    assert "warning" in ended.stderr
+
+
+def test_h16_a_python_that_is_not_there(shop: LocalIndex, warm_cli: BundlerCli, tmp_path: Path) -> None:
+    told = refused(warm_cli, 8, "shop", "--python", "3.6.99", cwd=tmp_path)
+    assert "PATH, pyenv, conda environments" in told
+    assert "--python PATH" in told
+
+    broken = tmp_path / "python3.7"
+    broken.write_text("#!/bin/sh\nexit 1\n")
+    broken.chmod(0o755)
+    assert "cannot be used as a Python" in refused(warm_cli, 8, "shop", "--python", str(broken), cwd=tmp_path)
+
+
+# --- sources --------------------------------------------------------------------------------------
+
+
+def test_a_source_distribution_is_built_under_the_target_and_recorded(
+    shop: LocalIndex, warm_cli: BundlerCli, tmp_path: Path
+) -> None:
+    setup = (
+        "import sys\nfrom setuptools import setup\n"
+        "open('made.py', 'w').write('BY = %r' % (sys.version_info[:2],))\n"
+        "setup(name='source', version='1.0', py_modules=['made'])\n"
+    )
+    make_sdist(shop.folder, "source", "1.0", {}, setup_py=setup)
+
+    result = built(warm_cli, "source", "--name", "app", "--format", "dir", cwd=tmp_path)
+
+    assert result["built_here"] == ["source"]
+    assert (Path(result["path"]) / SITE / "made.py").read_text() == "BY = (3, 7)"
+    (made,) = manifest_of(result)["distributions"]
+    assert made["built_here"]["from"] == "source-1.0.tar.gz"
+    assert any(name.startswith("setuptools-") for name in made["built_here"]["requires"])
+
+
+@pytest.mark.slow
+def test_two_builds_of_a_source_are_one_file(shop: LocalIndex, warm_cli: BundlerCli, tmp_path: Path) -> None:
+    if shutil.which("gcc") is None:
+        pytest.skip("no C compiler here")
+    setup = (
+        "from setuptools import setup, Extension\n"
+        "setup(name='native', version='1.0', ext_modules=[Extension('native', ['native.c'])])\n"
+    )
+    code = (
+        "#include <Python.h>\nstatic const char *where = __FILE__;\n"
+        'static struct PyModuleDef d = {PyModuleDef_HEAD_INIT, "native", NULL, -1, NULL};\n'
+        "PyMODINIT_FUNC PyInit_native(void) { return where ? PyModule_Create(&d) : NULL; }\n"
+    )
+    make_sdist(shop.folder, "native", "1.0", {"native.c": code}, setup_py=setup)
+    warm_cli.run("lock", "native", "-o", "pylock.toml", cwd=tmp_path)
+
+    results = [
+        built(
+            warm_cli,
+            *("--lock", "pylock.toml", "--name", "app", "-o", name, "--store", name),
+            cwd=tmp_path,
+        )
+        for name in ("one", "two and a longer name")
+    ]
+
+    assert results[0]["sha256"] == results[1]["sha256"]
+
+
+@pytest.mark.slow
+def test_local_wheels_sdists_and_folders_are_inputs(
+    shop: LocalIndex, warm_cli: BundlerCli, tmp_path: Path
+) -> None:
+    make_wheel(tmp_path / "w", "local", "1.0")
+    make_sdist(tmp_path / "w", "packed", "1.0", {"packed.py": ""})
+    project = tmp_path / "my project"
+    project.mkdir()
+    (project / "setup.py").write_text(
+        "from setuptools import setup\nsetup(name='mine', version='3', py_modules=['mine'])\n"
+    )
+    (project / "mine.py").write_text("X = 1\n")
+    before = sorted(path.name for path in project.iterdir())
+    (tmp_path / "requirements.txt").write_text(
+        "./w/local-1.0-py3-none-any.whl\n./w/packed-1.0.tar.gz\n./my project\n"
+    )
+
+    result = built(warm_cli, "-r", "requirements.txt", "--name", "app", "--format", "dir", cwd=tmp_path)
+
+    assert result["distributions"] == {"local": "1.0", "mine": "3", "packed": "1.0"}
+    assert sorted(path.name for path in project.iterdir()) == before
+    assert str(tmp_path) not in (Path(result["path"]) / "pylock.toml").read_text()
+
+
+@pytest.mark.slow
+def test_a_local_folder_that_changed_since_it_was_locked_is_refused(
+    shop: LocalIndex, warm_cli: BundlerCli, tmp_path: Path
+) -> None:
+    project = tmp_path / "project"
+    project.mkdir()
+    (project / "setup.py").write_text(
+        "from setuptools import setup\nsetup(name='mine', py_modules=['mine'])\n"
+    )
+    (project / "mine.py").write_text("X = 1\n")
+    assert warm_cli.run("lock", "./project", "-o", "pylock.toml", cwd=tmp_path).returncode == 0
+    built(warm_cli, "--lock", "pylock.toml", "--name", "app", "-o", "out", cwd=tmp_path)
+    (project / "mine.py").write_text("X = 2\n")
+
+    ended = warm_cli.run("build", "--lock", "pylock.toml", cwd=tmp_path)
+
+    assert (ended.returncode, "has changed since it was locked" in ended.stderr) == (5, True)
+
+
+def test_pyproject_extras_and_groups(shop: LocalIndex, warm_cli: BundlerCli, tmp_path: Path) -> None:
+    make_wheel(shop.folder, "plugin", "1.0")
+    make_wheel(shop.folder, "checker", "1.0")
+    (tmp_path / "pyproject.toml").write_text(
+        "[project]\nname='x'\nversion='1'\ndependencies=['basket<2']\n"
+        "[project.optional-dependencies]\nplug=['plugin']\n[dependency-groups]\ntest=['checker']\n"
+    )
+
+    result = built(
+        warm_cli,
+        *("-r", "pyproject.toml", "--extra", "plug", "--group", "test", "--name", "app"),
+        cwd=tmp_path,
+    )
+
+    assert result["distributions"] == {"basket": "1.0", "checker": "1.0", "plugin": "1.0"}
+
+
+# --- launchers and data ---------------------------------------------------------------------------
+
+
+def test_scripts_and_data_schemes_land_where_they_run(
+    shop: LocalIndex, warm_cli: BundlerCli, python37: Path, tmp_path: Path
+) -> None:
+    """W38, W39 and K20."""
+    data = "schemed-1.0.data"
+    make_wheel(
+        shop.folder,
+        "schemed",
+        "1.0",
+        {
+            "schemed.py": "WORD = 'schemed'\n",
+            f"{data}/scripts/python-script": "#!python\nfrom __future__ import annotations\nimport schemed, sys\nprint(schemed.WORD, sys.argv[1])\n",
+            f"{data}/scripts/shell-script": "#!/bin/sh\necho shell $1\n",
+            f"{data}/data/share/schemed/file.txt": "data\n",
+            f"{data}/headers/schemed.h": "/* */\n",
+        },
+    )
+    result = built(warm_cli, "schemed", "--name", "app", "--format", "dir", cwd=tmp_path)
+    root = tmp_path / ("moved ä " + "x" * 130)
+    shutil.move(result["path"], root)
+
+    env = {"PATH": f"{python37.parent}:/usr/bin:/bin"}
+    said = [
+        subprocess.run(
+            [root / "bin" / name, "1 2"], env=env, capture_output=True, text=True, check=True
+        ).stdout
+        for name in ("python-script", "shell-script")
+    ]
+    assert said == ["schemed 1 2\n", "shell 1 2\n"]
+    assert (root / "share/schemed/file.txt").read_text() == "data\n"
+    assert (root / "include/site/python3.7/schemed/schemed.h").is_file()
+
+
+def test_a_launcher_follows_links_and_says_when_there_is_no_python(
+    shop: LocalIndex, warm_cli: BundlerCli, python37: Path, tmp_path: Path
+) -> None:
+    result = built(warm_cli, "shop", "--name", "app", "--format", "dir", cwd=tmp_path)
+    tools = tmp_path / "tools"
+    tools.mkdir()
+    (tools / "shop").symlink_to(Path(result["path"]) / "bin" / "shop")
+
+    env = {"PATH": "/usr/bin:/bin", "BUNDLER_PYTHON": str(python37)}
+    said = subprocess.run([tools / "shop"], env=env, capture_output=True, text=True, check=True).stdout
+    assert said == "shop 2.0\n"
+
+    for name in ("sh", "dirname", "readlink"):
+        (tools / name).symlink_to(shutil.which(name) or f"/bin/{name}")
+    ended = subprocess.run(
+        [tools / "shop"], env={"PATH": str(tools)}, capture_output=True, text=True, check=False
+    )
+    assert ended.returncode == 127
+    assert ended.stderr == "shop: Python 3.7 was not found; put it on PATH or set BUNDLER_PYTHON\n"
+
+
+@pytest.mark.parametrize("version", ["3.8", "3.12", "3.13"])
+def test_newer_targets(
+    version: str, pythons: dict[str, Path], shop: LocalIndex, warm_cli: BundlerCli, tmp_path: Path
+) -> None:
+    if version not in pythons:
+        pytest.skip(f"no Python {version} here")
+    result = built(warm_cli, "shop", "--python", version, "--name", "app", "--format", "dir", cwd=tmp_path)
+
+    env = {"PATH": f"{pythons[version].parent}:/usr/bin:/bin"}
+    tool = Path(result["path"]) / "bin/shop"
+    assert subprocess.run([tool], env=env, capture_output=True, text=True, check=True).stdout == "shop 2.0\n"
+    assert (Path(result["path"]) / f"lib/python{version}/site-packages/shop/__init__.py").is_file()
+
+
+def test_credentials_reach_no_output(shop: LocalIndex, bundler_cli: BundlerCli, tmp_path: Path) -> None:
+    """T14: an index with a password works, and the password is nowhere afterwards."""
+    shop.require("user", "hunter2-canary")
+    env = {"PIP_INDEX_URL": shop.url_with_credentials}
+
+    ended = bundler_cli.run("build", "shop", "--name", "app", "--json", cwd=tmp_path, env=env)
+
+    assert ended.returncode == 0, ended.stderr
+    assert "canary" not in ended.stdout + ended.stderr
+    for path in [*tmp_path.rglob("*"), *bundler_cli.store.rglob("*")]:
+        if path.is_file() and "pip" not in path.relative_to(path.anchor).parts[-6:]:
+            assert b"hunter2-canary" not in path.read_bytes(), path
+
+
+def test_r11_a_repository_at_a_commit(shop: LocalIndex, warm_cli: BundlerCli, tmp_path: Path) -> None:
+    """Over http, from loopback; a branch is refused before anything is fetched."""
+    if shutil.which("git") is None:
+        pytest.skip("no git here")
+    source = tmp_path / "source"
+    source.mkdir()
+    (source / "setup.py").write_text(
+        "from setuptools import setup\nsetup(name='versioned', version='4', py_modules=['versioned'])\n"
+    )
+    (source / "versioned.py").write_text("X = 4\n")
+    identity = ["-c", "user.name=t", "-c", "user.email=t@example.org"]
+    for command in (["init", "-q"], ["add", "."], [*identity, "commit", "-qm", "one"]):
+        subprocess.run(["git", *command], cwd=source, check=True)
+    commit = subprocess.run(
+        ["git", "rev-parse", "HEAD"],
+        cwd=source,
+        capture_output=True,
+        text=True,
+        check=True,
+    ).stdout.strip()
+    subprocess.run(["git", "clone", "-q", "--bare", source, tmp_path / "web" / "repo.git"], check=True)
+    subprocess.run(["git", "update-server-info"], cwd=tmp_path / "web" / "repo.git", check=True)
+    handler = partial(QuietHandler, directory=str(tmp_path / "web"))
+    with ThreadingHTTPServer(("127.0.0.1", 0), handler) as server:
+        thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.05})
+        thread.start()
+        try:
+            url = f"git+http://127.0.0.1:{server.server_port}/repo.git"
+            refused(warm_cli, 3, f"versioned @ {url}@main", cwd=tmp_path)
+            result = built(warm_cli, f"versioned @ {url}@{commit}", "--name", "app", cwd=tmp_path)
+        finally:
+            server.shutdown()
+            thread.join()
+
+    assert result["distributions"] == {"versioned": "4"}
+    (made,) = manifest_of(result)["distributions"]
+    assert made["built_here"]["kind"] == "vcs"
+    with tarfile.open(result["path"]) as archive:
+        lock = archive.extractfile("app/pylock.toml")
+        assert lock is not None
+        assert f'commit-id = "{commit}"' in lock.read().decode()
+
+
+class QuietHandler(SimpleHTTPRequestHandler):
+    """Serves a folder and says nothing."""
+
+    def log_message(self, *_: object) -> None:
+        """Say nothing."""
+
+
+def test_a_script_named_python_is_refused(shop: LocalIndex, warm_cli: BundlerCli, tmp_path: Path) -> None:
+    """Launchers take a Python beside them for the target's."""
+    make_wheel(
+        shop.folder, "sly", "1.0", {"sly.py": "", "sly-1.0.data/scripts/python3.7": "#!/bin/sh\necho sly\n"}
+    )
+
+    assert "brings `bin/python3.7`, which is the bundle's own" in refused(warm_cli, 7, "sly", cwd=tmp_path)
+
+
+@pytest.mark.slow
+def test_a_segment_made_from_another_is_the_same_bytes(
+    shop: LocalIndex, warm_cli: BundlerCli, tmp_path: Path
+) -> None:
+    """Another name makes another segment, from the one that is there; a fresh store makes it from the wheel."""
+    noise = random.Random(1).randbytes(3_000_001)
+    files: dict[str, str | bytes] = {
+        "big/__init__.py": "",
+        "big/a": noise,
+        "big/b": noise[::2] + bytes(700_001),
+        "big/c.py": "X = 1\n" * 9000,
+    }
+    make_wheel(shop.folder, "big", "1.0", files)
+    built(warm_cli, "big", "--name", "first", cwd=tmp_path)
+
+    made = built(warm_cli, "big", "--name", "app", "-o", "one", cwd=tmp_path)
+    fresh = built(warm_cli, "big", "--name", "app", "-o", "two", "--store", str(tmp_path / "s"), cwd=tmp_path)
+
+    assert made["sha256"] == fresh["sha256"]

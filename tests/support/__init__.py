@@ -1,0 +1,1 @@
+"""What tests share: real indexes, wheels, bundles, images and engines, made from values."""
