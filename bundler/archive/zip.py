@@ -16,85 +16,22 @@ from __future__ import annotations
 import stat
 import struct
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
 from types import MappingProxyType
 from typing import BinaryIO, NoReturn
 
 from isal import isal_zlib
 
+from bundler.archive import zip_format as fmt
+from bundler.archive.zip_format import Member, ZipLimits
 from bundler.digest import CHUNK
 from bundler.errors import MalformedError
 from bundler.paths import ArchivePath, UnsafePathError, archive_path, find_collision, printable
 
-__all__ = ["Member", "ZipReader"]
+__all__ = ["ZipReader"]
 
-MAX_MEMBERS = 200_000
-MAX_SIZE = 8 << 30
-"""Bytes of all members, inflated."""
-MAX_RATIO = 1000
-"""How much a member may grow beyond `RATIO_FREE` bytes; deflate itself ends at 1032."""
-RATIO_FREE = 1 << 20
-MAX_DIRECTORY = 64 << 20
-"""Bytes of the central directory, which is read as a whole."""
-MAX_NAMES = 128 << 20
-"""Bytes of all names and of the folders above them, which are compared with each other."""
-
-_LOCAL = struct.Struct("<6x2H4x3L2H")  # the fields that matter; the rest is skipped
-_CENTRAL = struct.Struct("<5xB2x2H4x3L4H2x2L")
-_END = struct.Struct("<4x4H2LH")
-_END64 = struct.Struct("<4sQ4x2L4Q")
-_LOCATOR = struct.Struct("<4xLQL")
-_FIELD = struct.Struct("<2H")
-_LOCAL_SIGN, _CENTRAL_SIGN, _END_SIGN = b"PK\3\4", b"PK\1\2", b"PK\5\6"
-_END64_SIGN, _LOCATOR_SIGN, _DESCRIPTOR_SIGN = b"PK\6\6", b"PK\6\7", b"PK\7\x08"
-
-_MAX16, _MAX32 = 0xFFFF, 0xFFFFFFFF
-_STORED, _DEFLATED = 0, 8
-_ENCRYPTED, _DESCRIPTOR, _UTF8 = 0x1, 0x8, 0x800
-_ALLOWED_FLAGS = 0x6 | _DESCRIPTOR | _UTF8  # 0x6 tells the level of deflate and changes nothing
-_ZIP64_FIELD, _UNICODE_PATH_FIELD = 0x0001, 0x7075
-_UNIX_SYSTEMS = (3, 19)
-_HEAD = 32
-_INPUT = 1 << 16
-"""Bytes that are inflated at a time; what is left of them is copied for each piece of output."""
 
 _Directory = tuple[int, int, int]
 """Where the central directory starts, its length in bytes, its count of entries."""
-
-
-@dataclass(frozen=True, kw_only=True, slots=True)
-class Member:
-    """A regular file of an archive."""
-
-    path: ArchivePath
-    size: int
-    """Bytes, inflated."""
-    crc: int
-    executable: bool
-    """Whether any x bit is set, by a creator that has such bits."""
-    dropped_bits: int
-    """Setuid, setgid, sticky and world-write bits, which nobody should get."""
-    start: int
-    """Where its data begins in the archive."""
-    compressed_size: int
-    deflated: bool
-
-
-@dataclass(frozen=True, kw_only=True, slots=True)
-class _Entry:
-    """What the central directory says of a member."""
-
-    raw: bytes
-    path: ArchivePath
-    is_folder: bool
-    flags: int
-    method: int
-    crc: int
-    compressed_size: int
-    size: int
-    offset: int
-    mode: int
-    """As a Unix creator wrote it; 0 if it wrote none."""
 
 
 class ZipReader:
@@ -105,6 +42,7 @@ class ZipReader:
 
     :param source: the archive, seekable and buffered.
     :param name: what messages call it.
+    :param limits: the largest archive that is read.
     :raises MalformedError: if it is not a zip archive, or not one that can be read in one way only.
     """
 
@@ -113,11 +51,12 @@ class ZipReader:
     name: str
     """What messages call the archive."""
 
-    def __init__(self, source: BinaryIO, *, name: str) -> None:
+    def __init__(self, source: BinaryIO, *, name: str, limits: ZipLimits = fmt.LIMITS) -> None:
         self._source = source
+        self._limits = limits
         self.name = printable(name)
-        first = self._read_at(0, _HEAD)
-        if not first.startswith(_LOCAL_SIGN):
+        first = self._read_at(0, fmt.HEAD)
+        if not first.startswith(fmt.LOCAL_SIGN):
             fact = "it is not a wheel: it does not start with a zip member"
             self._refuse(fact, found=first or "nothing")
         start, length, count = self._find_directory(source.seek(0, 2))
@@ -164,7 +103,7 @@ class ZipReader:
         pending = b""
         while not engine.eof and left:
             if not pending:
-                pending = self._read_at(at, min(_INPUT, end - at))
+                pending = self._read_at(at, min(fmt.INPUT, end - at))
                 at += len(pending)
             ended = not pending
             try:
@@ -184,78 +123,83 @@ class ZipReader:
 
     def _find_directory(self, size: int) -> _Directory:
         """Return where the central directory starts, its length in bytes and its count of entries."""
-        end = max(size - _END.size, 0)
-        raw = self._read_at(end, _END.size)
-        if not raw.startswith(_END_SIGN):
+        end = max(size - fmt.END.size, 0)
+        raw = self._read_at(end, fmt.END.size)
+        if not raw.startswith(fmt.END_SIGN):
             self._refuse_end(size)
-        disk, first_disk, here, count, length, start, comment = _END.unpack(raw)
+        disk, first_disk, here, count, length, start, comment = fmt.END.unpack(raw)
         if comment:
             self._refuse_end(size)
         if (disk, first_disk, here) != (0, 0, count):
             found, wanted = f"{here} members on disk {disk}", f"{count} on disk 0"
             self._refuse("it is one part of a split archive", found=found, wanted=wanted)
-        raw = self._read_at(max(end - _LOCATOR.size, 0), _LOCATOR.size)
-        if raw.startswith(_LOCATOR_SIGN):
-            end -= _LOCATOR.size + _END64.size
+        raw = self._read_at(max(end - fmt.LOCATOR.size, 0), fmt.LOCATOR.size)
+        if raw.startswith(fmt.LOCATOR_SIGN):
+            end -= fmt.LOCATOR.size + fmt.END64.size
             start, length, count = self._find_directory64(raw, end, (start, length, count))
         if start + length != end:
             fact = "there is a gap or an overlap between its central directory and its end record"
             self._refuse(fact, found=f"a directory up to byte {start + length}", wanted=f"up to byte {end}")
-        if count > MAX_MEMBERS or length > MAX_DIRECTORY:
-            found, wanted = f"{count} in {length} bytes", f"at most {MAX_MEMBERS} in {MAX_DIRECTORY} bytes"
+        if count > self._limits.members or length > self._limits.directory:
+            found, wanted = (
+                f"{count} in {length} bytes",
+                f"at most {self._limits.members} in {self._limits.directory} bytes",
+            )
             self._refuse("it has too many members", found=found, wanted=wanted)
         return start, length, count
 
     def _find_directory64(self, locator: bytes, end: int, narrow: _Directory) -> _Directory:
         """Return what `_find_directory` does, from the zip64 end record, which lies at byte ``end``."""
-        disk, at, disks = _LOCATOR.unpack(locator)
+        disk, at, disks = fmt.LOCATOR.unpack(locator)
         if (disk, at, disks) != (0, end, 1):
             found, wanted = f"byte {at} of disk {disk} of {disks}", f"byte {end} of disk 0 of 1"
             self._refuse("its zip64 locator does not point before itself", found=found, wanted=wanted)
-        raw = self._read_at(end, _END64.size)
-        *fixed, here, count, length, start = _END64.unpack(raw)
-        if fixed != [_END64_SIGN, _END64.size - 12, 0, 0] or here != count:
+        raw = self._read_at(end, fmt.END64.size)
+        *fixed, here, count, length, start = fmt.END64.unpack(raw)
+        if fixed != [fmt.END64_SIGN, fmt.END64.size - 12, 0, 0] or here != count:
             self._refuse("its zip64 end record is malformed", found=raw.hex())
         wide = (start, length, count)
-        for few, many, limit in zip(narrow, wide, (_MAX32, _MAX32, _MAX16), strict=True):
+        for few, many, limit in zip(narrow, wide, (fmt.MAX32, fmt.MAX32, fmt.MAX16), strict=True):
             if few not in (many, limit):
                 self._refuse("its end record differs from its zip64 end record", found=narrow, wanted=wide)
         return wide
 
     def _refuse_end(self, size: int) -> NoReturn:
         """Say why the archive does not end with an end record."""
-        tail = self._read_at(max(size - _END.size - _MAX16, 0), _END.size + _MAX16)
-        at = tail.rfind(_END_SIGN)
-        after = len(tail) - at - _END.size
+        tail = self._read_at(max(size - fmt.END.size - fmt.MAX16, 0), fmt.END.size + fmt.MAX16)
+        at = tail.rfind(fmt.END_SIGN)
+        after = len(tail) - at - fmt.END.size
         if at < 0 or after < 0:
             self._refuse("it is cut short: it has no end record", found=f"{size} bytes")
-        if comment := _END.unpack_from(tail, at)[-1]:
+        if comment := fmt.END.unpack_from(tail, at)[-1]:
             self._refuse("it has an archive comment", found=f"{comment} bytes")
         self._refuse("it has bytes after its end record", found=f"{after} bytes")
 
-    def _entries(self, directory: bytes, start: int, count: int) -> list[_Entry]:
+    def _entries(self, directory: bytes, start: int, count: int) -> list[fmt.CentralEntry]:
         """Return the entries of the central directory, sorted by where their members lie."""
-        entries: list[_Entry] = []
+        entries: list[fmt.CentralEntry] = []
         at = total = 0
         while at < len(directory):
-            if not directory.startswith(_CENTRAL_SIGN, at):
+            if not directory.startswith(fmt.CENTRAL_SIGN, at):
                 self._refuse("its central directory has a gap", found=f"no entry at byte {start + at}")
             entry, at = self._entry(directory, at)
             entries.append(entry)
             total += entry.size
-            if total > MAX_SIZE:
-                self._refuse("it is too large", found=f"{total} bytes", wanted=f"at most {MAX_SIZE} bytes")
+            if total > self._limits.size:
+                self._refuse(
+                    "it is too large", found=f"{total} bytes", wanted=f"at most {self._limits.size} bytes"
+                )
         if (len(entries), at) != (count, len(directory)):
             found, wanted = f"{len(entries)} in {at} bytes", f"{count} in {len(directory)} bytes"
             self._refuse("its end record miscounts its members", found=found, wanted=wanted)
         return sorted(entries, key=lambda entry: entry.offset)
 
-    def _entry(self, directory: bytes, at: int) -> tuple[_Entry, int]:
+    def _entry(self, directory: bytes, at: int) -> tuple[fmt.CentralEntry, int]:
         """Return the entry at a place of the central directory, and where the next one begins."""
-        header = directory[at : at + _CENTRAL.size].ljust(_CENTRAL.size, b"\0")
-        system, flags, method, crc, compressed_size, size, *more = _CENTRAL.unpack(header)
+        header = directory[at : at + fmt.CENTRAL.size].ljust(fmt.CENTRAL.size, b"\0")
+        system, flags, method, crc, compressed_size, size, *more = fmt.CENTRAL.unpack(header)
         name_length, extra_length, comment_length, disk, attributes, offset = more
-        names = at + _CENTRAL.size
+        names = at + fmt.CENTRAL.size
         extras = names + name_length
         end = extras + extra_length
         raw, extra = directory[names:extras], directory[extras:end]
@@ -264,7 +208,7 @@ class ZipReader:
         path, is_folder = self._path(raw, flags)
         size, compressed_size, offset = self._widened((size, compressed_size, offset), extra, raw)
         self._check_kind(raw, attributes >> 16, is_folder=is_folder)
-        entry = _Entry(
+        entry = fmt.CentralEntry(
             raw=raw,
             path=path,
             is_folder=is_folder,
@@ -274,7 +218,7 @@ class ZipReader:
             compressed_size=compressed_size,
             size=size,
             offset=offset,
-            mode=attributes >> 16 if system in _UNIX_SYSTEMS else 0,
+            mode=attributes >> 16 if system in fmt.UNIX_SYSTEMS else 0,
         )
         self._check_method(entry)
         self._check_sizes(entry)
@@ -283,7 +227,7 @@ class ZipReader:
     def _path(self, raw: bytes, flags: int) -> tuple[ArchivePath, bool]:
         """Return the path a name stands for, and whether it is that of a folder."""
         try:
-            name = raw.decode("utf-8" if flags & _UTF8 else "ascii")
+            name = raw.decode("utf-8" if flags & fmt.UTF8 else "ascii")
         except UnicodeDecodeError:
             self._refuse("has a name that is not valid UTF-8, or not marked as UTF-8", raw)
         try:
@@ -299,22 +243,22 @@ class ZipReader:
             wanted = "a folder, by its name" if is_folder else "a regular file, by its name"
             self._refuse("is a special file", raw, f"mode {mode:#o}", wanted)
 
-    def _check_method(self, entry: _Entry) -> None:
-        if entry.flags & _ENCRYPTED:
+    def _check_method(self, entry: fmt.CentralEntry) -> None:
+        if entry.flags & fmt.ENCRYPTED:
             self._refuse("is encrypted", entry.raw, f"flags {entry.flags:#06x}")
-        if entry.flags & ~_ALLOWED_FLAGS:
+        if entry.flags & ~fmt.ALLOWED_FLAGS:
             self._refuse("has flags that are not allowed", entry.raw, f"flags {entry.flags:#06x}")
-        if entry.method not in (_STORED, _DEFLATED):
+        if entry.method not in (fmt.STORED, fmt.DEFLATED):
             self._refuse("has an unsupported compression method", entry.raw, entry.method, "0 or 8")
 
-    def _check_sizes(self, entry: _Entry) -> None:
+    def _check_sizes(self, entry: fmt.CentralEntry) -> None:
         size, compressed_size = f"{entry.size} bytes", f"{entry.compressed_size} bytes"
         if entry.is_folder and (entry.size or entry.crc):
             self._refuse("is a folder with content", entry.raw, f"{size}, CRC {entry.crc:08x}")
-        if entry.method == _STORED and entry.size != entry.compressed_size:
+        if entry.method == fmt.STORED and entry.size != entry.compressed_size:
             self._refuse("is stored, but has two sizes", entry.raw, size, compressed_size)
-        if entry.size > RATIO_FREE + MAX_RATIO * entry.compressed_size:
-            wanted = f"at most {MAX_RATIO} times {compressed_size}, and {RATIO_FREE}"
+        if entry.size > self._limits.free + self._limits.ratio * entry.compressed_size:
+            wanted = f"at most {self._limits.ratio} times {compressed_size}, and {self._limits.free}"
             self._refuse("grows too much when it is inflated", entry.raw, size, wanted)
 
     def _widened(self, values: tuple[int, ...], extra: bytes, raw: bytes) -> tuple[int, ...]:
@@ -323,26 +267,26 @@ class ZipReader:
         Bazel's wheels repeat the sizes there where nothing is to be replaced.
         """
         try:
-            fields = _extra_fields(extra)
+            fields = fmt.extra_fields(extra)
         except ValueError as error:
             self._refuse(str(error), raw)
         name = b"\1" + isal_zlib.crc32(raw).to_bytes(4, "little") + raw
-        if fields.get(_UNICODE_PATH_FIELD, name) != name:
-            found_name = fields[_UNICODE_PATH_FIELD][5:]
+        if fields.get(fmt.UNICODE_PATH_FIELD, name) != name:
+            found_name = fields[fmt.UNICODE_PATH_FIELD][5:]
             self._refuse("has a unicode path that differs from its name", raw, found_name)
-        wide = fields.get(_ZIP64_FIELD, b"")
-        count = values.count(_MAX32)
+        wide = fields.get(fmt.ZIP64_FIELD, b"")
+        count = values.count(fmt.MAX32)
         if len(wide) != 8 * count and (count or wide != struct.pack(f"<{len(values)}Q", *values)):
             fact = "has a zip64 extra field that does not fit its header"
             self._refuse(fact, raw, f"{len(wide)} bytes for {count} values")
         found = iter(struct.unpack(f"<{count}Q", wide[: 8 * count]))
-        return tuple(next(found) if value == _MAX32 else value for value in values)
+        return tuple(next(found) if value == fmt.MAX32 else value for value in values)
 
-    def _check_names(self, entries: list[_Entry]) -> None:
+    def _check_names(self, entries: list[fmt.CentralEntry]) -> None:
         length = sum(len(entry.raw) * (entry.raw.count(b"/") + 1) for entry in entries)
-        if length > MAX_NAMES:
+        if length > self._limits.names:
             fact = "its names are too long and too deep"
-            self._refuse(fact, found=f"{length} bytes", wanted=f"at most {MAX_NAMES}")
+            self._refuse(fact, found=f"{length} bytes", wanted=f"at most {self._limits.names}")
         names: dict[str, bool] = {}
         for entry in entries:
             if entry.path in names:
@@ -358,7 +302,7 @@ class ZipReader:
             first, second = (f"{name} ({name!a})" for name in collision)
             self._refuse("two names are one to some file systems", found=first, wanted=f"not also {second}")
 
-    def _members(self, entries: list[_Entry], end: int) -> Iterator[tuple[ArchivePath, Member]]:
+    def _members(self, entries: list[fmt.CentralEntry], end: int) -> Iterator[tuple[ArchivePath, Member]]:
         """Yield the files, having proved that all members tile the archive up to byte ``end``."""
         borders = [*(entry.offset for entry in entries), end]
         if borders[0] != 0:
@@ -372,7 +316,7 @@ class ZipReader:
                 dropped_bits=entry.mode & 0o7002,
                 start=self._check_place(entry, end, border),
                 compressed_size=entry.compressed_size,
-                deflated=entry.method == _DEFLATED,
+                deflated=entry.method == fmt.DEFLATED,
             )
             if not entry.is_folder:
                 yield entry.path, member
@@ -380,49 +324,52 @@ class ZipReader:
                 for _ in self.chunks(member):  # an empty deflate stream and nothing else
                     pass
 
-    def _check_place(self, entry: _Entry, end: int, border: int) -> int:
+    def _check_place(self, entry: fmt.CentralEntry, end: int, border: int) -> int:
         """Return where a member's data begins, having proved that the member ends at ``border``."""
         start = self._check_local(entry, end)
         at = start + entry.compressed_size
-        if entry.flags & _DESCRIPTOR and at <= border:
+        if entry.flags & fmt.DESCRIPTOR and at <= border:
             at += self._check_descriptor(entry, at, border)
         if at != border:
             fact = "overlaps what follows it" if at > border else "is followed by a gap, which hides bytes"
             self._refuse(fact, entry.raw, f"its end at byte {at}", f"byte {border}")
         return start
 
-    def _check_local(self, entry: _Entry, end: int) -> int:
+    def _check_local(self, entry: fmt.CentralEntry, end: int) -> int:
         """Return where a member's data begins; its local header says what the central one does."""
-        header = self._read_at(min(entry.offset, end), _LOCAL.size)
-        if not header.startswith(_LOCAL_SIGN):
+        header = self._read_at(min(entry.offset, end), fmt.LOCAL.size)
+        if not header.startswith(fmt.LOCAL_SIGN):
             self._refuse("has no local header", entry.raw, f"something else at byte {entry.offset}")
-        flags, method, crc, compressed_size, size, name_length, extra_length = _LOCAL.unpack(header)
-        rest = self._read_at(entry.offset + _LOCAL.size, name_length + extra_length)
+        flags, method, crc, compressed_size, size, name_length, extra_length = fmt.LOCAL.unpack(header)
+        rest = self._read_at(entry.offset + fmt.LOCAL.size, name_length + extra_length)
         raw = rest[:name_length]
         pairs = {"name": (raw, entry.raw), "flags": (flags, entry.flags), "method": (method, entry.method)}
         size, compressed_size = self._widened((size, compressed_size), rest[name_length:], raw)
-        if not flags & _DESCRIPTOR or crc or size or compressed_size:
+        if not flags & fmt.DESCRIPTOR or crc or size or compressed_size:
             pairs["CRC"] = (crc, entry.crc)
             pairs["size"] = (size, entry.size)
             pairs["compressed size"] = (compressed_size, entry.compressed_size)
         for what, (local, central) in pairs.items():
             if local != central:
                 self._refuse(f"has another {what} in its local header", entry.raw, local, central)
-        start: int = entry.offset + _LOCAL.size + name_length + extra_length
+        start: int = entry.offset + fmt.LOCAL.size + name_length + extra_length
         return start
 
-    def _check_descriptor(self, entry: _Entry, at: int, border: int) -> int:
+    def _check_descriptor(self, entry: fmt.CentralEntry, at: int, border: int) -> int:
         """Return the length of the data descriptor (4.3.9), which fills what is before ``border``."""
         numbers = (entry.crc, entry.compressed_size, entry.size)
         forms = [struct.pack("<LQQ", *numbers)]
-        if max(numbers) <= _MAX32:
+        if max(numbers) <= fmt.MAX32:
             forms.append(struct.pack("<LLL", *numbers))
-        found = self._read_at(at, min(border - at, _HEAD))
+        found = self._read_at(at, min(border - at, fmt.HEAD))
         # Without signature, and with a CRC that looks like it, there would be two readings.
-        if found.removeprefix(_DESCRIPTOR_SIGN) not in forms:
+        if found.removeprefix(fmt.DESCRIPTOR_SIGN) not in forms:
             fact = "has a data descriptor that differs from its central header"
             self._refuse(
-                fact, entry.raw, found.hex() or "none", f"{_DESCRIPTOR_SIGN.hex()} {forms[-1].hex()}"
+                fact,
+                entry.raw,
+                found.hex() or "none",
+                f"{fmt.DESCRIPTOR_SIGN.hex()} {forms[-1].hex()}",
             )
         return len(found)
 
@@ -446,24 +393,3 @@ class ZipReader:
 def _text(value: object) -> str:
     """Return a value of a header, which may be a name in any bytes, as text for a message."""
     return printable(value.decode("utf-8", "backslashreplace") if isinstance(value, bytes) else str(value))
-
-
-def _extra_fields(extra: bytes) -> dict[int, bytes]:
-    """Return the extra fields of a header by their number (4.5.1).
-
-    :raises ValueError: if they do not fill it exactly, or one comes twice.
-    """
-    fields: dict[int, bytes] = {}
-    at = 0
-    while at < len(extra):
-        if len(extra) - at < _FIELD.size:
-            raise ValueError(f"has {len(extra) - at} odd bytes after its extra fields")
-        number, length = _FIELD.unpack_from(extra, at)
-        content = extra[at + _FIELD.size :][:length]
-        if len(content) < length:
-            raise ValueError(f"has an extra field {number:#06x} that is longer than its header")
-        if number in fields:
-            raise ValueError(f"has a duplicate extra field {number:#06x}")
-        fields[number] = content
-        at += _FIELD.size + length
-    return fields

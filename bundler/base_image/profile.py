@@ -14,7 +14,6 @@ Format of a profile, version 1: ``format`` ("bundler-base"), ``format_version``,
 
 from __future__ import annotations
 
-import json
 import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
@@ -23,13 +22,10 @@ from types import MappingProxyType
 from typing import Any, Final
 
 from packaging.requirements import InvalidRequirement, Requirement
-from packaging.utils import InvalidName, NormalizedName, canonicalize_name
+from packaging.utils import NormalizedName, canonicalize_name
 from packaging.version import InvalidVersion, Version
 
-from bundler.base_image.rootfs import profile_of, read_layers, read_root_directory
 from bundler.errors import InputError
-from bundler.oci.blobs import is_image
-from bundler.oci.reader import ImageArchive
 from bundler.paths import printable
 from bundler.redaction import redact
 
@@ -37,23 +33,19 @@ __all__ = [
     "FORMAT",
     "FORMAT_VERSION",
     "NO_BASE",
+    "PLAIN_VERSION",
     "BaseDistribution",
     "BaseProfile",
     "profile_json",
-    "read_base",
 ]
 
 FORMAT: Final = "bundler-base"
 FORMAT_VERSION: Final = 1
+PLAIN_VERSION = re.compile(r"\d+(\.\d+)+\w*", re.ASCII)
+"""Versions of Python and of libc as they occur in profiles."""
 
 _SOURCES = frozenset({"interpreter", "freeze", "rootfs", "archive"})
 _OCCUPIED = frozenset({"namespace", "fixed", "regular"})
-_TEXT_LIMIT = 64 << 20
-_WANTED = (
-    "wanted  a profile (JSON of capture.py), a `pip freeze`, the folder of a root filesystem,",
-    "        or an image: a tar of `docker save`, an OCI layout",
-)
-_VERSION = re.compile(r"\d+(\.\d+)+\w*", re.ASCII)
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -161,123 +153,7 @@ def profile_json(base: BaseProfile) -> dict[str, Any]:
     return base.to_json()
 
 
-def read_base(path: Path, *, prefer: str | None = None) -> BaseProfile:
-    """Return what a file or folder says of a base; its content decides what it is.
-
-    :param path: a profile, a ``pip freeze``, a root filesystem or an image.
-    :param prefer: which Python of a root filesystem or an image: its prefix
-        ("/opt/conda") or its version ("3.7").
-    :raises InputError: if it is none of these, or says of several Pythons.
-    :raises IntegrityError: if a part of an image is not what its digest names.
-    :raises MalformedError: if an image breaks its format.
-    """
-    if path.is_dir():
-        return _read_folder(path, prefer)
-    try:
-        with path.open("rb") as stream:
-            head = stream.read(512)
-            content = b"" if _is_binary(head) else head + stream.read(_TEXT_LIMIT)
-    except OSError as error:
-        raise InputError(
-            f"`{path}` cannot be read", evidence=(*_WANTED, f"found   {error.strerror or error}")
-        ) from error
-    if not content:
-        return _read_image(path, prefer) if head else _refuse(path, "an empty file")
-    try:
-        text = content.decode("utf-8")
-    except UnicodeDecodeError:
-        return _read_image(path, prefer)
-    if text.lstrip().startswith("{"):
-        return BaseProfile.from_json(_parse_json(text, path), path)
-    return _parse_freeze(text, path)
-
-
-def _is_binary(head: bytes) -> bool:
-    """Return whether this is no text: text has no zeros, and compressed files start with their magic."""
-    return b"\0" in head or head.startswith((b"\x1f\x8b", b"\x28\xb5\x2f\xfd"))
-
-
-def _refuse(path: Path, found: str) -> BaseProfile:
-    raise InputError(f"`{path}` does not describe a base", evidence=(*_WANTED, f"found   {found}"))
-
-
-def _read_folder(path: Path, prefer: str | None) -> BaseProfile:
-    if is_image(path):
-        return _read_image(path, prefer)
-    if not any((path / name).is_dir() for name in ("etc", "usr")):
-        return _refuse(path, "a folder without `etc` and `usr`, and without an image's index")
-    return BaseProfile.from_json(profile_of(read_root_directory(path), source="rootfs", prefer=prefer), path)
-
-
-def _read_image(path: Path, prefer: str | None) -> BaseProfile:
-    if not is_image(path):
-        return _refuse(path, "neither text nor a tar with `manifest.json` or `index.json`")
-    with ImageArchive(path) as image:
-        return BaseProfile.from_json(profile_of(read_layers(image), source="archive", prefer=prefer), path)
-
-
-def _parse_json(text: str, path: Path) -> object:
-    try:
-        values: object = json.loads(text)
-    except (ValueError, RecursionError) as error:
-        raise InputError(f"`{path}` is not JSON", evidence=(*_WANTED, f"found   {error}")) from error
-    return values
-
-
 # pip freeze.
-
-
-def _parse_freeze(text: str, path: Path) -> BaseProfile:
-    """Return the base of a ``pip freeze``: names and versions, and nothing else."""
-    found: dict[NormalizedName, BaseDistribution] = {}
-    notes = []
-    for number, raw in enumerate(text.splitlines(), 1):
-        line = raw.partition(" #")[0].strip().lstrip("\ufeff")
-        if not line or line.startswith("#"):
-            continue
-        where = f"{path}:{number}"
-        if line.startswith(("-e ", "--editable ", "-e\t")) or " @ " in line:
-            name = line.partition(" @ ")[0] if " @ " in line else line
-            notes.append(f"the version of `{redact(printable(name))}` is not known; it is left out")
-            continue
-        name, version = _pinned(line, where)
-        if found.setdefault(name, _bare(name, version)).version != version:
-            raise InputError(
-                f"{where}: `{name}` has two versions",
-                evidence=(f"first   {found[name].version}", f"then    {version}"),
-            )
-    if not found and not notes:
-        return _refuse(path, "a text without `name==version`")
-    return BaseProfile(
-        source="freeze",
-        python_version=None,
-        abi=None,
-        platform=None,
-        glibc=None,
-        libraries=None,
-        symbol_versions=MappingProxyType({}),
-        distributions=MappingProxyType(found),
-        requires_known=False,
-        notes=tuple(notes),
-    )
-
-
-def _pinned(line: str, where: str) -> tuple[NormalizedName, Version]:
-    name, equals, version = line.partition("==")
-    try:
-        if not equals:
-            raise InvalidVersion(line)
-        return canonicalize_name(name.strip(), validate=True), Version(version.lstrip("="))
-    except (InvalidName, InvalidVersion):
-        raise InputError(
-            f"{where}: this is no line of `pip freeze`",
-            evidence=("wanted  name==version", f"found   {redact(printable(line[:200]))}"),
-            hint="run `python -m pip freeze --all > base.txt` on the base",
-        ) from None
-
-
-def _bare(name: NormalizedName, version: Version) -> BaseDistribution:
-    return BaseDistribution(name=name, version=version, requires=(), top_level=(), pth=False)
 
 
 # A profile.
@@ -328,7 +204,7 @@ class _ProfileReader:
         """Return version, ABI, platform and glibc, as the probe or an earlier `to_json` says them."""
         where = "python"
         version = self._text(facts, "version", where) if "version" in facts else None
-        if version is not None and not _VERSION.fullmatch(version):
+        if version is not None and not PLAIN_VERSION.fullmatch(version):
             self._fail(f"{where}.version", "a version, like 3.7.16", version)
         abi = self._text(facts, "abi", where) if "abi" in facts else None
         if abi is None and version is not None and "abiflags" in facts:
@@ -340,7 +216,9 @@ class _ProfileReader:
             "python_version": version,
             "abi": abi,
             "platform": None if platform is None else re.sub(r"[-.]", "_", platform),
-            "glibc": libc[1] if libc[:1] == ("glibc",) and _VERSION.fullmatch("".join(libc[1:])) else None,
+            "glibc": libc[1]
+            if libc[:1] == ("glibc",) and PLAIN_VERSION.fullmatch("".join(libc[1:]))
+            else None,
         }
 
     def _distributions(self, items: list[Any]) -> Iterator[tuple[NormalizedName, BaseDistribution]]:

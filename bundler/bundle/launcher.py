@@ -14,7 +14,7 @@ from __future__ import annotations
 
 import re
 
-from bundler.archive.wheel import EntryPoint
+from bundler.archive.entry_points import EntryPoint
 
 __all__ = ["LAUNCHER_FORMAT", "entry_point_launcher", "is_python_script", "script_launcher"]
 

@@ -22,7 +22,8 @@ from packaging.requirements import Requirement
 from packaging.utils import NormalizedName
 from packaging.version import Version
 
-from bundler.archive.wheel import EntryPoint, Wheel, WheelFile
+from bundler.archive.entry_points import EntryPoint
+from bundler.archive.wheel import Wheel, WheelFile
 from bundler.bundle.launcher import LAUNCHER_FORMAT, entry_point_launcher, script_launcher
 from bundler.digest import Sha256, parse_sha256, record_hash
 from bundler.errors import MalformedError

@@ -23,12 +23,12 @@ from bundler.bundle.segment import SegmentFormat, bind_content, write_segment
 from bundler.digest import Sha256, hash_stream, sha256_of
 from bundler.errors import BundlerError, MalformedError
 from bundler.paths import archive_path
-from bundler.store import key_of
+from bundler.store.store import key_of
 from bundler.system.process import run_process, tail
 
 if TYPE_CHECKING:
     from bundler.reporter import Reporter
-    from bundler.store import Store
+    from bundler.store.store import Store
     from bundler.system.environ import HostEnvironment
     from bundler.target.interpreter import Interpreter
 

@@ -11,9 +11,9 @@ Format: docs/format.md, "Manifest", with the JSON Schema in the package
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, NoReturn
+from typing import Any, NoReturn
 
 from packaging.utils import NormalizedName
 
@@ -23,9 +23,6 @@ from bundler.digest import Sha256, canonical_json, parse_sha256, sha256_of
 from bundler.errors import BundlerError, MalformedError
 from bundler.paths import UnsafePathError, archive_path, printable
 from bundler.resolve.lockfile import Lock
-
-if TYPE_CHECKING:
-    from bundler.resolve.sdist import BuiltWheel
 
 __all__ = [
     "FORMAT",
@@ -270,15 +267,18 @@ def _reason(error: Exception) -> str:
 
 
 def distribution_section(
-    layer: Layer, lock: Lock, built: Mapping[NormalizedName, BuiltWheel]
+    layer: Layer, lock: Lock, build_requires: Mapping[NormalizedName, Sequence[str]]
 ) -> dict[str, Any]:
-    """Return what the manifest says of one distribution."""
+    """Return the manifest's entry for one distribution.
+
+    :param build_requires: of each distribution that was built here, what its build required.
+    """
     locked = next(package for package in lock.packages if package.name == layer.name)
-    made = built.get(layer.name)
+    requires = build_requires.get(layer.name)
     return {
         "built_here": None
-        if made is None
-        else {"from": locked.filename, "kind": locked.kind, "requires": list(made.requires)},
+        if requires is None
+        else {"from": locked.filename, "kind": locked.kind, "requires": list(requires)},
         "index": locked.index,
         "layer": layer.digest,
         "licence": layer.licence,

@@ -19,10 +19,10 @@ from bundler.archive.tar import file_header, padding
 from bundler.bundle.layer import Layer, LayerFile
 from bundler.digest import CHUNK, Sha256
 from bundler.errors import IntegrityError
-from bundler.store import key_of
+from bundler.store.store import key_of
 
 if TYPE_CHECKING:
-    from bundler.store import Store
+    from bundler.store.store import Store
 
 __all__ = ["SegmentFormat", "bind_content", "find_segment", "read_segment", "write_segment"]
 

@@ -28,7 +28,7 @@ from bundler.system.atomic import staged_dir, staged_file
 
 if TYPE_CHECKING:
     from bundler.reporter import Reporter, Task
-    from bundler.store import Store
+    from bundler.store.store import Store
 
 __all__ = ["Output", "layer_entries", "write_bundle"]
 

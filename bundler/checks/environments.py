@@ -24,13 +24,13 @@ from bundler.checks.import_runner import SCRIPT, ImportRequest, StartupError, im
 from bundler.checks.modules import DistributionFacts
 from bundler.checks.report import ModeReport, UsageMode
 from bundler.checks.sandbox import Sandbox, find_sandbox
-from bundler.store import key_of
+from bundler.store.store import key_of
 from bundler.target.interpreter import Interpreter
 from bundler.target.venv import create_venv
 
 if TYPE_CHECKING:
     from bundler.reporter import Reporter
-    from bundler.store import Store
+    from bundler.store.store import Store
     from bundler.system.environ import HostEnvironment
 
 __all__ = ["CheckEnvironments", "fill_environment"]

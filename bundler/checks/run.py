@@ -41,7 +41,7 @@ from bundler.target.interpreter import Interpreter
 if TYPE_CHECKING:
     from bundler.reporter import Reporter
     from bundler.requirements.conda.translate import SystemPackage
-    from bundler.store import Store
+    from bundler.store.store import Store
     from bundler.system.environ import HostEnvironment
 
 __all__ = ["CheckRequest", "CheckResult", "report_checks", "run_checks"]

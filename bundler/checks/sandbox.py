@@ -16,15 +16,9 @@ __all__ = ["CHILD", "Network", "Sandbox", "find_sandbox"]
 
 Network = Literal["namespace", "socket-block"]
 """How the network was kept away: by the kernel, or by Python's socket module alone."""
-
-
 _PROBE_SECONDS = 30
-
-
 CHILD = Path(__file__).with_name("sandbox_child.py")
 """Run by path, by the host's Python."""
-
-
 # A route to a test address (RFC 5737) shows that there is a network; a datagram
 # socket that is connected sends nothing.
 _HAS_NO_ROUTE = """

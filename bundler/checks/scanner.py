@@ -22,14 +22,14 @@ from bundler.checks.shared_objects import SharedObject, damaged, is_elf, read_sh
 from bundler.checks.source_imports import FileImports
 from bundler.checks.user_code import UserCode, own_files
 from bundler.errors import BundlerError, MalformedError
-from bundler.store import key_of
+from bundler.store.store import key_of
 from bundler.system.process import run_process, tail
 from bundler.target.interpreter import Interpreter
 from bundler.target.scripts import script
 
 if TYPE_CHECKING:
     from bundler.reporter import Reporter
-    from bundler.store import Store
+    from bundler.store.store import Store
     from bundler.system.environ import HostEnvironment
 
 __all__ = ["Objects", "Scanner", "exists_in"]

@@ -15,7 +15,7 @@ from bundler.errors import UsageError
 from bundler.pipeline.build import LockOptions, build_bundle, lock_requirements
 from bundler.problems import display_path
 from bundler.resolve.lockfile import render_lock
-from bundler.store import open_store
+from bundler.store.store import open_store
 from bundler.system.atomic import replace_file
 from bundler.system.environ import read_host_environment
 

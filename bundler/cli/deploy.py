@@ -21,7 +21,7 @@ from bundler.deploy.startup.simulate import simulate_start as start
 from bundler.errors import ClosureError, UsageError
 from bundler.oci.append import join_delta
 from bundler.problems import display_path
-from bundler.store import open_store
+from bundler.store.store import open_store
 from bundler.system.environ import read_host_environment
 
 __all__ = ["join_command", "mount_command", "package_command", "simulate_command"]

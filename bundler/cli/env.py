@@ -30,7 +30,7 @@ from bundler.pipeline.build import build_bundle
 from bundler.problems import display_path
 from bundler.requirements.conda.envfile import parse_conda_file
 from bundler.requirements.files import CONDA_SUFFIXES, read_requirements
-from bundler.store import open_store
+from bundler.store.store import open_store
 from bundler.system.environ import read_host_environment
 
 __all__ = ["env_group"]

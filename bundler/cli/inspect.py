@@ -7,7 +7,7 @@ from typing import Any
 
 import click
 
-from bundler.base_image.profile import read_base
+from bundler.base_image.reader import read_base
 from bundler.bundle.reader import read_manifest, unpack_bundle, verify_bundle
 from bundler.checks.base_compat import check_fit
 from bundler.checks.explain import findings_of, is_code, rule_of, why

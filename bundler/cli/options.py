@@ -79,8 +79,6 @@ requirement_options = combine(
     click.option("--group", "groups", multiple=True, help="A dependency group of the pyproject.toml."),
     resolving,
 )
-
-
 building = combine(
     click.option("--name", help="The bundle's name  [default: the project's, or the requirements' folder]."),
     click.option("--bundle-version", "version", help="Its version  [default: from the lock's digest]."),

@@ -8,7 +8,8 @@ from pathlib import Path
 
 import click
 
-from bundler.base_image.profile import profile_json, read_base
+from bundler.base_image.profile import profile_json
+from bundler.base_image.reader import read_base
 from bundler.cli.console import print_text
 from bundler.errors import UsageError
 from bundler.system.environ import read_host_environment

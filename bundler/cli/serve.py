@@ -13,7 +13,7 @@ from bundler.deploy.serve import run_server
 from bundler.errors import UsageError
 from bundler.pipeline.options import LockOptions
 from bundler.requirements.requirement_set import IndexOptions
-from bundler.store import open_store
+from bundler.store.store import open_store
 from bundler.system.environ import read_host_environment
 
 __all__ = ["serve_command"]

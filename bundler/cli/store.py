@@ -8,7 +8,8 @@ import click
 
 from bundler.cli.console import ConsoleReporter, print_envelope, print_line
 from bundler.cli.options import json_option, store_option
-from bundler.store import open_store
+from bundler.store.maintenance import check_store, collect_garbage, store_info
+from bundler.store.store import open_store
 from bundler.system.environ import read_host_environment
 
 __all__ = ["store_group"]
@@ -24,7 +25,7 @@ def store_group() -> None:
 @json_option
 def info_command(store: Path | None, as_json: bool) -> None:
     """Show where the store lies and how large it is."""
-    found = open_store(store, read_host_environment(), ConsoleReporter()).info()
+    found = store_info(open_store(store, read_host_environment(), ConsoleReporter()))
     if as_json:
         print_envelope("store info", result=found.to_json())
         return
@@ -44,7 +45,9 @@ def info_command(store: Path | None, as_json: bool) -> None:
 @json_option
 def gc_command(unused_days: int, store: Path | None, as_json: bool) -> None:
     """Remove what was not used for some time."""
-    report = open_store(store, read_host_environment(), ConsoleReporter()).gc(unused_days=unused_days)
+    report = collect_garbage(
+        open_store(store, read_host_environment(), ConsoleReporter()), unused_days=unused_days
+    )
     if as_json:
         print_envelope("store gc", result=report.to_json())
         return
@@ -57,7 +60,7 @@ def gc_command(unused_days: int, store: Path | None, as_json: bool) -> None:
 @json_option
 def fsck_command(store: Path | None, as_json: bool) -> None:
     """Hash everything in the store; what is damaged is set aside and made anew when needed."""
-    report = open_store(store, read_host_environment(), ConsoleReporter()).fsck()
+    report = check_store(open_store(store, read_host_environment(), ConsoleReporter()))
     if as_json:
         print_envelope("store fsck", result=report.to_json())
     else:

@@ -30,7 +30,7 @@ from bundler.target.target import Target
 
 if TYPE_CHECKING:
     from bundler.reporter import Reporter
-    from bundler.store import Store
+    from bundler.store.store import Store
 
 __all__ = [
     "LibVar",

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from bundler.base_image.profile import read_base
+from bundler.base_image.reader import read_base
 from bundler.bundle.manifest import Manifest
 from bundler.checks.base_compat import check_fit
 from bundler.checks.report import ClosureReport
@@ -23,7 +23,7 @@ from bundler.oci.filetree import App
 
 if TYPE_CHECKING:
     from bundler.reporter import Reporter
-    from bundler.store import Store
+    from bundler.store.store import Store
 
 __all__ = ["PackageRequest", "Packaged", "make_package"]
 

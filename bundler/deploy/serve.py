@@ -26,7 +26,7 @@ from bundler.target.venv import create_venv
 
 if TYPE_CHECKING:
     from bundler.reporter import Reporter
-    from bundler.store import Store
+    from bundler.store.store import Store
     from bundler.system.environ import HostEnvironment
 
 __all__ = ["run_server"]

@@ -35,8 +35,6 @@ __all__ = [
 
 FILE_LIMIT = 64 << 20
 """Bytes of one file that is read into memory."""
-
-
 ContentFilter = Callable[[tarfile.TarInfo], bool]
 """Whether the content of an entry is wanted."""
 LayerEntry = tuple[tarfile.TarInfo, bytes | None]
@@ -182,8 +180,6 @@ def check_digest(what: str, wanted: str, found: str) -> None:
 
 _HEADER_LIMIT = 1 << 20
 """Bytes of a long name or a pax record: `tarfile` holds them in memory."""
-
-
 _LONG = frozenset(
     {tarfile.GNUTYPE_LONGNAME, tarfile.GNUTYPE_LONGLINK}
     | {tarfile.XHDTYPE, tarfile.XGLTYPE, tarfile.SOLARIS_XHDTYPE}

@@ -17,8 +17,6 @@ __all__ = ["OPAQUE", "WHITEOUT", "Whiteouts", "ancestors", "entry_path"]
 
 WHITEOUT = ".wh."
 """How the name of an entry starts that hides what is below it."""
-
-
 OPAQUE = ".wh..wh..opq"
 """The entry that hides all that its folder holds below."""
 

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any
 from packaging.utils import canonicalize_name
 
 from bundler import __version__
-from bundler.base_image.profile import read_base
+from bundler.base_image.reader import read_base
 from bundler.bundle.manifest import Manifest, distribution_section, files_section, make_manifest
 from bundler.bundle.plan import BundlePlan, plan_bundle
 from bundler.bundle.segment import SegmentFormat
@@ -31,7 +31,7 @@ from bundler.target.interpreter import Interpreter
 
 if TYPE_CHECKING:
     from bundler.reporter import Reporter
-    from bundler.store import Store
+    from bundler.store.store import Store
     from bundler.system.environ import HostEnvironment
 
 from bundler.pipeline.options import BuildOptions, LockOptions
@@ -88,6 +88,7 @@ def build_bundle(options: BuildOptions, *, host: HostEnvironment, store: Store, 
         _check_pth(plan, options.allow_pth)
         proof = session.run_checks(plan, form, lock, options, base, omitted)
         lock_text = render_lock(lock, session.interpreter.target, lambda path: path.name).encode()
+        build_requires = {name: wheel.requires for name, wheel in built.items()}
         manifest = make_manifest(
             {
                 "name": options.name,
@@ -97,7 +98,7 @@ def build_bundle(options: BuildOptions, *, host: HostEnvironment, store: Store, 
                 "target": session.interpreter.target.to_json(),
                 "requirements": list(lock.requirements),
                 "indexes": sorted({package.index for package in lock.packages if package.index}),
-                "distributions": [distribution_section(layer, lock, built) for layer in plan.layers],
+                "distributions": [distribution_section(layer, lock, build_requires) for layer in plan.layers],
                 "files": list(files_section(plan, lock_text)),
                 "verification": proof.report.to_json(),
                 "host": _host(proof, session),

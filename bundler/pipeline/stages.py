@@ -35,7 +35,7 @@ from bundler.resolve.sdist import BuiltWheel, build_wheel
 
 if TYPE_CHECKING:
     from bundler.reporter import Reporter
-    from bundler.store import Store
+    from bundler.store.store import Store
     from bundler.system.environ import HostEnvironment
 
 __all__ = ["Session", "open_session"]

@@ -31,16 +31,19 @@ from bundler.paths import archive_path, portability_note, printable
 from bundler.problems import closest
 from bundler.redaction import redact
 from bundler.registry.credentials import check_content
-from bundler.registry.record import (
+from bundler.registry.entry import (
     NAME,
     NAME_RULE,
     WORD,
     WORD_RULE,
     RegisteredVersion,
+    blob_path,
     decode_label,
     decode_record,
     encode_label,
     encode_record,
+    is_entry_directory,
+    is_label_file,
     malformed,
     require_agreement,
 )
@@ -129,7 +132,9 @@ class Registry:
 
     def latest(self) -> tuple[RegisteredVersion, ...]:
         """Return the version of each name that was registered last, sorted by name."""
-        found = {name: self._listed(name) for name in self._storage.names(self._kind) if _is_folder(name)}
+        found = {
+            name: self._listed(name) for name in self._storage.names(self._kind) if is_entry_directory(name)
+        }
         last = [(name, numbers[-1]) for name, numbers in found.items() if numbers]
         return tuple(sorted(self._records(last), key=lambda record: record.name))
 
@@ -158,7 +163,7 @@ class Registry:
         :raises InputError: if there is no such name.
         """
         self._read_spelled(name, self._numbers(name)[-1:])
-        files = [file for file in self._storage.names(self._folder(name, "labels")) if _is_label(file)]
+        files = [file for file in self._storage.names(self._folder(name, "labels")) if is_label_file(file)]
         paths = [self._folder(name, f"labels/{file}") for file in files]
         contents = self._contents(paths)
         return dict(sorted(self._parse_label(path, contents[path]) for path in paths))
@@ -174,7 +179,7 @@ class Registry:
         except OSError as error:
             reason = error.strerror or str(error)
             raise InputError(f"`{printable(str(source))}` cannot be read: {reason}") from error
-        self._storage.put(_blob(sha256), source, sha256)
+        self._storage.put(blob_path(sha256), source, sha256)
         return sha256, size
 
     def fetch_blob(self, sha256: Sha256, destination: Path) -> int:
@@ -197,11 +202,11 @@ class Registry:
 
                 # `staged_file` would take its absence for that of the destination.
                 try:
-                    self._storage.fetch(_blob(sha256), sink)
+                    self._storage.fetch(blob_path(sha256), sink)
                 except FileNotFoundError:
                     raise IntegrityError(f"{sha256[:12]} is gone from `{self._storage.location}`") from None
                 size = stream.tell()
-                where = f"{self._storage.location}/{_blob(sha256)}"
+                where = f"{self._storage.location}/{blob_path(sha256)}"
                 require_agreement(sha256, Sha256(digest.hexdigest()), where)
         except FileExistsError as error:
             raise there from error
@@ -386,20 +391,8 @@ def _meant(word: str, known: Iterable[str]) -> str | None:
 # --- files ----------------------------------------------------------------------------------------
 
 
-def _blob(sha256: Sha256) -> str:
-    return f"blobs/sha256/{sha256[:2]}/{sha256}"
-
-
 def _opened(source: Path) -> BinaryIO:
     # A pipe would keep us waiting, and could not be read again.
     if not stat.S_ISREG(source.stat().st_mode):
         raise OSError(errno.EINVAL, "it is not a regular file")
     return source.open("rb")
-
-
-def _is_folder(name: str) -> bool:
-    return NAME.fullmatch(name) is not None and name == name.lower()
-
-
-def _is_label(file: str) -> bool:
-    return file.endswith(".json") and WORD.fullmatch(file.removesuffix(".json")) is not None

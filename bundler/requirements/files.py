@@ -25,7 +25,7 @@ from bundler.errors import UsageError
 from bundler.problems import Problem, ProblemError, display_path, input_error, is_url, register_urls
 from bundler.redaction import redact, register_secret
 from bundler.requirements.consistency import contradicting_pins, missing_hashes
-from bundler.requirements.line import RootRequirement, parse_root, split_options
+from bundler.requirements.line import RootRequirement, absolute_line, parse_root, split_options
 from bundler.requirements.pyproject import read_project
 from bundler.requirements.requirement_set import CondaInput, IndexOptions, RequirementSet, Specification
 from bundler.requirements.text import cut_off, decode, logical_lines, read_bytes
@@ -45,7 +45,6 @@ _VARIABLE = re.compile(r"(\$\{([A-Z0-9_]+)\})")
 _UNSAFE_VARIABLE = re.compile(r"(PYTHON|PIP_|LD_|DYLD_)")
 # The options of a requirements file that change what pip chooses.
 _RESOLVING = ("--pre", "--prefer-binary", "--no-binary", "--only-binary", "--require-hashes")
-_PATH = re.compile(r"[^\s\[;]+")
 
 
 def read_requirements(  # noqa: PLR0913 - each is a kind of input
@@ -235,7 +234,7 @@ class _RequirementsReader:
         if text:
             root = self.roots[-1]
             if root.kind in ("archive", "directory") and root.location and "://" not in root.location:
-                line = _absolute(line, root)
+                line = absolute_line(line, root)
             self.strings.append(line)
         for constraint, names in ((False, given.requirements), (True, given.constraints)):
             self.nested[constraint] += [Path(os.path.normpath(place.path.parent / name)) for name in names]
@@ -389,20 +388,6 @@ class _RequirementsReader:
             raise ProblemError(
                 f"`{option} {name}`: {refused.fact}", details=details, hint=refused.hint
             ) from None
-
-
-def _absolute(line: str, root: RootRequirement) -> str:
-    """Return the line of a requirement that names a local path, with the path made absolute.
-
-    >>> root = RootRequirement(text="", requirement=None, origin="", kind="archive", location="/b/a.whl")
-    >>> _absolute("./a.whl[x]", root)
-    '/b/a.whl[x]'
-    """
-    if root.requirement is not None and " @ " in line:
-        head, _, rest = line.partition(" @ ")
-        _, *after = rest.split(maxsplit=1)
-        return " ".join([head, "@", Path(str(root.location)).as_uri(), *after])
-    return _PATH.sub(lambda _: str(root.location), line, count=1)
 
 
 def _in_address(reference: str, line: str) -> bool:

@@ -273,3 +273,20 @@ def _check_digest(algorithm: str, digest: str) -> str:
             details=(f"wanted  {length} hexadecimal characters", f"found   {len(digest)}: `{digest[:80]}`"),
         )
     return algorithm
+
+
+_PATH = re.compile(r"[^\s\[;]+")
+
+
+def absolute_line(line: str, root: RootRequirement) -> str:
+    """Return the line of a requirement that names a local path, with the path made absolute.
+
+    >>> root = RootRequirement(text="", requirement=None, origin="", kind="archive", location="/b/a.whl")
+    >>> _absolute("./a.whl[x]", root)
+    '/b/a.whl[x]'
+    """
+    if root.requirement is not None and " @ " in line:
+        head, _, rest = line.partition(" @ ")
+        _, *after = rest.split(maxsplit=1)
+        return " ".join([head, "@", Path(str(root.location)).as_uri(), *after])
+    return _PATH.sub(lambda _: str(root.location), line, count=1)

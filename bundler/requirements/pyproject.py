@@ -24,8 +24,6 @@ __all__ = ["read_project"]
 
 
 _TOML_PLACE = re.compile(r" \(at (?:line (?P<line>\d+), column \d+|end of document)\)$")
-
-
 Asked = tuple[str, Requirement]
 """What asks (empty, ``[extra]`` or ``[group name]``) and what for."""
 

@@ -20,11 +20,7 @@ __all__ = ["cut_off", "decode", "logical_lines", "read_bytes"]
 
 # pip looks for these, and treats the rest of the file as that encoding; so must we.
 _BOMS = ((codecs.BOM_UTF8, "utf-8"), (codecs.BOM_UTF16_LE, "utf-16-le"), (codecs.BOM_UTF16_BE, "utf-16-be"))
-
-
 _CODING = re.compile(rb"coding[:=]\s*([-\w.]+)")
-
-
 _LINE_END = re.compile(rb"\r\n|\r|\n")
 
 

@@ -16,20 +16,16 @@ Reads: `index`, `store`. Read by: the pipeline.
 from __future__ import annotations
 
 import random
-import socket
-import ssl
 import threading
-import time
 import warnings
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor, as_completed
-from contextlib import closing, suppress
+from contextlib import closing
 from dataclasses import dataclass
-from email.utils import parsedate_to_datetime
 from http import HTTPStatus
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
-from urllib.parse import urljoin, urlsplit, urlunsplit
+from typing import TYPE_CHECKING
+from urllib.parse import urlsplit
 from urllib.request import url2pathname
 
 from bundler.digest import CHUNK, Sha256
@@ -38,24 +34,22 @@ from bundler.paths import printable
 from bundler.redaction import redact, split_url
 from bundler.reporter import SILENT, Reporter, Task
 from bundler.resolve.index import IndexSettings, origin_of
-from bundler.store import Store
+from bundler.resolve.transport import (
+    MAX_HOPS,
+    FaultError,
+    body_chunks,
+    explain_failure,
+    is_trusted,
+    make_session,
+    next_hop,
+    refused_response,
+)
+from bundler.store.store import Store
 
 if TYPE_CHECKING:
     import requests
 
 __all__ = ["Download", "DownloadLimits", "fetch_all"]
-
-_MAX_HOPS = 10
-_READ = 1 << 17  # bytes; more than a socket ever has ready
-_LOG_IN = "put the credentials into `index-url` of pip's configuration, or into netrc"
-_HINTS = {
-    401: _LOG_IN,
-    403: _LOG_IN,
-    404: "lock again: the index no longer has the file at this address",
-    407: "put the proxy's credentials into pip's `proxy` setting",
-    410: "lock again: the index has withdrawn the file",
-}
-_CA_HINT = "run `pip config set global.cert FILE` with the certificate of your own authority"
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -152,19 +146,6 @@ class _StoppedError(Exception):
     """Another download has failed."""
 
 
-@dataclass(kw_only=True, eq=False)
-class _FaultError(Exception):
-    """What went wrong with one request; `_Fetcher.fetch` makes the error of it that the user sees."""
-
-    found: str
-    wanted: str | None = None
-    at: str | None = None  # the address, where it is not the file's own
-    hint: str | None = None
-    kind: type[BundlerError] = NetworkError
-    passing: bool = False  # another try may not meet it
-    retry_after: float | None = None
-
-
 class _Fetcher:
     """The downloads of one call: a session for each thread, one stop for all."""
 
@@ -189,7 +170,7 @@ class _Fetcher:
             try:
                 bring(download)
                 break
-            except _FaultError as fault:
+            except FaultError as fault:
                 if not fault.passing or attempt == self._settings.retries:
                     # The cause is not chained: its text may hold a signed address.
                     raise _error(download, fault, tries=attempt + 1, settings=self._settings) from None
@@ -203,8 +184,10 @@ class _Fetcher:
             try:
                 length = response.headers.get("Content-Length", "")
                 declared = int(length) if length.isascii() and length.isdigit() else None
-                self._receive(download, _body(response, self._window, self._patience.min_rate), declared)
-            except _FaultError as fault:
+                self._receive(
+                    download, body_chunks(response, self._window, self._patience.min_rate), declared
+                )
+            except FaultError as fault:
                 if response.headers.get("Content-Type", "").lower().startswith("text/html"):
                     fault.hint = f"run `curl -sSIL {redact(download.url)}`: a web page answers, not the index"
                 raise
@@ -215,25 +198,25 @@ class _Fetcher:
         path = Path(url2pathname(urlsplit(download.url).path) if is_url else download.url)
         try:
             if path.exists() and not path.is_file():  # a pipe would block for ever
-                raise _FaultError(found="no regular file")
+                raise FaultError(found="no regular file")
             with path.open("rb") as source:
                 chunks = iter(lambda: source.read(CHUNK), b"")
                 self._receive(download, chunks, path.stat().st_size)
         except OSError as error:
-            raise _FaultError(found=error.strerror or str(error)) from error
+            raise FaultError(found=error.strerror or str(error)) from error
 
     def _open(self, url: str) -> requests.Response:
         """Return the answer at the end of all redirects; the caller closes it."""
-        for _ in range(_MAX_HOPS + 1):
+        for _ in range(MAX_HOPS + 1):
             response = self._get(url)
             target = self._session().get_redirect_target(response)
             if target is None and response.status_code == HTTPStatus.OK:
                 return response
             response.close()
             if target is None:
-                raise _refusal(response, url)
-            url = _next_hop(url, target)
-        raise _FaultError(found=f"more than {_MAX_HOPS} redirects", at=url)
+                raise refused_response(response, url)
+            url = next_hop(url, target)
+        raise FaultError(found=f"more than {MAX_HOPS} redirects", at=url)
 
     def _get(self, url: str) -> requests.Response:
         """Ask one server, with the credentials, the trust and the proxy that are meant for it."""
@@ -250,17 +233,17 @@ class _Fetcher:
                 stream=True,
                 allow_redirects=False,
                 timeout=self._settings.timeout,
-                verify=False if _is_trusted(url, self._settings) else self._settings.cert or True,
+                verify=False if is_trusted(url, self._settings) else self._settings.cert or True,
                 cert=self._settings.client_cert,
                 proxies={"http": proxy, "https": proxy} if proxy else None,
             )
         except (OSError, ValueError) as error:  # every error of requests is an OSError
-            raise _explain(error, url) from error
+            raise explain_failure(error, url) from error
 
     def _session(self) -> requests.Session:
         session: requests.Session | None = getattr(self._own, "session", None)
         if session is None:
-            session = self._own.session = _make_session(self._settings)
+            session = self._own.session = make_session(self._settings)
             self._sessions.append(session)
         return session
 
@@ -269,7 +252,7 @@ class _Fetcher:
         known = download.size if download.size is not None else declared
         limit = known if known is not None else self._patience.max_size
         if declared is not None and declared > limit:
-            raise _FaultError(found=f"{declared} bytes", wanted=f"{limit} bytes", kind=IntegrityError)
+            raise FaultError(found=f"{declared} bytes", wanted=f"{limit} bytes", kind=IntegrityError)
         received = 0
         try:
             with self._store.write() as writer:
@@ -278,17 +261,17 @@ class _Fetcher:
                     received += len(chunk)
                     self._task.advance(len(chunk))
                     if received > limit:
-                        raise _FaultError(found="more than that", wanted=f"{limit} bytes")
+                        raise FaultError(found="more than that", wanted=f"{limit} bytes")
                     writer.write(chunk)
                 # Without a declared size, hanging up is how an answer ends, and how it breaks off.
                 if declared is None and received < (known or 0):
                     found = f"{received} bytes, then the end"
-                    raise _FaultError(found=found, wanted=f"{known} bytes", passing=True)
+                    raise FaultError(found=found, wanted=f"{known} bytes", passing=True)
                 try:
                     writer.commit(download.sha256)
                 except IntegrityError as error:
                     found = " ".join(error.evidence)
-                    raise _FaultError(found=found, kind=IntegrityError) from error
+                    raise FaultError(found=found, kind=IntegrityError) from error
         except BaseException:
             self._task.advance(-received)
             raise
@@ -299,92 +282,7 @@ class _Fetcher:
             raise _StoppedError
 
 
-def _body(response: requests.Response, window: float, min_rate: int) -> Iterator[bytes]:
-    """Yield what has arrived as soon as it has, undecoded, while each window brings enough."""
-    from urllib3.exceptions import HTTPError  # noqa: PLC0415 - slow to import
-
-    start, before, received = time.monotonic(), 0, 0
-    try:
-        while chunk := response.raw.read1(_READ, decode_content=False):
-            received += len(chunk)
-            if (elapsed := time.monotonic() - start) >= window:
-                if received - before < min_rate * elapsed:
-                    raise _FaultError(
-                        found=f"{received - before} bytes in {elapsed:.0f} s", wanted="a faster answer"
-                    )
-                start, before = start + elapsed, received
-            yield chunk
-    except (HTTPError, OSError) as error:
-        found = f"{received} bytes, then a broken answer: {printable(redact(str(_root(error))))[:200]}"
-        raise _FaultError(found=found, passing=True) from error
-
-
-def _refusal(response: requests.Response, url: str) -> _FaultError:
-    """Return the fault of an answer that is not the file; it may pass if the server is to blame."""
-    code = response.status_code
-    return _FaultError(
-        found=f"HTTP {code} {printable(str(response.reason or ''))[:80]}".rstrip(),
-        at=url,
-        hint=_HINTS.get(code),
-        passing=code == HTTPStatus.TOO_MANY_REQUESTS or code >= HTTPStatus.INTERNAL_SERVER_ERROR,
-        retry_after=_seconds(response.headers.get("Retry-After", "")),
-    )
-
-
-def _seconds(text: str) -> float | None:
-    """Return what ``Retry-After`` asks for (RFC 9110, 10.2.3: a number or a date), None if it is neither."""
-    if text.isascii() and text.isdigit():
-        return float(text[:9])
-    with suppress(ValueError, OverflowError):
-        return max(0.0, parsedate_to_datetime(text).timestamp() - time.time())
-    return None
-
-
-def _next_hop(url: str, target: str) -> str:
-    """Return where a redirect leads, without the credentials it may bring."""
-    wanted = ("https",) if url.startswith("https:") else ("http", "https")
-    parts, clean = urlsplit(""), "?"
-    with suppress(ValueError):
-        parts = urlsplit(urljoin(url, target))
-        clean, _ = split_url(parts.geturl())  # registers what is secret in it
-    origin = origin_of(clean)
-    if origin is None or origin[0] not in wanted:
-        found = f"a redirect to `{printable(clean)}`"
-        raise _FaultError(found=found, wanted=" or ".join(wanted), at=url)
-    return urlunsplit((parts.scheme, parts.netloc.rpartition("@")[2], parts.path, parts.query, ""))
-
-
-def _explain(error: Exception, url: str) -> _FaultError:
-    """Return what an exception of requests means."""
-    from requests import exceptions  # noqa: PLC0415 - slow to import
-
-    root = _root(error)
-    text = printable(redact(str(root)))[:200]
-    fault = _FaultError(found=f"no connection: {text}", at=url)
-    if isinstance(error, exceptions.ProxyError):
-        fault.found = f"no way through the proxy: {text}"
-        fault.hint = _HINTS[407] if "407" in text else None
-        fault.passing = fault.hint is None
-    elif isinstance(error, exceptions.SSLError) and not isinstance(root, ssl.SSLEOFError):
-        fault.found, fault.hint = f"no trusted connection: {text}", _CA_HINT
-    elif isinstance(error, exceptions.Timeout):
-        fault.found, fault.passing = "no answer in time", True
-    elif isinstance(root, socket.gaierror):
-        fault.found, fault.passing = f"no such host: {text}", True
-    else:
-        fault.passing = isinstance(error, exceptions.ConnectionError)
-    return fault
-
-
-def _root(error: BaseException) -> BaseException:
-    """Return the exception at the bottom of those that requests and urllib3 wrap around it."""
-    for inner in (getattr(error, "reason", None), *error.args, error.__cause__):
-        if isinstance(inner, BaseException):
-            return _root(inner)
-    return error
-
-
-def _error(download: Download, fault: _FaultError, *, tries: int, settings: IndexSettings) -> BundlerError:
+def _error(download: Download, fault: FaultError, *, tries: int, settings: IndexSettings) -> BundlerError:
     """Return the error the user sees: the file, the host, wanted and found."""
     at = split_url(fault.at or download.url)[0]
     origin = origin_of(at)
@@ -403,31 +301,3 @@ def _error(download: Download, fault: _FaultError, *, tries: int, settings: Inde
         evidence=tuple(redact(f"{label:<8} {printable(text)}") for label, text in lines.items() if text),
         hint=fault.hint,
     )
-
-
-def _is_trusted(url: str, settings: IndexSettings) -> bool:
-    """Whether the user has waived the certificate of this very host (``host`` or ``host:port``)."""
-    _, host, port = origin_of(url) or ("", "", 0)
-    spelled = f"[{host}]" if ":" in host else host
-    return not {host, spelled, f"{spelled}:{port}"}.isdisjoint(map(str.lower, settings.trusted_hosts))
-
-
-def _make_session(settings: IndexSettings) -> requests.Session:
-    """Return a session that trusts what the system and requests trust, or ``cert`` alone where it is set."""
-    import requests  # noqa: PLC0415 - slow to import
-    from requests.adapters import HTTPAdapter  # noqa: PLC0415 - slow to import
-
-    class SystemTrust(HTTPAdapter):
-        def init_poolmanager(self, *args: Any, **kwargs: Any) -> None:
-            super().init_poolmanager(*args, **kwargs, ssl_context=ssl.create_default_context())
-
-        def proxy_manager_for(self, proxy: str, **kwargs: Any) -> Any:
-            return super().proxy_manager_for(proxy, **kwargs, ssl_context=ssl.create_default_context())
-
-    session = requests.Session()
-    if not settings.cert:
-        session.mount("https://", SystemTrust())
-    for host in settings.trusted_hosts:
-        # With a context of its own: the checks are switched off in there.
-        session.mount(f"https://{host.lower()}", HTTPAdapter())
-    return session

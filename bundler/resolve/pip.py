@@ -27,7 +27,7 @@ from bundler.target.venv import create_venv
 if TYPE_CHECKING:
     from bundler.reporter import Reporter
     from bundler.resolve.index import IndexSettings
-    from bundler.store import Store
+    from bundler.store.store import Store
     from bundler.system.environ import HostEnvironment
     from bundler.target.interpreter import Interpreter
 

@@ -26,11 +26,11 @@ from bundler.digest import Sha256, hash_stream, parse_sha256
 from bundler.errors import IntegrityError, ResolutionError
 from bundler.resolve.lockfile import LockedDistribution
 from bundler.resolve.pip import Toolchain, pip_failure
-from bundler.store import key_of
+from bundler.store.store import key_of
 from bundler.system.process import run_process, tail
 
 if TYPE_CHECKING:
-    from bundler.store import Store
+    from bundler.store.store import Store
     from bundler.target.target import Target
 
 __all__ = ["BuiltWheel", "build_wheel", "hash_tree"]

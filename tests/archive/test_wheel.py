@@ -20,7 +20,8 @@ from packaging.version import Version
 from support.wheels import record_row, wheel_files, with_record, zip_bytes
 
 from bundler.archive import wheel as wheel_module
-from bundler.archive.wheel import EntryPoint, Wheel, read_wheel
+from bundler.archive.entry_points import EntryPoint
+from bundler.archive.wheel import Wheel, read_wheel
 from bundler.errors import MalformedError
 from bundler.paths import archive_path, portability_note
 

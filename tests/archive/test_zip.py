@@ -8,13 +8,13 @@ import unicodedata
 import zipfile
 import zlib
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import pytest
 
-from bundler.archive import zip as zipreader
 from bundler.archive.zip import ZipReader
+from bundler.archive.zip_format import INPUT, LIMITS, ZipLimits
 from bundler.digest import CHUNK
 from bundler.errors import MalformedError
 
@@ -117,15 +117,15 @@ def _central_header(item: ZipItem, fields: Mapping[str, Any]) -> bytes:
     return b"".join((header, *texts))
 
 
-def read(archive: bytes) -> dict[str, bytes]:
+def read(archive: bytes, limits: ZipLimits = LIMITS) -> dict[str, bytes]:
     """Return all files of an archive, read whole."""
-    reader = ZipReader(io.BytesIO(archive), name="demo.whl")
+    reader = ZipReader(io.BytesIO(archive), name="demo.whl", limits=limits)
     return {path: b"".join(reader.chunks(member)) for path, member in reader.members.items()}
 
 
-def refused(archive: bytes) -> MalformedError:
+def refused(archive: bytes, limits: ZipLimits = LIMITS) -> MalformedError:
     with pytest.raises(MalformedError) as caught:
-        read(archive)
+        read(archive, limits)
     assert "demo.whl" in caught.value.message
     assert all(line.isprintable() for line in (caught.value.message, *caught.value.evidence))
     return caught.value
@@ -228,11 +228,11 @@ def test_names_that_are_one_to_some_file_systems_are_refused(first: str, second:
     assert "one to some file systems" in refused(raw_zip(items)).message
 
 
-def test_names_are_compared_only_up_to_a_cap(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(zipreader, "MAX_NAMES", 18)
+def test_names_are_compared_only_up_to_a_cap() -> None:
+    limits = ZipLimits(names=18)
 
-    assert read(one(name=b"a/b/cd"))  # 6 bytes, 3 deep
-    assert "too deep" in refused(one(name=b"a/b/cde")).message
+    assert read(one(name=b"a/b/cd"), limits)  # 6 bytes, 3 deep
+    assert "too deep" in refused(one(name=b"a/b/cde"), limits).message
 
 
 # One field of one header at a time.
@@ -471,7 +471,7 @@ def test_inflation_stops_one_byte_after_the_declared_size() -> None:
 
 
 def test_data_after_a_stream_that_ends_where_a_read_ends_is_found() -> None:
-    size = zipreader._INPUT - 5  # a stored block of deflate has 5 bytes of header
+    size = INPUT - 5  # a stored block of deflate has 5 bytes of header
     stream = struct.pack("<BHH", 1, size, size ^ 0xFFFF) + bytes(size)
 
     assert read(one(content=bytes(size), data=stream)) == {"a": bytes(size)}
@@ -509,16 +509,14 @@ def test_sizes_and_counts_are_capped_before_anything_is_read(archive: bytes, tel
     assert telling in refused(archive).message
 
 
-def test_the_caps_themselves(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(zipreader, "MAX_MEMBERS", 2)
-    monkeypatch.setattr(zipreader, "MAX_SIZE", len(A.content + B.content))
-    monkeypatch.setattr(zipreader, "MAX_DIRECTORY", 2 * (46 + 1))
+def test_the_caps_themselves() -> None:
+    limits = ZipLimits(members=2, size=len(A.content + B.content), directory=2 * (46 + 1))
 
-    assert len(read(raw_zip([A, B]))) == 2
-    assert "too large" in refused(raw_zip([A, ZipItem(name=b"b", content=b"seconds")])).message
-    assert "too many" in refused(raw_zip([A, ZipItem(name=b"bb", content=b"")])).message
-    monkeypatch.setattr(zipreader, "MAX_DIRECTORY", 1 << 20)
-    assert "too many" in refused(raw_zip([A, B, ZipItem(name=b"c", content=b"")])).message
+    assert len(read(raw_zip([A, B]), limits)) == 2
+    assert "too large" in refused(raw_zip([A, ZipItem(name=b"b", content=b"seconds")]), limits).message
+    assert "too many" in refused(raw_zip([A, ZipItem(name=b"bb", content=b"")]), limits).message
+    many = raw_zip([A, B, ZipItem(name=b"c", content=b"")])
+    assert "too many" in refused(many, replace(limits, directory=1 << 20)).message
 
 
 def test_what_deflate_can_really_do_is_no_bomb() -> None:

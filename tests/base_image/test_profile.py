@@ -39,7 +39,8 @@ from support.paths import CAPTURE
 from support.venvs import NSPKG, OLD_NSPKG, make_venv
 from support.wheels import make_wheel
 
-from bundler.base_image.profile import BaseProfile, profile_json, read_base
+from bundler.base_image.profile import BaseProfile, profile_json
+from bundler.base_image.reader import read_base
 from bundler.errors import BundlerError, InputError, IntegrityError, MalformedError
 
 AZURE = {"AZUREML_CONDA_ENVIRONMENT_PATH": f"/{ENV}"}

@@ -18,7 +18,8 @@ from packaging.version import Version
 from support.paths import CAPTURE
 from support.venvs import NSPKG, OLD_NSPKG, make_venv
 
-from bundler.base_image.profile import BaseProfile, read_base
+from bundler.base_image.profile import BaseProfile
+from bundler.base_image.reader import read_base
 from bundler.checks.base_compat import check_base
 from bundler.checks.modules import DistributionFacts
 from bundler.checks.provided import plan_provided

@@ -23,7 +23,7 @@ from bundler.digest import Sha256, sha256_of
 from bundler.errors import BundlerError
 from bundler.paths import archive_path
 from bundler.reporter import Silent
-from bundler.store import Store
+from bundler.store.store import Store
 from bundler.system.environ import read_host_environment
 from bundler.target.interpreter import Interpreter, find_interpreter
 from bundler.target.scripts import script

@@ -36,7 +36,8 @@ from bundler.errors import BundlerError, IntegrityError, NetworkError
 from bundler.requirements.requirement_set import IndexOptions
 from bundler.resolve.download import Download, DownloadLimits, fetch_all
 from bundler.resolve.index import IndexSettings, read_index_settings
-from bundler.store import Store
+from bundler.store.maintenance import store_info
+from bundler.store.store import Store
 from bundler.system.environ import HostEnvironment
 
 BODY = bytes(range(256)) * 40
@@ -128,13 +129,13 @@ def test_what_does_not_is_refused_and_nothing_is_stored(  # noqa: PLR0917 - a ta
 
     assert telling in told(caught.value)
     assert requests is None or server.count("/x.whl") == requests
-    assert (store.info().blobs, store.info().scratch) == (0, 0)
+    assert (store_info(store).blobs, store_info(store).scratch) == (0, 0)
 
 
 def test_n07_a_body_longer_than_the_lock_says(server: Server, store: Store, tmp_path: Path) -> None:
     with pytest.raises(BundlerError):
         fetch(server.add("/x.whl", longer(BODY, extra=b"more")), store, tmp_path, size=len(BODY) - 1)
-    assert store.info().blobs == 0
+    assert store_info(store).blobs == 0
 
 
 def test_n15_redirects_are_followed_so_far(server: Server, store: Store, tmp_path: Path) -> None:

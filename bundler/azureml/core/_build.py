@@ -32,7 +32,7 @@ from bundler.reporter import SILENT, Reporter
 from bundler.requirements.conda.translate import conda_requirements
 from bundler.requirements.files import read_requirements
 from bundler.requirements.requirement_set import IndexOptions, RequirementSet, Specification
-from bundler.store import Store, open_store
+from bundler.store.store import Store, open_store
 from bundler.system.environ import HostEnvironment, read_host_environment
 from bundler.target.target import DEFAULT_PYTHON, site_packages_of
 

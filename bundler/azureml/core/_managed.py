@@ -12,7 +12,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from bundler.base_image.profile import BaseProfile, read_base
+from bundler.base_image.profile import BaseProfile
+from bundler.base_image.reader import read_base
 from bundler.checks.findings import Finding, sorted_findings
 from bundler.checks.report import ClosureReport
 from bundler.checks.scanner import Scanner, exists_in
@@ -23,7 +24,7 @@ from bundler.target.interpreter import capture_profile, find_interpreter
 
 if TYPE_CHECKING:
     from bundler.reporter import Reporter
-    from bundler.store import Store
+    from bundler.store.store import Store
     from bundler.system.environ import HostEnvironment
 
 __all__ = ["ManagedCheck", "check_managed"]

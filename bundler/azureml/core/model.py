@@ -36,7 +36,7 @@ from bundler.paths import archive_path, printable
 from bundler.pipeline.build import build_bundle
 from bundler.registry.registry import RegisteredVersion
 from bundler.requirements.files import read_requirements
-from bundler.store import open_store
+from bundler.store.store import open_store
 from bundler.system.atomic import staged_dir
 from bundler.system.environ import read_host_environment
 

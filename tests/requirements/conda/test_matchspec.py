@@ -505,7 +505,7 @@ def table(name: str) -> Any:
 @pytest.mark.parametrize("file", ["conda_known.json", "conda_names.json"])
 def test_tables_are_sorted_and_one_entry_a_line(file: str) -> None:
     """So that a difference between two versions can be read."""
-    text = (PACKAGE / file).read_text("utf-8")
+    text = (PACKAGE / "data" / file).read_text("utf-8")
     content = json.loads(text, object_pairs_hook=list)
 
     for key, entries in content:

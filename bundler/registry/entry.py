@@ -152,3 +152,18 @@ def _content_digest(content: Mapping[str, Any], where: str) -> Sha256:
         return sha256_of(canonical_json(content))
     except (ValueError, RecursionError) as error:
         raise malformed(where, "`content` cannot be written as JSON again") from error
+
+
+def blob_path(sha256: Sha256) -> str:
+    """Return the path of a blob in the storage."""
+    return f"blobs/sha256/{sha256[:2]}/{sha256}"
+
+
+def is_entry_directory(name: str) -> bool:
+    """Return whether a directory of this name can hold the versions of a name."""
+    return NAME.fullmatch(name) is not None and name == name.lower()
+
+
+def is_label_file(file: str) -> bool:
+    """Return whether a file of this name can be a label."""
+    return file.endswith(".json") and WORD.fullmatch(file.removesuffix(".json")) is not None

@@ -22,24 +22,22 @@ import os
 import re
 import secrets
 import shutil
-import stat
-import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, BinaryIO
+from typing import TYPE_CHECKING, BinaryIO
 
 from bundler.digest import CHUNK, Sha256, parse_sha256
 from bundler.errors import IntegrityError, OutputError
 from bundler.reporter import SILENT, Reporter
 from bundler.system.atomic import output_error, publish_file, replace_file
-from bundler.system.locks import locked_file, try_lock
+from bundler.system.locks import locked_file
 
 if TYPE_CHECKING:
     from bundler.system.environ import HostEnvironment
 
-__all__ = ["Blob", "BlobWriter", "FsckReport", "GcReport", "Store", "StoreInfo", "key_of", "open_store"]
+__all__ = ["Blob", "BlobWriter", "Store", "key_of", "open_store", "read_ref"]
 
 _LAYOUT = "v1"
 _TAG = (
@@ -47,7 +45,6 @@ _TAG = (
 )
 _KIND = re.compile(r"[a-z][a-z-]*")
 _KEY = re.compile(r"[0-9a-f]{64}", re.ASCII)
-_DAY = 86400
 _READ_LIMIT = 1 << 28
 _KEY_DOMAIN = b"bundler key v1\0"
 
@@ -58,52 +55,6 @@ class Blob:
 
     sha256: Sha256
     size: int
-
-
-@dataclass(frozen=True, kw_only=True, slots=True)
-class StoreInfo:
-    """How large the store is."""
-
-    path: str
-    blobs: int
-    bytes: int
-    references: int
-    scratch: int
-    """Private folders, of commands that run and of commands that were killed."""
-    quarantined: int
-
-    def to_json(self) -> dict[str, Any]:
-        """Return the facts as plain values."""
-        return asdict(self)
-
-
-@dataclass(frozen=True, kw_only=True, slots=True)
-class GcReport:
-    """What was removed."""
-
-    references: int
-    blobs: int
-    bytes: int
-    scratch: int
-
-    def to_json(self) -> dict[str, Any]:
-        """Return the facts as plain values."""
-        return asdict(self)
-
-
-@dataclass(frozen=True, kw_only=True, slots=True)
-class FsckReport:
-    """What a check of everything found."""
-
-    checked: int
-    quarantined: tuple[str, ...]
-    """The digests of blobs whose bytes had changed."""
-    dropped: tuple[str, ...]
-    """References that named nothing."""
-
-    def to_json(self) -> dict[str, Any]:
-        """Return the facts as plain values."""
-        return {**asdict(self), "quarantined": list(self.quarantined), "dropped": list(self.dropped)}
 
 
 def open_store(path: Path | None, host: HostEnvironment, reporter: Reporter) -> Store:
@@ -183,7 +134,7 @@ class Store:
 
     def __init__(self, root: Path, *, reporter: Reporter = SILENT) -> None:
         self.root = root / _LAYOUT
-        self._reporter = reporter
+        self.reporter = reporter
         with suppress(FileNotFoundError, NotADirectoryError):
             owner = root.stat().st_uid
             if os.name == "posix" and owner != os.geteuid():
@@ -200,21 +151,21 @@ class Store:
     @contextmanager
     def in_use(self) -> Iterator[None]:
         """Keep `gc` away while a command works."""
-        self._prepare()
-        with locked_file(self.root / "locks" / "use", shared=True, reporter=self._reporter):
+        self.prepare()
+        with locked_file(self.root / "locks" / "use", shared=True, reporter=self.reporter):
             yield
 
     @contextmanager
     def locked(self, key: str) -> Iterator[None]:
         """Let one process at a time do the work that ``key`` names; a process that is killed lets go."""
-        self._prepare()
-        with locked_file(self.root / "locks" / key, shared=False, reporter=self._reporter):
+        self.prepare()
+        with locked_file(self.root / "locks" / key, shared=False, reporter=self.reporter):
             yield
 
     @contextmanager
     def write(self) -> Iterator[BlobWriter]:
         """Open a blob for writing; nothing of it is left unless it is committed."""
-        self._prepare()
+        self.prepare()
         staged = self.root / "scratch" / f"{secrets.token_hex(16)}.blob"
         try:
             flags = (
@@ -302,7 +253,7 @@ class Store:
     def lookup(self, kind: str, key: str) -> Sha256 | None:
         """Return the blob a reference names, and note that it was used; None if nothing is there."""
         ref = self._ref(kind, key)
-        digest = _read_ref(ref)
+        digest = read_ref(ref)
         if digest is None or not self.has(digest):
             return None
         # The store may be read-only for us; then nobody collects it either.
@@ -313,73 +264,25 @@ class Store:
     @contextmanager
     def scratch(self) -> Iterator[Path]:
         """Make a private folder that is removed at the end; `gc` removes those of killed processes."""
-        self._prepare()
+        self.prepare()
         folder = self.root / "scratch" / secrets.token_hex(8)
         try:
             folder.mkdir(mode=0o700)
         except OSError as error:
             raise output_error(folder, error) from error
         try:
-            with locked_file(folder.with_suffix(".lock"), shared=False, reporter=self._reporter):
+            with locked_file(folder.with_suffix(".lock"), shared=False, reporter=self.reporter):
                 yield folder
         finally:
             shutil.rmtree(folder, ignore_errors=True)
             with suppress(FileNotFoundError):
                 folder.with_suffix(".lock").unlink()
 
-    def info(self) -> StoreInfo:
-        """Count what is there."""
-        sizes = [path.stat().st_size for path in self._blobs()]
-        return StoreInfo(
-            path=str(self.root.parent),
-            blobs=len(sizes),
-            bytes=sum(sizes),
-            references=sum(1 for _ in self._refs()),
-            scratch=sum(1 for _ in self._scratch_folders()),
-            quarantined=sum(1 for _ in (self.root / "quarantine").glob("*")),
-        )
+    def prepare(self) -> None:
+        """Make the directories of the store.
 
-    def gc(self, *, unused_days: int) -> GcReport:
-        """Remove references that were not used for so many days, and blobs that no reference names.
-
-        Waits until no other command works. Leftovers of killed commands and what
-        was set aside go too.
+        :raises OutputError: if they cannot be made.
         """
-        self._prepare()
-        with locked_file(self.root / "locks" / "use", shared=False, reporter=self._reporter):
-            oldest = time.time() - unused_days * _DAY
-            stale = [ref for ref in self._refs() if ref.stat().st_mtime <= oldest or _read_ref(ref) is None]
-            for ref in stale:
-                ref.unlink()
-            named = {_read_ref(ref) for ref in self._refs()}
-            doomed = [path for path in self._blobs() if path.name not in named]
-            size = sum(path.stat().st_size for path in doomed)
-            for path in doomed:
-                path.unlink()
-            shutil.rmtree(self.root / "quarantine", ignore_errors=True)
-            for path in (self.root / "pip").rglob("*"):
-                if path.is_file() and path.stat().st_mtime <= oldest:
-                    path.unlink()
-            return GcReport(references=len(stale), blobs=len(doomed), bytes=size, scratch=self._sweep())
-
-    def fsck(self) -> FsckReport:
-        """Hash every blob and follow every reference; what is wrong is set aside or dropped."""
-        checked = 0
-        bad = []
-        with self.in_use():
-            for path in list(self._blobs()):
-                checked += 1
-                try:
-                    self.verified_path(parse_sha256(path.name))
-                except (IntegrityError, ValueError):
-                    bad.append(path.name)
-            lost = [ref for ref in self._refs() if (named := _read_ref(ref)) is None or not self.has(named)]
-            for ref in lost:
-                ref.unlink()
-        dropped = tuple(sorted(ref.relative_to(self.root / "refs").as_posix() for ref in lost))
-        return FsckReport(checked=checked, quarantined=tuple(sorted(bad)), dropped=dropped)
-
-    def _prepare(self) -> None:
         try:
             self.root.parent.mkdir(parents=True, exist_ok=True)
             for folder in (self.root, *(self.root / name for name in ("blobs", "refs", "scratch", "locks"))):
@@ -395,13 +298,16 @@ class Store:
             raise ValueError(f"not a reference: {kind!r} {key!r}")
         return self.root / "refs" / kind / key[:2] / key
 
-    def _blobs(self) -> Iterator[Path]:
+    def blobs(self) -> Iterator[Path]:
+        """Yield the path of every blob."""
         return (self.root / "blobs").glob("??/*")
 
-    def _refs(self) -> Iterator[Path]:
+    def refs(self) -> Iterator[Path]:
+        """Yield the path of every reference."""
         return (path for path in (self.root / "refs").glob("*/??/*") if not path.name.startswith("."))
 
-    def _scratch_folders(self) -> Iterator[Path]:
+    def scratch_directories(self) -> Iterator[Path]:
+        """Yield the private directory of every command, also of those that were killed."""
         return (path for path in (self.root / "scratch").glob("*") if path.suffix != ".lock")
 
     def _set_aside(self, digest: Sha256, found: str) -> None:
@@ -419,23 +325,8 @@ class Store:
             hint="run the same command again",
         )
 
-    def _sweep(self) -> int:
-        """Remove the private folders of processes that are gone; their lock is free then."""
-        swept = 0
-        for path in list(self._scratch_folders()):
-            lock = path.with_suffix(".lock")
-            if lock.exists() and not try_lock(lock):
-                continue
-            if stat.S_ISDIR(path.lstat().st_mode):
-                shutil.rmtree(path, ignore_errors=True)
-            else:
-                path.unlink(missing_ok=True)
-            lock.unlink(missing_ok=True)
-            swept += 1
-        return swept
 
-
-def _read_ref(ref: Path) -> Sha256 | None:
+def read_ref(ref: Path) -> Sha256 | None:
     """Return what a reference names, None if it is absent or torn."""
     try:
         text = ref.read_text("ascii")
