@@ -17,7 +17,15 @@ from support.paths import PACKAGE
 SCHEMA = json.loads((PACKAGE / "bundle/manifest.schema.json").read_text("utf-8"))
 # What reaches a test's children from around the test run: how the real index is
 # reached, and nothing that would change a bundle.
-PASSED_ON = ("PATH", "SSL_CERT_FILE", "SSL_CERT_DIR", "REQUESTS_CA_BUNDLE", "NO_PROXY", "no_proxy")
+PASSED_ON = (
+    "PATH",
+    "SSL_CERT_FILE",
+    "SSL_CERT_DIR",
+    "REQUESTS_CA_BUNDLE",
+    "NO_PROXY",
+    "no_proxy",
+    "COVERAGE_PROCESS_CONFIG",  # set by `coverage run`, read when Python starts: also with -I
+)
 
 
 @dataclass(frozen=True)
