@@ -282,7 +282,7 @@ def absolute_line(line: str, root: RootRequirement) -> str:
     """Return the line of a requirement that names a local path, with the path made absolute.
 
     >>> root = RootRequirement(text="", requirement=None, origin="", kind="archive", location="/b/a.whl")
-    >>> _absolute("./a.whl[x]", root)
+    >>> absolute_line("./a.whl[x]", root)
     '/b/a.whl[x]'
     """
     if root.requirement is not None and " @ " in line:

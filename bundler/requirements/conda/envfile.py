@@ -59,7 +59,7 @@ def parse_conda_file(text: str) -> tuple[CondaFile, tuple[ProblemError, ...]]:
     problem of an empty `CondaFile`. Credentials are registered before anything is quoted.
 
     >>> parse_conda_file("dependencies: [numpy=1.2]")[0].packages
-    (Line(text='numpy=1.2', line=1),)
+    (EnvFileLine(text='numpy=1.2', line=1),)
     """
     register_channels(text)
     try:
