@@ -3,7 +3,6 @@
 Nothing is run: a project whose dependencies are computed by its build backend
 (``dynamic``) is refused here and can be passed as a folder instead.
 
-Reads: files. Read by: `requirements`.
 Specs: PyPA "pyproject.toml", PEP 735 (dependency groups), PEP 685 (extra names), PEP 263 (``coding:``).
 """
 

@@ -67,7 +67,7 @@ class ClosureReport:
     code: tuple[Finding, ...] = ()
     """What was found of the user's code, which is no part of the bundle or its manifest."""
     shared_objects: tuple[Mapping[str, Any], ...] = ()
-    """What each shared object needs, as `elf` says it."""
+    """What each shared object needs, as `checks.shared_objects` says it."""
     glibc: str = ""
     """The oldest glibc that has all versions the bundle needs; empty if it needs none."""
     own: frozenset[str] = frozenset()

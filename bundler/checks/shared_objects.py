@@ -1,6 +1,6 @@
 """Stage 5, pure: will the shared objects of a bundle load on the target?
 
-`elfreader` reads one file; here is decided what its facts mean for a target, and
+`checks.elf` reads one file; here is decided what its facts mean for a target, and
 for a base where one is known. The list of what a wheel may need without bringing
 it is auditwheel's, "lib_whitelist" of manylinux_2_17 in manylinux-policy.json.
 

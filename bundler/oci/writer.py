@@ -47,7 +47,6 @@ Where Docker itself has the older image, in its classic store, this is enough:
     docker load -i DELTA.tar
 
 Everywhere else:
-
 """
 
 
@@ -81,7 +80,7 @@ class WrittenImage:
     layers: tuple[LayerDescriptor, ...]
     """All layers of the image, the lowest first; a delta's archive holds only the new ones."""
     needs_join: bool
-    """Whether no loader takes it before `join_delta` has made it whole; see `image`."""
+    """Whether no loader takes it before `join_delta` has made it whole; see `oci.append`."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

@@ -1,6 +1,6 @@
 """What the stages of one run share, and each stage as one call.
 
-`pipeline` knows their order; here is what each of them is given.
+`pipeline.build` knows their order; here is what each of them is given.
 """
 
 from __future__ import annotations

@@ -3,7 +3,6 @@
 Lines are taken apart by pip's own parser. Nothing editable, nothing remote
 without a digest or a full commit, no option that runs code.
 
-Read by: `requirements`. Reads: whether a local path is there.
 Specs: pip's requirements file format, PEP 508, PEP 440 (direct references).
 """
 

@@ -19,7 +19,7 @@ class IndexOptions:
     """The index settings that stand in requirements files.
 
     Addresses are raw, credentials included, so they are kept out of the repr;
-    `index` takes them apart.
+    `resolve.index` takes them apart.
     """
 
     index_url: str | None = field(default=None, repr=False)

@@ -1,6 +1,6 @@
 """Stage 0, pure: the Python a bundle is made for.
 
-A `Target` is a value: what `interpreter` was told by the probe it ran inside
+A `Target` is a value: what `target.interpreter` was told by the probe it ran inside
 the target Python, or what a manifest says. Nothing here asks the machine
 bundler runs on, whose version, markers and tags are other ones.
 

@@ -1,6 +1,6 @@
 """Stage 7, pure: what an image's start would do with its variables and files, step by step.
 
-The order is that of the start script and of the server (`contract`): the first
+The order is that of the start script and of the server (`data.azure_image`): the first
 step that fails decides the exit code, and nothing after it is looked at. What
 the base brings is not known: what is missing here may be there.
 """

@@ -1,8 +1,8 @@
 """Stage 1, pure: the text of conda's ``env.yml`` and what it lists, each entry with its line.
 
-Entries are handed on as they stand; `condaspec` understands conda's, `requirements` pip's.
+Entries are handed on as they stand; `conda.matchspec` understands conda's, `requirements.files` pip's.
 
-Reads: `condayaml`, `condaspec`. Spec: CEP 24 (conda environment files).
+Spec: CEP 24 (conda environment files).
 """
 
 from __future__ import annotations

@@ -1,9 +1,7 @@
 """Stage 1, pure: a conda specification as requirements, and what it asks of Python and base besides.
 
-What conda packages become is `condaspec`'s table; the pip section is taken as it
+What conda packages become is `conda.matchspec`'s table; the pip section is taken as it
 stands. All problems of a file are collected, each with its line.
-
-Reads: `condafile`, `condaspec`. Read by: `requirements`.
 """
 
 from __future__ import annotations

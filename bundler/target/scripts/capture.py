@@ -266,9 +266,6 @@ def distributions():
     return [found[name] for name in sorted(found)]
 
 
-# What becomes of an import name that both the bundle and the base have.
-
-
 def occupied():
     """Return the import names that do not simply give way to what is before them on sys.path.
 
