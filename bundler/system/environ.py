@@ -80,7 +80,7 @@ class HostEnvironment:
     """The environment variables and the working directory that bundler was started in."""
 
     environ: Mapping[str, str]
-    """A copy of the environment; `resolve.pip_config` reads pip's settings from it, nobody else looks inside."""
+    """A copy of the environment; only `resolve.pip_config` reads it, for the settings of pip."""
     cwd: Path
     """The working directory; relative paths on the command line and in requirements files start here."""
 

@@ -65,7 +65,9 @@ def test_k19_a_package_that_changes_itself_or_looks_for_data_below_the_prefix(
     assert ended.returncode == 10
     errors = [one for one in ended.json["error"]["facts"]["findings"] if one["severity"] == "error"]
     assert [one["code"] for one in errors] == ["M102"]
-    installed = built_locked(warm_cli, "prefixed", "--for", "venv", "--name", "i", "--format", "dir", cwd=tmp_path)
+    installed = built_locked(
+        warm_cli, "prefixed", "--for", "venv", "--name", "i", "--format", "dir", cwd=tmp_path
+    )
     assert (Path(installed["path"]) / "share" / "d.txt").read_text() == "d"
 
 
