@@ -32,7 +32,7 @@ from bundler.target.target import Target
 if TYPE_CHECKING:
     from bundler.requirements.conda.translate import SystemPackage
 
-__all__ = ["check_base", "check_fit", "check_from_base", "unfit_for_server"]
+__all__ = ["check_base", "check_fit", "check_system_packages", "unfit_for_server"]
 
 _Wanted = tuple[str, Requirement]
 """Whose requirement it is, and the requirement."""
@@ -69,7 +69,7 @@ def check_base(
     return sorted_findings(findings)
 
 
-def check_from_base(base: BaseProfile, wanted: Sequence[SystemPackage]) -> Iterator[Finding]:
+def check_system_packages(base: BaseProfile, wanted: Sequence[SystemPackage]) -> Iterator[Finding]:
     """Yield what the base lacks, or is not known to have, of what has no counterpart on an index."""
     for one in wanted:
         if canonicalize_name(one.name) in base.distributions:
@@ -282,14 +282,16 @@ def check_fit(manifest: Manifest, base: BaseProfile) -> tuple[Finding, ...]:
         glibc_floor=manifest.values["verification"]["glibc"],
         provided={NormalizedName(name): Version(version) for name, version in provided.items()},
     )
-    found += tuple(check_from_base(base, _from_base(manifest.values["base"].get("conda", []))))
-    ClosureReport(ways=(), found=found).raise_for_errors()
+    found += tuple(
+        check_system_packages(base, _parse_system_packages(manifest.values["base"].get("conda", [])))
+    )
+    ClosureReport(modes=(), found=found).raise_for_errors()
     return found
 
 
-def _from_base(texts: list[str]) -> tuple[SystemPackage, ...]:
+def _parse_system_packages(texts: list[str]) -> tuple[SystemPackage, ...]:
     if not texts:
         return ()
-    from bundler.requirements.conda.translate import read_from_base  # noqa: PLC0415 - the YAML reader is slow to load
+    from bundler.requirements.conda.translate import parse_system_package  # noqa: PLC0415 - the YAML reader is slow to load
 
-    return tuple(map(read_from_base, texts))
+    return tuple(map(parse_system_package, texts))

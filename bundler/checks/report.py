@@ -36,7 +36,7 @@ The last one is no use of it: what fails without a bundle, too, is not the bundl
 class ModeReport:
     """How the imports ended in one way of use."""
 
-    way: UsageMode
+    mode: UsageMode
     outcomes: tuple[ImportResult, ...]
     fatal: str = ""
     """Why Python did not even start; then there are no outcomes."""
@@ -60,7 +60,7 @@ class ModeReport:
 class ClosureReport:
     """What was found out about a bundle."""
 
-    ways: tuple[ModeReport, ...]
+    modes: tuple[ModeReport, ...]
     unmet: tuple[Unmet, ...] = ()
     found: tuple[Finding, ...] = ()
     """What was found without importing."""
@@ -125,8 +125,8 @@ class ClosureReport:
                 for one in sorted(self.unmet, key=lambda one: (one.distribution or "", one.requirement))
             ],
             "ways": {
-                way.way: [_module(one) for one in way.by_module().values()]
-                for way in sorted(self.ways, key=lambda way: way.way)
+                mode.mode: [_module(one) for one in mode.by_module().values()]
+                for mode in sorted(self.modes, key=lambda mode: mode.mode)
             },
         }
 
@@ -136,19 +136,19 @@ class ClosureReport:
         yield from self._from_imports()
 
     def _from_imports(self) -> Iterator[Finding]:
-        for one in self.ways:
+        for one in self.modes:
             if one.fatal:
-                message = f"Python does not start with the bundle {USAGE_MODES[one.way]}: {one.fatal}"
+                message = f"Python does not start with the bundle {USAGE_MODES[one.mode]}: {one.fatal}"
                 yield Finding(code="M102", message=message)
-        ways: dict[UsageMode, dict[tuple[str, str], ImportResult]] = {
-            way.way: way.by_module() for way in self.ways
+        modes: dict[UsageMode, dict[tuple[str, str], ImportResult]] = {
+            mode.mode: mode.by_module() for mode in self.modes
         }
-        for key in sorted({key for outcomes in ways.values() for key in outcomes}):
-            present = {way: outcomes[key] for way, outcomes in ways.items() if key in outcomes}
+        for key in sorted({key for outcomes in modes.values() for key in outcomes}):
+            present = {mode: outcomes[key] for mode, outcomes in modes.items() if key in outcomes}
             yield from _notes(present)
             failed: dict[UsageMode, ImportResult] = {
-                way: one
-                for way, one in present.items()
+                mode: one
+                for mode, one in present.items()
                 if one.status not in HARMLESS and not self._may_fail(one)
             }
             if failed:

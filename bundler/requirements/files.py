@@ -205,7 +205,7 @@ class _RequirementsReader:
         self.conda = CondaInput(where=name, read=read)
         self.warnings += [f"{name}: {warning}" for warning in read.warnings]
         self.warnings += [
-            f"{name}:{one.line}: `{one.text}` must come from the base image" for one in read.from_base
+            f"{name}:{one.line}: `{one.text}` must come from the base image" for one in read.system_packages
         ]
         for problem, quoted in read.problems:
             self._refuse(name, problem, quoted)

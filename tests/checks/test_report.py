@@ -32,10 +32,10 @@ def report(
     *outcomes: ImportResult, more: dict[UsageMode, tuple[ImportResult, ...]] | None = None, **given: Any
 ) -> ClosureReport:
     """Return a report of a bundle that was mounted, and used in further ways."""
-    ways: dict[UsageMode, tuple[ImportResult, ...]] = {"mount": outcomes, **(more or {})}
+    modes: dict[UsageMode, tuple[ImportResult, ...]] = {"mount": outcomes, **(more or {})}
     own = frozenset(one.distribution for one in outcomes)
     return ClosureReport(
-        ways=tuple(ModeReport(way=way, outcomes=found) for way, found in ways.items()),
+        modes=tuple(ModeReport(mode=mode, outcomes=found) for mode, found in modes.items()),
         **{"own": own, **given},
     )
 
@@ -127,7 +127,7 @@ def test_a_failure_is_one_finding_and_says_in_which_way(
 
 
 def test_a_python_that_does_not_start_is_an_error_of_its_own() -> None:
-    dead = ClosureReport(ways=(ModeReport(way="mount", outcomes=(), fatal="AttributeError: x"),))
+    dead = ClosureReport(modes=(ModeReport(mode="mount", outcomes=(), fatal="AttributeError: x"),))
 
     assert [one.message for one in dead.errors] == [
         "Python does not start with the bundle mounted on PYTHONPATH: AttributeError: x"
