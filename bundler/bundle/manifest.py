@@ -19,8 +19,9 @@ from packaging.utils import NormalizedName
 
 from bundler.bundle.layer import Layer
 from bundler.bundle.plan import ArchiveMember, BundlePlan, archive_order, check_name, folders_of
-from bundler.digest import Sha256, canonical_json, parse_sha256, sha256_of
+from bundler.digest import Sha256, parse_sha256, sha256_of
 from bundler.errors import BundlerError, MalformedError
+from bundler.jsonio import canonical_json
 from bundler.paths import UnsafePathError, archive_path, printable
 from bundler.resolve.lockfile import Lock
 

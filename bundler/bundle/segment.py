@@ -7,14 +7,13 @@ of files is made from a segment that is there, without the wheel.
 
 from __future__ import annotations
 
-import hashlib
 import json
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from bundler.archive.compression import Codec, codec_key, compressor, decompressed
-from bundler.archive.streams import ExactReader
+from bundler.archive.streams import ExactReader, verified
 from bundler.archive.tar import file_header, padding
 from bundler.bundle.layer import Layer, LayerFile
 from bundler.digest import CHUNK, Sha256
@@ -136,26 +135,18 @@ def read_segment(
             )
             if reader.exactly(len(header)) != header:
                 raise IntegrityError(f"the stored segment {digest[:12]} is damaged at `{file.path}`")
-            chunks = _verified(reader, file)
+            chunks = verified(
+                reader.pieces(file.size),
+                f"`{file.path}` has changed in the store",
+                sha256=file.sha256,
+                hint="run `bundler store fsck`",
+            )
             yield file, chunks
             for _ in chunks:
                 pass
             reader.exactly(len(padding(file.size)))
         if reader.exactly(1, short=True):
             raise IntegrityError(f"the stored segment {digest[:12]} is longer than its table")
-
-
-def _verified(reader: ExactReader, file: LayerFile) -> Iterator[bytes]:
-    digest = hashlib.sha256()
-    for piece in reader.pieces(file.size):
-        digest.update(piece)
-        yield piece
-    if digest.hexdigest() != file.sha256:
-        raise IntegrityError(
-            f"`{file.path}` has changed in the store",
-            evidence=(f"wanted  sha256 {file.sha256}", f"found   sha256 {digest.hexdigest()}"),
-            hint="run `bundler store fsck`",
-        )
 
 
 def _entries(
@@ -167,18 +158,6 @@ def _entries(
         yield file_header(
             f"{segment_format.root}/{file.path}", size=file.size, mode=file.mode, epoch=segment_format.epoch
         )
-        digest = hashlib.sha256()
-        size = 0
-        for piece in contents(file):
-            digest.update(piece)
-            size += len(piece)
-            yield piece
-        if size != file.size or digest.hexdigest() != file.sha256:
-            raise IntegrityError(
-                f"`{file.path}` is not what its layer says",
-                evidence=(
-                    f"wanted  {file.size} bytes, sha256 {file.sha256}",
-                    f"found   {size} bytes, sha256 {digest.hexdigest()}",
-                ),
-            )
+        fact = f"`{file.path}` is not what its layer says"
+        yield from verified(contents(file), fact, sha256=file.sha256, size=file.size)
         yield padding(file.size)

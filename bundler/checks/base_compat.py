@@ -28,6 +28,7 @@ from bundler.data.inference_server import SERVER, default_server, server_require
 from bundler.paths import printable
 from bundler.redaction import redact
 from bundler.target.target import Target
+from bundler.text import listing
 
 if TYPE_CHECKING:
     from bundler.requirements.conda.translate import SystemPackage
@@ -190,8 +191,7 @@ def _hiding(
 def _dependents(dependents: Sequence[_Wanted], version: Version) -> str:
     broken = [(owner, one) for owner, one in dependents if not meets(one, version)]
     names = list(dict.fromkeys(f"`{owner}`" for owner, _ in dependents))
-    more = f" and {len(names) - _SHOWN} more" if len(names) > _SHOWN else ""
-    text = f", which {', '.join(names[:_SHOWN])}{more} of the base use{'s' if len(names) == 1 else ''}"
+    text = f", which {listing(names, _SHOWN)} of the base use{'s' if len(names) == 1 else ''}"
     if not broken:
         return f"{text}; their requirements are met"
     told = [f"`{owner}` requires `{_text(one)}`" for owner, one in broken[:_SHOWN]]

@@ -17,6 +17,7 @@ from bundler.checks.findings import Finding, is_allowed, sorted_findings
 from bundler.checks.import_results import HARMLESS, ImportResult
 from bundler.errors import ClosureError
 from bundler.paths import printable
+from bundler.text import listing
 
 __all__ = ["USAGE_MODES", "ClosureReport", "ModeReport", "UsageMode"]
 
@@ -30,6 +31,8 @@ USAGE_MODES: Mapping[UsageMode, str] = {
 """How a bundle may be used. As a mount it stands before the standard library, and no `.pth` file is read.
 
 The last one is no use of it: what fails without a bundle, too, is not the bundle's fault."""
+
+_LISTED = 3
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -208,8 +211,7 @@ def _notes(present: Mapping[UsageMode, ImportResult]) -> Iterator[Finding]:
 
 
 def _listed(names: Sequence[str]) -> str:
-    more = f" and {len(names) - 3} more" if len(names) > 3 else ""  # noqa: PLR2004 - enough to know it
-    return ", ".join(f"`{name}`" for name in names[:3]) + more
+    return listing((f"`{name}`" for name in names), _LISTED)
 
 
 def _unmet(unmet: Unmet) -> Finding:
