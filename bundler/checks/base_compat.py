@@ -258,7 +258,7 @@ def check_fit(manifest: Manifest, base: BaseProfile) -> tuple[Finding, ...]:
 
     :raises ClosureError: if the bundle does not fit, naming each reason.
     """
-    target = Target.from_json(manifest.values["target"])
+    target = manifest.target
     prefix = f"{target.site_packages}/"
     files: dict[str, list[str]] = {}
     for file in manifest.files:
@@ -266,30 +266,28 @@ def check_fit(manifest: Manifest, base: BaseProfile) -> tuple[Finding, ...]:
             files.setdefault(file.owner, []).append(file.path[len(prefix) :])
     present = [
         DistributionFacts(
-            name=NormalizedName(item["name"]),
-            display_name=item["name"],
-            version=Version(item["version"]),
-            requires_dist=tuple(Requirement(text) for text in item["requires_dist"]),
-            files=tuple(files.get(item["name"], ())),
+            name=NormalizedName(distribution.name),
+            display_name=distribution.name,
+            version=Version(distribution.version),
+            requires_dist=tuple(map(Requirement, distribution.requires_dist)),
+            files=tuple(files.get(distribution.name, ())),
         )
-        for item in manifest.values["distributions"]
+        for distribution in manifest.document.distributions
     ]
-    provided = manifest.values["base"]["provided"]
+    requirements = manifest.document.base
     found = check_base(
         base,
         target,
         present,
-        glibc_floor=manifest.values["verification"]["glibc"],
-        provided={NormalizedName(name): Version(version) for name, version in provided.items()},
+        glibc_floor=manifest.document.verification.glibc,
+        provided={NormalizedName(name): Version(version) for name, version in requirements.provided.items()},
     )
-    found += tuple(
-        check_system_packages(base, _parse_system_packages(manifest.values["base"].get("conda", [])))
-    )
+    found += tuple(check_system_packages(base, _parse_system_packages(requirements.conda)))
     ClosureReport(modes=(), found=found).raise_for_errors()
     return found
 
 
-def _parse_system_packages(texts: list[str]) -> tuple[SystemPackage, ...]:
+def _parse_system_packages(texts: Sequence[str]) -> tuple[SystemPackage, ...]:
     if not texts:
         return ()
     from bundler.requirements.conda.translate import parse_system_package  # noqa: PLC0415 - the YAML reader is slow to load

@@ -6,6 +6,8 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import msgspec
+
 from bundler.bundle.plan import check_name
 from bundler.checks.user_code import find_user_code
 from bundler.cli.console import print_envelope, print_line
@@ -75,10 +77,8 @@ def print_built(command: str, built: Built, given: dict[str, Any], host: HostEnv
             "identity": built.manifest.identity,
             "name": built.manifest.name,
             "version": built.manifest.version,
-            "target": dict(built.manifest.values["target"]),
-            "distributions": {
-                item["name"]: item["version"] for item in built.manifest.values["distributions"]
-            },
+            "target": msgspec.to_builtins(built.manifest.document.target),
+            "distributions": {item.name: item.version for item in built.manifest.document.distributions},
             "built_here": list(built.built_here),
             "verification": built.result.report.to_json(code=True),
             "entry": built.result.entry,

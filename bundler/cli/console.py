@@ -18,6 +18,7 @@ from bundler.redaction import redact
 if TYPE_CHECKING:
     from rich.progress import Progress, TaskID
 
+    from bundler.bundle.document import FindingSection
     from bundler.errors import BundlerError
     from bundler.reporter import Task
 
@@ -190,7 +191,8 @@ def _amount(count: float, unit: str) -> str:
     return f"{count / 1e6:.1f} MB" if unit == "bytes" else f"{count:.0f}"
 
 
-def finding_line(one: Mapping[str, Any]) -> str:
-    allowed = ", allowed" if one["allowed"] else ""
-    where = f"  [{one['where']}]" if one["where"] else ""
-    return f"{one['severity'] + allowed:<8}  {one['code']}  {one['message']}{where}"
+def finding_line(finding: FindingSection) -> str:
+    """Return one line for a finding of a manifest."""
+    allowed = ", allowed" if finding.allowed else ""
+    where = f"  [{finding.where}]" if finding.where else ""
+    return f"{finding.severity + allowed:<8}  {finding.code}  {finding.message}{where}"

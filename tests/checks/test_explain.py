@@ -214,7 +214,20 @@ def test_a_code_that_is_none() -> None:
 def test_findings_of(chosen: dict[str, str], codes: str) -> None:
     manifest = manifest_of(verification={**VERIFICATION, "findings": FOUND})
 
-    assert [one["code"] for one in findings_of(manifest, **chosen)] == codes.split()
+    assert [one.code for one in findings_of(manifest, **chosen)] == codes.split()
+
+
+def imported(module: str, status: str) -> dict[str, Any]:
+    """Return the section of one import."""
+    facts = {
+        "declared": True,
+        "detail": "",
+        "distribution": module,
+        "missing": None,
+        "tried": [],
+        "wrote": [],
+    }
+    return {**facts, "module": module, "status": status}
 
 
 # --- the commands -----------------------------------------------------------------------------------
@@ -223,7 +236,7 @@ def test_findings_of(chosen: dict[str, str], codes: str) -> None:
 @pytest.fixture
 def bundle(tmp_path: Path) -> Path:
     """A bundle in which everything is found that `inspect` shows."""
-    outcomes = [{"module": "pkg", "status": "ok"}, {"module": "z", "status": "failed"}]
+    outcomes = [imported("pkg", "ok"), imported("z", "failed")]
     manifest = manifest_of(
         requires={"pkg": ("z-last[x]", "numpy"), "z-last": ()},
         base={"provided": {"numpy": "1.21"}},
