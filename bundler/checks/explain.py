@@ -14,7 +14,7 @@ from packaging.utils import NormalizedName, canonicalize_name
 
 from bundler.bundle.document import FindingSection
 from bundler.bundle.manifest import Manifest
-from bundler.data.finding_rules import RULES, Rule
+from bundler.data.finding_rules import Rule, finding_rules
 from bundler.errors import InputError
 from bundler.paths import printable
 
@@ -55,11 +55,11 @@ def rule_of(code: str) -> Rule:
 
     :raises InputError: if there is none.
     """
-    rule = RULES.get(code.upper())
+    rule = finding_rules().get(code.upper())
     if rule is None:
         raise InputError(
             f"there is no finding `{printable(code)}`",
-            evidence=(f"known   {', '.join(RULES)}",),
+            evidence=(f"known   {', '.join(finding_rules())}",),
             hint="bundler explain I201",
         )
     return rule

@@ -6,7 +6,9 @@ stdout is data, stderr is talk. Nothing here needs colour to be understood.
 from __future__ import annotations
 
 import json
+import shutil
 import sys
+import textwrap
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from threading import Lock
@@ -25,17 +27,21 @@ if TYPE_CHECKING:
 __all__ = [
     "SCHEMA",
     "ConsoleReporter",
+    "finding_line",
     "print_envelope",
     "print_error",
     "print_line",
     "print_talk",
     "print_text",
+    "wrapped",
 ]
 
 SCHEMA = "bundler.result/1"
 """The version of the ``--json`` envelope."""
 
 _WIDTH = 8
+_WIDEST = 100
+"""Columns of a paragraph on a wide terminal."""
 
 
 class ConsoleReporter:
@@ -189,6 +195,18 @@ def _bars() -> Progress:
 
 def _amount(count: float, unit: str) -> str:
     return f"{count / 1e6:.1f} MB" if unit == "bytes" else f"{count:.0f}"
+
+
+def wrapped(text: str) -> list[str]:
+    """Return the lines of a text in Markdown, filled to the width of the terminal, at most 100 columns."""
+    width = min(shutil.get_terminal_size().columns, _WIDEST)
+    lines: list[str] = []
+    for paragraph in text.split("\n\n"):
+        lines += [""] if lines else []
+        lines += textwrap.wrap(
+            " ".join(paragraph.split()), width, break_long_words=False, break_on_hyphens=False
+        )
+    return lines
 
 
 def finding_line(finding: FindingSection) -> str:

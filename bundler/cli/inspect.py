@@ -13,7 +13,7 @@ from bundler.bundle.reader import read_manifest, unpack_bundle, verify_bundle
 from bundler.checks.base_compat import check_fit
 from bundler.checks.explain import findings_of, is_code, rule_of, why
 from bundler.checks.report import USAGE_MODES
-from bundler.cli.console import ConsoleReporter, finding_line, print_envelope, print_line
+from bundler.cli.console import ConsoleReporter, finding_line, print_envelope, print_line, wrapped
 from bundler.cli.options import json_option, quiet_option
 from bundler.errors import UsageError
 
@@ -65,9 +65,12 @@ def explain_command(subject: str, bundle: Path | None, as_json: bool) -> None:
     if is_code(subject):
         rule = rule_of(subject)
         found = findings_of(manifest, code=subject) if manifest else ()
-        facts: dict[str, Any] = {name: getattr(rule, name) for name in ("code", "severity", "title", "fix")}
-        lines = [f"{rule.code}  {rule.title} ({rule.severity})", f"fix   {rule.fix}"]
-        lines.append(f"page  docs/findings.md#{rule.code.lower()}")
+        facts: dict[str, Any] = {
+            name: getattr(rule, name) for name in ("code", "severity", "title", "text", "fix")
+        }
+        lines = [f"{rule.code}  {rule.title} ({rule.severity})", ""]
+        lines += [*wrapped(rule.text), "", *wrapped(f"Fix: {rule.fix}.")]
+        lines += [""] if found else []
     elif manifest is None:
         raise UsageError(
             f"`{subject}` is no finding's code; for a distribution, name a bundle too",
