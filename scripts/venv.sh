@@ -1,25 +1,43 @@
 # shellcheck shell=bash
 # Sourced by the other scripts: a virtual environment of the newest Python that will do.
+#
+# BUNDLER_PYTHON=NAME|PATH chooses another one (`BUNDLER_PYTHON=python3.12 scripts/test`); an environment
+# that was made with another Python is made again.
 
-# Print the newest Python of at least 3.11.
+# Print BUNDLER_PYTHON or the newest Python, of at least 3.11.
 find_python() {
-  local name
-  for name in python3.14 python3.13 python3.12 python3.11 python3 python; do
+  local name names=(python3.14 python3.13 python3.12 python3.11 python3 python)
+  if [ -n "${BUNDLER_PYTHON:-}" ]; then
+    names=("$BUNDLER_PYTHON")
+  fi
+  for name in "${names[@]}"; do
     if "$name" -c 'import sys, venv, ensurepip; sys.exit(sys.version_info < (3, 11))' 2>/dev/null; then
       "$name" -c 'import sys; print(sys.executable)'
       return
     fi
   done
-  echo "no Python >= 3.11 with venv was found (tried python3.14 to python3.11, python3, python); install one, for example with pyenv install 3.12" >&2
+  if [ -n "${BUNDLER_PYTHON:-}" ]; then
+    echo "BUNDLER_PYTHON=$BUNDLER_PYTHON is not a Python >= 3.11 with venv" >&2
+  else
+    echo "no Python >= 3.11 with venv was found (tried ${names[*]}); install one, for example with pyenv install 3.12" >&2
+  fi
   return 1
 }
 
-# make_venv DIR: create it unless it is there.
+# base_of PYTHON: print the version and the place of the Python behind an environment.
+base_of() {
+  "$1" -I -c 'import sys; print(sys.version_info[:3], sys.base_prefix)'
+}
+
+# make_venv DIR: create it unless it exists; again if BUNDLER_PYTHON is another Python.
 make_venv() {
   local python
-  if [ ! -x "$1/bin/python" ]; then
-    python=$(find_python) || exit 1
-    "$python" -I -m venv "$1"
+  if [ -x "$1/bin/python" ] && [ -z "${BUNDLER_PYTHON:-}" ]; then
+    return
+  fi
+  python=$(find_python) || exit 1
+  if [ ! -x "$1/bin/python" ] || [ "$(base_of "$1/bin/python")" != "$(base_of "$python")" ]; then
+    "$python" -I -m venv --clear "$1"
   fi
 }
 
