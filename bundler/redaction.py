@@ -62,12 +62,15 @@ def split_url(url: str) -> tuple[str, Credentials | None]:
 
 
 def url_filename(url: str) -> str:
-    """Return the last component of an address or a path, as it is written on a disk.
+    """Return the last component of the path of a URL, decoded; it never contains a slash.
+
+    Decoded before it is split, as pip does it: with ``%2F`` in a link, an index could otherwise
+    choose the directory that a download is written to.
 
     >>> url_filename("https://index.example/files/a%2Bb-1.0.tar.gz#sha256=00")
     'a+b-1.0.tar.gz'
     """
-    return unquote(urlsplit(url).path.rstrip("/").rpartition("/")[2])
+    return unquote(urlsplit(url).path).rstrip("/").rpartition("/")[2]
 
 
 def redact(text: str) -> str:

@@ -177,9 +177,18 @@ FILENAMES = [
     pytest.param("https://h", "", id="no-path"),
     pytest.param("/a/path/b-1.0.whl", "b-1.0.whl", id="path"),
     pytest.param("b-1.0.whl", "b-1.0.whl", id="name"),
+    pytest.param("https://h/a%2Fb-1.0.whl", "b-1.0.whl", id="encoded-slash"),
+    pytest.param("https://h/..%2f..%2Fetc%2Fb-1.0.whl", "b-1.0.whl", id="encoded-parents"),
+    pytest.param("https://h/a/b-1.0.whl%2F", "b-1.0.whl", id="encoded-slash-at-the-end"),
 ]
 
 
 @pytest.mark.parametrize(("url", "name"), FILENAMES)
 def test_the_file_name_of_a_url_is_its_last_component(url: str, name: str) -> None:
+    """Decoded first, as pip does it: an index must not choose the directory of a download by ``%2F``."""
     assert url_filename(url) == name
+
+
+@given(path=st.text())
+def test_the_file_name_of_a_url_never_contains_a_slash(path: str) -> None:
+    assert "/" not in url_filename(f"https://h/{quote(path)}")
