@@ -18,6 +18,7 @@ _MASK = "****"
 _MIN_SECRET = 4
 # No scheme is longer; without a bound a long word would be read once from each of its letters.
 _USERINFO = re.compile(r"(?P<scheme>[A-Za-z][A-Za-z0-9+.-]{0,30}://)[^/\s@\"'<>]*@")
+_ESCAPE = re.compile(r"%[0-9A-Fa-f]{2}")
 _secrets: set[str] = set()
 
 
@@ -35,7 +36,10 @@ class Credentials:
 
 def register_secret(secret: str) -> None:
     """Remember a live secret, in each spelling it may turn up in; shorter than 4 characters is ignored."""
-    for spelling in (secret, unquote(secret), quote(secret, safe="")):
+    plain = unquote(secret)
+    # urllib3 writes the hexadecimal digits of `%2f` in upper case, in errors too.
+    upper = _ESCAPE.sub(lambda escape: escape[0].upper(), secret)
+    for spelling in (secret, plain, upper, quote(secret, safe=""), quote(plain, safe="")):
         if len(spelling) >= _MIN_SECRET:
             _secrets.add(spelling)
 

@@ -26,6 +26,10 @@ SPELLINGS = [
     pytest.param("pp%2Fw", "pp/w", id="percent-decoded"),
     pytest.param("p%2Fw", "p%2Fw", id="encoded-as-registered"),
     pytest.param("p%2Fw", "p%252Fw", id="encoded-twice"),
+    pytest.param("p%2fw", "p%2Fw", id="upper-case-escape-of-lower-case"),
+    pytest.param("p!w%2f", "p!w%2F", id="only-the-escapes-change-case"),
+    pytest.param("p!w%2F", "p%21w%2F", id="decoded-and-encoded-in-full"),
+    pytest.param("sv=1&sig=a%2fb%3d", "sv=1&sig=a%2Fb%3D", id="query-as-urllib3-writes-it"),
 ]
 
 
