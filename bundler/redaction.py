@@ -17,7 +17,7 @@ __all__ = ["Credentials", "redact", "register_secret", "split_url", "url_filenam
 _MASK = "****"
 _MIN_SECRET = 4
 # No scheme is longer; without a bound a long word would be read once from each of its letters.
-_USERINFO = re.compile(r"(?P<scheme>[A-Za-z][A-Za-z0-9+.-]{0,30}://)[^/\s@\"'<>]*@")
+_USERINFO = re.compile(r"(?P<scheme>[A-Za-z][A-Za-z0-9+.-]{0,30}://)[^/\s\"'<>]*@")
 _ESCAPE = re.compile(r"%[0-9A-Fa-f]{2}")
 _secrets: set[str] = set()
 

@@ -93,6 +93,7 @@ URLS = [
     pytest.param("git+ssh://git@h/x", "git+ssh://****@h/x", id="compound-scheme"),
     pytest.param("a.b-c+1://u@h", "a.b-c+1://****@h", id="every-character-of-a-scheme"),
     pytest.param("(https://u@h) 'http://v@h'", "(https://****@h) 'http://****@h'", id="two-in-a-sentence"),
+    pytest.param("https://u:p@w@h/x", "https://****@h/x", id="at-sign-in-the-password"),
     pytest.param(f"{'x' * 40}://u:p@h", f"{'x' * 40}://****@h", id="scheme-longer-than-any"),
     pytest.param("https://h/x@1.0", "https://h/x@1.0", id="at-sign-in-the-path"),
     pytest.param("https://h is not u@h", "https://h is not u@h", id="space-ends-a-url"),
