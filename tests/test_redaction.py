@@ -27,6 +27,8 @@ SPELLINGS = [
     pytest.param("p%2Fw", "p%2Fw", id="encoded-as-registered"),
     pytest.param("p%2Fw", "p%252Fw", id="encoded-twice"),
     pytest.param("p%2fw", "p%2Fw", id="upper-case-escape-of-lower-case"),
+    pytest.param("p%2fw", "p%2fw", id="lower-case-as-registered"),
+    pytest.param("p%41/w", "p%2541%2Fw", id="escape-and-slash-encoded-twice"),
     pytest.param("p!w%2f", "p!w%2F", id="only-the-escapes-change-case"),
     pytest.param("p!w%2F", "p%21w%2F", id="decoded-and-encoded-in-full"),
     pytest.param("sv=1&sig=a%2fb%3d", "sv=1&sig=a%2Fb%3D", id="query-as-urllib3-writes-it"),
@@ -63,13 +65,13 @@ def test_a_short_secret_is_masked_in_its_long_spelling() -> None:
     assert redact("a/b a%2Fb") == "a/b ****"
 
 
-@pytest.mark.parametrize("order", [("hunter2", "hunter2-and-more"), ("hunter2-and-more", "hunter2")])
-def test_the_longest_secret_is_masked_first(order: tuple[str, str]) -> None:
-    """Otherwise the end of the longer one would be left behind the mask of the shorter one."""
-    for secret in order:
+def test_the_longest_secret_is_masked_first() -> None:
+    """Otherwise both ends of a longer secret would be left around the mask of a shorter one."""
+    secrets = ["-" * length + "zzzz" + "-" * length for length in range(6)]
+    for secret in secrets:
         register_secret(secret)
 
-    assert redact("hunter2-and-more hunter2") == "**** ****"
+    assert redact(" ".join(secrets)) == "**** **** **** **** **** ****"
 
 
 @given(
@@ -91,7 +93,7 @@ URLS = [
     pytest.param("https://me:pw@h/x", "https://****@h/x", id="user-and-password"),
     pytest.param("https://token@h/x", "https://****@h/x", id="lone-user"),
     pytest.param("git+ssh://git@h/x", "git+ssh://****@h/x", id="compound-scheme"),
-    pytest.param("a.b-c+1://u@h", "a.b-c+1://****@h", id="every-character-of-a-scheme"),
+    pytest.param("a.1-2+3://u@h", "a.1-2+3://****@h", id="every-character-of-a-scheme"),
     pytest.param("(https://u@h) 'http://v@h'", "(https://****@h) 'http://****@h'", id="two-in-a-sentence"),
     pytest.param("https://u:p@w@h/x", "https://****@h/x", id="at-sign-in-the-password"),
     pytest.param(f"{'x' * 40}://u:p@h", f"{'x' * 40}://****@h", id="scheme-longer-than-any"),
@@ -182,6 +184,7 @@ FILENAMES = [
     pytest.param("https://h", "", id="no-path"),
     pytest.param("/a/path/b-1.0.whl", "b-1.0.whl", id="path"),
     pytest.param("b-1.0.whl", "b-1.0.whl", id="name"),
+    pytest.param("https://h/X", "X", id="one-letter"),
     pytest.param("https://h/a%2Fb-1.0.whl", "b-1.0.whl", id="encoded-slash"),
     pytest.param("https://h/..%2f..%2Fetc%2Fb-1.0.whl", "b-1.0.whl", id="encoded-parents"),
     pytest.param("https://h/a/b-1.0.whl%2F", "b-1.0.whl", id="encoded-slash-at-the-end"),

@@ -236,7 +236,10 @@ def holder(tmp_path: Path) -> Iterator[subprocess.Popen[str]]:
 
 
 def test_p10_gc_waits_for_a_command_that_works(tmp_path: Path, holder: subprocess.Popen[str]) -> None:
-    collector = child("from bundler.store.maintenance import collect_garbage\nprint(collect_garbage(store, unused_days=0).scratch, flush=True)", str(tmp_path))
+    collector = child(
+        "from bundler.store.maintenance import collect_garbage\nprint(collect_garbage(store, unused_days=0).scratch, flush=True)",
+        str(tmp_path),
+    )
     time.sleep(0.7)
     assert collector.poll() is None
 
