@@ -4,18 +4,17 @@ from __future__ import annotations
 
 import base64
 import hashlib
-import json
 import re
-from collections.abc import Iterator, Mapping
-from typing import Any, BinaryIO, NewType
+from collections.abc import Iterator
+from typing import BinaryIO, NewType
 
 __all__ = [
     "CHUNK",
     "Sha256",
-    "canonical_json",
     "copy_and_hash",
     "hash_stream",
     "parse_sha256",
+    "read_chunks",
     "record_hash",
     "sha256_of",
 ]
@@ -45,18 +44,6 @@ def parse_sha256(text: str) -> Sha256:
 def sha256_of(content: bytes) -> Sha256:
     """Return the digest of bytes that are already in memory."""
     return Sha256(hashlib.sha256(content).hexdigest())
-
-
-def canonical_json(values: Mapping[str, Any]) -> bytes:
-    """Return JSON whose bytes, and so whose digest, depend on the values alone: keys sorted, UTF-8.
-
-    :raises ValueError: if JSON or UTF-8 cannot say it.
-
-    >>> canonical_json({"b": 1, "a": None})
-    b'{"a":null,"b":1}'
-    """
-    text = json.dumps(values, sort_keys=True, separators=(",", ":"), ensure_ascii=False, allow_nan=False)
-    return text.encode("utf-8")
 
 
 def read_chunks(source: BinaryIO) -> Iterator[bytes]:

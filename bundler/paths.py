@@ -1,6 +1,6 @@
 """Ground: the paths a bundle may hold, and the one way to make one.
 
-Containment is decided here and by the directory descriptors of `unpack`;
+Containment is decided here and by the directory descriptors of `bundle.extract`;
 pathvalidate is the second, portability layer (it accepts ``../x``, so it is no
 guard against traversal) and its findings are notes, not errors.
 """

@@ -1,11 +1,4 @@
-"""Stage 1: the text of the user's files, what is wrong with it, and what a ``pyproject.toml`` asks for.
-
-Nothing is run: a project whose dependencies are computed by its build backend
-(``dynamic``) is refused here and can be passed as a folder instead.
-
-Reads: files. Read by: `requirements`.
-Specs: PyPA "pyproject.toml", PEP 735 (dependency groups), PEP 685 (extra names), PEP 263 (``coding:``).
-"""
+"""Problems of the user's input: facts, where they are, and the one error that reports them all."""
 
 from __future__ import annotations
 

@@ -17,7 +17,8 @@ __all__ = ["Credentials", "redact", "register_secret", "split_url", "url_filenam
 _MASK = "****"
 _MIN_SECRET = 4
 # No scheme is longer; without a bound a long word would be read once from each of its letters.
-_USERINFO = re.compile(r"(?P<scheme>[A-Za-z][A-Za-z0-9+.-]{0,30}://)[^/\s@\"'<>]*@")
+_USERINFO = re.compile(r"(?P<scheme>[A-Za-z][A-Za-z0-9+.-]{0,30}://)[^/\s\"'<>]*@")
+_ESCAPE = re.compile(r"%[0-9A-Fa-f]{2}")
 _secrets: set[str] = set()
 
 
@@ -35,7 +36,10 @@ class Credentials:
 
 def register_secret(secret: str) -> None:
     """Remember a live secret, in each spelling it may turn up in; shorter than 4 characters is ignored."""
-    for spelling in (secret, unquote(secret), quote(secret, safe="")):
+    plain = unquote(secret)
+    # urllib3 writes the hexadecimal digits of `%2f` in upper case, in errors too.
+    upper = _ESCAPE.sub(lambda escape: escape[0].upper(), secret)
+    for spelling in (secret, plain, upper, quote(secret, safe=""), quote(plain, safe="")):
         if len(spelling) >= _MIN_SECRET:
             _secrets.add(spelling)
 
@@ -62,12 +66,15 @@ def split_url(url: str) -> tuple[str, Credentials | None]:
 
 
 def url_filename(url: str) -> str:
-    """Return the last component of an address or a path, as it is written on a disk.
+    """Return the last component of the path of a URL, decoded; it never contains a slash.
+
+    Decoded before it is split, as pip does it: with ``%2F`` in a link, an index could otherwise
+    choose the directory that a download is written to.
 
     >>> url_filename("https://index.example/files/a%2Bb-1.0.tar.gz#sha256=00")
     'a+b-1.0.tar.gz'
     """
-    return unquote(urlsplit(url).path.rstrip("/").rpartition("/")[2])
+    return unquote(urlsplit(url).path).rstrip("/").rpartition("/")[2]
 
 
 def redact(text: str) -> str:

@@ -127,7 +127,7 @@ def index(toolchain: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator
 @pytest.fixture
 def bundler_cli(index: LocalIndex, tmp_path_factory: pytest.TempPathFactory) -> BundlerCli:
     """The command, set up for the local index."""
-    return BundlerCli(tmp_path_factory.mktemp("home"), index.url)
+    return BundlerCli(tmp_path_factory.mktemp("home"), index.url, index.folder)
 
 
 @pytest.fixture(scope="session")
@@ -139,10 +139,7 @@ def worker_store(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture
 def warm_cli(index: LocalIndex, worker_store: Path, tmp_path_factory: pytest.TempPathFactory) -> BundlerCli:
     """The command, set up for the local index, with a store that is used by many tests."""
-    cli = BundlerCli(tmp_path_factory.mktemp("home"), index.url)
-    cli.store = worker_store
-    cli.env["BUNDLER_STORE"] = str(worker_store)
-    return cli
+    return BundlerCli(tmp_path_factory.mktemp("home"), index.url, index.folder, store=worker_store)
 
 
 @pytest.fixture(scope="session")

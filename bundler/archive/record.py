@@ -20,11 +20,13 @@ from typing import NoReturn
 
 from installer.records import InvalidRecordEntry, RecordEntry, parse_record_file
 
+from bundler.archive.streams import verified
 from bundler.archive.zip import ZipReader
 from bundler.archive.zip_format import Member
 from bundler.digest import Sha256, parse_sha256, sha256_of
 from bundler.errors import MalformedError
 from bundler.paths import ArchivePath, UnsafePathError, archive_path, printable
+from bundler.text import listing
 
 __all__ = ["OpenedWheel"]
 
@@ -138,11 +140,11 @@ def checked_chunks(reader: ZipReader, member: Member, sha256: Sha256 | None) -> 
 
     :raises MalformedError: after the last piece, if the digest is not the one in RECORD.
     """
-    digest = hashlib.sha256()
-    for chunk in reader.chunks(member):
-        digest.update(chunk)
-        yield chunk
-    check_digest(reader, member, "sha256", digest.hexdigest(), sha256)
+    chunks = reader.chunks(member)
+    if sha256 is None:
+        return chunks
+    fact = f"`{reader.name}`: `{printable(member.path)}` does not have the digest in RECORD"
+    return verified(chunks, fact, sha256=sha256, error=MalformedError)
 
 
 def check_digest(reader: ZipReader, member: Member, algorithm: str, found: str, wanted: str | None) -> None:
@@ -159,9 +161,7 @@ def _check_none(reader: ZipReader, fact: str, paths: Iterable[str]) -> None:
     """Refuse the wheel if there is any path of which ``fact`` is true."""
     ordered = sorted(paths)
     if ordered:
-        listed = ", ".join(ordered[:_LISTED])
-        more = f" and {len(ordered) - _LISTED} more" if len(ordered) > _LISTED else ""
-        refuse(reader, f"`{printable(ordered[0])}` {fact}", found=f"{listed}{more}")
+        refuse(reader, f"`{printable(ordered[0])}` {fact}", found=listing(ordered, _LISTED))
 
 
 def refuse(reader: ZipReader, fact: str, *, found: object = None, wanted: object = None) -> NoReturn:

@@ -3,16 +3,52 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 
 from bundler.digest import Sha256, parse_sha256
-from bundler.errors import IntegrityError
+from bundler.errors import BundlerError, IntegrityError
 
-__all__ = ["ExactReader"]
+__all__ = ["ExactReader", "HashingReader", "verified"]
+
+
+def verified(
+    chunks: Iterable[bytes],
+    fact: str,
+    *,
+    sha256: str,
+    size: int | None = None,
+    hint: str | None = None,
+    error: type[BundlerError] = IntegrityError,
+) -> Iterator[bytes]:
+    """Yield chunks while they are hashed, and compare their digest at the end.
+
+    A consumer must not use what it received before the iteration has ended.
+
+    :param fact: the message if they differ.
+    :param size: their size in bytes, if it is known; no more than that is yielded.
+    :param error: the class of the error.
+    :raises BundlerError: of that class, if the size or the digest differ.
+    """
+    digest = hashlib.sha256()
+    received = 0
+    for chunk in chunks:
+        digest.update(chunk)
+        received += len(chunk)
+        if size is not None and received > size:
+            break
+        yield chunk
+    found = digest.hexdigest()
+    if found != sha256 or size not in (None, received):
+        sizes = ("", "") if size is None else (f"{size} bytes, ", f"{received} bytes, ")
+        raise error(
+            fact,
+            evidence=(f"wanted  {sizes[0]}sha256 {sha256}", f"found   {sizes[1]}sha256 {found}"),
+            hint=hint,
+        )
 
 
 class ExactReader:
-    """Hands out a stream of pieces in the lengths that are asked for."""
+    """Reads exact byte counts from an iterator of chunks."""
 
     def __init__(self, pieces: Iterator[bytes]) -> None:
         self._pieces = pieces

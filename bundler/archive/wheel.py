@@ -5,7 +5,7 @@ distribution. RECORD is checked both ways when the wheel is opened: each member
 is listed, each row has its member. Digests are checked whenever content is
 read, so no byte leaves a wheel that its RECORD does not vouch for.
 
-Reads: `zipreader`. Read by: `layer`. Specs (PyPA): binary distribution format;
+Specs (PyPA): binary distribution format;
 recording installed projects; entry points; core metadata.
 """
 

@@ -84,7 +84,7 @@ class BaseProfile:
     requires_known: bool
     """Whether it is known what requires what."""
     occupied: Mapping[str, str] = field(default_factory=dict)
-    """Import names that do not give way to a bundle, and how (`installed.occupied`)."""
+    """Import names that do not give way to a bundle, and how (`base_image.installed.shadowing_names`)."""
     notes: tuple[str, ...] = ()
     """What could not be read, one line each."""
 

@@ -5,7 +5,7 @@ files only the names that matter are kept, and of few the content, reduced to wh
 is asked of it (the fields of a METADATA, the top-level names of a RECORD, the
 symbol versions of a library). So memory does not grow with the image.
 
-The result is a profile, the JSON that `base` reads and ``target/scripts/capture.py`` prints
+The result is a profile, the JSON that `base_image.profile` reads and ``target/scripts/capture.py`` prints
 on a running target; both must say the same of the same files.
 
 Specs: OCI image layer filesystem changeset (whiteouts); recording installed

@@ -60,10 +60,10 @@ class LayerBuilder:
     interpreter: Interpreter
     store: Store
     host: HostEnvironment
-    form: SegmentFormat
+    segment_format: SegmentFormat
     """The form of the segment that is made with a new layer."""
 
-    def make_all(self, wheels: Sequence[WheelRef], *, jobs: int, reporter: Reporter) -> tuple[Layer, ...]:
+    def build_all(self, wheels: Sequence[WheelRef], *, jobs: int, reporter: Reporter) -> tuple[Layer, ...]:
         """Return the layer of each wheel, in order.
 
         :param jobs: how many are made at a time; each runs one target Python.
@@ -108,8 +108,8 @@ class LayerBuilder:
             uncompiled, code = self._compile(wheel, planned, sources, scratch)
             files = self._table(wheel, sources)
             layer = _describe(wheel, wanted, files, uncompiled, code)
-            write_segment(files, _contents(wheel, sources, wanted), self.form, self.store)
-        bind_content(layer, self.form, self.store)
+            write_segment(files, _contents(wheel, sources, wanted), self.segment_format, self.store)
+        bind_content(layer, self.segment_format, self.store)
         self.store.bind("layer", key, self.store.add(json.dumps(layer.to_json(), sort_keys=True).encode()))
         return layer
 

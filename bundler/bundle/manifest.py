@@ -11,18 +11,24 @@ Format: docs/format.md, "Manifest", with the JSON Schema in the package
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import Any, NoReturn
 
-from packaging.utils import NormalizedName
+from packaging.requirements import Requirement
+from packaging.utils import NormalizedName, canonicalize_name
+from packaging.version import Version
 
+from bundler.bundle.document import DistributionSection, FileSection, ManifestDocument
 from bundler.bundle.layer import Layer
 from bundler.bundle.plan import ArchiveMember, BundlePlan, archive_order, check_name, folders_of
-from bundler.digest import Sha256, canonical_json, parse_sha256, sha256_of
+from bundler.digest import Sha256, sha256_of
 from bundler.errors import BundlerError, MalformedError
+from bundler.jsonio import canonical_json, convert
 from bundler.paths import UnsafePathError, archive_path, printable
 from bundler.resolve.lockfile import Lock
+from bundler.target.target import Target
 
 __all__ = [
     "FORMAT",
@@ -43,7 +49,6 @@ LIMIT = 256 << 20
 """Bytes: a larger manifest is refused before it is read (200,000 files make about 40 MiB)."""
 
 _MAX_FILES = 500_000
-_TARGET = ("abi", "implementation", "platform", "python", "python_full_version", "sys_platform")
 _MODES = {"0644": 0o644, "0755": 0o755}
 
 
@@ -61,35 +66,49 @@ class OwnedFile:
 
 @dataclass(frozen=True, kw_only=True)
 class Manifest:
-    """A manifest, checked; ``values`` is what its JSON says."""
+    """A manifest, checked."""
 
     content: bytes
     """The canonical bytes."""
     values: Mapping[str, Any]
+    """The document as plain values, for output as JSON."""
+    document: ManifestDocument
     files: tuple[OwnedFile, ...]
     """All files but the manifest itself, sorted bytewise by path."""
 
     @property
     def name(self) -> str:
         """The bundle's name, which is its root folder in an archive."""
-        return str(self.values["name"])
+        return self.document.name
 
     @property
     def version(self) -> str:
         """The bundle's version."""
-        return str(self.values["version"])
+        return self.document.version
 
     @property
     def epoch(self) -> int:
         """The time of every entry in an archive, seconds UTC."""
-        return int(self.values["epoch"])
+        return self.document.epoch
 
     @property
     def stem(self) -> str:
         """The name of the bundle's files without a suffix."""
-        target = self.values["target"]
-        python = "cp" + str(target["python"]).replace(".", "")
-        return f"{self.name}-{self.version}-{python}-{target['platform']}"
+        target = self.document.target
+        python = "cp" + target.python.replace(".", "")
+        return f"{self.name}-{self.version}-{python}-{target.platform}"
+
+    @property
+    def target(self) -> Target:
+        """The target of the bundle, its markers as far as a manifest has them."""
+        target = self.document.target
+        return Target.of_manifest(
+            python=target.python,
+            python_full_version=target.python_full_version,
+            abi=target.abi,
+            platform=target.platform,
+            sys_platform=target.sys_platform,
+        )
 
     @property
     def identity(self) -> Sha256:
@@ -114,7 +133,7 @@ class Manifest:
             )
             by_owner.setdefault(file.owner, []).append(member)
         head += by_owner.pop("bundler")
-        names = [item["name"] for item in self.values["distributions"]]
+        names = [distribution.name for distribution in self.document.distributions]
         yield from archive_order(head, [member for name in names for member in by_owner.get(name, [])])
 
 
@@ -137,20 +156,22 @@ def parse_manifest(content: bytes, source: str) -> Manifest:
     values = _read_json(content, source)
     if not isinstance(values, dict) or values.get("format") != FORMAT:
         raise MalformedError(f"{source}: this is not the manifest of a bundle")
-    if values.get("format_version") != FORMAT_VERSION:
+    version = values.get("format_version")
+    if type(version) is not int or version != FORMAT_VERSION:
         raise MalformedError(
             f"{source}: its format is not known to this bundler",
             evidence=(
                 f"wanted  format version {FORMAT_VERSION}",
-                f"found   format version {printable(str(values.get('format_version')))}",
+                f"found   format version {printable(json.dumps(version))[:80]}",
             ),
             hint="upgrade bundler: `pip install -U airgap-bundler`",
         )
+    document = convert(values, ManifestDocument, source)
     try:
         canonical = _canonical(values)
-        files = tuple(_file(item) for item in values["files"])
-        _check(values, files)
-    except (KeyError, TypeError, ValueError, AttributeError, RecursionError) as error:
+        files = tuple(map(_owned_file, document.files))
+        _check(document)
+    except (ValueError, RecursionError) as error:
         raise MalformedError(f"{source}: {_reason(error)}") from error
     except BundlerError as error:
         raise MalformedError(f"{source}: {error}") from error
@@ -158,39 +179,46 @@ def parse_manifest(content: bytes, source: str) -> Manifest:
         raise MalformedError(
             f"{source}: it is not in canonical form", evidence=("see docs/format.md, `Manifest`",)
         )
-    return Manifest(content=content, values=values, files=files)
+    return Manifest(content=content, values=values, document=document, files=files)
 
 
-def _file(item: Mapping[str, Any]) -> OwnedFile:
-    if set(item) - {"also"} != {"path", "size", "mode", "sha256", "owner"}:
-        raise ValueError("a file does not have exactly the fields of a file")
-    size = item["size"]
-    if type(size) is not int or size < 0:
-        raise ValueError(f"`{printable(str(item['path']))}`: its size is not a number of bytes")
-    if item["mode"] not in _MODES:
-        raise ValueError(f"`{printable(str(item['path']))}`: its mode is not 0644 or 0755")
+def _owned_file(file: FileSection) -> OwnedFile:
     return OwnedFile(
-        path=archive_path(item["path"]),
-        size=size,
-        mode=_MODES[item["mode"]],
-        sha256=parse_sha256(item["sha256"]),
-        owner=str(item["owner"]),
+        path=archive_path(file.path),
+        size=file.size,
+        mode=_MODES[file.mode],
+        sha256=Sha256(file.sha256),
+        owner=file.owner,
     )
 
 
-def _check(values: Mapping[str, Any], files: tuple[OwnedFile, ...]) -> None:
-    """Check what holds between the fields.
+def _check(document: ManifestDocument) -> None:
+    """Check the rules between fields, and the texts that readers parse.
 
-    :raises ValueError: naming the first thing that does not hold.
+    :raises ValueError: naming the first breach.
     """
-    _check_sections(values)
-    check_name(values["name"], "name")
-    check_name(values["version"], "version")
-    if type(values["epoch"]) is not int or not 0 <= values["epoch"] < 1 << 33:
-        raise ValueError("the epoch is not a time")
-    if len(files) > _MAX_FILES:
+    check_name(document.name, "name")
+    check_name(document.version, "version")
+    check_name(f"x{document.target.python}-{document.target.platform}", "target")
+    _check_files(document)
+    names = [distribution.name for distribution in document.distributions]
+    if names != sorted(set(names)):
+        raise ValueError("its distributions are not sorted, or one is listed twice")
+    strangers = {file.owner for file in document.files} - {*names, "bundler"}
+    if strangers:
+        raise ValueError(f"a file belongs to `{printable(min(strangers))}`, which it does not list")
+    if [file.path for file in document.files if file.owner == "bundler"] != ["pylock.toml"]:
+        raise ValueError("its lock is not among its files")
+    for number, distribution in enumerate(document.distributions):
+        _check_texts(f"$.distributions[{number}]", distribution)
+    for name, version in document.base.provided.items():
+        _parsed(Version, version, f"$.base.provided.{name}")
+
+
+def _check_files(document: ManifestDocument) -> None:
+    if len(document.files) > _MAX_FILES:
         raise ValueError(f"it lists more than {_MAX_FILES} files")
-    paths = [file.path for file in files]
+    paths = [file.path for file in document.files]
     if paths != sorted(set(paths), key=str.encode):
         raise ValueError("its files are not sorted, or one is listed twice")
     if "manifest.json" in paths:
@@ -198,32 +226,20 @@ def _check(values: Mapping[str, Any], files: tuple[OwnedFile, ...]) -> None:
     inside = set(paths).intersection(folders_of(paths))
     if inside:
         raise ValueError(f"`{printable(min(inside))}` is a file and a folder")
-    names = [item["name"] for item in values["distributions"]]
-    if names != sorted(set(names)):
-        raise ValueError("its distributions are not sorted, or one is listed twice")
-    strangers = {file.owner for file in files} - {*names, "bundler"}
-    if strangers:
-        raise ValueError(f"a file belongs to `{printable(min(strangers))}`, which it does not list")
-    if [file.path for file in files if file.owner == "bundler"] != ["pylock.toml"]:
-        raise ValueError("its lock is not among its files")
-    if not all(isinstance(values["target"][key], str) for key in _TARGET):
-        raise ValueError("its target is incomplete")
-    check_name(f"x{values['target']['python']}-{values['target']['platform']}", "target")
 
 
-def _check_sections(values: Mapping[str, Any]) -> None:
-    """Check the parts of sections that readers take for granted.
+def _check_texts(place: str, distribution: DistributionSection) -> None:
+    _parsed(partial(canonicalize_name, validate=True), distribution.name, f"{place}.name")
+    _parsed(Version, distribution.version, f"{place}.version")
+    for number, requirement in enumerate(distribution.requires_dist):
+        _parsed(Requirement, requirement, f"{place}.requires_dist[{number}]")
 
-    :raises TypeError: naming the first one that is something else.
-    """
-    for section, key, kind in (
-        ("verification", "ways", dict),
-        ("verification", "findings", list),
-        ("base", "provided", dict),
-        *((("base", "conda", list),) if "conda" in values["base"] else ()),
-    ):
-        if not isinstance(values[section][key], kind):
-            raise TypeError(f"`{section}.{key}` has a wrong type")
+
+def _parsed(parse: Callable[[str], object], text: str, place: str) -> None:
+    try:
+        parse(text)
+    except ValueError as error:
+        raise ValueError(f"{place}: {str(error).partition(chr(10))[0]}") from error
 
 
 def _canonical(values: Mapping[str, Any]) -> bytes:
@@ -257,8 +273,6 @@ def _no_constant(name: str) -> NoReturn:
 
 
 def _reason(error: Exception) -> str:
-    if isinstance(error, KeyError):
-        return f"the field `{printable(str(error.args[0]))}` is missing"
     if isinstance(error, RecursionError):
         return "it is nested too deeply"
     if isinstance(error, UnsafePathError):

@@ -17,6 +17,7 @@ from bundler.bundle.layer import Layer, LayerFile, same_code
 from bundler.digest import Sha256
 from bundler.errors import MalformedError, UsageError
 from bundler.paths import ArchivePath, archive_path, printable
+from bundler.text import first_lines
 
 __all__ = ["HEAD", "ArchiveMember", "BundlePlan", "archive_order", "check_name", "folders_of", "plan_bundle"]
 
@@ -104,14 +105,9 @@ def plan_bundle(layers: Iterable[Layer]) -> BundlePlan:
             above, below = owners[folder][0], owners[inside][0]
             conflicts.append(f"{printable(folder)}: a file of {above.name}, a folder of {below.name}")
     if conflicts:
-        more = len(conflicts) - _SHOWN_CONFLICTS
-        conflicts.sort(key=_of_source)
         raise MalformedError(
             "two distributions want the same path for different files",
-            evidence=(
-                *sorted(conflicts, key=_of_source)[:_SHOWN_CONFLICTS],
-                *([f"and {more} more"] if more > 0 else []),
-            ),
+            evidence=first_lines(sorted(conflicts, key=_of_source), _SHOWN_CONFLICTS),
             hint="require only one of the two",
         )
     shared = {

@@ -9,7 +9,6 @@ Format: docs/format.md, "Archive".
 
 from __future__ import annotations
 
-import hashlib
 import os
 import stat
 from collections.abc import Callable, Iterable, Iterator
@@ -19,7 +18,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, BinaryIO
 
 from bundler.archive.compression import Codec, decompressed
-from bundler.archive.streams import ExactReader
+from bundler.archive.streams import ExactReader, verified
 from bundler.archive.tar import BLOCK, END, directory_header, file_header, padding
 from bundler.bundle.extract import ExtractEntry, extract_entries
 from bundler.bundle.manifest import LIMIT, Manifest, parse_manifest
@@ -28,6 +27,7 @@ from bundler.digest import CHUNK, Sha256, hash_stream, parse_sha256, sha256_of
 from bundler.errors import IntegrityError, MalformedError, OutputError
 from bundler.paths import UnsafePathError, archive_path, portability_note, printable
 from bundler.system.atomic import staged_dir
+from bundler.text import first_lines
 
 if TYPE_CHECKING:
     from bundler.reporter import Reporter
@@ -180,15 +180,8 @@ def _check_padding(reader: ExactReader, size: int, name: str, path: str) -> None
 
 
 def _checked(reader: ExactReader, member: ArchiveMember, name: str) -> Iterator[bytes]:
-    digest = hashlib.sha256()
-    for piece in reader.pieces(member.size):
-        digest.update(piece)
-        yield piece
-    if digest.hexdigest() != member.sha256:
-        raise IntegrityError(
-            f"{name}: `{printable(member.path)}` is not what the manifest says",
-            evidence=(f"wanted  sha256 {member.sha256}", f"found   sha256 {digest.hexdigest()}"),
-        )
+    fact = f"{name}: `{printable(member.path)}` is not what the manifest says"
+    return verified(reader.pieces(member.size), fact, sha256=member.sha256 or "")
 
 
 def _differs(name: str, manifest: Manifest, path: str | None, header: bytes) -> MalformedError:
@@ -334,10 +327,8 @@ def _verify_folder(folder: Path, reporter: Reporter) -> Checked:
                 problems.append(f"changed  {printable(path)}: {reason}")
             task.advance()
     if problems:
-        more = len(problems) - _SHOWN
         raise IntegrityError(
-            f"`{folder}` is not what its manifest says",
-            evidence=(*sorted(problems)[:_SHOWN], *([f"and {more} more"] if more > 0 else [])),
+            f"`{folder}` is not what its manifest says", evidence=first_lines(sorted(problems), _SHOWN)
         )
     return Checked(
         path=folder,

@@ -7,14 +7,13 @@ of files is made from a segment that is there, without the wheel.
 
 from __future__ import annotations
 
-import hashlib
 import json
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from bundler.archive.compression import Codec, codec_key, compressor, decompressed
-from bundler.archive.streams import ExactReader
+from bundler.archive.streams import ExactReader, verified
 from bundler.archive.tar import file_header, padding
 from bundler.bundle.layer import Layer, LayerFile
 from bundler.digest import CHUNK, Sha256
@@ -40,8 +39,12 @@ class SegmentFormat:
     epoch: int
     """The time of every entry, seconds UTC."""
 
+    def header(self, file: LayerFile) -> bytes:
+        """Return the tar header of a file."""
+        return file_header(f"{self.root}/{file.path}", size=file.size, mode=file.mode, epoch=self.epoch)
+
     def key(self, files: Iterable[LayerFile]) -> str:
-        """Return the key of the segment of ``files`` in this form."""
+        """Return the key of the segment of ``files`` in this format."""
         table = [[file.path, file.mode, file.size, file.sha256] for file in files]
         listed = json.dumps(table, separators=(",", ":"), ensure_ascii=False)
         return key_of("segment", self.root, codec_key(self.codec), str(self.epoch), listed)
@@ -50,7 +53,7 @@ class SegmentFormat:
 def write_segment(
     files: Iterable[LayerFile],
     contents: Callable[[LayerFile], Iterable[bytes]],
-    form: SegmentFormat,
+    segment_format: SegmentFormat,
     store: Store,
 ) -> Sha256:
     """Write the segment of ``files``, in their order, and return its digest in the store.
@@ -60,27 +63,27 @@ def write_segment(
     """
     files = tuple(files)
     with store.write() as blob:
-        member = compressor(form.codec)
+        member = compressor(segment_format.codec)
         waiting = bytearray()
-        for piece in _entries(files, contents, form):
+        for piece in _entries(files, contents, segment_format):
             waiting += piece
             while len(waiting) >= _BATCH:
                 blob.write(member.compress(bytes(waiting[:_BATCH])))
                 del waiting[:_BATCH]
         blob.write(member.compress(bytes(waiting)) + member.flush())
         written = blob.commit()
-    store.bind("segment", form.key(files), written.sha256)
+    store.bind("segment", segment_format.key(files), written.sha256)
     return written.sha256
 
 
 def find_segment(
-    layer: Layer, files: tuple[LayerFile, ...], form: SegmentFormat, store: Store
+    layer: Layer, files: tuple[LayerFile, ...], segment_format: SegmentFormat, store: Store
 ) -> Sha256 | None:
     """Return the segment of some of a layer's files, made from the layer's first segment if need be.
 
     :return: None if the store does not hold the layer's content in any form.
     """
-    if found := store.lookup("segment", form.key(files)):
+    if found := store.lookup("segment", segment_format.key(files)):
         return found
     origin = store.lookup("content", key_of(layer.digest))
     if origin is None:
@@ -101,17 +104,17 @@ def find_segment(
             raise IntegrityError(f"the stored layer of `{layer.name}` is not in order")
         return chunks
 
-    return write_segment(files, contents, form, store)
+    return write_segment(files, contents, segment_format, store)
 
 
-def bind_content(layer: Layer, form: SegmentFormat, store: Store) -> None:
-    """Note that the segment of the whole layer in ``form`` is in the store."""
-    facts = {"codec": form.codec, "epoch": form.epoch, "root": form.root}
+def bind_content(layer: Layer, segment_format: SegmentFormat, store: Store) -> None:
+    """Note that the segment of the whole layer in ``segment_format`` is in the store."""
+    facts = {"codec": segment_format.codec, "epoch": segment_format.epoch, "root": segment_format.root}
     store.bind("content", key_of(layer.digest), store.add(json.dumps(facts, sort_keys=True).encode()))
 
 
 def read_segment(
-    digest: Sha256, files: Iterable[LayerFile], form: SegmentFormat, store: Store
+    digest: Sha256, files: Iterable[LayerFile], segment_format: SegmentFormat, store: Store
 ) -> Iterator[tuple[LayerFile, Iterator[bytes]]]:
     """Yield each file of a stored segment with its content, which is hashed as it is read.
 
@@ -121,13 +124,23 @@ def read_segment(
     """
     with store.open(digest) as blob:
         reader = ExactReader(
-            decompressed(iter(lambda: blob.read(CHUNK), b""), form.codec, f"segment {digest[:12]}")
+            decompressed(iter(lambda: blob.read(CHUNK), b""), segment_format.codec, f"segment {digest[:12]}")
         )
         for file in files:
-            header = file_header(f"{form.root}/{file.path}", size=file.size, mode=file.mode, epoch=form.epoch)
+            header = file_header(
+                f"{segment_format.root}/{file.path}",
+                size=file.size,
+                mode=file.mode,
+                epoch=segment_format.epoch,
+            )
             if reader.exactly(len(header)) != header:
                 raise IntegrityError(f"the stored segment {digest[:12]} is damaged at `{file.path}`")
-            chunks = _verified(reader, file)
+            chunks = verified(
+                reader.pieces(file.size),
+                f"`{file.path}` has changed in the store",
+                sha256=file.sha256,
+                hint="run `bundler store fsck`",
+            )
             yield file, chunks
             for _ in chunks:
                 pass
@@ -136,36 +149,15 @@ def read_segment(
             raise IntegrityError(f"the stored segment {digest[:12]} is longer than its table")
 
 
-def _verified(reader: ExactReader, file: LayerFile) -> Iterator[bytes]:
-    digest = hashlib.sha256()
-    for piece in reader.pieces(file.size):
-        digest.update(piece)
-        yield piece
-    if digest.hexdigest() != file.sha256:
-        raise IntegrityError(
-            f"`{file.path}` has changed in the store",
-            evidence=(f"wanted  sha256 {file.sha256}", f"found   sha256 {digest.hexdigest()}"),
-            hint="run `bundler store fsck`",
-        )
-
-
 def _entries(
-    files: Iterable[LayerFile], contents: Callable[[LayerFile], Iterable[bytes]], form: SegmentFormat
+    files: Iterable[LayerFile],
+    contents: Callable[[LayerFile], Iterable[bytes]],
+    segment_format: SegmentFormat,
 ) -> Iterator[bytes]:
     for file in files:
-        yield file_header(f"{form.root}/{file.path}", size=file.size, mode=file.mode, epoch=form.epoch)
-        digest = hashlib.sha256()
-        size = 0
-        for piece in contents(file):
-            digest.update(piece)
-            size += len(piece)
-            yield piece
-        if size != file.size or digest.hexdigest() != file.sha256:
-            raise IntegrityError(
-                f"`{file.path}` is not what its layer says",
-                evidence=(
-                    f"wanted  {file.size} bytes, sha256 {file.sha256}",
-                    f"found   {size} bytes, sha256 {digest.hexdigest()}",
-                ),
-            )
+        yield file_header(
+            f"{segment_format.root}/{file.path}", size=file.size, mode=file.mode, epoch=segment_format.epoch
+        )
+        fact = f"`{file.path}` is not what its layer says"
+        yield from verified(contents(file), fact, sha256=file.sha256, size=file.size)
         yield padding(file.size)

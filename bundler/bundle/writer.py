@@ -50,7 +50,7 @@ def write_bundle(  # noqa: PLR0913 - what a bundle is made of, and where to
     manifest: Manifest,
     lock: bytes,
     plan: BundlePlan,
-    form: SegmentFormat,
+    segment_format: SegmentFormat,
     *,
     stem: Path,
     as_folder: bool,
@@ -70,19 +70,19 @@ def write_bundle(  # noqa: PLR0913 - what a bundle is made of, and where to
             f"`{stem.parent}` cannot be made", evidence=(error.strerror or str(error),)
         ) from error
     if as_folder:
-        return _write_folder(manifest, lock, plan, form, stem=stem, store=store)
-    final = stem.with_name(stem.name + SUFFIXES[form.codec])
-    segments = [found for layer, found in find_segments(plan, form, store)]
+        return _write_folder(manifest, lock, plan, segment_format, stem=stem, store=store)
+    final = stem.with_name(stem.name + SUFFIXES[segment_format.codec])
+    segments = [found for layer, found in find_segments(plan, segment_format, store)]
     if final.exists():
         sink = _Sink()
-        _write_archive(sink.write, manifest, lock, segments, form, store)
+        _write_archive(sink.write, manifest, lock, segments, segment_format, store)
         sha256, size = sink.digest, sink.size
         with final.open("rb") as found:
             _differs_unless(hash_stream(found)[0] == sha256, final)
     else:
         with staged_file(final) as stream, reporter.task("archive", None, in_bytes=True) as task:
             sink = _Sink(stream, task)
-            _write_archive(sink.write, manifest, lock, segments, form, store)
+            _write_archive(sink.write, manifest, lock, segments, segment_format, store)
             sha256, size = sink.digest, sink.size
             # The archive appears last: whoever sees it finds what to check it with.
             _write_companion(_beside(stem, ".manifest.json"), manifest.content)
@@ -90,13 +90,15 @@ def write_bundle(  # noqa: PLR0913 - what a bundle is made of, and where to
     return Output(path=final, manifest=_beside(stem, ".manifest.json"), size=size, sha256=sha256)
 
 
-def find_segments(plan: BundlePlan, form: SegmentFormat, store: Store) -> Iterator[tuple[Layer, Sha256]]:
+def find_segments(
+    plan: BundlePlan, segment_format: SegmentFormat, store: Store
+) -> Iterator[tuple[Layer, Sha256]]:
     """Yield each layer with its segment, made from another form if need be.
 
     :raises IntegrityError: if the store has lost a layer since it was made.
     """
     for layer in plan.layers:
-        segment = find_segment(layer, plan.kept(layer), form, store)
+        segment = find_segment(layer, plan.kept(layer), segment_format, store)
         if segment is None:
             raise IntegrityError(
                 f"the layer of `{layer.name}` is gone from the store", hint="run the same command again"
@@ -104,10 +106,10 @@ def find_segments(plan: BundlePlan, form: SegmentFormat, store: Store) -> Iterat
         yield layer, segment
 
 
-def layer_entries(plan: BundlePlan, form: SegmentFormat, store: Store) -> Iterator[ExtractEntry]:
+def layer_entries(plan: BundlePlan, segment_format: SegmentFormat, store: Store) -> Iterator[ExtractEntry]:
     """Yield the files of all layers, read from the very segments that ship."""
-    for layer, segment in find_segments(plan, form, store):
-        for file, content in read_segment(segment, plan.kept(layer), form, store):
+    for layer, segment in find_segments(plan, segment_format, store):
+        for file, content in read_segment(segment, plan.kept(layer), segment_format, store):
             yield (
                 ArchiveMember(
                     path=file.path, is_dir=False, size=file.size, mode=file.mode, sha256=file.sha256
@@ -143,15 +145,15 @@ def _write_archive(
     manifest: Manifest,
     lock: bytes,
     segments: Iterable[Sha256],
-    form: SegmentFormat,
+    segment_format: SegmentFormat,
     store: Store,
 ) -> None:
     """Write an archive: its head is made here, the segments are copied, and re-hashed as they are."""
-    head = compressor(form.codec)
+    head = compressor(segment_format.codec)
     sink(head.compress(b"".join(_head(manifest, lock))) + head.flush())
     for segment in segments:
         store.copy(segment, sink)
-    end = compressor(form.codec)
+    end = compressor(segment_format.codec)
     sink(end.compress(END) + end.flush())
 
 
@@ -170,7 +172,13 @@ def _head(manifest: Manifest, lock: bytes) -> Iterator[bytes]:
 
 
 def _write_folder(
-    manifest: Manifest, lock: bytes, plan: BundlePlan, form: SegmentFormat, *, stem: Path, store: Store
+    manifest: Manifest,
+    lock: bytes,
+    plan: BundlePlan,
+    segment_format: SegmentFormat,
+    *,
+    stem: Path,
+    store: Store,
 ) -> Output:
     contents = {"manifest.json": manifest.content, "pylock.toml": lock}
     size = len(manifest.content) + sum(file.size for file in manifest.files)
@@ -184,7 +192,7 @@ def _write_folder(
                 ((member, (contents[member.path],) if not member.is_dir else ()) for member in members),
                 staging,
             )
-            extract_entries(layer_entries(plan, form, store), staging)
+            extract_entries(layer_entries(plan, segment_format, store), staging)
             _write_companion(_beside(stem, ".manifest.json"), manifest.content)
             _write_companion(_beside(stem, ".sha256"), _checksums(manifest, stem.name))
     return Output(

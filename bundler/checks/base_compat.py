@@ -28,11 +28,12 @@ from bundler.data.inference_server import SERVER, default_server, server_require
 from bundler.paths import printable
 from bundler.redaction import redact
 from bundler.target.target import Target
+from bundler.text import listing
 
 if TYPE_CHECKING:
     from bundler.requirements.conda.translate import SystemPackage
 
-__all__ = ["check_base", "check_fit", "check_from_base", "unfit_for_server"]
+__all__ = ["check_base", "check_fit", "check_system_packages", "unfit_for_server"]
 
 _Wanted = tuple[str, Requirement]
 """Whose requirement it is, and the requirement."""
@@ -69,7 +70,7 @@ def check_base(
     return sorted_findings(findings)
 
 
-def check_from_base(base: BaseProfile, wanted: Sequence[SystemPackage]) -> Iterator[Finding]:
+def check_system_packages(base: BaseProfile, wanted: Sequence[SystemPackage]) -> Iterator[Finding]:
     """Yield what the base lacks, or is not known to have, of what has no counterpart on an index."""
     for one in wanted:
         if canonicalize_name(one.name) in base.distributions:
@@ -190,8 +191,7 @@ def _hiding(
 def _dependents(dependents: Sequence[_Wanted], version: Version) -> str:
     broken = [(owner, one) for owner, one in dependents if not meets(one, version)]
     names = list(dict.fromkeys(f"`{owner}`" for owner, _ in dependents))
-    more = f" and {len(names) - _SHOWN} more" if len(names) > _SHOWN else ""
-    text = f", which {', '.join(names[:_SHOWN])}{more} of the base use{'s' if len(names) == 1 else ''}"
+    text = f", which {listing(names, _SHOWN)} of the base use{'s' if len(names) == 1 else ''}"
     if not broken:
         return f"{text}; their requirements are met"
     told = [f"`{owner}` requires `{_text(one)}`" for owner, one in broken[:_SHOWN]]
@@ -258,7 +258,7 @@ def check_fit(manifest: Manifest, base: BaseProfile) -> tuple[Finding, ...]:
 
     :raises ClosureError: if the bundle does not fit, naming each reason.
     """
-    target = Target.from_json(manifest.values["target"])
+    target = manifest.target
     prefix = f"{target.site_packages}/"
     files: dict[str, list[str]] = {}
     for file in manifest.files:
@@ -266,30 +266,30 @@ def check_fit(manifest: Manifest, base: BaseProfile) -> tuple[Finding, ...]:
             files.setdefault(file.owner, []).append(file.path[len(prefix) :])
     present = [
         DistributionFacts(
-            name=NormalizedName(item["name"]),
-            display_name=item["name"],
-            version=Version(item["version"]),
-            requires_dist=tuple(Requirement(text) for text in item["requires_dist"]),
-            files=tuple(files.get(item["name"], ())),
+            name=NormalizedName(distribution.name),
+            display_name=distribution.name,
+            version=Version(distribution.version),
+            requires_dist=tuple(map(Requirement, distribution.requires_dist)),
+            files=tuple(files.get(distribution.name, ())),
         )
-        for item in manifest.values["distributions"]
+        for distribution in manifest.document.distributions
     ]
-    provided = manifest.values["base"]["provided"]
+    requirements = manifest.document.base
     found = check_base(
         base,
         target,
         present,
-        glibc_floor=manifest.values["verification"]["glibc"],
-        provided={NormalizedName(name): Version(version) for name, version in provided.items()},
+        glibc_floor=manifest.document.verification.glibc,
+        provided={NormalizedName(name): Version(version) for name, version in requirements.provided.items()},
     )
-    found += tuple(check_from_base(base, _from_base(manifest.values["base"].get("conda", []))))
-    ClosureReport(ways=(), found=found).raise_for_errors()
+    found += tuple(check_system_packages(base, _parse_system_packages(requirements.conda)))
+    ClosureReport(modes=(), found=found).raise_for_errors()
     return found
 
 
-def _from_base(texts: list[str]) -> tuple[SystemPackage, ...]:
+def _parse_system_packages(texts: Sequence[str]) -> tuple[SystemPackage, ...]:
     if not texts:
         return ()
-    from bundler.requirements.conda.translate import read_from_base  # noqa: PLC0415 - the YAML reader is slow to load
+    from bundler.requirements.conda.translate import parse_system_package  # noqa: PLC0415 - the YAML reader is slow to load
 
-    return tuple(map(read_from_base, texts))
+    return tuple(map(parse_system_package, texts))

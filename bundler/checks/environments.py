@@ -47,7 +47,7 @@ class CheckEnvironments:
 
     interpreter: Interpreter
     bundle: BundlePlan
-    form: SegmentFormat
+    segment_format: SegmentFormat
     jobs: int
     reverify: bool
     """Whether kept answers are made anew."""
@@ -68,33 +68,33 @@ class CheckEnvironments:
         """An environment that holds the bundle, extracted from the segments that ship."""
         return self._environment("bundle é", self.bundle)
 
-    def modules(self, way: UsageMode, owners: Sequence[tuple[DistributionFacts, str]]) -> ModeReport:
+    def modules(self, mode: UsageMode, owners: Sequence[tuple[DistributionFacts, str]]) -> ModeReport:
         """Import modules in one way of use, or take over what an earlier run has found.
 
         :param owners: each module with the distribution it is of.
         """
         names = sorted({module for _, module in owners})
-        key = self._key(way, names)
+        key = self._key(mode, names)
         kept = None if self.reverify else self.store.lookup("imports", key)
         if kept is not None:
             answers = json.loads(self.store.read(kept))
         else:
             try:
-                answers = self._import(way, names)
+                answers = self._import(mode, names)
             except StartupError as error:
                 said = error.evidence[-1] if error.evidence else error.message
-                return ModeReport(way=way, outcomes=(), fatal=said)
+                return ModeReport(mode=mode, outcomes=(), fatal=said)
             if not any(answer.get("ended") in _PASSING for answer in answers.values()):
                 self.store.bind("imports", key, self.store.add(json.dumps(answers, sort_keys=True).encode()))
         outcomes = tuple(classify(owner, module, answers[module]) for owner, module in owners)
-        return ModeReport(way=way, outcomes=outcomes, cached=kept is not None)
+        return ModeReport(mode=mode, outcomes=outcomes, cached=kept is not None)
 
-    def script(self, way: UsageMode, script: Mapping[str, Any]) -> Mapping[str, Any]:
+    def script(self, mode: UsageMode, script: Mapping[str, Any]) -> Mapping[str, Any]:
         """Run a script in one way of use; it is never kept, since its own files are not ours.
 
         :raises StartError: if Python does not start.
         """
-        return self._import(way, [], script)[SCRIPT]
+        return self._import(mode, [], script)[SCRIPT]
 
     @cached_property
     def _image(self) -> Path:
@@ -114,15 +114,15 @@ class CheckEnvironments:
         """Return a copy of the empty environment, filled; nothing in one says where it lies."""
         folder = self.scratch / name
         shutil.copytree(self._image, folder, symlinks=True)
-        fill_environment(folder, plan, self.form, self.store)
+        fill_environment(folder, plan, self.segment_format, self.store)
         return folder
 
     def _import(
-        self, way: UsageMode, modules: Sequence[str], script: Mapping[str, Any] | None = None
+        self, mode: UsageMode, modules: Sequence[str], script: Mapping[str, Any] | None = None
     ) -> dict[str, dict[str, Any]]:
         environments = {"mount": "_image", "venv": "tree", "server": "_base", "base": "_base"}
-        home: Path = getattr(self, environments[way])
-        mounted = [] if way in ("venv", "base") else [self.tree / self.interpreter.target.site_packages]
+        home: Path = getattr(self, environments[mode])
+        mounted = [] if mode in ("venv", "base") else [self.tree / self.interpreter.target.site_packages]
         # As the image does: a colon that ends PYTHONPATH adds the working directory.
         own = [Path(script["cwd"]), *map(Path, script["append"])] if script else []
         check = ImportRequest(
@@ -141,17 +141,17 @@ class CheckEnvironments:
             reporter=self.reporter,
         )
 
-    def _key(self, way: UsageMode, modules: Sequence[str]) -> str:
+    def _key(self, mode: UsageMode, modules: Sequence[str]) -> str:
         target = self.interpreter.target
-        plans = [self.bundle, *([self.base] if way in ("server", "base") and self.base else [])]
+        plans = [self.bundle, *([self.base] if mode in ("server", "base") and self.base else [])]
         trees = [tree_digest(file for _, file in plan.files()) for plan in plans]
         python = [str(self.interpreter.python), target.version, target.abi, target.platform, target.libc]
-        return key_of(_FORMAT, way, json.dumps(self.sandbox.to_json()), *python, *trees, *modules)
+        return key_of(_FORMAT, mode, json.dumps(self.sandbox.to_json()), *python, *trees, *modules)
 
 
-def fill_environment(venv: Path, plan: BundlePlan, form: SegmentFormat, store: Store) -> None:
+def fill_environment(venv: Path, plan: BundlePlan, segment_format: SegmentFormat, store: Store) -> None:
     """Extract the segments that ship into a virtual environment."""
     folders = folders_of(file.path for _, file in plan.files())
     members = [ArchiveMember(path=folder, is_dir=True, size=0, mode=0o755, sha256=None) for folder in folders]
     extract_entries([(member, ()) for member in members], venv)
-    extract_entries(layer_entries(plan, form, store), venv)
+    extract_entries(layer_entries(plan, segment_format, store), venv)

@@ -5,18 +5,18 @@ Everything is read from the manifest; nothing is resolved or run.
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 from packaging.requirements import InvalidRequirement, Requirement
 from packaging.utils import NormalizedName, canonicalize_name
 
+from bundler.bundle.document import FindingSection
 from bundler.bundle.manifest import Manifest
-from bundler.data.finding_rules import RULES, Rule
+from bundler.data.finding_rules import Rule, finding_rules
 from bundler.errors import InputError
 from bundler.paths import printable
-from bundler.target.target import Target
 
 __all__ = ["Why", "findings_of", "is_code", "rule_of", "why"]
 
@@ -55,26 +55,23 @@ def rule_of(code: str) -> Rule:
 
     :raises InputError: if there is none.
     """
-    rule = RULES.get(code.upper())
+    rule = finding_rules().get(code.upper())
     if rule is None:
         raise InputError(
             f"there is no finding `{printable(code)}`",
-            evidence=(f"known   {', '.join(RULES)}",),
+            evidence=(f"known   {', '.join(finding_rules())}",),
             hint="bundler explain I201",
         )
     return rule
 
 
-def findings_of(
-    manifest: Manifest, *, code: str = "", distribution: str = ""
-) -> tuple[Mapping[str, Any], ...]:
+def findings_of(manifest: Manifest, *, code: str = "", distribution: str = "") -> tuple[FindingSection, ...]:
     """Return the findings in a manifest, of one code or distribution where one is named."""
-    found: Iterable[Mapping[str, Any]] = manifest.values["verification"]["findings"]
     return tuple(
-        one
-        for one in found
-        if (not code or one["code"] == code.upper())
-        and (not distribution or one["distribution"] == canonicalize_name(distribution))
+        finding
+        for finding in manifest.document.verification.findings
+        if (not code or finding.code == code.upper())
+        and (not distribution or finding.distribution == canonicalize_name(distribution))
     )
 
 
@@ -84,16 +81,16 @@ def why(manifest: Manifest, name: str) -> Why:
     :raises InputError: if it is not in it.
     """
     wanted = canonicalize_name(name)
-    present = {item["name"]: item for item in manifest.values["distributions"]}
-    provided = manifest.values["base"]["provided"]
+    present = {item.name: item for item in manifest.document.distributions}
+    provided = manifest.document.base.provided
     if wanted not in present and wanted not in provided:
         raise InputError(
             f"`{printable(name)}` is not in `{manifest.name}`",
             evidence=(f"it holds  {', '.join(present)}",),
         )
-    environment = Target.from_json(manifest.values["target"]).markers
-    asked = list(_asked(manifest.values["requirements"], environment))
-    texts = {owner: item["requires_dist"] for owner, item in present.items()}
+    environment = manifest.target.markers
+    asked = list(_asked(manifest.document.requirements, environment))
+    texts = {owner: item.requires_dist for owner, item in present.items()}
     edges = _edges(asked, texts, environment)
     required_by = [f"you ({one})" for one in asked if canonicalize_name(one.name) == wanted]
     required_by += [
@@ -105,8 +102,8 @@ def why(manifest: Manifest, name: str) -> Why:
     item = present.get(wanted)
     return Why(
         name=wanted,
-        version=item["version"] if item else provided[wanted],
-        wheel=item["wheel"] if item else "",
+        version=item.version if item else provided[wanted],
+        wheel=item.wheel if item else "",
         chain=tuple(_chain(asked, edges, wanted)),
         required_by=tuple(dict.fromkeys(required_by)),
     )

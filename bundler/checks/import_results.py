@@ -1,6 +1,6 @@
 """Stage 5, pure: what the ending of one import means.
 
-`verify` imports; here its lines become outcomes that are the same on every host.
+`import_runner` imports; here its lines become outcomes that are the same on every host.
 """
 
 from __future__ import annotations
@@ -168,7 +168,7 @@ def mark_unused(
     a hang stays what it is.
 
     :param asked: the distributions that the user's requirements name.
-    :param imported: as `imports.imported_modules` returns it.
+    :param imported: as `source_imports.imported_modules` returns it.
     """
     outcomes = tuple(outcomes)
     working = {one.distribution for one in outcomes if one.status == "ok"}

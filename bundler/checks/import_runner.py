@@ -1,7 +1,7 @@
 """Stage 5, effect: import the modules of a bundle on the target, in a sandbox.
 
 What runs is `target/scripts/import_modules.py`, inside `checks/sandbox_child.py` with as
-much of a sandbox as the system permits. `outcome` decides what an ending means;
+much of a sandbox as the system permits. `import_results` decides what an ending means;
 here is only what it takes to ask.
 """
 

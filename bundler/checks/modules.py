@@ -2,7 +2,7 @@
 
 Is every requirement of every distribution met by what is there (as ``pip
 check`` asks, but extras that somebody asks for count)? And which modules does
-``import`` find? `outcome` says what an import meant, `imports` what the source
+``import`` find? `import_results` says what an import meant, `source_imports` what the source
 says, `report` what it all comes to.
 
 Specs: PEP 420 (namespace packages), PEP 508 (requirements), recording installed

@@ -16,8 +16,11 @@ from packaging.utils import NormalizedName
 
 from bundler.checks.findings import Finding
 from bundler.checks.modules import DistributionFacts, top_level_modules
+from bundler.text import listing
 
 __all__ = ["mount_hazards", "pth_files", "pth_modules", "stdlib_twins"]
+
+_LISTED = 5
 
 # Of the standard library, what no program needs to run: its tests and games.
 _NEVER_NEEDED = frozenset({"test", "idlelib", "turtledemo", "antigravity", "this"})
@@ -94,7 +97,6 @@ def mount_hazards(
             yield Finding(code="M103", message=message, distribution=facts.name, where=files[0])
     for facts in distributions:
         if names := scripts.get(facts.name):
-            listed = ", ".join(f"`{name}`" for name in names[:5])
-            more = f" and {len(names) - 5} more" if len(names) > 5 else ""  # noqa: PLR2004 - as many as are shown
-            message = f"{listed}{more} of `{facts.name}`: `bin` is not on PATH on a mount"
+            listed = listing((f"`{name}`" for name in names), _LISTED)
+            message = f"{listed} of `{facts.name}`: `bin` is not on PATH on a mount"
             yield Finding(code="M106", message=message, distribution=facts.name)

@@ -17,6 +17,7 @@ from bundler.checks.findings import Finding, is_allowed, sorted_findings
 from bundler.checks.import_results import HARMLESS, ImportResult
 from bundler.errors import ClosureError
 from bundler.paths import printable
+from bundler.text import listing
 
 __all__ = ["USAGE_MODES", "ClosureReport", "ModeReport", "UsageMode"]
 
@@ -31,12 +32,14 @@ USAGE_MODES: Mapping[UsageMode, str] = {
 
 The last one is no use of it: what fails without a bundle, too, is not the bundle's fault."""
 
+_LISTED = 3
+
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class ModeReport:
     """How the imports ended in one way of use."""
 
-    way: UsageMode
+    mode: UsageMode
     outcomes: tuple[ImportResult, ...]
     fatal: str = ""
     """Why Python did not even start; then there are no outcomes."""
@@ -60,14 +63,14 @@ class ModeReport:
 class ClosureReport:
     """What was found out about a bundle."""
 
-    ways: tuple[ModeReport, ...]
+    modes: tuple[ModeReport, ...]
     unmet: tuple[Unmet, ...] = ()
     found: tuple[Finding, ...] = ()
     """What was found without importing."""
     code: tuple[Finding, ...] = ()
     """What was found of the user's code, which is no part of the bundle or its manifest."""
     shared_objects: tuple[Mapping[str, Any], ...] = ()
-    """What each shared object needs, as `elf` says it."""
+    """What each shared object needs, as `checks.shared_objects` says it."""
     glibc: str = ""
     """The oldest glibc that has all versions the bundle needs; empty if it needs none."""
     own: frozenset[str] = frozenset()
@@ -125,8 +128,8 @@ class ClosureReport:
                 for one in sorted(self.unmet, key=lambda one: (one.distribution or "", one.requirement))
             ],
             "ways": {
-                way.way: [_module(one) for one in way.by_module().values()]
-                for way in sorted(self.ways, key=lambda way: way.way)
+                mode.mode: [_module(one) for one in mode.by_module().values()]
+                for mode in sorted(self.modes, key=lambda mode: mode.mode)
             },
         }
 
@@ -136,19 +139,19 @@ class ClosureReport:
         yield from self._from_imports()
 
     def _from_imports(self) -> Iterator[Finding]:
-        for one in self.ways:
+        for one in self.modes:
             if one.fatal:
-                message = f"Python does not start with the bundle {USAGE_MODES[one.way]}: {one.fatal}"
+                message = f"Python does not start with the bundle {USAGE_MODES[one.mode]}: {one.fatal}"
                 yield Finding(code="M102", message=message)
-        ways: dict[UsageMode, dict[tuple[str, str], ImportResult]] = {
-            way.way: way.by_module() for way in self.ways
+        modes: dict[UsageMode, dict[tuple[str, str], ImportResult]] = {
+            mode.mode: mode.by_module() for mode in self.modes
         }
-        for key in sorted({key for outcomes in ways.values() for key in outcomes}):
-            present = {way: outcomes[key] for way, outcomes in ways.items() if key in outcomes}
+        for key in sorted({key for outcomes in modes.values() for key in outcomes}):
+            present = {mode: outcomes[key] for mode, outcomes in modes.items() if key in outcomes}
             yield from _notes(present)
             failed: dict[UsageMode, ImportResult] = {
-                way: one
-                for way, one in present.items()
+                mode: one
+                for mode, one in present.items()
                 if one.status not in HARMLESS and not self._may_fail(one)
             }
             if failed:
@@ -208,8 +211,7 @@ def _notes(present: Mapping[UsageMode, ImportResult]) -> Iterator[Finding]:
 
 
 def _listed(names: Sequence[str]) -> str:
-    more = f" and {len(names) - 3} more" if len(names) > 3 else ""  # noqa: PLR2004 - enough to know it
-    return ", ".join(f"`{name}`" for name in names[:3]) + more
+    return listing((f"`{name}`" for name in names), _LISTED)
 
 
 def _unmet(unmet: Unmet) -> Finding:

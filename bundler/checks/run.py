@@ -21,7 +21,7 @@ from bundler.base_image.profile import NO_BASE, BaseProfile
 from bundler.bundle.layer import Layer
 from bundler.bundle.plan import BundlePlan
 from bundler.bundle.segment import SegmentFormat
-from bundler.checks.base_compat import check_base, check_from_base, unfit_for_server
+from bundler.checks.base_compat import check_base, check_system_packages, unfit_for_server
 from bundler.checks.dependencies import unasked_extras, unmet_requirements
 from bundler.checks.environments import CheckEnvironments
 from bundler.checks.findings import Finding
@@ -55,10 +55,10 @@ class CheckRequest:
     """What is said of a bundle, and to be proved."""
 
     plan: BundlePlan
-    form: SegmentFormat
+    segment_format: SegmentFormat
     roots: Sequence[Requirement]
     """What the user asked for."""
-    ways: Sequence[UsageMode] = ("mount", "venv")
+    modes: Sequence[UsageMode] = ("mount", "venv")
     base: BaseProfile | None = None
     """What is known of the base."""
     base_plan: Callable[[Collection[NormalizedName]], BundlePlan | None] | None = None
@@ -67,7 +67,7 @@ class CheckRequest:
     """What the base's server requires, where the base itself does not say it."""
     provided: Mapping[NormalizedName, Version] = field(default_factory=dict)
     """What the bundle leaves to the base."""
-    from_base: Sequence[SystemPackage] = ()
+    system_packages: Sequence[SystemPackage] = ()
     """What a conda specification leaves to it."""
     code: UserCode | None = None
     run_init: bool = False
@@ -93,7 +93,7 @@ class CheckResult:
 
 
 def run_checks(
-    claim: CheckRequest,
+    request: CheckRequest,
     interpreter: Interpreter,
     *,
     store: Store,
@@ -102,34 +102,34 @@ def run_checks(
 ) -> CheckResult:
     """Try a claim in every way it names."""
     with store.scratch() as scratch:
-        trial = CheckEnvironments(
+        environments = CheckEnvironments(
             interpreter=interpreter,
-            bundle=claim.plan,
-            form=claim.form,
-            jobs=claim.jobs,
-            reverify=claim.reverify,
+            bundle=request.plan,
+            segment_format=request.segment_format,
+            jobs=request.jobs,
+            reverify=request.reverify,
             store=store,
             host=host,
             reporter=reporter,
             scratch=scratch,
         )
         scanner = Scanner(interpreter, store, host, scratch)
-        return _CheckRun(claim, interpreter, trial, scanner, reporter).run()
+        return _CheckRun(request, interpreter, environments, scanner, reporter).run()
 
 
-def report_checks(proof: CheckResult, reporter: Reporter) -> None:
+def report_checks(result: CheckResult, reporter: Reporter) -> None:
     """Say what was proved, and what is to be known besides."""
-    report = proof.report
-    for way in report.ways:
-        how = "kept from an earlier run" if way.cached else str(proof.sandbox)
-        outcome = f"{way.imported} of {len(way.outcomes)} modules import {USAGE_MODES[way.way]} ({how})"
+    report = result.report
+    for mode in report.modes:
+        how = "kept from an earlier run" if mode.cached else str(result.sandbox)
+        outcome = f"{mode.imported} of {len(mode.outcomes)} modules import {USAGE_MODES[mode.mode]} ({how})"
         reporter.stage("verify", outcome)
     if report.shared_objects:
         floor = f"glibc {report.glibc}" if report.glibc else "no particular glibc"
         reporter.stage("verify", f"{len(report.shared_objects)} shared objects, which need {floor}")
-    if proof.entry is not None:
-        done = "init() has run" if proof.entry["init"] else "all that it imports is there"
-        reporter.stage("verify", f"{proof.entry['entry_script']}: {done}")
+    if result.entry is not None:
+        done = "init() has run" if result.entry["init"] else "all that it imports is there"
+        reporter.stage("verify", f"{result.entry['entry_script']}: {done}")
     warnings = [one for one in report.findings if one.rule.severity != "note"]
     for one in warnings[:_SHOWN]:
         reporter.warn(f"{one.code}  {one.message}")
@@ -144,58 +144,60 @@ class _CheckRun:
 
     def __init__(
         self,
-        claim: CheckRequest,
+        request: CheckRequest,
         interpreter: Interpreter,
-        trial: CheckEnvironments,
+        environments: CheckEnvironments,
         scanner: Scanner,
         reporter: Reporter,
     ) -> None:
-        self._claim = claim
+        self._request = request
         self._interpreter = interpreter
         self._target = interpreter.target
-        self._trial = trial
+        self._environments = environments
         self._scanner = scanner
         self._reporter = reporter
-        self._facts = [_facts(layer, self._target.site_packages) for layer in claim.plan.layers]
+        self._facts = [_facts(layer, self._target.site_packages) for layer in request.plan.layers]
 
     def run(self) -> CheckResult:
         """Do all there is to do."""
-        claim = self._claim
-        if claim.base_plan is not None:
-            self._trial.base = claim.base_plan(self._taken_from_base())
-        ways = [self._way(way) for way in self._ways()]
-        objects = self._scanner.objects(claim.plan.layers, lambda: self._trial.tree, jobs=claim.jobs)
-        found = [*self._mounted(ways), *self._imported(), *objects.damaged]
+        request = self._request
+        if request.base_plan is not None:
+            self._environments.base = request.base_plan(self._taken_from_base())
+        modes = [self._mode(mode) for mode in self._modes()]
+        objects = self._scanner.objects(
+            request.plan.layers, lambda: self._environments.tree, jobs=request.jobs
+        )
+        found = [*self._mounted(modes), *self._imported(), *objects.damaged]
         found += self._linked(objects.found)
         floor = glibc_floor(one for _, one in objects.found)
         found += self._based(floor)
         code = self._code()
         report = ClosureReport(
-            ways=tuple(ways),
-            unmet=unmet_requirements([*self._facts, *self._provided()], claim.roots, self._target.markers),
+            modes=tuple(modes),
+            unmet=unmet_requirements([*self._facts, *self._provided()], request.roots, self._target.markers),
             found=tuple(found),
             code=code.findings if code else (),
             shared_objects=tuple(one.to_json() for _, one in objects.found),
             glibc=floor,
             own=frozenset(facts.name for facts in self._facts),
-            allowed_imports=claim.allowed_imports,
-            allowed=claim.allowed,
+            allowed_imports=request.allowed_imports,
+            allowed=request.allowed,
         )
         entry = code.to_json() if code else None
-        return CheckResult(report=report, sandbox=self._trial.sandbox, entry=entry)
+        return CheckResult(report=report, sandbox=self._environments.sandbox, entry=entry)
 
-    def _ways(self) -> tuple[UsageMode, ...]:
+    def _modes(self) -> tuple[UsageMode, ...]:
         """Return the ways to try: where the base's packages are known, a mount is one over them."""
-        ways = list(self._claim.ways)
-        if self._trial.base is not None:
-            ways.append("server")
-            if self._claim.base is not None:
-                ways.remove("mount")
-        return tuple(ways)
+        modes = list(self._request.modes)
+        if self._environments.base is not None:
+            modes.append("server")
+            if self._request.base is not None:
+                modes.remove("mount")
+        return tuple(modes)
 
     def _taken_from_base(self) -> set[NormalizedName]:
         """Return what of the base meets the bundle: by an import, or by parts of one namespace."""
-        base = self._claim.base
+        base = self._request.base
         if base is None:
             return set()
         alone = ModuleIndex(self._facts, stdlib=self._interpreter.stdlib_modules)
@@ -214,18 +216,18 @@ class _CheckRun:
             if name not in own and meeting.intersection(one.top_level)
         }
 
-    def _way(self, way: UsageMode) -> ModeReport:
+    def _mode(self, mode: UsageMode) -> ModeReport:
         facts = list(self._facts)
-        if way == "server" and self._trial.base is not None:
+        if mode == "server" and self._environments.base is not None:
             # Of a distribution that the bundle and the base both have, the bundle's comes first.
             own = {one.name for one in facts}
-            layers = (layer for layer in self._trial.base.layers if layer.name not in own)
+            layers = (layer for layer in self._environments.base.layers if layer.name not in own)
             facts += [_facts(layer, self._target.site_packages) for layer in layers]
-        tried = self._trial.modules(way, list(self._owners(facts)))
-        roots = [*self._claim.roots, *self._claim.server]
+        tried = self._environments.modules(mode, list(self._owners(facts)))
+        roots = [*self._request.roots, *self._request.server]
         marked = mark_optional(tried.outcomes, facts, roots, self._target.markers)
         # What the base has of its own is not ours to call unused.
-        asked = {canonicalize_name(root.name) for root in self._claim.roots}
+        asked = {canonicalize_name(root.name) for root in self._request.roots}
         asked |= {one.name for one in facts} - {one.name for one in self._facts}
         marked = mark_unused(marked, asked=asked, imported=self._imports)
         return replace(tried, outcomes=self._as_without_bundle(marked, facts))
@@ -240,7 +242,7 @@ class _CheckRun:
             for one in outcomes
             if one.status not in HARMLESS and one.distribution in theirs
         ]
-        alone = self._trial.modules("base", failed).outcomes if failed else ()
+        alone = self._environments.modules("base", failed).outcomes if failed else ()
         broken = {(one.distribution, one.module) for one in alone if one.status not in HARMLESS}
         return tuple(
             replace(one, status="unused") if (one.distribution, one.module) in broken else one
@@ -248,7 +250,7 @@ class _CheckRun:
         )
 
     def _owners(self, distributions: Sequence[DistributionFacts]) -> Iterator[tuple[DistributionFacts, str]]:
-        folders = {layer.name: layer.pth_folders for layer in self._claim.plan.layers}
+        folders = {layer.name: layer.pth_folders for layer in self._request.plan.layers}
         shared = shared_packages(distributions)
         for facts in distributions:
             for module in top_level_modules(facts.files, shared):
@@ -262,27 +264,29 @@ class _CheckRun:
 
     # --- without running ------------------------------------------------------
 
-    def _mounted(self, ways: Sequence[ModeReport]) -> Iterator[Finding]:
-        mount = next((way for way in ways if way.way in ("mount", "server")), None)
+    def _mounted(self, modes: Sequence[ModeReport]) -> Iterator[Finding]:
+        mount = next((mode for mode in modes if mode.mode in ("mount", "server")), None)
         if mount is not None:
             yield from mount_hazards(
                 self._facts,
                 stdlib=self._interpreter.stdlib_modules,
-                scripts={layer.name: layer.scripts for layer in self._claim.plan.layers},
+                scripts={layer.name: layer.scripts for layer in self._request.plan.layers},
                 failed={one.distribution for one in mount.outcomes if one.status not in HARMLESS},
             )
 
     @cached_property
     def _world(self) -> ModuleIndex:
-        base = self._claim.base
+        base = self._request.base
         tops = [name for one in base.distributions.values() for name in one.top_level] if base else []
         return ModuleIndex(self._facts, stdlib=self._interpreter.stdlib_modules, base=frozenset(tops))
 
     @cached_property
     def _scans(self) -> Mapping[NormalizedName, Sequence[FileImports]]:
         """What the source files of the bundle import, by distribution."""
-        layers, jobs = self._claim.plan.layers, self._claim.jobs
-        return self._scanner.layers(layers, lambda: self._trial.tree, jobs=jobs, reporter=self._reporter)
+        layers, jobs = self._request.plan.layers, self._request.jobs
+        return self._scanner.layers(
+            layers, lambda: self._environments.tree, jobs=jobs, reporter=self._reporter
+        )
 
     @cached_property
     def _imports(self) -> Mapping[str, bool]:
@@ -290,7 +294,7 @@ class _CheckRun:
         return imported_modules(self._scans, self._world)
 
     def _imported(self) -> Iterator[Finding]:
-        roots = self._claim.roots
+        roots = self._request.roots
         yield from import_findings(
             self._facts,
             self._scans,
@@ -300,53 +304,53 @@ class _CheckRun:
         )
 
     def _linked(self, objects: Sequence[tuple[NormalizedName, SharedObject]]) -> Iterator[Finding]:
-        base = self._claim.base
+        base = self._request.base
         yield from check_shared_objects(
             objects,
             self._target,
-            bundled={PurePosixPath(file.path).name for _, file in self._claim.plan.files()},
+            bundled={PurePosixPath(file.path).name for _, file in self._request.plan.files()},
             base_libraries=base.libraries if base else None,
             base_libc=(base.glibc or "") if base else "",
             host_libc=self._target.libc.removeprefix("glibc ") if "glibc" in self._target.libc else "",
-            target_glibc=self._claim.target_glibc,
+            target_glibc=self._request.target_glibc,
             base_versions=base.symbol_versions if base else {},
         )
 
     def _based(self, floor: str) -> Iterator[Finding]:
-        claim = self._claim
-        if claim.base is None and not claim.server and "mount" in claim.ways:
+        request = self._request
+        if request.base is None and not request.server and "mount" in request.modes:
             yield from unfit_for_server(self._facts, self._target)
-        if claim.base is not None or claim.server:
+        if request.base is not None or request.server:
             yield from check_base(
-                claim.base or NO_BASE,
+                request.base or NO_BASE,
                 self._target,
                 self._facts,
-                server=claim.server,
+                server=request.server,
                 glibc_floor=floor,
-                provided=claim.provided,
+                provided=request.provided,
             )
-        if claim.base is not None:
-            yield from check_from_base(claim.base, claim.from_base)
+        if request.base is not None:
+            yield from check_system_packages(request.base, request.system_packages)
 
     def _provided(self) -> Iterator[DistributionFacts]:
         """Yield what the base provides, as if it were there without files."""
-        for name, version in self._claim.provided.items():
+        for name, version in self._request.provided.items():
             yield DistributionFacts(name=name, display_name=name, version=version, requires_dist=(), files=())
 
     def _code(self) -> CodeCheck | None:
-        claim = self._claim
-        if claim.code is None:
+        request = self._request
+        if request.code is None:
             return None
-        way: UsageMode = "server" if self._trial.base is not None else claim.ways[0]
+        mode: UsageMode = "server" if self._environments.base is not None else request.modes[0]
         check = CodeChecker(
-            code=claim.code,
-            way=way,
+            code=request.code,
+            mode=mode,
             world=self._world,
             distributions=self._facts,
             scanner=self._scanner,
-            trial=self._trial,
+            environments=self._environments,
         )
-        return check.check(run_init=claim.run_init, model_dir=claim.model_dir)
+        return check.check(run_init=request.run_init, model_dir=request.model_dir)
 
 
 def _required_by(

@@ -1,6 +1,6 @@
 """Stage 5, pure: will the shared objects of a bundle load on the target?
 
-`elfreader` reads one file; here is decided what its facts mean for a target, and
+`checks.elf` reads one file; here is decided what its facts mean for a target, and
 for a base where one is known. The list of what a wheel may need without bringing
 it is auditwheel's, "lib_whitelist" of manylinux_2_17 in manylinux-policy.json.
 
@@ -16,6 +16,7 @@ from dataclasses import dataclass
 
 from bundler.checks.elf import SharedObject, is_elf, numbers, read_shared_object
 from bundler.checks.findings import Finding, sorted_findings
+from bundler.data.shared_libraries import MANYLINUX, MUSLLINUX, NOT_IN_SLIM
 from bundler.errors import MalformedError, UsageError
 from bundler.paths import printable
 from bundler.target.target import Target
@@ -36,19 +37,6 @@ _ANY_LIBC = re.compile(
     r"ld-(?:linux|musl)[\w.-]*|ld64\.so\.\d|ld\.so\.1|libc\.so(?:\.6)?|libc\.musl-[\w.-]+", re.ASCII
 )
 
-# What a wheel may need without bringing it.
-_MANYLINUX = frozenset(
-    {
-        *("libGL.so.1", "libICE.so.6", "libSM.so.6", "libX11.so.6", "libXext.so.6", "libXrender.so.1"),
-        *("libanl.so.1", "libatomic.so.1", "libc.so.6", "libdl.so.2", "libexpat.so.1", "libgcc_s.so.1"),
-        *("libglib-2.0.so.0", "libgobject-2.0.so.0", "libgthread-2.0.so.0", "libm.so.6", "libnsl.so.1"),
-        *("libpthread.so.0", "libresolv.so.2", "librt.so.1", "libstdc++.so.6", "libutil.so.1", "libz.so.1"),
-    }
-)
-# The same of its musllinux-policy.json; musl's own libc is in `_ANY_LIBC`.
-_MUSLLINUX = frozenset({"libz.so.1"})
-_NOT_IN_SLIM = re.compile(r"lib(?:GL|ICE|SM|X11|Xext|Xrender|atomic|glib-2|gobject-2|gthread-2)\..*")
-"""What is on the list, but neither in Debian's slim images nor in those of Azure ML."""
 _LIBPYTHON = re.compile(r"libpython\d[\w.]*\.so.*", re.ASCII)
 
 # PEP 3149 and PEP 425: `x.cpython-37m-x86_64-linux-gnu.so`, `x.abi3.so`, `x.so`.
@@ -266,13 +254,13 @@ def _absence(library: str, base: Collection[str] | None, *, is_musl: bool) -> st
         return None
     if _LIBPYTHON.fullmatch(library):
         return "an extension must not link to libpython"
-    policy, allowed = ("musllinux", _MUSLLINUX) if is_musl else ("manylinux", _MANYLINUX)
+    policy, allowed = ("musllinux", MUSLLINUX) if is_musl else ("manylinux", MANYLINUX)
     if library not in allowed:
         nor = "" if base is None else ", nor in the base"
         return f"not in the bundle, not on the {policy} list{nor}"
     if base is not None:
         return f"on the {policy} list, but the base lacks it"
-    return f"on the {policy} list, but absent from slim images" if _NOT_IN_SLIM.fullmatch(library) else None
+    return f"on the {policy} list, but absent from slim images" if NOT_IN_SLIM.fullmatch(library) else None
 
 
 def _unloadable(

@@ -53,12 +53,12 @@ class CodeChecker:
     """The user's code and the bundle it is to run over."""
 
     code: UserCode
-    way: UsageMode
+    mode: UsageMode
     """The way in which the code meets the bundle."""
     world: ModuleIndex
     distributions: Sequence[DistributionFacts]
     scanner: Scanner
-    trial: CheckEnvironments
+    environments: CheckEnvironments
 
     def check(self, *, run_init: bool, model_dir: Path | None) -> CodeCheck:
         """Follow the imports, import what is taken of the bundle, and run init() if it is asked for.
@@ -88,7 +88,7 @@ class CodeChecker:
         owners = [
             (facts[NormalizedName(min(self.world.find(module)[0]))], module) for module in sorted(places)
         ]
-        for outcome in self.trial.modules(self.way, owners).outcomes if owners else ():
+        for outcome in self.environments.modules(self.mode, owners).outcomes if owners else ():
             where, found = places[outcome.module]
             if outcome.status != "ok":
                 message = f"`{where}` imports `{outcome.module}`, which does not import: {outcome.detail}"
@@ -97,7 +97,7 @@ class CodeChecker:
 
     def _run(self, model_dir: Path | None) -> Iterator[Finding]:
         """Run the entry script, and call its init()."""
-        root = self.trial.scratch / "azureml-app"
+        root = self.environments.scratch / "azureml-app"
         root.mkdir()
         source = root / self.code.folder.name
         source.symlink_to(self.code.folder, target_is_directory=True)
@@ -116,7 +116,7 @@ class CodeChecker:
             "cwd": str(root),
         }
         try:
-            answer = self.trial.script(self.way, script)
+            answer = self.environments.script(self.mode, script)
         except StartupError:
             return  # which is told already
         if answer.get("ended") != "ok":

@@ -6,10 +6,12 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import msgspec
+
 from bundler.bundle.plan import check_name
 from bundler.checks.user_code import find_user_code
 from bundler.cli.console import print_envelope, print_line
-from bundler.data.finding_rules import RULES
+from bundler.data.finding_rules import finding_rules
 from bundler.errors import UsageError
 from bundler.pipeline.options import BuildOptions
 from bundler.problems import display_path
@@ -42,7 +44,7 @@ def build_options(
         codec="zst" if given["fmt"] == "tar.zst" else "gz",
         as_folder=given["fmt"] == "dir",
         epoch=host.epoch(),
-        ways=_ways(given),
+        modes=_modes(given),
         code=_code(given),
         run_init=given["run_init"],
         model_dir=given["model_dir"] and given["model_dir"].resolve(),
@@ -55,7 +57,7 @@ def build_options(
         allow_import_failure=given["allow_import_failure"],
         allow_pth=given["allow_pth"],
     )
-    if options.omit_provided and (options.base is None or "mount" not in options.ways):
+    if options.omit_provided and (options.base is None or "mount" not in options.modes):
         raise UsageError(
             "`--omit-provided` needs a base that the bundle is mounted into",
             hint="--base profile.json --omit-provided",
@@ -75,15 +77,13 @@ def print_built(command: str, built: Built, given: dict[str, Any], host: HostEnv
             "identity": built.manifest.identity,
             "name": built.manifest.name,
             "version": built.manifest.version,
-            "target": dict(built.manifest.values["target"]),
-            "distributions": {
-                item["name"]: item["version"] for item in built.manifest.values["distributions"]
-            },
+            "target": msgspec.to_builtins(built.manifest.document.target),
+            "distributions": {item.name: item.version for item in built.manifest.document.distributions},
             "built_here": list(built.built_here),
-            "verification": built.proof.report.to_json(code=True),
-            "entry": built.proof.entry,
-            "sandbox": built.proof.sandbox.to_json(),
-            "cached": [way.way for way in built.proof.report.ways if way.cached],
+            "verification": built.result.report.to_json(code=True),
+            "entry": built.result.entry,
+            "sandbox": built.result.sandbox.to_json(),
+            "cached": [mode.mode for mode in built.result.report.modes if mode.cached],
             "neutralised": list(host.ignored_settings()),
         }
         print_envelope(command, result=result)
@@ -121,14 +121,14 @@ def index_options(given: dict[str, Any]) -> IndexOptions:
     )
 
 
-def _ways(given: dict[str, Any]) -> tuple[UsageMode, ...]:
+def _modes(given: dict[str, Any]) -> tuple[UsageMode, ...]:
     use = given["use"] or ("mount" if given["base"] else "both")
-    ways: dict[str, tuple[UsageMode, ...]] = {
+    modes: dict[str, tuple[UsageMode, ...]] = {
         "mount": ("mount",),
         "venv": ("venv",),
         "both": ("mount", "venv"),
     }
-    return ways[use]
+    return modes[use]
 
 
 def _code(given: dict[str, Any]) -> UserCode | None:
@@ -148,8 +148,10 @@ def _code(given: dict[str, Any]) -> UserCode | None:
 def _allowed(texts: Sequence[str]) -> tuple[str, ...]:
 
     for text in texts:
-        if text.partition(":")[0].upper() not in RULES:
-            raise UsageError(f"`--allow {text}` names no finding", evidence=(f"known   {', '.join(RULES)}",))
+        if text.partition(":")[0].upper() not in finding_rules():
+            raise UsageError(
+                f"`--allow {text}` names no finding", evidence=(f"known   {', '.join(finding_rules())}",)
+            )
     return tuple(texts)
 
 

@@ -12,7 +12,8 @@ from bundler.cli.arguments import build_options, index_options, print_built, rea
 from bundler.cli.console import ConsoleReporter, print_envelope, print_line
 from bundler.cli.options import building, file_path, requirement_options
 from bundler.errors import UsageError
-from bundler.pipeline.build import LockOptions, build_bundle, lock_requirements
+from bundler.pipeline.build import build_bundle, lock_requirements
+from bundler.pipeline.options import LockOptions
 from bundler.problems import display_path
 from bundler.resolve.lockfile import render_lock
 from bundler.store.store import open_store
@@ -69,7 +70,7 @@ def lock_command(**given: Any) -> None:
     output = host.cwd / given["output"]
     text = render_lock(
         locking.lock,
-        locking.interpreter.target,
+        locking.target,
         lambda path: Path(os.path.relpath(path, output.parent)).as_posix(),
     )
     replace_file(output, text.encode())

@@ -6,7 +6,9 @@ stdout is data, stderr is talk. Nothing here needs colour to be understood.
 from __future__ import annotations
 
 import json
+import shutil
 import sys
+import textwrap
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from threading import Lock
@@ -18,23 +20,28 @@ from bundler.redaction import redact
 if TYPE_CHECKING:
     from rich.progress import Progress, TaskID
 
+    from bundler.bundle.document import FindingSection
     from bundler.errors import BundlerError
     from bundler.reporter import Task
 
 __all__ = [
     "SCHEMA",
     "ConsoleReporter",
+    "finding_line",
     "print_envelope",
     "print_error",
     "print_line",
     "print_talk",
     "print_text",
+    "wrapped",
 ]
 
 SCHEMA = "bundler.result/1"
 """The version of the ``--json`` envelope."""
 
 _WIDTH = 8
+_WIDEST = 100
+"""Columns of a paragraph on a wide terminal."""
 
 
 class ConsoleReporter:
@@ -190,7 +197,20 @@ def _amount(count: float, unit: str) -> str:
     return f"{count / 1e6:.1f} MB" if unit == "bytes" else f"{count:.0f}"
 
 
-def finding_line(one: Mapping[str, Any]) -> str:
-    allowed = ", allowed" if one["allowed"] else ""
-    where = f"  [{one['where']}]" if one["where"] else ""
-    return f"{one['severity'] + allowed:<8}  {one['code']}  {one['message']}{where}"
+def wrapped(text: str) -> list[str]:
+    """Return the lines of a text in Markdown, filled to the width of the terminal, at most 100 columns."""
+    width = min(shutil.get_terminal_size().columns, _WIDEST)
+    lines: list[str] = []
+    for paragraph in text.split("\n\n"):
+        lines += [""] if lines else []
+        lines += textwrap.wrap(
+            " ".join(paragraph.split()), width, break_long_words=False, break_on_hyphens=False
+        )
+    return lines
+
+
+def finding_line(finding: FindingSection) -> str:
+    """Return one line for a finding of a manifest."""
+    allowed = ", allowed" if finding.allowed else ""
+    where = f"  [{finding.where}]" if finding.where else ""
+    return f"{finding.severity + allowed:<8}  {finding.code}  {finding.message}{where}"

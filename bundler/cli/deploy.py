@@ -7,6 +7,7 @@ from typing import Any
 
 import click
 
+from bundler.bundle.document import FindingSection
 from bundler.checks.user_code import find_user_code
 from bundler.cli.arguments import variables_of
 from bundler.cli.console import ConsoleReporter, finding_line, print_envelope, print_line
@@ -19,6 +20,7 @@ from bundler.deploy.startup.files import FolderFiles, open_context
 from bundler.deploy.startup.simulate import render_start
 from bundler.deploy.startup.simulate import simulate_start as start
 from bundler.errors import ClosureError, UsageError
+from bundler.jsonio import convert
 from bundler.oci.append import join_delta
 from bundler.problems import display_path
 from bundler.store.store import open_store
@@ -172,7 +174,7 @@ def simulate_command(**given: Any) -> None:
         for line in render_start(boot):
             print_line(line)
         for one in boot.findings:
-            print_line(finding_line({**one.to_json(), "allowed": False}))
+            print_line(finding_line(convert({**one.to_json(), "allowed": False}, FindingSection, one.code)))
     if not boot.ok:
         said = EXIT_CODES[boot.exit_code]
         raise ClosureError(

@@ -6,13 +6,14 @@ from pathlib import Path
 from typing import Any
 
 import click
+import msgspec
 
 from bundler.base_image.reader import read_base
 from bundler.bundle.reader import read_manifest, unpack_bundle, verify_bundle
 from bundler.checks.base_compat import check_fit
 from bundler.checks.explain import findings_of, is_code, rule_of, why
 from bundler.checks.report import USAGE_MODES
-from bundler.cli.console import ConsoleReporter, finding_line, print_envelope, print_line
+from bundler.cli.console import ConsoleReporter, finding_line, print_envelope, print_line, wrapped
 from bundler.cli.options import json_option, quiet_option
 from bundler.errors import UsageError
 
@@ -28,29 +29,30 @@ def inspect_command(bundle: Path, as_json: bool) -> None:
     if as_json:
         print_envelope("inspect", result={"identity": manifest.identity, "manifest": dict(manifest.values)})
         return
-    target = manifest.values["target"]
+    document = manifest.document
+    target = document.target
     print_line(f"{manifest.name} {manifest.version}")
-    print_line(f"for       CPython {target['python']} ({target['abi']}) on {target['platform']}")
+    print_line(f"for       CPython {target.python} ({target.abi}) on {target.platform}")
     print_line(f"identity  sha256:{manifest.identity}")
     print_line(f"holds     {len(manifest.files)} files, {sum(file.size for file in manifest.files)} bytes")
-    verification = manifest.values["verification"]
-    for way, outcomes in verification["ways"].items():
-        imported = sum(one["status"] == "ok" for one in outcomes)
-        print_line(f"imports   {imported} of {len(outcomes)} modules {USAGE_MODES[way]}")
-    if verification["glibc"]:
-        print_line(f"needs     glibc {verification['glibc']}")
-    for name, version in manifest.values["base"]["provided"].items():
+    for mode, imports in document.verification.ways.items():
+        imported = sum(result.status == "ok" for result in imports)
+        print_line(f"imports   {imported} of {len(imports)} modules {USAGE_MODES[mode]}")
+    if document.verification.glibc:
+        print_line(f"needs     glibc {document.verification.glibc}")
+    for name, version in document.base.provided.items():
         print_line(f"base      must have {name} {version}")
-    for text in manifest.values["base"].get("conda", []):
+    for text in document.base.conda:
         print_line(f"base      must have {text} (conda)")
-    for item in manifest.values["distributions"]:
-        origin = f"built here from {item['built_here']['from']}" if item["built_here"] else item["wheel"]
+    for distribution in document.distributions:
+        built = distribution.built_here
+        origin = f"built here from {built.from_}" if built else distribution.wheel
         print_line(
-            f"  {item['name']:<28} {item['version']:<14} {item['size']:>11}"
-            f"  {item['licence']:<20.20}  {origin}"
+            f"  {distribution.name:<28} {distribution.version:<14} {distribution.size:>11}"
+            f"  {distribution.licence:<20.20}  {origin}"
         )
-    for one in findings_of(manifest):
-        print_line(finding_line(one))
+    for finding in findings_of(manifest):
+        print_line(finding_line(finding))
 
 
 @click.command("explain")
@@ -63,9 +65,12 @@ def explain_command(subject: str, bundle: Path | None, as_json: bool) -> None:
     if is_code(subject):
         rule = rule_of(subject)
         found = findings_of(manifest, code=subject) if manifest else ()
-        facts: dict[str, Any] = {name: getattr(rule, name) for name in ("code", "severity", "title", "fix")}
-        lines = [f"{rule.code}  {rule.title} ({rule.severity})", f"fix   {rule.fix}"]
-        lines.append(f"page  docs/findings.md#{rule.code.lower()}")
+        facts: dict[str, Any] = {
+            name: getattr(rule, name) for name in ("code", "severity", "title", "text", "fix")
+        }
+        lines = [f"{rule.code}  {rule.title} ({rule.severity})", ""]
+        lines += [*wrapped(rule.text), "", *wrapped(f"Fix: {rule.fix}.")]
+        lines += [""] if found else []
     elif manifest is None:
         raise UsageError(
             f"`{subject}` is no finding's code; for a distribution, name a bundle too",
@@ -79,7 +84,7 @@ def explain_command(subject: str, bundle: Path | None, as_json: bool) -> None:
         lines += [f"because      {step}" for step in reason.chain]
         lines += [f"required by  {owner}" for owner in reason.required_by]
     if as_json:
-        print_envelope("explain", result={**facts, "findings": [dict(one) for one in found]})
+        print_envelope("explain", result={**facts, "findings": msgspec.to_builtins(found)})
         return
     for line in [*lines, *map(finding_line, found)]:
         print_line(line)

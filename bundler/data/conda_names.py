@@ -3,8 +3,6 @@
 Two tables: ``conda_names.json`` is made by ``scripts/conda-names`` from a mapping
 that others maintain, and says which; ``conda_known.json`` is written by hand and
 goes before it. Names are compared as an index compares them (PEP 503).
-
-Read by: `condaspec`.
 """
 
 from __future__ import annotations

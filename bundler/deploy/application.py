@@ -22,11 +22,10 @@ from bundler.bundle.manifest import Manifest
 from bundler.bundle.reader import unpack_bundle, verify_bundle
 from bundler.checks.user_code import UserCode
 from bundler.data.azure_image import PUBLIC_PORT, USER
-from bundler.digest import CHUNK, Sha256, hash_stream, parse_sha256, sha256_of
+from bundler.digest import CHUNK, Sha256, hash_stream, sha256_of
 from bundler.errors import InputError, MalformedError
 from bundler.oci.filetree import APP_ROOT, App, AppFile, AppLayer
 from bundler.paths import UnsafePathError, archive_path, printable
-from bundler.target.target import Target
 
 if TYPE_CHECKING:
     from bundler.reporter import Reporter
@@ -177,7 +176,7 @@ def _packages(
     options: PackageOptions, manifest: Manifest, folder: Path, scratch: Path, store: Store
 ) -> tuple[list[AppLayer], dict[str, str]]:
     """Return the layers of a bundle, and the variables by which the image finds its packages."""
-    site_packages = Target.from_json(manifest.values["target"]).site_packages
+    site_packages = manifest.target.site_packages
     code = options.code
     if code is None:
         return list(_bundle_layers(manifest, folder, "bundle/")), bundle_env(site_packages)
@@ -201,7 +200,7 @@ def _packages(
 
 def _bundle_layers(manifest: Manifest, folder: Path, below: str, *, only: str = "") -> Iterator[AppLayer]:
     """Yield one layer a distribution, and one for what says it of all of them."""
-    versions = {item["name"]: item["version"] for item in manifest.values["distributions"]}
+    versions = {item.name: item.version for item in manifest.document.distributions}
     by_owner: dict[str, list[AppFile]] = {name: [] for name in versions}
     for file in manifest.files:
         if file.path.startswith(only) and (file.owner != "bundler" or not only):
@@ -222,22 +221,22 @@ def _wheelhouse(manifest: Manifest, store: Store, scratch: Path) -> Iterator[App
     :raises InputError: if the store no longer holds one.
     """
     lines = []
-    for item in manifest.values["distributions"]:
-        digest = parse_sha256(item["wheel_sha256"])
-        copy = scratch / item["wheel"]
+    for item in manifest.document.distributions:
+        digest = Sha256(item.wheel_sha256)
+        copy = scratch / item.wheel
         try:
             with store.open(digest) as blob, copy.open("xb") as stream:
                 while piece := blob.read(CHUNK):
                     stream.write(piece)
         except OSError as error:
             raise InputError(
-                f"the store does not hold `{item['wheel']}` any more",
+                f"the store does not hold `{item.wheel}` any more",
                 hint="build the bundle again, with the same `--store`",
             ) from error
-        lines.append(f"{item['name']}=={item['version']} --hash=sha256:{digest}")
-        path = f"{_WHEELHOUSE}/{item['wheel']}"
+        lines.append(f"{item.name}=={item.version} --hash=sha256:{digest}")
+        path = f"{_WHEELHOUSE}/{item.wheel}"
         file = _file(path, copy, 0o644, copy.stat().st_size, digest)
-        yield AppLayer(comment=f"{item['name']} {item['version']}", files=(file,))
+        yield AppLayer(comment=f"{item.name} {item.version}", files=(file,))
     text = "# Made by bundler: every distribution of the bundle, by digest.\n" + "".join(
         f"{line}\n" for line in lines
     )

@@ -119,7 +119,7 @@ def _rehearse(app: App, request: PackageRequest, reporter: Reporter) -> None:
     """
     profile = "classic" if any(name.startswith(_EXTRA) for name in app.env) else "stripped"
     boot = simulate_start(app.env, AppFiles(app), profile=profile, offline=not request.network)
-    ClosureReport(ways=(), found=boot.findings).raise_for_errors()
+    ClosureReport(modes=(), found=boot.findings).raise_for_errors()
     for one in boot.findings:
         if one.rule.severity == "warning":
             reporter.warn(f"{one.code}  {one.message}")

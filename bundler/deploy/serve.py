@@ -20,7 +20,8 @@ from bundler.deploy.context import read_context_facts
 from bundler.errors import InterpreterError
 from bundler.oci.filetree import APP_FOLDER, APP_ROOT
 from bundler.pipeline.options import LockOptions
-from bundler.pipeline.stages import open_session
+from bundler.pipeline.run import open_run
+from bundler.pipeline.stages import plan_requirements
 from bundler.system.process import run_process
 from bundler.target.venv import create_venv
 
@@ -52,12 +53,12 @@ def run_server(  # noqa: PLR0913 - each is a fact of the run
     :raises InputError: if there is no context.
     """
     root, env = _read(context)
-    with open_session(options, host, store, reporter) as session, store.scratch() as scratch:
-        form = SegmentFormat(root="server", codec="gz", epoch=DEFAULT_EPOCH)
-        plan = session.plan_of([f"{SERVER}=={version}"], form, jobs=os.cpu_count() or 1)
+    with open_run(options, host, store, reporter) as run, store.scratch() as scratch:
+        segment_format = SegmentFormat(root="server", codec="gz", epoch=DEFAULT_EPOCH)
+        plan = plan_requirements(run, [f"{SERVER}=={version}"], segment_format, jobs=os.cpu_count() or 1)
         folder = scratch / "server"
-        python = create_venv(session.interpreter, folder, host, scratch)
-        fill_environment(folder, plan, form, store)
+        python = create_venv(run.interpreter, folder, host, scratch)
+        fill_environment(folder, plan, segment_format, store)
         lib = env.get("AZUREML_EXTRA_PYTHON_LIB_PATH")
         script = env["AZUREML_ENTRY_SCRIPT"]
         mounted = (

@@ -11,7 +11,7 @@ takes the delta where the older image is in Docker's classic store (run with
 archive of the older image first, with `join_delta`, or by hand, as ``DELTA.txt`` in
 the delta says: unpack both into one folder, the delta second, and pack that again.
 
-Reads: `app`, `ociimage`. Specs: OCI image layout (1.1); Docker image
+Specs: OCI image layout (1.1); Docker image
 specification v1.2.
 """
 

@@ -17,6 +17,7 @@ from bundler.oci.layer import LayerEntry, StoredLayer
 from bundler.oci.overlay import Whiteouts, entry_path
 from bundler.oci.reader import ImageArchive
 from bundler.paths import printable
+from bundler.text import listing
 
 __all__ = ["BaseFilesystem", "Node", "read_base_filesystem"]
 
@@ -77,13 +78,12 @@ class BaseFilesystem:
         known = [line.partition(":")[0] for line in content.decode("utf-8", "replace").splitlines()]
         known = [one for one in known if one and not one.startswith("#")]
         if name not in known:
-            shown_names = ", ".join(printable(one) for one in known[:_SHOWN])
-            more = f" and {len(known) - _SHOWN} more" if len(known) > _SHOWN else ""
+            names = listing(map(printable, known), _SHOWN)
             raise InputError(
                 f"the base has no {kind} `{printable(name)}`",
                 evidence=(
                     f"wanted  `{printable(name)}` in the base's /{table}",
-                    f"found   {shown_names}{more}" if known else f"found   no names in /{table}",
+                    f"found   {names}" if known else f"found   no names in /{table}",
                 ),
                 hint=f"name one that is there, or a number: `{'1000' if kind == 'user' else '1000:0'}`",
             )

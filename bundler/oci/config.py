@@ -14,7 +14,7 @@ from typing import Any
 from bundler.archive.compression import Codec
 from bundler.digest import Sha256, sha256_of
 from bundler.errors import InputError
-from bundler.jsonio import canonical, value_of
+from bundler.jsonio import canonical_json, value_of
 from bundler.oci.filetree import App
 from bundler.oci.reference import Reference
 from bundler.paths import printable
@@ -29,7 +29,7 @@ __all__ = [
     "merge_config",
 ]
 
-LAYOUT = canonical({"imageLayoutVersion": "1.0.0"})
+LAYOUT = canonical_json({"imageLayoutVersion": "1.0.0"}, ascii_only=True)
 """The content of ``oci-layout``."""
 
 _TYPE = "application/vnd.oci.image"
@@ -93,7 +93,7 @@ def merge_config(base: Mapping[str, Any], app: App, layers: Sequence[tuple[Sha25
         "history": [*_history(base, created), *entries],
         "rootfs": {**rootfs, "diff_ids": diff_ids},
     }
-    return canonical(merged)
+    return _encoded(merged)
 
 
 def _settings(base: Mapping[str, Any], app: App) -> dict[str, Any]:
@@ -138,7 +138,7 @@ def describe_image(
     """Return the manifest and the indexes of an image."""
     layers = tuple(layers)
     image_id = sha256_of(config)
-    manifest = canonical(
+    manifest = _encoded(
         {
             "schemaVersion": 2,
             "mediaType": f"{_TYPE}.manifest.v1+json",
@@ -162,7 +162,7 @@ def describe_image(
         "RepoTags": [reference.familiar],
         "Layers": [f"blobs/sha256/{one.sha256}" for one in layers],
     }
-    return Described(manifest=manifest, index=canonical(index), docker=canonical([docker]))
+    return Described(manifest=manifest, index=_encoded(index), docker=_encoded([docker]))
 
 
 def _descriptor(kind: str, digest: Sha256, size: int) -> dict[str, Any]:
@@ -171,3 +171,7 @@ def _descriptor(kind: str, digest: Sha256, size: int) -> dict[str, Any]:
 
 def _time(epoch: int) -> str:
     return dt.datetime.fromtimestamp(epoch, dt.UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
+
+
+def _encoded(value: Mapping[str, Any] | list[Any]) -> bytes:
+    return canonical_json(value, ascii_only=True)

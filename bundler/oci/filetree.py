@@ -9,13 +9,12 @@ Layout: that of azureml's ``Model.package`` (``azureml-app``, ``azureml-models``
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 
+from bundler.archive.streams import verified
 from bundler.data.azure_image import IMAGE_ROOT
 from bundler.digest import Sha256
-from bundler.errors import IntegrityError
 from bundler.paths import ArchivePath, printable
 
 __all__ = ["APP_FOLDER", "APP_ROOT", "App", "AppFile", "AppLayer", "group_mode"]
@@ -45,23 +44,13 @@ class AppFile:
 
         :raises IntegrityError: if it has changed since; no more than the planned size is yielded.
         """
-        digest = hashlib.sha256()
-        size = 0
-        for chunk in self.chunks():
-            digest.update(chunk)
-            size += len(chunk)
-            if size > self.size:
-                break
-            yield chunk
-        if (size, digest.hexdigest()) != (self.size, self.sha256):
-            raise IntegrityError(
-                f"`{printable(self.path)}` is not what was planned",
-                evidence=(
-                    f"wanted  {self.size} bytes, {self.sha256}",
-                    f"found   {size} bytes, {digest.hexdigest()}",
-                ),
-                hint="run the same command again",
-            )
+        return verified(
+            self.chunks(),
+            f"`{printable(self.path)}` is not what was planned",
+            sha256=self.sha256,
+            size=self.size,
+            hint="run the same command again",
+        )
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

@@ -14,9 +14,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import BinaryIO
 
+from bundler.archive.streams import verified
 from bundler.archive.tar import DEFAULT_EPOCH, END, directory_header, file_header, padding
 from bundler.digest import Sha256, hash_stream, parse_sha256, sha256_of
-from bundler.errors import IntegrityError, OutputError
+from bundler.errors import OutputError
 from bundler.oci.config import LAYOUT, Descriptor, describe_image
 from bundler.oci.layer import StoredLayer
 from bundler.oci.reference import Reference
@@ -47,7 +48,6 @@ Where Docker itself has the older image, in its classic store, this is enough:
     docker load -i DELTA.tar
 
 Everywhere else:
-
 """
 
 
@@ -81,7 +81,7 @@ class WrittenImage:
     layers: tuple[LayerDescriptor, ...]
     """All layers of the image, the lowest first; a delta's archive holds only the new ones."""
     needs_join: bool
-    """Whether no loader takes it before `join_delta` has made it whole; see `image`."""
+    """Whether no loader takes it before `join_delta` has made it whole; see `oci.append`."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -172,21 +172,13 @@ def _member(name: str, size: int, chunks: Iterable[bytes]) -> Iterator[bytes]:
 
 def _checked(part: Part) -> Iterator[bytes]:
     """Yield a layer again, as it was when it was named."""
-    digest = hashlib.sha256()
-    size = 0
-    for chunk in part.chunks():
-        digest.update(chunk)
-        size += len(chunk)
-        yield chunk
-    if digest.hexdigest() != part.stored.sha256:
-        raise IntegrityError(
-            f"a layer changed while it was read ({part.layer.comment or 'of the base'})",
-            evidence=(
-                f"wanted  {part.stored.size} bytes, {part.stored.sha256}",
-                f"found   {size} bytes, {digest.hexdigest()}",
-            ),
-            hint="run the same command again",
-        )
+    return verified(
+        part.chunks(),
+        f"a layer changed while it was read ({part.layer.comment or 'of the base'})",
+        sha256=part.stored.sha256,
+        size=part.stored.size,
+        hint="run the same command again",
+    )
 
 
 def publish_image(archive: Archive, out: Path, reporter: Reporter) -> WrittenImage:

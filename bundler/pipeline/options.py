@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from bundler.archive.compression import Codec
+from bundler.bundle.segment import SegmentFormat
 from bundler.checks.report import UsageMode
 from bundler.checks.user_code import UserCode
 from bundler.requirements.requirement_set import IndexOptions, RequirementSet
@@ -47,7 +48,7 @@ class BuildOptions(LockOptions):
     codec: Codec
     as_folder: bool
     epoch: int
-    ways: tuple[UsageMode, ...] = ("mount", "venv")
+    modes: tuple[UsageMode, ...] = ("mount", "venv")
     code: UserCode | None = None
     run_init: bool = False
     model_dir: Path | None = None
@@ -62,3 +63,8 @@ class BuildOptions(LockOptions):
     allow_import_failure: tuple[str, ...] = ()
     allow_pth: tuple[str, ...] = ()
     jobs: int = field(default_factory=_cores)
+
+    @property
+    def segment_format(self) -> SegmentFormat:
+        """The format of the segments that the bundle is assembled from."""
+        return SegmentFormat(root=self.name, codec=self.codec, epoch=self.epoch)

@@ -1,303 +1,152 @@
-"""What the stages of one run share, and each stage as one call.
+"""The stages of a build, each a function of the run and the results before it.
 
-`pipeline` knows their order; here is what each of them is given.
+`pipeline.build` calls them in order.
 """
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterator, Sequence
-from contextlib import contextmanager
+import re
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass
 from functools import partial
+from importlib.metadata import version as version_of
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
-from packaging.requirements import Requirement
-from packaging.utils import NormalizedName, parse_wheel_filename
+from packaging.requirements import InvalidRequirement, Requirement
+from packaging.utils import NormalizedName, canonicalize_name, parse_wheel_filename
 
+from bundler import __version__
 from bundler.base_image.profile import BaseProfile
 from bundler.bundle.layer import Layer
 from bundler.bundle.layer_builder import LayerBuilder, WheelRef
+from bundler.bundle.manifest import Manifest, distribution_section, files_section, make_manifest
 from bundler.bundle.plan import BundlePlan, plan_bundle
 from bundler.bundle.segment import SegmentFormat
-from bundler.checks.provided import ProvidedByBase, plan_provided
+from bundler.checks.provided import NOTHING_PROVIDED, ProvidedByBase, plan_provided
 from bundler.checks.run import CheckRequest, CheckResult, report_checks, run_checks
 from bundler.data.inference_server import SERVER, server_requirements
+from bundler.digest import sha256_of
 from bundler.errors import InputError, IntegrityError, MalformedError
-from bundler.pipeline.options import BuildOptions, LockOptions
-from bundler.pipeline.target import find_target
 from bundler.requirements.files import read_requirements
 from bundler.resolve.download import Download, fetch_all
-from bundler.resolve.index import read_index_settings
-from bundler.resolve.lockfile import Lock, LockedDistribution, check_lock, parse_lock
-from bundler.resolve.pip import Toolchain, install_toolchain
+from bundler.resolve.lockfile import Lock, LockedDistribution, check_lock, parse_lock, render_lock
 from bundler.resolve.resolver import PipResolver
 from bundler.resolve.sdist import BuiltWheel, build_wheel
 
 if TYPE_CHECKING:
-    from bundler.reporter import Reporter
-    from bundler.store.store import Store
-    from bundler.system.environ import HostEnvironment
+    from bundler.pipeline.options import BuildOptions
+    from bundler.pipeline.run import Run
+    from bundler.requirements.requirement_set import RequirementSet
 
-__all__ = ["Session", "open_session"]
+__all__ = [
+    "Contents",
+    "Wheels",
+    "build_layers",
+    "check_bundle",
+    "describe_bundle",
+    "fetch_wheels",
+    "plan_base",
+    "plan_contents",
+    "plan_requirements",
+    "read_lock",
+    "render_bundle_lock",
+    "resolve_requirements",
+]
+
+# Lines of setuptools and of old namespace packages that are known, and harmless
+# where .pth files are processed at all.
+_KNOWN_PTH = re.compile(r".*-nspkg\.pth|distutils-precedence\.pth")
 
 
-@contextmanager
-def open_session(
-    options: LockOptions, host: HostEnvironment, store: Store, reporter: Reporter
-) -> Iterator[Session]:
-    """Hold the store for one run, with a private folder in it."""
-    with store.in_use(), store.scratch() as scratch:
-        yield Session(options, host, store, reporter, scratch)
+@dataclass(frozen=True, kw_only=True)
+class Wheels:
+    """The wheels of a lock, all of them in the store."""
+
+    refs: tuple[WheelRef, ...]
+    """One for each distribution of the lock, in its order."""
+    built: Mapping[NormalizedName, BuiltWheel]
+    """Those that were built here, from source distributions."""
 
 
-class Session:
-    """What the stages of one run share: a private folder, the interpreter, the index, the toolchain."""
+@dataclass(frozen=True, kw_only=True)
+class Contents:
+    """The contents of a bundle, before it is checked."""
 
-    def __init__(
-        self,
-        options: LockOptions,
-        host: HostEnvironment,
-        store: Store,
-        reporter: Reporter,
-        scratch: Path,
-    ) -> None:
-        self._options = options
-        self._host = host
-        self._store = store
-        self._reporter = reporter
-        self._scratch = scratch
-        self._toolchain: Toolchain | None = None
-        for found in host.ignored_settings():
-            reporter.note(f"neutralised {found}")
-        for warning in options.requirements.warnings if options.requirements else ():
-            reporter.warn(warning)
-        conda = options.requirements.conda if options.requirements else None
-        for story in conda.translations() if conda else ():
-            reporter.note(story)
-        self.from_base = conda.read.from_base if conda else ()
-        self.interpreter = find_target(options.python, conda, host, scratch, reporter)
-        self.settings = read_index_settings(
-            host,
-            scratch,
-            flags=options.index,
-            from_files=options.requirements.options if options.requirements else None,
+    lock: Lock
+    wheels: Wheels
+    plan: BundlePlan
+    provided: ProvidedByBase
+    """The locked distributions that the bundle leaves to the base."""
+
+
+# Lock.
+
+
+def resolve_requirements(run: Run, requirements: RequirementSet | None) -> Lock:
+    """Resolve requirements with the pip of the target.
+
+    :raises InputError: if there are none.
+    :raises ResolutionError: if no set of distributions meets them.
+    """
+    if requirements is None:
+        raise InputError("there are no requirements", hint="pass `-r requirements.txt`")
+    if not requirements.roots:
+        return Lock(requirements=(), packages=())
+    resolver = PipResolver(run.toolchain, only_binary=run.only_binary)
+    lock = resolver.resolve(requirements, reporter=run.reporter)
+    run.reporter.stage("lock", f"{len(lock.packages)} distributions by pip {run.toolchain.versions['pip']}")
+    return lock
+
+
+def read_lock(run: Run, path: Path, requirements: RequirementSet | None) -> Lock:
+    """Read a lockfile and check that it satisfies the requirements, if there are any.
+
+    :raises InputError: if it does not, or is not a lockfile.
+    """
+    try:
+        text = path.read_text("utf-8")
+    except (OSError, UnicodeDecodeError) as error:
+        raise InputError(f"`{path}` cannot be read", evidence=(str(error),)) from error
+    lock = parse_lock(text, source=path, target=run.interpreter.target)
+    if requirements is not None:
+        check_lock(lock, requirements.roots, run.interpreter.target, path.name)
+    run.reporter.stage("lock", f"{len(lock.packages)} distributions from {path.name}")
+    return lock
+
+
+def render_bundle_lock(run: Run, lock: Lock) -> bytes:
+    """Return the lockfile as it is in a bundle: files of this machine by their bare names."""
+    return render_lock(lock, run.interpreter.target, lambda path: path.name).encode()
+
+
+# Wheels.
+
+
+def fetch_wheels(run: Run, lock: Lock) -> Wheels:
+    """Fetch every file of the lock, and build the wheels of its source distributions.
+
+    :raises InputError: if there are source distributions, and the run refuses them.
+    """
+    files = [package for package in lock.packages if package.sha256 and package.kind in ("wheel", "sdist")]
+    fetch_all([_download(package) for package in files], run.store, run.settings, reporter=run.reporter)
+    sources = [package for package in lock.packages if package.kind != "wheel"]
+    if sources and run.only_binary:
+        raise InputError(
+            "the lock holds source distributions, and `--only-binary` refuses them",
+            evidence=tuple(f"{package.name}  {package.filename}" for package in sources),
         )
-        reporter.stage("target", f"CPython {self.interpreter.target.version} at {self.interpreter.python}")
-
-    def toolchain(self) -> Toolchain:
-        """Return the target's pip, fetched when it is first needed."""
-        if self._toolchain is None:
-            for line in self.settings.summary():
-                self._reporter.note(f"index: {line}")
-            self._toolchain = install_toolchain(
-                self.interpreter,
-                self.settings,
-                host=self._host,
-                store=self._store,
-                scratch=self._scratch,
-                reporter=self._reporter,
+    built = {}
+    with run.reporter.task("building", len(sources)) as task:
+        for package in sources:
+            built[package.name] = build_wheel(
+                package, run.interpreter.target, lambda: run.toolchain, run.store
             )
-        return self._toolchain
-
-    def resolve(self) -> Lock:
-        """Return the target's pip's choice of distributions."""
-        requirements = self._options.requirements
-        if requirements is None:
-            raise InputError("there are no requirements", hint="pass `-r requirements.txt`")
-        if not requirements.roots:
-            return Lock(requirements=(), packages=())
-        resolver = PipResolver(self.toolchain(), only_binary=self._options.only_binary)
-        lock = resolver.resolve(requirements, reporter=self._reporter)
-        self._reporter.stage(
-            "lock", f"{len(lock.packages)} distributions by pip {self.toolchain().versions['pip']}"
-        )
-        return lock
-
-    def read_lock(self, path: Path) -> Lock:
-        """Return a choice that was made before, if it still fits the requirements.
-
-        :raises InputError: if it does not, or is no lock.
-        """
-        try:
-            text = path.read_text("utf-8")
-        except (OSError, UnicodeDecodeError) as error:
-            raise InputError(f"`{path}` cannot be read", evidence=(str(error),)) from error
-        lock = parse_lock(text, source=path, target=self.interpreter.target)
-        if self._options.requirements is not None:
-            check_lock(lock, self._options.requirements.roots, self.interpreter.target, path.name)
-        self._reporter.stage("lock", f"{len(lock.packages)} distributions from {path.name}")
-        return lock
-
-    def wheels(self, lock: Lock) -> tuple[list[WheelRef], dict[NormalizedName, BuiltWheel]]:
-        """Fetch every file of the lock and build what is no wheel."""
-        downloads = [_download(package) for package in lock.packages if package.sha256 and _is_file(package)]
-        fetch_all(downloads, self._store, self.settings, reporter=self._reporter)
-        sources = [package for package in lock.packages if package.kind != "wheel"]
-        if sources and self._options.only_binary:
-            raise InputError(
-                "the lock holds source distributions, and `--only-binary` refuses them",
-                evidence=tuple(f"{package.name}  {package.filename}" for package in sources),
-            )
-        built = {}
-        with self._reporter.task("building", len(sources)) as task:
-            for package in sources:
-                built[package.name] = build_wheel(
-                    package, self.interpreter.target, self.toolchain, self._store
-                )
-                task.advance()
-        wheels = []
-        for package in lock.packages:
-            if package.name in built:
-                made = built[package.name]
-                wheels.append(
-                    WheelRef(sha256=made.sha256, filename=made.filename, forbidden=made.build_dir.encode())
-                )
-            elif package.sha256:
-                wheels.append(WheelRef(sha256=package.sha256, filename=package.filename))
-        outcome = f"{len(lock.packages) - len(sources)} fetched"
-        self._reporter.stage("wheels", outcome + (f", {len(sources)} built here" if sources else ""))
-        return wheels, built
-
-    def layers(
-        self, wheels: Sequence[WheelRef], lock: Lock, form: SegmentFormat, jobs: int
-    ) -> tuple[Layer, ...]:
-        """Return the layer of each wheel, if it is the distribution that was locked.
-
-        :raises MalformedError: if a wheel is not for the target.
-        :raises IntegrityError: if it is another distribution.
-        """
-        tags = frozenset(self.interpreter.target.tags)
-        for wheel in wheels:
-            if not parse_wheel_filename(wheel.filename)[3] & tags:
-                raise MalformedError(
-                    f"`{wheel.filename}` is not for {self.interpreter.target.name}",
-                    evidence=(
-                        f"wanted  one of {self.interpreter.target.tags[0]} and {len(tags) - 1} more tags",
-                    ),
-                )
-        maker = LayerBuilder(interpreter=self.interpreter, store=self._store, host=self._host, form=form)
-        layers = maker.make_all(wheels, jobs=jobs, reporter=self._reporter)
-        for layer, package in zip(layers, lock.packages, strict=True):
-            if layer.name != package.name or (package.version and layer.version != package.version):
-                raise IntegrityError(
-                    f"`{layer.wheel}` is not the distribution that was locked",
-                    evidence=(
-                        f"wanted  {package.name} {package.version}",
-                        f"found   {layer.name} {layer.version}",
-                    ),
-                )
-        size = sum(layer.size for layer in layers)
-        self._reporter.stage("layers", f"{len(layers)}, {size / 1e6:.1f} MB unpacked")
-        return layers
-
-    def omit(self, layers: Sequence[Layer], lock: Lock, base: BaseProfile) -> ProvidedByBase:
-        """Return what the base can stand in for."""
-        omitted = plan_provided(
-            base,
-            _roots(lock),
-            {layer.name: layer.requirements() for layer in layers},
-            self.interpreter.target.markers,
-            versions={layer.name: layer.version for layer in layers},
-        )
-        listed = ", ".join(f"{name} {version}" for name, version in omitted.provided.items())
-        self._reporter.stage("base", f"has {listed}" if listed else "has nothing that the bundle could omit")
-        return omitted
-
-    def base_plan(
-        self,
-        options: BuildOptions,
-        base: BaseProfile | None,
-        omitted: ProvidedByBase,
-        taken: Collection[NormalizedName],
-    ) -> BundlePlan | None:
-        """Return what the bundle is tried over: the base's server, and what it leaves to and takes from it.
-
-        They are fetched in the base's own versions; no file of the base itself is needed.
-
-        :param taken: distributions of the base whose modules the bundle imports.
-        """
-        wanted = {str(name): str(version) for name, version in omitted.provided.items()}
-        if base is not None:
-            wanted |= {str(name): str(base.distributions[name].version) for name in taken}
-        if options.server is not None:
-            wanted[SERVER] = options.server
-        elif base is not None and SERVER in base.distributions:
-            wanted[SERVER] = str(base.distributions[SERVER].version)
-        if not wanted:
-            return None
-        listed = base.distributions.values() if base is not None else ()
-        form = SegmentFormat(root=options.name, codec=options.codec, epoch=options.epoch)
-        return self.plan_of(
-            [f"{name}=={version}" for name, version in sorted(wanted.items())],
-            form,
-            options.jobs,
-            pins=[f"{one.name}=={one.version}" for one in listed],
-        )
-
-    def plan_of(
-        self, strings: Sequence[str], form: SegmentFormat, jobs: int, *, pins: Sequence[str] = ()
-    ) -> BundlePlan:
-        """Return what some requirements bring, in layers.
-
-        :param pins: constraints, one requirement each.
-        """
-        constraints = self._scratch / "pins.txt"
-        constraints.write_text("".join(f"{pin}\n" for pin in pins))
-        requirements = read_requirements(self._host, constraints=(constraints,), strings=strings)
-        resolver = PipResolver(self.toolchain(), only_binary=self._options.only_binary)
-        lock = resolver.resolve(requirements, reporter=self._reporter)
-        wheels, _ = self.wheels(lock)
-        return plan_bundle(self.layers(wheels, lock, form, jobs))
-
-    def run_checks(
-        self,
-        plan: BundlePlan,
-        form: SegmentFormat,
-        lock: Lock,
-        options: BuildOptions,
-        base: BaseProfile | None,
-        omitted: ProvidedByBase,
-    ) -> CheckResult:
-        """Try the bundle in every way it is to be used."""
-        # Without what it leaves to the base a bundle is not complete.
-        ways = tuple(way for way in options.ways if way == "mount" or not omitted.provided)
-        claim = CheckRequest(
-            plan=plan,
-            form=form,
-            roots=_roots(lock),
-            ways=ways,
-            base=base,
-            base_plan=partial(self.base_plan, options, base, omitted) if "mount" in options.ways else None,
-            server=server_requirements(options.server) if options.server else (),
-            provided=omitted.provided,
-            from_base=self.from_base,
-            code=options.code,
-            run_init=options.run_init,
-            model_dir=options.model_dir,
-            target_glibc=options.target_glibc,
-            allowed_imports=options.allow_import_failure,
-            allowed=options.allow,
-            jobs=options.jobs,
-            reverify=options.reverify,
-        )
-        proof = run_checks(
-            claim,
-            self.interpreter,
-            store=self._store,
-            host=self._host,
-            reporter=self._reporter,
-        )
-        proof.report.raise_for_errors()
-        report_checks(proof, self._reporter)
-        return proof
-
-
-def _roots(lock: Lock) -> list[Requirement]:
-    return [root for text in lock.requirements if (root := _requirement(text))]
-
-
-def _is_file(package: LockedDistribution) -> bool:
-    return package.kind in ("wheel", "sdist")
+            task.advance()
+    outcome = f"{len(lock.packages) - len(sources)} fetched"
+    run.reporter.stage("wheels", outcome + (f", {len(sources)} built here" if sources else ""))
+    refs = (_wheel_ref(package, built.get(package.name)) for package in lock.packages)
+    return Wheels(refs=tuple(ref for ref in refs if ref is not None), built=built)
 
 
 def _download(package: LockedDistribution) -> Download:
@@ -312,8 +161,249 @@ def _download(package: LockedDistribution) -> Download:
     )
 
 
-def _requirement(text: str) -> Requirement | None:
-    try:
-        return Requirement(text)
-    except ValueError:
-        return None  # a path or an address without a name
+def _wheel_ref(package: LockedDistribution, built: BuiltWheel | None) -> WheelRef | None:
+    if built is not None:
+        return WheelRef(sha256=built.sha256, filename=built.filename, forbidden=built.build_dir.encode())
+    if package.sha256 is None:
+        return None
+    return WheelRef(sha256=package.sha256, filename=package.filename)
+
+
+# Layers.
+
+
+def build_layers(
+    run: Run, wheels: Wheels, lock: Lock, segment_format: SegmentFormat, jobs: int
+) -> tuple[Layer, ...]:
+    """Return the layer of each wheel, in the order of the lock.
+
+    :raises MalformedError: if a wheel is not for the target.
+    :raises IntegrityError: if a wheel contains another distribution than the locked one.
+    """
+    tags = frozenset(run.interpreter.target.tags)
+    for wheel in wheels.refs:
+        if not parse_wheel_filename(wheel.filename)[3] & tags:
+            raise MalformedError(
+                f"`{wheel.filename}` is not for {run.interpreter.target.name}",
+                evidence=(f"wanted  one of {run.interpreter.target.tags[0]} and {len(tags) - 1} more tags",),
+            )
+    builder = LayerBuilder(
+        interpreter=run.interpreter, store=run.store, host=run.host, segment_format=segment_format
+    )
+    layers = builder.build_all(wheels.refs, jobs=jobs, reporter=run.reporter)
+    for layer, package in zip(layers, lock.packages, strict=True):
+        if layer.name != package.name or (package.version and layer.version != package.version):
+            raise IntegrityError(
+                f"`{layer.wheel}` is not the distribution that was locked",
+                evidence=(
+                    f"wanted  {package.name} {package.version}",
+                    f"found   {layer.name} {layer.version}",
+                ),
+            )
+    size = sum(layer.size for layer in layers)
+    run.reporter.stage("layers", f"{len(layers)}, {size / 1e6:.1f} MB unpacked")
+    return layers
+
+
+# Bundle.
+
+
+def plan_base(run: Run, layers: Sequence[Layer], lock: Lock, base: BaseProfile | None) -> ProvidedByBase:
+    """Return the distributions that the base can provide instead of the bundle; none without a base."""
+    if base is None:
+        return NOTHING_PROVIDED
+    provided = plan_provided(
+        base,
+        _roots(lock),
+        {layer.name: layer.requirements() for layer in layers},
+        run.interpreter.target.markers,
+        versions={layer.name: layer.version for layer in layers},
+    )
+    listed = ", ".join(f"{name} {version}" for name, version in provided.provided.items())
+    run.reporter.stage("base", f"has {listed}" if listed else "has nothing that the bundle could omit")
+    return provided
+
+
+def plan_contents(
+    lock: Lock,
+    wheels: Wheels,
+    layers: Sequence[Layer],
+    provided: ProvidedByBase,
+    *,
+    allowed_pth: Sequence[str],
+) -> Contents:
+    """Plan the bundle: the layers that ship, without conflicts.
+
+    :param allowed_pth: distributions whose ``.pth`` files may run code.
+    :raises MalformedError: if two layers want one path, or a ``.pth`` file is not allowed.
+    """
+    plan = plan_bundle(layer for layer in layers if not provided.has(layer.name))
+    names = {canonicalize_name(name) for name in allowed_pth}
+    refused = [
+        f"{layer.name}: {name}"
+        for layer in plan.layers
+        for name in layer.pth
+        if layer.name not in names and not _KNOWN_PTH.fullmatch(name)
+    ]
+    if refused:
+        raise MalformedError(
+            "a distribution runs code at every start of Python, by a `.pth` file",
+            evidence=tuple(refused),
+            hint=f"if you trust it, pass `--allow-pth {refused[0].partition(':')[0]}`",
+        )
+    return Contents(lock=lock, wheels=wheels, plan=plan, provided=provided)
+
+
+def plan_requirements(
+    run: Run,
+    requirements: Sequence[str],
+    segment_format: SegmentFormat,
+    jobs: int,
+    *,
+    pins: Sequence[str] = (),
+) -> BundlePlan:
+    """Resolve, fetch and build some requirements besides those of the bundle.
+
+    :param pins: constraints, one requirement each.
+    """
+    constraints = run.scratch / "pins.txt"
+    constraints.write_text("".join(f"{pin}\n" for pin in pins))
+    asked = read_requirements(run.host, constraints=(constraints,), strings=requirements)
+    resolver = PipResolver(run.toolchain, only_binary=run.only_binary)
+    lock = resolver.resolve(asked, reporter=run.reporter)
+    return plan_bundle(build_layers(run, fetch_wheels(run, lock), lock, segment_format, jobs))
+
+
+# Checks.
+
+
+def check_bundle(
+    run: Run, options: BuildOptions, contents: Contents, base: BaseProfile | None
+) -> CheckResult:
+    """Check the bundle in every mode it will be used in, and report the findings.
+
+    :raises ClosureError: if a check fails, and the user has not allowed it.
+    """
+    provided = contents.provided.provided
+    result = run_checks(
+        CheckRequest(
+            plan=contents.plan,
+            segment_format=options.segment_format,
+            roots=_roots(contents.lock),
+            # Without the distributions that it leaves to the base a bundle is not complete.
+            modes=tuple(mode for mode in options.modes if mode == "mount" or not provided),
+            base=base,
+            base_plan=partial(_base_packages, run, options, contents, base)
+            if "mount" in options.modes
+            else None,
+            server=server_requirements(options.server) if options.server else (),
+            provided=provided,
+            system_packages=options.requirements.system_packages if options.requirements else (),
+            code=options.code,
+            run_init=options.run_init,
+            model_dir=options.model_dir,
+            target_glibc=options.target_glibc,
+            allowed_imports=options.allow_import_failure,
+            allowed=options.allow,
+            jobs=options.jobs,
+            reverify=options.reverify,
+        ),
+        run.interpreter,
+        store=run.store,
+        host=run.host,
+        reporter=run.reporter,
+    )
+    result.report.raise_for_errors()
+    report_checks(result, run.reporter)
+    return result
+
+
+def _base_packages(
+    run: Run,
+    options: BuildOptions,
+    contents: Contents,
+    base: BaseProfile | None,
+    imported: Collection[NormalizedName],
+) -> BundlePlan | None:
+    """Return the packages of the base that the bundle is checked over, in layers; None if there are none.
+
+    The base's server, the distributions that the bundle leaves to the base, and
+    those it imports from it. They are fetched in the base's own versions, so no
+    file of the base is needed.
+
+    :param imported: distributions of the base whose modules the bundle imports.
+    """
+    wanted = {str(name): str(version) for name, version in contents.provided.provided.items()}
+    if base is not None:
+        wanted |= {str(name): str(base.distributions[name].version) for name in imported}
+    if options.server is not None:
+        wanted[SERVER] = options.server
+    elif base is not None and SERVER in base.distributions:
+        wanted[SERVER] = str(base.distributions[SERVER].version)
+    if not wanted:
+        return None
+    installed = base.distributions.values() if base is not None else ()
+    return plan_requirements(
+        run,
+        [f"{name}=={version}" for name, version in sorted(wanted.items())],
+        options.segment_format,
+        options.jobs,
+        pins=[f"{distribution.name}=={distribution.version}" for distribution in installed],
+    )
+
+
+# Manifest.
+
+
+def describe_bundle(run: Run, options: BuildOptions, contents: Contents, result: CheckResult) -> Manifest:
+    """Return the manifest of the bundle."""
+    lock = contents.lock
+    lock_text = render_bundle_lock(run, lock)
+    build_requires = {name: wheel.requires for name, wheel in contents.wheels.built.items()}
+    return make_manifest(
+        {
+            "name": options.name,
+            "version": options.version or sha256_of(lock_text)[:12],
+            "epoch": options.epoch,
+            "base": _base_section(options, contents.provided),
+            "target": run.interpreter.target.to_json(),
+            "requirements": list(lock.requirements),
+            "indexes": sorted({package.index for package in lock.packages if package.index}),
+            "distributions": [
+                distribution_section(layer, lock, build_requires) for layer in contents.plan.layers
+            ],
+            "files": list(files_section(contents.plan, lock_text)),
+            "verification": result.report.to_json(),
+            "host": _host_section(run, result),
+        }
+    )
+
+
+def _base_section(options: BuildOptions, provided: ProvidedByBase) -> dict[str, Any]:
+    """Return the requirements on the base: distributions by version, and conda packages."""
+    versions = {name: str(version) for name, version in provided.provided.items()}
+    packages = options.requirements.system_packages if options.requirements else ()
+    conda = sorted({package.text for package in packages})
+    return {"provided": versions, **({"conda": conda} if conda else {})}
+
+
+def _host_section(run: Run, result: CheckResult) -> dict[str, Any]:
+    """Return the facts of this machine; they do not count for the identity of a bundle."""
+    tools = {name: version_of(name) for name in ("isal", "packaging", "pip", "virtualenv", "wheel")}
+    return {
+        "bundler": __version__,
+        "libc": run.interpreter.target.libc,
+        "sandbox": result.sandbox.to_json(),
+        "tools": tools,
+    }
+
+
+def _roots(lock: Lock) -> list[Requirement]:
+    """Return the user's requirements; paths and URLs without a name are left out."""
+    roots = []
+    for text in lock.requirements:
+        try:
+            roots.append(Requirement(text))
+        except InvalidRequirement:
+            continue
+    return roots

@@ -13,8 +13,9 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from typing import Any
 
-from bundler.digest import Sha256, canonical_json, parse_sha256, sha256_of
+from bundler.digest import Sha256, parse_sha256, sha256_of
 from bundler.errors import IntegrityError, MalformedError
+from bundler.jsonio import canonical_json
 from bundler.paths import printable
 
 __all__ = [

@@ -25,8 +25,9 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, BinaryIO, Literal
 
-from bundler.digest import Sha256, canonical_json, hash_stream, sha256_of
+from bundler.digest import Sha256, hash_stream, sha256_of
 from bundler.errors import InputError, IntegrityError, OutputError, UsageError
+from bundler.jsonio import canonical_json
 from bundler.paths import archive_path, portability_note, printable
 from bundler.problems import closest
 from bundler.redaction import redact

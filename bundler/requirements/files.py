@@ -6,7 +6,6 @@ every requirement is known by file and line and is held against the policy:
 nothing editable, nothing remote without a digest or a full commit, no option
 that runs code. All problems of the input are told at once.
 
-Reads: files, `project`, `requirement`. Read by: `resolve`, `index`, `pipeline`.
 Specs: pip's requirements file format, PEP 508, PEP 440 (direct references).
 """
 
@@ -206,7 +205,7 @@ class _RequirementsReader:
         self.conda = CondaInput(where=name, read=read)
         self.warnings += [f"{name}: {warning}" for warning in read.warnings]
         self.warnings += [
-            f"{name}:{one.line}: `{one.text}` must come from the base image" for one in read.from_base
+            f"{name}:{one.line}: `{one.text}` must come from the base image" for one in read.system_packages
         ]
         for problem, quoted in read.problems:
             self._refuse(name, problem, quoted)
@@ -228,7 +227,7 @@ class _RequirementsReader:
     def _hand_on(self, line: str, place: _LineOrigin) -> None:
         """Keep a line of a conda specification for pip, as it means the same elsewhere.
 
-        Index settings are left out: `index` hands on those of all files.
+        Index settings are left out: `resolve.index` hands on those of all files.
         """
         text, given = split_options(self._expand(line) if "$" in line else line)
         if text:

@@ -3,7 +3,6 @@
 Lines are taken apart by pip's own parser. Nothing editable, nothing remote
 without a digest or a full commit, no option that runs code.
 
-Read by: `requirements`. Reads: whether a local path is there.
 Specs: pip's requirements file format, PEP 508, PEP 440 (direct references).
 """
 
@@ -282,7 +281,7 @@ def absolute_line(line: str, root: RootRequirement) -> str:
     """Return the line of a requirement that names a local path, with the path made absolute.
 
     >>> root = RootRequirement(text="", requirement=None, origin="", kind="archive", location="/b/a.whl")
-    >>> _absolute("./a.whl[x]", root)
+    >>> absolute_line("./a.whl[x]", root)
     '/b/a.whl[x]'
     """
     if root.requirement is not None and " @ " in line:

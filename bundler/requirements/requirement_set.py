@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 from bundler.requirements.line import RootRequirement
 
 if TYPE_CHECKING:
-    from bundler.requirements.conda.translate import CondaRequirements
+    from bundler.requirements.conda.translate import CondaRequirements, SystemPackage
 
 __all__ = ["CondaInput", "IndexOptions", "RequirementSet", "Specification"]
 
@@ -19,7 +19,7 @@ class IndexOptions:
     """The index settings that stand in requirements files.
 
     Addresses are raw, credentials included, so they are kept out of the repr;
-    `index` takes them apart.
+    `resolve.index` takes them apart.
     """
 
     index_url: str | None = field(default=None, repr=False)
@@ -70,6 +70,11 @@ class RequirementSet:
     """What the user will want to know, each one line."""
     conda: CondaInput | None = None
     """The conda specification among the files."""
+
+    @property
+    def system_packages(self) -> tuple[SystemPackage, ...]:
+        """The conda packages without a counterpart on an index, which the base must provide."""
+        return self.conda.read.system_packages if self.conda else ()
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

@@ -9,8 +9,6 @@ Certificates and proxy come from the index settings. Where those are silent, the
 usual variables count (REQUESTS_CA_BUNDLE, SSL_CERT_FILE, HTTPS_PROXY ...) and
 the user's netrc, for the host it names: requests and OpenSSL read them from the
 process, as pip does. They decide whom we ask, never what we accept.
-
-Reads: `index`, `store`. Read by: the pipeline.
 """
 
 from __future__ import annotations

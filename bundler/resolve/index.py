@@ -6,7 +6,6 @@ handed on explicitly. No later stage reads a configuration file or a ``PIP_*``
 variable, so nothing else that is set there (a target, a prefix, a constraint)
 can reach the bundle.
 
-Reads: `requirements`. Read by: `resolve`, `fetch`.
 Specs: pip documentation, "Configuration" and "Repository options".
 """
 

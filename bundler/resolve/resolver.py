@@ -48,7 +48,7 @@ class Resolver(Protocol):
 
 
 class PipResolver:
-    """pip, as `toolchain` set it up for the target.
+    """pip, as `resolve.pip` set it up for the target.
 
     :param only_binary: refuse source distributions.
     """

@@ -26,10 +26,11 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, BinaryIO
+from typing import TYPE_CHECKING, BinaryIO, TypeVar
 
 from bundler.digest import CHUNK, Sha256, parse_sha256
-from bundler.errors import IntegrityError, OutputError
+from bundler.errors import IntegrityError, MalformedError, OutputError
+from bundler.jsonio import decode
 from bundler.reporter import SILENT, Reporter
 from bundler.system.atomic import output_error, publish_file, replace_file
 from bundler.system.locks import locked_file
@@ -38,6 +39,8 @@ if TYPE_CHECKING:
     from bundler.system.environ import HostEnvironment
 
 __all__ = ["Blob", "BlobWriter", "Store", "key_of", "open_store", "read_ref"]
+
+T = TypeVar("T")
 
 _LAYOUT = "v1"
 _TAG = (
@@ -260,6 +263,36 @@ class Store:
         with suppress(OSError):
             os.utime(ref)
         return digest
+
+    def recall(self, kind: str, key: str, type_: type[T]) -> T | None:
+        """Return a value that `remember` stored, or None.
+
+        A value of another shape counts as absent: an older release stored it, or somebody changed it.
+        """
+        digest = self.lookup(kind, key)
+        if digest is None:
+            return None
+        try:
+            return decode(self.read(digest), type_, f"{kind} {key[:12]}")
+        except (IntegrityError, MalformedError):
+            return None
+
+    def remember(self, kind: str, key: str, value: object) -> None:
+        """Store a value under a key, as JSON."""
+        import msgspec  # noqa: PLC0415 - `store info` needs none
+
+        self.bind(kind, key, self.add(msgspec.json.encode(value, order="sorted")))
+
+    def memo(self, kind: str, key: str, type_: type[T], make: Callable[[], T]) -> T:
+        """Return the value under a key, made and stored now if there is none.
+
+        :param make: called if there is none; two processes may both call it.
+        """
+        value = self.recall(kind, key, type_)
+        if value is None:
+            value = make()
+            self.remember(kind, key, value)
+        return value
 
     @contextmanager
     def scratch(self) -> Iterator[Path]:

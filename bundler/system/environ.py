@@ -51,7 +51,7 @@ _HARMFUL_NAMES = frozenset(
         "DISTUTILS_USE_SDK",
     }
 )
-# pip reads these while the index settings are read, once, by `index`.
+# pip reads these while the index settings are read, once, by `resolve.pip_config`.
 _INDEX_SETTINGS = frozenset(
     {
         "PIP_INDEX_URL",
@@ -80,7 +80,7 @@ class HostEnvironment:
     """The environment variables and the working directory that bundler was started in."""
 
     environ: Mapping[str, str]
-    """A copy of the environment; `index` reads pip's settings from it, nobody else looks inside."""
+    """A copy of the environment; only `resolve.pip_config` reads it, for the settings of pip."""
     cwd: Path
     """The working directory; relative paths on the command line and in requirements files start here."""
 

@@ -1,6 +1,6 @@
 """Stage 0, pure: the Python a bundle is made for.
 
-A `Target` is a value: what `interpreter` was told by the probe it ran inside
+A `Target` is a value: what `target.interpreter` was told by the probe it ran inside
 the target Python, or what a manifest says. Nothing here asks the machine
 bundler runs on, whose version, markers and tags are other ones.
 
@@ -121,26 +121,29 @@ class Target:
         }
 
     @classmethod
-    def from_json(cls, values: Mapping[str, str]) -> Target:
-        """Return the target that a manifest names, its markers as far as a manifest tells them."""
-        system = values["sys_platform"]
+    def of_manifest(
+        cls, *, python: str, python_full_version: str, abi: str, platform: str, sys_platform: str
+    ) -> Target:
+        """Return the target that a manifest names, its markers as far as a manifest has them."""
         return cls(
-            version=values["python_full_version"],
-            abi=values["abi"],
-            platform=values["platform"],
+            version=python_full_version,
+            abi=abi,
+            platform=platform,
             libc="",
             markers={
-                "implementation_name": values["implementation"],
-                "implementation_version": values["python_full_version"],
-                "os_name": "nt" if system == "win32" else "posix",
-                "platform_machine": values["platform"].partition("_")[2],
+                "implementation_name": "cpython",
+                "implementation_version": python_full_version,
+                "os_name": "nt" if sys_platform == "win32" else "posix",
+                "platform_machine": platform.partition("_")[2],
                 "platform_python_implementation": "CPython",
                 "platform_release": "",
-                "platform_system": {"linux": "Linux", "darwin": "Darwin", "win32": "Windows"}.get(system, ""),
+                "platform_system": {"linux": "Linux", "darwin": "Darwin", "win32": "Windows"}.get(
+                    sys_platform, ""
+                ),
                 "platform_version": "",
-                "python_full_version": values["python_full_version"],
-                "python_version": values["python"],
-                "sys_platform": system,
+                "python_full_version": python_full_version,
+                "python_version": python,
+                "sys_platform": sys_platform,
             },
         )
 

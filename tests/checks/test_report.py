@@ -12,7 +12,7 @@ from bundler.checks.dependencies import Unmet
 from bundler.checks.findings import Finding
 from bundler.checks.import_results import ImportResult, ImportStatus
 from bundler.checks.report import ClosureReport, ModeReport, UsageMode
-from bundler.data.finding_rules import RULES
+from bundler.data.finding_rules import finding_rules
 from bundler.errors import ClosureError
 
 
@@ -32,10 +32,10 @@ def report(
     *outcomes: ImportResult, more: dict[UsageMode, tuple[ImportResult, ...]] | None = None, **given: Any
 ) -> ClosureReport:
     """Return a report of a bundle that was mounted, and used in further ways."""
-    ways: dict[UsageMode, tuple[ImportResult, ...]] = {"mount": outcomes, **(more or {})}
+    modes: dict[UsageMode, tuple[ImportResult, ...]] = {"mount": outcomes, **(more or {})}
     own = frozenset(one.distribution for one in outcomes)
     return ClosureReport(
-        ways=tuple(ModeReport(way=way, outcomes=found) for way, found in ways.items()),
+        modes=tuple(ModeReport(mode=mode, outcomes=found) for mode, found in modes.items()),
         **{"own": own, **given},
     )
 
@@ -70,12 +70,12 @@ def test_the_error_names_every_failure_its_last_line_and_the_fix_of_each_code() 
         "I201  import `a.x` of `a`: missing-dependency `y`, which it does not declare: M: No module named 'y'",
         "I201  import `b_mod` of `b`: crashed: SIGABRT",
         "      it wrote  terminate called",
-        f"      fix: {RULES['I201'].fix}",
+        f"      fix: {finding_rules()['I201'].fix}",
         "I202  the requirements ask for `z`: it is not there",
         "I202  `a` requires `y>=2`: found 1",
-        f"      fix: {RULES['I202'].fix}",
+        f"      fix: {finding_rules()['I202'].fix}",
         "U302  no run()",
-        f"      fix: {RULES['U302'].fix}",
+        f"      fix: {finding_rules()['U302'].fix}",
     )
     assert caught.value.hint == "bundler explain I201"
     assert caught.value.facts == bad.to_json(code=True)
@@ -127,7 +127,7 @@ def test_a_failure_is_one_finding_and_says_in_which_way(
 
 
 def test_a_python_that_does_not_start_is_an_error_of_its_own() -> None:
-    dead = ClosureReport(ways=(ModeReport(way="mount", outcomes=(), fatal="AttributeError: x"),))
+    dead = ClosureReport(modes=(ModeReport(mode="mount", outcomes=(), fatal="AttributeError: x"),))
 
     assert [one.message for one in dead.errors] == [
         "Python does not start with the bundle mounted on PYTHONPATH: AttributeError: x"

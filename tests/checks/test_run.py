@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 import jsonschema
 import pytest
-from support.cli import SCHEMA, built, manifest_of
+from support.cli import SCHEMA, built_locked, locked, manifest_of
 from support.elfs import make_elf
 from support.wheels import make_wheel
 
@@ -24,8 +24,8 @@ if TYPE_CHECKING:
 
 
 def refused(cli: BundlerCli, *args: str, cwd: Path) -> dict[str, list[str]]:
-    """Build, expect a refusal by the closure, and return the messages of the errors by code."""
-    ended = cli.run("build", "--json", *args, cwd=cwd)
+    """Build from a lock, expect a refusal by the checks, and return the messages of the errors by code."""
+    ended = cli.run("build", "--json", *locked(cli, *args), cwd=cwd)
     assert ended.returncode == 10, ended.stderr
     assert not list(cwd.glob("dist/*"))
     errors: dict[str, list[str]] = {}
@@ -68,7 +68,7 @@ def test_a_backport_that_is_harmless_when_installed_kills_a_mount(
 
     assert errors["M101"] == ["`enumlike` brings `enum`, which hides the module of the standard library"]
     assert errors["M102"][0].startswith("Python does not start with the bundle mounted on PYTHONPATH: ")
-    result = built(warm_cli, "enumlike", "--for", "venv", "--name", "app", cwd=tmp_path)
+    result = built_locked(warm_cli, "enumlike", "--for", "venv", "--name", "app", cwd=tmp_path)
     assert list(result["verification"]["ways"]) == ["venv"]
     assert "M101" not in findings(result)
 
@@ -79,7 +79,7 @@ def test_an_error_may_be_allowed_and_is_recorded(
     make_wheel(index.folder, "colors", "1.0", {"colorsys.py": ""})
     assert list(refused(warm_cli, "colors", cwd=tmp_path)) == ["M101"]
 
-    result = built(warm_cli, "colors", "--allow", "M101:Colors", "--name", "app", cwd=tmp_path)
+    result = built_locked(warm_cli, "colors", "--allow", "M101:Colors", "--name", "app", cwd=tmp_path)
 
     (hazard,) = (one for one in result["verification"]["findings"] if one["code"] == "M101")
     assert hazard["allowed"] is True
@@ -109,7 +109,7 @@ def test_k18_what_lives_by_a_pth_file(index: LocalIndex, warm_cli: BundlerCli, t
         ],
         "M104": ["`editable` holds no module, only `editable.pth`, which a mount does not read"],
     }
-    built(warm_cli, "winlike", "--for", "venv", "--name", "app", cwd=tmp_path)
+    built_locked(warm_cli, "winlike", "--for", "venv", "--name", "app", cwd=tmp_path)
 
 
 def test_k17_namespaces_of_every_kind_are_imported_from_a_mount(
@@ -121,7 +121,7 @@ def test_k17_namespaces_of_every_kind_are_imported_from_a_mount(
     make_wheel(index.folder, "pk-a", "1.0", {"pk/__init__.py": extend, "pk/a.py": ""})
     make_wheel(index.folder, "pk-b", "1.0", {"pk/__init__.py": extend, "pk/b.py": ""})
 
-    result = built(warm_cli, "old-a", "old-b", "pk-a", "pk-b", "--name", "app", cwd=tmp_path)
+    result = built_locked(warm_cli, "old-a", "old-b", "pk-a", "pk-b", "--name", "app", cwd=tmp_path)
 
     modules = {one["module"]: one["status"] for one in result["verification"]["ways"]["mount"]}
     assert modules == dict.fromkeys(("old.a", "old.b", "pk", "pk.a", "pk.b"), "ok")
@@ -148,7 +148,7 @@ def test_k13_imports_that_nobody_declared(index: LocalIndex, warm_cli: BundlerCl
         },
     )
 
-    result = built(warm_cli, "lucky", "parts", "--name", "app", cwd=tmp_path)
+    result = built_locked(warm_cli, "lucky", "parts", "--name", "app", cwd=tmp_path)
 
     found = findings(result)
     lucky = "`lucky` imports `basket` and does not declare it; it works because `carrier` requires `basket`"
@@ -174,7 +174,7 @@ def test_a_part_that_nothing_imports_is_a_warning_unless_it_was_asked_for(
         requires=["core"],
     )
 
-    result = built(warm_cli, "user", "--name", "app", cwd=tmp_path)
+    result = built_locked(warm_cli, "user", "--name", "app", cwd=tmp_path)
 
     assert [text.split(" does")[0] for text in findings(result)["I209"]] == ["`ns.obsolete` of `core`"]
     for asked in ("core", "abuser"):
@@ -189,7 +189,7 @@ def test_k06_a_write_at_import_is_reported_and_changes_nothing(
     text = "import os\ntry:\n    open(os.path.join(os.path.dirname(__file__), 'cache'), 'w').close()\nexcept OSError: pass\n"
     make_wheel(index.folder, "writer", "1.0", {"writer.py": text})
 
-    result = built(warm_cli, "writer", "--name", "app", cwd=tmp_path)
+    result = built_locked(warm_cli, "writer", "--name", "app", cwd=tmp_path)
 
     assert findings(result)["I206"] == [
         "import `writer` of `writer` writes to `lib/python3.7/site-packages/cache`"
@@ -206,9 +206,9 @@ def test_what_passed_once_is_kept_shown_as_kept_and_tried_again_on_demand(
 ) -> None:
     make_wheel(index.folder, "kept", "1.0")
     args = ("kept", "--name", "app", "--bundle-version", "1")
-    first = built(warm_cli, *args, cwd=tmp_path)
-    again = built(warm_cli, *args, cwd=tmp_path)
-    forced = built(warm_cli, *args, "--reverify", cwd=tmp_path)
+    first = built_locked(warm_cli, *args, cwd=tmp_path)
+    again = built_locked(warm_cli, *args, cwd=tmp_path)
+    forced = built_locked(warm_cli, *args, "--reverify", cwd=tmp_path)
 
     assert (first["cached"], again["cached"], forced["cached"]) == ([], ["mount", "venv"], [])
     assert first["verification"] == again["verification"] == forced["verification"]
@@ -221,7 +221,7 @@ def test_a_hang_is_not_kept(index: LocalIndex, warm_cli: BundlerCli, tmp_path: P
     make_wheel(index.folder, "crash", "1.0", {"crash.py": "import ctypes\nctypes.string_at(0)\n"})
     args = ("crash", "--allow-import-failure", "crash", "--name", "app", "--bundle-version", "1")
 
-    assert [built(warm_cli, *args, cwd=tmp_path)["cached"] for _ in range(2)] == [[], []]
+    assert [built_locked(warm_cli, *args, cwd=tmp_path)["cached"] for _ in range(2)] == [[], []]
 
 
 # --- the user's own code ----------------------------------------------------
@@ -252,7 +252,7 @@ def test_the_users_code_is_followed_and_run(
     model.mkdir()
     args = ("basket", "--name", "app", "--source-dir", str(code), "--entry-script", "score.py")
 
-    result = built(warm_cli, *args, cwd=tmp_path)
+    result = built_locked(warm_cli, *args, cwd=tmp_path)
     assert result["entry"] == {
         "entry_script": "score.py",
         "files": ["code_parts/part.py", "helper.py", "score.py"],
@@ -266,7 +266,7 @@ def test_the_users_code_is_followed_and_run(
     errors = refused(warm_cli, *run, cwd=tmp_path / "code")
     assert errors["U305"][0].startswith("init() of the entry script `score.py` failed: FileNotFoundError")
     (model / "model.txt").write_text("")
-    assert built(warm_cli, *run, cwd=tmp_path)["entry"]["init"] is True
+    assert built_locked(warm_cli, *run, cwd=tmp_path)["entry"]["init"] is True
 
 
 @pytest.mark.parametrize(
@@ -337,7 +337,7 @@ def test_k10_k11_shared_objects(index: LocalIndex, warm_cli: BundlerCli, tmp_pat
     make_wheel(index.folder, "newlib", "1.0", {"newlib.py": "", "newlib_data/libnew.so": new})
     make_wheel(index.folder, "armlib", "1.0", {"armlib.py": "", "armlib_data/libarm.so": make_elf("aarch64")})
 
-    result = built(warm_cli, "newlib", "--name", "app", cwd=tmp_path)
+    result = built_locked(warm_cli, "newlib", "--name", "app", cwd=tmp_path)
     verification = manifest_of(result)["verification"]
     assert verification["glibc"] == "2.34"
     assert [one["path"].rpartition("/")[2] for one in verification["shared_objects"]] == ["libnew.so"]
@@ -379,9 +379,9 @@ def test_pins_that_the_bases_server_cannot_live_with(
         "the base's server requires `pydantic<1.11,>=1.9`, the bundle has `pydantic` 2.5.3"
     ]
     assert "azureml_inference_server_http.server.create_app" in errors["B506"][0]
-    alone = built(warm_cli, "pydantic", "--name", "alone", cwd=tmp_path)
+    alone = built_locked(warm_cli, "pydantic", "--name", "alone", cwd=tmp_path)
     assert len(findings(alone)["B507"]) == 1
-    result = built(warm_cli, "pydantic<2", "--server", "0.8.4.2", "--name", "app", cwd=tmp_path)
+    result = built_locked(warm_cli, "pydantic<2", "--server", "0.8.4.2", "--name", "app", cwd=tmp_path)
     statuses = {one["module"]: one["status"] for one in result["verification"]["ways"]["server"]}
     assert statuses.pop("broken_anyway") == "unused", "as it is without the bundle"
     assert set(statuses.values()) == {"ok"}
@@ -397,11 +397,11 @@ def test_what_the_base_has_is_left_out_proved_and_checked_again_on_the_target(
     base.write_text("basket==1.0\npip==20.0\n")
     args = ("shop", "--base", str(base), "--name", "app")
 
-    whole = built(warm_cli, *args, cwd=tmp_path)
+    whole = built_locked(warm_cli, *args, cwd=tmp_path)
     assert whole["distributions"] == {"basket": "2.0", "shop": "1.0"}
     assert len(findings(whole)["B501"]) == 1
 
-    result = built(warm_cli, *args, "--omit-provided", "--bundle-version", "thin", cwd=tmp_path)
+    result = built_locked(warm_cli, *args, "--omit-provided", "--bundle-version", "thin", cwd=tmp_path)
     assert result["distributions"] == {"shop": "1.0"}
     assert manifest_of(result)["base"] == {"provided": {"basket": "1.0"}}
     assert list(result["verification"]["ways"]) == ["server"]
@@ -462,7 +462,7 @@ def test_parts_of_a_namespace_in_bundle_and_base_find_each_other(
         ],
     }
     (tmp_path / "base.json").write_text(json.dumps(base))
-    result = built(warm_cli, "old-b", "--base", "base.json", "--name", "app", cwd=tmp_path)
+    result = built_locked(warm_cli, "old-b", "--base", "base.json", "--name", "app", cwd=tmp_path)
 
     (way,) = result["verification"]["ways"].values()
     assert {one["module"]: one["status"] for one in way} == dict.fromkeys(

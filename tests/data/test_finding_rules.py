@@ -2,68 +2,72 @@
 
 from __future__ import annotations
 
-import ast
 import re
+import subprocess
+import sys
 from typing import get_args
 
+import msgspec
 import pytest
 from support.paths import PACKAGE, ROOT
 
 from bundler.checks.findings import Finding, is_allowed, sorted_findings
-from bundler.data.finding_rules import RULES, Rule, Severity
+from bundler.data.finding_rules import RULES_TABLE, Rule, Severity, finding_rules
 
-PAGE = ROOT / "docs" / "findings.md"
-
-
-def section(code: str) -> str:
-    """Return the text below a code's heading, without the breaks of its lines."""
-    _, _, below = PAGE.read_text("utf-8").partition(f"\n## {code}\n")
-    return " ".join(re.split(r"^## ", below, maxsplit=1, flags=re.MULTILINE)[0].split())
-
-
-@pytest.mark.parametrize("rule", RULES.values(), ids=lambda rule: rule.code)
-def test_every_code_has_a_page_that_says_the_same(rule: Rule) -> None:
-    text = section(rule.code)
-
-    assert text.startswith(f"**{rule.title[0].upper()}{rule.title[1:]}.** ({rule.severity}) ")
-    assert text.endswith(f" Fix: {rule.fix}.")
-
-
-def test_the_page_has_no_code_that_is_not_there() -> None:
-    assert re.findall(r"^## ([A-Z]\d{3})$", PAGE.read_text("utf-8"), re.MULTILINE) == list(RULES)
+RULES = finding_rules()
 
 
 @pytest.mark.parametrize("rule", RULES.values(), ids=lambda rule: rule.code)
 def test_a_rule_is_told_in_one_line(rule: Rule) -> None:
     assert rule.severity in get_args(Severity)
-    assert re.fullmatch("[MIUEBD][0-9]{3}", rule.code)
     for text in (rule.title, rule.fix):
         assert text == text.strip()
-        assert "\n" not in text
-        assert not text.endswith(".")
     assert rule.title[0].islower() or rule.title.startswith(("`", "RPATH"))
+    assert rule.text.endswith((".", ")"))
 
 
-def test_codes_are_unique_and_grouped_by_letter() -> None:
-    """As they are written: a mapping would keep the last of two."""
-    tree = ast.parse((PACKAGE / "findings.py").read_text("utf-8"))
-    codes = [
-        str(node.elts[0].value)
-        for node in ast.walk(tree)
-        if isinstance(node, ast.Tuple) and len(node.elts) == 4 and isinstance(node.elts[0], ast.Constant)
-    ]
-
-    assert codes == list(RULES)
-    assert len({code[0] for code in codes}) == len({code[:2] for code in codes}) == 6
-    assert codes == sorted(codes, key=lambda code: ("MIUEBD".index(code[0]), code))
+def test_codes_are_grouped_by_letter_and_sorted() -> None:
+    assert len({code[0] for code in RULES}) == len({code[:2] for code in RULES}) == 6
+    assert list(RULES) == sorted(RULES, key=lambda code: ("MIUEBD".index(code[0]), code))
     assert len({rule.title for rule in RULES.values()}) == len(RULES)
 
 
 def test_every_code_is_used_and_every_used_one_is_there() -> None:
-    texts = [path.read_text("utf-8") for path in PACKAGE.glob("*.py") if path.name != "findings.py"]
+    texts = [path.read_text("utf-8") for path in PACKAGE.rglob("*.py")]
     used = set(re.findall(r'"([MIUEBD][1-6]\d\d)"', "\n".join(texts)))
 
     assert used == set(RULES)
+
+
+def test_the_page_is_the_one_that_is_generated() -> None:
+    check = subprocess.run(
+        [sys.executable, ROOT / "scripts/generate-docs", "--check"],
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+
+    assert check.returncode == 0, check.stdout + check.stderr
+
+
+@pytest.mark.parametrize(
+    "table",
+    [
+        pytest.param({"X101": {}}, id="no-such-letter"),
+        pytest.param(
+            {"M101": {"severity": "fatal", "title": "a b", "text": "t", "fix": "a b"}}, id="severity"
+        ),
+        pytest.param({"M101": {"severity": "note", "title": "a\nb", "text": "t", "fix": "a b"}}, id="title"),
+        pytest.param({"M101": {"severity": "note", "title": "a b", "text": "", "fix": "a b"}}, id="text"),
+        pytest.param({"M101": {"severity": "note", "title": "a b", "text": "t"}}, id="no-fix"),
+        pytest.param(
+            {"M101": {"severity": "note", "title": "a b", "text": "t", "fix": "a b", "x": 1}}, id="unknown"
+        ),
+    ],
+)
+def test_a_table_with_an_error_is_refused(table: object) -> None:
+    with pytest.raises(msgspec.ValidationError):
+        msgspec.convert(table, RULES_TABLE)
 
 
 FINDING = Finding(code="I201", message="m", distribution="pkg-a")

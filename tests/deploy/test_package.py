@@ -13,22 +13,32 @@ from typing import TYPE_CHECKING
 
 import pytest
 from support.archives import docker_members, rootfs, write_archive
-from support.cli import built
+from support.cli import BundlerCli, built_locked
 from support.wheels import make_wheel
 
 if TYPE_CHECKING:
-    from support.cli import BundlerCli, Ended
-    from support.localindex import LocalIndex
+    from support.cli import Ended
 
 SITE = "lib/python3.7/site-packages"
 
 
+@pytest.fixture(scope="module")
+def built_bundle(worker_store: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The directory of an archive with one module and its dependency, built once."""
+    folder = tmp_path_factory.mktemp("bundle")
+    cli = BundlerCli(folder / "home", "", folder / "wheels", store=worker_store)
+    make_wheel(folder / "wheels", "shop", "1.0", {"shop.py": "import basket\n"}, requires=["basket"])
+    make_wheel(folder / "wheels", "basket", "2.0")
+    args = ("shop", "--name", "app", "--bundle-version", "1")
+    return Path(built_locked(cli, *args, cwd=folder)["path"]).parent
+
+
 @pytest.fixture
-def bundle(index: LocalIndex, warm_cli: BundlerCli, tmp_path: Path) -> Path:
-    """An archive with one module and its dependency."""
-    make_wheel(index.folder, "shop", "1.0", {"shop.py": "import basket\n"}, requires=["basket"])
-    make_wheel(index.folder, "basket", "2.0")
-    return Path(built(warm_cli, "shop", "--name", "app", "--bundle-version", "1", cwd=tmp_path)["path"])
+def bundle(built_bundle: Path, tmp_path: Path) -> Path:
+    """A copy of the archive."""
+    shutil.copytree(built_bundle, tmp_path / "dist")
+    (archive,) = (tmp_path / "dist").glob("*.tar.gz")
+    return archive
 
 
 @pytest.fixture

@@ -661,13 +661,17 @@ def test_a_config_that_names_other_layers_is_refused(tmp_path: Path) -> None:
     refused(MalformedError, "name different layers", tmp_path, lambda: write(make_app(), base))
 
 
-@pytest.mark.parametrize(
-    "settings", [{"Env": "A=B"}, {"Labels": []}, {"ExposedPorts": ["80"]}, [], {"Env": [], "x": float("inf")}]
-)
+@pytest.mark.parametrize("settings", [{"Env": "A=B"}, {"Labels": []}, {"ExposedPorts": ["80"]}, []])
 def test_settings_that_break_their_format_are_refused(settings: Any, tmp_path: Path) -> None:
     base = old_docker(tmp_path, config=settings or {"Env": 1})
 
     refused(MalformedError, "the image breaks its format", tmp_path, lambda: write(make_app(), base))
+
+
+def test_a_number_that_json_does_not_have_is_refused_when_it_is_read(tmp_path: Path) -> None:
+    base = old_docker(tmp_path, config={"Env": [], "x": float("inf")})
+
+    refused(MalformedError, "is not JSON", tmp_path, lambda: write(make_app(), base))
 
 
 @pytest.mark.parametrize(

@@ -22,7 +22,7 @@ from typing import TYPE_CHECKING, Any
 
 import jsonschema
 import pytest
-from support.cli import SCHEMA, built, manifest_of
+from support.cli import SCHEMA, built, built_locked, locked, manifest_of
 from support.wheels import make_sdist, make_wheel
 
 if TYPE_CHECKING:
@@ -89,7 +89,7 @@ def test_requirements_become_a_bundle_that_runs_after_a_move(
 def test_plain_tar_and_the_target_python_are_all_a_receiver_needs(
     shop: LocalIndex, warm_cli: BundlerCli, python37: Path, tmp_path: Path
 ) -> None:
-    result = built(warm_cli, "shop", "--name", "app", cwd=tmp_path)
+    result = built_locked(warm_cli, "shop", "--name", "app", cwd=tmp_path)
     subprocess.run(["tar", "-xzf", result["path"]], cwd=tmp_path, check=True)
     code = (
         "import sys, tarfile; tarfile.open(sys.argv[1]).getnames(); import shop, shop.cli; "
@@ -106,7 +106,7 @@ def test_plain_tar_and_the_target_python_are_all_a_receiver_needs(
 
 
 def test_no_file_holds_a_path_of_the_build(shop: LocalIndex, warm_cli: BundlerCli, tmp_path: Path) -> None:
-    result = built(warm_cli, "shop", "--name", "app", cwd=tmp_path)
+    result = built_locked(warm_cli, "shop", "--name", "app", cwd=tmp_path)
     forbidden = [str(tmp_path).encode(), str(warm_cli.store).encode(), str(Path.home()).encode() + b"/"]
 
     with tarfile.open(result["path"]) as archive:
@@ -120,7 +120,7 @@ def test_no_file_holds_a_path_of_the_build(shop: LocalIndex, warm_cli: BundlerCl
 
 def test_record_is_honest(shop: LocalIndex, warm_cli: BundlerCli, python37: Path, tmp_path: Path) -> None:
     """Every file is in the RECORD of its distribution with the digest it has, bytecode and launchers too."""
-    result = built(warm_cli, "shop", "--name", "app", "--format", "dir", cwd=tmp_path)
+    result = built_locked(warm_cli, "shop", "--name", "app", "--format", "dir", cwd=tmp_path)
     root = Path(result["path"])
     listed = set()
     for record in root.glob(f"{SITE}/*.dist-info/RECORD"):
@@ -227,7 +227,7 @@ def test_modules_in_the_working_directory_are_not_imported(
     shop: LocalIndex, warm_cli: BundlerCli, tmp_path: Path
 ) -> None:
     """H13 and H15."""
-    clean = built(warm_cli, "shop", "--name", "app", "-o", str(tmp_path / "clean"), cwd=tmp_path)
+    clean = built_locked(warm_cli, "shop", "--name", "app", "-o", str(tmp_path / "clean"), cwd=tmp_path)
     hostile = tmp_path / "hostile"
     hostile.mkdir()
     for name in ("json.py", "random.py", "pip.py", "sitecustomize.py", "setuptools.py"):
@@ -235,7 +235,7 @@ def test_modules_in_the_working_directory_are_not_imported(
     (hostile / "setup.cfg").write_text("[install]\nprefix=/nonexistent\n")
     store = str(tmp_path / "store2")
 
-    dirty = built(warm_cli, "shop", "--name", "app", "--store", store, cwd=hostile)
+    dirty = built_locked(warm_cli, "shop", "--name", "app", "--store", store, cwd=hostile)
 
     assert dirty["sha256"] == clean["sha256"]
     assert {"./json.py", "./random.py", "./pip.py", "./sitecustomize.py"} <= set(dirty["neutralised"])
@@ -291,12 +291,12 @@ def test_the_same_build_again_is_no_error_and_another_one_never_replaces_it(
     shop: LocalIndex, bundler_cli: BundlerCli, tmp_path: Path
 ) -> None:
     args = ("--name", "app", "--bundle-version", "1")
-    first = built(bundler_cli, "shop", *args, cwd=tmp_path)
-    again = built(bundler_cli, "shop", *args, cwd=tmp_path)
+    first = built_locked(bundler_cli, "shop", *args, cwd=tmp_path)
+    again = built_locked(bundler_cli, "shop", *args, cwd=tmp_path)
     assert (first.pop("cached"), again.pop("cached")) == ([], ["mount", "venv"])
     assert first == again
 
-    ended = bundler_cli.run("build", "basket", *args, cwd=tmp_path)
+    ended = bundler_cli.run("build", *locked(bundler_cli, "basket", *args), cwd=tmp_path)
 
     assert ended.returncode == 11
     assert "is there already, with other content" in ended.stderr
@@ -307,9 +307,9 @@ def test_the_same_build_again_is_no_error_and_another_one_never_replaces_it(
 def test_every_format_holds_the_same_bundle(
     shop: LocalIndex, warm_cli: BundlerCli, tmp_path: Path, fmt: str
 ) -> None:
-    reference = built(warm_cli, "shop", "--name", "app", "-o", "reference", cwd=tmp_path)
+    reference = built_locked(warm_cli, "shop", "--name", "app", "-o", "reference", cwd=tmp_path)
 
-    result = built(warm_cli, "shop", "--name", "app", "--format", fmt, cwd=tmp_path)
+    result = built_locked(warm_cli, "shop", "--name", "app", "--format", fmt, cwd=tmp_path)
 
     assert result["identity"] == reference["identity"]
     (beside,) = (tmp_path / "dist").glob("*.sha256")
@@ -320,11 +320,20 @@ def test_every_format_holds_the_same_bundle(
 def test_source_date_epoch_is_honoured_and_a_bad_one_refused(
     shop: LocalIndex, warm_cli: BundlerCli, tmp_path: Path
 ) -> None:
-    result = built(warm_cli, "shop", "--name", "app", cwd=tmp_path, env={"SOURCE_DATE_EPOCH": "1600000000"})
+    result = built_locked(
+        warm_cli,
+        "shop",
+        "--name",
+        "app",
+        cwd=tmp_path,
+        env={"SOURCE_DATE_EPOCH": "1600000000"},
+    )
     with tarfile.open(result["path"]) as archive:
         assert {member.mtime for member in archive} == {1600000000}
 
-    ended = warm_cli.run("build", "shop", cwd=tmp_path, env={"SOURCE_DATE_EPOCH": "yesterday"})
+    ended = warm_cli.run(
+        "build", *locked(warm_cli, "shop"), cwd=tmp_path, env={"SOURCE_DATE_EPOCH": "yesterday"}
+    )
     assert (ended.returncode, "SOURCE_DATE_EPOCH" in ended.stderr) == (2, True)
 
 
@@ -448,7 +457,7 @@ def test_k14_two_distributions_that_want_one_path(
     make_wheel(shop.folder, "one", "1.0", {"one.py": "", "common.py": "ONE = 1\n"})
     make_wheel(shop.folder, "two", "1.0", {"two.py": "", "common.py": "TWO = 2\n"})
 
-    told = refused(warm_cli, 7, "one", "two", cwd=tmp_path)
+    told = refused(warm_cli, 7, *locked(warm_cli, "one", "two"), cwd=tmp_path)
 
     assert re.search(rf"{SITE}/common.py: one has [0-9a-f]+, two has [0-9a-f]+", told)
 
@@ -459,7 +468,7 @@ def test_k14_the_same_file_twice_ships_once_and_is_listed(
     make_wheel(shop.folder, "one", "1.0", {"one.py": "", "common.py": "SAME = 1\n"})
     make_wheel(shop.folder, "two", "1.0", {"two.py": "", "common.py": "SAME = 1\n"})
 
-    result = built(warm_cli, "one", "two", "--name", "app", cwd=tmp_path)
+    result = built_locked(warm_cli, "one", "two", "--name", "app", cwd=tmp_path)
 
     files = {item["path"]: item for item in manifest_of(result)["files"]}
     assert files[f"{SITE}/common.py"]["owner"] == "one"
@@ -474,7 +483,9 @@ def test_k15_a_file_where_another_has_a_folder(
     make_wheel(shop.folder, "one", "1.0", {"thing/__init__.py": ""})
     make_wheel(shop.folder, "two", "1.0", {"thing": "a file", "two.py": ""})
 
-    assert "a file of two, a folder of one" in refused(warm_cli, 7, "one", "two", cwd=tmp_path)
+    assert "a file of two, a folder of one" in refused(
+        warm_cli, 7, *locked(warm_cli, "one", "two"), cwd=tmp_path
+    )
 
 
 def test_k17_namespace_packages_are_merged(
@@ -489,7 +500,7 @@ def test_k17_namespace_packages_are_merged(
         shop.folder, "two", "1.0", {"ns/two.py": "", "old/__init__.py": f"# x\n{declare}\n\n", "old/b.py": ""}
     )
 
-    result = built(warm_cli, "one", "two", "--name", "app", "--format", "dir", cwd=tmp_path)
+    result = built_locked(warm_cli, "one", "two", "--name", "app", "--format", "dir", cwd=tmp_path)
 
     code = "import ns.one, ns.two, old.a, old.b"
     subprocess.run([python37, "-c", code], env={"PYTHONPATH": f"{result['path']}/{SITE}"}, check=True)
@@ -500,8 +511,8 @@ def test_w44_a_pth_that_runs_code_is_refused_unless_allowed(
 ) -> None:
     make_wheel(shop.folder, "hook", "1.0", {"hook.py": "", "hook.pth": "import hook\n"})
 
-    assert "hook: hook.pth" in refused(warm_cli, 7, "hook", cwd=tmp_path)
-    result = built(warm_cli, "hook", "--allow-pth", "Hook", "--name", "app", cwd=tmp_path)
+    assert "hook: hook.pth" in refused(warm_cli, 7, *locked(warm_cli, "hook"), cwd=tmp_path)
+    result = built_locked(warm_cli, "hook", "--allow-pth", "Hook", "--name", "app", cwd=tmp_path)
     assert manifest_of(result)["distributions"][0]["pth"] == ["hook.pth"]
 
 
@@ -510,11 +521,19 @@ def test_k13_a_missing_dependency_fails_the_build_with_its_module(
 ) -> None:
     make_wheel(shop.folder, "hungry", "1.0", {"hungry.py": "import undeclared_thing\n"})
 
-    told = refused(warm_cli, 10, "hungry", cwd=tmp_path)
+    told = refused(warm_cli, 10, *locked(warm_cli, "hungry"), cwd=tmp_path)
 
     assert "hungry" in told
     assert "ModuleNotFoundError: No module named 'undeclared_thing'" in told
-    result = built(warm_cli, "hungry", "--allow-import-failure", "hungry", "--name", "app", cwd=tmp_path)
+    result = built_locked(
+        warm_cli,
+        "hungry",
+        "--allow-import-failure",
+        "hungry",
+        "--name",
+        "app",
+        cwd=tmp_path,
+    )
     verification = manifest_of(result)["verification"]
     assert verification["allowed"] == ["hungry"]
     assert "undeclared_thing" in json.dumps(verification["ways"]["mount"])
@@ -534,7 +553,7 @@ def test_k13_a_part_that_needs_an_extra_is_noted_unless_the_extra_is_asked_for(
     )
     make_wheel(shop.folder, "rpclibpy", "1.0", {"rpclibother.py": ""})
 
-    result = built(warm_cli, "parts", "--name", "app", cwd=tmp_path)
+    result = built_locked(warm_cli, "parts", "--name", "app", cwd=tmp_path)
 
     statuses = {item["module"]: item["status"] for item in result["verification"]["ways"]["venv"]}
     assert statuses == {"parts": "ok", "parts_rpc": "optional"}
@@ -561,7 +580,10 @@ def test_l11_distributions_that_require_each_other(
     make_wheel(index.folder, "hen", "1.0", {"hen.py": ""}, requires=["egg"])
     make_wheel(index.folder, "egg", "1.0", {"egg.py": ""}, requires=["hen"])
 
-    assert built(warm_cli, "hen", cwd=tmp_path)["distributions"] == {"egg": "1.0", "hen": "1.0"}
+    assert built_locked(warm_cli, "hen", cwd=tmp_path)["distributions"] == {
+        "egg": "1.0",
+        "hen": "1.0",
+    }
 
 
 def test_r26_nothing_required_is_an_empty_bundle_and_a_warning(
@@ -716,7 +738,7 @@ def test_scripts_and_data_schemes_land_where_they_run(
             f"{data}/headers/schemed.h": "/* */\n",
         },
     )
-    result = built(warm_cli, "schemed", "--name", "app", "--format", "dir", cwd=tmp_path)
+    result = built_locked(warm_cli, "schemed", "--name", "app", "--format", "dir", cwd=tmp_path)
     root = tmp_path / ("moved ä " + "x" * 130)
     shutil.move(result["path"], root)
 
@@ -735,7 +757,7 @@ def test_scripts_and_data_schemes_land_where_they_run(
 def test_a_launcher_follows_links_and_says_when_there_is_no_python(
     shop: LocalIndex, warm_cli: BundlerCli, python37: Path, tmp_path: Path
 ) -> None:
-    result = built(warm_cli, "shop", "--name", "app", "--format", "dir", cwd=tmp_path)
+    result = built_locked(warm_cli, "shop", "--name", "app", "--format", "dir", cwd=tmp_path)
     tools = tmp_path / "tools"
     tools.mkdir()
     (tools / "shop").symlink_to(Path(result["path"]) / "bin" / "shop")
@@ -759,7 +781,17 @@ def test_newer_targets(
 ) -> None:
     if version not in pythons:
         pytest.skip(f"no Python {version} here")
-    result = built(warm_cli, "shop", "--python", version, "--name", "app", "--format", "dir", cwd=tmp_path)
+    result = built_locked(
+        warm_cli,
+        "shop",
+        "--python",
+        version,
+        "--name",
+        "app",
+        "--format",
+        "dir",
+        cwd=tmp_path,
+    )
 
     env = {"PATH": f"{pythons[version].parent}:/usr/bin:/bin"}
     tool = Path(result["path"]) / "bin/shop"
@@ -837,7 +869,9 @@ def test_a_script_named_python_is_refused(shop: LocalIndex, warm_cli: BundlerCli
         shop.folder, "sly", "1.0", {"sly.py": "", "sly-1.0.data/scripts/python3.7": "#!/bin/sh\necho sly\n"}
     )
 
-    assert "brings `bin/python3.7`, which is the bundle's own" in refused(warm_cli, 7, "sly", cwd=tmp_path)
+    assert "brings `bin/python3.7`, which is the bundle's own" in refused(
+        warm_cli, 7, *locked(warm_cli, "sly"), cwd=tmp_path
+    )
 
 
 @pytest.mark.slow
@@ -853,9 +887,19 @@ def test_a_segment_made_from_another_is_the_same_bytes(
         "big/c.py": "X = 1\n" * 9000,
     }
     make_wheel(shop.folder, "big", "1.0", files)
-    built(warm_cli, "big", "--name", "first", cwd=tmp_path)
+    built_locked(warm_cli, "big", "--name", "first", cwd=tmp_path)
 
-    made = built(warm_cli, "big", "--name", "app", "-o", "one", cwd=tmp_path)
-    fresh = built(warm_cli, "big", "--name", "app", "-o", "two", "--store", str(tmp_path / "s"), cwd=tmp_path)
+    made = built_locked(warm_cli, "big", "--name", "app", "-o", "one", cwd=tmp_path)
+    fresh = built_locked(
+        warm_cli,
+        "big",
+        "--name",
+        "app",
+        "-o",
+        "two",
+        "--store",
+        str(tmp_path / "s"),
+        cwd=tmp_path,
+    )
 
     assert made["sha256"] == fresh["sha256"]

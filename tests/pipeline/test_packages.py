@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
-from support.cli import built, manifest_of
+from support.cli import built_locked, locked, manifest_of
 from support.wheels import make_wheel
 
 if TYPE_CHECKING:
@@ -56,16 +56,18 @@ def test_k19_a_package_that_changes_itself_or_looks_for_data_below_the_prefix(
         index.folder, "prefixed", "1.0", {"prefixed.py": data, "prefixed-1.0.data/data/share/d.txt": "d"}
     )
 
-    result = built(warm_cli, "edits", "--name", "app", "--format", "dir", cwd=tmp_path)
+    result = built_locked(warm_cli, "edits", "--name", "app", "--format", "dir", cwd=tmp_path)
     messages = [one["message"] for one in result["verification"]["findings"] if one["code"] == "I206"]
     assert messages == [f"import `edits` of `edits` writes to `{SITE}/edits.py`"]
     assert (Path(result["path"]) / SITE / "edits.py").read_text() == edits
 
-    ended = warm_cli.run("build", "--json", "prefixed", "--name", "app", cwd=tmp_path)
+    ended = warm_cli.run("build", "--json", *locked(warm_cli, "prefixed", "--name", "app"), cwd=tmp_path)
     assert ended.returncode == 10
     errors = [one for one in ended.json["error"]["facts"]["findings"] if one["severity"] == "error"]
     assert [one["code"] for one in errors] == ["M102"]
-    installed = built(warm_cli, "prefixed", "--for", "venv", "--name", "i", "--format", "dir", cwd=tmp_path)
+    installed = built_locked(
+        warm_cli, "prefixed", "--for", "venv", "--name", "i", "--format", "dir", cwd=tmp_path
+    )
     assert (Path(installed["path"]) / "share" / "d.txt").read_text() == "d"
 
 
@@ -82,7 +84,7 @@ def test_k22_k25_k28_empty_long_and_vendored_files(
     }
     make_wheel(index.folder, "odd", "1.0", files)
 
-    result = built(warm_cli, "odd", "--name", "app", "--format", "dir", cwd=tmp_path)
+    result = built_locked(warm_cli, "odd", "--name", "app", "--format", "dir", cwd=tmp_path)
 
     shipped = {file["path"]: file["size"] for file in manifest_of(result)["files"]}
     assert shipped[f"{SITE}/odd/__init__.py"] == shipped[f"{SITE}/odd/py.typed"] == 0
@@ -109,7 +111,7 @@ def test_k29_modules_that_are_made_when_they_are_asked_for(
     user = "import lazy.made\nfrom lazy.made import VALUE\n"
     make_wheel(index.folder, "user", "1.0", {"user.py": user}, requires=["lazy"])
 
-    result = built(warm_cli, "user", "--name", "app", "--format", "dir", cwd=tmp_path)
+    result = built_locked(warm_cli, "user", "--name", "app", "--format", "dir", cwd=tmp_path)
 
     assert result["verification"]["findings"] == []
     assert run37(python37, Path(result["path"]), "import user; print(user.VALUE)") == "29\n"
@@ -122,7 +124,7 @@ def test_k23_a_hundred_thousand_files(
     files = {f"many/d{number // 1000}/f{number}.txt": "" for number in range(100_000)}
     make_wheel(index.folder, "many", "1.0", {"many/__init__.py": "", **files})
 
-    result = built(warm_cli, "many", "--name", "app", "--for", "mount", cwd=tmp_path)
+    result = built_locked(warm_cli, "many", "--name", "app", "--for", "mount", cwd=tmp_path)
 
     assert len(manifest_of(result)["files"]) > 100_000
     assert warm_cli.run("verify", result["path"]).returncode == 0
@@ -152,7 +154,7 @@ def test_k24_a_file_of_more_than_four_gib(
 
     # A busy machine needs a while to say what is in such a wheel.
     patient = {"PIP_TIMEOUT": "300"}
-    result = built(warm_cli, "large", "--name", "app", "--for", "mount", cwd=tmp_path, env=patient)
+    result = built_locked(warm_cli, "large", "--name", "app", "--for", "mount", cwd=tmp_path, env=patient)
 
     sizes = {file["path"]: file["size"] for file in manifest_of(result)["files"]}
     assert sizes[f"{SITE}/large_data/zeros.bin"] == size

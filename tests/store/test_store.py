@@ -216,6 +216,28 @@ def test_h18_a_store_that_cannot_be_written_still_answers(tmp_path: Path) -> Non
     assert Store(tmp_path).lookup("file", KEY) == digest
 
 
+def test_a_value_is_made_once_and_kept(tmp_path: Path) -> None:
+    store = Store(tmp_path)
+    made: list[int] = []
+
+    def make() -> dict[str, int]:
+        made.append(1)
+        return {"b": 2, "a": 1}
+
+    assert [store.memo("facts", KEY, dict[str, int], make) for _ in range(3)] == [{"a": 1, "b": 2}] * 3
+    assert made == [1]
+
+
+@pytest.mark.parametrize("content", [b'{"a": "text"}', b'{"a": true}', b"[1]", b"{", b"\xff"])
+def test_a_kept_value_of_another_shape_is_made_anew(tmp_path: Path, content: bytes) -> None:
+    store = Store(tmp_path)
+    store.bind("facts", KEY, store.add(content))
+
+    assert store.recall("facts", KEY, dict[str, int]) is None
+    assert store.memo("facts", KEY, dict[str, int], lambda: {"a": 1}) == {"a": 1}
+    assert store.recall("facts", KEY, dict[str, int]) == {"a": 1}
+
+
 # --- processes that meet, and processes that die --------------------------------------------------
 
 

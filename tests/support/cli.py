@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from support.locks import write_lock
 from support.paths import PACKAGE
 
 SCHEMA = json.loads((PACKAGE / "bundle/manifest.schema.json").read_text("utf-8"))
@@ -46,9 +47,20 @@ class Ended:
 class BundlerCli:
     """The real command in a child, with a store and a HOME of its own."""
 
-    def __init__(self, home: Path, index_url: str | None) -> None:
+    def __init__(
+        self, home: Path, index_url: str | None, wheels: Path | None = None, *, store: Path | None = None
+    ) -> None:
+        """Set up the command.
+
+        :param index_url: None for the real index.
+        :param wheels: the directory of the index.
+        :param store: one that is shared with other tests; by default one of its own.
+        """
         self.home = home
-        self.store = home / "store"
+        self.wheels = wheels
+        self.locks = 0
+        self.store = store or home / "store"
+        home.mkdir(exist_ok=True)
         self.env = {name: os.environ[name] for name in PASSED_ON if name in os.environ}
         self.env |= {"HOME": str(home), "BUNDLER_STORE": str(self.store)}
         if index_url is None:
@@ -88,12 +100,29 @@ class BundlerCli:
         )
 
 
+def locked(cli: BundlerCli, *args: str) -> tuple[str, ...]:
+    """Return the arguments of a build with their leading requirements as a lock of the wheels of the index.
+
+    A build from a lock asks no pip, which is most of the time of a small build.
+    """
+    count = next((at for at, text in enumerate(args) if text.startswith("-")), len(args))
+    cli.locks += 1
+    assert cli.wheels is not None
+    lock = write_lock(cli.wheels, args[:count], cli.home / f"lock-{cli.locks}" / "pylock.toml")
+    return ("--lock", str(lock), *args[count:])
+
+
 def built(cli: BundlerCli, *args: str, **given: Any) -> dict[str, Any]:
     """Build, expect success and return the result of the envelope."""
     ended = cli.run("build", "--json", *args, **given)
     assert ended.returncode == 0, ended.stderr
     result: dict[str, Any] = ended.json["result"]
     return result
+
+
+def built_locked(cli: BundlerCli, *args: str, **given: Any) -> dict[str, Any]:
+    """Build from a lock of the wheels of the index, expect success and return the result."""
+    return built(cli, *locked(cli, *args), **given)
 
 
 def manifest_of(result: dict[str, Any]) -> dict[str, Any]:

@@ -201,7 +201,7 @@ def options_of_settings(
         codec="zst" if fmt == "tar.zst" else "gz",
         as_folder=fmt == "dir",
         epoch=host.epoch(),
-        ways=("mount",) if base else ("mount", "venv"),
+        modes=("mount",) if base else ("mount", "venv"),
         code=_code(settings, host),
         base=base,
         server=settings.get("server"),

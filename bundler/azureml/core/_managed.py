@@ -83,7 +83,7 @@ def check_managed(
             world = ModuleIndex([], stdlib=target.stdlib_modules, base=tops)
             findings = sorted_findings(code_findings(code, scans, world, exists_in(code.folder)))
             files = tuple(sorted(scans))
-    ClosureReport(ways=(), found=findings).raise_for_errors()
+    ClosureReport(modes=(), found=findings).raise_for_errors()
     for one in findings:
         reporter.warn(f"{one.code}  {one.message}")
     if code is not None:

@@ -1,7 +1,7 @@
 """Facade: a workspace is where environments and models are registered: a folder, or an address.
 
 Azure ML's workspace is a service; this one is a folder that any number of
-processes of one host may use at once, or an object store (`storage`). Programs
+processes of one host may use at once, or an object store (`registry.storage`). Programs
 that call ``Workspace.from_config()`` go on working: without a
 configuration they get a folder of the user's own.
 """

@@ -74,16 +74,16 @@ def _alike(name: str, known: Mapping[str, str]) -> str | None:
 
 
 def _several(boot: BootEnv) -> Iterator[Finding]:
-    if len(boot.ways) > 1 and not boot.off:
-        first, *others = (f"`{way.variable}`" for way in boot.ways)
+    if len(boot.extra_sources) > 1 and not boot.off:
+        first, *others = (f"`{source.variable}`" for source in boot.extra_sources)
         message = f"{first} is used, {' and '.join(others)} never looked at"
         yield Finding(code="D612", message=message)
 
 
 def _ignored(boot: BootEnv) -> Iterator[Finding]:
     if boot.off:
-        for way in boot.ways:
-            yield Finding(code="D613", message=f"`{way.variable}` is ignored: {boot.off}")
+        for source in boot.extra_sources:
+            yield Finding(code="D613", message=f"`{source.variable}` is ignored: {boot.off}")
 
 
 def _breaking(boot: BootEnv) -> Iterator[Finding]:
@@ -91,8 +91,8 @@ def _breaking(boot: BootEnv) -> Iterator[Finding]:
     for name, variable in VARIABLES.items():
         if variable.kind == "path" and any(char in boot.env.get(name, "") for char in "\n\r\0"):
             yield Finding(code="D608", message=f"`{name}` holds a line break: `{printable(boot.env[name])}`")
-    way = next((way for way in boot.ways if way.is_folder), None)
-    if way is not None and ":" in (written := boot.place_of(way).written):
+    source = next((source for source in boot.extra_sources if source.is_folder), None)
+    if source is not None and ":" in (written := boot.place_of(source).written):
         message = f"`{printable(written)}` holds a `:`, where PYTHONPATH is split into two folders"
         yield Finding(code="D608", message=message)
 
@@ -113,7 +113,9 @@ def _by_luck(boot: BootEnv) -> Iterator[Finding]:
         start = printable(boot.entry_folder)
         message = f"`AZUREML_ENTRY_SCRIPT` is absolute: with it, AZUREML_EXTRA_ paths start at `{start}`"
         yield Finding(code="D616", message=message)
-    places: list[tuple[str, ResolvedPath]] = [(way.variable, boot.place_of(way)) for way in boot.ways[:1]]
+    places: list[tuple[str, ResolvedPath]] = [
+        (source.variable, boot.place_of(source)) for source in boot.extra_sources[:1]
+    ]
     places += [
         (name, place)
         for name, place in (
@@ -213,10 +215,10 @@ def _models(boot: BootEnv, folders: Sequence[str]) -> Iterator[Finding]:
             yield Finding(
                 code="D618", message=f"`{printable(path)}` in a model's folder is {what}", where=path
             )
-        for way in boot.ways:
-            place = boot.place_of(way)
+        for extra in boot.extra_sources:
+            place = boot.place_of(extra)
             if place.path is not None and place.path.startswith(f"{folder}/"):
-                message = f"`{way.variable}` leads into a model's folder, `{printable(folder)}`"
+                message = f"`{extra.variable}` leads into a model's folder, `{printable(folder)}`"
                 yield Finding(code="D618", message=message, where=folder)
         if script.startswith(f"{folder}/"):
             message = f"the entry script lies in a model's folder, `{printable(folder)}`"

@@ -1,6 +1,6 @@
 """Stage 7, pure: what an image's start would do with its variables and files, step by step.
 
-The order is that of the start script and of the server (`contract`): the first
+The order is that of the start script and of the server (`data.azure_image`): the first
 step that fails decides the exit code, and nothing after it is looked at. What
 the base brings is not known: what is missing here may be there.
 """
@@ -117,8 +117,8 @@ def _resolved(boot: BootEnv) -> Iterator[tuple[str, str]]:
     for name, place in (("AZUREML_SOURCE_DIRECTORY", boot.source), ("AZUREML_MODEL_DIR", boot.model_dir)):
         if place is not None:
             yield name, place.display
-    for way in boot.ways:
-        yield way.variable, boot.place_of(way).display
+    for source in boot.extra_sources:
+        yield source.variable, boot.place_of(source).display
 
 
 # The start script.
@@ -135,22 +135,22 @@ def _enter(start: Start) -> int:
 
 def _extend(start: Start) -> int:
     boot = start.boot
-    if not boot.ways:
+    if not boot.extra_sources:
         return start.did("no further packages are asked for")
-    way = boot.ways[0]
-    off = boot.off or (way.installs == "conda" and _no_conda(boot))
+    source = boot.extra_sources[0]
+    off = boot.off or (source.installs == "conda" and _no_conda(boot))
     if off:
-        return start.did(f"`{way.variable}` is ignored", off)
-    place = boot.place_of(way)
-    if not (boot.is_dir(place) if way.is_folder else boot.is_file(place)):
-        message, details = _not_there(boot, way, place)
+        return start.did(f"`{source.variable}` is ignored", off)
+    place = boot.place_of(source)
+    if not (boot.is_dir(place) if source.is_folder else boot.is_file(place)):
+        message, details = _not_there(boot, source, place)
         start.found("D601", message, details=details)
         return start.failed(
-            f"`{way.variable}` leads to `{printable(place.written)}`", "not there", way.missing
+            f"`{source.variable}` leads to `{printable(place.written)}`", "not there", source.missing
         )
-    if way.is_folder:
+    if source.is_folder:
         return start.did("PYTHONPATH starts with", f"{printable(place.written)}:")
-    return _make_conda(start, way, place) if way.installs == "conda" else _install(start, place)
+    return _make_conda(start, source, place) if source.installs == "conda" else _install(start, place)
 
 
 def _no_conda(boot: BootEnv) -> str:
@@ -159,11 +159,11 @@ def _no_conda(boot: BootEnv) -> str:
     return "" if made else "`DYNAMIC_DEP_INSTALLATION` is not `true`"
 
 
-def _not_there(boot: BootEnv, way: ExtraSource, place: ResolvedPath) -> tuple[str, tuple[str, ...]]:
+def _not_there(boot: BootEnv, source: ExtraSource, place: ResolvedPath) -> tuple[str, tuple[str, ...]]:
     """Return what is said of a path that leads nowhere: where it leads, what was meant, what is near."""
-    message = f"`{way.variable}` leads to `{printable(place.written)}`, which is not there"
-    value = boot.env[way.variable]
-    there = boot.files.is_dir if way.is_folder else boot.files.is_file
+    message = f"`{source.variable}` leads to `{printable(place.written)}`, which is not there"
+    value = boot.env[source.variable]
+    there = boot.files.is_dir if source.is_folder else boot.files.is_file
     candidates = [value, f"{boot.root}/{value}"]
     candidates += [
         f"{folder}/{inner}{value}" for folder in boot.model_folders() for inner in ("", "../", "../../")
@@ -184,13 +184,13 @@ def _not_there(boot: BootEnv, way: ExtraSource, place: ResolvedPath) -> tuple[st
     return message, (f"nearest  `{printable(nearest)}`, which holds {printable(names) or 'nothing'}",)
 
 
-def _make_conda(start: Start, way: ExtraSource, place: ResolvedPath) -> int:
+def _make_conda(start: Start, source: ExtraSource, place: ResolvedPath) -> int:
     text = f"conda makes an environment from `{printable(place.display)}`"
     if not start.server:
         return start.failed(text, EXIT_CODES[96], 96)
     start.installs = "conda"
     if start.offline:
-        start.found("D602", f"`{way.variable}` makes a conda environment, which needs a network")
+        start.found("D602", f"`{source.variable}` makes a conda environment, which needs a network")
         return start.failed(text, "there is no network", 95)
     start.boot = replace(start.boot, env={**start.boot.env, "AZUREML_CONDA_ENVIRONMENT_PATH": _USER_ENV})
     return start.did(text)

@@ -92,14 +92,14 @@ class BootEnv:
         return ""
 
     @cached_property
-    def ways(self) -> tuple[ExtraSource, ...]:
+    def extra_sources(self) -> tuple[ExtraSource, ...]:
         """The ways to further packages that are set, the one that is used first."""
-        return tuple(way for way in EXTRA_SOURCES if self.env.get(way.variable))
+        return tuple(source for source in EXTRA_SOURCES if self.env.get(source.variable))
 
-    def place_of(self, way: ExtraSource) -> ResolvedPath:
+    def place_of(self, source: ExtraSource) -> ResolvedPath:
         """Return where the variable of a way leads."""
-        value = self.env[way.variable]
-        if VARIABLES[way.variable].base == "absolute":
+        value = self.env[source.variable]
+        if VARIABLES[source.variable].base == "absolute":
             return self.place(value)
         return self.place(f"{self.entry_folder}/{value}")
 
@@ -127,8 +127,8 @@ class BootEnv:
     def _pythonpath(self) -> Iterator[str]:
         """Yield the parts of PYTHONPATH; an empty one is the working directory."""
         text = self.env.get("PYTHONPATH", "")
-        if not self.off and self.ways and self.ways[0].is_folder:
-            text = f"{self.place_of(self.ways[0]).written}:{text}"
+        if not self.off and self.extra_sources and self.extra_sources[0].is_folder:
+            text = f"{self.place_of(self.extra_sources[0]).written}:{text}"
         if text:
             yield from text.split(":")
 

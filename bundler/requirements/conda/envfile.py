@@ -1,8 +1,8 @@
 """Stage 1, pure: the text of conda's ``env.yml`` and what it lists, each entry with its line.
 
-Entries are handed on as they stand; `condaspec` understands conda's, `requirements` pip's.
+Entries are handed on as they stand; `conda.matchspec` understands conda's, `requirements.files` pip's.
 
-Reads: `condayaml`, `condaspec`. Spec: CEP 24 (conda environment files).
+Spec: CEP 24 (conda environment files).
 """
 
 from __future__ import annotations
@@ -59,7 +59,7 @@ def parse_conda_file(text: str) -> tuple[CondaFile, tuple[ProblemError, ...]]:
     problem of an empty `CondaFile`. Credentials are registered before anything is quoted.
 
     >>> parse_conda_file("dependencies: [numpy=1.2]")[0].packages
-    (Line(text='numpy=1.2', line=1),)
+    (EnvFileLine(text='numpy=1.2', line=1),)
     """
     register_channels(text)
     try:

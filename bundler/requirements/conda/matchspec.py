@@ -3,7 +3,6 @@
 Nothing is asked of an index or of conda: which project a package is comes from a
 dated table, and a name that is in no table is assumed to be the project's.
 
-Reads: `condaversion`, `condanames`. Read by: `condafile`.
 Specs: CEP 26 (names), CEP 29 (match specifications), PEP 508.
 """
 

@@ -1,9 +1,7 @@
 """Stage 1, pure: a conda specification as requirements, and what it asks of Python and base besides.
 
-What conda packages become is `condaspec`'s table; the pip section is taken as it
+What conda packages become is `conda.matchspec`'s table; the pip section is taken as it
 stands. All problems of a file are collected, each with its line.
-
-Reads: `condafile`, `condaspec`. Read by: `requirements`.
 """
 
 from __future__ import annotations
@@ -18,7 +16,13 @@ from bundler.problems import ProblemError
 from bundler.requirements.conda.envfile import CondaFile, EnvFileLine, parse_conda_file
 from bundler.requirements.conda.matchspec import MatchSpec, Translation, parse_match_spec, translate
 
-__all__ = ["CondaRequirements", "SystemPackage", "conda_requirements", "lowest_python", "read_from_base"]
+__all__ = [
+    "CondaRequirements",
+    "SystemPackage",
+    "conda_requirements",
+    "lowest_python",
+    "parse_system_package",
+]
 
 _LOWEST_MINOR = 7
 _HIGHEST_MINOR = 20
@@ -52,7 +56,7 @@ class CondaRequirements:
     """Lines of a requirements file, with the line of the specification each stands for."""
     translations: tuple[tuple[int, str], ...]
     """What became of each conda package, by line."""
-    from_base: tuple[SystemPackage, ...]
+    system_packages: tuple[SystemPackage, ...]
     variables: Mapping[str, str]
     warnings: tuple[str, ...]
     problems: tuple[tuple[ProblemError, str], ...]
@@ -78,11 +82,11 @@ def conda_requirements(text: str, *, strict: bool = False) -> CondaRequirements:
             translated.append((line, translate(parse_match_spec(line.text))))
         except ProblemError as error:
             problems.append((_at(error, line.line), line.text))
-    from_base = []
+    system_packages = []
     for line, found in translated:
         if found.role != "base":
             continue
-        from_base.append(_from_base(line.text, found, line.line))
+        system_packages.append(_system_package(line.text, found, line.line))
         if strict:
             problems.append((_not_on_an_index(found.spec, line.line), line.text))
     pythons = [(line, found.python) for line, found in translated if found.role == "python"]
@@ -95,7 +99,7 @@ def conda_requirements(text: str, *, strict: bool = False) -> CondaRequirements:
         python_text=pythons[0][0].text if pythons else "",
         lines=tuple(_lines(file, translated)),
         translations=tuple((line.line, _story(line.text, found)) for line, found in translated),
-        from_base=tuple(from_base),
+        system_packages=tuple(system_packages),
         variables=MappingProxyType(dict(file.variables)),
         warnings=file.warnings,
         problems=tuple(problems),
@@ -115,12 +119,12 @@ def lowest_python(specifier: SpecifierSet) -> str | None:
     return None
 
 
-def read_from_base(text: str) -> SystemPackage:
+def parse_system_package(text: str) -> SystemPackage:
     """Return a package that the base has to bring, from what a manifest says of it."""
-    return _from_base(text, translate(parse_match_spec(text)), 0)
+    return _system_package(text, translate(parse_match_spec(text)), 0)
 
 
-def _from_base(text: str, found: Translation, line: int) -> SystemPackage:
+def _system_package(text: str, found: Translation, line: int) -> SystemPackage:
     return SystemPackage(name=found.spec.name, text=text, line=line, libraries=found.libraries)
 
 

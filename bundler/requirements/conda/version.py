@@ -5,7 +5,7 @@ leaves out the pre-releases of 1.2 and ``>1.2`` its post-releases, both of which
 conda takes. What cannot be said in PEP 440 at all is refused, and so is what
 conda and rattler read differently.
 
-Read by: `condaspec`. Specs: CEP 29 (match specifications), CEP 33 (version literals), PEP 440.
+Specs: CEP 29 (match specifications), CEP 33 (version literals), PEP 440.
 """
 
 from __future__ import annotations

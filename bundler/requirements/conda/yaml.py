@@ -4,7 +4,7 @@ Nothing is built from a tag or read from elsewhere. What would make the parser
 slow or the file ambiguous (merge keys, growing aliases, several documents, line
 breaks that editors do not show) is refused before a tree is made.
 
-Read by: `condafile`. Spec: YAML 1.2.
+Spec: YAML 1.2.
 """
 
 from __future__ import annotations

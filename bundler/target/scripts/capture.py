@@ -128,21 +128,19 @@ def ldconfig():
     return {}
 
 
-def libraries():
-    """Return the names of the shared libraries, and the path of the C++ library or None."""
+def libraries_in(folders):
+    """Return the shared libraries in some folders, name to path; the first of a name counts."""
     paths = {}
-    for folder in own_folders():
+    for folder in folders:
         for name in listed(folder):
             if NAME.match(name) and os.path.exists(os.path.join(folder, name)):
                 paths.setdefault(name, os.path.join(folder, name))
-    cached = ldconfig()
-    for name, path in cached.items():
-        paths.setdefault(name, path)
-    if not cached:
-        for folder in system_folders():
-            for name in listed(folder):
-                if NAME.match(name) and os.path.exists(os.path.join(folder, name)):
-                    paths.setdefault(name, os.path.join(folder, name))
+    return paths
+
+
+def libraries():
+    """Return the names of the shared libraries, and the path of the C++ library or None."""
+    paths = dict(ldconfig() or libraries_in(system_folders()), **libraries_in(own_folders()))
     return sorted(paths), paths.get("libstdc++.so.6")
 
 
@@ -155,11 +153,9 @@ def symbol_versions(path):
         return {}
     found = {}
     for family in ("GLIBCXX", "CXXABI"):
-        numbers = re.findall(family.encode() + rb"_(\d+(?:\.\d+)+)\0", content)
-        if numbers:
-            found[family] = max(
-                (one.decode() for one in numbers), key=lambda one: tuple(map(int, one.split(".")))
-            )
+        versions = re.findall(family.encode() + rb"_(\d+(?:\.\d+)+)\0", content)
+        if versions:
+            found[family] = max((one.decode() for one in versions), key=numbers)
     return found
 
 
@@ -234,10 +230,8 @@ def described(folder, entry):
     """Return one installed distribution, or None if the entry is none."""
     path = os.path.join(folder, entry)
     egg = entry.endswith(".egg-info")
-    if egg and os.path.isfile(path):
-        fields = headers(read(path))
-    else:
-        fields = headers(read(path, "PKG-INFO" if egg else "METADATA"))
+    inside = [] if egg and os.path.isfile(path) else ["PKG-INFO" if egg else "METADATA"]
+    fields = headers(read(path, *inside))
     stem = entry.rpartition(".")[0]
     name = fields.get("name", [stem.split("-")[0]])[0]
     version = fields.get("version", [""])[0]
@@ -270,9 +264,6 @@ def distributions():
                 if facts is not None:
                     found.setdefault(facts["name"], facts)
     return [found[name] for name in sorted(found)]
-
-
-# What becomes of an import name that both the bundle and the base have.
 
 
 def occupied():
@@ -381,12 +372,8 @@ def check(path):
     failed = False
     for what, wanted, here, met in found:
         failed = failed or not met
-        line = (
-            "ok    {} {}".format(what, here)
-            if met
-            else "FAIL  {}: wanted {}, found {}".format(what, wanted, here)
-        )
-        sys.stdout.write(ascii_only(line) + "\n")
+        line = "ok    {0} {2}\n" if met else "FAIL  {0}: wanted {1}, found {2}\n"
+        sys.stdout.write(ascii_only(line.format(what, wanted, here)))
     return 10 if failed else 0
 
 

@@ -12,13 +12,13 @@ from support.cli import built
 from support.facts import base_of
 from support.wheels import make_wheel
 
-from bundler.checks.base_compat import check_from_base
+from bundler.checks.base_compat import check_system_packages
 from bundler.errors import InputError
 from bundler.requirements.conda.translate import (
     SystemPackage,
     conda_requirements,
     lowest_python,
-    read_from_base,
+    parse_system_package,
 )
 from bundler.requirements.files import read_requirements
 from bundler.requirements.requirement_set import RequirementSet
@@ -68,7 +68,7 @@ dependencies:
     assert found.conda is not None
     assert found.conda.read.name == "nlp"
     assert found.conda.read.python == SpecifierSet("==3.8.*")
-    assert [one.name for one in found.conda.read.from_base] == ["cudatoolkit"]
+    assert [one.name for one in found.conda.read.system_packages] == ["cudatoolkit"]
     assert "conda/env.yml:8: `cudatoolkit=11.1` must come from the base image" in found.warnings
     told = found.conda.translations()
     assert any(line.startswith("conda/env.yml:7: `pytorch=1.7` becomes `torch==1.7.*`") for line in told)
@@ -181,9 +181,9 @@ def test_l04_the_lowest_python_that_will_do(asked: str, chosen: str | None) -> N
 
 
 def test_what_a_manifest_says_of_the_base_is_read_back() -> None:
-    found = conda_requirements("dependencies: ['nvidia::cudatoolkit=11.1']\n").from_base[0]
+    found = conda_requirements("dependencies: ['nvidia::cudatoolkit=11.1']\n").system_packages[0]
 
-    again = read_from_base(found.text)
+    again = parse_system_package(found.text)
     assert (again.name, again.libraries) == (found.name, found.libraries)
 
 
@@ -202,14 +202,14 @@ def test_a_base_shows_what_it_has_by_its_libraries(
     base = base_of(libraries=libraries)
     asked = SystemPackage(name="cudatoolkit", text="cudatoolkit=11.1", line=3, libraries=wanted)
 
-    assert [one.code for one in check_from_base(base, [asked])] == codes
+    assert [one.code for one in check_system_packages(base, [asked])] == codes
 
 
 def test_a_distribution_of_the_same_name_will_do() -> None:
     base = base_of(libraries={"libc.so.6"}, mkl="2018.0.3")
     asked = SystemPackage(name="mkl", text="mkl", line=1, libraries=("libmkl_rt.so",))
 
-    assert list(check_from_base(base, [asked])) == []
+    assert list(check_system_packages(base, [asked])) == []
 
 
 # --- the command ----------------------------------------------------------------

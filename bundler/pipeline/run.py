@@ -1,0 +1,91 @@
+"""The surroundings that all stages of one run share."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from bundler.pipeline.target import find_target
+from bundler.resolve.index import IndexSettings, read_index_settings
+from bundler.resolve.pip import Toolchain, install_toolchain
+from bundler.target.interpreter import Interpreter
+
+if TYPE_CHECKING:
+    from bundler.pipeline.options import LockOptions
+    from bundler.reporter import Reporter
+    from bundler.store.store import Store
+    from bundler.system.environ import HostEnvironment
+
+__all__ = ["Run", "open_run"]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Run:
+    """The host, the store, the target and the indexes of one run."""
+
+    host: HostEnvironment
+    store: Store
+    reporter: Reporter
+    scratch: Path
+    """A private directory, removed at the end of the run."""
+    interpreter: Interpreter
+    """The target Python."""
+    settings: IndexSettings
+    only_binary: bool
+    """Whether source distributions are refused."""
+
+    @cached_property
+    def toolchain(self) -> Toolchain:
+        """The target's own pip, fetched when a stage first needs it.
+
+        :raises ResolutionError: if the index has no pip for the target.
+        """
+        for line in self.settings.summary():
+            self.reporter.note(f"index: {line}")
+        return install_toolchain(
+            self.interpreter,
+            self.settings,
+            host=self.host,
+            store=self.store,
+            scratch=self.scratch,
+            reporter=self.reporter,
+        )
+
+
+@contextmanager
+def open_run(options: LockOptions, host: HostEnvironment, store: Store, reporter: Reporter) -> Iterator[Run]:
+    """Find the target and the index settings, and hold the store until the context ends.
+
+    :raises InterpreterError: if there is no such target Python.
+    :raises InputError: if the settings of pip cannot be used.
+    """
+    with store.in_use(), store.scratch() as scratch:
+        requirements = options.requirements
+        for setting in host.ignored_settings():
+            reporter.note(f"neutralised {setting}")
+        for warning in requirements.warnings if requirements else ():
+            reporter.warn(warning)
+        conda = requirements.conda if requirements else None
+        for translation in conda.translations() if conda else ():
+            reporter.note(translation)
+        interpreter = find_target(options.python, conda, host, scratch, reporter)
+        settings = read_index_settings(
+            host,
+            scratch,
+            flags=options.index,
+            from_files=requirements.options if requirements else None,
+        )
+        reporter.stage("target", f"CPython {interpreter.target.version} at {interpreter.python}")
+        yield Run(
+            host=host,
+            store=store,
+            reporter=reporter,
+            scratch=scratch,
+            interpreter=interpreter,
+            settings=settings,
+            only_binary=options.only_binary,
+        )

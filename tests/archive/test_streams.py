@@ -1,0 +1,123 @@
+"""Exact lengths out of chunks of any size, and hashing while reading."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Iterator
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from bundler.archive.streams import ExactReader, HashingReader
+from bundler.errors import IntegrityError
+
+CHUNKS = st.lists(st.binary(min_size=1, max_size=8), max_size=8)
+
+
+# --- ExactReader ----------------------------------------------------------------------------------
+
+
+@given(chunks=CHUNKS, lengths=st.lists(st.integers(0, 10), max_size=12))
+def test_exactly_the_requested_bytes_are_returned(chunks: list[bytes], lengths: list[int]) -> None:
+    content = b"".join(chunks)
+    reader = ExactReader(iter(chunks))
+    at = 0
+    for length in lengths:
+        if at + length > len(content):
+            with pytest.raises(IntegrityError, match="ends too early"):
+                reader.exactly(length)
+            return
+        assert reader.exactly(length) == content[at : at + length]
+        at += length
+    assert reader.exactly(len(content) + 1, short=True) == content[at:]
+    assert reader.exactly(1, short=True) == b""
+
+
+@given(chunks=CHUNKS, length=st.integers(0, 70))
+def test_fewer_bytes_are_returned_only_at_the_end_and_if_allowed(chunks: list[bytes], length: int) -> None:
+    content = b"".join(chunks)
+
+    assert ExactReader(iter(chunks)).exactly(length, short=True) == content[:length]
+    pieces = list(ExactReader(iter(chunks)).pieces(length, short=True))
+    assert b"".join(pieces) == content[:length]
+    assert all(pieces)
+
+
+def counted(chunks: list[bytes], taken: list[bytes]) -> Iterator[bytes]:
+    for chunk in chunks:
+        taken.append(chunk)
+        yield chunk
+
+
+def test_no_chunk_is_taken_before_it_is_needed() -> None:
+    """A stream is read as far as the caller asks: the rest may be a bomb."""
+    taken: list[bytes] = []
+    reader = ExactReader(counted([b"abc", b"def", b"ghi"], taken))
+
+    assert reader.exactly(0) == b""
+    assert taken == []
+    assert reader.exactly(3) == b"abc"
+    assert taken == [b"abc"]
+    pieces = reader.pieces(4)
+    assert taken == [b"abc"]
+    assert [next(pieces), next(pieces)] == [b"def", b"g"]
+    assert taken == [b"abc", b"def", b"ghi"]
+    assert reader.exactly(2) == b"hi"
+
+
+def test_pieces_are_not_longer_than_requested() -> None:
+    reader = ExactReader(iter([b"abcdef", b"ghijkl"]))
+
+    assert list(reader.pieces(2)) == [b"ab"]
+    assert list(reader.pieces(8)) == [b"cdef", b"ghij"]
+
+
+def test_a_stream_that_ends_within_the_pieces_is_an_error() -> None:
+    pieces = ExactReader(iter([b"abc"])).pieces(4)
+
+    assert next(pieces) == b"abc"
+    with pytest.raises(IntegrityError, match="ends too early"):
+        next(pieces)
+
+
+# --- HashingReader --------------------------------------------------------------------------------
+
+
+@given(chunks=CHUNKS, sizes=st.lists(st.integers(0, 10), max_size=12))
+def test_a_file_of_chunks_reads_like_a_file(chunks: list[bytes], sizes: list[int]) -> None:
+    content = b"".join(chunks)
+    reader = HashingReader(iter(chunks))
+    at = 0
+    for size in sizes:
+        assert reader.read(size) == content[at : at + size]
+        at += size
+    reader.drain()
+
+    assert reader.size == len(content)
+    assert reader.digest == hashlib.sha256(content).hexdigest()
+    assert reader.read(1) == content[at : at + 1] or at < len(content)
+
+
+def test_the_digest_covers_the_chunks_that_were_taken() -> None:
+    reader = HashingReader(iter([b"abc", b"def"]))
+    assert (reader.digest, reader.size) == (hashlib.sha256().hexdigest(), 0)
+
+    assert reader.read(1) == b"a"
+    assert (reader.digest, reader.size) == (hashlib.sha256(b"abc").hexdigest(), 3)
+    assert reader.read(3) == b"bcd"
+    assert (reader.digest, reader.size) == (hashlib.sha256(b"abcdef").hexdigest(), 6)
+    assert reader.read(10) == b"ef"
+    assert reader.read(10) == b""
+    reader.drain()
+    assert (reader.digest, reader.size) == (hashlib.sha256(b"abcdef").hexdigest(), 6)
+
+
+def test_no_chunk_is_hashed_before_it_is_needed() -> None:
+    taken: list[bytes] = []
+    reader = HashingReader(counted([b"abc", b"def"], taken))
+
+    assert reader.read(0) == b""
+    assert taken == []
+    assert reader.read(3) == b"abc"
+    assert taken == [b"abc"]
