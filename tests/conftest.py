@@ -43,7 +43,16 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     parser.addoption("--require-docker", action="store_true", help="no Docker engine is an error, not a skip")
 
 
+# A test with one of these starts the whole command, or an interpreter, an index or an engine.
+END_TO_END = frozenset(
+    {"bundler_cli", "warm_cli", "online_cli", "toolchain", "built_bundle", "docker", "base_archive"}
+)
+
+
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    for item in items:
+        if END_TO_END.intersection(getattr(item, "fixturenames", ())):
+            item.add_marker(pytest.mark.e2e)
     if config.getoption("--all"):
         return
     for item in items:

@@ -5,9 +5,6 @@ from __future__ import annotations
 import base64
 import hashlib
 import io
-import json
-import math
-from typing import Any
 
 import pytest
 from hypothesis import given
@@ -16,7 +13,6 @@ from hypothesis import strategies as st
 from bundler import digest
 from bundler.digest import (
     CHUNK,
-    canonical_json,
     copy_and_hash,
     hash_stream,
     parse_sha256,
@@ -53,42 +49,6 @@ def test_anything_else_is_not_a_digest(text: str) -> None:
         parse_sha256(text)
 
     assert repr(text) in str(caught.value)
-
-
-# --- canonical_json -------------------------------------------------------------------------------
-
-JSON = st.recursive(
-    st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False, allow_infinity=False) | st.text(),
-    lambda values: st.lists(values, max_size=3) | st.dictionaries(st.text(), values, max_size=3),
-    max_leaves=10,
-)
-OBJECTS = st.dictionaries(st.text(), JSON, max_size=4)
-
-
-@given(values=OBJECTS)
-def test_canonical_json_reads_back_as_the_same_values(values: dict[str, Any]) -> None:
-    content = canonical_json(values)
-
-    assert json.loads(content) == values
-    assert canonical_json(json.loads(content)) == content
-
-
-@given(values=OBJECTS)
-def test_the_order_of_keys_does_not_reach_canonical_json(values: dict[str, Any]) -> None:
-    assert canonical_json(dict(reversed(values.items()))) == canonical_json(values)
-
-
-def test_canonical_json_is_utf8_without_spaces_or_needless_escapes() -> None:
-    """The exact bytes are part of the format of a bundle, and of its identity."""
-    values = {"b": [1, 2.5, {"z": None, "a": True}], "ä": "模\n\u2028", "a": "/"}
-
-    assert canonical_json(values) == '{"a":"/","b":[1,2.5,{"a":true,"z":null}],"ä":"模\\n\u2028"}'.encode()
-
-
-@pytest.mark.parametrize("value", [math.nan, math.inf, -math.inf, "\ud800"])
-def test_a_value_that_json_or_utf8_cannot_express_is_refused(value: object) -> None:
-    with pytest.raises(ValueError, match=r"not JSON compliant|surrogates not allowed"):
-        canonical_json({"a": [value]})
 
 
 # --- streams --------------------------------------------------------------------------------------

@@ -10,36 +10,50 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from bundler.errors import MalformedError
-from bundler.jsonio import canonical, digest_in, parse_json, value_of
+from bundler.errors import InputError, MalformedError
+from bundler.jsonio import canonical_json, convert, decode, digest_in, parse_json, value_of
 
 SHA = "ab" * 32
 
-# --- canonical ------------------------------------------------------------------------------------
+# --- canonical_json -------------------------------------------------------------------------------
+
+JSON = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False, allow_infinity=False) | st.text(),
+    lambda values: st.lists(values, max_size=3) | st.dictionaries(st.text(), values, max_size=3),
+    max_leaves=10,
+)
+OBJECTS = st.dictionaries(st.text(), JSON, max_size=4)
 
 
-def test_canonical_json_is_sorted_ascii_without_spaces() -> None:
-    """Tools that compute digests of images escape what is not ASCII."""
-    assert canonical({"b": [1, {"d": 2, "c": 3}], "a": "ä\u2028"}) == (
-        b'{"a":"\\u00e4\\u2028","b":[1,{"c":3,"d":2}]}'
-    )
-    assert canonical([{"b": 1, "a": 2}]) == b'[{"a":2,"b":1}]'
+@given(values=OBJECTS)
+def test_canonical_json_reads_back_as_the_same_values(values: dict[str, Any]) -> None:
+    content = canonical_json(values)
 
-
-@given(values=st.dictionaries(st.text(), st.integers() | st.text() | st.none()))
-def test_canonical_json_depends_on_the_values_alone(values: dict[str, Any]) -> None:
-    content = canonical(values)
-
-    assert canonical(dict(reversed(values.items()))) == content
     assert json.loads(content) == values
+    assert canonical_json(json.loads(content)) == content
 
 
-@pytest.mark.parametrize("number", [math.nan, math.inf, -math.inf])
-def test_a_number_that_json_does_not_have_is_refused(number: float) -> None:
-    with pytest.raises(MalformedError, match="a number that JSON does not have") as caught:
-        canonical({"a": number})
+@given(values=OBJECTS)
+def test_the_order_of_keys_does_not_reach_canonical_json(values: dict[str, Any]) -> None:
+    assert canonical_json(dict(reversed(values.items()))) == canonical_json(values)
 
-    assert len(caught.value.evidence) == 1
+
+def test_canonical_json_is_utf8_without_spaces_or_needless_escapes() -> None:
+    """The exact bytes are part of the format of a bundle, and of its identity."""
+    values = {"b": [1, 2.5, {"z": None, "a": True}], "ä": "模\n\u2028", "a": "/"}
+
+    assert canonical_json(values) == '{"a":"/","b":[1,2.5,{"a":true,"z":null}],"ä":"模\\n\u2028"}'.encode()
+
+
+@pytest.mark.parametrize("value", [math.nan, math.inf, -math.inf, "\ud800"])
+def test_a_value_that_json_or_utf8_cannot_express_is_refused(value: object) -> None:
+    with pytest.raises(ValueError, match=r"not JSON compliant|surrogates not allowed"):
+        canonical_json({"a": [value]})
+
+
+def test_canonical_json_for_other_tools_is_ascii() -> None:
+    """As Docker's and OCI's tools write it, so that their digests agree with ours."""
+    assert canonical_json({"a": "ä\u2028"}, ascii_only=True) == b'{"a":"\\u00e4\\u2028"}'
 
 
 # --- parse_json -----------------------------------------------------------------------------------
@@ -129,3 +143,32 @@ def test_a_digest_is_displayed_escaped() -> None:
         digest_in("\x1b[31m", "a layer")
 
     assert caught.value.evidence == ("\\x1b[31m",)
+
+
+# --- decode and convert ---------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("content", "told"),
+    [
+        pytest.param(b'{"a": {"b": 1.5}}', "odd.json: $[...][...]: expected `int`, got `float`", id="kind"),
+        pytest.param(b'{"a": {"b": true}}', "odd.json: $[...][...]: expected `int`, got `bool`", id="bool"),
+        pytest.param(b"[]", "odd.json: expected `object`, got `array`", id="top"),
+        pytest.param(b"{", "odd.json: input data was truncated", id="cut"),
+        pytest.param(b'{"a": NaN}', "odd.json: ", id="nan"),
+        pytest.param(b'{"a": "\xff"}', "odd.json: ", id="not-utf-8"),
+        pytest.param(b"[" * 100_000, "odd.json: ", id="deep"),
+    ],
+)
+def test_a_document_of_another_shape_is_refused_with_the_path(content: bytes, told: str) -> None:
+    with pytest.raises(InputError) as caught:
+        decode(content, dict[str, dict[str, int]], "odd.json", error=InputError)
+
+    assert caught.value.message.startswith(told)
+
+
+def test_a_document_of_the_right_shape_is_a_value() -> None:
+    assert decode(b'{"a": {"b": 1}}', dict[str, dict[str, int]], "x") == {"a": {"b": 1}}
+    assert convert({"a": [1]}, dict[str, tuple[int, ...]], "x") == {"a": (1,)}
+    with pytest.raises(MalformedError, match=r"x: \$\[\.\.\.\]\[0\]: expected `int`, got `str`"):
+        convert({"a": ["1"]}, dict[str, tuple[int, ...]], "x")

@@ -27,15 +27,15 @@ Digest = Annotated[str, msgspec.Meta(pattern="^[0-9a-f]{64}$")]
 """A sha256 in lowercase hexadecimal characters."""
 
 
-class Section(msgspec.Struct, frozen=True, kw_only=True):
+class ManifestSection(msgspec.Struct, frozen=True, kw_only=True):
     """A section that a later release may add fields to."""
 
 
-class ClosedSection(Section, frozen=True, kw_only=True, forbid_unknown_fields=True):
+class ClosedManifestSection(ManifestSection, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """A section that has exactly the fields of the format."""
 
 
-class TargetSection(ClosedSection, frozen=True, kw_only=True):
+class TargetSection(ClosedManifestSection, frozen=True, kw_only=True):
     """The target of a bundle."""
 
     abi: str
@@ -46,7 +46,7 @@ class TargetSection(ClosedSection, frozen=True, kw_only=True):
     sys_platform: str
 
 
-class BuiltHere(ClosedSection, frozen=True, kw_only=True, rename={"from_": "from"}):
+class BuiltHere(ClosedManifestSection, frozen=True, kw_only=True, rename={"from_": "from"}):
     """The source of a wheel that was built by bundler."""
 
     from_: str
@@ -55,7 +55,7 @@ class BuiltHere(ClosedSection, frozen=True, kw_only=True, rename={"from_": "from
     """The distributions in the build environment."""
 
 
-class DistributionSection(ClosedSection, frozen=True, kw_only=True):
+class DistributionSection(ClosedManifestSection, frozen=True, kw_only=True):
     """One distribution of a bundle."""
 
     built_here: BuiltHere | None
@@ -75,7 +75,7 @@ class DistributionSection(ClosedSection, frozen=True, kw_only=True):
     wheel_sha256: Digest
 
 
-class FileSection(ClosedSection, frozen=True, kw_only=True):
+class FileSection(ClosedManifestSection, frozen=True, kw_only=True):
     """One file of a bundle."""
 
     path: Annotated[str, msgspec.Meta(min_length=1, max_length=4096)]
@@ -88,7 +88,7 @@ class FileSection(ClosedSection, frozen=True, kw_only=True):
     """Further distributions that contain the same file."""
 
 
-class FindingSection(ClosedSection, frozen=True, kw_only=True):
+class FindingSection(ClosedManifestSection, frozen=True, kw_only=True):
     """One finding of the checks."""
 
     allowed: bool
@@ -99,7 +99,7 @@ class FindingSection(ClosedSection, frozen=True, kw_only=True):
     where: str
 
 
-class ImportSection(Section, frozen=True, kw_only=True):
+class ImportSection(ManifestSection, frozen=True, kw_only=True):
     """The result of one import."""
 
     declared: bool | None
@@ -113,7 +113,7 @@ class ImportSection(Section, frozen=True, kw_only=True):
     wrote: tuple[str, ...]
 
 
-class VerificationSection(ClosedSection, frozen=True, kw_only=True):
+class VerificationSection(ClosedManifestSection, frozen=True, kw_only=True):
     """The results of the checks."""
 
     allowed: tuple[str, ...]
@@ -126,7 +126,7 @@ class VerificationSection(ClosedSection, frozen=True, kw_only=True):
     """The imports, by mode of use."""
 
 
-class BaseSection(Section, frozen=True, kw_only=True):
+class BaseSection(ManifestSection, frozen=True, kw_only=True):
     """The requirements on the base."""
 
     provided: dict[str, str]
@@ -135,7 +135,7 @@ class BaseSection(Section, frozen=True, kw_only=True):
     """Conda packages without a counterpart on an index."""
 
 
-class ManifestDocument(ClosedSection, frozen=True, kw_only=True):
+class ManifestDocument(ClosedManifestSection, frozen=True, kw_only=True):
     """A whole manifest."""
 
     format: Literal["bundler-manifest"]

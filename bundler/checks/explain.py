@@ -14,7 +14,7 @@ from packaging.utils import NormalizedName, canonicalize_name
 
 from bundler.bundle.document import FindingSection
 from bundler.bundle.manifest import Manifest
-from bundler.data.finding_rules import Rule, finding_rules
+from bundler.data.finding_rules import Rule, rules_by_code
 from bundler.errors import InputError
 from bundler.paths import printable
 
@@ -55,11 +55,11 @@ def rule_of(code: str) -> Rule:
 
     :raises InputError: if there is none.
     """
-    rule = finding_rules().get(code.upper())
+    rule = rules_by_code().get(code.upper())
     if rule is None:
         raise InputError(
             f"there is no finding `{printable(code)}`",
-            evidence=(f"known   {', '.join(finding_rules())}",),
+            evidence=(f"known   {', '.join(rules_by_code())}",),
             hint="bundler explain I201",
         )
     return rule

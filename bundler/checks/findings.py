@@ -22,7 +22,7 @@ from dataclasses import dataclass, field
 
 from packaging.utils import canonicalize_name
 
-from bundler.data.finding_rules import Rule, Severity, finding_rules
+from bundler.data.finding_rules import Rule, Severity, rules_by_code
 
 __all__ = ["Finding", "is_allowed", "sorted_findings"]
 
@@ -49,7 +49,7 @@ class Finding:
     @property
     def rule(self) -> Rule:
         """The kind of finding it is."""
-        return finding_rules()[self.code]
+        return rules_by_code()[self.code]
 
     def to_json(self) -> dict[str, str]:
         """Return the finding as plain values."""

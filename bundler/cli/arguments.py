@@ -11,7 +11,7 @@ import msgspec
 from bundler.bundle.plan import check_name
 from bundler.checks.user_code import find_user_code
 from bundler.cli.console import print_envelope, print_line
-from bundler.data.finding_rules import finding_rules
+from bundler.data.finding_rules import rules_by_code
 from bundler.errors import UsageError
 from bundler.pipeline.options import BuildOptions
 from bundler.problems import display_path
@@ -148,9 +148,9 @@ def _code(given: dict[str, Any]) -> UserCode | None:
 def _allowed(texts: Sequence[str]) -> tuple[str, ...]:
 
     for text in texts:
-        if text.partition(":")[0].upper() not in finding_rules():
+        if text.partition(":")[0].upper() not in rules_by_code():
             raise UsageError(
-                f"`--allow {text}` names no finding", evidence=(f"known   {', '.join(finding_rules())}",)
+                f"`--allow {text}` names no finding", evidence=(f"known   {', '.join(rules_by_code())}",)
             )
     return tuple(texts)
 

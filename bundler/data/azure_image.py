@@ -85,7 +85,7 @@ class ImageVariant:
     """Variables that its start script sets, whatever the user's; ``{NAME}`` is another variable."""
 
 
-class _Tables(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+class _ImageTables(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """The shape of ``azure_image.toml``."""
 
     image_root: str
@@ -101,7 +101,7 @@ class _Tables(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     variants: dict[str, ImageVariant]
 
 
-_TABLES = read_table("azure_image.toml", _Tables)
+_TABLES = read_table("azure_image.toml", _ImageTables)
 
 IMAGE_ROOT: Final = _TABLES.image_root
 """The application root, unless AML_APP_ROOT names another."""

@@ -12,7 +12,7 @@ import msgspec
 
 from bundler.data.tables import read_table
 
-__all__ = ["RULES_TABLE", "Rule", "Severity", "finding_rules"]
+__all__ = ["RULES_TABLE", "Rule", "Severity", "rules_by_code"]
 
 Severity = Literal["error", "warning", "note"]
 """An error fails the build, a warning is shown, a note is only in the report."""
@@ -46,7 +46,7 @@ class Rule:
 
 
 @cache
-def finding_rules() -> Mapping[str, Rule]:
+def rules_by_code() -> Mapping[str, Rule]:
     """Return the rules by code, in the order of the file."""
     entries = read_table("findings.toml", RULES_TABLE)
     return MappingProxyType(

@@ -39,7 +39,7 @@ class ServerRelease:
     """Its Requires-Dist on Linux, without extras."""
 
 
-class _Tables(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+class _ServerTables(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """The shape of ``inference_server.toml``."""
 
     as_of: Annotated[str, msgspec.Meta(pattern="^[0-9]{4}-[0-9]{2}-[0-9]{2}$")]
@@ -47,7 +47,7 @@ class _Tables(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     releases: dict[str, ServerRelease]
 
 
-_TABLES = read_table("inference_server.toml", _Tables)
+_TABLES = read_table("inference_server.toml", _ServerTables)
 
 AS_OF: Final = _TABLES.as_of
 """The day on which the table was compared with the index."""

@@ -12,13 +12,13 @@ from bundler.data.tables import read_table
 __all__ = ["MANYLINUX", "MUSLLINUX", "NOT_IN_SLIM"]
 
 
-class _Tables(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+class _LibraryTables(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     manylinux: frozenset[str]
     musllinux: frozenset[str]
     not_in_slim: str
 
 
-_TABLES = read_table("shared_libraries.toml", _Tables)
+_TABLES = read_table("shared_libraries.toml", _LibraryTables)
 
 MANYLINUX: Final = _TABLES.manylinux
 """The list of the manylinux policies (PEP 599 and 600)."""

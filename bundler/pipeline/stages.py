@@ -29,7 +29,7 @@ from bundler.data.inference_server import SERVER, server_requirements
 from bundler.digest import sha256_of
 from bundler.errors import InputError, IntegrityError, MalformedError
 from bundler.requirements.files import read_requirements
-from bundler.resolve.download import Download, fetch_all
+from bundler.resolve.download import download_of, fetch_all
 from bundler.resolve.lockfile import Lock, LockedDistribution, check_lock, parse_lock, render_lock
 from bundler.resolve.resolver import PipResolver
 from bundler.resolve.sdist import BuiltWheel, build_wheel
@@ -129,7 +129,7 @@ def fetch_wheels(run: Run, lock: Lock) -> Wheels:
     :raises InputError: if there are source distributions, and the run refuses them.
     """
     files = [package for package in lock.packages if package.sha256 and package.kind in ("wheel", "sdist")]
-    fetch_all([_download(package) for package in files], run.store, run.settings, reporter=run.reporter)
+    fetch_all([download_of(package) for package in files], run.store, run.settings, reporter=run.reporter)
     sources = [package for package in lock.packages if package.kind != "wheel"]
     if sources and run.only_binary:
         raise InputError(
@@ -147,18 +147,6 @@ def fetch_wheels(run: Run, lock: Lock) -> Wheels:
     run.reporter.stage("wheels", outcome + (f", {len(sources)} built here" if sources else ""))
     refs = (_wheel_ref(package, built.get(package.name)) for package in lock.packages)
     return Wheels(refs=tuple(ref for ref in refs if ref is not None), built=built)
-
-
-def _download(package: LockedDistribution) -> Download:
-    if package.sha256 is None:
-        raise InputError(f"`{package.name}` has no sha256 in the lock")
-    return Download(
-        name=package.name,
-        url=package.location,
-        sha256=package.sha256,
-        size=package.size,
-        filename=package.filename,
-    )
 
 
 def _wheel_ref(package: LockedDistribution, built: BuiltWheel | None) -> WheelRef | None:

@@ -27,11 +27,12 @@ from urllib.parse import urlsplit
 from urllib.request import url2pathname
 
 from bundler.digest import CHUNK, Sha256
-from bundler.errors import BundlerError, IntegrityError, NetworkError
+from bundler.errors import BundlerError, InputError, IntegrityError, NetworkError
 from bundler.paths import printable
 from bundler.redaction import redact, split_url
 from bundler.reporter import SILENT, Reporter, Task
 from bundler.resolve.index import IndexSettings, origin_of
+from bundler.resolve.lockfile import LockedDistribution
 from bundler.resolve.transport import (
     MAX_HOPS,
     FaultError,
@@ -47,7 +48,7 @@ from bundler.store.store import Store
 if TYPE_CHECKING:
     import requests
 
-__all__ = ["Download", "DownloadLimits", "fetch_all"]
+__all__ = ["Download", "DownloadLimits", "download_of", "fetch_all"]
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -64,6 +65,22 @@ class Download:
     """The name of the wheel or sdist."""
     name: str
     """The distribution it belongs to, for messages."""
+
+
+def download_of(package: LockedDistribution) -> Download:
+    """Return the download of a locked file.
+
+    :raises InputError: if the lock has no sha256 for it.
+    """
+    if package.sha256 is None:
+        raise InputError(f"`{package.name}` has no sha256 in the lock")
+    return Download(
+        name=package.name,
+        url=package.location,
+        sha256=package.sha256,
+        size=package.size,
+        filename=package.filename,
+    )
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import hashlib
+import itertools
 from collections.abc import Iterator
+from typing import Any
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from bundler.archive.streams import ExactReader, HashingReader
-from bundler.errors import IntegrityError
+from bundler.archive.streams import ExactReader, HashingReader, verified
+from bundler.errors import IntegrityError, MalformedError
 
 CHUNKS = st.lists(st.binary(min_size=1, max_size=8), max_size=8)
 
@@ -121,3 +123,43 @@ def test_no_chunk_is_hashed_before_it_is_needed() -> None:
     assert taken == []
     assert reader.read(3) == b"abc"
     assert taken == [b"abc"]
+
+
+# --- verified -------------------------------------------------------------------------------------
+
+
+def all_of(chunks: list[bytes], **wanted: Any) -> list[bytes]:
+    return list(verified(iter(chunks), "`a` has changed", **wanted))
+
+
+def test_chunks_that_agree_are_handed_on() -> None:
+    digest = hashlib.sha256(b"abcdef").hexdigest()
+
+    assert all_of([b"abc", b"def"], sha256=digest) == [b"abc", b"def"]
+    assert all_of([b"abc", b"def"], sha256=digest, size=6) == [b"abc", b"def"]
+    assert all_of([], sha256=hashlib.sha256().hexdigest(), size=0) == []
+
+
+@pytest.mark.parametrize("wanted", [{}, {"size": 6}, {"size": 5}, {"size": 7}])
+def test_chunks_that_differ_end_in_an_error_with_both_values(wanted: dict[str, int]) -> None:
+    right, wrong = hashlib.sha256(b"abcdef").hexdigest(), "0" * 64
+    sha256 = wrong if wanted.get("size", 6) == 6 else right
+
+    with pytest.raises(MalformedError, match="`a` has changed") as caught:
+        all_of([b"abc", b"def"], sha256=sha256, hint="try again", error=MalformedError, **wanted)
+
+    evidence = "\n".join(caught.value.evidence)
+    assert sha256 in evidence
+    assert caught.value.hint == "try again"
+    if wanted:
+        assert f"wanted  {wanted['size']} bytes" in evidence
+        assert "found   6 bytes" in evidence
+
+
+def test_no_more_than_the_wanted_size_is_handed_on() -> None:
+    """An endless source must not fill a disk."""
+    chunks = verified(itertools.repeat(b"ab"), "too long", sha256="0" * 64, size=5)
+
+    assert [next(chunks), next(chunks)] == [b"ab", b"ab"]
+    with pytest.raises(IntegrityError, match="too long"):
+        next(chunks)

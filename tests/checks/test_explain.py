@@ -13,7 +13,7 @@ from support.bundles import VERIFICATION, entries_of, manifest_values, packed
 
 from bundler.bundle.manifest import Manifest, make_manifest
 from bundler.checks.explain import findings_of, is_code, rule_of, why
-from bundler.data.finding_rules import finding_rules
+from bundler.data.finding_rules import rules_by_code
 from bundler.errors import InputError, InterpreterError
 from bundler.target.scripts import script
 
@@ -188,7 +188,7 @@ def test_what_has_the_form_of_a_code(text: str, expected: bool) -> None:
 
 
 def test_every_code_has_that_form_and_is_found() -> None:
-    for code, rule in finding_rules().items():
+    for code, rule in rules_by_code().items():
         assert is_code(code)
         assert rule_of(code) is rule_of(code.lower()) is rule
 
@@ -197,7 +197,7 @@ def test_a_code_that_is_none() -> None:
     with pytest.raises(InputError, match="there is no finding `Z999`") as raised:
         rule_of("Z999")
 
-    assert raised.value.evidence == (f"known   {', '.join(finding_rules())}",)
+    assert raised.value.evidence == (f"known   {', '.join(rules_by_code())}",)
 
 
 @pytest.mark.parametrize(
@@ -282,7 +282,7 @@ def test_inspect_of_a_bundle_in_which_nothing_was_found(bundler_cli: BundlerCli,
 
 
 def test_explain_a_code(bundler_cli: BundlerCli) -> None:
-    rule = finding_rules()["I205"]
+    rule = rules_by_code()["I205"]
     ended = bundler_cli.run("explain", "i205")
 
     assert (ended.returncode, ended.stderr) == (0, "")
@@ -300,9 +300,9 @@ def test_explain_a_code_in_a_bundle(bundler_cli: BundlerCli, bundle: Path) -> No
     assert result == {
         "code": "M101",
         "severity": "error",
-        "title": finding_rules()["M101"].title,
-        "text": finding_rules()["M101"].text,
-        "fix": finding_rules()["M101"].fix,
+        "title": rules_by_code()["M101"].title,
+        "text": rules_by_code()["M101"].text,
+        "fix": rules_by_code()["M101"].fix,
         "findings": FOUND[:1],
     }
 

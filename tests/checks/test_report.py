@@ -12,7 +12,7 @@ from bundler.checks.dependencies import Unmet
 from bundler.checks.findings import Finding
 from bundler.checks.import_results import ImportResult, ImportStatus
 from bundler.checks.report import ClosureReport, ModeReport, UsageMode
-from bundler.data.finding_rules import finding_rules
+from bundler.data.finding_rules import rules_by_code
 from bundler.errors import ClosureError
 
 
@@ -70,12 +70,12 @@ def test_the_error_names_every_failure_its_last_line_and_the_fix_of_each_code() 
         "I201  import `a.x` of `a`: missing-dependency `y`, which it does not declare: M: No module named 'y'",
         "I201  import `b_mod` of `b`: crashed: SIGABRT",
         "      it wrote  terminate called",
-        f"      fix: {finding_rules()['I201'].fix}",
+        f"      fix: {rules_by_code()['I201'].fix}",
         "I202  the requirements ask for `z`: it is not there",
         "I202  `a` requires `y>=2`: found 1",
-        f"      fix: {finding_rules()['I202'].fix}",
+        f"      fix: {rules_by_code()['I202'].fix}",
         "U302  no run()",
-        f"      fix: {finding_rules()['U302'].fix}",
+        f"      fix: {rules_by_code()['U302'].fix}",
     )
     assert caught.value.hint == "bundler explain I201"
     assert caught.value.facts == bad.to_json(code=True)

@@ -12,9 +12,9 @@ import pytest
 from support.paths import PACKAGE, ROOT
 
 from bundler.checks.findings import Finding, is_allowed, sorted_findings
-from bundler.data.finding_rules import RULES_TABLE, Rule, Severity, finding_rules
+from bundler.data.finding_rules import RULES_TABLE, Rule, Severity, rules_by_code
 
-RULES = finding_rules()
+RULES = rules_by_code()
 
 
 @pytest.mark.parametrize("rule", RULES.values(), ids=lambda rule: rule.code)
