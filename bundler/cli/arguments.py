@@ -1,61 +1,84 @@
-"""Typed arguments, as the values that the stages take; and the results, as they are printed."""
+"""Arguments of the command line as the values of the stages, and results as they are printed."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import msgspec
 
 from bundler.bundle.plan import check_name
-from bundler.checks.user_code import find_user_code
+from bundler.checks.report import UsageMode
+from bundler.checks.user_code import UserCode, find_user_code
 from bundler.cli.console import print_envelope, print_line
+from bundler.cli.options import BundleArguments, RequirementArguments, ResolveArguments
 from bundler.data.finding_rules import rules_by_code
 from bundler.errors import UsageError
 from bundler.pipeline.options import BuildOptions
 from bundler.problems import display_path
 from bundler.requirements.files import CONDA_SUFFIXES, read_requirements
 from bundler.requirements.requirement_set import IndexOptions
-from bundler.system.environ import HostEnvironment
 
 if TYPE_CHECKING:
-    from bundler.checks.report import UsageMode
-    from bundler.checks.user_code import UserCode
     from bundler.pipeline.build import Built
     from bundler.requirements.requirement_set import RequirementSet
+    from bundler.system.environ import HostEnvironment
 
-__all__ = ["build_options", "index_options", "print_built", "read_given", "variables_of"]
+__all__ = [
+    "build_options",
+    "default_name",
+    "index_options",
+    "parse_variables",
+    "print_built",
+    "read_arguments",
+]
+
+_MODES: dict[str, tuple[UsageMode, ...]] = {
+    "mount": ("mount",),
+    "venv": ("venv",),
+    "both": ("mount", "venv"),
+}
 
 
 def build_options(
-    given: dict[str, Any], requirements: RequirementSet | None, host: HostEnvironment
+    resolve: ResolveArguments,
+    bundle: BundleArguments,
+    requirements: RequirementSet | None,
+    host: HostEnvironment,
+    *,
+    name: str,
+    lock: Path | None = None,
 ) -> BuildOptions:
-    """Return what was typed as what the pipeline takes."""
+    """Return the options of a build.
+
+    :param name: the name of the bundle.
+    :raises UsageError: if options exclude or need each other, or a value is invalid.
+    """
     options = BuildOptions(
-        python=given["python"],
+        python=resolve.python,
         requirements=requirements,
-        index=index_options(given),
-        only_binary=given["only_binary"],
-        lock=given["lock"],
-        name=check_name(given["name"] or _default_name(given, requirements, host), "name"),
-        version=given["version"] and check_name(given["version"], "version"),
-        folder=host.cwd / given["folder"],
-        codec="zst" if given["fmt"] == "tar.zst" else "gz",
-        as_folder=given["fmt"] == "dir",
+        index=index_options(resolve),
+        only_binary=resolve.only_binary,
+        lock=lock,
+        name=check_name(name, "name"),
+        version=check_name(bundle.version, "version") if bundle.version else None,
+        folder=host.cwd / bundle.folder,
+        codec="zst" if bundle.fmt == "tar.zst" else "gz",
+        as_folder=bundle.fmt == "dir",
         epoch=host.epoch(),
-        modes=_modes(given),
-        code=_code(given),
-        run_init=given["run_init"],
-        model_dir=given["model_dir"] and given["model_dir"].resolve(),
-        target_glibc=given["target_glibc"],
-        base=given["base"],
-        server=given["server"],
-        omit_provided=given["omit_provided"],
-        reverify=given["reverify"],
-        allow=_allowed(given["allow"]),
-        allow_import_failure=given["allow_import_failure"],
-        allow_pth=given["allow_pth"],
+        modes=_MODES[bundle.use or ("mount" if bundle.base else "both")],
+        code=_user_code(bundle),
+        run_init=bundle.run_init,
+        model_dir=bundle.model_dir.resolve() if bundle.model_dir else None,
+        target_glibc=bundle.target_glibc,
+        base=bundle.base,
+        server=bundle.server,
+        omit_provided=bundle.omit_provided,
+        reverify=bundle.reverify,
+        allow=_allowed(bundle.allow),
+        allow_import_failure=bundle.allow_import_failure,
+        allow_pth=bundle.allow_pth,
     )
     if options.omit_provided and (options.base is None or "mount" not in options.modes):
         raise UsageError(
@@ -65,113 +88,125 @@ def build_options(
     return options
 
 
-def print_built(command: str, built: Built, given: dict[str, Any], host: HostEnvironment) -> None:
-    """Print what was built: path, size and sha256, or all of it as JSON."""
+def print_built(command: str, built: Built, host: HostEnvironment, *, as_json: bool) -> None:
+    """Print the path, size and sha256 of a bundle, or everything about it as JSON."""
     output = built.output
-    if given["as_json"]:
-        result = {
-            "path": str(output.path),
-            "manifest": str(output.manifest),
-            "size": output.size,
-            "sha256": output.sha256,
-            "identity": built.manifest.identity,
-            "name": built.manifest.name,
-            "version": built.manifest.version,
-            "target": msgspec.to_builtins(built.manifest.document.target),
-            "distributions": {item.name: item.version for item in built.manifest.document.distributions},
-            "built_here": list(built.built_here),
-            "verification": built.result.report.to_json(code=True),
-            "entry": built.result.entry,
-            "sandbox": built.result.sandbox.to_json(),
-            "cached": [mode.mode for mode in built.result.report.modes if mode.cached],
-            "neutralised": list(host.ignored_settings()),
-        }
-        print_envelope(command, result=result)
-    else:
+    if not as_json:
         print_line(display_path(output.path, host.cwd), output.size, output.sha256)
+        return
+    document = built.manifest.document
+    result = {
+        "path": str(output.path),
+        "manifest": str(output.manifest),
+        "size": output.size,
+        "sha256": output.sha256,
+        "identity": built.manifest.identity,
+        "name": built.manifest.name,
+        "version": built.manifest.version,
+        "target": msgspec.to_builtins(document.target),
+        "distributions": {distribution.name: distribution.version for distribution in document.distributions},
+        "built_here": list(built.built_here),
+        "verification": built.result.report.to_json(code=True),
+        "entry": built.result.entry,
+        "sandbox": built.result.sandbox.to_json(),
+        "cached": [mode.mode for mode in built.result.report.modes if mode.cached],
+        "neutralised": list(host.ignored_settings()),
+    }
+    print_envelope(command, result=result)
 
 
-def read_given(host: HostEnvironment, given: dict[str, Any]) -> RequirementSet | None:
-    """Return the requirements that were typed and that stand in files, or None if there are neither."""
-    # `-f` is pip's --find-links and conda's --file; what it names tells which is meant.
-    specifications = [link for link in given["find_links"] if link.endswith(CONDA_SUFFIXES)]
-    given["files"] += tuple(Path(link) for link in specifications)
-    given["find_links"] = tuple(link for link in given["find_links"] if link not in specifications)
-    if not (given["files"] or given["requirement"] or given["extras"] or given["groups"]):
+def read_arguments(
+    requirements: RequirementArguments, resolve: ResolveArguments, host: HostEnvironment
+) -> RequirementSet | None:
+    """Return the requirements of the command line and of its files, or None if there are neither."""
+    files = (*requirements.files, *_specifications(resolve))
+    if not (files or requirements.requirement or requirements.extras or requirements.groups):
         return None
     return read_requirements(
         host,
-        files=given["files"],
-        constraints=given["constraints"],
-        strings=given["requirement"],
-        extras=given["extras"],
-        groups=given["groups"],
-        strict=given["strict"],
+        files=files,
+        constraints=requirements.constraints,
+        strings=requirements.requirement,
+        extras=requirements.extras,
+        groups=requirements.groups,
+        strict=resolve.strict,
     )
 
 
-def index_options(given: dict[str, Any]) -> IndexOptions:
-    """Return the index settings that were typed."""
+def _specifications(resolve: ResolveArguments) -> tuple[Path, ...]:
+    """Return the conda specifications among the values of ``-f``: pip's --find-links, and conda's --file."""
+    return tuple(Path(link) for link in resolve.find_links if link.endswith(CONDA_SUFFIXES))
+
+
+def index_options(resolve: ResolveArguments) -> IndexOptions:
+    """Return the index settings of the command line."""
     return IndexOptions(
-        index_url=given["index_url"],
-        extra_index_urls=given["extra_index_urls"],
-        find_links=given["find_links"],
-        no_index=given["no_index"],
-        trusted_hosts=given["trusted_hosts"],
+        index_url=resolve.index_url,
+        extra_index_urls=resolve.extra_index_urls,
+        find_links=tuple(link for link in resolve.find_links if not link.endswith(CONDA_SUFFIXES)),
+        no_index=resolve.no_index,
+        trusted_hosts=resolve.trusted_hosts,
     )
 
 
-def _modes(given: dict[str, Any]) -> tuple[UsageMode, ...]:
-    use = given["use"] or ("mount" if given["base"] else "both")
-    modes: dict[str, tuple[UsageMode, ...]] = {
-        "mount": ("mount",),
-        "venv": ("venv",),
-        "both": ("mount", "venv"),
-    }
-    return modes[use]
-
-
-def _code(given: dict[str, Any]) -> UserCode | None:
-
-    if given["source_dir"] is None and given["entry_script"] is None:
-        if given["run_init"]:
-            raise UsageError("there is no script to run", hint="--source-dir code --entry-script score.py")
+def _user_code(bundle: BundleArguments) -> UserCode | None:
+    if bundle.source_dir is None and bundle.entry_script is None:
+        if bundle.run_init:
+            raise UsageError(
+                "`--run-init` needs an entry script", hint="--source-dir code --entry-script score.py"
+            )
         return None
-    if given["source_dir"] is None or given["entry_script"] is None:
+    if bundle.source_dir is None or bundle.entry_script is None:
         raise UsageError(
             "`--source-dir` and `--entry-script` go together",
             hint="--source-dir code --entry-script score.py",
         )
-    return find_user_code(given["source_dir"], given["entry_script"])
+    return find_user_code(bundle.source_dir, bundle.entry_script)
 
 
-def _allowed(texts: Sequence[str]) -> tuple[str, ...]:
-
-    for text in texts:
-        if text.partition(":")[0].upper() not in rules_by_code():
+def _allowed(codes: Sequence[str]) -> tuple[str, ...]:
+    """Return the values of ``--allow``, all of which name a finding."""
+    known = rules_by_code()
+    for text in codes:
+        if text.partition(":")[0].upper() not in known:
             raise UsageError(
-                f"`--allow {text}` names no finding", evidence=(f"known   {', '.join(rules_by_code())}",)
+                f"`--allow {text}` does not name a finding", evidence=(f"known   {', '.join(known)}",)
             )
-    return tuple(texts)
+    return tuple(codes)
 
 
-def variables_of(texts: Sequence[str]) -> dict[str, str]:
-    """Return what several `-e NAME=VALUE` set."""
-    found = {}
+def parse_variables(texts: Sequence[str]) -> dict[str, str]:
+    """Return the variables of several ``-e NAME=VALUE``.
+
+    :raises UsageError: if one has no name or no ``=``.
+    """
+    variables = {}
     for text in texts:
         name, equals, value = text.partition("=")
         if not name or not equals:
-            raise UsageError(f"`-e {text}` sets no variable", hint="-e AZUREML_ENTRY_SCRIPT=code/score.py")
-        found[name] = value
-    return found
+            raise UsageError(f"`-e {text}` is not NAME=VALUE", hint="-e AZUREML_ENTRY_SCRIPT=code/score.py")
+        variables[name] = value
+    return variables
 
 
-def _default_name(given: dict[str, Any], requirements: RequirementSet | None, host: HostEnvironment) -> str:
-    """Return the name a conda specification gives, or the first file's folder, as far as it is one."""
-    if requirements is not None and requirements.conda is not None and requirements.conda.read.name:
-        wanted = requirements.conda.read.name
+def default_name(
+    requirements: RequirementArguments,
+    resolve: ResolveArguments,
+    lock: Path | None,
+    read: RequirementSet | None,
+    host: HostEnvironment,
+) -> str:
+    """Return the name of a bundle that the user did not name.
+
+    That of the conda specification, or of the directory of the first file, with
+    ``-`` for every character that the name of a bundle cannot have.
+    """
+    first = next(iter((*requirements.files, *_specifications(resolve), *([lock] if lock else []))), None)
+    if read is not None and read.conda is not None and read.conda.read.name:
+        wanted = read.conda.read.name
+    elif first is not None:
+        wanted = (host.cwd / first).resolve().parent.name
     else:
-        first = next(iter((*given["files"], *filter(None, [given["lock"]]))), None)
-        wanted = (host.cwd / first).resolve().parent.name if first else "bundle"
+        wanted = "bundle"
     name = "".join(char if char.isascii() and (char.isalnum() or char in "._-") else "-" for char in wanted)
     return name.strip("._-") or "bundle"

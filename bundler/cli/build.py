@@ -4,13 +4,20 @@ from __future__ import annotations
 
 import os
 from pathlib import Path
-from typing import Any
 
 import click
 
-from bundler.cli.arguments import build_options, index_options, print_built, read_given
+from bundler.cli.arguments import build_options, default_name, index_options, print_built, read_arguments
 from bundler.cli.console import ConsoleReporter, print_envelope, print_line
-from bundler.cli.options import building, file_path, requirement_options
+from bundler.cli.options import (
+    BundleArguments,
+    RequirementArguments,
+    ResolveArguments,
+    bundle_options,
+    file_path,
+    requirement_options,
+    resolve_options,
+)
 from bundler.errors import UsageError
 from bundler.pipeline.build import build_bundle, lock_requirements
 from bundler.pipeline.options import LockOptions
@@ -25,57 +32,65 @@ __all__ = ["build_command", "lock_command"]
 
 @click.command("build")
 @requirement_options
-@click.option("--lock", type=file_path, help="Build from this pylock.toml; nothing is resolved.")
-@building
-def build_command(**given: Any) -> None:
+@resolve_options
+@click.option("--lock", type=file_path, help="Build from this pylock.toml, without resolving.")
+@bundle_options
+def build_command(
+    requirements: RequirementArguments,
+    resolve: ResolveArguments,
+    lock: Path | None,
+    bundle: BundleArguments,
+) -> None:
     """Build a verified, relocatable bundle from requirements."""
     host = read_host_environment()
-    requirements = read_given(host, given)
-    if requirements is None and given["lock"] is None:
-        raise UsageError("there is nothing to build", hint="bundler build -r requirements.txt")
-    reporter = ConsoleReporter(quiet=given["quiet"])
+    read = read_arguments(requirements, resolve, host)
+    if read is None and lock is None:
+        raise UsageError("no requirements given", hint="bundler build -r requirements.txt")
+    reporter = ConsoleReporter(quiet=resolve.quiet)
+    name = bundle.name or default_name(requirements, resolve, lock, read, host)
     built = build_bundle(
-        build_options(given, requirements, host),
+        build_options(resolve, bundle, read, host, name=name, lock=lock),
         host=host,
-        store=open_store(given["store"], host, reporter),
+        store=open_store(resolve.store, host, reporter),
         reporter=reporter,
     )
-    print_built("build", built, given, host)
+    print_built("build", built, host, as_json=resolve.as_json)
 
 
 @click.command("lock")
 @requirement_options
+@resolve_options
 @click.option(
-    "-o", "--output", type=file_path, default="pylock.toml", show_default=True, help="The lockfile to write."
+    "-o", "--output", type=file_path, default="pylock.toml", show_default=True, help="Write this lockfile."
 )
-def lock_command(**given: Any) -> None:
-    """Choose versions and write them, by digest, to a pylock.toml (PEP 751)."""
+def lock_command(requirements: RequirementArguments, resolve: ResolveArguments, output: Path) -> None:
+    """Resolve requirements and write the versions with their digests to a pylock.toml (PEP 751)."""
     host = read_host_environment()
-    requirements = read_given(host, given)
-    if requirements is None:
-        raise UsageError("there is nothing to lock", hint="bundler lock -r requirements.txt")
-    reporter = ConsoleReporter(quiet=given["quiet"])
+    read = read_arguments(requirements, resolve, host)
+    if read is None:
+        raise UsageError("no requirements given", hint="bundler lock -r requirements.txt")
+    reporter = ConsoleReporter(quiet=resolve.quiet)
     options = LockOptions(
-        python=given["python"],
-        requirements=requirements,
-        index=index_options(given),
-        only_binary=given["only_binary"],
+        python=resolve.python,
+        requirements=read,
+        index=index_options(resolve),
+        only_binary=resolve.only_binary,
     )
-    locking = lock_requirements(
+    locked = lock_requirements(
         options,
         host=host,
-        store=open_store(given["store"], host, reporter),
+        store=open_store(resolve.store, host, reporter),
         reporter=reporter,
     )
-    output = host.cwd / given["output"]
+    path = host.cwd / output
     text = render_lock(
-        locking.lock,
-        locking.target,
-        lambda path: Path(os.path.relpath(path, output.parent)).as_posix(),
+        locked.lock,
+        locked.target,
+        lambda file: Path(os.path.relpath(file, path.parent)).as_posix(),
     )
-    replace_file(output, text.encode())
-    packages = {str(item.name): str(item.version) for item in locking.lock.packages}
-    if given["as_json"]:
-        print_envelope("lock", result={"path": str(output), "packages": packages})
+    replace_file(path, text.encode())
+    packages = {str(package.name): str(package.version) for package in locked.lock.packages}
+    if resolve.as_json:
+        print_envelope("lock", result={"path": str(path), "packages": packages})
     else:
-        print_line(display_path(output, host.cwd), len(packages))
+        print_line(display_path(path, host.cwd), len(packages))

@@ -1,6 +1,6 @@
-"""The face: stage lines and bars on stderr, results on stdout, errors as docs/troubleshooting.md shows them.
+"""User output: results to stdout, progress and errors to stderr.
 
-stdout is data, stderr is talk. Nothing here needs colour to be understood.
+The one module that prints. Nothing here needs color to be understood.
 """
 
 from __future__ import annotations
@@ -45,9 +45,9 @@ _WIDEST = 100
 
 
 class ConsoleReporter:
-    """Writes what the stages say to stderr: bars on a terminal, plain lines elsewhere.
+    """Writes the progress of the stages to stderr: bars on a terminal, plain lines elsewhere.
 
-    :param quiet: warnings only.
+    :param quiet: whether to write warnings only.
     """
 
     def __init__(self, *, quiet: bool = False) -> None:
@@ -57,7 +57,7 @@ class ConsoleReporter:
         self._running = 0
 
     def stage(self, name: str, outcome: str) -> None:
-        """Write one line for a stage that ended."""
+        """Write one line for a stage that is complete."""
         if not self._quiet:
             self._write(f"{name:<{_WIDTH}}  {outcome}")
 
@@ -72,7 +72,7 @@ class ConsoleReporter:
 
     @contextmanager
     def task(self, name: str, total: int | None, *, in_bytes: bool = False) -> Iterator[Task]:
-        """Show a bar while the context is open; elsewhere than on a terminal the stage's line is enough."""
+        """Show a bar while the context is open; nothing where stderr is not a terminal."""
         if self._quiet or total == 0 or not sys.stderr.isatty():
             yield _Uncounted()
             return
@@ -122,12 +122,12 @@ def print_line(*fields: object) -> None:
 
 
 def print_talk(line: str) -> None:
-    """Write a line that a program we run has said, to stderr."""
+    """Write a line of a program that bundler runs to stderr."""
     _print(printable(redact(line)), sys.stderr)
 
 
 def print_text(text: str) -> None:
-    """Write a whole text of data, which ends with a newline."""
+    """Write a text to stdout, with exactly one newline at its end."""
     _print(text.removesuffix("\n"), sys.stdout)
 
 
@@ -152,7 +152,7 @@ def print_envelope(
 
 
 def print_error(error: BundlerError) -> None:
-    """Write an expected failure: the fact, the evidence, the hint."""
+    """Write an error to stderr: the fact, the evidence, the hint."""
     lines = [f"bundler: error: {error.message}", *(f"  {line}" for line in error.evidence)]
     if error.hint:
         lines.append(f"bundler: hint: {error.hint}")
@@ -160,7 +160,7 @@ def print_error(error: BundlerError) -> None:
 
 
 def _print(text: str, stream: TextIO) -> None:
-    # A name from outside may hold what the terminal's encoding does not.
+    # Names of files and distributions may contain characters that the encoding of the terminal lacks.
     encoding = stream.encoding or "utf-8"
     stream.write(text.encode(encoding, "backslashreplace").decode(encoding) + "\n")
     stream.flush()

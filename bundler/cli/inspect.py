@@ -9,7 +9,7 @@ import click
 import msgspec
 
 from bundler.base_image.reader import read_base
-from bundler.bundle.reader import read_manifest, unpack_bundle, verify_bundle
+from bundler.bundle.reader import Checked, read_manifest, unpack_bundle, verify_bundle
 from bundler.checks.base_compat import check_fit
 from bundler.checks.explain import findings_of, is_code, rule_of, why
 from bundler.checks.report import USAGE_MODES
@@ -24,7 +24,7 @@ __all__ = ["explain_command", "inspect_command", "unpack_command", "verify_comma
 @click.argument("bundle", type=click.Path(path_type=Path))
 @json_option
 def inspect_command(bundle: Path, as_json: bool) -> None:
-    """Show what a bundle holds and what was found out about it, from its manifest; nothing is verified."""
+    """Show the contents and the findings of a bundle, from its manifest, without verifying it."""
     manifest = read_manifest(bundle)
     if as_json:
         print_envelope("inspect", result={"identity": manifest.identity, "manifest": dict(manifest.values)})
@@ -34,7 +34,7 @@ def inspect_command(bundle: Path, as_json: bool) -> None:
     print_line(f"{manifest.name} {manifest.version}")
     print_line(f"for       CPython {target.python} ({target.abi}) on {target.platform}")
     print_line(f"identity  sha256:{manifest.identity}")
-    print_line(f"holds     {len(manifest.files)} files, {sum(file.size for file in manifest.files)} bytes")
+    print_line(f"contains  {len(manifest.files)} files, {sum(file.size for file in manifest.files)} bytes")
     for mode, imports in document.verification.ways.items():
         imported = sum(result.status == "ok" for result in imports)
         print_line(f"imports   {imported} of {len(imports)} modules {USAGE_MODES[mode]}")
@@ -60,7 +60,7 @@ def inspect_command(bundle: Path, as_json: bool) -> None:
 @click.argument("bundle", required=False, type=click.Path(path_type=Path))
 @json_option
 def explain_command(subject: str, bundle: Path | None, as_json: bool) -> None:
-    """Say what a finding's CODE means, or why a DISTRIBUTION is in BUNDLE."""
+    """Explain the CODE of a finding, or why a DISTRIBUTION is in BUNDLE."""
     manifest = read_manifest(bundle) if bundle is not None else None
     if is_code(subject):
         rule = rule_of(subject)
@@ -73,14 +73,14 @@ def explain_command(subject: str, bundle: Path | None, as_json: bool) -> None:
         lines += [""] if found else []
     elif manifest is None:
         raise UsageError(
-            f"`{subject}` is no finding's code; for a distribution, name a bundle too",
+            f"`{subject}` is not a finding code; to explain a distribution, also pass BUNDLE",
             hint=f"bundler explain {subject} BUNDLE",
         )
     else:
         reason = why(manifest, subject)
         found = findings_of(manifest, distribution=subject)
         facts = reason.to_json()
-        lines = [f"{reason.name} {reason.version}  {reason.wheel or 'left to the base'}"]
+        lines = [f"{reason.name} {reason.version}  {reason.wheel or 'provided by the base'}"]
         lines += [f"because      {step}" for step in reason.chain]
         lines += [f"required by  {owner}" for owner in reason.required_by]
     if as_json:
@@ -95,18 +95,18 @@ def explain_command(subject: str, bundle: Path | None, as_json: bool) -> None:
 @click.option(
     "--base",
     type=click.Path(path_type=Path, exists=True),
-    help="Also whether it fits there: a profile, a pip freeze, a root filesystem, an image archive.",
+    help="Also check that it fits this base: a profile, a pip freeze, a root filesystem or an image archive.",
 )
 @quiet_option
 @json_option
 def verify_command(bundle: Path, base: Path | None, quiet: bool, as_json: bool) -> None:
-    """Check every byte of a bundle, an archive or a folder, against its manifest."""
+    """Check every byte of a bundle, an archive or a directory, against its manifest."""
     reporter = ConsoleReporter(quiet=quiet)
     checked = verify_bundle(bundle, reporter=reporter)
     if base is not None:
-        for one in check_fit(checked.manifest, read_base(base)):
-            reporter.warn(f"{one.code}  {one.message}")
-        reporter.stage("base", "the bundle fits it")
+        for finding in check_fit(checked.manifest, read_base(base)):
+            reporter.warn(f"{finding.code}  {finding.message}")
+        reporter.stage("base", "the bundle fits")
     _report_checked("verify", checked, reporter, as_json=as_json)
 
 
@@ -116,17 +116,17 @@ def verify_command(bundle: Path, base: Path | None, quiet: bool, as_json: bool) 
 @quiet_option
 @json_option
 def unpack_command(bundle: Path, dest: Path, quiet: bool, as_json: bool) -> None:
-    """Check a bundle and write it to DEST, which becomes its root and must not exist."""
+    """Verify a bundle and write it to DEST, a directory that must not exist."""
     reporter = ConsoleReporter(quiet=quiet)
     _report_checked("unpack", unpack_bundle(bundle, dest, reporter=reporter), reporter, as_json=as_json)
 
 
-def _report_checked(command: str, checked: Any, reporter: ConsoleReporter, *, as_json: bool) -> None:
+def _report_checked(command: str, checked: Checked, reporter: ConsoleReporter, *, as_json: bool) -> None:
     manifest = checked.manifest
     for note in checked.notes:
         reporter.note(f"not portable: {note}")
-    beside = f", as {' and '.join(checked.companions)} says" if checked.companions else ""
-    reporter.stage(command, f"{len(manifest.files) + 1} files, every byte as the manifest says{beside}")
+    agrees = f" and {' and '.join(checked.companions)}" if checked.companions else ""
+    reporter.stage(command, f"{len(manifest.files) + 1} files match the manifest{agrees}")
     if as_json:
         result = {
             "path": str(checked.path),

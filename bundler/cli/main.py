@@ -1,4 +1,4 @@
-"""The command line: what the user typed becomes options, what went wrong becomes an exit code.
+"""The command line: arguments become options, and errors become exit codes.
 
 Flags mean what they mean in pip and uv. The module of a command is imported when
 the command is run, so that ``--help`` and small commands start quickly.
@@ -36,22 +36,27 @@ _TERMINATED = 128 + signal.SIGTERM
 
 
 class Terminated(BaseException):
-    """SIGTERM came; everything is cleaned up on the way out, as for Ctrl-C."""
+    """SIGTERM was received; it unwinds like Ctrl-C, so that everything is cleaned up."""
 
 
 def run_cli(arguments: Sequence[str]) -> int:  # noqa: PLR0911 - one for each way a command ends
-    """Run a command and return its exit code; nothing of it ends the process."""
+    """Run a command and return its exit code, without ending the process.
+
+    :param arguments: the command line without the name of the program.
+    """
     previous = [signal.signal(number, _end) for number in (signal.SIGINT, signal.SIGTERM)]
     command = next((word for word in arguments if not word.startswith("-")), "")
     as_json = "--json" in arguments
-    # What the SDK warns a program of, the command says as it says all else.
-    warnings.showwarning = _say_warning  # type: ignore[assignment]
+    # Warnings of the SDK are lines of the command, like its own.
+    show_warning, warnings.showwarning = warnings.showwarning, _print_warning
     try:
         cli.main(args=list(arguments), prog_name="bundler", standalone_mode=False)
     except BundlerError as error:
         return _fail(error, command, as_json=as_json)
     except click.UsageError as error:
-        usage = UsageError(error.format_message(), hint=f"bundler {command} --help".replace("  ", " "))
+        usage = UsageError(
+            error.format_message(), hint=" ".join(["bundler", *([command] if command else []), "--help"])
+        )
         return _fail(usage, command, as_json=as_json)
     except click.exceptions.Exit as error:
         return error.exit_code
@@ -60,13 +65,14 @@ def run_cli(arguments: Sequence[str]) -> int:  # noqa: PLR0911 - one for each wa
     except Terminated:
         return _TERMINATED
     except BrokenPipeError:
-        # The reader of stdout has gone, as `| head` does; nothing can be said to it.
+        # The reader of stdout is gone, as with `| head`: later writes must not fail again.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 1
     except OSError as error:
         failure = BundlerError(error.strerror or str(error), evidence=(str(error.filename or ""),))
         return _fail(failure, command, as_json=as_json)
     finally:
+        warnings.showwarning = show_warning
         for number, handler in zip((signal.SIGINT, signal.SIGTERM), previous, strict=True):
             signal.signal(number, handler)
     return 0
@@ -79,12 +85,12 @@ def _fail(error: BundlerError, command: str, *, as_json: bool) -> int:
     return error.exit_code
 
 
-def _say_warning(message: Warning | str, *_: object) -> None:
+def _print_warning(message: Warning | str, *_: object) -> None:
     print_talk(f"warning   {message}")
 
 
 def _end(number: int, _frame: FrameType | None) -> None:
-    """Unwind, after killing the children, so that no thread goes on waiting for one."""
+    """Unwind, after killing the children, so that no thread keeps waiting for one."""
     end_all()
     raise KeyboardInterrupt if number == signal.SIGINT else Terminated
 

@@ -1,67 +1,127 @@
-"""The command line: what the commands that build share: their options, and their answer.
-
-Imports that ``--help`` does not need are left to the functions.
-"""
+"""Options that several commands share, each group with a dataclass of its values."""
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Callable
+from dataclasses import dataclass, fields
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import click
 
 __all__ = [
-    "building",
-    "combine",
+    "BundleArguments",
+    "RequirementArguments",
+    "ResolveArguments",
+    "bundle_options",
     "file_path",
+    "group",
     "json_option",
     "quiet_option",
     "requirement_options",
-    "resolving",
+    "resolve_options",
     "store_option",
 ]
 
+Decorator = Callable[[Callable[..., Any]], Any]
 
-def combine(*given: Callable[..., Any]) -> Callable[..., Any]:
-    """Return a decorator that gives a command several options, in their order."""
 
-    def decorate(function: Callable[..., Any]) -> Callable[..., Any]:
-        for option in reversed(given):
-            function = option(function)
-        return function
+def group(parameter: str, kind: type[Any], *options: Decorator) -> Decorator:
+    """Return a decorator that gives a command several options, their values in one dataclass.
+
+    :param parameter: the parameter of the command that receives the dataclass.
+    :param kind: the dataclass: one field for each option.
+    :raises TypeError: when the command is defined, if options and fields differ.
+    """
+    names = [field.name for field in fields(kind)]
+
+    def decorate(function: Callable[..., Any]) -> Any:
+        @functools.wraps(function)
+        def call(**values: Any) -> Any:
+            arguments = kind(**{name: values.pop(name) for name in names})
+            return function(**{parameter: arguments}, **values)
+
+        command: Any = call
+        before = {option.name for option in getattr(command, "__click_params__", [])}
+        for option in reversed(options):
+            command = option(command)
+        added = {option.name for option in command.__click_params__} - before
+        if added != set(names):
+            raise TypeError(f"{kind.__name__}: fields and options differ: {added ^ set(names)}")
+        return command
 
     return decorate
 
 
 file_path = click.Path(path_type=Path, dir_okay=False)
-quiet_option = click.option("-q", "--quiet", is_flag=True, help="Warnings and errors only.")
-json_option = click.option("--json", "as_json", is_flag=True, help="One JSON object on stdout.")
+quiet_option = click.option("-q", "--quiet", is_flag=True, help="Print warnings and errors only.")
+json_option = click.option("--json", "as_json", is_flag=True, help="Print one JSON object to stdout.")
 store_option = click.option(
     "--store",
     type=click.Path(path_type=Path, file_okay=False),
-    help="The store  [default: BUNDLER_STORE, or the user's cache].",
+    help="Use this store  [default: BUNDLER_STORE, or the user's cache directory].",
 )
-resolving = combine(
-    click.option("--strict", is_flag=True, help="Refuse a conda package that no index has."),
+
+
+@dataclass(frozen=True, kw_only=True)
+class ResolveArguments:
+    """Options of every command that resolves requirements."""
+
+    strict: bool
+    python: str | None
+    only_binary: bool
+    index_url: str | None
+    extra_index_urls: tuple[str, ...]
+    find_links: tuple[str, ...]
+    no_index: bool
+    trusted_hosts: tuple[str, ...]
+    store: Path | None
+    quiet: bool
+    as_json: bool
+
+
+resolve_options = group(
+    "resolve",
+    ResolveArguments,
+    click.option("--strict", is_flag=True, help="Refuse conda packages without a counterpart on the index."),
     click.option(
-        "--python", help="The target Python: a version or a path  [default: what env.yml says, or 3.7]."
+        "--python",
+        help="Build for this target Python, a version or a path  [default: that of env.yml, or 3.7].",
     ),
     click.option("--only-binary", is_flag=True, help="Refuse source distributions."),
-    click.option("-i", "--index-url", help="The package index."),
-    click.option("--extra-index-url", "extra_index_urls", multiple=True, help="A further index."),
+    click.option("-i", "--index-url", help="Use this package index."),
+    click.option("--extra-index-url", "extra_index_urls", multiple=True, help="Use this index as well."),
     click.option(
-        "-f", "--find-links", multiple=True, help="A folder or page with files; an env.yml means `--file`."
+        "-f",
+        "--find-links",
+        multiple=True,
+        help="Search this directory or URL for distributions (a .yml file is read as --file).",
     ),
-    click.option("--no-index", is_flag=True, help="Only --find-links."),
+    click.option("--no-index", is_flag=True, help="Ignore all indexes; use only --find-links."),
     click.option(
-        "--trusted-host", "trusted_hosts", multiple=True, help="A host whose certificate is not checked."
+        "--trusted-host", "trusted_hosts", multiple=True, help="Do not verify the certificate of this host."
     ),
     store_option,
     quiet_option,
     json_option,
 )
-requirement_options = combine(
+
+
+@dataclass(frozen=True, kw_only=True)
+class RequirementArguments:
+    """Requirements: on the command line and in files."""
+
+    requirement: tuple[str, ...]
+    files: tuple[Path, ...]
+    constraints: tuple[Path, ...]
+    extras: tuple[str, ...]
+    groups: tuple[str, ...]
+
+
+requirement_options = group(
+    "requirements",
+    RequirementArguments,
     click.argument("requirement", nargs=-1, metavar="[REQ]..."),
     click.option(
         "-r",
@@ -70,18 +130,51 @@ requirement_options = combine(
         "files",
         type=file_path,
         multiple=True,
-        help="A requirements file, a pyproject.toml or a conda env.yml.",
+        help="Read a requirements file, a pyproject.toml or a conda env.yml.",
     ),
     click.option(
-        "-c", "--constraint", "constraints", type=file_path, multiple=True, help="A constraints file."
+        "-c", "--constraint", "constraints", type=file_path, multiple=True, help="Read a constraints file."
     ),
-    click.option("--extra", "extras", multiple=True, help="An extra of the pyproject.toml."),
-    click.option("--group", "groups", multiple=True, help="A dependency group of the pyproject.toml."),
-    resolving,
+    click.option("--extra", "extras", multiple=True, help="Include this extra of the pyproject.toml."),
+    click.option("--group", "groups", multiple=True, help="Include this group of the pyproject.toml."),
 )
-building = combine(
-    click.option("--name", help="The bundle's name  [default: the project's, or the requirements' folder]."),
-    click.option("--bundle-version", "version", help="Its version  [default: from the lock's digest]."),
+
+
+@dataclass(frozen=True, kw_only=True)
+class BundleArguments:
+    """Options of every command that builds a bundle."""
+
+    name: str | None
+    version: str | None
+    folder: Path
+    fmt: Literal["tar.gz", "tar.zst", "dir"]
+    use: Literal["mount", "venv", "both"] | None
+    source_dir: Path | None
+    entry_script: str | None
+    run_init: bool
+    model_dir: Path | None
+    target_glibc: str | None
+    base: Path | None
+    omit_provided: bool
+    server: str | None
+    reverify: bool
+    allow: tuple[str, ...]
+    allow_import_failure: tuple[str, ...]
+    allow_pth: tuple[str, ...]
+
+
+bundle_options = group(
+    "bundle",
+    BundleArguments,
+    click.option(
+        "--name",
+        help="Name the bundle  [default: that of env.yml, or of the directory of the requirements].",
+    ),
+    click.option(
+        "--bundle-version",
+        "version",
+        help="Set its version  [default: from the digest of the lock].",
+    ),
     click.option(
         "-o",
         "--output",
@@ -89,6 +182,7 @@ building = combine(
         type=click.Path(path_type=Path, file_okay=False),
         default="dist",
         show_default=True,
+        help="Write the bundle into this directory.",
     ),
     click.option(
         "--format",
@@ -96,49 +190,62 @@ building = combine(
         type=click.Choice(["tar.gz", "tar.zst", "dir"]),
         default="tar.gz",
         show_default=True,
+        help="Write an archive, or a directory.",
     ),
     click.option(
         "--for",
         "use",
         type=click.Choice(["mount", "venv", "both"]),
-        help="On PYTHONPATH, in a virtual environment  [default: both; mount with --base].",
+        help="Check the bundle on PYTHONPATH (mount), installed (venv), or both"
+        "  [default: both; mount with --base].",
     ),
     click.option(
         "--source-dir",
         type=click.Path(path_type=Path, file_okay=False, exists=True),
-        help="The code it serves.",
+        help="Check the imports of the code in this directory.",
     ),
-    click.option("--entry-script", metavar="FILE", help="Its script with init() and run(), in --source-dir."),
-    click.option("--run-init", is_flag=True, help="Run the entry script and its init(), without a network."),
+    click.option(
+        "--entry-script", metavar="FILE", help="The script with init() and run(), relative to --source-dir."
+    ),
+    click.option("--run-init", is_flag=True, help="Run the entry script and call init(), without a network."),
     click.option(
         "--model-dir",
         type=click.Path(path_type=Path, exists=True, file_okay=False),
-        help="What AZUREML_MODEL_DIR names for --run-init.",
+        help="Set AZUREML_MODEL_DIR to this directory for --run-init.",
     ),
-    click.option("--target-glibc", metavar="VERSION", help="Refuse what needs a newer glibc."),
+    click.option("--target-glibc", metavar="VERSION", help="Refuse shared objects that need a newer glibc."),
     click.option(
         "--base",
         type=click.Path(path_type=Path, exists=True),
-        help="What it is mounted into: a profile, a pip freeze, a root filesystem, an image archive.",
+        help="Check against this base: a profile, a pip freeze, a root filesystem or an image archive.",
     ),
     click.option(
-        "--omit-provided", is_flag=True, help="Leave out what --base has in a version that will do."
+        "--omit-provided",
+        is_flag=True,
+        help="Leave out distributions that --base already provides in a compatible version.",
     ),
-    click.option("--server", metavar="VERSION", help="Try it under this azureml-inference-server-http, too."),
-    click.option("--reverify", is_flag=True, help="Run the checks again that an earlier build has passed."),
+    click.option(
+        "--server",
+        metavar="VERSION",
+        help="Check under this azureml-inference-server-http as well.",
+    ),
+    click.option("--reverify", is_flag=True, help="Repeat checks that an earlier build has passed."),
     click.option(
         "--allow",
         multiple=True,
         metavar="CODE[:NAME]",
-        help="An error to accept, and to record in the manifest.",
+        help="Accept this error and record it in the manifest.",
     ),
     click.option(
         "--allow-import-failure",
         multiple=True,
         metavar="NAME",
-        help="A distribution or module that need not import.",
+        help="Allow this distribution or module to fail to import.",
     ),
     click.option(
-        "--allow-pth", multiple=True, metavar="NAME", help="A distribution whose .pth file may run code."
+        "--allow-pth",
+        multiple=True,
+        metavar="NAME",
+        help="Allow the .pth files of this distribution to run code.",
     ),
 )

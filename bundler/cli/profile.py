@@ -21,17 +21,17 @@ __all__ = ["profile_command"]
 
 @click.command("profile")
 @click.argument("source", required=False, type=click.Path(path_type=Path, exists=True))
-@click.option("--python", help="The Python to capture: a version or a path  [default: 3.7].")
-@click.option("--python-in", metavar="PATH", help="Which Python of an image: its prefix, or a version.")
+@click.option("--python", help="Capture this Python, a version or a path  [default: 3.7].")
+@click.option("--python-in", metavar="PATH", help="Choose the Python of an image by its prefix or version.")
 @click.option(
     "--script", "as_script", is_flag=True, help="Print the script that captures a profile on the target."
 )
 def profile_command(source: Path | None, python: str | None, python_in: str | None, as_script: bool) -> None:
-    """Print the profile of a base: of a Python here, or of SOURCE.
+    """Print the profile of a base: of a Python on this machine, or of SOURCE.
 
     SOURCE is a pip freeze, an unpacked root filesystem, or an image: a tar of
-    `docker save` or an OCI layout. On the target itself, where bundler is not:
-    `bundler profile --script > capture.py`, there `python3.7 capture.py > base.json`.
+    `docker save` or an OCI layout. On a target without bundler, run the script:
+    `bundler profile --script > capture.py`, then `python3.7 capture.py > base.json`.
     """
     if (source is not None) + (python is not None) + as_script > 1:
         raise UsageError(

@@ -22,21 +22,23 @@ __all__ = ["serve_command"]
 @click.command("serve")
 @click.argument("context", type=click.Path(path_type=Path, file_okay=False, exists=True))
 @click.option(
-    "--server", default=None, help="Its azureml-inference-server-http  [default: the target's newest]."
+    "--server",
+    default=None,
+    help="Run this azureml-inference-server-http  [default: the newest for the target].",
 )
 @click.option("--port", default=5001, show_default=True, type=click.IntRange(1, 65535))
-@click.option("--python", default="3.7", show_default=True, help="The target Python: a version or a path.")
+@click.option("--python", default="3.7", show_default=True, help="Run with this Python, a version or a path.")
 @store_option
 @quiet_option
 def serve_command(
     context: Path, server: str | None, port: int, python: str, store: Path | None, quiet: bool
 ) -> None:
-    """Run what a build context holds, here, under the real inference server; no container."""
+    """Run a build context under the real inference server, locally and without a container."""
     host = read_host_environment()
     reporter = ConsoleReporter(quiet=quiet)
     version = server or default_server(python if python[:1].isdigit() else "3.7")
     if version is None:
-        raise UsageError(f"no inference server for Python {python} is known", hint="--server VERSION")
+        raise UsageError(f"no inference server is known for Python {python}", hint="--server VERSION")
     options = LockOptions(python=python, requirements=None, index=IndexOptions())
     code = run_server(
         context,

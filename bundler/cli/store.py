@@ -17,14 +17,14 @@ __all__ = ["store_group"]
 
 @click.group("store")
 def store_group() -> None:
-    """Look after the store of wheels, layers and segments."""
+    """Manage the local store of wheels, layers and segments."""
 
 
 @store_group.command("info")
 @store_option
 @json_option
 def info_command(store: Path | None, as_json: bool) -> None:
-    """Show where the store lies and how large it is."""
+    """Print the path and the size of the store."""
     found = store_info(open_store(store, read_host_environment(), ConsoleReporter()))
     if as_json:
         print_envelope("store info", result=found.to_json())
@@ -39,12 +39,12 @@ def info_command(store: Path | None, as_json: bool) -> None:
     type=click.IntRange(min=0),
     default=30,
     show_default=True,
-    help="Keep what was used since.",
+    help="Keep entries used within this many days.",
 )
 @store_option
 @json_option
 def gc_command(unused_days: int, store: Path | None, as_json: bool) -> None:
-    """Remove what was not used for some time."""
+    """Remove entries that were not used for some time."""
     report = collect_garbage(
         open_store(store, read_host_environment(), ConsoleReporter()), unused_days=unused_days
     )
@@ -59,7 +59,7 @@ def gc_command(unused_days: int, store: Path | None, as_json: bool) -> None:
 @store_option
 @json_option
 def fsck_command(store: Path | None, as_json: bool) -> None:
-    """Hash everything in the store; what is damaged is set aside and made anew when needed."""
+    """Verify every file of the store; damaged ones are set aside, and made again when needed."""
     report = check_store(open_store(store, read_host_environment(), ConsoleReporter()))
     if as_json:
         print_envelope("store fsck", result=report.to_json())

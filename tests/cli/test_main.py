@@ -62,8 +62,8 @@ def test_every_error_class_has_an_exit_code_and_a_page() -> None:
 @pytest.mark.parametrize(
     ("args", "code", "told"),
     [
-        (["build"], 2, "there is nothing to build"),
-        (["lock"], 2, "there is nothing to lock"),
+        (["build"], 2, "no requirements given"),
+        (["lock"], 2, "no requirements given"),
         (["build", "--no-such-option"], 2, "No such option"),
         (["build", "x", "--extra", "y"], 2, "extras and groups need a `pyproject.toml`"),
         (["build", "x", "--name", "../x"], 2, "cannot be the name of a bundle"),

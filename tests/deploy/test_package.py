@@ -207,8 +207,8 @@ def test_an_entry_script_in_a_subfolder_and_several_models(
             "turns the image's user to root",
             id="installed-in-the-image",
         ),
-        pytest.param((), 2, "a context needs the name of its base", id="no-base-image"),
-        pytest.param(("--image", "o.tar"), 2, "`--image` needs the base itself", id="no-base"),
+        pytest.param((), 2, "a build context needs the name of its base image", id="no-base-image"),
+        pytest.param(("--image", "o.tar"), 2, "`--image` needs the base image as a file", id="no-base"),
     ],
 )
 def test_bad_usage_leaves_nothing(

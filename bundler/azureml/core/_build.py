@@ -7,7 +7,7 @@ image), nothing is built: the named Python is looked at instead.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Self, TypedDict
@@ -45,6 +45,7 @@ __all__ = [
     "image_details",
     "image_variables",
     "options_of_settings",
+    "run_environment_build",
     "specification",
     "write_environment_context",
 ]
@@ -149,36 +150,71 @@ def build_environment(environment: EnvironmentDefinition, settings: BuildSetting
     given = settings.get("reporter")
     log = LogReporter()
     reporter: Reporter = given if given is not None else log
-    store = open_store(_path(settings, "store", host), host, reporter)
-    code = _code(settings, host)
-    base = _path(settings, "base", host)
-    if "context" in settings:
-        image_details(environment)  # says what is wrong with the image before anything is built
-    built = checked = None
-    if environment.python.user_managed_dependencies:
-        interpreter = environment.python.interpreter_path
-        checked = check_managed(interpreter, code, base, host=host, store=store, reporter=reporter)
-    else:
-        requirements = read_requirements(
-            host,
-            specification=specification(environment, host.cwd),
-            strict=settings.get("strict", False),
-        )
-        options = options_of_settings(environment.name, requirements, settings, host)
-        built = build_bundle(options, host=host, store=store, reporter=reporter)
     context = _path(settings, "context", host)
-    if context is not None:
-        bundle = built.output.path if built else None
-        write_environment_context(
-            environment, bundle, context, epoch=host.epoch(), store=store, reporter=reporter
-        )
+
+    def options(requirements: RequirementSet | None) -> BuildOptions:
+        name = bundle_name(environment) if requirements is None else environment.name
+        return options_of_settings(name, requirements, settings, host)
+
+    built, checked = run_environment_build(
+        environment,
+        options,
+        strict=settings.get("strict", False),
+        context=context,
+        host=host,
+        store=open_store(_path(settings, "store", host), host, reporter),
+        reporter=reporter,
+    )
     return EnvironmentBuild(
         environment=environment, built=built, checked=checked, context=context, log=log.text
     )
 
 
+def run_environment_build(  # noqa: PLR0913 - each is a fact of the build
+    environment: EnvironmentDefinition,
+    make_options: Callable[[RequirementSet | None], BuildOptions],
+    *,
+    strict: bool,
+    context: Path | None,
+    host: HostEnvironment,
+    store: Store,
+    reporter: Reporter,
+) -> tuple[Built | None, ManagedCheck | None]:
+    """Build the bundle of an environment, or check the Python whose packages the user manages.
+
+    :param make_options: returns the options of the build for the requirements of the
+        environment; for None where the user manages the packages.
+    :param strict: whether conda packages without a counterpart on the index are refused.
+    :param context: where to write the build context of the image as well.
+    :return: the bundle, or the check; the other one is None.
+    """
+    if context is not None:
+        image_details(environment)  # reports errors of the image before anything is built
+    built = checked = None
+    if environment.python.user_managed_dependencies:
+        options = make_options(None)
+        checked = check_managed(
+            environment.python.interpreter_path,
+            options.code,
+            options.base,
+            host=host,
+            store=store,
+            reporter=reporter,
+        )
+    else:
+        packages = specification(environment, host.cwd)
+        options = make_options(read_requirements(host, specification=packages, strict=strict))
+        built = build_bundle(options, host=host, store=store, reporter=reporter)
+    if context is not None:
+        bundle = built.output.path if built else None
+        write_environment_context(
+            environment, bundle, context, epoch=host.epoch(), store=store, reporter=reporter
+        )
+    return built, checked
+
+
 def options_of_settings(
-    name: str, requirements: RequirementSet, settings: BuildSettings, host: HostEnvironment
+    name: str, requirements: RequirementSet | None, settings: BuildSettings, host: HostEnvironment
 ) -> BuildOptions:
     """Return settings as what the pipeline takes."""
     fmt = settings.get("format", "tar.gz")
