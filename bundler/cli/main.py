@@ -48,15 +48,15 @@ def run_cli(arguments: Sequence[str]) -> int:  # noqa: PLR0911 - one for each wa
     command = next((word for word in arguments if not word.startswith("-")), "")
     as_json = "--json" in arguments
     # Warnings of the SDK are lines of the command, like its own.
-    show_warning, warnings.showwarning = warnings.showwarning, _print_warning
+    show_warning = warnings.showwarning
+    warnings.showwarning = _print_warning  # type: ignore[assignment]
     try:
         cli.main(args=list(arguments), prog_name="bundler", standalone_mode=False)
     except BundlerError as error:
         return _fail(error, command, as_json=as_json)
     except click.UsageError as error:
-        usage = UsageError(
-            error.format_message(), hint=" ".join(["bundler", *([command] if command else []), "--help"])
-        )
+        help_of = f"bundler {command} --help" if command else "bundler --help"
+        usage = UsageError(error.format_message(), hint=help_of)
         return _fail(usage, command, as_json=as_json)
     except click.exceptions.Exit as error:
         return error.exit_code

@@ -24,7 +24,7 @@ __all__ = ["serve_command"]
 @click.option(
     "--server",
     default=None,
-    help="Run this azureml-inference-server-http  [default: the newest for the target].",
+    help="Run this version of the server  [default: the newest for the target].",
 )
 @click.option("--port", default=5001, show_default=True, type=click.IntRange(1, 65535))
 @click.option("--python", default="3.7", show_default=True, help="Run with this Python, a version or a path.")

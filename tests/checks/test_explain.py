@@ -325,7 +325,7 @@ def test_explain_a_distribution(bundler_cli: BundlerCli, bundle: Path) -> None:
 
 def test_explain_what_is_left_to_the_base(bundler_cli: BundlerCli, bundle: Path) -> None:
     assert bundler_cli.run("explain", "numpy", str(bundle)).stdout.splitlines()[0] == (
-        "numpy 1.21  left to the base"
+        "numpy 1.21  provided by the base"
     )
 
 

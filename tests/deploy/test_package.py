@@ -204,7 +204,7 @@ def test_an_entry_script_in_a_subfolder_and_several_models(
         pytest.param(
             ("--no-user-managed-dependencies",),
             2,
-            "turns the image's user to root",
+            "which runs as root and needs a network",
             id="installed-in-the-image",
         ),
         pytest.param((), 2, "a build context needs the name of its base image", id="no-base-image"),
