@@ -75,13 +75,17 @@ class BuildSettings(TypedDict, total=False):
     strict: bool
     """Whether a conda package that no index has is an error."""
     only_binary: bool
+    """Whether source distributions are refused."""
     allow: Sequence[str]
     """Errors to accept, and to record: CODE or CODE:NAME."""
     allow_import_failure: Sequence[str]
     """Distributions or modules that need not import."""
     index_url: str
+    """The index to use in place of pip's own setting."""
     find_links: Sequence[str]
+    """Further directories, or URLs of pages, that list wheels."""
     no_index: bool
+    """Whether all indexes are ignored, and only `find_links` is used."""
     store: FileName
     """The store of wheels and layers; the user's own by default."""
     reporter: Reporter
@@ -93,6 +97,7 @@ class EnvironmentBuild:
     """What ``Environment.build`` made: a bundle, or the proof that none is needed."""
 
     environment: EnvironmentDefinition
+    """The environment that was built."""
     built: Built | None
     """The bundle; None where the user manages the packages."""
     checked: ManagedCheck | None
@@ -100,6 +105,7 @@ class EnvironmentBuild:
     context: Path | None
     """The build context, where one was asked for."""
     log: str
+    """The lines that the build logged."""
 
     @property
     def path(self) -> Path | None:

@@ -39,6 +39,7 @@ from bundler.registry.registry import RegisteredVersion
 __all__ = [
     "DEFAULT_CPU_IMAGE",
     "EXAMPLE_VARIABLES",
+    "BuildSettings",
     "CondaDependencies",
     "ContainerRegistry",
     "DatabricksSection",
@@ -46,6 +47,7 @@ __all__ = [
     "DockerImagePlatform",
     "DockerSection",
     "Environment",
+    "EnvironmentBuild",
     "PythonSection",
     "SparkSection",
 ]

@@ -59,7 +59,9 @@ class InferenceConfig:
     source_directory: FileName | None = None
     """The folder of the code; without one the script is packed alone."""
     environment: Environment | None = None
+    """The environment that the code runs in."""
     description: str | None = None
+    """A text for people."""
 
 
 class Model:
