@@ -132,10 +132,13 @@ def _kill_group(child: subprocess.Popen[bytes]) -> None:
 
 
 def _feed(pipe: IO[bytes] | None, content: bytes) -> None:
+    if pipe is None:
+        return
     with suppress(OSError, ValueError):
-        if pipe is not None:
-            pipe.write(content)
-            pipe.close()
+        pipe.write(content)
+    # A child that ended early breaks the pipe, which has to be closed all the same.
+    with suppress(OSError, ValueError):
+        pipe.close()
 
 
 def _drain_stdout(pipe: IO[bytes] | None, into: list[bytes], on_line: Callable[[bytes], None] | None) -> None:

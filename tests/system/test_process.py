@@ -79,6 +79,12 @@ def test_standard_input_is_the_content_and_then_ends(content: bytes) -> None:
     assert ended.stdout == content
 
 
+def test_a_child_may_leave_its_input_unread() -> None:
+    ended = python("print('done')", stdin=bytes(4 * MIB))
+
+    assert (ended.returncode, ended.stdout) == (0, b"done\n")
+
+
 def test_a_child_starts_in_the_directory_it_is_given(tmp_path: Path) -> None:
     code = "print(os.getcwd())"
 
@@ -125,7 +131,7 @@ def test_output_and_exit_code_are_returned() -> None:
 def test_both_pipes_are_drained_while_the_child_runs() -> None:
     """A pipe has room for 64 KiB: a parent that reads one after the other would wait for ever."""
     code = "for _ in range(8): os.write(2, b'e' * 99_999 + b'\\n'); os.write(1, b'o' * 99_999 + b'\\n')"
-    ended = python(code)
+    ended = python(code, stdin=bytes(MIB))
 
     assert (ended.returncode, ended.timed_out) == (0, False)
     assert ended.stdout == (b"o" * 99_999 + b"\n") * 8
