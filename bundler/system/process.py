@@ -157,7 +157,8 @@ def _drain_stderr(pipe: IO[bytes] | None, into: list[str], on_line: Callable[[st
         for line in pipe or ():
             text = line.decode("utf-8", "replace")
             into.append(text)
-            size += len(line)
+            # As it is removed below: a byte that is not text becomes a character of three.
+            size += len(text.encode())
             while size > _STDERR_LIMIT and len(into) > 1:
                 size -= len(into.pop(0).encode())
             if on_line is not None:

@@ -145,6 +145,13 @@ def test_the_last_mib_of_standard_error_is_returned_in_whole_lines() -> None:
     assert lines == [f"{number:063d}" for number in range(30_000 - MIB // 64, 30_000)]
 
 
+def test_bytes_that_are_not_text_do_not_lift_the_limit() -> None:
+    """A replacement character is three bytes, where the child wrote one."""
+    code = "for n in range(30_000): os.write(2, b'\\xff' * 63 + b'\\n')"
+
+    assert MIB - 200 < len(python(code).stderr.encode()) <= MIB
+
+
 def test_a_single_line_longer_than_the_limit_is_returned_whole() -> None:
     code = "os.write(2, b'first\\n'); os.write(2, b'x' * (1 << 21))"
 
