@@ -18,7 +18,7 @@ LATEST = 8**11 - 1  # eleven octal digits, the field of a ustar header
 NOWHERE = Path("/nonexistent")
 
 
-def host(cwd: Path = NOWHERE, **environ: str) -> HostEnvironment:
+def host(environ: Mapping[str, str], cwd: Path = NOWHERE) -> HostEnvironment:
     return HostEnvironment(environ=environ, cwd=cwd)
 
 
@@ -37,7 +37,7 @@ def test_the_environment_is_a_copy(monkeypatch: pytest.MonkeyPatch, tmp_path: Pa
 
 @pytest.mark.parametrize(("environ", "value"), [({}, None), ({"A": ""}, None), ({"A": "x"}, "x")])
 def test_an_empty_variable_is_an_unset_one(environ: Mapping[str, str], value: str | None) -> None:
-    assert host(**environ).get("A") == value
+    assert host(environ).get("A") == value
 
 
 # --- SOURCE_DATE_EPOCH ----------------------------------------------------------------------------
@@ -45,17 +45,17 @@ def test_an_empty_variable_is_an_unset_one(environ: Mapping[str, str], value: st
 
 @pytest.mark.parametrize("environ", [{}, {"SOURCE_DATE_EPOCH": ""}])
 def test_the_epoch_is_1980_by_default(environ: Mapping[str, str]) -> None:
-    assert host(**environ).epoch() == DEFAULT_EPOCH
+    assert host(environ).epoch() == DEFAULT_EPOCH
 
 
 @given(epoch=st.integers(DEFAULT_EPOCH, LATEST))
 def test_an_epoch_is_any_time_an_archive_can_store(epoch: int) -> None:
-    assert host(SOURCE_DATE_EPOCH=str(epoch)).epoch() == epoch
+    assert host({"SOURCE_DATE_EPOCH": str(epoch)}).epoch() == epoch
 
 
 @pytest.mark.parametrize("epoch", [DEFAULT_EPOCH, LATEST])
 def test_the_limits_of_an_epoch_are_those_of_a_header_without_extension(epoch: int) -> None:
-    assert host(SOURCE_DATE_EPOCH=str(epoch)).epoch() == epoch
+    assert host({"SOURCE_DATE_EPOCH": str(epoch)}).epoch() == epoch
     assert len(file_header("x", size=0, mode=0o644, epoch=epoch)) == 512
 
 
@@ -78,7 +78,7 @@ def test_the_limits_of_an_epoch_are_those_of_a_header_without_extension(epoch: i
 )
 def test_any_other_epoch_is_refused(text: str) -> None:
     with pytest.raises(UsageError, match="SOURCE_DATE_EPOCH") as caught:
-        host(SOURCE_DATE_EPOCH=text).epoch()
+        host({"SOURCE_DATE_EPOCH": text}).epoch()
 
     assert caught.value.evidence == (
         f"wanted  whole seconds from {DEFAULT_EPOCH} to {LATEST}",
@@ -131,13 +131,13 @@ PASSED_ON = (
 
 
 def test_the_environment_of_a_child_is_built_from_nothing() -> None:
-    assert host().child_env(Path("/scratch")) == TASK
+    assert host({}).child_env(Path("/scratch")) == TASK
 
 
 @pytest.mark.parametrize("name", PASSED_ON)
 def test_how_the_network_and_programs_are_found_is_passed_on(name: str) -> None:
-    assert host(**{name: "x"}).child_env(Path("/scratch")) == {**TASK, name: "x"}
-    assert host(**{name: ""}).child_env(Path("/scratch")) == {**TASK, name: ""}
+    assert host({name: "x"}).child_env(Path("/scratch")) == {**TASK, name: "x"}
+    assert host({name: ""}).child_env(Path("/scratch")) == {**TASK, name: ""}
 
 
 @given(
@@ -152,11 +152,11 @@ def test_how_the_network_and_programs_are_found_is_passed_on(name: str) -> None:
 def test_nothing_else_reaches_a_child(environ: dict[str, str]) -> None:
     passed_on = {name: value for name, value in environ.items() if name in PASSED_ON}
 
-    assert host(**environ).child_env(Path("/scratch")) == {**TASK, **passed_on}
+    assert host(environ).child_env(Path("/scratch")) == {**TASK, **passed_on}
 
 
 def test_a_task_may_add_and_replace_variables() -> None:
-    env = host(HTTP_PROXY="x").child_env(Path("/scratch"), HTTP_PROXY="y", TZ="Z", MORE="1")
+    env = host({"HTTP_PROXY": "x"}).child_env(Path("/scratch"), HTTP_PROXY="y", TZ="Z", MORE="1")
 
     assert env == {**TASK, "HTTP_PROXY": "y", "TZ": "Z", "MORE": "1"}
 
@@ -186,22 +186,22 @@ HARMLESS = [
 @pytest.mark.parametrize("name", REPORTED)
 def test_a_variable_that_could_change_a_bundle_is_reported_by_name_alone(name: str) -> None:
     """Its value may be a secret."""
-    assert host(**{name: "hunter2"}).ignored_settings() == (name,)
+    assert host({name: "hunter2"}).ignored_settings() == (name,)
 
 
 @pytest.mark.parametrize("name", HARMLESS)
 def test_a_variable_that_cannot_change_a_bundle_is_not_reported(name: str) -> None:
-    assert host(**{name: "x"}).ignored_settings() == ()
+    assert host({name: "x"}).ignored_settings() == ()
 
 
 @pytest.mark.parametrize("name", REPORTED)
 def test_an_empty_variable_is_not_reported(name: str) -> None:
-    assert host(**{name: ""}).ignored_settings() == ()
+    assert host({name: ""}).ignored_settings() == ()
 
 
 @pytest.mark.parametrize("name", ["VIRTUAL_ENV", "CONDA_PREFIX"])
 def test_an_active_environment_is_reported_with_its_directory(name: str) -> None:
-    assert host(**{name: "/envs/x"}).ignored_settings() == (f"{name}=/envs/x",)
+    assert host({name: "/envs/x"}).ignored_settings() == (f"{name}=/envs/x",)
 
 
 def test_files_that_shadow_a_standard_module_are_reported(tmp_path: Path) -> None:
@@ -216,7 +216,7 @@ def test_files_that_shadow_a_standard_module_are_reported(tmp_path: Path) -> Non
     ):
         (tmp_path / name).touch()
 
-    assert host(cwd=tmp_path).ignored_settings() == (
+    assert host({}, tmp_path).ignored_settings() == (
         "./json.py",
         "./pip.py",
         "./sitecustomize.py",
@@ -227,9 +227,9 @@ def test_files_that_shadow_a_standard_module_are_reported(tmp_path: Path) -> Non
 def test_what_is_reported_is_sorted(tmp_path: Path) -> None:
     (tmp_path / "json.py").touch()
 
-    settings = host(cwd=tmp_path, PYTHONPATH="x", VIRTUAL_ENV="/v", CFLAGS="x").ignored_settings()
+    settings = host({"PYTHONPATH": "x", "VIRTUAL_ENV": "/v", "CFLAGS": "x"}, tmp_path).ignored_settings()
     assert settings == ("./json.py", "CFLAGS", "PYTHONPATH", "VIRTUAL_ENV=/v")
 
 
 def test_a_working_directory_that_cannot_be_read_is_not_an_error() -> None:
-    assert host(cwd=NOWHERE).ignored_settings() == ()
+    assert host({}).ignored_settings() == ()
