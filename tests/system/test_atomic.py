@@ -102,6 +102,16 @@ def test_a_missing_directory_is_an_error_of_output(tmp_path: Path, kind: str) ->
         pass
 
 
+@pytest.mark.parametrize("name", ["x" * 255, "é" * 127, "模" * 85])
+def test_a_name_may_be_as_long_as_the_system_allows(tmp_path: Path, name: str) -> None:
+    """255 bytes: the name beside it has to be shorter than that, too."""
+    with staged_file(tmp_path / name) as stream:
+        stream.write(b"content")
+    replace_file(tmp_path / name, b"other")
+
+    assert names(tmp_path) == [name]
+
+
 # --- never in place of another --------------------------------------------------------------------
 
 
