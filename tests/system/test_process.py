@@ -16,6 +16,7 @@ import pytest
 from bundler import redaction
 from bundler.errors import BundlerError
 from bundler.redaction import register_secret
+from bundler.system import process
 from bundler.system.process import Completed, end_all, run_process, tail
 
 MIB = 1 << 20
@@ -188,6 +189,19 @@ def test_each_line_is_passed_on_as_it_comes(tmp_path: Path, pipe: str) -> None:
     assert lines == ([b"one\n", b"two"] if pipe == "stdout" else ["one", "two"])
 
 
+def test_the_output_of_a_child_that_has_ended_is_read_to_its_end() -> None:
+    """The child is gone long before its last line is read."""
+    lines: list[bytes] = []
+
+    def read_slowly(line: bytes) -> None:
+        time.sleep(0.05)
+        lines.append(line)
+
+    ended = python("for n in range(5): print(n)", on_stdout=read_slowly)
+
+    assert ended.stdout == b"".join(lines) == b"0\n1\n2\n3\n4\n"
+
+
 # --- how it ends ----------------------------------------------------------------------------------
 
 
@@ -253,9 +267,11 @@ def test_every_running_child_can_be_ended_at_once() -> None:
     assert [(ended.returncode, ended.timed_out) for ended in results] == [(-signal.SIGKILL, False)] * 2
 
 
-def test_ending_all_children_when_there_are_none_is_harmless() -> None:
+def test_a_child_that_has_ended_is_forgotten() -> None:
+    """Its number may soon be that of another process, which must not be killed."""
     python("")
 
+    assert process._running == set()
     end_all()
 
 
