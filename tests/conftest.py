@@ -157,6 +157,24 @@ def online_cli(tmp_path_factory: pytest.TempPathFactory) -> BundlerCli:
     return BundlerCli(tmp_path_factory.mktemp("home"), None)
 
 
+@pytest.fixture
+def small_disk(tmp_path: Path) -> Iterator[Path]:
+    """A file system of 256 KiB; it takes root to mount one."""
+    folder = tmp_path / "disk"
+    folder.mkdir()
+    argv = ["mount", "-t", "tmpfs", "-o", "size=256k", "tmpfs", str(folder)]
+    if (
+        os.geteuid() != 0
+        or shutil.which("mount") is None
+        or subprocess.run(argv, check=False).returncode != 0
+    ):
+        pytest.skip("needs root and the right to mount")
+    try:
+        yield folder
+    finally:
+        subprocess.run(["umount", folder], check=True)
+
+
 @pytest.fixture(scope="session")
 def docker(request: pytest.FixtureRequest) -> Iterator[Docker]:
     """A real daemon, started for this process and ended after it."""

@@ -144,7 +144,8 @@ def _created(path: Path, mode: int) -> Iterator[BinaryIO]:
 
 
 def _beside(final: Path) -> Path:
-    return final.with_name(f".{final.name[:200]}.{secrets.token_hex(6)}.partial")
+    # 50 characters are 200 bytes at most; a name has 255.
+    return final.with_name(f".{final.name[:50]}.{secrets.token_hex(6)}.partial")
 
 
 def _rename_no_replace(source: Path, final: Path) -> None:

@@ -36,6 +36,8 @@ TRUST_AND_PROXY = (
 
 _LATEST_EPOCH = 0o77777777777  # the largest time in a ustar header
 
+_MAX_DIGITS = 100
+
 # What Windows needs to start any process at all.
 _SYSTEM = ("SYSTEMROOT", "SYSTEMDRIVE", "COMSPEC", "PATHEXT", "WINDIR", "NUMBER_OF_PROCESSORS")
 
@@ -96,7 +98,9 @@ class HostEnvironment:
         text = self.get("SOURCE_DATE_EPOCH")
         if text is None:
             return DEFAULT_EPOCH
-        if not (text.isascii() and text.isdigit() and DEFAULT_EPOCH <= int(text) <= _LATEST_EPOCH):
+        # Python refuses to convert thousands of digits, with an error of its own.
+        number = int(text) if text.isascii() and text.isdigit() and len(text) < _MAX_DIGITS else -1
+        if not DEFAULT_EPOCH <= number <= _LATEST_EPOCH:
             raise UsageError(
                 "SOURCE_DATE_EPOCH is not a time an archive can hold",
                 evidence=(
@@ -105,7 +109,7 @@ class HostEnvironment:
                 ),
                 hint="unset SOURCE_DATE_EPOCH",
             )
-        return int(text)
+        return number
 
     def child_env(self, scratch: Path, **extra: str) -> dict[str, str]:
         """Return the whole environment of a child.

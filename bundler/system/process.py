@@ -151,10 +151,13 @@ def _kill_group(child: subprocess.Popen[bytes]) -> None:
 
 
 def _feed(pipe: IO[bytes] | None, content: bytes) -> None:
+    if pipe is None:
+        return
     with suppress(OSError, ValueError):
-        if pipe is not None:
-            pipe.write(content)
-            pipe.close()
+        pipe.write(content)
+    # A child that ended early breaks the pipe, which has to be closed all the same.
+    with suppress(OSError, ValueError):
+        pipe.close()
 
 
 def _drain_stdout(pipe: IO[bytes] | None, into: list[bytes], on_line: Callable[[bytes], None] | None) -> None:
@@ -173,7 +176,8 @@ def _drain_stderr(pipe: IO[bytes] | None, into: list[str], on_line: Callable[[st
         for line in pipe or ():
             text = line.decode("utf-8", "replace")
             into.append(text)
-            size += len(line)
+            # As it is removed below: a byte that is not text becomes a character of three.
+            size += len(text.encode())
             while size > _STDERR_LIMIT and len(into) > 1:
                 size -= len(into.pop(0).encode())
             if on_line is not None:
