@@ -1,9 +1,10 @@
-"""Ask pip, uv, pex and bundler about bundles that fail (or work) once they are mounted: who is right?
+"""Compare the verdicts of pip, uv, pex and bundler with the behavior of a mounted bundle.
 
-The real tools install each case for the target Python. "In the container" is what then happens: what pip
-put into a folder is mounted, by PYTHONPATH, over an environment with the Azure ML inference server; what each
-of its workers imports is imported, then the case's module. A Markdown table goes to stdout, the progress to
-stderr. Needs what bundler needs and an index; pip's index settings count for all tools.
+The real tools install each case for the target Python. For the column "in the container", pip installs the
+case into a directory, which is mounted by PYTHONPATH over an environment with the Azure ML inference server;
+then the modules that each of its workers imports are imported, and the module of the case. Writes a Markdown
+table to stdout and the progress to stderr. Requires the dependencies of bundler and an index; all tools use
+pip's index settings.
 """
 # ruff: noqa: INP001, T201
 
@@ -25,7 +26,7 @@ from pathlib import Path
 ROOT = Path(__file__).resolve().parent.parent
 sys.path[:0] = [str(ROOT), str(ROOT / "tests")]
 
-from wheels import make_wheel  # noqa: E402
+from support.wheels import make_wheel  # noqa: E402
 
 from bundler.system.environ import read_host_environment  # noqa: E402
 from bundler.system.process import Completed, run_process  # noqa: E402
@@ -42,20 +43,20 @@ Argv = Sequence[str | Path]
 
 @dataclass(frozen=True, slots=True)
 class Case:
-    """One bundle; Python that the container runs after the boot; what really happens in the image."""
+    """One bundle to compare."""
 
     id: str
     requires: str
-    check: str
-    why: str
-    title: str = ""
-    base: str = ""  # what the image has besides the server
+    check: str  # Python that the container runs after the imports of the server
+    why: str  # the reason of the result in the container
+    title: str = ""  # in the table; default: requires
+    base: str = ""  # further requirements that the image contains
     large: bool = False
 
 
 @dataclass(frozen=True, slots=True)
 class Verdict:
-    """What one tool says."""
+    """The verdict of one tool."""
 
     ok: bool
     line: str = ""
@@ -63,7 +64,7 @@ class Verdict:
     seconds: float = 0
 
     def cell(self) -> str:
-        """Return it as a cell of the table."""
+        """Return the verdict as a cell of the table."""
         text = "passes" if self.ok else "fails"
         return f"{text}: {self.line}".replace("|", "\\|") if self.line else text
 
@@ -73,18 +74,18 @@ TWINS = "opencv-python==4.5.5.64 opencv-python-headless==4.5.5.64"
 OPENS = "import pathlib; open(pathlib.Path('main.py'))"
 ON_PATH = "import case_script, shutil; assert shutil.which('case-script'), 'case-script is not on PATH'"
 CASES = (
-    Case("enum34", "enum34==1.1.10", "import enum", "hides the stdlib's: Python dies at `import re`"),
+    Case("enum34", "enum34==1.1.10", "import enum", "hides the stdlib's: Python fails at `import re`"),
     Case("typing", "typing==3.7.4.3", "import typing", "hides the stdlib's"),
-    Case("dataclasses", "dataclasses==0.6", "import dataclasses", "asks typing for what 3.7 has no more"),
+    Case("dataclasses", "dataclasses==0.6", "import dataclasses", "uses a name of typing that 3.7 lacks"),
     Case("pathlib", "pathlib==1.0.1", OPENS, "hides the stdlib's: open() does not take its Path"),
     Case("asyncio", "asyncio==3.4.3", "import asyncio", "hides the stdlib's: `async` is a keyword"),
     Case("pydantic-2", "pydantic==2.5.3", "import pydantic", "the server needs pydantic<1.11"),
     Case("twins", TWINS, "import cv2", "each overwrites the other's files; needs libGL or not, by luck"),
-    Case("gcs", GCS, "import google.cloud.storage", "works: the folders merge without the nspkg.pth"),
+    Case("gcs", GCS, "import google.cloud.storage", "works: the directories merge without the nspkg.pth"),
     Case("gcs-over", GCS, "import google.cloud.storage", "works: Python looks again as sys.path grows",
          "the same, over google-api-core with an nspkg.pth", "google-api-core==1.34.0"),
-    Case("undeclared", "case-undeclared", "import case_undeclared", "not there", "an undeclared import"),
-    Case("pth", "case-pth", "import case_pth", "a mount processes no .pth", "a .pth adds folders (pywin32)"),
+    Case("undeclared", "case-undeclared", "import case_undeclared", "missing", "an undeclared import"),
+    Case("pth", "case-pth", "import case_pth", "a mount processes no .pth", "a .pth adds paths (pywin32)"),
     Case("nspkg", "case-ns-a case-ns-b", "import case_ns.a, case_ns.b", "works", "two with nspkg.pth"),
     Case("nspkg-over", "case-ns-b", "import case_ns.b", "works", "one of them over the other", "case-ns-a"),
     Case("init-over", "case-ns-c", "import case_ns.c", "pth first", "a regular package over it", "case-ns-a"),
@@ -95,14 +96,14 @@ CASES = (
     Case("exit", "case-exit", "import case_exit", "the worker ends", "a module that calls sys.exit(0)"),
     Case("osexit", "case-osexit", "import case_osexit", "the worker ends", "a module that calls os._exit(0)"),
     Case("socket", "case-socket", "import case_socket", "no network", "a module that opens a socket"),
-    Case("cp38", "case-cp38", "import case_cp38", "3.7 does not look at it", "a cp38 .so in a cp37 wheel"),
+    Case("cp38", "case-cp38", "import case_cp38", "3.7 ignores it", "a cp38 .so in a cp37 wheel"),
     Case("cp38-late", "case-cp38p", "import case_cp38p._speed", "as above", "the same, imported late"),
     Case("glibc", "case-glibc", "import case_glibc", "no image has it", "a .so that needs GLIBC_9.2.5"),
     Case("glibc-late", "case-glibcp", "import case_glibcp._speed", "as above", "the same, imported late"),
     Case("torch", "torch==1.13.1", "import torch", "works: its libraries find each other", large=True),
     Case("tensorflow", "tensorflow-cpu==2.11.0", "import tensorflow", "works: the same", large=True),
 )  # fmt: skip
-NSPKG = (  # what setuptools writes, for Python 3
+NSPKG = (  # the file that setuptools writes, for Python 3
     "import sys, os, importlib.util; p = os.path.join(sys._getframe(1).f_locals['sitedir'], *('case_ns',));"
     "m = sys.modules.setdefault('case_ns', importlib.util.module_from_spec("
     "importlib.machinery.PathFinder.find_spec('case_ns', [os.path.dirname(p)])));"
@@ -127,12 +128,12 @@ LOCAL: Mapping[str, Mapping[str, str]] = {
 
 
 def make_local(links: Path, stdlib: Iterable[Path]) -> None:
-    """Write the wheels that no index has into ``links``; their shared objects come from the stdlib."""
+    """Write the wheels of the local cases to ``links``; their shared objects are copies from the stdlib."""
     for name, modules in LOCAL.items():
         points = "[console_scripts]\ncase-script = case_script:main\n" * (name == "script")
         make_wheel(links, f"case-{name}", "1.0", modules, entry_points=points)
     old = min(path for folder in stdlib for path in folder.glob("*.so")).read_bytes()
-    new = old.replace(b"\0GLIBC_2.2.5\0", b"\0GLIBC_9.2.5\0")  # the C library of no image has it
+    new = old.replace(b"\0GLIBC_2.2.5\0", b"\0GLIBC_9.2.5\0")  # a version that does not exist
     for name, path, content in (
         ("cp38", "case_cp38.cpython-38", old), ("cp38p", "case_cp38p/_speed.cpython-38", old),
         ("glibc", "case_glibc.cpython-37m", new), ("glibcp", "case_glibcp/_speed.cpython-37m", new),
@@ -143,12 +144,12 @@ def make_local(links: Path, stdlib: Iterable[Path]) -> None:
 
 
 class Bench:
-    """The tools, installed once, and the environments."""
+    """The installed tools and the environments."""
 
     def __init__(self, python: Interpreter, work: Path) -> None:
         self.python, self.work, self.links = python.python, work, work / "links"
-        astray = ("PYTHON", "VIRTUAL_ENV", "UV_", "PEX_", "CONDA")
-        self.env = {name: value for name, value in os.environ.items() if not name.startswith(astray)}
+        dropped = ("PYTHON", "VIRTUAL_ENV", "UV_", "PEX_", "CONDA")
+        self.env = {name: value for name, value in os.environ.items() if not name.startswith(dropped)}
         self.env |= {"UV_CACHE_DIR": f"{work}/uv-cache", "PEX_ROOT": f"{work}/pex-root"}
         make_local(self.links, python.stdlib)
         self.run([self.python, "-I", "-m", "venv", work / "pip"])
@@ -162,12 +163,12 @@ class Bench:
         for name, value in re.findall(r"(?m)^\S+\.(index-url|extra-index-url|find-links)=(.*)$", settings):
             self.uv_index += [f"--{name}={url}" for url in str(ast.literal_eval(value)).split()]
 
-    def run_process(self, argv: Argv, seconds: int = 1800, cwd: Path | None = None, **env: str) -> Completed:
-        """Run a child in the user's environment, without what would lead it astray."""
+    def run(self, argv: Argv, seconds: int = 1800, cwd: Path | None = None, **env: str) -> Completed:
+        """Run a child in the user's environment, without the variables that change its Python."""
         return run_process(argv, env=self.env | env, cwd=cwd or self.work, timeout=seconds)
 
     def venv(self, name: str, *requires: str, python: str = "") -> str:
-        """Return the Python of an environment without pip; it is made once."""
+        """Return the Python of an environment without pip, creating it at the first call."""
         inside = f"{self.work}/{name}/bin/python"
         if not Path(inside).exists():
             self.run([python or self.python, "-I", "-m", "venv", "--without-pip", self.work / name])
@@ -178,7 +179,7 @@ class Bench:
 
 
 def reason(done: Completed, pattern: str = r"\S") -> str:
-    """Return how a child ended: its signal, or its last line that matches, without folders."""
+    """Return the signal that ended a child, or its last matching line, without directories."""
     if done.timed_out or done.returncode < 0:
         return "hangs" if done.timed_out else signal.Signals(-done.returncode).name
     lines = [line.strip() for line in f"{done.stdout.decode()}\n{done.stderr}".splitlines() if line.strip()]
@@ -187,7 +188,7 @@ def reason(done: Completed, pattern: str = r"\S") -> str:
 
 
 def ask_container(bench: Bench, case: Case, folder: Path) -> Verdict:
-    """Mount what pip put into a folder, boot the server, import; all from a script in another folder."""
+    """Install and mount the case; import the server and the module from a script elsewhere."""
     target, boot = folder / "bundle", folder / "bin" / "boot.py"
     install = [*bench.pip, "install", "-q", "--target", str(target), "-f", str(bench.links)]
     if (done := bench.run([*install, *case.requires.split()])).returncode:
@@ -225,19 +226,19 @@ def _check(bench: Bench, install: Argv, check: Argv) -> Verdict:
 
 
 def ask_pex(bench: Bench, case: Case, folder: Path) -> Verdict:
-    """Build; its verdict counts. Also tell what ``--validate-entry-point`` says of the module."""
+    """Build a pex, which is the verdict; add the result of ``--validate-entry-point`` for the module."""
     build = [*bench.pex, *case.requires.split(), "--python", str(bench.python), "--pip-version", PIP]
     build += ["--use-pip-config", "-f", str(bench.links), "-o", str(folder / "case.pex")]
     if (done := bench.run(build)).returncode:
         return Verdict(ok=False, line=reason(done), exit_code=done.returncode)
     module = case.check.replace(",", " ").replace(";", " ").split()[1]
     done = bench.run([*build, "-e", module, "--validate-entry-point"], 2 * SECONDS)
-    said = f"fails: {reason(done, ERROR)}" if done.returncode else "passes"
-    return Verdict(ok=True, line=f"(validated: {said})")
+    validated = f"fails: {reason(done, ERROR)}" if done.returncode else "passes"
+    return Verdict(ok=True, line=f"(validated: {validated})")
 
 
 def ask_bundler(bench: Bench, case: Case, folder: Path) -> Verdict:
-    """Capture the profile of the base, as one would in the image, and build for it."""
+    """Capture the profile of the base, as in the image, and build for it."""
     bundler: list[str | Path] = [sys.executable, "-m", "bundler"]
     base = bench.venv(f"base-{case.base}", SERVER, *case.base.split())
     (folder / "base.json").write_bytes(bench.run([*bundler, "profile", "--python", base], cwd=ROOT).stdout)
@@ -245,9 +246,9 @@ def ask_bundler(bench: Bench, case: Case, folder: Path) -> Verdict:
     argv += ["--format", "dir", "--python", bench.python, "-o", folder, "-f", bench.links]
     done = bench.run([*argv, "--store", bench.work / "store"], cwd=ROOT)
     error = json.loads(done.stdout or b"{}").get("error", {})
-    found = error.get("facts", {}).get("findings", ())
-    errors = [one for one in found if one["severity"] == "error"]
-    codes = " ".join(sorted({one["code"] for one in errors}))
+    findings = error.get("facts", {}).get("findings", ())
+    errors = [finding for finding in findings if finding["severity"] == "error"]
+    codes = " ".join(sorted({finding["code"] for finding in errors}))
     line = errors[0]["message"] if errors else error.get("message", "")
     return Verdict(not done.returncode, " ".join(filter(None, (codes, line[:SHOWN]))), done.returncode)
 
@@ -256,7 +257,7 @@ ASK = dict(zip(COLUMNS, (ask_container, ask_pip, ask_uv, ask_pex, ask_bundler), 
 
 
 def measure(bench: Bench, case: Case) -> dict[str, Verdict]:
-    """Return what everybody says about a case."""
+    """Return the verdict of each column about a case."""
     (folder := bench.work / case.id).mkdir()
     verdicts = {}
     for name, ask in ASK.items():
@@ -268,25 +269,33 @@ def measure(bench: Bench, case: Case) -> dict[str, Verdict]:
 
 
 def table(measured: Mapping[Case, Mapping[str, Verdict]]) -> str:
-    """Return the Markdown table; a verdict that the container contradicts is bold."""
+    """Return the Markdown table; verdicts that differ from the container are bold."""
     rows = [("case", *COLUMNS), ("---",) * (len(COLUMNS) + 1)]
     agree = dict.fromkeys(COLUMNS, 0)
-    for case, said in measured.items():
-        right = {name: one.ok == said[COLUMNS[0]].ok for name, one in said.items()}
+    for case, verdicts in measured.items():
+        right = {name: verdict.ok == verdicts[COLUMNS[0]].ok for name, verdict in verdicts.items()}
         agree = {name: count + right[name] for name, count in agree.items()}
-        cells = (one.cell() if right[name] else f"**{one.cell()}**" for name, one in said.items())
+        cells = (v.cell() if right[name] else f"**{v.cell()}**" for name, v in verdicts.items())
         rows.append((case.title or case.requires, *cells))
     rows.append(("agree", *(f"{count} of {len(measured)}" for count in agree.values())))
     return "\n".join(f"| {' | '.join(row)} |" for row in rows)
 
 
 def main() -> None:
-    """Measure what is asked for."""
+    """Measure the selected cases and print the table."""
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--python", default="3.7", help="the target: a version or a path")
-    parser.add_argument("--only", action="append", metavar="CASE", choices=[case.id for case in CASES])
-    parser.add_argument("--skip-large", action="store_true", help="without torch and tensorflow")
-    parser.add_argument("--json", type=Path, metavar="FILE", help="write everything here")
+    parser.add_argument(
+        "--python", default="3.7", help="test this target Python, a version or a path [default: 3.7]"
+    )
+    parser.add_argument(
+        "--only",
+        action="append",
+        metavar="CASE",
+        choices=[case.id for case in CASES],
+        help="measure this case only",
+    )
+    parser.add_argument("--skip-large", action="store_true", help="omit torch and tensorflow")
+    parser.add_argument("--json", type=Path, metavar="FILE", help="write all verdicts to this file")
     given = parser.parse_args()
     cases = [case for case in CASES if not (case.large and given.skip_large)]
     with tempfile.TemporaryDirectory(prefix="cases-") as folder:
@@ -294,8 +303,8 @@ def main() -> None:
         bench = Bench(find_interpreter(given.python, read_host_environment(), work), work)
         measured = {case: measure(bench, case) for case in cases if case.id in (given.only or [case.id])}
     if given.json:
-        said = [{**asdict(case), "says": verdicts} for case, verdicts in measured.items()]
-        given.json.write_text(json.dumps(said, indent=2, default=asdict) + "\n")
+        rows = [{**asdict(case), "verdicts": verdicts} for case, verdicts in measured.items()]
+        given.json.write_text(json.dumps(rows, indent=2, default=asdict) + "\n")
     print(table(measured))
 
 

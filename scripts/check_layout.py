@@ -74,7 +74,7 @@ def class_named_twice(root: Path) -> Iterator[str]:
 
 
 def tests_mirror_packages(root: Path) -> Iterator[str]:
-    """Require the tests of the package bundler/a/b to be in tests/a/b."""
+    """Require the tests of a package bundler/a/b in tests/a/b."""
     tests = root / "tests"
     for folder in sorted({path.parent for path in tests.rglob("test_*.py")} - {tests}):
         package = root / "bundler" / folder.relative_to(tests)

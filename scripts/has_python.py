@@ -1,4 +1,4 @@
-"""Exit with 0 if the command would find the Python that is named, with 1 if not."""
+"""Exit with 0 if `bundler --python ARGUMENT` finds an interpreter, else with 1."""
 
 import sys
 import tempfile

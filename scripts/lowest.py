@@ -1,4 +1,4 @@
-"""Print, as constraints, the lowest version that pyproject.toml allows of each direct dependency."""
+"""Print the lowest allowed version of each direct dependency in pyproject.toml, as constraints of pip."""
 
 import tomllib
 from pathlib import Path

@@ -1,10 +1,10 @@
 # shellcheck shell=bash
-# Sourced by the other scripts: a virtual environment of the newest Python that will do.
+# Sourced by the other scripts: create a virtual environment of the newest suitable Python.
 #
-# BUNDLER_PYTHON=NAME|PATH chooses another one (`BUNDLER_PYTHON=python3.12 scripts/test`); an environment
-# that was made with another Python is made again.
+# BUNDLER_PYTHON=NAME|PATH selects another one (`BUNDLER_PYTHON=python3.12 scripts/test`); an environment
+# of another Python is created again.
 
-# Print BUNDLER_PYTHON or the newest Python, of at least 3.11.
+# find_python: print the path of BUNDLER_PYTHON, or of the newest Python >= 3.11.
 find_python() {
   local name names=(python3.14 python3.13 python3.12 python3.11 python3 python)
   if [ -n "${BUNDLER_PYTHON:-}" ]; then
@@ -19,17 +19,17 @@ find_python() {
   if [ -n "${BUNDLER_PYTHON:-}" ]; then
     echo "BUNDLER_PYTHON=$BUNDLER_PYTHON is not a Python >= 3.11 with venv" >&2
   else
-    echo "no Python >= 3.11 with venv was found (tried ${names[*]}); install one, for example with pyenv install 3.12" >&2
+    echo "Python >= 3.11 with venv not found (tried ${names[*]}); install one, for example: pyenv install 3.12" >&2
   fi
   return 1
 }
 
-# base_of PYTHON: print the version and the place of the Python behind an environment.
+# base_of PYTHON: print the version and the prefix of the base Python of an environment.
 base_of() {
   "$1" -I -c 'import sys; print(sys.version_info[:3], sys.base_prefix)'
 }
 
-# make_venv DIR: create it unless it exists; again if BUNDLER_PYTHON is another Python.
+# make_venv DIR: create the environment unless it exists; again if BUNDLER_PYTHON is another Python.
 make_venv() {
   local python
   if [ -x "$1/bin/python" ] && [ -z "${BUNDLER_PYTHON:-}" ]; then
@@ -41,7 +41,7 @@ make_venv() {
   fi
 }
 
-# install_into DIR ARG...: install the project, once for each state of pyproject.toml.
+# install_into DIR ARG...: install the project, once for each content of pyproject.toml and scripts/*.py.
 install_into() {
   local venv=$1 state
   shift

@@ -1,4 +1,4 @@
-"""What the docstrings and pages show is what happens."""
+"""The examples, commands and links of docstrings and pages are correct."""
 
 from __future__ import annotations
 
@@ -6,13 +6,12 @@ import doctest
 import importlib
 import re
 from pathlib import Path
-from typing import TYPE_CHECKING
 
+import click
 import pytest
 from support.paths import PACKAGE, ROOT
 
-if TYPE_CHECKING:
-    from support.cli import BundlerCli
+from bundler.cli.main import cli
 
 MODULES = sorted(
     ".".join(path.relative_to(PACKAGE.parent).with_suffix("").parts).removesuffix(".__init__")
@@ -28,24 +27,71 @@ def test_examples_in_docstrings(name: str) -> None:
     assert result.failed == 0
 
 
-def test_every_option_the_readme_names_exists(bundler_cli: BundlerCli) -> None:
-    readme = (ROOT / "README.md").read_text("utf-8")
-    for line in re.findall(
-        r"^    bundler (build|lock|inspect|explain|profile|package|simulate|serve|verify|unpack|store|env)(.*?)(?:#.*)?$",
-        readme,
-        re.MULTILINE,
-    ):
-        command, rest = line
-        helped = bundler_cli.run(command, "--help").stdout
-        for option in re.findall(r"--?[a-z][a-z-]*", rest):
-            assert option in helped, f"{command} {option}"
-
-
 PAGES = [
     *ROOT.glob("*.md"),
     *(ROOT / "docs").glob("*.md"),
     *(ROOT / "examples").glob("*/README.md"),
 ]
+
+
+# A command in a code block or a code span: its name and, up to the end of a line or span, its arguments.
+COMMAND = re.compile(r"(?:(?<=`)|^ {4}(?:\$ )?)bundler (?!\w+ v1\\0)([a-z][a-z-]*)((?: \\\n *|[^`\n#])*)", re.MULTILINE)
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: str(page.relative_to(ROOT)))
+def test_commands_on_pages_exist_with_their_options(page: Path) -> None:
+    context = click.Context(cli)
+    for name, rest in COMMAND.findall(page.read_text("utf-8")):
+        command = cli.get_command(context, name)
+        assert command, f"{page.name}: bundler {name}"
+        if isinstance(command, click.Group) and (word := re.match(r" ([a-z]+)(?![\w|])", rest)):
+            subcommand = command.get_command(context, word[1])
+            assert subcommand, f"{page.name}: bundler {name} {word[1]}"
+            command = subcommand
+        options = {"-h", "--help"}
+        for parameter in command.params:
+            options.update(parameter.opts, parameter.secondary_opts)
+        for option in re.findall(r"(?<=[ \[(])--?[a-z][a-z-]*", rest):
+            assert option in options, f"{page.name}: bundler {name} {option}"
+
+
+def test_commands_on_pages_are_noticed() -> None:
+    text = "    $ bundler lock -r a.txt  # -x\n`bundler env list` or `bundler verify B`\n    bundler package B \\\n      --tag x\n"
+
+    assert COMMAND.findall(text) == [
+        ("lock", " -r a.txt  "),
+        ("env", " list"),
+        ("verify", " B"),
+        ("package", " B \\\n      --tag x"),
+    ]
+
+
+def test_the_readme_names_every_command() -> None:
+    names = re.findall(r"`([a-z-]+)`", (ROOT / "README.md").read_text("utf-8").replace("`bundler ", "`"))
+
+    assert set(cli.list_commands(click.Context(cli))) - set(names) == set()
+
+
+def test_every_page_is_linked_from_the_readme() -> None:
+    linked = set()
+    for target in re.findall(r"\]\(([^)#:]+)", (ROOT / "README.md").read_text("utf-8")):
+        linked.add((ROOT / target).resolve())
+
+    assert {page.resolve() for page in PAGES} - linked == {ROOT / "README.md"}
+
+
+@pytest.mark.parametrize(
+    "page",
+    [page for page in PAGES if page.name != "findings.md"],
+    ids=lambda page: str(page.relative_to(ROOT)),
+)
+def test_prose_is_wrapped_at_100_columns(page: Path) -> None:
+    """Tables and code may be longer; findings.md is generated."""
+    text = re.sub(r"^```.*?^```", "", page.read_text("utf-8"), flags=re.MULTILINE | re.DOTALL)
+
+    assert [
+        line for line in text.splitlines() if len(line) > 100 and not line.startswith(("|", "    "))
+    ] == []
 
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: str(page.relative_to(ROOT)))

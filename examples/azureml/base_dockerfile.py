@@ -1,4 +1,4 @@
-"""Python packages in a custom image: the base Dockerfile, then the packages, which need no network."""
+"""Python packages in a custom image: the base Dockerfile, then the packages, without a network."""
 
 from bundler.azureml.core import Environment, Workspace
 

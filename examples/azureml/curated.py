@@ -1,4 +1,4 @@
-"""The conda dependencies of a curated environment."""
+"""Print the conda dependencies of a curated environment."""
 
 from bundler.azureml.core import Environment, Workspace
 

@@ -1,6 +1,6 @@
-"""The Python of a custom image: nothing is built; the named Python is looked at instead.
+"""The Python of a custom image: check that it has the imports of the code, without building anything.
 
-Run it with the path of a Python, or with that of one in an image and the image's archive:
+Pass the path of a Python, or the path of a Python in an image and the archive of the image:
 
     python custom_interpreter.py /opt/miniconda/bin/python image.tar
 """

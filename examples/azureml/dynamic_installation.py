@@ -1,4 +1,4 @@
-"""Dynamic installation: the image installs the packages when it starts; here from wheels beside the code."""
+"""Dynamic installation: the image installs the packages at its start, here from wheels next to the code."""
 
 from bundler.azureml.core import Environment, Workspace
 from bundler.azureml.core.model import InferenceConfig, Model

@@ -1,7 +1,7 @@
-"""From conda: an environment of an ``env.yml`` becomes a bundle; each translation is logged.
+"""From conda: build a bundle of an ``env.yml``, and log each translation to a requirement.
 
-The document calls the method `from_conda_specifications`; Azure ML's SDK has it
-without the last letter. Both work here.
+The documentation calls the method ``from_conda_specifications``, Azure ML's SDK
+``from_conda_specification``. Both names work here.
 """
 
 import logging

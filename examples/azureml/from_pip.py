@@ -1,6 +1,6 @@
-"""From pip: an environment of a requirements file becomes a bundle.
+"""From pip: build a bundle of a requirements file.
 
-The document's program; only the first import is another.
+The program of the documentation; only the first import differs.
 """
 
 from bundler.azureml.core import Environment

@@ -1,4 +1,4 @@
-"""Quick n' dirty: an environment without any file, and the ``env.yml`` it makes."""
+"""Quick n' dirty: define an environment without a file, and write its ``env.yml``."""
 
 from bundler.azureml.core import Environment
 from bundler.azureml.core.conda_dependencies import CondaDependencies
@@ -22,5 +22,5 @@ env.python.conda_dependencies = conda
 conda.save("env_pytorch.yml")
 print("env_pytorch.yml")
 
-# `env.build(allow_import_failure=["fuse"])` makes the bundle, of two gigabytes; the fusepy
-# that azureml-defaults brings wants a libfuse that few machines have.
+# To build the bundle of two gigabytes: `env.build(allow_import_failure=["fuse"])`. azureml-defaults
+# requires fusepy, whose module `fuse` needs the system library libfuse to import.

@@ -1,4 +1,4 @@
-"""The registered environments, and the curated ones."""
+"""List the registered and the curated environments."""
 
 from bundler.azureml.core import Environment, Workspace
 

@@ -1,4 +1,4 @@
-"""Model.package: packages, code and a model as a build context that needs no network and is not root."""
+"""Model.package: a build context with packages, code and a model, without a network and without root."""
 
 from bundler.azureml.core import Environment, Workspace
 from bundler.azureml.core.model import InferenceConfig, Model
@@ -15,4 +15,4 @@ package.wait_for_creation(show_output=True)
 package.save("context")
 print("context")
 
-# With `generate_dockerfile=False, base="base.tar"` and `package.pull("image.tar")` it is an image at once.
+# To write an image directly: `generate_dockerfile=False, base="base.tar"`, then `package.pull("image.tar")`.

@@ -1,4 +1,4 @@
-"""No secrets: the Dockerfile of an environment, as it would be built."""
+"""No secrets: print the Dockerfile of an environment."""
 
 from bundler.azureml.core import Environment, Workspace
 

@@ -1,4 +1,4 @@
-"""Pre-installed packages: a folder of packages is mounted; a bundle takes the place of a hand-made one."""
+"""Pre-installed packages: mount a directory of packages, here an unpacked bundle."""
 
 from pathlib import Path
 
@@ -7,7 +7,7 @@ from bundler.azureml.core.model import InferenceConfig, Model
 
 ws = Workspace.from_config()
 
-# Instead of `virtualenv myenv` and `pip install -r requirements.txt`: built clean, verified, then unpacked.
+# Instead of `virtualenv myenv` and `pip install -r requirements.txt`: build a verified bundle and unpack it.
 bundle = Environment.from_pip_requirements("myenv", "requirements.txt").build(ws, output="dist")
 if not Path("inference_dir/code/myenv").exists():
     bundle.unpack("inference_dir/code/myenv")

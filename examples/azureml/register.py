@@ -1,4 +1,4 @@
-"""Registered environments: registered content keeps its version, and is never changed."""
+"""Registered environments: a version never changes, and the same content keeps its version."""
 
 from bundler.azureml.core import Environment, Workspace
 

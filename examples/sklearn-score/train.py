@@ -1,4 +1,4 @@
-"""Make the model that ``code/score.py`` loads: ``python3.7 train.py`` with the bundle on PYTHONPATH."""
+"""Train the model that ``code/score.py`` loads: run ``python3.7 train.py`` with the bundle on PYTHONPATH."""
 
 import pickle
 from pathlib import Path

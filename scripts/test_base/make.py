@@ -1,8 +1,8 @@
-"""Make a stand-in for a prebuilt inference image of Azure ML, as an archive for `docker load`.
+"""Build a stand-in for a prebuilt inference image of Azure ML, as an archive for `docker load`.
 
-Debian's packages (runit, nginx) come through apt's own sources, Python is a copy of the machine's own,
-and the inference server comes from the index that pip is set up for. `rootfs` lies over all that.
-An output made from the same inputs before is left as it is.
+Debian's packages (runit, nginx) are installed from apt's own sources, Python is a copy of the host's,
+and the inference server is installed from the index that pip is configured for. The files of `rootfs`
+are copied last. An existing output that was built from the same inputs is not built again.
 """
 
 from __future__ import annotations
@@ -30,21 +30,21 @@ from bundler.system.environ import read_host_environment
 from bundler.target.interpreter import find_interpreter
 
 HERE = Path(__file__).parent
-EPOCH = 315532800  # 1980-01-01, where a zip's time starts
+EPOCH = 315532800  # 1980-01-01, the earliest time in a zip
 TAG = "bundler-test-base:py37"
 ENVIRONMENT = "/azureml-envs/minimal"
 USER = "dockeruser"
 NEEDED = ("mmdebstrap", "dpkg", "apt-config", "ldd", "chroot")
 PACKAGES = ("runit", "nginx", "libstdc++6")
-# Merges /usr from the start; else a package that does it later would bring all of Perl.
+# Merge /usr at the start: the package usrmerge, which does it later, depends on all of Perl.
 HOOKS = Path("/usr/share/mmdebstrap/hooks/merged-usr")
 
-# Folders of the image, and those of them that belong to its user.
+# Directories of the image, and those that belong to its user.
 MADE = ("opt/miniconda", "var/azureml-app", "var/azureml-server", "var/azureml-logger", "var/azureml-util")
 OWNED = ("var/runit", "var/log", "var/lib/nginx", "run", "opt/miniconda", "var/azureml-app")
 
 UNPACKED_NEVER = ("/usr/share/doc/*", "/usr/share/man/*", "/usr/share/locale/*", "/usr/share/info/*")
-# What differs from machine to machine or from run to run.
+# Files that differ between hosts or between runs.
 REMOVED = (
     "etc/apt/sources.list",
     "etc/apt/sources.list.d/*",
@@ -57,13 +57,13 @@ REMOVED = (
     "var/lib/dpkg/*-old",
     "var/log/*",
 )
-# Parts of Python that no server needs, and the packages that the machine added.
+# Parts of Python that a server does not need, and the distributions installed on the host.
 LEFT_OUT = ("__pycache__", "site-packages", "test", "tests", "idle_test", "idlelib", "tkinter", "turtledemo")
 LEFT_OUT_FILES = ("config-3*", "_tkinter*.so", "_ctypes_test*.so", "_testcapi*.so")
 
-# Settings of apt that say how a mirror is reached.
+# Settings of apt for the connection to a mirror.
 REACHED_BY = re.compile(r"Acquire::(https?|Retries|Check-Valid-Until|Check-Date|ForceIPv[46])\b.*")
-# A child has its own Python, whatever is active around it.
+# Variables of an active Python, conda or virtual environment do not reach child processes.
 DROPPED = ("PYTHON", "CONDA", "VIRTUAL_ENV", "LD_", "SOURCE_DATE_EPOCH")
 
 CONFIG = {
@@ -81,31 +81,33 @@ CONFIG = {
 }
 
 
-class Unable(Exception):  # noqa: N818  (a sentence for who ran the script)
-    """What is missing, or what failed."""
+class Unable(Exception):  # noqa: N818  (its text is printed for the user)
+    """The image cannot be built: a missing program, or a command that failed."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Source:
-    """The Python that is copied."""
+    """The Python to copy."""
 
     program: Path
     prefix: Path
     stdlib: Path
     libraries: tuple[Path, ...]
-    """Shared objects of its own, beside its standard library."""
+    """Its own shared objects (`libpython`), in the directory above the standard library."""
 
     @property
     def version(self) -> str:
-        """Return the name of the standard library's folder, "python3.7"."""
+        """Return the name of the standard library's directory, "python3.7"."""
         return self.stdlib.name
 
 
 def main() -> int:
-    """Parse the command line, and make the archive unless it is there."""
+    """Parse the command line, and build the archive unless it is up to date."""
     parser = argparse.ArgumentParser(prog="make-test-base", description=__doc__)
-    parser.add_argument("output", type=Path, help="the archive to write")
-    parser.add_argument("--python", default="3.7", help="a version or a path (default: %(default)s)")
+    parser.add_argument("output", type=Path, help="write this archive")
+    parser.add_argument(
+        "--python", default="3.7", help="copy this Python, a version or a path (default: %(default)s)"
+    )
     arguments = parser.parse_args()
     try:
         make(arguments.output.absolute(), arguments.python)
@@ -116,19 +118,19 @@ def main() -> int:
 
 
 def make(output: Path, wanted: str) -> None:
-    """Write the archive, or leave it if it has been made from these inputs."""
+    """Write the archive, or keep it if it was built from the same inputs."""
     check_machine()
     with tempfile.TemporaryDirectory() as probed:
         source = read_source(find_interpreter(wanted, read_host_environment(), Path(probed)).python)
     release = read_release()
     inputs = digest_inputs(source, release)
     if read_inputs(output) == inputs:
-        say(f"{output.name} is there, made from the same inputs")
+        say(f"{output.name} already exists, built from the same inputs")
         return
     output.parent.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(dir=output.parent, prefix=".make-test-base-") as folder:
         scratch = Path(folder)
-        scratch.chmod(0o755)  # apt downloads as a user of its own
+        scratch.chmod(0o755)  # apt downloads as its own user, `_apt`
         root = scratch / "root"
         with ThreadPoolExecutor() as pool:
             wheels = pool.submit(build_wheels, source, scratch)
@@ -142,17 +144,15 @@ def make(output: Path, wanted: str) -> None:
 
 
 def check_machine() -> None:
-    """Say all that is missing at once.
+    """Check that this host can build the image.
 
-    :raises Unable: if anything is.
+    :raises Unable: with all problems, if there are any.
     """
     problems = []
     if os.geteuid() != 0:
-        problems.append(
-            "it must run as root (it makes a root filesystem with the owners that files have there)"
-        )
+        problems.append("root is required, to create a root file system with the owners of its files")
     if not Path("/etc/debian_version").exists():
-        problems.append("the machine must be Debian (tried: 12), whose packages and libraries it takes")
+        problems.append("Debian is required (tested: 12): its packages and libraries are copied")
     absent = [name for name in NEEDED if shutil.which(name) is None]
     if absent:
         problems.append(f"not on PATH: {', '.join(absent)} (apt-get install -y mmdebstrap)")
@@ -161,7 +161,7 @@ def check_machine() -> None:
 
 
 def read_source(program: Path) -> Source:
-    """Ask the Python where its parts lie."""
+    """Query the paths of a Python's parts."""
     code = "import sys, sysconfig; print(sys.base_prefix); print(sysconfig.get_path('stdlib'))"
     prefix, stdlib = map(Path, run([program, "-I", "-c", code]).splitlines())
     libraries = sorted(path for path in (prefix / "lib").glob("libpython*.so*"))
@@ -169,14 +169,14 @@ def read_source(program: Path) -> Source:
 
 
 def read_release() -> dict[str, str]:
-    """Return what /etc/os-release says."""
+    """Return the fields of /etc/os-release."""
     lines = Path("/etc/os-release").read_text("utf-8").splitlines()
     pairs = (line.split("=", 1) for line in lines if "=" in line)
     return {name: value.strip('"') for name, value in pairs}
 
 
 def digest_inputs(source: Source, release: dict[str, str]) -> str:
-    """Return the digest of all that decides what the image holds, but for the newest packages of Debian."""
+    """Return the digest of all inputs of the image, except the versions of Debian's packages."""
     digest = hashlib.sha256(f"{release['VERSION_CODENAME']} {source.prefix}".encode())
     own = sorted(path for path in HERE.rglob("*") if path.is_file() and "__pycache__" not in path.parts)
     for path in (*own, source.program.resolve(), *source.libraries):
@@ -187,7 +187,7 @@ def digest_inputs(source: Source, release: dict[str, str]) -> str:
 
 
 def read_inputs(output: Path) -> str | None:
-    """Return the digest of the inputs that an archive was made from; None if there is none."""
+    """Return the digest of the inputs that an archive was built from; None without a readable archive."""
     try:
         with tarfile.open(output) as archive:
             (manifest,) = json.load(member(archive, "manifest.json"))
@@ -198,7 +198,7 @@ def read_inputs(output: Path) -> str | None:
 
 
 def member(archive: tarfile.TarFile, name: str) -> Any:
-    """Open one of the first members, without reading to the archive's end."""
+    """Open one of the first members, without reading to the end of the archive."""
     for entry in archive:
         if entry.name == name:
             return archive.extractfile(entry)
@@ -206,8 +206,8 @@ def member(archive: tarfile.TarFile, name: str) -> Any:
 
 
 def build_wheels(source: Source, scratch: Path) -> Path:
-    """Fetch the server and what it needs as wheels; those that have none are built."""
-    say("fetching the inference server")
+    """Download the server and its dependencies as wheels, and build those that have none."""
+    say("downloading the inference server")
     wheels = scratch / "wheels"
     run([source.program, "-I", "-m", "venv", scratch / "venv"])
     pip = [str(scratch / "venv/bin/python"), "-m", "pip", "-qq", "--disable-pip-version-check"]
@@ -216,7 +216,7 @@ def build_wheels(source: Source, scratch: Path) -> Path:
 
 
 def bootstrap(source: Source, release: dict[str, str], root: Path) -> None:
-    """Unpack and set up Debian's packages."""
+    """Unpack and configure Debian's packages."""
     say("unpacking Debian's packages")
     codename = release["VERSION_CODENAME"]
     packages = sorted({*PACKAGES, *owners(needed_libraries(source))})
@@ -229,7 +229,7 @@ def bootstrap(source: Source, release: dict[str, str], root: Path) -> None:
 
 
 def apt_sources(codename: str) -> list[Path]:
-    """Return apt's own lists of sources that name this release of Debian."""
+    """Return apt's source lists that name this release of Debian."""
     folder = Path("/etc/apt")
     lists = [folder / "sources.list", *sorted((folder / "sources.list.d").glob("*"))]
     found = [
@@ -240,12 +240,12 @@ def apt_sources(codename: str) -> list[Path]:
         and codename in path.read_text("utf-8").split()
     ]
     if not found:
-        raise Unable(f"no list of sources in /etc/apt names `{codename}`")
+        raise Unable(f"no source list in /etc/apt names `{codename}`")
     return found
 
 
 def kept_objects(source: Source) -> Iterator[Path]:
-    """Return the program and the shared objects that go into the image."""
+    """Yield the program and the shared objects of the image."""
     yield source.program
     yield from source.libraries
     for path in sorted((source.stdlib / "lib-dynload").glob("*.so")):
@@ -254,7 +254,7 @@ def kept_objects(source: Source) -> Iterator[Path]:
 
 
 def needed_libraries(source: Source) -> list[Path]:
-    """Return the machine's libraries that this Python is linked with."""
+    """Return the host's libraries that this Python is linked with."""
     found = set()
     for line in run(["ldd", *kept_objects(source)]).splitlines():
         _, arrow, rest = line.partition(" => ")
@@ -265,24 +265,24 @@ def needed_libraries(source: Source) -> list[Path]:
 
 
 def owners(libraries: Sequence[Path]) -> Iterator[str]:
-    """Return the packages that own these files.
+    """Yield the Debian packages that own these files.
 
-    :raises Unable: if one is of no package, as it would be missing in the image.
+    :raises Unable: if a file is not part of a package; it would be missing in the image.
     """
     for library in libraries:
-        # /lib is a link to /usr/lib; dpkg knows a file by the name its package had.
+        # /lib is a link to /usr/lib; dpkg lists a file under the path in its package.
         names = {str(library), str(library).removeprefix("/usr"), f"/usr{library}", str(library.resolve())}
         argv = ["dpkg", "-S", *sorted(names)]
         ended = subprocess.run(
             argv, capture_output=True, text=True, check=False
-        )  # 1 where any name is unknown
+        )  # 1 if any of the paths is unknown
         if not ended.stdout:
-            raise Unable(f"this Python needs {library}, which belongs to no package of Debian")
+            raise Unable(f"{library}, a library of this Python, is not part of a Debian package")
         yield ended.stdout.partition(":")[0]
 
 
 def copy_python(source: Source, root: Path) -> None:
-    """Copy Python to where the images have it, without the packages installed into it here."""
+    """Copy Python to its place in the images, without the distributions installed on the host."""
     environment = inside(root, ENVIRONMENT)
     for folder in ("bin", "lib"):
         (environment / folder).mkdir(parents=True)
@@ -302,7 +302,7 @@ def copy_python(source: Source, root: Path) -> None:
 
 
 def fill(root: Path, source: Source, wheels: Path) -> None:
-    """Install the server, lay `rootfs` over everything, make the user and give it its folders."""
+    """Install the server, copy `rootfs`, create the user and its directories."""
     say("installing the inference server")
     conf = root / "etc/ld.so.conf.d/minimal.conf"
     conf.write_text(f"{ENVIRONMENT}/lib\n", "utf-8")
@@ -316,7 +316,7 @@ def fill(root: Path, source: Source, wheels: Path) -> None:
     run_inside(root, *pip, *install, "-r", "/mnt/wheels/server.txt")
     run_inside(root, *pip, "check")
     shutil.rmtree(root / "mnt/wheels")
-    # Times are made equal below, so bytecode that is checked by time would be made anew at every start.
+    # All times become equal below: timestamp-based bytecode would be compiled again at every start.
     library = f"{ENVIRONMENT}/lib/{source.version}"
     how = ("--invalidation-mode", "unchecked-hash")
     for cached in inside(root, ENVIRONMENT).rglob("__pycache__"):
@@ -336,7 +336,7 @@ def fill(root: Path, source: Source, wheels: Path) -> None:
 
 
 def lay_over(folder: Path, root: Path) -> None:
-    """Copy files into the root filesystem, with modes that no umask has changed."""
+    """Copy files into the root file system, with modes that do not depend on the umask."""
     for path in sorted(folder.rglob("*")):
         to = root / path.relative_to(folder)
         if path.is_dir():
@@ -347,12 +347,12 @@ def lay_over(folder: Path, root: Path) -> None:
 
 
 def inside(root: Path, path: str) -> Path:
-    """Return where a path of the image lies."""
+    """Return the path on the host of a path in the image."""
     return root / path.removeprefix("/")
 
 
 def write_archive(root: Path, inputs: str, output: Path) -> None:
-    """Write the root filesystem as an image of one layer, as `docker save` would."""
+    """Write the root file system as an image of one layer, in the format of `docker save`."""
     layer = output.with_name("layer.tar")
     with tarfile.open(layer, "w", format=tarfile.PAX_FORMAT) as archive:
         for path in walk(root):
@@ -373,7 +373,7 @@ def write_archive(root: Path, inputs: str, output: Path) -> None:
 
 
 def plain(name: str, size: int) -> tarfile.TarInfo:
-    """Return the header of a file that is the same whoever writes it."""
+    """Return a reproducible header of a file: no owner names, a fixed time."""
     entry = tarfile.TarInfo(name)
     entry.size, entry.mtime = size, EPOCH
     return entry
@@ -394,7 +394,7 @@ def describe(diff_id: str, inputs: str) -> dict[str, Any]:
 
 
 def walk(root: Path) -> Iterator[Path]:
-    """Return what the layer holds, sorted: no devices, and nothing of the folders that are mounted over."""
+    """Yield the paths of the layer, sorted, without the contents of /dev, /proc, /sys and /tmp."""
     for path in sorted(root.iterdir()):
         if path.is_symlink() or not path.is_dir():
             yield path
@@ -405,26 +405,26 @@ def walk(root: Path) -> Iterator[Path]:
 
 
 def child_env() -> dict[str, str]:
-    """Return this environment without what would lead a child astray."""
+    """Return this environment without the variables that change the Python of a child."""
     kept = {name: value for name, value in os.environ.items() if not name.startswith(DROPPED)}
     return {**kept, "SOURCE_DATE_EPOCH": str(EPOCH), "LC_ALL": "C.UTF-8"}
 
 
 def inside_env() -> dict[str, str]:
-    """Return what a program of the image sees: nothing of this environment."""
+    """Return the environment of a program of the image, which contains nothing of this one."""
     path = "/usr/sbin:/usr/bin:/sbin:/bin"
     return {"PATH": path, "SOURCE_DATE_EPOCH": str(EPOCH), "PYTHONHASHSEED": "0", "HOME": "/root"}
 
 
 def run(argv: Sequence[str | Path], env: dict[str, str] | None = None) -> str:
-    """Return what a child prints.
+    """Return the stdout of a child.
 
-    :raises Unable: if it fails; shows the end of what it said.
+    :raises Unable: if it fails, with the last lines of its output.
     """
     ended = subprocess.run(argv, check=False, env=env or child_env(), capture_output=True, text=True)
     if ended.returncode != 0:
-        said = "\n".join((ended.stdout + ended.stderr).splitlines()[-15:])
-        raise Unable(f"`{' '.join(map(str, argv[:4]))}` exited with {ended.returncode}\n{said}")
+        last_lines = "\n".join((ended.stdout + ended.stderr).splitlines()[-15:])
+        raise Unable(f"`{' '.join(map(str, argv[:4]))}` exited with {ended.returncode}\n{last_lines}")
     return ended.stdout
 
 
@@ -434,7 +434,7 @@ def run_inside(root: Path, *argv: str) -> None:
 
 
 def say(text: str) -> None:
-    """Tell who waits."""
+    """Report progress on stderr."""
     print(f"make-test-base: {text}", file=sys.stderr, flush=True)
 
 

@@ -1,4 +1,4 @@
-"""An entry script as Azure ML's inference images call it: init() once, run() for each request."""
+"""An entry script: Azure ML's server calls init() once, then run() for each request."""
 
 import json
 import os
@@ -10,9 +10,9 @@ model = None
 
 
 def init():
-    """Load the model from where the image says that it is."""
+    """Load the model from the directory that the image sets in AZUREML_MODEL_DIR."""
     global model  # noqa: PLW0603 - the contract of an entry script
-    path = os.path.join(os.environ["AZUREML_MODEL_DIR"], "iris.pkl")  # noqa: PTH118 - as the documents write it
+    path = os.path.join(os.environ["AZUREML_MODEL_DIR"], "iris.pkl")  # noqa: PTH118 - as in Azure ML's documentation
     with open(path, "rb") as stream:  # noqa: PTH123
         model = pickle.load(stream)  # noqa: S301 - our own file
 

@@ -1,4 +1,4 @@
-"""An entry script: what Azure ML's server calls."""
+"""An entry script: Azure ML's server calls init() once, then run() for each request."""
 
 import os
 
@@ -7,10 +7,10 @@ import yaml
 
 
 def init():
-    """Say where the model is."""
+    """Print the directory of the model."""
     print("the model is at", os.environ["AZUREML_MODEL_DIR"])
 
 
 def run(data):
-    """Answer with what came, as YAML."""
+    """Return the data of the request as YAML."""
     return {"answer": yaml.safe_dump(data), "requests": requests.__version__}
