@@ -89,7 +89,7 @@ class SharedObject:
     """The C library it was built for, "glibc" or "musl"; empty where it does not say."""
 
     def to_json(self) -> dict[str, Any]:
-        """Return the object as plain values; `from_json` reads them back."""
+        """Return the object as the plain values of a manifest."""
         return {
             "libc": self.libc,
             "machine": self.machine,
@@ -100,20 +100,6 @@ class SharedObject:
             "symbol": self.symbol,
             "versions": dict(self.versions),
         }
-
-    @classmethod
-    def from_json(cls, values: Mapping[str, Any]) -> SharedObject:
-        """Return the object that `to_json` described."""
-        return cls(
-            path=values["path"],
-            machine=values["machine"],
-            soname=values["soname"],
-            needed=tuple(values["needed"]),
-            rpath=tuple(values["rpath"]),
-            versions=dict(values["versions"]),
-            symbol=values["symbol"],
-            libc=values["libc"],
-        )
 
 
 def is_elf(head: bytes) -> bool:

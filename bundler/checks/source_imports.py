@@ -20,7 +20,7 @@ from packaging.utils import NormalizedName, canonicalize_name
 from bundler.checks.findings import Finding
 from bundler.checks.modules import DistributionFacts, importable_name
 
-__all__ = ["FileImports", "FoundImport", "ModuleIndex", "import_findings", "imported_modules"]
+__all__ = ["FileImports", "FoundImport", "ModuleIndex", "When", "import_findings", "imported_modules"]
 
 When = Literal["top", "conditional", "delayed", "optional"]
 """When an import runs: docs of ``target/scripts/scan_imports.py``."""
@@ -68,25 +68,6 @@ class FileImports:
     """The names its top level binds, where that was asked for."""
     error: str = ""
     """``line: reason`` where the target cannot parse it."""
-
-    def to_json(self) -> list[Any]:
-        """Return the imports as plain values; `from_json` reads them back."""
-        listed = [[one.module, one.level, one.line, one.when, list(one.names)] for one in self.imports]
-        return [self.path, listed, list(self.defines), self.error]
-
-    @classmethod
-    def from_json(cls, values: Sequence[Any]) -> FileImports:
-        """Return what `to_json` described."""
-        path, imports, defines, error = values
-        return cls(
-            path=path,
-            imports=tuple(
-                FoundImport(module=module, level=level, line=line, when=when, names=tuple(names))
-                for module, level, line, when, names in imports
-            ),
-            defines=tuple(defines),
-            error=error,
-        )
 
 
 class ModuleIndex:

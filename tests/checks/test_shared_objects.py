@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import importlib.util
 import io
-import json
 import platform
 import random
 import re
@@ -18,6 +17,7 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
+import msgspec
 import pytest
 from support.elfs import make_elf
 
@@ -102,7 +102,7 @@ def test_every_field_is_read_and_survives_json() -> None:
         symbol="exp",
         libc="glibc",
     )
-    assert SharedObject.from_json(json.loads(json.dumps(one.to_json()))) == one
+    assert msgspec.json.decode(msgspec.json.encode(one), type=SharedObject) == one
 
 
 @pytest.mark.parametrize("machine", ["x86_64", "aarch64", "i686", "armv7l", "ppc64le", "s390x", "EM_60000"])
