@@ -151,10 +151,12 @@ def test_k13_imports_that_nobody_declared(index: LocalIndex, warm_cli: BundlerCl
     result = built_locked(warm_cli, "lucky", "parts", "--name", "app", cwd=tmp_path)
 
     found = findings(result)
-    lucky = "`lucky` imports `basket` and does not declare it; it works because `carrier` requires `basket`"
+    lucky = (
+        "`lucky` imports `basket` without declaring it; it is installed because `carrier` requires `basket`"
+    )
     assert found["I205"] == [lucky]
-    assert found["I203"] == ["`parts` imports `nowhere`, which is not there, whenever the file is imported"]
-    assert found["I204"] == ["`parts` imports `nox`, which is not there, in a function"]
+    assert found["I203"] == ["`parts` imports `nowhere` (not found) at module level"]
+    assert found["I204"] == ["`parts` imports `nox` (not found) in a function"]
     jsonschema.validate(manifest_of(result), SCHEMA)
 
 
@@ -274,7 +276,7 @@ def test_the_users_code_is_followed_and_run(
     [
         pytest.param(
             {"score.py": "import nowhere\ndef init(): pass\ndef run(x): pass\n"},
-            {"U303": ["`code/score.py:1` imports `nowhere`, which nothing brings"]},
+            {"U303": ["`code/score.py:1` imports `nowhere`, which no distribution provides"]},
             id="nothing-brings-it",
         ),
         pytest.param(

@@ -257,7 +257,7 @@ def test_the_python_of_an_image_is_looked_at(programs: Programs) -> None:
     ended = programs.ended("custom_interpreter.py", "/opt/miniconda/bin/python", "image.tar")
 
     assert ended.returncode != 0
-    assert "`code/score.py:6` imports `yaml`, which nothing brings" in ended.stderr
+    assert "`code/score.py:6` imports `yaml`, which no distribution provides" in ended.stderr
     assert "imports `requests`" not in ended.stderr
 
 
@@ -376,7 +376,7 @@ def test_an_environment_that_does_not_build_leaves_no_package(programs: Programs
     ended = programs.ended("model_package.py")
 
     assert ended.returncode != 0
-    assert "imports `absent`, which nothing brings" in ended.stderr
+    assert "imports `absent`, which no distribution provides" in ended.stderr
     assert not (programs.folder / "context").exists()
 
 
