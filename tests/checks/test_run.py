@@ -66,7 +66,7 @@ def test_a_backport_that_is_harmless_when_installed_kills_a_mount(
 
     errors = refused(warm_cli, "enumlike", cwd=tmp_path)
 
-    assert errors["M101"] == ["`enumlike` brings `enum`, which hides the module of the standard library"]
+    assert errors["M101"] == ["`enumlike` contains `enum`, which hides the module of the standard library"]
     assert errors["M102"][0].startswith("Python does not start with the bundle mounted on PYTHONPATH: ")
     result = built_locked(warm_cli, "enumlike", "--for", "venv", "--name", "app", cwd=tmp_path)
     assert list(result["verification"]["ways"]) == ["venv"]
@@ -107,7 +107,7 @@ def test_k18_what_lives_by_a_pth_file(index: LocalIndex, warm_cli: BundlerCli, t
                 "ModuleNotFoundError: No module named 'winapi'"
             )
         ],
-        "M104": ["`editable` holds no module, only `editable.pth`, which a mount does not read"],
+        "M104": ["`editable` contains no modules, only `editable.pth`, which a mount does not process"],
     }
     built_locked(warm_cli, "winlike", "--for", "venv", "--name", "app", cwd=tmp_path)
 
@@ -126,7 +126,7 @@ def test_k17_namespaces_of_every_kind_are_imported_from_a_mount(
     modules = {one["module"]: one["status"] for one in result["verification"]["ways"]["mount"]}
     assert modules == dict.fromkeys(("old.a", "old.b", "pk", "pk.a", "pk.b"), "ok")
     assert findings(result)["M103"] == [
-        "`old_a-1.0-nspkg.pth` of `old-a` is not read on a mount; its modules import without it"
+        "`old_a-1.0-nspkg.pth` of `old-a` is not processed on a mount; its modules import without it"
     ]
 
 

@@ -364,9 +364,9 @@ LIARS = {
         with_tag(HONEST, 1, 1 << 40),
         "it refers to 0x100000000b0, which is in no segment",
     ),
-    "versions-nowhere": (with_tag(HONEST, VERNEED, 1 << 50), "where it has nothing"),
+    "versions-nowhere": (with_tag(HONEST, VERNEED, 1 << 50), "which is in no segment"),
     "versions-at-the-end": (with_tag(HONEST, VERNEED, len(HONEST) - 4), "is truncated"),
-    "symbols-nowhere": (with_tag(HONEST, VERSYM, 1 << 63), "where it has nothing"),
+    "symbols-nowhere": (with_tag(HONEST, VERSYM, 1 << 63), "which is in no segment"),
     "strings-to-the-end": (
         with_tag(with_tag(HONEST, 5, len(HONEST) - 1), 1, 0)[:-1] + b"x",
         "a string does not end",
