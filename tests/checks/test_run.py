@@ -215,7 +215,7 @@ def test_what_passed_once_is_kept_shown_as_kept_and_tried_again_on_demand(
     assert (first["cached"], again["cached"], forced["cached"]) == ([], ["mount", "venv"], [])
     assert first["verification"] == again["verification"] == forced["verification"]
     told = warm_cli.run("build", *args, cwd=tmp_path).stderr
-    assert "1 of 1 modules import mounted on PYTHONPATH (kept from an earlier run)" in told
+    assert "1 of 1 modules import mounted on PYTHONPATH (from an earlier run)" in told
 
 
 @pytest.mark.slow
