@@ -192,7 +192,7 @@ class _CheckRun:
         return CheckResult(report=report, sandbox=self._environments.sandbox, entry=entry)
 
     def _modes(self) -> tuple[UsageMode, ...]:
-        """Return the modes to check; with the base's packages known, a mount over them replaces the plain one."""
+        """Return the modes to check; a mount over the base's packages, if known, replaces the plain one."""
         modes = list(self._request.modes)
         if self._environments.base is not None:
             modes.append("server")
