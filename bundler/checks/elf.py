@@ -143,7 +143,8 @@ class _Image:
             raise _DamagedError("its program headers end beyond the file")
         self._elf = elf
         segments = [
-            (one["p_type"], one["p_vaddr"], one["p_offset"], one["p_filesz"]) for one in elf.iter_segments()
+            (segment["p_type"], segment["p_vaddr"], segment["p_offset"], segment["p_filesz"])
+            for segment in elf.iter_segments()
         ]
         self._loads = [place for kind, *place in segments if kind == "PT_LOAD"]
         if any(offset + size > elf.stream_len for _, offset, size in self._loads):
@@ -267,7 +268,7 @@ class _Image:
     def _memory(self, vaddr: int, size: int) -> bytes:
         if size > self._room(vaddr):
             raise _DamagedError(f"its data at {vaddr:#x} is truncated")
-        start, offset, _ = next(one for one in self._loads if one[0] <= vaddr < one[0] + one[2])
+        start, offset, _ = next(load for load in self._loads if load[0] <= vaddr < load[0] + load[2])
         return self._read(offset + vaddr - start, size)
 
     def _read(self, offset: int, size: int) -> bytes:

@@ -102,7 +102,11 @@ def why(manifest: Manifest, name: str) -> Why:
     extras = requested_extras(declared, roots, environment)
     asked = list(map(_without_marker, roots))
     edges = {
-        owner: [_without_marker(one) for one in requires if applies(one, extras[owner], environment)]
+        owner: [
+            _without_marker(requirement)
+            for requirement in requires
+            if applies(requirement, extras[owner], environment)
+        ]
         for owner, requires in declared.items()
     }
     required_by = [

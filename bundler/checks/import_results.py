@@ -181,16 +181,16 @@ def mark_optional(
     """
     unasked = unasked_extras(distributions, roots, environment)
     outcomes = tuple(outcomes)
-    imported = {one.distribution for one in outcomes if one.status == "ok"}
+    imported = {outcome.distribution for outcome in outcomes if outcome.status == "ok"}
     marked = []
-    for one in outcomes:
-        if one.status == "missing-dependency" and one.missing and one.distribution in imported:
-            missing = _joined_name(one.missing.partition(".")[0])
-            names = [_joined_name(name) for name in unasked[one.distribution]]
+    for outcome in outcomes:
+        if outcome.status == "missing-dependency" and outcome.missing and outcome.distribution in imported:
+            missing = _joined_name(outcome.missing.partition(".")[0])
+            names = [_joined_name(name) for name in unasked[outcome.distribution]]
             if len(missing) > _MEANS_NOTHING and any(missing in name for name in names):
-                marked.append(replace(one, status="optional"))
+                marked.append(replace(outcome, status="optional"))
                 continue
-        marked.append(one)
+        marked.append(outcome)
     return tuple(marked)
 
 
@@ -208,15 +208,15 @@ def mark_unused(
     :param imported: the result of `source_imports.imported_modules`.
     """
     outcomes = tuple(outcomes)
-    working = {one.distribution for one in outcomes if one.status == "ok"}
+    working = {outcome.distribution for outcome in outcomes if outcome.status == "ok"}
     return tuple(
-        replace(one, status="unused")
-        if one.status in _BROKEN
-        and one.distribution not in asked
-        and not imported.get(one.module, False)
-        and (one.module in imported or one.distribution in working)
-        else one
-        for one in outcomes
+        replace(outcome, status="unused")
+        if outcome.status in _BROKEN
+        and outcome.distribution not in asked
+        and not imported.get(outcome.module, False)
+        and (outcome.module in imported or outcome.distribution in working)
+        else outcome
+        for outcome in outcomes
     )
 
 

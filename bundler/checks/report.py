@@ -51,13 +51,13 @@ class ModeReport:
     @property
     def imported(self) -> int:
         """The number of modules that import."""
-        return sum(one.status == "ok" for one in self.outcomes)
+        return sum(outcome.status == "ok" for outcome in self.outcomes)
 
     def by_module(self) -> dict[tuple[str, str], ImportResult]:
         """Return the outcomes by distribution and module, sorted."""
         return {
-            (one.distribution, one.module): one
-            for one in sorted(self.outcomes, key=lambda one: (one.distribution, one.module))
+            (outcome.distribution, outcome.module): outcome
+            for outcome in sorted(self.outcomes, key=lambda outcome: (outcome.distribution, outcome.module))
         }
 
 
@@ -91,7 +91,9 @@ class ClosureReport:
     def errors(self) -> tuple[Finding, ...]:
         """The errors that no ``--allow`` accepts: the bundle is not written."""
         return tuple(
-            one for one in self.findings if one.rule.severity == "error" and not is_allowed(one, self.allowed)
+            error
+            for error in self.findings
+            if error.rule.severity == "error" and not is_allowed(error, self.allowed)
         )
 
     def raise_for_errors(self) -> None:
@@ -124,15 +126,19 @@ class ClosureReport:
         findings = self.findings if code else sorted_findings(self._of_bundle())
         return {
             "allowed": sorted({*self.allowed, *self.allowed_imports}),
-            "findings": [{**one.to_json(), "allowed": is_allowed(one, self.allowed)} for one in findings],
+            "findings": [
+                {**finding.to_json(), "allowed": is_allowed(finding, self.allowed)} for finding in findings
+            ],
             "glibc": self.glibc,
-            "shared_objects": [dict(one) for one in self.shared_objects],
+            "shared_objects": [dict(shared) for shared in self.shared_objects],
             "unmet": [
-                {"distribution": one.distribution, "found": one.found, "requirement": one.requirement}
-                for one in sorted(self.unmet, key=lambda one: (one.distribution or "", one.requirement))
+                {"distribution": unmet.distribution, "found": unmet.found, "requirement": unmet.requirement}
+                for unmet in sorted(
+                    self.unmet, key=lambda unmet: (unmet.distribution or "", unmet.requirement)
+                )
             ],
             "ways": {
-                mode.mode: [_module(one) for one in mode.by_module().values()]
+                mode.mode: [_module(outcome) for outcome in mode.by_module().values()]
                 for mode in sorted(self.modes, key=lambda mode: mode.mode)
             },
         }
@@ -143,9 +149,9 @@ class ClosureReport:
         yield from self._from_imports()
 
     def _from_imports(self) -> Iterator[Finding]:
-        for one in self.modes:
-            if one.fatal:
-                message = f"Python does not start with the bundle {USAGE_MODES[one.mode]}: {one.fatal}"
+        for mode in self.modes:
+            if mode.fatal:
+                message = f"Python does not start with the bundle {USAGE_MODES[mode.mode]}: {mode.fatal}"
                 yield Finding(code="M102", message=message)
         modes: dict[UsageMode, dict[tuple[str, str], ImportResult]] = {
             mode.mode: mode.by_module() for mode in self.modes
@@ -154,9 +160,9 @@ class ClosureReport:
             present = {mode: outcomes[key] for mode, outcomes in modes.items() if key in outcomes}
             yield from _notes(present)
             failed: dict[UsageMode, ImportResult] = {
-                mode: one
-                for mode, one in present.items()
-                if one.status not in HARMLESS and not self._may_fail(one)
+                mode: outcome
+                for mode, outcome in present.items()
+                if outcome.status not in HARMLESS and not self._may_fail(outcome)
             }
             if failed:
                 yield self._failure(present, failed)
@@ -209,21 +215,23 @@ def _notes(present: Mapping[UsageMode, ImportResult]) -> Iterator[Finding]:
     """Yield the findings about a module that are not failures: I206 to I209."""
     first = next(iter(present.values()))
     name = f"`{printable(first.module)}` of `{first.distribution}`"
-    if any(one.status == "optional" for one in present.values()):
+    if any(outcome.status == "optional" for outcome in present.values()):
         yield Finding(
             code="I208", message=f"{name} needs an extra: {first.detail}", distribution=first.distribution
         )
-    if any(one.status == "unused" for one in present.values()):
+    if any(outcome.status == "unused" for outcome in present.values()):
         message = f"{name} does not import, and no file in the bundle needs it: {first.detail}"
         yield Finding(code="I209", message=message, distribution=first.distribution)
-    wrote = sorted({path for one in present.values() for path in one.wrote})
+    wrote = sorted({path for outcome in present.values() for path in outcome.wrote})
     if wrote:
         yield Finding(
             code="I206",
             message=f"import {name} writes to {_listed(wrote)}",
             distribution=first.distribution,
         )
-    tried = sorted({endpoint for one in present.values() if one.status == "ok" for endpoint in one.tried})
+    tried = sorted(
+        {endpoint for outcome in present.values() if outcome.status == "ok" for endpoint in outcome.tried}
+    )
     if tried:
         yield Finding(
             code="I207",
@@ -246,14 +254,14 @@ def _unmet(unmet: Unmet) -> Finding:
     )
 
 
-def _module(one: ImportResult) -> dict[str, Any]:
+def _module(outcome: ImportResult) -> dict[str, Any]:
     return {
-        "declared": one.declared,
-        "detail": one.detail,
-        "distribution": one.distribution,
-        "missing": one.missing,
-        "module": one.module,
-        "status": one.status,
-        "tried": list(one.tried),
-        "wrote": list(one.wrote),
+        "declared": outcome.declared,
+        "detail": outcome.detail,
+        "distribution": outcome.distribution,
+        "missing": outcome.missing,
+        "module": outcome.module,
+        "status": outcome.status,
+        "tried": list(outcome.tried),
+        "wrote": list(outcome.wrote),
     }

@@ -174,7 +174,7 @@ class _CheckRun:
         )
         found = [*self._mounted(modes), *self._imported(), *objects.damaged]
         found += self._linked(objects.found)
-        floor = glibc_floor(one for _, one in objects.found)
+        floor = glibc_floor(shared for _, shared in objects.found)
         found += self._based(floor)
         code = self._code()
         report = ClosureReport(
@@ -182,7 +182,7 @@ class _CheckRun:
             unmet=unmet_requirements([*self._facts, *self._provided()], request.roots, self._target.markers),
             found=tuple(found),
             code=code.findings if code else (),
-            shared_objects=tuple(one.to_json() for _, one in objects.found),
+            shared_objects=tuple(shared.to_json() for _, shared in objects.found),
             glibc=floor,
             own=frozenset(facts.name for facts in self._facts),
             allowed_imports=request.allowed_imports,
@@ -207,52 +207,55 @@ class _CheckRun:
             return set()
         alone = ModuleIndex(self._facts, stdlib=self._interpreter.stdlib_modules)
         imported = {
-            one.module.partition(".")[0]
+            statement.module.partition(".")[0]
             for scans in self._scans.values()
             for scan in scans
-            for one in scan.imports
-            if not one.level and one.when == "top"
+            for statement in scan.imports
+            if not statement.level and statement.when == "top"
         }
         meeting = {name for name in imported if alone.find(name)[1]} | alone.top_level()
         own = {facts.name for facts in self._facts}
         return {
             name
-            for name, one in base.distributions.items()
-            if name not in own and meeting.intersection(one.top_level)
+            for name, distribution in base.distributions.items()
+            if name not in own and meeting.intersection(distribution.top_level)
         }
 
     def _mode(self, mode: UsageMode) -> ModeReport:
         """Import the modules in one mode, and mark the failures that are not faults of the bundle."""
-        facts = list(self._facts)
+        own = {facts.name for facts in self._facts}
+        of_base: list[DistributionFacts] = []
         if mode == "server" and self._environments.base is not None:
             # The bundle's copy of a distribution hides the base's.
-            own = {distribution.name for distribution in facts}
             layers = (layer for layer in self._environments.base.layers if layer.name not in own)
-            facts += [_facts(layer, self._target.site_packages) for layer in layers]
+            of_base = [_facts(layer, self._target.site_packages) for layer in layers]
+        facts = [*self._facts, *of_base]
         tried = self._environments.modules(mode, list(self._owners(facts)))
         roots = [*self._request.roots, *self._request.server]
         marked = mark_optional(tried.outcomes, facts, roots, self._target.markers)
         # The base's own modules are not judged by the imports of the bundle: its server may use any of them.
         asked = {canonicalize_name(root.name) for root in self._request.roots}
-        asked |= {one.name for one in facts} - {one.name for one in self._facts}
+        asked |= {distribution.name for distribution in of_base} - own
         marked = mark_unused(marked, asked=asked, imported=self._imports)
-        return replace(tried, outcomes=self._as_without_bundle(marked, facts))
+        return replace(tried, outcomes=self._as_without_bundle(marked, of_base))
 
     def _as_without_bundle(
-        self, outcomes: Sequence[ImportResult], facts: Sequence[DistributionFacts]
+        self, outcomes: Sequence[ImportResult], of_base: Sequence[DistributionFacts]
     ) -> tuple[ImportResult, ...]:
         """Mark as ``unused`` the modules of the base that fail without the bundle as well."""
-        theirs = {one.name: one for one in facts[len(self._facts) :]}
+        theirs = {facts.name: facts for facts in of_base}
         failed = [
-            (theirs[one.distribution], one.module)
-            for one in outcomes
-            if one.status not in HARMLESS and one.distribution in theirs
+            (theirs[outcome.distribution], outcome.module)
+            for outcome in outcomes
+            if outcome.status not in HARMLESS and outcome.distribution in theirs
         ]
         alone = self._environments.modules("base", failed).outcomes if failed else ()
-        broken = {(one.distribution, one.module) for one in alone if one.status not in HARMLESS}
+        broken = {
+            (outcome.distribution, outcome.module) for outcome in alone if outcome.status not in HARMLESS
+        }
         return tuple(
-            replace(one, status="unused") if (one.distribution, one.module) in broken else one
-            for one in outcomes
+            replace(outcome, status="unused") if (outcome.distribution, outcome.module) in broken else outcome
+            for outcome in outcomes
         )
 
     def _owners(self, distributions: Sequence[DistributionFacts]) -> Iterator[tuple[DistributionFacts, str]]:
@@ -279,14 +282,18 @@ class _CheckRun:
                 self._facts,
                 stdlib=self._interpreter.stdlib_modules,
                 scripts={layer.name: layer.scripts for layer in self._request.plan.layers},
-                failed={one.distribution for one in mount.outcomes if one.status not in HARMLESS},
+                failed={outcome.distribution for outcome in mount.outcomes if outcome.status not in HARMLESS},
             )
 
     @cached_property
     def _world(self) -> ModuleIndex:
         """The modules of the bundle, the standard library and the base."""
         base = self._request.base
-        tops = [name for one in base.distributions.values() for name in one.top_level] if base else []
+        tops = (
+            [name for distribution in base.distributions.values() for name in distribution.top_level]
+            if base
+            else []
+        )
         return ModuleIndex(self._facts, stdlib=self._interpreter.stdlib_modules, base=frozenset(tops))
 
     @cached_property
@@ -374,8 +381,8 @@ def _required_by(
     for root in roots:
         found.setdefault(canonicalize_name(root.name), []).append("your requirements ask for")
     for facts in distributions:
-        for one in facts.requires_dist:
-            found.setdefault(canonicalize_name(one.name), []).append(f"`{facts.name}` requires")
+        for requirement in facts.requires_dist:
+            found.setdefault(canonicalize_name(requirement.name), []).append(f"`{facts.name}` requires")
     return {name: list(dict.fromkeys(who)) for name, who in found.items()}
 
 

@@ -53,7 +53,11 @@ _OPENMP = re.compile(r"(?P<stem>libgomp|libiomp5|libomp)(?:-(?P<digest>\w+))?\.s
 
 def glibc_floor(objects: Iterable[SharedObject]) -> str:
     """Return the oldest glibc that loads all the objects, "2.17"; empty if none of them needs glibc."""
-    return max((one.versions["GLIBC"] for one in objects if "GLIBC" in one.versions), key=numbers, default="")
+    return max(
+        (shared.versions["GLIBC"] for shared in objects if "GLIBC" in shared.versions),
+        key=numbers,
+        default="",
+    )
 
 
 def damaged(distribution: str, path: str, error: MalformedError) -> Finding:
@@ -115,13 +119,13 @@ def check_shared_objects(  # noqa: PLR0913 - each is a fact of its own source
         (pair for pair in objects if pair[1].machine not in _DEVICES),
         key=lambda pair: (pair[0], pair[1].path),
     )
-    fitting = [(name, one) for name, one in ordered if not _misfit(one, target)]
-    have = {*bundled, *(one.soname for _, one in fitting if one.soname)}
+    fitting = [(name, shared) for name, shared in ordered if not _misfit(shared, target)]
+    have = {*bundled, *(shared.soname for _, shared in fitting if shared.soname)}
     hits = [*_foreign(ordered, {name for name, _ in fitting}, target), *_other_python(fitting, target)]
-    for name, one in fitting:
-        hits += _too_new(name, one, limits, have)
-        hits += _absent(name, one, have, base_libraries)
-        hits += _searches(name, one)
+    for name, shared in fitting:
+        hits += _too_new(name, shared, limits, have)
+        hits += _absent(name, shared, have, base_libraries)
+        hits += _searches(name, shared)
     if base_libraries is not None:
         certain = list(_unloadable(fitting, hits, target))
         reported = {(hit.distribution, hit.about) for hit in certain}
@@ -137,8 +141,8 @@ def _grouped(hits: Iterable[_Hit]) -> Iterator[Finding]:
     for hit in hits:
         groups[hit.code, hit.distribution, hit.about].append(hit)
     for group in groups.values():
-        hit = max(group, key=lambda one: one.first)  # of equal ones the first in the order of paths
-        more = len({one.path for one in group}) - 1
+        hit = max(group, key=lambda hit: hit.first)  # of equal ones the first in the order of paths
+        more = len({hit.path for hit in group}) - 1
         others = f" (and {more} more file{'s' * (more > 1)})" if more else ""
         yield Finding(
             code=hit.code,
@@ -148,14 +152,14 @@ def _grouped(hits: Iterable[_Hit]) -> Iterator[Finding]:
         )
 
 
-def _misfit(one: SharedObject, target: Target) -> str:
+def _misfit(shared: SharedObject, target: Target) -> str:
     """Return why the dynamic loader of the target refuses an object; empty if it does not."""
     wanted = target.platform.removeprefix("linux_")
-    if _kind(one.machine) != _kind(wanted):
-        return f"is built for {one.machine}, the target is {wanted}"
+    if _kind(shared.machine) != _kind(wanted):
+        return f"is built for {shared.machine}, the target is {wanted}"
     libc = target.libc.partition(" ")[0]
-    if one.libc and libc and one.libc != libc:
-        return f"is built for {one.libc}, the target has {libc}"
+    if shared.libc and libc and shared.libc != libc:
+        return f"is built for {shared.libc}, the target has {libc}"
     return ""
 
 
@@ -173,11 +177,11 @@ def _foreign(
 
     :param at_home: the distributions that have an object for the target as well.
     """
-    for name, one in objects:
-        why = _misfit(one, target)
-        match = _EXTENSION.fullmatch(_base(one.path))
+    for name, shared in objects:
+        why = _misfit(shared, target)
+        match = _EXTENSION.fullmatch(_base(shared.path))
         if why and (name not in at_home or (match and match["tag"])):
-            yield _Hit(code="E401", distribution=name, about=why, path=one.path, text=why)
+            yield _Hit(code="E401", distribution=name, about=why, path=shared.path, text=why)
 
 
 def _other_python(objects: Sequence[tuple[str, SharedObject]], target: Target) -> Iterator[_Hit]:
@@ -186,7 +190,9 @@ def _other_python(objects: Sequence[tuple[str, SharedObject]], target: Target) -
     A distribution may contain one module for several Pythons; one that fits is enough.
     """
     found = [
-        (name, one.path, match) for name, one in objects if (match := _EXTENSION.fullmatch(_base(one.path)))
+        (name, shared.path, match)
+        for name, shared in objects
+        if (match := _EXTENSION.fullmatch(_base(shared.path)))
     ]
     imported = {
         (_folder(path), match["module"]) for _, path, match in found if _imports(match["tag"], target)
@@ -232,43 +238,43 @@ def _limits(
 
 
 def _too_new(
-    name: str, one: SharedObject, limits: Mapping[str, tuple[tuple[int, ...], str]], have: Collection[str]
+    name: str, shared: SharedObject, limits: Mapping[str, tuple[tuple[int, ...], str]], have: Collection[str]
 ) -> Iterator[_Hit]:
     """Yield E403: symbol versions above those of the target.
 
     A library defines its symbol versions cumulatively (LSB core, "Symbol Versioning"): glibc 2.27
     has all of GLIBC_2.0 to GLIBC_2.27, so comparing the highest one that an object needs is enough.
     """
-    for prefix, version in one.versions.items():
-        if prefix != "GLIBC" and ("libstdc++.so.6" in have or "libstdc++.so.6" not in one.needed):
+    for prefix, version in shared.versions.items():
+        if prefix != "GLIBC" and ("libstdc++.so.6" in have or "libstdc++.so.6" not in shared.needed):
             continue  # GLIBCXX and CXXABI are of the bundle's libstdc++, or of none that it loads
         limit, words = limits.get(prefix, ((), ""))
         if limit and numbers(version) > limit:
-            symbol = f"{printable(one.symbol)}@" if prefix == "GLIBC" and one.symbol else ""
+            symbol = f"{printable(shared.symbol)}@" if prefix == "GLIBC" and shared.symbol else ""
             yield _Hit(
                 code="E403",
                 distribution=name,
                 about=prefix,
-                path=one.path,
+                path=shared.path,
                 text=f"needs `{symbol}{prefix}_{version}`, {words}",
                 first=numbers(version),
             )
 
 
 def _absent(
-    name: str, one: SharedObject, have: Collection[str], base: Collection[str] | None
+    name: str, shared: SharedObject, have: Collection[str], base: Collection[str] | None
 ) -> Iterator[_Hit]:
     """Yield E404: needed libraries that may be missing on the target.
 
     :param have: the base names and sonames of the bundle.
     """
-    for library in one.needed:
+    for library in shared.needed:
         # ld.so(8): a name with a slash is loaded from that path alone, any other is searched for.
         if not library.startswith("/") and _base(library) in have:
             continue
-        if why := _absence(library, base, is_musl=one.libc == "musl"):
+        if why := _absence(library, base, is_musl=shared.libc == "musl"):
             text = f"needs `{printable(library)}`: {why}"
-            yield _Hit(code="E404", distribution=name, about=library, path=one.path, text=text)
+            yield _Hit(code="E404", distribution=name, about=library, path=shared.path, text=text)
 
 
 def _absence(library: str, base: Collection[str] | None, *, is_musl: bool) -> str | None:
@@ -306,43 +312,43 @@ def _unloadable(
     for hit in hits:
         if hit.code == "E404":
             lacks[hit.path].append(hit.about)
-    by_name = {name: one for _, one in objects for name in (_base(one.path), one.soname) if name}
-    for owner, one in objects:
-        match = _EXTENSION.fullmatch(_base(one.path))
+    by_name = {name: shared for _, shared in objects for name in (_base(shared.path), shared.soname) if name}
+    for owner, shared in objects:
+        match = _EXTENSION.fullmatch(_base(shared.path))
         if match is None or match["module"].startswith("lib") or not _imports(match["tag"], target):
             continue
         # Breadth first over DT_NEEDED, the loader's own order, so that the path named is the shortest.
-        seen, waiting = {one.path}, [one]
+        seen, waiting = {shared.path}, [shared]
         while waiting:
             part = waiting.pop(0)
-            through = "" if part is one else f" through `{printable(_base(part.path))}`"
+            through = "" if part is shared else f" through `{printable(_base(part.path))}`"
             for library in lacks[part.path]:
                 text = f"cannot be imported: it needs `{printable(library)}`{through}, which the base lacks"
-                yield _Hit(code="E408", distribution=owner, about=library, path=one.path, text=text)
+                yield _Hit(code="E408", distribution=owner, about=library, path=shared.path, text=text)
             below = [by_name[name] for name in map(_base, part.needed) if name in by_name]
             waiting += [other for other in below if other.path not in seen]
             seen.update(other.path for other in below)
 
 
-def _searches(name: str, one: SharedObject) -> Iterator[_Hit]:
+def _searches(name: str, shared: SharedObject) -> Iterator[_Hit]:
     """Yield E405: entries of DT_RUNPATH or DT_RPATH that name a directory of the build machine."""
-    for folder in one.rpath:
+    for folder in shared.rpath:
         if (
             folder
             and not folder.startswith(("$ORIGIN", "${ORIGIN}"))
             and not _SYSTEM_FOLDER.fullmatch(folder)
         ):
             text = f"searches `{printable(folder)}`"
-            yield _Hit(code="E405", distribution=name, about=folder, path=one.path, text=text)
+            yield _Hit(code="E405", distribution=name, about=folder, path=shared.path, text=text)
 
 
 def _openmp(objects: Iterable[tuple[str, SharedObject]]) -> Iterator[Finding]:
     """Yield one finding if the bundle contains two OpenMP runtimes, or two builds of one."""
     runtimes: dict[tuple[str, str], tuple[str, set[str]]] = {}
-    for name, one in objects:
-        if match := _OPENMP.fullmatch(_base(one.path)):
+    for name, shared in objects:
+        if match := _OPENMP.fullmatch(_base(shared.path)):
             key = match["stem"], match["digest"] or ""
-            runtimes.setdefault(key, (_base(one.path), set()))[1].add(name)
+            runtimes.setdefault(key, (_base(shared.path), set()))[1].add(name)
     if len(runtimes) > 1:
         listed = [
             f"`{printable(file)}` of {_and(sorted(names))}" for _, (file, names) in sorted(runtimes.items())

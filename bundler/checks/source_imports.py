@@ -193,13 +193,13 @@ def imported_modules(
             package = scan.path.split("/")[:-1]
             own = ".".join([*package, ""])
             is_test = _TESTS.fullmatch(scan.path) is not None
-            for one in scan.imports:
-                base = package[: len(package) - one.level + 1] if one.level else []
-                module = ".".join([*base, *filter(None, [one.module])])
-                certain = one.when in ("top", "conditional") and not is_test
+            for statement in scan.imports:
+                base = package[: len(package) - statement.level + 1] if statement.level else []
+                module = ".".join([*base, *filter(None, [statement.module])])
+                certain = statement.when in ("top", "conditional") and not is_test
                 # A package above the importing file has run already; this is not a use of it.
                 above = [name for name in world.above(module) if not own.startswith(f"{name}.")]
-                for name in (*above, *world.below(replace(one, module=module))):
+                for name in (*above, *world.below(replace(statement, module=module))):
                     found[name] = found.get(name, False) or certain
     return found
 
@@ -231,7 +231,7 @@ def import_findings(
     for facts in distributions:
         missing: dict[str, _ImportPlace] = {}
         undeclared: dict[tuple[str, str], _ImportPlace] = {}
-        declared = {canonicalize_name(one.name) for one in facts.requires_dist} | {facts.name}
+        declared = {canonicalize_name(requirement.name) for requirement in facts.requires_dist} | {facts.name}
         for scan in scans.get(facts.name, ()):
             for found in scan.imports:
                 _sort(scan.path, found, world, declared, missing, undeclared)

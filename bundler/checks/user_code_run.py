@@ -71,7 +71,7 @@ class CodeChecker:
         scans = self.scanner.code(self.code)
         findings = list(code_findings(self.code, scans, self.world, exists_in(self.code.folder)))
         findings += self._taken(scans)
-        ran = run_init and not any(one.rule.severity == "error" for one in findings)
+        ran = run_init and not any(finding.rule.severity == "error" for finding in findings)
         if ran:
             findings += self._run(model_dir)
         return CodeCheck(
