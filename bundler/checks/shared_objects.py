@@ -143,7 +143,9 @@ def _grouped(hits: Iterable[_Hit]) -> Iterator[Finding]:
     for group in groups.values():
         hit = max(group, key=lambda hit: hit.first)  # of equal ones the first in the order of paths
         more = len({hit.path for hit in group}) - 1
-        others = f" (and {more} more file{'s' * (more > 1)})" if more else ""
+        others = ""
+        if more:
+            others = f" (and {more} more file{'' if more == 1 else 's'})"
         yield Finding(
             code=hit.code,
             distribution=hit.distribution,

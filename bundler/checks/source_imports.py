@@ -281,7 +281,9 @@ def _note(places: dict[Any, _ImportPlace], key: Any, path: str, line: int, when:
 
 
 def _missing(distribution: str, name: str, place: _ImportPlace, *, is_extra: bool) -> Finding:
-    more = f" and in {place.more} more place{'s' * (place.more > 1)}" if place.more else ""
+    more = ""
+    if place.more:
+        more = f" and in {place.more} more place{'' if place.more == 1 else 's'}"
     where = "in its tests or samples" if _TESTS.fullmatch(place.path) else _PLACE[place.when]
     extra = "; an extra that is not requested would provide it" if is_extra else ""
     return Finding(

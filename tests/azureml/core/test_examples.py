@@ -487,7 +487,7 @@ def test_a_curated_environment_is_built(online_cli: BundlerCli, tmp_path: Path) 
     ended = online_cli.run("env", "build", name, cwd=tmp_path, env={"BUNDLER_WORKSPACE": str(tmp_path / "w")})
 
     assert ended.returncode == 0, ended.stderr
-    assert "note      curated, as of 2026-11-21: built as it stands" in ended.stderr
+    assert "note      curated, as of 2026-11-21: built unchanged" in ended.stderr
     assert (tmp_path / ended.stdout.split("\t")[0]).is_file()
 
 

@@ -414,7 +414,7 @@ REFUSED = {
     ),
     "spacy-model-en_core_web_sm": (
         "`spacy-model-en_core_web_sm` is not on PyPI",
-        "list the address of the model's wheel in the `pip` section",
+        "list the URL of the model's wheel in the `pip` section",
     ),
     "foo_": ("`foo_` cannot be the name of a project", None),
 }
