@@ -269,8 +269,8 @@ REQUIREMENTS = {
     "numpy==1.2+cpu": ("numpy==1.2+cpu", ()),
     "certifi=2022.09.24": ("certifi==2022.9.24.*", ()),
     "my-own": ("my-own", (ASSUMED.format("my-own"),)),
-    "annoy": ("annoy", (ASSUMED.format("annoy") + ", where that is what conda calls `python-annoy`",)),
-    "torch": ("torch", (ASSUMED.format("torch") + ", where that is what conda calls `pytorch`",)),
+    "annoy": ("annoy", (ASSUMED.format("annoy") + "; there, that project is `python-annoy` in conda",)),
+    "torch": ("torch", (ASSUMED.format("torch") + "; there, that project is `pytorch` in conda",)),
     "pytorch=1.13=py3.7_cuda11.7_0": (
         "torch==1.13",
         ("`pytorch` is `torch` on PyPI", "build `py3.7_cuda11.7_0` is left out"),
@@ -284,7 +284,7 @@ REQUIREMENTS = {
         "opencv-python==4.5.5.*",
         (
             "`opencv` is `opencv-python` on PyPI",
-            "`opencv-python-headless` would do too",
+            "`opencv-python-headless` is an alternative",
             "`==4.5.5` is taken as `==4.5.5.*`: releases on PyPI have one more number",
         ),
     ),
@@ -337,7 +337,7 @@ def test_what_is_no_requirement(text: str, role: str, libraries: tuple[str, ...]
 
 def test_a_library_with_a_namesake_says_how_to_get_that() -> None:
     assert translate(parse_match_spec("redis")).notes == (
-        "`redis` is no Python project, and must be in the base",
+        "`redis` is not a Python project: the base must have it",
         "the Python project `redis` is `redis-py` in conda",
     )
 
@@ -414,7 +414,7 @@ REFUSED = {
     ),
     "spacy-model-en_core_web_sm": (
         "`spacy-model-en_core_web_sm` is not on PyPI",
-        "list the address of the model's wheel in the `pip` section",
+        "list the URL of the model's wheel in the `pip` section",
     ),
     "foo_": ("`foo_` cannot be the name of a project", None),
 }
