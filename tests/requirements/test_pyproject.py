@@ -78,8 +78,8 @@ SEMICOLON = "expected semicolon (after name with no version specifier) or end"
 BAD = {
     "not TOML": ("[project]\nx = 1\nx = 2", "it is not TOML: cannot overwrite a value"),
     "cut off": ("[project]\nx = [\n", "it is not TOML: invalid value"),
-    "no project": ("[tool.x]", "it has no `[project]` table"),
-    "project is no table": ("project = 3", "it has no `[project]` table"),
+    "no project": ("[tool.x]", "missing `[project]` table"),
+    "project is no table": ("project = 3", "missing `[project]` table"),
     "dynamic": (
         "[project]\ndynamic = ['version', 'dependencies']",
         "its `dependencies` are dynamic: only its build backend knows them",
