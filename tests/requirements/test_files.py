@@ -94,20 +94,23 @@ REFUSED = {
         "`-r requirements.txt/x`: cannot read the file: not a directory",
     ),
     "R05-long": (f"-c {'x' * 300}", "cannot read the file: file name too long"),
-    "R05-https": ("-r https://index.example/r.txt", "`-r` names an address"),
-    "R05-file": ("-c file:///r.txt", "`-c` names an address"),
+    "R05-https": ("-r https://index.example/r.txt", "`-r` with a URL is unsupported"),
+    "R05-file": ("-c file:///r.txt", "`-c` with a URL is unsupported"),
     "R05-device": ("-r /dev/null", "not a regular file"),
     "R05-two": ("-r a.txt -r b.txt", "pip would read only one of its files"),
     "R05-both": ("-r a.txt --pre", "pip would read only one of its files"),
     "R05-stray": ("-r a.txt b.txt", "pip would ignore `b.txt`"),
-    "R10-bare": ("https://index.example/foo-1.0.zip", "needs exactly one `#sha256=`"),
-    "R10-named": ("foo @ https://index.example/foo-1.0.zip", "needs exactly one `#sha256=`"),
+    "R10-bare": ("https://index.example/foo-1.0.zip", "must have exactly one `#sha256=` fragment"),
+    "R10-named": ("foo @ https://index.example/foo-1.0.zip", "must have exactly one `#sha256=` fragment"),
     "R10-short": ("foo @ https://index.example/f.zip#sha256=abc", "not a valid sha256 digest"),
     "R10-not-hex": (f"foo @ https://index.example/f.zip#sha256={'g' * 64}", "not a valid sha256 digest"),
-    "R10-two": (f"foo @ https://h/f.zip#sha256={SHA}&sha256={SHA}", "needs exactly one `#sha256=`"),
-    "R10-sha512": (f"foo @ https://h/f.zip#sha512={'ab' * 64}", "needs exactly one `#sha256=`"),
-    "R10-ftp": (f"ftp://index.example/foo.zip#sha256={SHA}", "does not fetch from `ftp:` addresses"),
-    "R10-no-host": (f"https:///foo.zip#sha256={SHA}", "does not fetch from `https:` addresses"),
+    "R10-two": (
+        f"foo @ https://h/f.zip#sha256={SHA}&sha256={SHA}",
+        "must have exactly one `#sha256=` fragment",
+    ),
+    "R10-sha512": (f"foo @ https://h/f.zip#sha512={'ab' * 64}", "must have exactly one `#sha256=` fragment"),
+    "R10-ftp": (f"ftp://index.example/foo.zip#sha256={SHA}", "unsupported URL scheme `ftp:`"),
+    "R10-no-host": (f"https:///foo.zip#sha256={SHA}", "unsupported URL scheme `https:`"),
     "R10-malformed": (f"foo @ https://[h/foo.zip#sha256={SHA}", "its URL is malformed: invalid IPv6 URL"),
     "R11-branch": ("git+https://h/x@main#egg=x", "a branch or tag may move"),
     "R11-none": ("x @ git+https://h/x", "a branch or tag may move"),
@@ -115,15 +118,18 @@ REFUSED = {
     "R11-no-at": (f"x @ git+https://h/{COMMIT}", "a branch or tag may move"),
     "R11-path-only": (f"x @ git+https://h{COMMIT}", "a branch or tag may move"),
     "R11-injected": ("x @ git+https://h/x@--upload-pack=touch", "a branch or tag may move"),
-    "R11-ssh": (f"x @ git+ssh://git@h/x@{COMMIT}", "not by `git+ssh`"),
-    "R11-file": (f"x @ git+file:///x@{COMMIT}", "not by `git+file`"),
-    "R11-http": (f"x @ git+http://h/x@{COMMIT}", "not by `git+http`"),
-    "R11-http-named-like-loopback": (f"x @ git+http://localhost.h/x@{COMMIT}", "not by `git+http`"),
-    "R11-hg": (f"x @ hg+https://h/x@{COMMIT}", "not by `hg+https`"),
-    "R11-ext": (f"x @ ext::sh@{COMMIT}", "what stands behind its `@` is no address"),
+    "R11-ssh": (f"x @ git+ssh://git@h/x@{COMMIT}", "unsupported URL scheme `git+ssh`: only git over https"),
+    "R11-file": (f"x @ git+file:///x@{COMMIT}", "unsupported URL scheme `git+file`: only git over https"),
+    "R11-http": (f"x @ git+http://h/x@{COMMIT}", "unsupported URL scheme `git+http`: only git over https"),
+    "R11-http-named-like-loopback": (
+        f"x @ git+http://localhost.h/x@{COMMIT}",
+        "unsupported URL scheme `git+http`: only git over https",
+    ),
+    "R11-hg": (f"x @ hg+https://h/x@{COMMIT}", "unsupported URL scheme `hg+https`: only git over https"),
+    "R11-ext": (f"x @ ext::sh@{COMMIT}", "the text after `@` is not a URL"),
     "R11-ext-path": ("x @ ext::sh -c touch%20/tmp/x", "`-c` is not allowed after a requirement"),
     "R11-git-ext": (f"git+ext::sh/@{COMMIT}", "file or directory not found"),
-    "R12-named-path": ("foo @ here", "what stands behind its `@` is no address"),
+    "R12-named-path": ("foo @ here", "the text after `@` is not a URL"),
     "R12-editable": ("-e .", "an editable requirement depends on files of this host"),
     "R12-editable-long": ("--editable=./x", "an editable requirement depends on files of this host"),
     "R12-editable-behind": ("foo -e .", "an editable requirement depends on files of this host"),
@@ -153,8 +159,11 @@ REFUSED = {
     "R17-md5-address": ("https://h/foo.zip#md5=" + "a" * 32, "`md5` is not a secure digest"),
     "R17-short": ("foo==1 --hash=sha256:abc", "not a valid sha256 digest"),
     "R17-no-algorithm": ("foo==1 --hash=abc", "`abc` is not a secure digest"),
-    "R24-cyrillic": ("f\u043eo==1", "this one holds U+043E CYRILLIC SMALL LETTER O"),
-    "R24-hyphen": ("foo\u2010bar==1", "this one holds U+2010 HYPHEN"),
+    "R24-cyrillic": (
+        "f\u043eo==1",
+        "invalid character in the name of the project: U+043E CYRILLIC SMALL LETTER O",
+    ),
+    "R24-hyphen": ("foo\u2010bar==1", "invalid character in the name of the project: U+2010 HYPHEN"),
     "R24-bidi": ("foo\u202e==1", "it contains a control character"),
 }
 
@@ -234,11 +243,11 @@ BYTES = {
     ),
     "R03-cut-off": (
         b"six\nfoo==1 \\\n",
-        "requirements.txt:2: the file ends after a line continuation: nothing follows its last `\\`",
+        "requirements.txt:2: the file ends after a line continuation `\\`",
     ),
     "R03-cut-off-alone": (
         b"\\",
-        "requirements.txt:1: the file ends after a line continuation: nothing follows",
+        "requirements.txt:1: the file ends after a line continuation",
     ),
 }
 
@@ -259,10 +268,10 @@ def test_all_problems_are_told_at_once(folder: Folder) -> None:
         "5 problems in the requirements",
         f"  requirements.txt:1: {semicolon}",
         "    line    `foo = = 1`",
-        "    hint    a version is pinned with `==`",
+        "    hint    pin a version with `==`",
         f"  more.txt:3: {semicolon}",
         "    line    `bar = 1`",
-        "    hint    a version is pinned with `==`",
+        "    hint    pin a version with `==`",
         "  requirements.txt:3: an editable requirement depends on files of this host",
         "    line    `-e ./x`",
         "    hint    write the path without `-e`",
@@ -282,7 +291,7 @@ def test_one_problem_is_told_in_full(folder: Folder) -> None:
         "requirements.txt:3: the URL must have a full commit ID: a branch or tag may move",
         f"  line    `x @   git+https://index.example/x@v{COMMIT}`",
         "  wanted  `@` and 40 hexadecimal digits",
-        "hint: append `@` and what `git ls-remote` prints for the branch or tag",
+        "hint: append `@` and the ID that `git ls-remote` prints for the branch or tag",
     ]
 
 
@@ -344,7 +353,9 @@ class TestNested:
         """R06: pip refuses these after it has started; so they are refused before."""
         folder.write("c.txt", line)
 
-        assert folder.refused("foo\n-c c.txt").startswith("c.txt:1: a constraint is a name and a version")
+        assert folder.refused("foo\n-c c.txt").startswith(
+            "c.txt:1: a constraint must have a name, and no extras"
+        )
 
     def test_loop_is_shown(self, folder: Folder) -> None:
         """R04: a file that includes itself through another."""
@@ -367,7 +378,7 @@ class TestNested:
 
         told = folder.refused("-r 0.txt").splitlines()
 
-        assert told[0] == "49.txt:1: files include each other more than 50 deep"
+        assert told[0] == "49.txt:1: the files include each other more than 50 deep"
         assert told[2] == (
             "  chain   requirements.txt:1 -> 0.txt:1 -> 1.txt:1 -> ... -> 48.txt:1 -> 49.txt:1 -> 50.txt"
         )
@@ -515,7 +526,7 @@ class TestHashes:
 
         told = folder.refused(f"six==1 --hash=sha256:{SHA}\n{line}")
 
-        assert told.startswith(f"requirements.txt:2: {fact}, and hashes are for all requirements or none")
+        assert told.startswith(f"requirements.txt:2: {fact}: either all requirements have hashes, or none")
 
     def test_option_asks_for_hashes(self, folder: Folder) -> None:
         assert "missing `--hash`" in folder.refused("six==1\n--require-hashes")
@@ -641,8 +652,8 @@ class TestOptions:
             trusted_hosts=("index.example",),
         )
         several = (
-            "`--extra-index-url` asks several indexes for every project; "
-            "whoever registers a name on one of them can replace a private project"
+            "`--extra-index-url` searches several indexes for every project; "
+            "a project of the same name on a public index can replace a private one"
         )
         assert found.warnings == (
             f"requirements.txt:1: {several}",
@@ -744,7 +755,7 @@ class TestProjectFile:
 
         told = folder.refused(files=[Path("pyproject.toml")])
 
-        assert told == "pyproject.toml:3: it is not TOML: invalid value"
+        assert told == "pyproject.toml:3: not valid TOML: invalid value"
 
     def test_missing(self, folder: Folder) -> None:
         assert folder.refused(files=[Path("pyproject.toml")]) == "pyproject.toml: file not found"
