@@ -45,6 +45,16 @@ LIMIT = 256 << 20
 _MAX_FILES = 500_000
 _TARGET = ("abi", "implementation", "platform", "python", "python_full_version", "sys_platform")
 _MODES = {"0644": 0o644, "0755": 0o755}
+_WAYS = ("mount", "venv", "server")
+_DISTRIBUTION = {
+    "name": str,
+    "version": str,
+    "wheel": str,
+    "size": int,
+    "licence": str,
+    "requires_dist": list,
+}
+_FINDING = {"allowed": bool, "code": str, "distribution": str, "message": str, "severity": str, "where": str}
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -137,12 +147,14 @@ def parse_manifest(content: bytes, source: str) -> Manifest:
     values = _read_json(content, source)
     if not isinstance(values, dict) or values.get("format") != FORMAT:
         raise MalformedError(f"{source}: this is not the manifest of a bundle")
-    if values.get("format_version") != FORMAT_VERSION:
+    found = values.get("format_version")
+    # To Python, `true` and `1.0` equal 1.
+    if type(found) is not int or found != FORMAT_VERSION:
         raise MalformedError(
             f"{source}: its format is not known to this bundler",
             evidence=(
                 f"wanted  format version {FORMAT_VERSION}",
-                f"found   format version {printable(str(values.get('format_version')))}",
+                f"found   format version {printable(str(found))}",
             ),
             hint="upgrade bundler: `pip install -U airgap-bundler`",
         )
@@ -212,18 +224,49 @@ def _check(values: Mapping[str, Any], files: tuple[OwnedFile, ...]) -> None:
 
 
 def _check_sections(values: Mapping[str, Any]) -> None:
-    """Check the parts of sections that readers take for granted.
+    """Check the fields that readers take for granted; the schema in the package says more.
 
-    :raises TypeError: naming the first one that is something else.
+    :raises TypeError: naming the first one that has another type.
     """
-    for section, key, kind in (
-        ("verification", "ways", dict),
-        ("verification", "findings", list),
-        ("base", "provided", dict),
-        *((("base", "conda", list),) if "conda" in values["base"] else ()),
-    ):
-        if not isinstance(values[section][key], kind):
-            raise TypeError(f"`{section}.{key}` has a wrong type")
+    base, verification = values["base"], values["verification"]
+    _check_items("requirements", values["requirements"], str)
+    _check_type("base.provided", base["provided"], dict)
+    _check_items("base.provided", list(base["provided"].values()), str)
+    _check_items("base.conda", base.get("conda", []), str)
+    for item in values["distributions"]:
+        _check_fields("distributions", item, _DISTRIBUTION)
+        _check_items("distributions.requires_dist", item["requires_dist"], str)
+        if item["built_here"] is not None:
+            _check_type("distributions.built_here", item["built_here"], dict)
+            _check_fields("built_here", item["built_here"], {"from": str})
+    _check_type("verification.glibc", verification["glibc"], str)
+    _check_type("verification.ways", verification["ways"], dict)
+    for way, outcomes in verification["ways"].items():
+        if way not in _WAYS:
+            raise TypeError(f"`verification.ways` has the unknown key `{way}`")
+        _check_items("verification.ways", outcomes, dict)
+        for outcome in outcomes:
+            _check_fields("ways", outcome, {"status": str})
+    _check_items("verification.findings", verification["findings"], dict)
+    for finding in verification["findings"]:
+        _check_fields("findings", finding, _FINDING)
+
+
+def _check_fields(where: str, item: Mapping[str, Any], kinds: Mapping[str, type]) -> None:
+    for key, kind in kinds.items():
+        _check_type(f"{where}.{key}", item[key], kind)
+
+
+def _check_items(where: str, items: Any, kind: type) -> None:
+    _check_type(where, items, list)
+    for item in items:
+        _check_type(where, item, kind)
+
+
+def _check_type(where: str, value: Any, kind: type) -> None:
+    # Exact: to Python, `true` is a number.
+    if type(value) is not kind:
+        raise TypeError(f"`{where}` has a wrong type")
 
 
 def _canonical(values: Mapping[str, Any]) -> bytes:
