@@ -166,16 +166,27 @@ class OldLibrary:
 class OldFileSystem:
     """The C library where a file system knows no flags of renameat2, as network file systems do."""
 
+    code = errno.EINVAL
+
     def renameat2(self, *_: object) -> int:
-        ctypes.set_errno(errno.EINVAL)
+        ctypes.set_errno(self.code)
         return -1
 
 
-@pytest.fixture(params=["no renameat2", "flags unknown", "another system"])
+class OldKernel(OldFileSystem):
+    """The C library on a kernel that has no renameat2."""
+
+    code = errno.ENOSYS
+
+
+LIBRARIES = {"old library": OldLibrary, "old file system": OldFileSystem, "old kernel": OldKernel}
+
+
+@pytest.fixture(params=[*LIBRARIES, "another system"])
 def old_system(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
     if request.param == "another system":
         monkeypatch.setattr(sys, "platform", "darwin")
-    library = OldFileSystem if request.param == "flags unknown" else OldLibrary
+    library = LIBRARIES.get(request.param, OldLibrary)
     monkeypatch.setattr(ctypes, "CDLL", lambda *_, **__: library())
 
 
@@ -377,6 +388,19 @@ def test_a_replaced_file_is_on_the_disk_before_it_gets_its_name(
     replace_file(tmp_path / "out", b"content")
 
     assert synced == [("staged", False), (tmp_path.name, True)]
+
+
+@pytest.mark.parametrize("content", [b"x", bytes(10_000_000)])
+def test_the_whole_content_is_flushed(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, content: bytes
+) -> None:
+    """Not what Python has written so far: the rest may be in its buffer."""
+    sizes = []
+    monkeypatch.setattr(os, "fsync", lambda descriptor: sizes.append(os.fstat(descriptor).st_size))
+    with staged_file(tmp_path / "out") as stream:
+        stream.write(content)
+
+    assert sizes[0] == len(content)
 
 
 @pytest.mark.usefixtures("old_system")
