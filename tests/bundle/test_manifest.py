@@ -5,6 +5,7 @@ from __future__ import annotations
 import copy
 import json
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import jsonschema
@@ -198,7 +199,7 @@ def test_another_format_version_is_refused_with_both_numbers(version: object) ->
     error = refusal(content(whole(format_version=version)))
 
     assert error.message == "m.json: its format is not known to this bundler"
-    assert error.evidence == ("wanted  format version 1", f"found   format version {version}")
+    assert error.evidence == ("wanted  format version 1", f"found   format version {json.dumps(version)}")
     assert error.hint == "upgrade bundler: `pip install -U airgap-bundler`"
 
 
@@ -230,12 +231,6 @@ def reordered(values: Values) -> bytes:
         pytest.param(reordered(whole()), id="keys-not-sorted"),
         pytest.param(TEXT.replace(b'"small"', b'"sm\\u0061ll"'), id="needless-escape"),
         pytest.param(TEXT.replace(b'"MIT"', b'"M\\/T"'), id="escaped-slash"),
-        pytest.param(
-            TEXT.replace(b'"size":17', b'"size":17.0')
-            .replace(b"17.0", b"17", 1)
-            .replace(b'"indexes":[]', b'"indexes":[1e0]'),
-            id="number-in-another-form",
-        ),
     ],
 )
 def test_another_spelling_of_the_same_values_is_refused(text: bytes) -> None:
@@ -286,72 +281,60 @@ INCONSISTENT: list[Any] = [
     # names
     pytest.param(
         section("target", python="3.7/x"),
-        NAME.format("x3.7/x-linux_x86_64", "target"),
         id="target-not-a-file-name",
     ),
-    pytest.param(lambda values: values.update(name="../x"), NAME.format("../x", "name"), id="name"),
-    pytest.param(lambda values: values.update(name=""), NAME.format("", "name"), id="empty-name"),
-    pytest.param(lambda values: values.update(version="1 0"), NAME.format("1 0", "version"), id="version"),
+    pytest.param(lambda values: values.update(name="../x"), id="name"),
+    pytest.param(lambda values: values.update(name=""), id="empty-name"),
+    pytest.param(lambda values: values.update(version="1 0"), id="version"),
     # numbers
     *(
         pytest.param(
             lambda values, epoch=epoch: values.update(epoch=epoch),
-            "the epoch is not a time",
             id=f"epoch-{epoch}",
         )
         for epoch in (-1, 1 << 33, True, "1", None)
     ),
     # files
-    pytest.param(
-        file(path="../x"), "a path is not allowed: its component `..` is not allowed", id="unsafe-path"
-    ),
-    pytest.param(file(path=""), "a path is not allowed: it is empty", id="empty-path"),
-    pytest.param(file(size=-1), f"`{INIT}`: its size is not a number of bytes", id="negative-size"),
-    pytest.param(file(size=True), f"`{INIT}`: its size is not a number of bytes", id="size-is-a-truth"),
-    pytest.param(file(size="1"), f"`{INIT}`: its size is not a number of bytes", id="size-is-a-text"),
-    pytest.param(file(mode="0777"), f"`{INIT}`: its mode is not 0644 or 0755", id="mode"),
-    pytest.param(file(mode=420), f"`{INIT}`: its mode is not 0644 or 0755", id="mode-is-a-number"),
-    pytest.param(file(sha256="0"), "not a sha256 in 64 lowercase hex characters: '0'", id="digest"),
-    pytest.param(file(more=1), "a file does not have exactly the fields of a file", id="field-too-many"),
-    pytest.param(
-        without("files", 1, "mode"), "a file does not have exactly the fields of a file", id="field-too-few"
-    ),
-    pytest.param(lambda values: values["files"].reverse(), LISTED, id="files-not-sorted"),
-    pytest.param(lambda values: values["files"].insert(1, values["files"][1]), LISTED, id="file-twice"),
+    pytest.param(file(path="../x"), id="unsafe-path"),
+    pytest.param(file(path=""), id="empty-path"),
+    pytest.param(file(size=-1), id="negative-size"),
+    pytest.param(file(size=True), id="size-is-a-truth"),
+    pytest.param(file(size="1"), id="size-is-a-text"),
+    pytest.param(file(mode="0777"), id="mode"),
+    pytest.param(file(mode=420), id="mode-is-a-number"),
+    pytest.param(file(sha256="0"), id="digest"),
+    pytest.param(file(more=1), id="field-too-many"),
+    pytest.param(without("files", 1, "mode"), id="field-too-few"),
+    pytest.param(lambda values: values["files"].reverse(), id="files-not-sorted"),
+    pytest.param(lambda values: values["files"].insert(1, values["files"][1]), id="file-twice"),
     pytest.param(
         lambda values: values["files"].insert(3, {**values["files"][1], "path": "manifest.json"}),
-        "it lists itself",
         id="lists-itself",
     ),
     pytest.param(
         lambda values: values["files"].insert(1, {**values["files"][1], "path": "lib"}),
-        "`lib` is a file and a folder",
         id="file-and-directory",
     ),
     # owners
-    pytest.param(
-        file(owner="other"), "a file belongs to `other`, which it does not list", id="unknown-owner"
-    ),
-    pytest.param(file(owner="bundler"), "its lock is not among its files", id="second-file-of-bundler"),
-    pytest.param(without("files", 3), "its lock is not among its files", id="no-lock"),
+    pytest.param(file(owner="other"), id="unknown-owner"),
+    pytest.param(file(owner="bundler"), id="second-file-of-bundler"),
+    pytest.param(without("files", 3), id="no-lock"),
     pytest.param(
         lambda values: values["distributions"].append(values["distributions"][0]),
-        "its distributions are not sorted, or one is listed twice",
         id="distribution-twice",
     ),
     pytest.param(
         lambda values: values["distributions"].append({**values["distributions"][0], "name": "aaa"}),
-        "its distributions are not sorted, or one is listed twice",
         id="distributions-not-sorted",
     ),
     # target
     *(
-        pytest.param(section("target", **{key: 3}), "its target is incomplete", id=f"target-{key}")
+        pytest.param(section("target", **{key: 3}), id=f"target-{key}")
         for key in ("abi", "implementation", "platform", "python", "python_full_version", "sys_platform")
     ),
     # what is missing
     *(
-        pytest.param(without(key), f"the field `{key}` is missing", id=f"no-{key}")
+        pytest.param(without(key), id=f"no-{key}")
         for key in (
             "name",
             "version",
@@ -364,69 +347,44 @@ INCONSISTENT: list[Any] = [
             "verification",
         )
     ),
+    *(pytest.param(without("target", key), id=f"no-target-{key}") for key in ("abi", "python", "platform")),
     *(
-        pytest.param(without("target", key), f"the field `{key}` is missing", id=f"no-target-{key}")
-        for key in ("abi", "python", "platform")
-    ),
-    *(
-        pytest.param(
-            without("verification", key), f"the field `{key}` is missing", id=f"no-verification-{key}"
-        )
+        pytest.param(without("verification", key), id=f"no-verification-{key}")
         for key in ("ways", "findings", "glibc")
     ),
-    pytest.param(without("base", "provided"), "the field `provided` is missing", id="no-base-provided"),
+    pytest.param(without("base", "provided"), id="no-base-provided"),
     *(
-        pytest.param(
-            without("distributions", 0, key), f"the field `{key}` is missing", id=f"no-distribution-{key}"
-        )
+        pytest.param(without("distributions", 0, key), id=f"no-distribution-{key}")
         for key in ("name", "version", "wheel", "size", "licence", "requires_dist", "built_here")
     ),
     # what is of another type
     *(
-        pytest.param(
-            distribution(**{key: 1.5}), f"`distributions.{key}` has a wrong type", id=f"distribution-{key}"
-        )
+        pytest.param(distribution(**{key: 1.5}), id=f"distribution-{key}")
         for key in ("name", "version", "wheel", "size", "licence", "requires_dist", "built_here")
     ),
-    pytest.param(
-        distribution(size=True), "`distributions.size` has a wrong type", id="distribution-size-is-a-truth"
-    ),
+    pytest.param(distribution(size=True), id="distribution-size-is-a-truth"),
     pytest.param(
         distribution(requires_dist=[1]),
-        "`distributions.requires_dist` has a wrong type",
         id="requires-dist-items",
     ),
-    pytest.param(
-        distribution(built_here={"from": 1}), "`built_here.from` has a wrong type", id="built-here-from"
-    ),
-    pytest.param(distribution(built_here={}), "the field `from` is missing", id="built-here-empty"),
-    pytest.param(
-        lambda values: values.update(requirements="x"), "`requirements` has a wrong type", id="requirements"
-    ),
+    pytest.param(distribution(built_here={"from": 1}), id="built-here-from"),
+    pytest.param(distribution(built_here={}), id="built-here-empty"),
+    pytest.param(lambda values: values.update(requirements="x"), id="requirements"),
     pytest.param(
         lambda values: values.update(requirements=[1]),
-        "`requirements` has a wrong type",
         id="requirements-items",
     ),
-    pytest.param(section("verification", ways=[]), "`verification.ways` has a wrong type", id="ways"),
-    pytest.param(
-        section("verification", findings={}), "`verification.findings` has a wrong type", id="findings"
-    ),
-    pytest.param(section("verification", glibc=2.31), "`verification.glibc` has a wrong type", id="glibc"),
+    pytest.param(section("verification", ways=[]), id="ways"),
+    pytest.param(section("verification", findings={}), id="findings"),
+    pytest.param(section("verification", glibc=2.31), id="glibc"),
     pytest.param(
         section("verification", ways={"other": []}),
-        "`verification.ways` has the unknown key `other`",
         id="unknown-way",
     ),
-    pytest.param(
-        section("verification", ways={"mount": {}}), "`verification.ways` has a wrong type", id="way"
-    ),
-    pytest.param(
-        section("verification", ways={"mount": [{}]}), "the field `status` is missing", id="outcome-empty"
-    ),
+    pytest.param(section("verification", ways={"mount": {}}), id="way"),
+    pytest.param(section("verification", ways={"mount": [{}]}), id="outcome-empty"),
     pytest.param(
         section("verification", ways={"mount": [{"status": 1}]}),
-        "`ways.status` has a wrong type",
         id="outcome",
     ),
     *(
@@ -434,7 +392,6 @@ INCONSISTENT: list[Any] = [
             section(
                 "verification", findings=[{name: value for name, value in FINDING.items() if name != key}]
             ),
-            f"the field `{key}` is missing",
             id=f"no-finding-{key}",
         )
         for key in FINDING
@@ -442,21 +399,24 @@ INCONSISTENT: list[Any] = [
     *(
         pytest.param(
             section("verification", findings=[{**FINDING, key: 1}]),
-            f"`findings.{key}` has a wrong type",
             id=f"finding-{key}",
         )
         for key in FINDING
     ),
-    pytest.param(section("base", provided=[]), "`base.provided` has a wrong type", id="provided"),
-    pytest.param(
-        section("base", provided={"a": 1}), "`base.provided` has a wrong type", id="provided-version"
-    ),
-    pytest.param(section("base", conda="x"), "`base.conda` has a wrong type", id="conda"),
-    pytest.param(section("base", conda=[1]), "`base.conda` has a wrong type", id="conda-items"),
+    pytest.param(section("base", provided=[]), id="provided"),
+    pytest.param(section("base", provided={"a": 1}), id="provided-version"),
+    pytest.param(section("base", conda="x"), id="conda"),
+    pytest.param(section("base", conda=[1]), id="conda-items"),
 ]
 
 
-@pytest.mark.parametrize(("edit", "reason"), INCONSISTENT)
+REFUSALS: dict[str, str] = json.loads(Path(__file__).with_name("refusals.json").read_text("utf-8"))
+"""The message for each case: its path in the document, wanted and found."""
+
+
+@pytest.mark.parametrize(
+    ("edit", "reason"), [pytest.param(*case.values, REFUSALS[case.id], id=case.id) for case in INCONSISTENT]
+)
 def test_an_inconsistent_manifest_is_refused_though_it_is_canonical(edit: Edit, reason: str) -> None:
     values = whole()
     edit(values)
