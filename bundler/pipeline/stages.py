@@ -33,6 +33,7 @@ from bundler.resolve.download import download_of, fetch_all
 from bundler.resolve.lockfile import Lock, LockedDistribution, check_lock, parse_lock, render_lock
 from bundler.resolve.resolver import PipResolver
 from bundler.resolve.sdist import BuiltWheel, build_wheel
+from bundler.text import counted
 
 if TYPE_CHECKING:
     from bundler.pipeline.options import BuildOptions
@@ -80,9 +81,6 @@ class Contents:
     """The locked distributions that are omitted, since the base provides them."""
 
 
-# Lock.
-
-
 def resolve_requirements(run: Run, requirements: RequirementSet | None) -> Lock:
     """Resolve requirements with the pip of the target.
 
@@ -96,12 +94,11 @@ def resolve_requirements(run: Run, requirements: RequirementSet | None) -> Lock:
         return Lock(requirements=(), packages=())
     resolver = PipResolver(run.toolchain, only_binary=run.only_binary)
     lock = resolver.resolve(requirements, reporter=run.reporter)
-    run.reporter.stage("lock", f"{_distributions(lock)} resolved by pip {run.toolchain.versions['pip']}")
+    run.reporter.stage(
+        "lock",
+        f"{counted(len(lock.packages), 'distribution')} resolved by pip {run.toolchain.versions['pip']}",
+    )
     return lock
-
-
-def _distributions(lock: Lock) -> str:
-    return f"{len(lock.packages)} distribution{'' if len(lock.packages) == 1 else 's'}"
 
 
 def read_lock(run: Run, path: Path, requirements: RequirementSet | None) -> Lock:
@@ -117,16 +114,13 @@ def read_lock(run: Run, path: Path, requirements: RequirementSet | None) -> Lock
     lock = parse_lock(text, source=path, target=run.interpreter.target)
     if requirements is not None:
         check_lock(lock, requirements.roots, run.interpreter.target, path.name)
-    run.reporter.stage("lock", f"{_distributions(lock)} from {path.name}")
+    run.reporter.stage("lock", f"{counted(len(lock.packages), 'distribution')} from {path.name}")
     return lock
 
 
 def render_bundle_lock(run: Run, lock: Lock) -> bytes:
     """Return the lockfile of the bundle, which contains the names of local files, but not their paths."""
     return render_lock(lock, run.interpreter.target, lambda path: path.name).encode()
-
-
-# Wheels.
 
 
 def fetch_wheels(run: Run, lock: Lock) -> Wheels:
@@ -168,9 +162,6 @@ def _wheel_ref(package: LockedDistribution, built: BuiltWheel | None) -> WheelRe
     return WheelRef(sha256=package.sha256, filename=package.filename)
 
 
-# Layers.
-
-
 def build_layers(
     run: Run, wheels: Wheels, lock: Lock, segment_format: SegmentFormat, jobs: int
 ) -> tuple[Layer, ...]:
@@ -203,9 +194,6 @@ def build_layers(
     size = sum(layer.size for layer in layers)
     run.reporter.stage("layers", f"{len(layers)}, {size / 1e6:.1f} MB unpacked")
     return layers
-
-
-# Bundle.
 
 
 def plan_base(run: Run, layers: Sequence[Layer], lock: Lock, base: BaseProfile | None) -> ProvidedByBase:
@@ -272,9 +260,6 @@ def plan_requirements(
     resolver = PipResolver(run.toolchain, only_binary=run.only_binary)
     lock = resolver.resolve(requirement_set, reporter=run.reporter)
     return plan_bundle(build_layers(run, fetch_wheels(run, lock), lock, segment_format, jobs))
-
-
-# Checks.
 
 
 def check_bundle(
@@ -351,9 +336,6 @@ def _base_packages(
         options.jobs,
         pins=[f"{distribution.name}=={distribution.version}" for distribution in installed],
     )
-
-
-# Manifest.
 
 
 def describe_bundle(run: Run, options: BuildOptions, contents: Contents, result: CheckResult) -> Manifest:

@@ -81,9 +81,6 @@ def python_facts():
     }
 
 
-# Shared libraries.
-
-
 def own_folders():
     """Return the library directories that the images search before those of the system, in order."""
     folders = []
@@ -162,9 +159,6 @@ def symbol_versions(path):
         if versions:
             newest[family] = max((version.decode() for version in versions), key=numbers)
     return newest
-
-
-# Distributions.
 
 
 def read(*parts):
@@ -283,8 +277,7 @@ def occupied():
     """
     names = {}
     sites = [path for path in sys.path if path.rstrip("/").endswith(("site-packages", "dist-packages"))]
-    # setuptools' nspkg.pth files contain one line for each namespace package, which registers it in
-    # sys.modules before any import.
+    # Each line of setuptools' nspkg.pth files registers a namespace package in sys.modules at start.
     for folder in sites:
         for entry in listed(folder):
             if entry.endswith(".pth"):
@@ -321,9 +314,6 @@ def profile():
         "distributions": distributions(),
         "occupied": occupied(),
     }
-
-
-# The check.
 
 
 def version_key(text):

@@ -32,9 +32,9 @@ line is ``{"foreign_paths": [...]}``. Otherwise there is one line per module, in
      "signal": "SIGSEGV",           crashed
      "exception": "ImportError",    raised: its type's name
      "message": "ImportError: x",   raised: the last line of format_exception_only
-     "text": "...",                 raised: all of it and of the errors it stands for, 4096 characters each
-     "missing": "c",                raised: what the first ModuleNotFoundError among them names, or null
-     "network": ["host:443"],       the addresses it tried to reach, in order, each once
+     "text": "...",                 raised: its text and those of the errors it replaces, 4096 characters each
+     "missing": "c",                raised: the module named by the first ModuleNotFoundError, or null
+     "network": ["host:443"],       the endpoints it tried to reach, in order, each once
      "writes": ["/etc/x"],          the paths outside of its own folders it opened to write, made or removed
      "stderr": "..."}               the last 4 KiB of its standard error
 
@@ -218,14 +218,14 @@ class Child:
         self.timed_out = False
         self.result = b""
         self.stderr = b""
-        self.token = os.urandom(16).hex()  # a module that writes to all its descriptors says nothing
+        self.token = os.urandom(16).hex()  # a module that writes to all its descriptors sends no result
         self.pipe, pipe = os.pipe()
         self.said, said = os.pipe()
         self.pid = os.fork()
         if self.pid == 0:
             try:
                 be_child(module, folder, pipe, self.token, said, [*unneeded, self.pipe, self.said], request)
-            except BaseException:  # no result: whatever we say, it does not count as imported
+            except BaseException:  # no result: whatever the runner does, it does not count as imported
                 traceback.print_exc()
                 sys.stderr.flush()
             finally:
@@ -237,7 +237,7 @@ class Child:
             os.set_blocking(descriptor, False)
 
     def read(self, descriptor):
-        """Take what is there, at most CHUNK; return whether there may be more."""
+        """Read at most CHUNK available bytes; return whether there may be more."""
         try:
             piece = os.read(descriptor, CHUNK)
         except BlockingIOError:
@@ -255,7 +255,7 @@ class Child:
         return os.waitid(os.P_PID, self.pid, os.WEXITED | os.WNOHANG | os.WNOWAIT) is not None
 
     def kill(self):
-        """Kill the child and what is left of its group."""
+        """Kill the child and the other processes of its group."""
         for kill in (os.killpg, os.kill):
             with suppress(ProcessLookupError, PermissionError):
                 kill(self.pid, signal.SIGKILL)
