@@ -4,7 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 
-__all__ = ["first_lines", "listing"]
+__all__ = ["counted", "first_lines", "listing"]
+
+
+def counted(number: int, noun: str) -> str:
+    """Return a number with its noun, in the singular or the plural.
+
+    >>> counted(1, "distribution"), counted(2, "distribution")
+    ('1 distribution', '2 distributions')
+    """
+    return f"{number} {noun}" if number == 1 else f"{number} {noun}s"
 
 
 def listing(names: Iterable[str], limit: int) -> str:

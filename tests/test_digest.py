@@ -45,7 +45,7 @@ def test_a_hexadecimal_sha256_is_returned_unchanged(content: bytes) -> None:
     ],
 )
 def test_anything_else_is_not_a_digest(text: str) -> None:
-    with pytest.raises(ValueError, match="not a sha256 in 64 lowercase hex characters") as caught:
+    with pytest.raises(ValueError, match="not a sha256 of 64 lowercase hexadecimal digits") as caught:
         parse_sha256(text)
 
     assert repr(text) in str(caught.value)

@@ -50,12 +50,12 @@ UNSAFE = [
     pytest.param("", "it is empty", id="empty"),
     pytest.param("/", "it is absolute", id="root"),
     pytest.param("/etc/passwd", "it is absolute", id="absolute"),
-    pytest.param("\\\\server\\x", "it holds a backslash", id="unc"),
-    pytest.param("a\\b", "it holds a backslash", id="backslash"),
-    pytest.param("/a\\b", "it holds a backslash", id="backslash-after-a-slash"),
-    pytest.param("C:", "it names a drive", id="drive"),
-    pytest.param("c:x/y", "it names a drive", id="drive-relative"),
-    pytest.param("C:/x", "it names a drive", id="drive-absolute"),
+    pytest.param("\\\\server\\x", "it contains a backslash", id="unc"),
+    pytest.param("a\\b", "it contains a backslash", id="backslash"),
+    pytest.param("/a\\b", "it contains a backslash", id="backslash-after-a-slash"),
+    pytest.param("C:", "it contains a drive", id="drive"),
+    pytest.param("c:x/y", "it contains a drive", id="drive-relative"),
+    pytest.param("C:/x", "it contains a drive", id="drive-absolute"),
     pytest.param(".", "its component `.` is not allowed", id="dot"),
     pytest.param("..", "its component `..` is not allowed", id="parent"),
     pytest.param("../x", "its component `..` is not allowed", id="parent-first"),
@@ -69,7 +69,7 @@ UNSAFE = [
     pytest.param("a/" + "x" * 256 + "/b", "a component is longer than 255 bytes", id="long-inside"),
     pytest.param(LONGEST_PATH + "x", "it is longer than 4096 bytes", id="long-path"),
     *(
-        pytest.param(f"a{char}b", "it holds a control or bidirectional character", id=f"U+{ord(char):04X}")
+        pytest.param(f"a{char}b", "it contains a control or bidirectional character", id=f"U+{ord(char):04X}")
         for char in "\0\n\x1f\x7f\x80\x9f\u061c\u200e\u200f\u202a\u202b\u202c\u202d\u202e\u2066\u2067\u2068\u2069"
     ),
 ]

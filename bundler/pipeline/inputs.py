@@ -18,6 +18,7 @@ from bundler.resolve.download import download_of, fetch_all
 from bundler.resolve.lockfile import Lock, LockedDistribution, check_lock, parse_lock, render_lock
 from bundler.resolve.resolver import PipResolver
 from bundler.resolve.sdist import BuiltWheel, build_wheel
+from bundler.text import counted
 
 if TYPE_CHECKING:
     from bundler.pipeline.run import Run
@@ -49,7 +50,10 @@ def resolve_requirements(run: Run, requirements: RequirementSet | None) -> Lock:
         return Lock(requirements=(), packages=())
     resolver = PipResolver(run.toolchain, only_binary=run.only_binary)
     lock = resolver.resolve(requirements, reporter=run.reporter)
-    run.reporter.stage("lock", f"{_distributions(lock)} resolved by pip {run.toolchain.versions['pip']}")
+    run.reporter.stage(
+        "lock",
+        f"{counted(len(lock.packages), 'distribution')} resolved by pip {run.toolchain.versions['pip']}",
+    )
     return lock
 
 
@@ -66,7 +70,7 @@ def read_lock(run: Run, path: Path, requirements: RequirementSet | None) -> Lock
     lock = parse_lock(text, source=path, target=run.interpreter.target)
     if requirements is not None:
         check_lock(lock, requirements.roots, run.interpreter.target, path.name)
-    run.reporter.stage("lock", f"{_distributions(lock)} from {path.name}")
+    run.reporter.stage("lock", f"{counted(len(lock.packages), 'distribution')} from {path.name}")
     return lock
 
 
@@ -112,7 +116,3 @@ def _wheel_ref(package: LockedDistribution, built: BuiltWheel | None) -> WheelRe
     if package.sha256 is None:
         return None
     return WheelRef(sha256=package.sha256, filename=package.filename)
-
-
-def _distributions(lock: Lock) -> str:
-    return f"{len(lock.packages)} distribution{'' if len(lock.packages) == 1 else 's'}"

@@ -99,9 +99,6 @@ def build_layers(
     return layers
 
 
-# Bundle.
-
-
 def plan_base(run: Run, layers: Sequence[Layer], lock: Lock, base: BaseProfile | None) -> ProvidedByBase:
     """Return the distributions that the base can provide instead of the bundle; none if ``base`` is None."""
     if base is None:
@@ -166,9 +163,6 @@ def plan_requirements(
     resolver = PipResolver(run.toolchain, only_binary=run.only_binary)
     lock = resolver.resolve(requirement_set, reporter=run.reporter)
     return plan_bundle(build_layers(run, fetch_wheels(run, lock), lock, segment_format, jobs))
-
-
-# Checks.
 
 
 def check_bundle(
@@ -245,9 +239,6 @@ def _base_packages(
         options.jobs,
         pins=[f"{distribution.name}=={distribution.version}" for distribution in installed],
     )
-
-
-# Manifest.
 
 
 def describe_bundle(run: Run, options: BuildOptions, contents: Contents, result: CheckResult) -> Manifest:

@@ -228,10 +228,9 @@ class _RequirementsReader:
                     self._refuse(place.where, refused, text)
 
     def _forward_to_pip(self, line: str, place: _LineOrigin) -> None:
-        """Add a pip line of an ``env.yml`` to the strings for pip, its relative paths made absolute.
+        """Pass a pip line of an ``env.yml`` to pip, its relative paths made absolute.
 
-        Paths of nested files are collected in `nested`. Index options are omitted:
-        `resolve.index` passes those of all files to pip.
+        Index options are omitted: `resolve.index` passes those of all files to pip.
         """
         text, given = split_options(self._expand(line) if "$" in line else line)
         if text:
@@ -245,10 +244,7 @@ class _RequirementsReader:
             self.strings.append(line)
 
     def finish(self) -> None:
-        """Check the requirements against each other.
-
-        :raises InputError: with the problems of all files, if there are any.
-        """
+        """Check the requirements against each other, and raise one InputError for all problems."""
         self.problems.extend(contradicting_pins(self.roots))
         if self.require_hashes:
             self.problems.extend(missing_hashes(self.roots, self.hashed, self.constraints))
@@ -271,10 +267,7 @@ class _RequirementsReader:
         return decode(content)
 
     def _read_file(self, path: Path, *, constraint: bool, chain: tuple[tuple[Path, str], ...]) -> None:
-        """Read a file, once as requirements and once as constraints.
-
-        :raises ProblemError: if the file cannot be read; problems of a line are collected.
-        """
+        """Read a file, once in each role; only a problem without a line is raised, others are collected."""
         if (path, constraint) in self._seen:
             return
         self._seen.add((path, constraint))
@@ -369,11 +362,7 @@ class _RequirementsReader:
         )
 
     def _link(self, value: str, place: _LineOrigin) -> str:
-        """Return the value of ``--find-links``: a URL, or an absolute path.
-
-        A relative path is resolved as in pip: against the directory of its file if it exists there,
-        else against the working directory.
-        """
+        """Return ``--find-links`` as pip resolves it: beside its file, else in the working directory."""
         if is_url(value):
             return value
         beside = place.path.parent / value

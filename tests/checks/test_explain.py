@@ -347,7 +347,7 @@ def test_explain_what_is_left_to_the_base(bundler_cli: BundlerCli, bundle: Path)
         pytest.param(
             ["profile", "{bundle}", "--python", "3.7"], 2, "exclude each other", id="source-and-python"
         ),
-        pytest.param(["profile", "--python", "2.99"], InterpreterError.exit_code, "no CPython 2.99 was found", id="no-python"),
+        pytest.param(["profile", "--python", "2.99"], InterpreterError.exit_code, "CPython 2.99 not found", id="no-python"),
     ],
 )  # fmt: skip
 def test_what_cannot_be_said(

@@ -279,7 +279,7 @@ def test_a_file_that_differs_is_not_replaced(base: Path) -> None:
 def test_a_place_that_cannot_be_written_is_told(name: str, base: Path) -> None:
     (base.parent / "file").write_bytes(b"")
 
-    refused(OutputError, "cannot be written", base.parent, lambda: write(make_app(), base, name))
+    refused(OutputError, "cannot write", base.parent, lambda: write(make_app(), base, name))
 
 
 # --- the layers ---------------------------------------------------------------
@@ -665,7 +665,7 @@ def test_a_config_that_names_other_layers_is_refused(tmp_path: Path) -> None:
 def test_settings_that_break_their_format_are_refused(settings: Any, tmp_path: Path) -> None:
     base = old_docker(tmp_path, config=settings or {"Env": 1})
 
-    refused(MalformedError, "the image breaks its format", tmp_path, lambda: write(make_app(), base))
+    refused(MalformedError, "the image is malformed", tmp_path, lambda: write(make_app(), base))
 
 
 def test_a_number_that_json_does_not_have_is_refused_when_it_is_read(tmp_path: Path) -> None:
@@ -925,7 +925,7 @@ def test_a_damaged_part_is_not_joined(which: str, old: WrittenImage, base: Path,
     [
         ("{", MalformedError, "is not JSON"),
         ('{"manifests": []}', InputError, "is no manifest of one image"),
-        ('{"layers": 1}', MalformedError, "breaks its format"),
+        ('{"layers": 1}', MalformedError, "is malformed"),
         ('{"layers": [1]}', MalformedError, "has no sha256"),
         ('{"layers": [{"digest": "sha256:../../x"}]}', MalformedError, "has no sha256"),
         ("[]", MalformedError, "is not a whole tar"),

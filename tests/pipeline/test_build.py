@@ -605,7 +605,7 @@ def test_h16_a_python_that_is_not_there(shop: LocalIndex, warm_cli: BundlerCli, 
     broken = tmp_path / "python3.7"
     broken.write_text("#!/bin/sh\nexit 1\n")
     broken.chmod(0o755)
-    assert "cannot be used as a Python" in refused(warm_cli, 8, "shop", "--python", str(broken), cwd=tmp_path)
+    assert "is not a working Python" in refused(warm_cli, 8, "shop", "--python", str(broken), cwd=tmp_path)
 
 
 # --- sources --------------------------------------------------------------------------------------

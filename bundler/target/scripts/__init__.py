@@ -1,6 +1,6 @@
 """Scripts that run in the target Python: standard library only, syntax of Python 3.7.
 
-They are started by path and never imported; `script` locates them.
+They are started by their path, which `script` returns, and never imported.
 """
 
 from importlib import resources
@@ -10,5 +10,5 @@ __all__ = ["script"]
 
 
 def script(name: str) -> Path:
-    """Return the path of one of the scripts that run in the target Python."""
+    """Return the path of a script, by its name without suffix."""
     return Path(str(resources.files(__name__) / f"{name}.py"))

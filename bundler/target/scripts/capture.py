@@ -1,18 +1,18 @@
-"""Run on the target, alone: say what a base has, as one JSON object on stdout.
+"""Print the profile of a base image's Python as a JSON object, or check it against a bundle's manifest.
 
-    python3.7 capture.py > base.json              the profile of this Python
-    python3.7 capture.py --check manifest.json    does this Python meet a bundle?
+    python3.7 capture.py > base.json              print the profile of this Python
+    python3.7 capture.py --check manifest.json    check the requirements of a bundle on its base
 
-Standard library only, syntax of Python 3.7, no other file beside it. The check
-prints one line for each expectation and ends with 0, or with 10 if one is not
-met; with 3 if the manifest cannot be read. Read by ``bundler.base_image.profile``; the format is
-described there.
+The script runs in the target, alone: standard library only, syntax of Python 3.7. The
+check prints one line for each requirement. Its exit code is 0, or 10 if a requirement
+is not met, or 3 if the manifest is malformed. ``bundler.base_image.profile`` reads the
+profile and documents its format.
 """
 
 import sys
 
-# The folder of this script is the first place modules come from, and it may
-# hold anything; only isolated and safe-path starts leave it out.
+# Python puts the directory of the script first on sys.path, unless it is started with -I or -P. It may
+# be any directory, with modules that would shadow the standard library.
 if not sys.flags.isolated and not getattr(sys.flags, "safe_path", False):
     del sys.path[0]
 
@@ -32,7 +32,7 @@ ELF_LIMIT = 64 << 20
 
 
 def libc():
-    """Return the C library and its version, as confstr tells."""
+    """Return the name and version of the C library, by confstr(3); empty if it is not glibc."""
     try:
         name, version = os.confstr("CS_GNU_LIBC_VERSION").split()
     except (AttributeError, OSError, ValueError):
@@ -41,7 +41,7 @@ def libc():
 
 
 def full_version():
-    """Return the version as PEP 508 spells implementation_version."""
+    """Return the version in the format of ``implementation_version`` (PEP 508)."""
     info = sys.version_info
     text = "{}.{}.{}".format(info.major, info.minor, info.micro)
     if info.releaselevel != "final":
@@ -50,7 +50,7 @@ def full_version():
 
 
 def python_facts():
-    """Return what the probe says of a Python, but for the folders of the machine."""
+    """Return the facts of `probe.py`, without the directories of the machine."""
     return {
         "implementation": sys.implementation.name,
         "version": full_version(),
@@ -81,30 +81,27 @@ def python_facts():
     }
 
 
-# Shared libraries.
-
-
 def own_folders():
-    """Return the folders the images search before the system's, first one first."""
+    """Return the library directories that the images search before those of the system, in order."""
     folders = []
     azure = os.environ.get("AZUREML_CONDA_ENVIRONMENT_PATH")
     if azure:
         folders.append(os.path.join(azure, "lib"))
-    folders += [one for one in os.environ.get("LD_LIBRARY_PATH", "").split(":") if one]
+    folders += [folder for folder in os.environ.get("LD_LIBRARY_PATH", "").split(":") if folder]
     folders.append(os.path.join(sys.prefix, "lib"))
     folders.append(os.path.join(sys.base_prefix, "lib"))
     return folders
 
 
 def system_folders():
-    """Return the system's library folders."""
+    """Return the library directories of the system."""
     folders = ["/lib", "/usr/lib", "/lib64", "/usr/lib64", "/usr/local/lib"]
     multiarch = sysconfig.get_config_var("MULTIARCH") or platform.machine() + "-linux-gnu"
     return [*folders, "/lib/" + multiarch, "/usr/lib/" + multiarch]
 
 
 def listed(folder):
-    """Return the names in a folder, sorted; none if it cannot be read."""
+    """Return the sorted names in a directory; an empty list if it cannot be read."""
     try:
         return sorted(os.listdir(folder))
     except OSError:
@@ -112,7 +109,7 @@ def listed(folder):
 
 
 def ldconfig():
-    """Return the system's libraries as the loader's cache has them, name to path; empty without a cache."""
+    """Return the libraries in the cache of the loader (ldconfig(8)), name to path; empty without a cache."""
     for program in ("/sbin/ldconfig", "/usr/sbin/ldconfig"):
         try:
             text = subprocess.check_output(
@@ -120,16 +117,17 @@ def ldconfig():
             ).decode("utf-8", "replace")
         except (OSError, subprocess.CalledProcessError):
             continue
-        found = {}
+        libraries_by_name = {}
         for name, flags, path in re.findall(r"(?m)^\s+(\S+) \(([^)]*)\) => (\S+)$", text):
+            # A 64-bit x86 system may have 32-bit libraries, whose entries lack this flag.
             if "x86-64" in flags or platform.machine() != "x86_64" or struct.calcsize("P") == 4:
-                found.setdefault(name, path)
-        return found
+                libraries_by_name.setdefault(name, path)
+        return libraries_by_name
     return {}
 
 
 def libraries_in(folders):
-    """Return the shared libraries in some folders, name to path; the first of a name counts."""
+    """Return the shared libraries in directories, name to path; the first file of a name counts."""
     paths = {}
     for folder in folders:
         for name in listed(folder):
@@ -145,25 +143,26 @@ def libraries():
 
 
 def symbol_versions(path):
-    """Return the newest versions of the two families of symbols that the C++ library defines."""
+    """Return the newest GLIBCXX and CXXABI symbol versions that a C++ library defines.
+
+    They are read as NUL-terminated strings, as in ``strings libstdc++.so.6 | grep GLIBCXX``: a
+    parser of ELF's .gnu.version_d would need a dependency.
+    """
     try:
         with open(path, "rb") as stream:
             content = stream.read(ELF_LIMIT)
     except (OSError, TypeError):
         return {}
-    found = {}
+    newest = {}
     for family in ("GLIBCXX", "CXXABI"):
         versions = re.findall(family.encode() + rb"_(\d+(?:\.\d+)+)\0", content)
         if versions:
-            found[family] = max((one.decode() for one in versions), key=numbers)
-    return found
-
-
-# Distributions.
+            newest[family] = max((version.decode() for version in versions), key=numbers)
+    return newest
 
 
 def read(*parts):
-    """Return a file as text; empty if there is none."""
+    """Return a file as text; empty if it cannot be read."""
     try:
         with open(os.path.join(*parts), "rb") as stream:
             return stream.read().decode("utf-8", "replace")
@@ -172,7 +171,7 @@ def read(*parts):
 
 
 def headers(text):
-    """Return the fields of a METADATA or PKG-INFO, each with all its values."""
+    """Return the header fields of a METADATA or PKG-INFO file, each with the list of its values."""
     fields = {}
     last = None
     for line in text.splitlines():
@@ -188,14 +187,16 @@ def headers(text):
 
 
 def egg_requires(text):
-    """Return requires.txt of an egg-info as Requires-Dist (the conversion importlib.metadata does)."""
+    """Return the requires.txt of an egg-info as Requires-Dist, converted as by importlib.metadata."""
     requires = []
     extra = marker = ""
-    for line in (one.strip() for one in text.splitlines()):
+    for line in (raw.strip() for raw in text.splitlines()):
         if line.startswith("[") and line.endswith("]"):
             extra, _, marker = line[1:-1].partition(":")
         elif line and not line.startswith("#"):
-            conditions = ["(" + marker + ")"] if marker and extra else [marker] if marker else []
+            conditions = []
+            if marker:
+                conditions.append("(" + marker + ")" if extra else marker)
             if extra:
                 conditions.append('extra == "{}"'.format(extra))
             space = " " if "@" in line else ""
@@ -212,7 +213,7 @@ def record_paths(text):
 
 
 def tops(paths):
-    """Return the top-level import names and the .pth files among installed paths."""
+    """Return the top-level import names of installed paths, and whether one is a .pth file."""
     names = set()
     pths = False
     for path in paths:
@@ -227,7 +228,7 @@ def tops(paths):
 
 
 def described(folder, entry):
-    """Return one installed distribution, or None if the entry is none."""
+    """Return the facts of an installed distribution, or None if its metadata has no name or version."""
     path = os.path.join(folder, entry)
     egg = entry.endswith(".egg-info")
     inside = [] if egg and os.path.isfile(path) else ["PKG-INFO" if egg else "METADATA"]
@@ -255,25 +256,28 @@ def described(folder, entry):
 
 
 def distributions():
-    """Return what is installed, by name; the first on sys.path wins."""
-    found = {}
+    """Return the installed distributions, sorted by name; the first of a name on sys.path counts."""
+    by_name = {}
     for folder in sys.path:
         for entry in listed(folder):
             if entry.endswith((".dist-info", ".egg-info")):
                 facts = described(folder, entry)
                 if facts is not None:
-                    found.setdefault(facts["name"], facts)
-    return [found[name] for name in sorted(found)]
+                    by_name.setdefault(facts["name"], facts)
+    return [by_name[name] for name in sorted(by_name)]
 
 
 def occupied():
-    """Return the import names that do not simply give way to what is before them on sys.path.
+    """Return the import names that a bundle earlier on sys.path does not simply extend or replace.
 
-    "namespace": a .pth file makes the module at start, and its path follows
-    sys.path; "fixed": its path does not; "regular": an ordinary module or package.
+    Each has one of three kinds. "namespace": a .pth file creates the module at start, and
+    its ``__path__`` is computed from sys.path; "fixed": its ``__path__`` is not; "regular": an
+    ordinary module or package, which replaces a namespace package of the same name.
+    Packages that extend their ``__path__`` (pkgutil- and pkg_resources-style namespaces) are omitted.
     """
     names = {}
-    sites = [one for one in sys.path if one.rstrip("/").endswith(("site-packages", "dist-packages"))]
+    sites = [path for path in sys.path if path.rstrip("/").endswith(("site-packages", "dist-packages"))]
+    # Each line of setuptools' nspkg.pth files registers a namespace package in sys.modules at start.
     for folder in sites:
         for entry in listed(folder):
             if entry.endswith(".pth"):
@@ -294,7 +298,7 @@ def occupied():
                     names[name] = "extends" if extends else "regular"
                 elif entry.endswith(".py"):
                     names[name] = "regular"
-    return {name: how for name, how in sorted(names.items()) if how != "extends"}
+    return {name: kind for name, kind in sorted(names.items()) if kind != "extends"}
 
 
 def profile():
@@ -312,15 +316,14 @@ def profile():
     }
 
 
-# The check.
-
-
 def version_key(text):
-    """Return what two spellings of one version have in common (PEP 440, "Normalization")."""
+    """Return a key that is equal for all spellings of a version (PEP 440, "Normalization")."""
     same = {"alpha": "a", "beta": "b", "c": "rc", "pre": "rc", "preview": "rc", "rev": "post", "r": "post"}
     public, _, local = text.strip().lower().lstrip("v").partition("+")
     public = re.sub(r"-(\d+)$", r".post\1", public)
-    parts = [int(one) if one.isdigit() else same.get(one, one) for one in re.findall(r"\d+|[a-z]+", public)]
+    parts = [
+        int(part) if part.isdigit() else same.get(part, part) for part in re.findall(r"\d+|[a-z]+", public)
+    ]
     release = 0
     while release < len(parts) and isinstance(parts[release], int):
         release += 1
@@ -331,21 +334,20 @@ def version_key(text):
 
 
 def numbers(text):
-    """Return the numbers of a version."""
-    return [int(one) for one in re.findall(r"\d+", text)]
+    """Return the numbers in a version, for comparisons."""
+    return [int(number) for number in re.findall(r"\d+", text)]
 
 
 def expectations(manifest):
-    """Yield what the bundle expects: what of, wanted, found, and whether it is met."""
+    """Yield the requirements of a bundle on its base: subject, wanted, found, and whether it is met."""
     target = manifest["target"]
     info = sys.version_info
     python = "{}.{}".format(info[0], info[1])
-    found = "{}{}".format(
-        "cp" if sys.implementation.name == "cpython" else sys.implementation.name, python.replace(".", "")
-    ) + getattr(sys, "abiflags", "")
+    tag = "cp" if sys.implementation.name == "cpython" else sys.implementation.name
+    abi = tag + python.replace(".", "") + getattr(sys, "abiflags", "")
     machine = re.sub(r"[-.]", "_", sysconfig.get_platform())
     yield "python", target["python"], python, target["python"] == python
-    yield "abi", target["abi"], found, target["abi"] == found
+    yield "abi", target["abi"], abi, target["abi"] == abi
     yield "platform", target["platform"], machine, target["platform"] == machine
     floor = (manifest.get("verification") or {}).get("glibc") or ""
     if floor:
@@ -353,32 +355,32 @@ def expectations(manifest):
         met = name == "glibc" and numbers(version) >= numbers(floor)
         yield "glibc", floor + " or newer", version or "none", met
     provided = (manifest.get("base") or {}).get("provided") or {}
-    there = {one["name"]: one["version"] for one in distributions()} if provided else {}
+    installed = {facts["name"]: facts["version"] for facts in distributions()} if provided else {}
     for name, version in sorted(provided.items()):
-        here = there.get(name)
-        met = here is not None and version_key(here) == version_key(version)
-        yield name, version, here or "none", met
+        found = installed.get(name)
+        met = found is not None and version_key(found) == version_key(version)
+        yield name, version, found or "none", met
 
 
 def check(path):
-    """Print a line for each expectation of a manifest and return the exit code."""
+    """Print a line for each requirement in a manifest, and return the exit code."""
     try:
         with open(path, "rb") as stream:
             manifest = json.loads(stream.read().decode("utf-8"))
-        found = list(expectations(manifest))
+        results = list(expectations(manifest))
     except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
         sys.stderr.write(ascii_only("{}: not the manifest of a bundle: {!r}\n".format(path, error)))
         return 3
     failed = False
-    for what, wanted, here, met in found:
+    for subject, wanted, found, met in results:
         failed = failed or not met
         line = "ok    {0} {2}\n" if met else "FAIL  {0}: wanted {1}, found {2}\n"
-        sys.stdout.write(ascii_only(line.format(what, wanted, here)))
+        sys.stdout.write(ascii_only(line.format(subject, wanted, found)))
     return 10 if failed else 0
 
 
 def ascii_only(text):
-    """Return text that any encoding of stdout can carry."""
+    """Return text with characters outside of ASCII escaped, for stdout in any encoding."""
     return text.encode("ascii", "backslashreplace").decode("ascii")
 
 

@@ -1,21 +1,21 @@
-"""Run inside the target Python: compile sources to bytecode that is the same bytes on every run.
+"""Compile sources to reproducible bytecode; runs in the target Python.
 
-Started as ``PYTHONHASHSEED=0 python -s -S -B compile.py`` in a scrubbed
-environment (``-I`` would ignore the hash seed). Standard library only, syntax
-of Python 3.7. Protocol: a JSON list of ``[source, name, output]`` on stdin; for
-each, ``output`` is written, with ``name`` as the file name that stands inside;
-on stdout a JSON object with ``failed``, from each ``name`` that cannot be compiled
-to the reason, and ``code``, from each small ``__init__.py`` to a digest of its
-syntax tree. Files that are not valid for this Python stay without bytecode, as
-pip leaves them.
+Started as ``PYTHONHASHSEED=0 python -s -S -B compile.py`` in a clean environment
+(``-I`` would ignore the hash seed). Standard library only, syntax of Python 3.7.
 
-The form is PEP 552's unchecked hash: no time stamp, and never compared with the
-source, since a mount is often read-only and its times are arbitrary.
+Protocol. stdin is a JSON list of ``[source, name, output]``: ``source`` is compiled
+with the file name ``name``, and written to ``output``. stdout is a JSON object:
+``failed`` maps each ``name`` that cannot be compiled to the reason, and ``code`` each
+small ``__init__.py`` to a digest of its syntax tree. Files that are invalid for this
+Python get no bytecode, as with pip.
+
+The bytecode files are unchecked hash-based (PEP 552): without a time stamp, and never
+compared with the source, since a mount is often read-only with arbitrary times.
 """
 
 import sys
 
-sys.path.pop(0)  # the folder of this script, which -s leaves in
+sys.path.pop(0)  # the directory of this script, which only -I and -P omit
 
 import ast
 import hashlib
@@ -28,13 +28,15 @@ import warnings
 
 UNCHECKED_HASH = (0b01).to_bytes(4, "little")
 
-# Bytes: a larger ``__init__.py`` is no mere namespace, and two of them must be the same to the letter.
+# Bytes. Two wheels may install a small ``__init__.py`` with the same code, as those of namespace packages;
+# a larger one must be identical in every byte.
 SMALL = 4096
 
 # Since 3.11 marshal sorts the elements of a frozenset (bpo-37596).
 SORTS_SETS = sys.version_info >= (3, 11)
 
-# What a code object is in a marshal of 3.7 to 3.10, in order; "i" is a 32-bit integer.
+# The fields of a code object in the marshal format of 3.7 to 3.10, in order (CPython, Python/marshal.c);
+# "i" is a 32-bit integer, "o" an object.
 CODE_FIELDS = [
     ("i", "co_argcount"),
     ("i", "co_posonlyargcount" if sys.version_info >= (3, 8) else ""),
@@ -57,7 +59,7 @@ SINGLETONS = {None: b"N", True: b"T", False: b"F", Ellipsis: b"."}
 
 
 def hold(value, held):
-    """Append to ``held`` every object that marshal will meet in ``value``."""
+    """Append to ``held`` every object that marshal will write for ``value``."""
     held.append(value)
     if isinstance(value, types.CodeType):
         for name in dir(value):
@@ -71,11 +73,11 @@ def hold(value, held):
 
 
 def stable_code(text, name):
-    """Return the code of ``text`` and everything in it, the same whatever was compiled before.
+    """Return the code of ``text`` and its parts, independent of what was compiled before.
 
-    A set of strings that some other code has interned already is copied for
-    each function that holds it, else it is shared. With its strings interned by
-    a first compilation, it is always copied.
+    The compiler copies a frozenset constant for each function that contains it if its
+    strings are already interned, and shares it otherwise. The first compilation interns
+    the strings, so the second one always copies.
     """
     held = []
     code = compile(text, name, "exec", dont_inherit=True, optimize=0)
@@ -87,13 +89,12 @@ def stable_code(text, name):
 
 
 def stable_marshal(code, held):
-    """Return one marshal form of ``code``, whatever was compiled before it in this process.
+    """Return the marshal of ``code``, independent of what was compiled before in this process.
 
-    marshal flags an object as one that may be referred to again if its
-    reference count is above one. Interned names may be shared with any other
-    code in the process, so the flag, and with it the bytes, would depend on the
-    order of work (bpo-34093). With a second reference ``held`` to everything,
-    the flag is always set.
+    marshal sets FLAG_REF for an object with more than one reference. Interned names may be
+    shared with other code of the process, so the flag, and with it the bytes, would depend
+    on the order of compilation (bpo-34093). The second references in ``held`` set the flag
+    for all objects.
     """
     if not SORTS_SETS and any(type(value) is frozenset and by_address(value) for value in held):
         written = write(code)
@@ -103,17 +104,17 @@ def stable_marshal(code, held):
 
 
 def by_address(value):
-    """Return whether the hash of ``value``, and so its place in a set, depends on where it lies in memory."""
+    """Return whether the hash of ``value``, and so its order in a set, depends on its memory address."""
     if isinstance(value, (tuple, frozenset)):
         return any(by_address(part) for part in value)
     return value is None or value is Ellipsis or isinstance(value, types.CodeType)
 
 
 def write(value):
-    """Return ``value`` as marshal writes it without references, the elements of a set sorted.
+    """Return the marshal of ``value`` without references and with sorted sets.
 
-    Slow, so only for the few files in which a set holds None, whose hash is an
-    address before 3.12. Format: CPython, Python/marshal.c.
+    Slow, and only used for the few files with a set that contains None, whose hash is its
+    memory location before 3.12. Format: CPython, Python/marshal.c.
     """
     if value is None or value is Ellipsis or isinstance(value, bool):
         return SINGLETONS[value]
@@ -139,7 +140,7 @@ def write(value):
 
 
 def compile_one(source, name, output):
-    """Compile one file."""
+    """Compile one file, write its bytecode, and return its source."""
     with open(source, "rb") as stream:
         text = stream.read()
     code, held = stable_code(text, name)
@@ -152,7 +153,7 @@ def compile_one(source, name, output):
 
 
 def main():
-    """Compile what stdin lists."""
+    """Compile the files listed on stdin."""
     warnings.simplefilter("ignore")
     failed = {}
     code = {}

@@ -1,7 +1,7 @@
-"""Run inside the target Python: import modules, each in a process of its own, and say how each ended.
+"""Import modules, each in a child process, and report the results; runs in the target Python.
 
 Started as ``python -I -B import_modules.py`` in an empty, writable working
-directory, or with ``-s`` in place of ``-I`` where PYTHONPATH is to count.
+directory, or with ``-s`` instead of ``-I`` if PYTHONPATH must have an effect.
 Standard library only, syntax of Python 3.7; needs Linux (fork, waitid). Read by
 ``bundler.checks.import_runner``.
 
@@ -21,10 +21,10 @@ A script is ``{"path": "/app/code/score.py", "append": ["/app", "/app/code"], "c
 "init", "env": {"AML_APP_ROOT": "/app"}, "cwd": "/app"}``; its answer has the module
 ``"<script>"``, and ``"calling": true`` if it was its function that failed.
 
-On stdout one JSON object a line, ASCII, flushed as each import ends. Lines that
-are no object come from what ran before us (``.pth`` files) and mean nothing. If
-an entry of sys.path lies elsewhere, nothing is imported and the one line is
-``{"foreign_paths": [...]}``. Otherwise one line for each module, in any order::
+stdout has one JSON object per line, in ASCII, flushed when an import ends. Lines that
+are not objects were printed before this script (by ``.pth`` files) and are ignored. If
+an entry of sys.path is outside of ``allowed_roots``, no module is imported and the only
+line is ``{"foreign_paths": [...]}``. Otherwise there is one line per module, in any order::
 
     {"module": "a",
      "ended": "ok" | "raised" | "exited" | "crashed" | "timed-out",
@@ -32,30 +32,30 @@ an entry of sys.path lies elsewhere, nothing is imported and the one line is
      "signal": "SIGSEGV",           crashed
      "exception": "ImportError",    raised: its type's name
      "message": "ImportError: x",   raised: the last line of format_exception_only
-     "text": "...",                 raised: all of it and of the errors it stands for, 4096 characters each
-     "missing": "c",                raised: what the first ModuleNotFoundError among them names, or null
-     "network": ["host:443"],       the addresses it tried to reach, in order, each once
+     "text": "...",                 raised: its text and those of the errors it replaces, 4096 characters each
+     "missing": "c",                raised: the module named by the first ModuleNotFoundError, or null
+     "network": ["host:443"],       the endpoints it tried to reach, in order, each once
      "writes": ["/etc/x"],          the paths outside of its own folders it opened to write, made or removed
      "stderr": "..."}               the last 4 KiB of its standard error
 
 A module is only "ok" if its import returned: one that ends its own process is
-"exited", whatever the exit code. The runner's own exit code is 0 when all was said.
+"exited", with any exit code. The exit code of the runner is 0 after a complete report.
 
-What is imported cannot disturb the protocol: a child has only a pipe to us, its
-stdin and stdout are /dev/null. We wait for the child, never for the end of its
-pipes, which a daemon it started may hold open.
+An imported module cannot disturb the protocol: its process has one pipe to the runner,
+and /dev/null as stdin and stdout. The runner waits for the process, not for the end of
+its pipes, which a daemon started by the module may keep open.
 
-Nothing is loaded here that a module could forget to import itself: of the
-standard library's packages no submodule but those of json (so no
-``importlib.util``), since they would be there in the forked child too.
+This script imports no submodule of a standard library package, except for json (so no
+``importlib.util``): a forked child would inherit it, and hide that a module uses it
+without importing it.
 """
 
 import sys
 
 if not sys.flags.isolated:
-    # The folder of a server's program in place of ours. That something stands
-    # there counts: a namespace that a .pth file made looks again for its parts
-    # only since sys.path is another one than when it was made.
+    # The directory of a program such as the server's, instead of that of this script. It must be replaced,
+    # not removed: a namespace package created by a .pth file searches its parts again only after sys.path
+    # has changed since its creation.
     sys.path[0] = sys.executable.rpartition("/")[0]
 
 import importlib
@@ -82,13 +82,13 @@ CHAIN_KEPT = 10
 READS_AT_END = 64
 SCRIPT = "<script>"
 
-# What the child needs once the import is over is bound here: the module may
-# have patched os and json (gevent does).
+# The functions that the child needs after the import, bound here: the module may patch os and json, as
+# gevent does.
 write, close, leave, getpid = os.write, os.close, os._exit, os.getpid
 
 
 def load(name):
-    """Run a script beside this one and return what it defines."""
+    """Run a script of this directory, and return its global names."""
     path = os.path.join(os.path.dirname(os.path.abspath(__file__)), name)
     with io.open(path, encoding="utf-8") as file:
         code = compile(file.read(), path, "exec")
@@ -102,25 +102,25 @@ send, Watch = WATCH["send"], WATCH["Watch"]
 
 
 def chain(error):
-    """Yield ``error`` and the errors it stands for.
+    """Yield ``error`` and the errors that it replaces.
 
-    An ImportError that says "please install x" stands for the one it was raised
-    for; any other error in an ``except ImportError`` block is an error of its own.
+    An ImportError without a name ("please install x") replaces the one that was being
+    handled; any other error in an ``except ImportError`` block is an error of its own.
     """
     for _ in range(CHAIN_KEPT):
         yield error
-        told = isinstance(error, ImportError) and error.name is None and not error.__suppress_context__
-        error = error.__cause__ or (error.__context__ if told else None)
+        replaces = isinstance(error, ImportError) and error.name is None and not error.__suppress_context__
+        error = error.__cause__ or (error.__context__ if replaces else None)
         if error is None:
             return
 
 
 def describe(error):
-    """Return what the result says of an exception that ended the import."""
+    """Return the result of an import that raised an exception."""
     errors = list(chain(error))
-    texts = ["".join(traceback.format_exception_only(type(one), one)).strip() for one in errors]
+    texts = ["".join(traceback.format_exception_only(type(link), link)).strip() for link in errors]
     lines = [line.strip() for line in texts[0].splitlines() if line.strip()] or [type(error).__name__]
-    missing = [str(one.name) for one in errors if isinstance(one, ModuleNotFoundError) and one.name]
+    missing = [str(link.name) for link in errors if isinstance(link, ModuleNotFoundError) and link.name]
     return {
         "ended": "raised",
         "exception": type(error).__name__,
@@ -146,7 +146,7 @@ def attempt(module):
 
 
 def run_script(script):
-    """Run a script as the inference server runs an entry script, then call one of its functions."""
+    """Run a script as the inference server runs an entry script, and call its function."""
     import importlib.util  # noqa: PLC0415 - the server loads it, too
 
     os.environ.update(script["env"])
@@ -170,7 +170,7 @@ def run_script(script):
 
 
 def set_limits(request):
-    """Bound what an import may use; a limit that is lower already stays."""
+    """Set the resource limits of an import; lower limits that already exist remain."""
     seconds = int(request["timeout"]) + 1
     limits = [
         (resource.RLIMIT_CORE, 0),
@@ -218,14 +218,14 @@ class Child:
         self.timed_out = False
         self.result = b""
         self.stderr = b""
-        self.token = os.urandom(16).hex()  # a module that writes to all its descriptors says nothing
+        self.token = os.urandom(16).hex()  # a module that writes to all its descriptors sends no result
         self.pipe, pipe = os.pipe()
         self.said, said = os.pipe()
         self.pid = os.fork()
         if self.pid == 0:
             try:
                 be_child(module, folder, pipe, self.token, said, [*unneeded, self.pipe, self.said], request)
-            except BaseException:  # no result: whatever we say, it does not count as imported
+            except BaseException:  # no result: whatever the runner does, it does not count as imported
                 traceback.print_exc()
                 sys.stderr.flush()
             finally:
@@ -237,7 +237,7 @@ class Child:
             os.set_blocking(descriptor, False)
 
     def read(self, descriptor):
-        """Take what is there, at most CHUNK; return whether there may be more."""
+        """Read at most CHUNK available bytes; return whether there may be more."""
         try:
             piece = os.read(descriptor, CHUNK)
         except BlockingIOError:
@@ -255,13 +255,13 @@ class Child:
         return os.waitid(os.P_PID, self.pid, os.WEXITED | os.WNOHANG | os.WNOWAIT) is not None
 
     def kill(self):
-        """Kill the child and what is left of its group."""
+        """Kill the child and the other processes of its group."""
         for kill in (os.killpg, os.kill):
             with suppress(ProcessLookupError, PermissionError):
                 kill(self.pid, signal.SIGKILL)
 
     def finish(self):
-        """Kill, reap, and return the line for this module."""
+        """Kill and reap the child, and return the result of its module."""
         self.kill()
         _, status = os.waitpid(self.pid, 0)
         for descriptor in list(self.open):
@@ -288,7 +288,7 @@ class Child:
         return answer
 
     def ending(self, status):
-        """Return how a process ended that sent no result."""
+        """Return the result of a process that ended without sending one."""
         if self.timed_out:
             return {"ended": "timed-out"}
         if os.WIFSIGNALED(status):
@@ -299,7 +299,7 @@ class Child:
         return {"ended": "exited", "code": os.WEXITSTATUS(status)}
 
     def lines(self):
-        """Yield the objects that we sent from inside the child."""
+        """Yield the objects with the token of this child: the module may write to the pipe, too."""
         for line in self.result.split(b"\n"):
             try:
                 value = json.loads(line.decode("utf-8"))
@@ -310,7 +310,7 @@ class Child:
 
 
 class Runner:
-    """Imports modules, several at a time."""
+    """Imports modules in parallel child processes."""
 
     def __init__(self, request, protocol):
         self.request = request
@@ -325,8 +325,10 @@ class Runner:
         self.own = [protocol, self.wake, wake]
 
     def run(self):
-        """Import all."""
-        modules = [*self.request["modules"], *([SCRIPT] if self.request["script"] else [])]
+        """Import all modules of the request, and run its script."""
+        modules = list(self.request["modules"])
+        if self.request["script"]:
+            modules.append(SCRIPT)
         waiting = list(enumerate(modules))[::-1]
         while waiting or self.running:
             while waiting and len(self.running) < self.request["jobs"]:
@@ -339,7 +341,7 @@ class Runner:
                     send(self.protocol, child.finish())
 
     def start(self, number, module):
-        """Start the import of ``module`` in a new folder."""
+        """Start the import of ``module`` in a new directory."""
         folder = os.path.join(self.base, str(number))
         os.mkdir(folder)
         unneeded = self.own + [end for child in self.running for end in (child.pipe, child.said)]
@@ -347,7 +349,7 @@ class Runner:
         self.running.append(Child(module, folder, deadline, unneeded, self.request))
 
     def listen(self):
-        """Wait until a child says something or ends, or until the next deadline."""
+        """Wait until a child writes or ends, or until the next deadline."""
         rest = max(0, min(child.deadline for child in self.running) - time.monotonic())
         owner = {descriptor: child for child in self.running for descriptor in child.open}
         for descriptor in select.select([self.wake, *owner], [], [], rest)[0]:
@@ -358,7 +360,7 @@ class Runner:
 
 
 def foreign_paths(roots):
-    """Return the entries of sys.path that exist and lie in none of ``roots``."""
+    """Return the existing entries of sys.path that are outside of all ``roots``."""
     real = [os.path.realpath(root) for root in roots]
 
     def is_inside(entry):
@@ -369,7 +371,7 @@ def foreign_paths(roots):
 
 
 def main():
-    """Do what stdin asks."""
+    """Process the request on stdin."""
     request = json.loads(sys.stdin.buffer.read().decode("utf-8"))
     protocol = os.dup(1)
     null = os.open(os.devnull, os.O_RDWR)

@@ -1,12 +1,12 @@
-"""Run inside the target Python: report which hosts and files an import tries to reach or change.
+"""Report the hosts that an import tries to reach, and the files it changes; runs in the target Python.
 
 Loaded by ``import_modules.py`` beside it, which ``exec``s this file: a start with
 ``-I`` leaves the directory of a script out of ``sys.path``. Standard library
 only, syntax of Python 3.7.
 
-What is reported goes out over a pipe at once, since a module that waits for the
-network may hang. Before Python 3.8, which brought audit hooks (PEP 578), changes
-of files are seen only where they go through ``open`` and the functions of ``os``.
+Each report is written to a pipe at once, since a module that waits for the network may
+hang. Python 3.7 has no audit hooks (PEP 578): there, changes of files are seen only if
+they are made by ``open`` and the functions of ``os``.
 """
 
 import builtins
@@ -22,23 +22,23 @@ from contextlib import suppress
 INTERNET = (socket.AF_INET, socket.AF_INET6)
 ADDRESSES_KEPT = WRITES_KEPT = 20
 WRITING = os.O_WRONLY | os.O_RDWR | os.O_CREAT | os.O_TRUNC | os.O_APPEND
-# The functions of os that change what their first argument names, and the audit events they raise.
+# The functions of os that change the file of their first argument, and their audit events.
 CHANGING = ("mkdir", "rename", "replace", "remove", "unlink", "rmdir", "symlink", "link", "truncate", "chmod")
 CHANGES = frozenset("os." + name for name in CHANGING)
 
-# The module may patch os and json (gevent does), and its result is sent after that.
+# Bound here, since the module may patch os and json, as gevent does, before its result is sent.
 write, getpid, dumps = os.write, os.getpid, json.dumps
 
 
 def send(descriptor, value):
-    """Write one line, all of it."""
+    """Write a value as one line of JSON; os.write may write only a part of it."""
     line = (dumps(value, sort_keys=True) + "\n").encode("ascii")
     while line:
         line = line[write(descriptor, line) :]
 
 
-def address(host, port=None):
-    """Return ``host:port``, or the host alone without a port."""
+def endpoint(host, port=None):
+    """Return ``host:port``, or the host if the port is None."""
     host = host.decode("ascii", "replace") if isinstance(host, bytes) else str(host or "")
     port = port.decode("ascii", "replace") if isinstance(port, bytes) else port
     host = "[{}]".format(host) if ":" in host else host
@@ -46,7 +46,7 @@ def address(host, port=None):
 
 
 def is_local(host):
-    """Return whether a look-up of ``host`` is answered on this machine."""
+    """Return whether a lookup of ``host`` needs no network: a local name or an IP address."""
     if not host or host in ("localhost", b"localhost", socket.gethostname()):
         return True
     for family in INTERNET:
@@ -59,12 +59,16 @@ def is_local(host):
 
 
 def looked_up(host, port=None, *_, **__):
-    """Return the address a look-up asks the network for, or None."""
-    return None if is_local(host) else address(host, port)
+    """Return the endpoint of a lookup that needs the network, or None."""
+    return None if is_local(host) else endpoint(host, port)
 
 
 class Noting:
-    """A function that notes its call; unlike a function of Python, no method when a class holds it."""
+    """Wraps a function and notes its calls.
+
+    An instance, not a function, so that a class attribute of it does not become a method, as with
+    the builtin that it replaces.
+    """
 
     def __init__(self, function, note):
         self.function = function
@@ -77,7 +81,7 @@ class Noting:
 
 
 class Watch:
-    """Says over the pipe what the module tries to reach or to change, and refuses the network if asked to."""
+    """Reports accesses of a module over a pipe, and blocks the network if the request demands it."""
 
     def __init__(self, pipe, token, request):
         self.pipe = pipe
@@ -92,7 +96,7 @@ class Watch:
         self.changed = set()
 
     def changes(self, path):
-        """Note one attempt to change what ``path`` names."""
+        """Report an attempt to change a path, once, unless it is in a directory of the module's own."""
         if isinstance(path, int) or len(self.changed) >= WRITES_KEPT or getpid() != self.pid:
             return
         path = os.path.abspath(os.fsdecode(path))
@@ -104,17 +108,17 @@ class Watch:
             send(self.pipe, {"changed": path, "token": self.token})
 
     def opens(self, path, mode="r", *_, **__):
-        """Note what open() is asked for, if it is to write."""
+        """Note a call of open() for writing."""
         if isinstance(mode, str) and set(mode) & set("wax+"):
             self.changes(path)
 
     def opens_low(self, path, flags, *_, **__):
-        """Note what os.open() is asked for, if it is to write."""
+        """Note a call of os.open() for writing."""
         if flags & WRITING:
             self.changes(path)
 
     def audit(self, event, args):
-        """Note what an audit event tells (PEP 578); whatever is odd about it is not ours to report."""
+        """Note an audit event (PEP 578); those that a module raises with other arguments are ignored."""
         with suppress(TypeError, ValueError, AttributeError, OSError):
             if event == "open":
                 path, mode, flags = args
@@ -126,7 +130,7 @@ class Watch:
                 self.changes(args[0])
 
     def watch_changes(self):
-        """See every change there is; before 3.8 those of the functions we know."""
+        """Install an audit hook, or before 3.8 wrap the functions that change files."""
         if hasattr(sys, "addaudithook"):
             sys.addaudithook(self.audit)
             return
@@ -136,7 +140,7 @@ class Watch:
             setattr(os, name, Noting(getattr(os, name), lambda path, *_, **__: self.changes(path)))
 
     def tried(self, where):
-        """Note one attempt; the line goes out at once, since a module that waits for the network may hang."""
+        """Report an attempt to reach an endpoint at once, and raise ENETUNREACH if the network is blocked."""
         if where not in self.seen and len(self.seen) < ADDRESSES_KEPT and getpid() == self.pid:
             self.seen.add(where)
             with suppress(OSError):  # the module may have closed the pipe
@@ -145,14 +149,14 @@ class Watch:
             raise OSError(errno.ENETUNREACH, os.strerror(errno.ENETUNREACH))
 
     def method(self, name, position):
-        """Wrap a method of socket.socket whose address is the argument at ``position``."""
+        """Wrap a method of socket.socket whose endpoint is the argument at ``position``."""
         original = getattr(socket.socket, name)
 
         @functools.wraps(original)
         def wrapped(sock, *args):
-            # Unix sockets and the like stay on this machine.
+            # Unix sockets and other families reach this machine only.
             if sock.family in INTERNET and args and isinstance(args[position], tuple):
-                self.tried(address(*args[position][:2]))
+                self.tried(endpoint(*args[position][:2]))
             return original(sock, *args)
 
         setattr(socket.socket, name, wrapped)
@@ -171,7 +175,7 @@ class Watch:
         setattr(socket, name, wrapped)
 
     def install(self):
-        """Wrap all that reaches out; create_connection goes through these."""
+        """Wrap the functions that reach the network; socket.create_connection uses them."""
         self.watch_changes()
         self.method("connect", 0)
         self.method("connect_ex", 0)

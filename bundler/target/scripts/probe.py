@@ -1,8 +1,8 @@
-"""Run inside the target Python: say what it is, as one JSON object on stdout.
+"""Print the version, ABI, platform and markers of the target Python as a JSON object.
 
-Started as ``python -I -S -B probe.py``: no site, no user folder, nothing from
-the working directory. Standard library only, syntax of Python 3.7. Read by
-``bundler.target.interpreter``, which turns the object into a ``Target``.
+Started as ``python -I -S -B probe.py``: without site-packages, the user's site
+directory and the working directory. Standard library only, syntax of Python 3.7.
+``bundler.target.interpreter`` creates a ``Target`` from the object.
 """
 
 import json
@@ -16,7 +16,7 @@ from importlib.util import MAGIC_NUMBER
 
 
 def libc():
-    """Return the C library and its version, as confstr or the loader tells."""
+    """Return the name and version of the C library, by confstr(3); empty if it is not glibc."""
     try:
         name, version = os.confstr("CS_GNU_LIBC_VERSION").split()
     except (AttributeError, OSError, ValueError):
@@ -25,7 +25,7 @@ def libc():
 
 
 def full_version():
-    """Return the version as PEP 508 spells implementation_version."""
+    """Return the version in the format of ``implementation_version`` (PEP 508)."""
     info = sys.version_info
     text = "{}.{}.{}".format(info.major, info.minor, info.micro)
     if info.releaselevel != "final":
@@ -34,9 +34,9 @@ def full_version():
 
 
 def stdlib_modules():
-    """Return the top-level modules of the standard library; sys.path holds nothing else here."""
-    found = set(sys.builtin_module_names) | {module.name for module in pkgutil.iter_modules(sys.path)}
-    return sorted(found | {"__main__"})
+    """Return the top-level modules of the standard library; with -I -S, sys.path has no other ones."""
+    names = set(sys.builtin_module_names) | {module.name for module in pkgutil.iter_modules(sys.path)}
+    return sorted(names | {"__main__"})
 
 
 def main():

@@ -1,13 +1,13 @@
-"""Run inside the target Python: parse modules and say what they import, without running them.
+"""List the imports of modules without running them; runs in the target Python.
 
-Started as ``python -I -S -B scan.py``. Standard library only, syntax of Python
-3.7. Read by ``bundler.checks.scanner``. The target parses, since its grammar decides.
+Started as ``python -I -S -B scan_imports.py``. Standard library only, syntax of Python
+3.7. Read by ``bundler.checks.scanner``. It runs in the target, whose grammar applies.
 
 Protocol. One JSON object on stdin::
 
     {"root": "/folder",
      "files": ["pkg/mod.py"],       relative to root
-     "defines": false}              whether to say what the top level defines, too
+     "defines": false}              whether to list the names that the top level binds
 
 On stdout one JSON object a line for each file, in order, ASCII::
 
@@ -25,8 +25,8 @@ dots), its line, when it runs, and the names it takes from the module. It runs
 * ``optional``: in a ``try`` whose handlers take an ImportError, in one of
   those handlers, or in a ``with suppress(...)``.
 
-The weakest of these is said. A branch that cannot be taken on this Python
-(``sys.version_info``, ``sys.platform``, ``os.name``, ``TYPE_CHECKING``) is left out.
+The least certain of these is reported. A branch that cannot run on this Python
+(``sys.version_info``, ``sys.platform``, ``os.name``, ``TYPE_CHECKING``) is omitted.
 ``importlib.import_module("a")`` and ``__import__("a")`` count as imports.
 """
 
@@ -35,11 +35,11 @@ import json
 import os
 import sys
 
-# What an ``except`` must name to take an ImportError; a bare one takes it, too.
+# The exceptions whose ``except`` catches an ImportError; a bare one catches it, too.
 TAKES_IMPORT_ERROR = ("ImportError", "ModuleNotFoundError", "Exception", "BaseException")
 RANK = {"top": 0, "conditional": 1, "delayed": 2, "optional": 3}
 
-# The nodes an ``if`` may hold so that its value is known before it runs.
+# The nodes of a condition that can be evaluated statically.
 KNOWN = [ast.UnaryOp, ast.USub, ast.Not, ast.Compare, ast.Constant, ast.Load, ast.Call]
 KNOWN += [ast.Eq, ast.NotEq, ast.Lt, ast.LtE, ast.Gt, ast.GtE, ast.In, ast.NotIn]
 KNOWN += [ast.Attribute, ast.Name, ast.Subscript, ast.Slice, ast.Tuple]
@@ -51,14 +51,14 @@ KNOWN = tuple(KNOWN)
 FACTS = {("sys", "version_info"), ("sys", "platform"), ("sys", "maxsize"), ("os", "name")}
 OF_FACTS = ("major", "minor", "micro", "startswith")
 IMPORTING = ("import_module", "__import__")
-# The parts of a statement that hold expressions, as against the statements in it.
+# The children of a statement that are or contain expressions, in contrast to nested statements.
 PARTS = (ast.expr, ast.withitem, ast.arguments, ast.keyword)
-# What binds names of its own, besides functions and classes.
+# Expressions with a scope of their own.
 SCOPES = (ast.Lambda, ast.ListComp, ast.SetComp, ast.DictComp, ast.GeneratorExp)
 
 
 class Facts:
-    """What stands for ``sys`` and ``os`` in a condition."""
+    """The values of ``sys`` and ``os`` in a condition."""
 
     version_info = sys.version_info
     platform = sys.platform
@@ -72,16 +72,18 @@ def is_type_checking(test):
 
 
 def value_of(test):
-    """Return the value of a condition as a bool, or None where only a run tells."""
+    """Return the value of a condition as a bool, or None if it is known at run time only."""
     if is_type_checking(test):
         return False
     if isinstance(test, ast.UnaryOp) and isinstance(test.op, ast.Not):
         value = value_of(test.operand)
         return None if value is None else not value
     if isinstance(test, ast.BoolOp):
-        values = [value_of(one) for one in test.values]
-        decisive = isinstance(test.op, ast.Or)  # one such operand, and the others do not matter
-        return decisive if decisive in values else None if None in values else not decisive
+        values = [value_of(operand) for operand in test.values]
+        decisive = isinstance(test.op, ast.Or)  # `or` is true, `and` is false with one such operand
+        if decisive in values:
+            return decisive
+        return None if None in values else not decisive
     for node in ast.walk(test):
         if not isinstance(node, KNOWN):
             return None
@@ -93,10 +95,9 @@ def value_of(test):
             return None
     try:
         code = compile(ast.Expression(test), "condition", "eval")
-        return bool(
-            eval(code, {"__builtins__": {}, "sys": Facts, "os": Facts})
-        )  # of literals and facts alone
-    except Exception:  # such as a comparison of things that cannot be compared
+        # Safe to evaluate: the loop above admits literals and attributes of Facts only.
+        return bool(eval(code, {"__builtins__": {}, "sys": Facts, "os": Facts}))
+    except Exception:  # such as a comparison of values of different types
         return None
 
 
@@ -106,19 +107,19 @@ def name_of(node):
 
 
 def takes_import_error(handler):
-    """Return whether an ``except`` takes an ImportError."""
+    """Return whether an ``except`` catches an ImportError."""
     if handler.type is None:
         return True
     types = handler.type.elts if isinstance(handler.type, ast.Tuple) else [handler.type]
-    return any(name_of(one) in TAKES_IMPORT_ERROR for one in types)
+    return any(name_of(node) in TAKES_IMPORT_ERROR for node in types)
 
 
 def suppresses(statement):
-    """Return whether a ``with`` is one of ``suppress(ImportError)`` or the like."""
+    """Return whether a ``with`` statement suppresses an ImportError: ``with suppress(ImportError)``."""
     for item in statement.items:
         call = item.context_expr
         arguments = call.args if isinstance(call, ast.Call) and name_of(call.func) == "suppress" else ()
-        if any(name_of(one) in TAKES_IMPORT_ERROR for one in arguments):
+        if any(name_of(node) in TAKES_IMPORT_ERROR for node in arguments):
             return True
     return False
 
@@ -126,8 +127,8 @@ def suppresses(statement):
 class Scan:
     """Collects the imports of one module.
 
-    :param calls: whether to look for calls that import; few files hold any, and
-        to look at every expression takes as long as to parse.
+    :param calls: whether to search for calls that import; few files contain any, and
+        a search of all expressions takes as long as the parser.
     """
 
     def __init__(self, calls):
@@ -135,7 +136,7 @@ class Scan:
         self.calls_too = calls
 
     def body(self, statements, when):
-        """Look at statements that run ``when``."""
+        """Collect the imports of statements that run ``when``."""
         for statement in statements:
             method = getattr(self, "at_" + type(statement).__name__.lower(), None)
             if method is not None:
@@ -143,7 +144,7 @@ class Scan:
             self.calls([node for node in ast.iter_child_nodes(statement) if isinstance(node, PARTS)], when)
 
     def add(self, module, level, line, when, names):
-        """Note one import."""
+        """Add an import."""
         self.found.append([module, level, line, when, names])
 
     def at_import(self, statement, when):
@@ -163,8 +164,8 @@ class Scan:
     at_asyncfunctiondef = at_functiondef
 
     def at_if(self, statement, when):
-        """A branch that cannot be taken counts for nothing, one that must be is no condition."""
-        chain = [statement]  # a long one of `elif` is nested more deeply than may be recursed
+        """Skip a branch that cannot run; one that always runs is unconditional."""
+        chain = [statement]  # each `elif` is nested in the one before, deeper than the recursion limit
         while chain:
             statement = chain.pop()
             value = value_of(statement.test)
@@ -178,7 +179,7 @@ class Scan:
                 self.body(statement.orelse, when)
 
     def at_try(self, statement, when):
-        """The body and its handlers are alternatives if one handler takes an ImportError."""
+        """The body and its handlers are alternatives if a handler catches an ImportError."""
         optional = any(takes_import_error(handler) for handler in statement.handlers)
         inside = weaker(when, "optional") if optional else when
         self.body(statement.body, inside)
@@ -197,23 +198,23 @@ class Scan:
     at_asyncwith = at_with
 
     def at_classdef(self, statement, when):
-        """The body of a class runs with what is around it."""
+        """The body of a class runs when its definition does."""
         self.body(statement.body, when)
 
     def at_for(self, statement, when):
-        """A loop may run no time."""
+        """The body of a loop may not run at all."""
         self.body(statement.body + statement.orelse, weaker(when, "conditional"))
 
     at_asyncfor = at_for
     at_while = at_for
 
     def at_match(self, statement, when):
-        """One case of several."""
+        """One of the cases runs."""
         for case in statement.cases:
             self.body(case.body, weaker(when, "conditional"))
 
     def calls(self, nodes, when):
-        """Note ``import_module("a")`` and ``__import__("a")``; those in a lambda run later."""
+        """Add ``import_module("a")`` and ``__import__("a")``; those in a lambda are delayed."""
         waiting = [(node, when) for node in nodes] if self.calls_too else []
         while waiting:
             node, when = waiting.pop()
@@ -233,13 +234,13 @@ def literal(node):
     return node.value if isinstance(node, ast.Constant) else None
 
 
-def weaker(one, other):
-    """Return which of two ways to run is the less certain."""
-    return max(one, other, key=RANK.get)
+def weaker(when, other):
+    """Return the less certain of two conditions of an import."""
+    return max(when, other, key=RANK.get)
 
 
 def bound(statements):
-    """Return the names that statements of the top level bind, also under a condition; ``*`` for any."""
+    """Return the names that top-level statements bind, also conditionally; ``*`` after a star import."""
     names = set()
     waiting = list(statements)
     while waiting:
@@ -256,7 +257,7 @@ def bound(statements):
 
 
 def scan(path, name, defines):
-    """Return the line of the protocol for one file."""
+    """Return the answer for one file."""
     try:
         with open(path, "rb") as stream:
             source = stream.read()
@@ -278,13 +279,13 @@ def scan(path, name, defines):
 
 
 def main():
-    """Do what stdin asks."""
+    """Process the request on stdin."""
     request = json.loads(sys.stdin.buffer.read().decode("utf-8"))
     sys.setrecursionlimit(20000)
     for name in request["files"]:
         answer = scan(os.path.join(request["root"], name), name, request["defines"])
         sys.stdout.write(json.dumps(answer) + "\n")
-        sys.stdout.flush()  # so that, if the next file crashes the parser, it is known which one did
+        sys.stdout.flush()  # if the next file crashes the parser, the reader knows which file it was
 
 
 if __name__ == "__main__":

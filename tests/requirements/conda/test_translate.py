@@ -268,7 +268,7 @@ def test_l04_another_python_than_the_file_asks_for(warm_cli: BundlerCli, tmp_pat
     ended = warm_cli.run("build", "-f", "env.yml", "--python", "3.7", cwd=tmp_path)
 
     assert ended.returncode == 3
-    assert "env.yml asks for another Python than the target" in ended.stderr
+    assert "env.yml requires another Python than the target" in ended.stderr
     assert "wanted  python=3.11" in ended.stderr
     assert not (tmp_path / "dist").exists()
 
@@ -279,7 +279,7 @@ def test_l04_a_python_below_the_floor(warm_cli: BundlerCli, tmp_path: Path) -> N
     ended = warm_cli.run("build", "-f", "env.yml", cwd=tmp_path)
 
     assert ended.returncode == 3
-    assert "env.yml asks for `python=3.6.2`, and a target is CPython 3.7 or newer" in ended.stderr
+    assert "env.yml requires `python=3.6.2`, which is not supported as a target" in ended.stderr
 
 
 @pytest.mark.usefixtures("served")
@@ -299,7 +299,7 @@ def test_an_export_of_conda_names_a_release_of_its_python(warm_cli: BundlerCli, 
     ended = warm_cli.run("build", "-f", "env.yml", cwd=tmp_path)
 
     assert ended.returncode == 0, ended.stderr
-    assert "env.yml asks for `python=3.7.1=h7a1cb2a_0`; the target is 3.7." in ended.stderr
+    assert "env.yml requires `python=3.7.1=h7a1cb2a_0`; the target is 3.7." in ended.stderr
 
 
 @pytest.mark.usefixtures("served")
