@@ -16,16 +16,16 @@ import io
 import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
-from typing import Any
 
 from packaging.requirements import Requirement
 from packaging.utils import NormalizedName
 from packaging.version import Version
 
 from bundler.archive.entry_points import EntryPoint
+from bundler.archive.tree import TreeFile
 from bundler.archive.wheel import Wheel, WheelFile
 from bundler.bundle.launcher import LAUNCHER_FORMAT, entry_point_launcher, script_launcher
-from bundler.digest import Sha256, parse_sha256, record_hash
+from bundler.digest import Sha256, record_hash
 from bundler.errors import MalformedError
 from bundler.paths import ArchivePath, UnsafePathError, archive_path, printable
 from bundler.target.target import Target
@@ -34,7 +34,6 @@ __all__ = [
     "LAYER_FORMAT",
     "RESERVED",
     "Layer",
-    "LayerFile",
     "PlannedFile",
     "layer_key_parts",
     "plan_layer",
@@ -58,26 +57,16 @@ _TREE_DOMAIN = b"bundler tree v1\0"
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class LayerFile:
-    """One file of a layer."""
-
-    path: ArchivePath
-    """Relative to the root of the bundle."""
-    mode: int
-    """0o644 or 0o755."""
-    size: int
-    """Bytes."""
-    sha256: Sha256
-    """Of its content."""
-
-
-@dataclass(frozen=True, kw_only=True, slots=True)
 class Layer:
-    """One wheel, normalised for one target."""
+    """One wheel, normalized for one target.
+
+    The store keeps it as JSON (`Store.remember`), so every field has a type that msgspec can check.
+    """
 
     name: NormalizedName
     display_name: str
-    version: Version
+    version_text: str
+    """The version in normal form (PEP 440)."""
     wheel: str
     """The wheel's file name."""
     wheel_sha256: Sha256
@@ -97,8 +86,13 @@ class Layer:
     """For each small ``__init__.py``, by path, a digest of its syntax tree: `same_code` compares it."""
     notes: tuple[str, ...]
     """What a reader of the manifest may want to know: portability, dropped bits."""
-    files: tuple[LayerFile, ...]
+    files: tuple[TreeFile, ...]
     """Sorted bytewise by path."""
+
+    @property
+    def version(self) -> Version:
+        """The version of the distribution."""
+        return Version(self.version_text)
 
     @property
     def digest(self) -> Sha256:
@@ -113,50 +107,6 @@ class Layer:
     def requirements(self) -> tuple[Requirement, ...]:
         """Return the requirements as values."""
         return tuple(Requirement(text) for text in self.requires_dist)
-
-    def to_json(self) -> dict[str, Any]:
-        """Return the layer as plain values; `from_json` reads them back."""
-        return {
-            "code": dict(self.code),
-            "display_name": self.display_name,
-            "files": [[file.path, file.mode, file.size, file.sha256] for file in self.files],
-            "licence": self.licence,
-            "name": self.name,
-            "notes": list(self.notes),
-            "pth": list(self.pth),
-            "pth_folders": list(self.pth_folders),
-            "requires_dist": list(self.requires_dist),
-            "requires_python": self.requires_python,
-            "scripts": list(self.scripts),
-            "uncompiled": list(self.uncompiled),
-            "version": str(self.version),
-            "wheel": self.wheel,
-            "wheel_sha256": self.wheel_sha256,
-        }
-
-    @classmethod
-    def from_json(cls, values: Mapping[str, Any]) -> Layer:
-        """Return the layer that `to_json` described."""
-        return cls(
-            name=NormalizedName(values["name"]),
-            display_name=values["display_name"],
-            version=Version(values["version"]),
-            wheel=values["wheel"],
-            wheel_sha256=parse_sha256(values["wheel_sha256"]),
-            licence=values["licence"],
-            requires_dist=tuple(values["requires_dist"]),
-            requires_python=values["requires_python"],
-            scripts=tuple(values["scripts"]),
-            pth=tuple(values["pth"]),
-            pth_folders=tuple(values["pth_folders"]),
-            uncompiled=tuple(values["uncompiled"]),
-            code=values["code"],
-            notes=tuple(values["notes"]),
-            files=tuple(
-                LayerFile(path=archive_path(path), mode=mode, size=size, sha256=parse_sha256(digest))
-                for path, mode, size, digest in values["files"]
-            ),
-        )
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -229,7 +179,7 @@ def same_code(path: str, one: Layer, other: Layer) -> bool:
     return path in one.code and one.code[path] == other.code.get(path)
 
 
-def record_bytes(files: Iterable[LayerFile], record: ArchivePath, target: Target) -> bytes:
+def record_bytes(files: Iterable[TreeFile], record: ArchivePath, target: Target) -> bytes:
     """Return the RECORD of a layer: paths relative to site-packages, itself without a digest."""
     text = io.StringIO()
     writer = csv.writer(text, lineterminator="\n")
@@ -244,7 +194,7 @@ def record_bytes(files: Iterable[LayerFile], record: ArchivePath, target: Target
     return text.getvalue().encode()
 
 
-def tree_digest(files: Iterable[LayerFile]) -> Sha256:
+def tree_digest(files: Iterable[TreeFile]) -> Sha256:
     """Return the digest that names a tree, whatever archive carries it.
 
     Covers each file's path, mode and content; not times, owners, order or

@@ -9,18 +9,18 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from bundler.archive.tree import TreeFile
 from bundler.archive.wheel import Wheel, WheelFile, read_wheel
 from bundler.bundle.launcher import is_python_script
 from bundler.bundle.layer import (
     Layer,
-    LayerFile,
     PlannedFile,
     layer_key_parts,
     plan_layer,
     record_bytes,
 )
 from bundler.bundle.segment import SegmentFormat, bind_content, write_segment
-from bundler.digest import Sha256, hash_stream, sha256_of
+from bundler.digest import Sha256, hash_stream, read_chunks, sha256_of
 from bundler.errors import BundlerError, MalformedError
 from bundler.paths import archive_path
 from bundler.store.store import key_of
@@ -89,17 +89,14 @@ class LayerBuilder:
     def make(self, wheel: WheelRef) -> Layer:
         """Return the layer of one wheel, from the store if it was made before."""
         key = key_of("layer", *layer_key_parts(wheel.sha256, self.interpreter.target))
-        if (known := self._known(key)) is not None:
-            return known
+        layer = self.store.recall("layer", key, Layer)
+        if layer is not None:
+            return layer
+        # Under the lock `memo` looks again: another process may have built the layer meanwhile.
         with self.store.locked(key):
-            known = self._known(key)
-            return known if known is not None else self._make(wheel, key)
+            return self.store.memo("layer", key, Layer, lambda: self._make(wheel))
 
-    def _known(self, key: str) -> Layer | None:
-        table = self.store.lookup("layer", key)
-        return Layer.from_json(json.loads(self.store.read(table))) if table else None
-
-    def _make(self, wanted: WheelRef, key: str) -> Layer:
+    def _make(self, wanted: WheelRef) -> Layer:
         path = self.store.verified_path(wanted.sha256)
         with path.open("rb") as stream, self.store.scratch() as scratch:
             wheel = read_wheel(stream, wanted.filename)
@@ -110,7 +107,6 @@ class LayerBuilder:
             layer = _describe(wheel, wanted, files, uncompiled, code)
             write_segment(files, _contents(wheel, sources, wanted), self.segment_format, self.store)
         bind_content(layer, self.segment_format, self.store)
-        self.store.bind("layer", key, self.store.add(json.dumps(layer.to_json(), sort_keys=True).encode()))
         return layer
 
     def _compile(
@@ -166,7 +162,7 @@ class LayerBuilder:
             ) from None
         return set(said["failed"]), said["code"]
 
-    def _table(self, wheel: Wheel, sources: dict[str, tuple[int, Source]]) -> tuple[LayerFile, ...]:
+    def _table(self, wheel: Wheel, sources: dict[str, tuple[int, Source]]) -> tuple[TreeFile, ...]:
         """Return the table of a layer, and add its RECORD to ``sources``."""
         target = self.interpreter.target
         files = [_layer_file(wheel, path, mode, source) for path, (mode, source) in sources.items()]
@@ -174,7 +170,7 @@ class LayerBuilder:
         record = archive_path(f"{target.site_packages}/{wheel.dist_info}/RECORD")
         content = record_bytes(files, record, target)
         sources[record] = (0o644, content)
-        files.append(LayerFile(path=record, mode=0o644, size=len(content), sha256=sha256_of(content)))
+        files.append(TreeFile(path=record, mode=0o644, size=len(content), sha256=sha256_of(content)))
         return tuple(sorted(files, key=lambda file: file.path.encode()))
 
 
@@ -191,14 +187,14 @@ def _python_scripts(wheel: Wheel) -> dict[str, bytes]:
     return heads
 
 
-def _layer_file(wheel: Wheel, path: str, mode: int, source: Source) -> LayerFile:
+def _layer_file(wheel: Wheel, path: str, mode: int, source: Source) -> TreeFile:
     checked = archive_path(path)
     if isinstance(source, bytes):
-        return LayerFile(path=checked, mode=mode, size=len(source), sha256=sha256_of(source))
+        return TreeFile(path=checked, mode=mode, size=len(source), sha256=sha256_of(source))
     if isinstance(source, Path):
         with source.open("rb") as stream:
             digest, size = hash_stream(stream)
-        return LayerFile(path=checked, mode=mode, size=size, sha256=digest)
+        return TreeFile(path=checked, mode=mode, size=size, sha256=digest)
     digest_known = source.sha256
     if digest_known is None:
         import hashlib  # noqa: PLC0415 - only for a wheel whose RECORD has a digest other than sha256
@@ -207,13 +203,13 @@ def _layer_file(wheel: Wheel, path: str, mode: int, source: Source) -> LayerFile
         for chunk in wheel.chunks(source):
             digest_made.update(chunk)
         digest_known = Sha256(digest_made.hexdigest())
-    return LayerFile(path=checked, mode=mode, size=source.size, sha256=digest_known)
+    return TreeFile(path=checked, mode=mode, size=source.size, sha256=digest_known)
 
 
 def _contents(
     wheel: Wheel, sources: dict[str, tuple[int, Source]], wanted: WheelRef
-) -> Callable[[LayerFile], Iterable[bytes]]:
-    def contents(file: LayerFile) -> Iterable[bytes]:
+) -> Callable[[TreeFile], Iterable[bytes]]:
+    def contents(file: TreeFile) -> Iterable[bytes]:
         _, source = sources[file.path]
         chunks = _chunks(wheel, source)
         return (
@@ -230,8 +226,7 @@ def _chunks(wheel: Wheel, source: Source) -> Iterable[bytes]:
         yield source
     elif isinstance(source, Path):
         with source.open("rb") as stream:
-            while chunk := stream.read(1 << 20):
-                yield chunk
+            yield from read_chunks(stream)
     else:
         yield from wheel.chunks(source)
 
@@ -253,7 +248,7 @@ def _without(chunks: Iterable[bytes], forbidden: bytes, where: str) -> Iterable[
 def _describe(
     wheel: Wheel,
     wanted: WheelRef,
-    files: tuple[LayerFile, ...],
+    files: tuple[TreeFile, ...],
     uncompiled: tuple[str, ...],
     code: Mapping[str, str],
 ) -> Layer:
@@ -263,7 +258,7 @@ def _describe(
     return Layer(
         name=metadata.name,
         display_name=metadata.display_name,
-        version=metadata.version,
+        version_text=str(metadata.version),
         wheel=wheel.filename,
         wheel_sha256=wanted.sha256,
         licence=metadata.license,

@@ -20,6 +20,7 @@ from packaging.requirements import Requirement
 from packaging.utils import NormalizedName, canonicalize_name
 from packaging.version import Version
 
+from bundler.archive.tree import TreeFile
 from bundler.bundle.document import DistributionSection, FileSection, ManifestDocument
 from bundler.bundle.layer import Layer
 from bundler.bundle.plan import ArchiveMember, BundlePlan, archive_order, check_name, folders_of
@@ -53,13 +54,9 @@ _MODES = {"0644": 0o644, "0755": 0o755}
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class OwnedFile:
-    """One file of a bundle."""
+class OwnedFile(TreeFile):
+    """One file of a bundle, with its owner."""
 
-    path: str
-    size: int
-    mode: int
-    sha256: Sha256
     owner: str
     """The distribution it ships from; ``bundler`` for the lock."""
 

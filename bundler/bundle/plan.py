@@ -13,7 +13,8 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import chain
 
-from bundler.bundle.layer import Layer, LayerFile, same_code
+from bundler.archive.tree import TreeFile
+from bundler.bundle.layer import Layer, same_code
 from bundler.digest import Sha256
 from bundler.errors import MalformedError, UsageError
 from bundler.paths import ArchivePath, archive_path, printable
@@ -50,7 +51,7 @@ class BundlePlan:
     shared: Mapping[ArchivePath, tuple[str, ...]]
     """The paths that more than one layer holds, with the same content, and their distributions in order."""
 
-    def kept(self, layer: Layer) -> tuple[LayerFile, ...]:
+    def kept(self, layer: Layer) -> tuple[TreeFile, ...]:
         """Return the files of ``layer`` that ship from it: a shared one ships from its first owner."""
         return tuple(
             file
@@ -58,7 +59,7 @@ class BundlePlan:
             if file.path not in self.shared or self.shared[file.path][0] == layer.name
         )
 
-    def files(self) -> Iterator[tuple[Layer, LayerFile]]:
+    def files(self) -> Iterator[tuple[Layer, TreeFile]]:
         """Yield every file once with the layer it ships from, in the order of an archive."""
         for layer in self.layers:
             for file in self.kept(layer):
@@ -87,7 +88,7 @@ def plan_bundle(layers: Iterable[Layer]) -> BundlePlan:
     """
     ordered = tuple(sorted(layers, key=lambda layer: layer.name))
     owners: dict[ArchivePath, list[Layer]] = {}
-    files: dict[ArchivePath, LayerFile] = {}
+    files: dict[ArchivePath, TreeFile] = {}
     conflicts: list[str] = []
     for layer in ordered:
         for file in layer.files:

@@ -23,7 +23,7 @@ from bundler.archive.tar import BLOCK, END, directory_header, file_header, paddi
 from bundler.bundle.extract import ExtractEntry, extract_entries
 from bundler.bundle.manifest import LIMIT, Manifest, parse_manifest
 from bundler.bundle.plan import ArchiveMember
-from bundler.digest import CHUNK, Sha256, hash_stream, parse_sha256, sha256_of
+from bundler.digest import Sha256, hash_stream, parse_sha256, read_chunks, sha256_of
 from bundler.errors import IntegrityError, MalformedError, OutputError
 from bundler.paths import UnsafePathError, archive_path, portability_note, printable
 from bundler.system.atomic import staged_dir
@@ -253,7 +253,7 @@ def _opened(path: Path) -> Iterator[tuple[BinaryIO, Codec]]:
 
 
 def _chunks(stream: BinaryIO, advance: Callable[[int], None] = lambda _: None) -> Iterator[bytes]:
-    while chunk := stream.read(CHUNK):
+    for chunk in read_chunks(stream):
         advance(len(chunk))
         yield chunk
 

@@ -15,8 +15,9 @@ from typing import TYPE_CHECKING
 from bundler.archive.compression import Codec, codec_key, compressor, decompressed
 from bundler.archive.streams import ExactReader, verified
 from bundler.archive.tar import file_header, padding
-from bundler.bundle.layer import Layer, LayerFile
-from bundler.digest import CHUNK, Sha256
+from bundler.archive.tree import TreeFile
+from bundler.bundle.layer import Layer
+from bundler.digest import Sha256, read_chunks
 from bundler.errors import IntegrityError
 from bundler.store.store import key_of
 
@@ -39,11 +40,11 @@ class SegmentFormat:
     epoch: int
     """The time of every entry, seconds UTC."""
 
-    def header(self, file: LayerFile) -> bytes:
+    def header(self, file: TreeFile) -> bytes:
         """Return the tar header of a file."""
         return file_header(f"{self.root}/{file.path}", size=file.size, mode=file.mode, epoch=self.epoch)
 
-    def key(self, files: Iterable[LayerFile]) -> str:
+    def key(self, files: Iterable[TreeFile]) -> str:
         """Return the key of the segment of ``files`` in this format."""
         table = [[file.path, file.mode, file.size, file.sha256] for file in files]
         listed = json.dumps(table, separators=(",", ":"), ensure_ascii=False)
@@ -51,15 +52,15 @@ class SegmentFormat:
 
 
 def write_segment(
-    files: Iterable[LayerFile],
-    contents: Callable[[LayerFile], Iterable[bytes]],
+    files: Iterable[TreeFile],
+    contents: Callable[[TreeFile], Iterable[bytes]],
     segment_format: SegmentFormat,
     store: Store,
 ) -> Sha256:
     """Write the segment of ``files``, in their order, and return its digest in the store.
 
     :param contents: gives the pieces of a file's content.
-    :raises IntegrityError: if a content is not what its `LayerFile` says.
+    :raises IntegrityError: if a content is not what its `TreeFile` says.
     """
     files = tuple(files)
     with store.write() as blob:
@@ -77,7 +78,7 @@ def write_segment(
 
 
 def find_segment(
-    layer: Layer, files: tuple[LayerFile, ...], segment_format: SegmentFormat, store: Store
+    layer: Layer, files: tuple[TreeFile, ...], segment_format: SegmentFormat, store: Store
 ) -> Sha256 | None:
     """Return the segment of some of a layer's files, made from the layer's first segment if need be.
 
@@ -85,11 +86,9 @@ def find_segment(
     """
     if found := store.lookup("segment", segment_format.key(files)):
         return found
-    origin = store.lookup("content", key_of(layer.digest))
-    if origin is None:
+    first = store.recall("content", key_of(layer.digest), SegmentFormat)
+    if first is None:
         return None
-    facts = json.loads(store.read(origin))
-    first = SegmentFormat(root=facts["root"], codec=facts["codec"], epoch=facts["epoch"])
     segment = store.lookup("segment", first.key(layer.files))
     if segment is None:
         return None
@@ -98,7 +97,7 @@ def find_segment(
     # One pass: write_segment asks for the files in the order they are read.
     kept = ((file, chunks) for file, chunks in pieces if file.path in wanted)
 
-    def contents(file: LayerFile) -> Iterable[bytes]:
+    def contents(file: TreeFile) -> Iterable[bytes]:
         found_file, chunks = next(kept)
         if found_file != file:
             raise IntegrityError(f"the stored layer of `{layer.name}` is not in order")
@@ -109,13 +108,12 @@ def find_segment(
 
 def bind_content(layer: Layer, segment_format: SegmentFormat, store: Store) -> None:
     """Note that the segment of the whole layer in ``segment_format`` is in the store."""
-    facts = {"codec": segment_format.codec, "epoch": segment_format.epoch, "root": segment_format.root}
-    store.bind("content", key_of(layer.digest), store.add(json.dumps(facts, sort_keys=True).encode()))
+    store.remember("content", key_of(layer.digest), segment_format)
 
 
 def read_segment(
-    digest: Sha256, files: Iterable[LayerFile], segment_format: SegmentFormat, store: Store
-) -> Iterator[tuple[LayerFile, Iterator[bytes]]]:
+    digest: Sha256, files: Iterable[TreeFile], segment_format: SegmentFormat, store: Store
+) -> Iterator[tuple[TreeFile, Iterator[bytes]]]:
     """Yield each file of a stored segment with its content, which is hashed as it is read.
 
     The content must be read to its end, or skipped by asking for the next file.
@@ -123,9 +121,7 @@ def read_segment(
     :raises IntegrityError: if the segment is not what its table says.
     """
     with store.open(digest) as blob:
-        reader = ExactReader(
-            decompressed(iter(lambda: blob.read(CHUNK), b""), segment_format.codec, f"segment {digest[:12]}")
-        )
+        reader = ExactReader(decompressed(read_chunks(blob), segment_format.codec, f"segment {digest[:12]}"))
         for file in files:
             header = file_header(
                 f"{segment_format.root}/{file.path}",
@@ -150,8 +146,8 @@ def read_segment(
 
 
 def _entries(
-    files: Iterable[LayerFile],
-    contents: Callable[[LayerFile], Iterable[bytes]],
+    files: Iterable[TreeFile],
+    contents: Callable[[TreeFile], Iterable[bytes]],
     segment_format: SegmentFormat,
 ) -> Iterator[bytes]:
     for file in files:

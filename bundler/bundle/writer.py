@@ -202,7 +202,7 @@ def _write_folder(
 
 def _checksums(manifest: Manifest, folder: str) -> bytes:
     """Return what ``sha256sum -c`` takes for every file of a folder."""
-    listed = {
+    listed: dict[str, Sha256] = {
         "manifest.json": sha256_of(manifest.content),
         **{file.path: file.sha256 for file in manifest.files},
     }

@@ -13,9 +13,9 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 
 from bundler.archive.streams import verified
+from bundler.archive.tree import TreeFile
 from bundler.data.azure_image import IMAGE_ROOT
-from bundler.digest import Sha256
-from bundler.paths import ArchivePath, printable
+from bundler.paths import printable
 
 __all__ = ["APP_FOLDER", "APP_ROOT", "App", "AppFile", "AppLayer", "group_mode"]
 
@@ -26,16 +26,9 @@ APP_FOLDER = APP_ROOT.rpartition("/")[2]
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class AppFile:
-    """One file of an application."""
+class AppFile(TreeFile):
+    """One file of an application, relative to the application root, with the source of its content."""
 
-    path: ArchivePath
-    """Relative to the application root."""
-    mode: int
-    """0o644 or 0o755."""
-    size: int
-    """Bytes."""
-    sha256: Sha256
     chunks: Callable[[], Iterable[bytes]] = field(compare=False)
     """Returns its content anew at each call."""
 
