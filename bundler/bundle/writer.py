@@ -212,7 +212,7 @@ def _checksums(manifest: Manifest, folder: str) -> bytes:
 def _differs_unless(same: bool, final: Path) -> None:
     if not same:
         raise OutputError(
-            f"`{final}` is there already, with other content",
+            f"`{final}` already exists with other content",
             hint="move it away, or give the new one its own version: `--bundle-version V`",
         )
 

@@ -730,7 +730,7 @@ def huge_name() -> bytes:
         pytest.param(tar_bytes({"x": Hard("../y")}), "leaves its root", id="traversal-link"),
         pytest.param(huge_name(), "larger than any name", id="huge-name"),
         pytest.param(b"BZh91AY&SY" + bytes(600), "compressed in a way", id="bzip2"),
-        pytest.param(b"no tar" * 300, "is not a whole tar", id="no-tar"),
+        pytest.param(b"no tar" * 300, "is not a complete tar", id="no-tar"),
     ],
 )
 def test_a_hostile_layer_is_refused(tmp_path: Path, layer: bytes, told: str) -> None:

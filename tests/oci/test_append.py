@@ -269,7 +269,7 @@ def test_two_runs_give_the_same_bytes(base: Path) -> None:
 def test_a_file_that_differs_is_not_replaced(base: Path) -> None:
     base.with_name("image.tar").write_bytes(b"mine")
 
-    with pytest.raises(OutputError, match="is there already, with other content"):
+    with pytest.raises(OutputError, match="already exists with other content"):
         write(make_app(), base)
 
     assert base.with_name("image.tar").read_bytes() == b"mine"
@@ -728,7 +728,7 @@ def test_a_file_that_is_not_what_was_said_is_refused(content: bytes, base: Path)
 
     refused(
         IntegrityError,
-        "is not what was planned",
+        "changed since it was planned",
         base.parent,
         lambda: write(make_app(layer("code", said)), base),
     )
@@ -741,7 +741,7 @@ def test_a_file_that_changes_between_the_two_readings_leaves_nothing(base: Path)
 
     refused(
         IntegrityError,
-        "is not what was planned",
+        "changed since it was planned",
         base.parent,
         lambda: write(make_app(layer("code", said)), base),
     )
@@ -924,11 +924,11 @@ def test_a_damaged_part_is_not_joined(which: str, old: WrittenImage, base: Path,
     ("content", "error", "told"),
     [
         ("{", MalformedError, "is not JSON"),
-        ('{"manifests": []}', InputError, "is no manifest of one image"),
+        ('{"manifests": []}', InputError, "is not the manifest of a single image"),
         ('{"layers": 1}', MalformedError, "breaks its format"),
         ('{"layers": [1]}', MalformedError, "has no sha256"),
         ('{"layers": [{"digest": "sha256:../../x"}]}', MalformedError, "has no sha256"),
-        ("[]", MalformedError, "is not a whole tar"),
+        ("[]", MalformedError, "is not a complete tar"),
         (None, InputError, "is not there"),
     ],
 )
