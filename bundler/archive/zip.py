@@ -303,7 +303,7 @@ class ZipReader:
             self._refuse("two names are equal on some file systems", found=first, wanted=f"not also {second}")
 
     def _members(self, entries: list[fmt.CentralEntry], end: int) -> Iterator[tuple[ArchivePath, Member]]:
-        """Yield the files, after checking that the members cover the archive up to byte ``end`` without gaps."""
+        """Yield the files, after checking that all members cover bytes 0 to ``end`` without a gap."""
         borders = [*(entry.offset for entry in entries), end]
         if borders[0] != 0:
             self._refuse("it has bytes before its first member, a gap", found=f"{borders[0]} bytes")

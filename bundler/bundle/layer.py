@@ -1,4 +1,4 @@
-"""Stage 4, pure: what one wheel becomes for one target.
+"""Pure: the layer of one wheel for one target.
 
 A layer is the sorted table of the files one wheel adds to a bundle. Its digest
 depends on the target and on the wheel's bytes alone: no clock, umask, user,
@@ -43,14 +43,14 @@ __all__ = [
 ]
 
 LAYER_FORMAT = 2
-"""To be raised with any change of what a wheel becomes, so that stored layers are made anew."""
+"""Increment with any change of the conversion, so that stored layers are built again."""
 
 RESERVED = frozenset({"manifest.json", "pylock.toml", "pyvenv.cfg"})
-"""What a bundle's root, or the environment it is verified in, holds besides layers; no wheel may bring it."""
+"""Files of a bundle or of its test environment outside of layers; a wheel must not contain them."""
 
-# What an installer notes about its own run; in a bundle it would be a fact of the build host.
+# Files that an installer writes about its own run; in a bundle they would describe the build host.
 _INSTALLER_NOTES = frozenset({"INSTALLER", "REQUESTED", "direct_url.json", "RECORD.jws", "RECORD.p7s"})
-# A launcher takes a Python that lies beside it for the target's.
+# A launcher uses a Python next to it as the target's.
 _PYTHON = re.compile(r"bin/python[0-9.]*")
 _SCRIPT_GROUPS = ("console_scripts", "gui_scripts")
 _TREE_DOMAIN = b"bundler tree v1\0"
@@ -79,13 +79,13 @@ class Layer:
     pth: tuple[str, ...]
     """Its ``.pth`` files that run code, relative to site-packages."""
     pth_folders: tuple[str, ...]
-    """The folders its ``.pth`` files put on the path, relative to site-packages."""
+    """The directories that its ``.pth`` files add to sys.path, relative to site-packages."""
     uncompiled: tuple[str, ...]
     """Its modules that are not valid for the target, relative to the root; they ship without bytecode."""
     code: Mapping[str, str]
     """For each small ``__init__.py``, by path, a digest of its syntax tree: `same_code` compares it."""
     notes: tuple[str, ...]
-    """What a reader of the manifest may want to know: portability, dropped bits."""
+    """Notes for the manifest, such as unportable paths and dropped mode bits."""
     files: tuple[TreeFile, ...]
     """Sorted bytewise by path."""
 
@@ -111,16 +111,16 @@ class Layer:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class PlannedFile:
-    """Where a file of a layer comes from."""
+    """A file of a layer before it has content: its path, mode and source."""
 
     path: ArchivePath
     mode: int
     source: WheelFile | bytes
-    """A member of the wheel, or content that was made here."""
+    """A member of the wheel, or generated content."""
 
 
 def layer_key_parts(wheel_sha256: Sha256, target: Target) -> tuple[str, ...]:
-    """Return everything a layer depends on; with the same parts it is never made twice."""
+    """Return the inputs of a layer: equal inputs give the same layer, so it is built once."""
     return (
         wheel_sha256,
         target.version,
@@ -132,10 +132,10 @@ def layer_key_parts(wheel_sha256: Sha256, target: Target) -> tuple[str, ...]:
 
 
 def plan_layer(wheel: Wheel, target: Target, *, heads: Mapping[str, bytes]) -> list[PlannedFile]:
-    """Decide where each file of a wheel goes, sorted by path; bytecode and RECORD come later.
+    """Plan the files of a layer, sorted by path; bytecode and RECORD are added later.
 
     :param heads: the first bytes of each file of the ``scripts`` scheme, by its path there.
-    :raises MalformedError: if a file would land on a name that is the bundle's own, or two on one path.
+    :raises MalformedError: if a path is reserved for the bundle, or two files have one path.
     """
     planned: dict[ArchivePath, PlannedFile] = {}
 
@@ -144,12 +144,12 @@ def plan_layer(wheel: Wheel, target: Target, *, heads: Mapping[str, bytes]) -> l
             checked = archive_path(path)
         except UnsafePathError as error:
             raise MalformedError(
-                f"`{wheel.filename}`: `{printable(path)}` cannot be in a bundle: {error}"
+                f"`{wheel.filename}`: `{printable(path)}` is not a valid path in a bundle: {error}"
             ) from error
         if path in RESERVED or _PYTHON.fullmatch(path):
-            raise MalformedError(f"`{wheel.filename}` brings `{path}`, which is the bundle's own")
+            raise MalformedError(f"`{wheel.filename}` contains `{path}`, which is reserved for the bundle")
         if checked in planned:
-            raise MalformedError(f"`{wheel.filename}`: two of its files want `{printable(path)}`")
+            raise MalformedError(f"`{wheel.filename}`: two of its files have the path `{printable(path)}`")
         planned[checked] = PlannedFile(path=checked, mode=mode, source=source)
 
     launchers = {point.name: point for point in wheel.entry_points if point.group in _SCRIPT_GROUPS}
@@ -168,10 +168,10 @@ def plan_layer(wheel: Wheel, target: Target, *, heads: Mapping[str, bytes]) -> l
 
 
 def same_code(path: str, one: Layer, other: Layer) -> bool:
-    """Return whether two layers' ``__init__.py`` at ``path``, or its bytecode, say the same.
+    """Return whether the ``__init__.py`` at ``path``, or its bytecode, has the same syntax tree in two layers.
 
-    Projects that share a namespace package each bring its ``__init__.py``, often
-    with another comment or line ending.
+    Projects that share a pkgutil-style namespace package each contain its
+    ``__init__.py``, often with different comments or line endings.
     """
     folder, _, name = path.rpartition("/")
     if name.startswith("__init__.") and name.endswith(".pyc"):
@@ -217,7 +217,7 @@ def _launcher(point: EntryPoint, target: Target) -> bytes:
 
 
 def _is_dropped(file: WheelFile, wheel: Wheel) -> bool:
-    """Return whether a file is left out: notes of an installer, and bytecode, which is made anew."""
+    """Return whether a file is omitted: files of an installer, and bytecode, which is compiled again."""
     if file.scheme not in ("purelib", "platlib"):
         return False
     folder, _, name = file.path.rpartition("/")
@@ -227,7 +227,7 @@ def _is_dropped(file: WheelFile, wheel: Wheel) -> bool:
 
 
 def _destination(file: WheelFile, wheel: Wheel, target: Target) -> str:
-    """Return where a file goes, relative to the root of the bundle (sysconfig's ``posix_prefix`` scheme)."""
+    """Return the path of a file, relative to the root of the bundle (sysconfig's ``posix_prefix`` scheme)."""
     if file.scheme in ("purelib", "platlib"):
         return f"{target.site_packages}/{file.path}"
     if file.scheme == "scripts":

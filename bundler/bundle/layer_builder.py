@@ -1,4 +1,4 @@
-"""Stage 4, effect: make the layer of each wheel, once for a target, several at a time."""
+"""Effect: build the layers of wheels concurrently, each once for a target."""
 
 from __future__ import annotations
 
@@ -38,24 +38,24 @@ __all__ = ["LayerBuilder", "WheelRef"]
 
 _COMPILE_SECONDS = 1800
 _HEAD = 256
-"""Bytes of a script that are looked at for its first line."""
+"""Bytes of a script that are searched for a shebang."""
 
 Source = WheelFile | bytes | Path
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class WheelRef:
-    """A wheel in the store that is to become a layer."""
+    """A wheel in the store, as input of a layer."""
 
     sha256: Sha256
     filename: str
     forbidden: bytes = b""
-    """A path that no file may hold: where the wheel was built, if it was built here."""
+    """A byte string that no file may contain: the build directory of a wheel that was built here."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class LayerBuilder:
-    """Makes layers for one target."""
+    """Builds layers for one target."""
 
     interpreter: Interpreter
     store: Store
@@ -66,7 +66,7 @@ class LayerBuilder:
     def build_all(self, wheels: Sequence[WheelRef], *, jobs: int, reporter: Reporter) -> tuple[Layer, ...]:
         """Return the layer of each wheel, in order.
 
-        :param jobs: how many are made at a time; each runs one target Python.
+        :param jobs: number of layers built at a time; each runs one target Python.
         """
         with (
             reporter.task("layers", len(wheels)) as task,
@@ -87,7 +87,7 @@ class LayerBuilder:
                 raise
 
     def make(self, wheel: WheelRef) -> Layer:
-        """Return the layer of one wheel, from the store if it was made before."""
+        """Return the layer of one wheel, from the store if it exists there."""
         key = key_of("layer", *layer_key_parts(wheel.sha256, self.interpreter.target))
         layer = self.store.recall("layer", key, Layer)
         if layer is not None:
@@ -155,12 +155,12 @@ class LayerBuilder:
             argv, env=env, cwd=scratch, stdin=json.dumps(listed).encode(), timeout=_COMPILE_SECONDS
         )
         try:
-            said = json.loads(ended.stdout)
+            result = json.loads(ended.stdout)
         except ValueError:
             raise BundlerError(
-                f"the modules of `{filename}` could not be compiled", evidence=tail(ended.stderr)
+                f"cannot compile the modules of `{filename}`", evidence=tail(ended.stderr)
             ) from None
-        return set(said["failed"]), said["code"]
+        return set(result["failed"]), result["code"]
 
     def _table(self, wheel: Wheel, sources: dict[str, tuple[int, Source]]) -> tuple[TreeFile, ...]:
         """Return the table of a layer, and add its RECORD to ``sources``."""
@@ -195,15 +195,15 @@ def _layer_file(wheel: Wheel, path: str, mode: int, source: Source) -> TreeFile:
         with source.open("rb") as stream:
             digest, size = hash_stream(stream)
         return TreeFile(path=checked, mode=mode, size=size, sha256=digest)
-    digest_known = source.sha256
-    if digest_known is None:
-        import hashlib  # noqa: PLC0415 - only for a wheel whose RECORD has a digest other than sha256
+    sha256 = source.sha256
+    if sha256 is None:
+        import hashlib  # noqa: PLC0415 - only for files without a digest in RECORD
 
-        digest_made = hashlib.sha256()
+        digest = hashlib.sha256()
         for chunk in wheel.chunks(source):
-            digest_made.update(chunk)
-        digest_known = Sha256(digest_made.hexdigest())
-    return TreeFile(path=checked, mode=mode, size=source.size, sha256=digest_known)
+            digest.update(chunk)
+        sha256 = Sha256(digest.hexdigest())
+    return TreeFile(path=checked, mode=mode, size=source.size, sha256=sha256)
 
 
 def _contents(
@@ -232,13 +232,13 @@ def _chunks(wheel: Wheel, source: Source) -> Iterable[bytes]:
 
 
 def _without(chunks: Iterable[bytes], forbidden: bytes, where: str) -> Iterable[bytes]:
-    """Yield ``chunks``, refusing a path of the build in them, also across their borders."""
+    """Yield ``chunks``, after checking that none contains the build path, also across chunk borders."""
     before = b""
     for chunk in chunks:
         window = before + chunk
         if forbidden in window:
             raise MalformedError(
-                f"`{where}` holds the path it was built at, so it is not relocatable",
+                f"`{where}` contains the path of its build directory, so it is not relocatable",
                 hint="build the wheel without debug information, and require it by path",
             )
         before = window[-len(forbidden) :]

@@ -1,7 +1,7 @@
-"""Stage 5, pure: layers put together, and the order of everything in an archive.
+"""Pure: combine layers into a bundle, and define the order of an archive.
 
 A bundle is an ordered concatenation of layers plus its manifest. Two layers may
-hold one path only with the same content, and it then ships once.
+contain the same path only with equal content, which is then stored once.
 
 Format: docs/format.md, "Bundle" and "Archive".
 """
@@ -44,7 +44,7 @@ class ArchiveMember:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class BundlePlan:
-    """What a bundle holds."""
+    """The layers of a bundle, and the paths that they share."""
 
     layers: tuple[Layer, ...]
     """Sorted by the name of their distribution."""
@@ -67,13 +67,13 @@ class BundlePlan:
 
 
 def check_name(text: str, what: str) -> str:
-    """Return a bundle's name or version if it can stand in the name of a file.
+    """Return a bundle's name or version, after checking that it is valid in a file name.
 
     :raises UsageError: if not.
     """
     if not _NAME.fullmatch(text):
         raise UsageError(
-            f"`{printable(text)}` cannot be the {what} of a bundle",
+            f"`{printable(text)}` is not a valid {what} of a bundle",
             evidence=(
                 "wanted  letters, digits, `.`, `_` and `-`, at most 100, a letter or digit at both ends",
             ),
@@ -82,9 +82,9 @@ def check_name(text: str, what: str) -> str:
 
 
 def plan_bundle(layers: Iterable[Layer]) -> BundlePlan:
-    """Put layers together.
+    """Combine layers.
 
-    :raises MalformedError: if two of them want one path for different things; names both and each path.
+    :raises MalformedError: if two layers have different content for one path; lists both and the paths.
     """
     ordered = tuple(sorted(layers, key=lambda layer: layer.name))
     owners: dict[ArchivePath, list[Layer]] = {}
@@ -104,7 +104,7 @@ def plan_bundle(layers: Iterable[Layer]) -> BundlePlan:
         if folder in files:
             inside = next(path for path in files if path.startswith(f"{folder}/"))
             above, below = owners[folder][0], owners[inside][0]
-            conflicts.append(f"{printable(folder)}: a file of {above.name}, a folder of {below.name}")
+            conflicts.append(f"{printable(folder)}: a file of {above.name}, a directory of {below.name}")
     if conflicts:
         raise MalformedError(
             "two distributions want the same path for different files",
@@ -118,12 +118,12 @@ def plan_bundle(layers: Iterable[Layer]) -> BundlePlan:
 
 
 def _of_source(conflict: str) -> tuple[bool, str]:
-    """Return a key that puts what was compiled from a file behind the file."""
+    """Return a sort key: bytecode after the source it was compiled from."""
     return "__pycache__" in conflict, conflict
 
 
 def folders_of(paths: Iterable[str]) -> list[ArchivePath]:
-    """Return every folder above ``paths``, sorted bytewise, so that a parent precedes what it holds."""
+    """Return every directory above ``paths``, sorted bytewise, so that a parent precedes its content."""
     folders: set[str] = set()
     for path in paths:
         parent = path.rpartition("/")[0]

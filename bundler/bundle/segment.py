@@ -1,8 +1,8 @@
-"""Effect: the files of a layer as one ready, compressed piece of an archive, kept in the store.
+"""Effect: store the files of a layer as a segment, a compressed part of an archive.
 
 A segment is the tar entries of one layer below one root folder, compressed as
 one member. It is made once; a warm build copies it. Another root, codec or set
-of files is made from a segment that is there, without the wheel.
+of files is derived from a stored segment, without the wheel.
 """
 
 from __future__ import annotations
@@ -27,15 +27,15 @@ if TYPE_CHECKING:
 __all__ = ["SegmentFormat", "bind_content", "find_segment", "read_segment", "write_segment"]
 
 _BATCH = 256 << 10
-"""Bytes that are compressed at a time, exactly: what a compressor makes depends on where its input is cut."""
+"""Bytes per call of the compressor, exact: its output depends on the borders of its input."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class SegmentFormat:
-    """What a segment depends on besides the layer."""
+    """The inputs of a segment besides the layer."""
 
     root: str
-    """The folder all entries lie below: the bundle's name."""
+    """The top-level directory of all entries: the bundle's name."""
     codec: Codec
     epoch: int
     """The time of every entry, seconds UTC."""
@@ -60,7 +60,7 @@ def write_segment(
     """Write the segment of ``files``, in their order, and return its digest in the store.
 
     :param contents: gives the pieces of a file's content.
-    :raises IntegrityError: if a content is not what its `TreeFile` says.
+    :raises IntegrityError: if a content does not match its `TreeFile`.
     """
     files = tuple(files)
     with store.write() as blob:
@@ -94,12 +94,12 @@ def find_segment(
         return None
     wanted = {file.path for file in files}
     pieces = read_segment(segment, layer.files, first, store)
-    # One pass: write_segment asks for the files in the order they are read.
+    # One pass: write_segment requests the contents in the order of the segment.
     kept = ((file, chunks) for file, chunks in pieces if file.path in wanted)
 
     def contents(file: TreeFile) -> Iterable[bytes]:
-        found_file, chunks = next(kept)
-        if found_file != file:
+        stored_file, chunks = next(kept)
+        if stored_file != file:
             raise IntegrityError(f"the stored layer of `{layer.name}` is not in order")
         return chunks
 
@@ -118,7 +118,7 @@ def read_segment(
 
     The content must be read to its end, or skipped by asking for the next file.
 
-    :raises IntegrityError: if the segment is not what its table says.
+    :raises IntegrityError: if the segment does not match its table.
     """
     with store.open(digest) as blob:
         reader = ExactReader(decompressed(read_chunks(blob), segment_format.codec, f"segment {digest[:12]}"))
@@ -154,6 +154,6 @@ def _entries(
         yield file_header(
             f"{segment_format.root}/{file.path}", size=file.size, mode=file.mode, epoch=segment_format.epoch
         )
-        fact = f"`{file.path}` is not what its layer says"
+        fact = f"`{file.path}` does not match its layer"
         yield from verified(contents(file), fact, sha256=file.sha256, size=file.size)
         yield padding(file.size)

@@ -550,7 +550,10 @@ def refused(error: type[BundlerError], told: str, folder: Path, act: Callable[[]
             id="link",
         ),
         pytest.param(
-            {f"{APP}/src/score.py/": ""}, f"`/{APP}/src/score.py` is a folder", None, id="folder-for-a-file"
+            {f"{APP}/src/score.py/": ""},
+            f"`/{APP}/src/score.py` is a directory",
+            None,
+            id="folder-for-a-file",
         ),
     ],
 )
@@ -648,13 +651,13 @@ def test_a_layer_with_a_wrong_digest_is_refused(codec: Any, tmp_path: Path) -> N
     members[name] = content[:-1] + bytes([content[-1] ^ 1])
     base = write_archive(tmp_path / "base.tar", members)
 
-    refused(IntegrityError, "does not have the digest", tmp_path, lambda: write(make_app(), base))
+    refused(IntegrityError, "does not match its digest", tmp_path, lambda: write(make_app(), base))
 
 
 def test_a_config_that_names_other_layers_is_refused(tmp_path: Path) -> None:
     other = {"type": "layers", "diff_ids": [f"sha256:{digest(tar_bytes(ROOT))}", f"sha256:{'0' * 64}"]}
     base = old_docker(tmp_path, rootfs=other)
-    refused(IntegrityError, "does not have the digest", tmp_path, lambda: write(make_app(), base))
+    refused(IntegrityError, "does not match its digest", tmp_path, lambda: write(make_app(), base))
 
     other["diff_ids"] = other["diff_ids"][:1]
     base = old_docker(tmp_path, rootfs=other)
@@ -768,7 +771,7 @@ def test_a_base_that_changes_while_it_is_copied_leaves_nothing(tmp_path: Path) -
 @pytest.mark.parametrize("content", [b"", b"no tar", b"\x1f\x8bbroken"])
 def test_a_base_that_is_no_image_is_refused(content: bytes, tmp_path: Path) -> None:
     base = tmp_path / "base.tar"
-    refused(InputError, "is not there", tmp_path, lambda: write(make_app(), base))
+    refused(InputError, "not found", tmp_path, lambda: write(make_app(), base))
 
     base.write_bytes(content)
     refused(BundlerError, "`", tmp_path, lambda: write(make_app(), base))
@@ -914,7 +917,7 @@ def test_a_damaged_part_is_not_joined(which: str, old: WrittenImage, base: Path,
 
     refused(
         IntegrityError,
-        "does not have the digest",
+        "does not match its digest",
         tmp_path,
         lambda: join_delta(old.path, delta.path, tmp_path / "joined.tar"),
     )
@@ -929,7 +932,7 @@ def test_a_damaged_part_is_not_joined(which: str, old: WrittenImage, base: Path,
         ('{"layers": [1]}', MalformedError, "has no sha256"),
         ('{"layers": [{"digest": "sha256:../../x"}]}', MalformedError, "has no sha256"),
         ("[]", MalformedError, "is not a complete tar"),
-        (None, InputError, "is not there"),
+        (None, InputError, "not found"),
     ],
 )
 def test_an_older_image_that_cannot_be_read_is_refused(
