@@ -32,7 +32,7 @@ SUFFIXES: dict[Codec, str] = {"gz": ".tar.gz", "zst": ".tar.zst"}
 _GZIP_LEVEL = 2
 _ZSTD_LEVEL = 3
 _ZSTD_WINDOW_LOG_MAX = 27
-"""128 MiB: what a reader must hold in memory at the most, whatever a frame asks for."""
+"""128 MiB: the maximum window of a frame, and so the memory of a reader (RFC 8878, 3.1.1.1.2)."""
 _GZIP_WBITS = 31
 _MAGIC: dict[Codec, bytes] = {"gz": b"\x1f\x8b", "zst": b"\x28\xb5\x2f\xfd"}
 
@@ -41,7 +41,7 @@ class Compressor(Protocol):
     """Compresses one segment."""
 
     def compress(self, data: bytes, /) -> bytes:
-        """Take more of the content and return what is ready."""
+        """Compress more content and return the available output."""
 
     def flush(self) -> bytes:
         """End the member or frame and return the rest of it."""
@@ -50,8 +50,8 @@ class Compressor(Protocol):
 def compressor(codec: Codec) -> Compressor:
     """Return a compressor for one member or frame; it runs on one thread, so its bytes are stable."""
     if codec == "gz":
-        made: Compressor = isal_zlib.compressobj(level=_GZIP_LEVEL, wbits=_GZIP_WBITS)
-        return made
+        member: Compressor = isal_zlib.compressobj(level=_GZIP_LEVEL, wbits=_GZIP_WBITS)
+        return member
     zstd = zstd_module()
     options = {
         zstd.CompressionParameter.compression_level: _ZSTD_LEVEL,
@@ -62,7 +62,7 @@ def compressor(codec: Codec) -> Compressor:
 
 
 def codec_key(codec: Codec) -> str:
-    """Return what the compressed bytes depend on besides the content; it is part of a segment's key."""
+    """Return the codec, its version and level: besides the content they determine the compressed bytes."""
     if codec == "gz":
         return f"gz isal {version('isal')} level {_GZIP_LEVEL}"
     return f"zst {'.'.join(map(str, zstd_module().zstd_version_info))} level {_ZSTD_LEVEL}"
@@ -72,8 +72,8 @@ def decompressed(chunks: Iterable[bytes], codec: Codec, name: str) -> Iterator[b
     """Yield the content of an archive, member after member.
 
     :param name: the archive, for messages.
-    :raises MalformedError: if it is not of this form.
-    :raises IntegrityError: if it ends early or a checksum in it is wrong.
+    :raises MalformedError: if it does not start with the magic number of the codec.
+    :raises IntegrityError: if it is truncated or a checksum does not match.
     """
     unit: Any = None
     pending = b""
@@ -104,11 +104,11 @@ def decompressed(chunks: Iterable[bytes], codec: Codec, name: str) -> Iterator[b
                 pending = unit.unused_data
                 unit = None
     if unit is not None or not started:
-        raise IntegrityError(f"`{name}` ends too early")
+        raise IntegrityError(f"`{name}` is truncated")
 
 
 def _bounded(unit: Any, data: bytes) -> Iterator[bytes]:
-    """Yield what ``data`` expands to, at most `CHUNK` bytes at a time: a bomb costs time, not memory."""
+    """Yield the expansion of ``data`` in chunks of at most `CHUNK` bytes: a bomb costs time, not memory."""
     while True:
         content = unit.decompress(data, CHUNK)
         if content:

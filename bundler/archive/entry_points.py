@@ -1,4 +1,4 @@
-"""Stage 3, pure: the entry points of a wheel.
+"""Pure: the entry points of a wheel.
 
 Spec (PyPA): entry points.
 """
@@ -27,17 +27,17 @@ _PYTHON = re.compile(r"python(?:3(?:\.[0-9]+)?)?", re.ASCII)
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class EntryPoint:
-    """A line of ``entry_points.txt``; its extras, which nothing reads any more, are left out."""
+    """An entry point; its extras, deprecated by the specification, are dropped."""
 
     group: str
     name: str
     module: str
     attribute: str
-    """Dotted; empty if the entry point is the module, which that of a script is not."""
+    """Dotted; empty if the entry point refers to a module. A script always has an attribute."""
 
 
 def read_entry_points(wheel: OpenedWheel) -> Iterator[EntryPoint]:
-    """Yield the entry points, strict about what becomes a launcher, lenient about the rest."""
+    """Yield the entry points: strict for scripts, which become launchers, lenient for other groups."""
     content = wheel.dist_info_file("entry_points.txt")
     if content is None:
         return
@@ -62,22 +62,25 @@ def read_entry_points(wheel: OpenedWheel) -> Iterator[EntryPoint]:
             if group in _SCRIPT_GROUPS:
                 _check_launcher(wheel.reader, point, value)
                 if name in launchers:
-                    refuse(wheel.reader, f"two of its entry points are the launcher `{printable(name)}`")
+                    refuse(wheel.reader, f"two of its entry points have the name `{printable(name)}`")
                 launchers.add(name)
             yield point
 
 
 def _check_launcher(reader: ZipReader, point: EntryPoint, value: str) -> None:
-    """Refuse an entry point whose launcher would be a file elsewhere, Python itself, or run other code."""
+    """Check that the launcher of an entry point is a file in ``bin``, is not Python, and calls an object.
+
+    :raises MalformedError: if not.
+    """
     shown_name = printable(point.name)
     try:
         archive_path(point.name)
     except UnsafePathError as error:
-        refuse(reader, f"its entry point name `{shown_name}` is not that of a file: {error}")
+        refuse(reader, f"its entry point name `{shown_name}` is not a valid file name: {error}")
     if re.search(r"[/\s]", point.name):
-        refuse(reader, f"its entry point name `{shown_name}` has a slash or a space")
+        refuse(reader, f"its entry point name `{shown_name}` contains a slash or a space")
     if _PYTHON.fullmatch(point.name):
-        refuse(reader, f"its entry point name `{shown_name}` is reserved: it is that of Python")
+        refuse(reader, f"its entry point name `{shown_name}` is reserved for Python")
     names = [*point.module.split("."), *point.attribute.split(".")]
     if not all(name.isidentifier() and not keyword.iskeyword(name) for name in names):
         fact = f"its entry point `{shown_name}` does not name an object"

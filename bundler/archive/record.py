@@ -1,8 +1,8 @@
-"""Stage 3, pure: the RECORD of a wheel, checked in both directions.
+"""Pure: the RECORD of a wheel, checked in both directions.
 
-Every member of the archive has a row and every row has a member, and the digest of
-a row is checked whenever content is read: no byte leaves a wheel that its RECORD
-does not vouch for.
+Every member of the archive has a row and every row has a member. The digest of a
+row is checked whenever its content is read, so content without a matching digest
+never leaves a wheel.
 
 Specs (PyPA): recording installed projects, "The RECORD file"; binary distribution
 format, "The .dist-info directory".
@@ -34,10 +34,10 @@ _RECORD_LIMIT = 64 << 20
 _TEXT_LIMIT = 4 << 20
 """Bytes of METADATA or entry_points.txt."""
 _LISTED = 5
-# RECORD cannot hold its own digest, nor those of its signatures, which are made after it.
+# RECORD cannot contain its own digest, nor those of its signatures, which are computed from it.
 _UNHASHED = ("RECORD", "RECORD.jws", "RECORD.p7s")
 _STRONG = {"sha256": 32, "sha384": 48, "sha512": 64}
-"""The digests that a RECORD may use ("sha256 or better"), and their bytes."""
+"""The hash algorithms of RECORD ("sha256 or better"), with the digest size in bytes."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -50,7 +50,10 @@ class _Row:
 
 
 def read_record(reader: ZipReader, dist_info: str) -> Iterator[tuple[ArchivePath, Sha256 | None]]:
-    """Yield each member and its digest, having proved that RECORD lists all of them and nothing else."""
+    """Yield each member and its digest, after checking that RECORD lists exactly the members.
+
+    :raises MalformedError: if a row or a member is missing, duplicate or malformed.
+    """
     unhashed = {ArchivePath(f"{dist_info}/{name}") for name in _UNHASHED}
     rows: dict[ArchivePath, _Row] = {}
     for row in _record_rows(reader, dist_info):
@@ -61,7 +64,7 @@ def read_record(reader: ZipReader, dist_info: str) -> Iterator[tuple[ArchivePath
             refuse(reader, f"line {row.line} of its RECORD has no digest", found=row.path)
         rows[row.path] = row
     _check_none(reader, "has no row in RECORD", reader.members.keys() - rows.keys() - unhashed)
-    _check_none(reader, "is in RECORD, but not in the wheel", rows.keys() - reader.members.keys())
+    _check_none(reader, "is in RECORD but missing from the wheel", rows.keys() - reader.members.keys())
     for path, member in reader.members.items():
         yield path, _sha256_of(reader, member, rows[path]) if path in rows else None
 
@@ -89,8 +92,8 @@ def _record_rows(reader: ZipReader, dist_info: str) -> Iterator[_Row]:
 def _parse_row(line: int, elements: tuple[str, str, str]) -> _Row:
     """Return a row of RECORD.
 
-    :raises ValueError: if its path is unsafe, or its digest weak or not what its algorithm makes.
-    :raises InvalidRecordEntry: if it is no row at all.
+    :raises ValueError: if its path is unsafe, or its digest weak or malformed.
+    :raises InvalidRecordEntry: if a field is malformed.
     """
     try:
         path = archive_path(elements[0])
@@ -109,7 +112,7 @@ def _parse_row(line: int, elements: tuple[str, str, str]) -> _Row:
 
 
 def _parse_digest(text: str, size: int) -> bytes | None:
-    """Return a digest of ``size`` bytes, in unpadded urlsafe base64 or, as gmsh's wheels have it, in hex."""
+    """Return a digest of ``size`` bytes, from unpadded urlsafe base64, or from hex (wheels of gmsh)."""
     try:
         digest = bytes.fromhex(text) if len(text) == 2 * size else base64.urlsafe_b64decode(text + "==")
     except ValueError:
@@ -119,31 +122,31 @@ def _parse_digest(text: str, size: int) -> bytes | None:
 
 
 def _sha256_of(reader: ZipReader, member: Member, row: _Row) -> Sha256 | None:
-    """Return the sha256 of a member as its row has it; one with a stronger digest is read for it."""
+    """Return the sha256 of a member from its row; compute it if the row has another algorithm."""
     if row.size not in (None, member.size):
-        fact = f"line {row.line} of its RECORD has another size for `{printable(row.path)}`"
+        fact = f"line {row.line} of its RECORD has a different size for `{printable(row.path)}`"
         refuse(reader, fact, found=f"{member.size} bytes", wanted=f"{row.size} bytes")
     if row.digest is None:
         return None
     if row.algorithm == "sha256":
         return parse_sha256(row.digest.hex())
-    promised, ours = hashlib.new(row.algorithm), hashlib.sha256()
+    recorded, sha256 = hashlib.new(row.algorithm), hashlib.sha256()
     for chunk in reader.chunks(member):
-        promised.update(chunk)
-        ours.update(chunk)
-    check_digest(reader, member, row.algorithm, promised.hexdigest(), row.digest.hex())
-    return parse_sha256(ours.hexdigest())
+        recorded.update(chunk)
+        sha256.update(chunk)
+    check_digest(reader, member, row.algorithm, recorded.hexdigest(), row.digest.hex())
+    return parse_sha256(sha256.hexdigest())
 
 
 def checked_chunks(reader: ZipReader, member: Member, sha256: Sha256 | None) -> Iterator[bytes]:
     """Yield the content of a member in pieces.
 
-    :raises MalformedError: after the last piece, if the digest is not the one in RECORD.
+    :raises MalformedError: after the last piece, if the digest differs from RECORD.
     """
     chunks = reader.chunks(member)
     if sha256 is None:
         return chunks
-    fact = f"`{reader.name}`: `{printable(member.path)}` does not have the digest in RECORD"
+    fact = f"`{reader.name}`: `{printable(member.path)}` does not match its digest in RECORD"
     return verified(chunks, fact, sha256=sha256, error=MalformedError)
 
 
@@ -153,12 +156,12 @@ def check_digest(reader: ZipReader, member: Member, algorithm: str, found: str, 
     :raises MalformedError: if they differ.
     """
     if wanted not in (None, found):
-        fact = f"`{printable(member.path)}` does not have the digest in RECORD"
+        fact = f"`{printable(member.path)}` does not match its digest in RECORD"
         refuse(reader, fact, found=f"{algorithm} {found}", wanted=f"{algorithm} {wanted}")
 
 
 def _check_none(reader: ZipReader, fact: str, paths: Iterable[str]) -> None:
-    """Refuse the wheel if there is any path of which ``fact`` is true."""
+    """Refuse the wheel if ``paths``, which violate a rule, is not empty."""
     ordered = sorted(paths)
     if ordered:
         refuse(reader, f"`{printable(ordered[0])}` {fact}", found=listing(ordered, _LISTED))
@@ -180,7 +183,7 @@ def refuse(reader: ZipReader, fact: str, *, found: object = None, wanted: object
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class OpenedWheel:
-    """A wheel of which RECORD is read."""
+    """A wheel after RECORD was read and checked."""
 
     reader: ZipReader
     dist_info: str

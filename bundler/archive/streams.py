@@ -22,7 +22,7 @@ def verified(
 ) -> Iterator[bytes]:
     """Yield chunks while they are hashed, and compare their digest at the end.
 
-    A consumer must not use what it received before the iteration has ended.
+    A consumer must not use the content before the iteration has ended.
 
     :param fact: the message if they differ.
     :param size: their size in bytes, if it is known; no more than that is yielded.
@@ -88,7 +88,7 @@ class HashingReader:
 
     @property
     def digest(self) -> Sha256:
-        """The sha256 of what has come so far."""
+        """The sha256 of the bytes read so far."""
         return parse_sha256(self._hash.hexdigest())
 
     def read(self, size: int) -> bytes:
@@ -107,7 +107,7 @@ class HashingReader:
         return b"".join(pieces)
 
     def drain(self) -> None:
-        """Read what is left, so that the digest covers all."""
+        """Read to the end, so that the digest covers the whole stream."""
         for chunk in self._chunks:
             self._count(chunk)
 

@@ -6,7 +6,7 @@ not the content of a file, so a reader makes the header it expects and compares
 512 bytes, and needs no tar parser. Any ordinary tar sees the same members.
 
 Format: docs/format.md, "Archive". Specs: POSIX ustar; pax (one ``path`` or
-``size`` record) only where ustar cannot say it.
+``size`` record) only where ustar cannot represent a value.
 """
 
 from __future__ import annotations

@@ -1,9 +1,8 @@
-"""Stage 3, pure: a wheel over an open archive, every claim it makes of itself checked.
+"""Pure: a wheel in an open archive, validated against its own metadata.
 
 The file name, the ``.dist-info`` folder, WHEEL and METADATA must name one
 distribution. RECORD is checked both ways when the wheel is opened: each member
-is listed, each row has its member. Digests are checked whenever content is
-read, so no byte leaves a wheel that its RECORD does not vouch for.
+is listed, each row has its member. Digests are checked whenever content is read.
 
 Specs (PyPA): binary distribution format;
 recording installed projects; entry points; core metadata.
@@ -43,7 +42,7 @@ _SITE_PACKAGES = ("purelib", "platlib")
 
 _WHEEL_LIMIT = 64 << 10
 _MAX_DOTS = 30
-"""In one Tag: each dot multiplies the tags it stands for."""
+"""Maximum in one Tag: each dot multiplies the number of expanded tags (PEP 425)."""
 _INJECTED = re.compile(rb"[\x00-\x08\x0b\x0c\x0e-\x1f\x7f]|\r(?!\n)")
 _END_OF_HEADERS = re.compile(rb"\r?\n\r?\n")
 
@@ -59,21 +58,21 @@ _LICENCE_CLASSIFIER = re.compile(r"License ::(?: .+ ::)? (?!OSI Approved\Z)(?P<n
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class WheelFile:
-    """A file of a wheel, and where it is to go."""
+    """A file of a wheel, with its installation scheme."""
 
     scheme: Scheme
     path: ArchivePath
     """Relative to the root of the scheme."""
     member: Member
     sha256: Sha256 | None
-    """As RECORD has it; None for RECORD itself and its signatures alone."""
+    """Its digest; None only for RECORD itself and its signatures."""
     size: int
     """Bytes."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class WheelMetadata:
-    """What METADATA says, as far as a bundle needs it."""
+    """The fields of METADATA that a bundle needs."""
 
     name: NormalizedName
     display_name: str
@@ -87,27 +86,27 @@ class WheelMetadata:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Wheel:
-    """A wheel whose structure is proved; usable as long as its source is open."""
+    """A validated wheel; usable as long as its source is open."""
 
     filename: str
     metadata: WheelMetadata
     tags: frozenset[Tag]
     """Those of the file name."""
     dist_info: str
-    """The name of its ``.dist-info`` folder."""
+    """The name of its ``.dist-info`` directory."""
     root_is_purelib: bool
     files: tuple[WheelFile, ...]
     """Sorted bytewise by scheme, then path."""
     entry_points: tuple[EntryPoint, ...]
     notes: tuple[str, ...]
-    """What is odd about it, and no reason to refuse it."""
+    """Deviations from the specification that are not errors."""
     reader: ZipReader
 
     def chunks(self, file: WheelFile) -> Iterator[bytes]:
         """Yield the content of a file in pieces.
 
         :raises MalformedError: at the latest after the last piece, if the
-            content has not the size, CRC or digest that was promised.
+            size, CRC or digest do not match.
         """
         return checked_chunks(self.reader, file.member, file.sha256)
 
@@ -115,9 +114,9 @@ class Wheel:
 def read_wheel(source: BinaryIO, filename: str) -> Wheel:
     """Return the wheel in an open archive; the caller keeps it open and closes it.
 
-    :param filename: its name, which tells what it has to contain.
-    :raises MalformedError: if it is not a zip archive that can be read in one
-        way only, breaks the binary distribution format, or contradicts itself.
+    :param filename: its file name: distribution, version and tags must match the content.
+    :raises MalformedError: if it is not an unambiguous zip archive, violates the binary
+        distribution format, or is inconsistent.
     """
     try:
         name, version, _, tags = parse_wheel_filename(filename)
@@ -144,21 +143,20 @@ def read_wheel(source: BinaryIO, filename: str) -> Wheel:
 
 
 def _find_dist_info(reader: ZipReader, name: NormalizedName, version: Version) -> str:
-    """Return the one ``.dist-info`` folder, which is named as the file is."""
+    """Return the only ``.dist-info`` directory, whose name must match the file name."""
     tops = {path.partition("/")[0] for path in reader.members}
     found = sorted(top for top in tops if top.lower().endswith(".dist-info"))
     if len(found) != 1:
-        fact = f"it has {len(found)} `.dist-info` folders, not one"
+        fact = f"it has {len(found)} `.dist-info` directories, not 1"
         refuse(reader, fact, found=", ".join(found) or "none")
     stem = found[0].removesuffix(".dist-info")
     project, _, release = stem.rpartition("-")
     if canonicalize_name(project) != name or _version(release) != version:
         wanted = f"`{name}` {version}, as the file name has it"
-        refuse(reader, "its `.dist-info` folder contradicts its file name", found=found[0], wanted=wanted)
+        refuse(
+            reader, "its `.dist-info` directory does not match its file name", found=found[0], wanted=wanted
+        )
     return found[0]
-
-
-# RECORD (recording installed projects, "The RECORD file").
 
 
 # WHEEL and METADATA.
@@ -176,32 +174,32 @@ def _read_wheel_file(wheel: OpenedWheel, tags: frozenset[Tag]) -> tuple[bool, li
         refuse(wheel.reader, "its WHEEL is malformed", found=error)
     versions = headers.get_all("Wheel-Version", [])
     if len(versions) != 1 or not re.fullmatch(r"1\.[0-9]+", versions[0].strip(), re.ASCII):
-        refuse(wheel.reader, "its Wheel-Version is not supported", found=versions, wanted="one that is 1.x")
+        refuse(wheel.reader, "unsupported Wheel-Version", found=versions, wanted="one that is 1.x")
     purelib = [text.strip().lower() for text in headers.get_all("Root-Is-Purelib", [])]
     if purelib not in (["true"], ["false"]):
-        refuse(wheel.reader, "its Root-Is-Purelib is bad", found=purelib, wanted="one true or false")
+        refuse(wheel.reader, "its Root-Is-Purelib is invalid", found=purelib, wanted="one true or false")
     if inside == tags:
         return purelib == ["true"], []
-    # Wheels are renamed for another platform after they are built (4 of 997 real ones);
-    # that is odd. Only one for another interpreter or ABI is a contradiction, and not
-    # even that where the name asks for no ABI (xgboost 1.6 was built so).
+    # Some wheels are renamed for another platform after the build (4 of 997): only a
+    # note. A different interpreter or ABI is an error, unless the file name has no ABI
+    # ("none": xgboost 1.6).
     ours, theirs = ({(tag.interpreter, tag.abi) for tag in some} for some in (inside, tags))
     found, wanted = (" ".join(sorted(map(str, some))) for some in (inside, tags))
     if not ours or (ours.isdisjoint(theirs) and {abi for _, abi in theirs} != {"none"}):
-        refuse(wheel.reader, "its Tag contradicts its file name", found=found, wanted=wanted)
+        refuse(wheel.reader, "its Tag does not match its file name", found=found, wanted=wanted)
     return purelib == ["true"], [f"its WHEEL has other tags than its file name: {printable(found)}"]
 
 
 def _parse_tag(text: str) -> frozenset[Tag]:
     if text.count(".") > _MAX_DOTS:
-        raise ValueError(f"a tag of {len(text)} characters stands for too many")
+        raise ValueError(f"a tag of {len(text)} characters expands to too many")
     return parse_tag(text)
 
 
 def _read_metadata(
     wheel: OpenedWheel, name: NormalizedName, version: Version
 ) -> tuple[WheelMetadata, list[str]]:
-    """Return what METADATA says, strict about name and version, lenient about the rest, and notes."""
+    """Return the metadata, and notes: strict about name and version only."""
     content = wheel.dist_info_file("METADATA")
     if content is None:
         refuse(wheel.reader, "it has no METADATA")
@@ -210,10 +208,13 @@ def _read_metadata(
     try:
         raw, unparsed = parse_email(content)
     except (ValueError, LookupError, AssertionError, RecursionError, email.errors.MessageError) as error:
-        refuse(wheel.reader, "its METADATA cannot be parsed", found=error)
+        refuse(wheel.reader, "its METADATA is malformed", found=error)
     display_name = _same_name(wheel.reader, raw, name)
     if _version(raw.get("version", "")) != version:
-        fact, found = "the Version in its METADATA contradicts its file name", raw.get("version", "not one")
+        fact, found = (
+            "the Version in its METADATA does not match its file name",
+            raw.get("version", "not one"),
+        )
         refuse(wheel.reader, fact, found=found, wanted=version)
     notes: list[str] = []
     requirements = raw.get("requires_dist") or unparsed.get("requires-dist", [])
@@ -236,30 +237,30 @@ def _same_name(reader: ZipReader, raw: RawMetadata, name: NormalizedName) -> str
     except InvalidName:
         same = False
     if not same:
-        fact = "the Name in its METADATA contradicts its file name"
+        fact = "the Name in its METADATA does not match its file name"
         refuse(reader, fact, found=display_name or "not one", wanted=name)
     return display_name
 
 
 def _parse_requirements(texts: Iterable[str], notes: list[str]) -> Iterator[Requirement]:
-    """Yield the requirements; one that cannot be parsed becomes a note: old wheels have such."""
+    """Yield the requirements; an invalid one, common in old wheels, becomes a note."""
     for text in texts:
         try:
             yield Requirement(text)
         except (ValueError, RecursionError):
-            notes.append(f"its requirement `{redact(printable(text))}` cannot be parsed and is left out")
+            notes.append(f"its requirement `{redact(printable(text))}` is invalid and ignored")
 
 
 def _parse_requires_python(text: str, notes: list[str]) -> SpecifierSet | None:
     try:
         return SpecifierSet(text) if text.strip() else None
     except ValueError:
-        notes.append(f"its Requires-Python `{printable(text)}` cannot be parsed and is left out")
+        notes.append(f"its Requires-Python `{printable(text)}` is invalid and ignored")
         return None
 
 
 def _licence(raw: RawMetadata) -> str:
-    """Return the licence in one line: the expression, a short text, or the names in the classifiers."""
+    """Return the license in one line: the expression, a short text, or the names in the classifiers."""
     if expression := raw.get("license_expression"):
         return printable(expression)
     text = raw.get("license", "").strip()
@@ -280,13 +281,17 @@ def _version(text: str) -> Version | None:
 
 
 def _place_files(wheel: OpenedWheel, root: Scheme) -> tuple[WheelFile, ...]:
-    """Return where each member goes ("Installing a wheel": the root, and what is spread from ``.data``)."""
+    """Return the installation scheme and path of each member ("Installing a wheel", "Spread")."""
     placed: dict[tuple[Scheme, ArchivePath], WheelFile] = {}
     for path, member in wheel.reader.members.items():
         scheme, place = _place(wheel, root, path)
         if (scheme, place) in placed:
             found = placed[scheme, place].member.path
-            refuse(wheel.reader, f"`{printable(path)}` goes to the same place as another file", found=found)
+            refuse(
+                wheel.reader,
+                f"`{printable(path)}` has the same installation path as another file",
+                found=found,
+            )
         placed[scheme, place] = WheelFile(
             scheme=scheme, path=place, member=member, sha256=wheel.digests[path], size=member.size
         )
@@ -299,7 +304,7 @@ def _place(wheel: OpenedWheel, root: Scheme, path: ArchivePath) -> tuple[Scheme,
         return root, path
     data_dir = f"{wheel.dist_info.removesuffix('.dist-info')}.data"
     if top != data_dir:
-        fact = f"`{printable(path)}` is in a data folder of another name"
+        fact = f"`{printable(path)}` is in a `.data` directory of another name"
         refuse(wheel.reader, fact, found=top, wanted=data_dir)
     name, _, place = below.partition("/")
     scheme: Scheme | None = next((known for known in get_args(Scheme) if known == name and place), None)
@@ -307,7 +312,7 @@ def _place(wheel: OpenedWheel, root: Scheme, path: ArchivePath) -> tuple[Scheme,
         fact = f"`{printable(path)}` has an unknown scheme"
         refuse(wheel.reader, fact, found=name, wanted=", ".join(get_args(Scheme)))
     if scheme in _SITE_PACKAGES and place.partition("/")[0].lower().endswith(".dist-info"):
-        refuse(wheel.reader, f"`{printable(path)}` would be in a `.dist-info` folder besides the wheel's own")
+        refuse(wheel.reader, f"`{printable(path)}` would be installed into another `.dist-info` directory")
     return scheme, ArchivePath(place)
 
 

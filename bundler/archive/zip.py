@@ -4,11 +4,11 @@ Other readers may start at the front, at the end, or believe either of the two
 headers of a member; an archive that is one thing to them and another to us is
 how a wheel smuggles files in. So every byte is accounted for: members tile the
 archive up to the central directory, the directory tiles it up to the end
-record, and what is said twice is said alike. Sizes and digests are capped
+record, and repeated values are equal. Sizes and digests are capped
 before anything is inflated and held to while it is.
 
 Format: PKWARE APPNOTE 6.3, sections 4.3 to 4.6. Rules: PyPA, binary
-distribution format; what the package index refuses since August 2025.
+distribution format; the archives that PyPI rejects since August 2025.
 """
 
 from __future__ import annotations
@@ -74,12 +74,12 @@ class ZipReader:
         for piece in self._inflated(member) if member.deflated else self._stored(member):
             size += len(piece)
             if size > member.size:
-                self._refuse("is longer than it says", member.path, "more", f"{member.size} bytes")
+                self._refuse("is longer than declared", member.path, "more", f"{member.size} bytes")
             crc = isal_zlib.crc32(piece, crc)
             yield piece
         found, wanted = f"{size} bytes, CRC {crc:08x}", f"{member.size} bytes, CRC {member.crc:08x}"
         if found != wanted:
-            self._refuse("is not what its header says", member.path, found, wanted)
+            self._refuse("does not match its header", member.path, found, wanted)
 
     def read(self, member: Member, *, limit: int) -> bytes:
         """Return the whole content of a member.
@@ -96,7 +96,7 @@ class ZipReader:
             yield self._read_at(at, min(CHUNK, end - at))
 
     def _inflated(self, member: Member) -> Iterator[bytes]:
-        """Yield what the data inflates to, at most one byte more than was declared."""
+        """Yield the inflated data, at most one byte more than declared, which proves an excess."""
         engine = isal_zlib.decompressobj(-15)
         at, end = member.start, member.start + member.compressed_size
         left = member.size + 1
@@ -149,7 +149,7 @@ class ZipReader:
         return start, length, count
 
     def _find_directory64(self, locator: bytes, end: int, narrow: _Directory) -> _Directory:
-        """Return what `_find_directory` does, from the zip64 end record, which lies at byte ``end``."""
+        """Return the result of `_find_directory` from the zip64 end record, which starts at byte ``end``."""
         disk, at, disks = fmt.LOCATOR.unpack(locator)
         if (disk, at, disks) != (0, end, 1):
             found, wanted = f"byte {at} of disk {disk} of {disks}", f"byte {end} of disk 0 of 1"
@@ -165,18 +165,18 @@ class ZipReader:
         return wide
 
     def _refuse_end(self, size: int) -> NoReturn:
-        """Say why the archive does not end with an end record."""
+        """Report why the archive does not end with an end record."""
         tail = self._read_at(max(size - fmt.END.size - fmt.MAX16, 0), fmt.END.size + fmt.MAX16)
         at = tail.rfind(fmt.END_SIGN)
         after = len(tail) - at - fmt.END.size
         if at < 0 or after < 0:
-            self._refuse("it is cut short: it has no end record", found=f"{size} bytes")
+            self._refuse("it is truncated: the end record is missing", found=f"{size} bytes")
         if comment := fmt.END.unpack_from(tail, at)[-1]:
             self._refuse("it has an archive comment", found=f"{comment} bytes")
         self._refuse("it has bytes after its end record", found=f"{after} bytes")
 
     def _entries(self, directory: bytes, start: int, count: int) -> list[fmt.CentralEntry]:
-        """Return the entries of the central directory, sorted by where their members lie."""
+        """Return the entries of the central directory, sorted by the offset of their members."""
         entries: list[fmt.CentralEntry] = []
         at = total = 0
         while at < len(directory):
@@ -195,7 +195,7 @@ class ZipReader:
         return sorted(entries, key=lambda entry: entry.offset)
 
     def _entry(self, directory: bytes, at: int) -> tuple[fmt.CentralEntry, int]:
-        """Return the entry at a place of the central directory, and where the next one begins."""
+        """Return the entry at an offset of the central directory, and the offset of the next one."""
         header = directory[at : at + fmt.CENTRAL.size].ljust(fmt.CENTRAL.size, b"\0")
         system, flags, method, crc, compressed_size, size, *more = fmt.CENTRAL.unpack(header)
         name_length, extra_length, comment_length, disk, attributes, offset = more
@@ -204,7 +204,7 @@ class ZipReader:
         end = extras + extra_length
         raw, extra = directory[names:extras], directory[extras:end]
         if disk or comment_length:
-            self._refuse("has a comment, or lies on another disk", raw)
+            self._refuse("has a comment, or is on another disk", raw)
         path, is_folder = self._path(raw, flags)
         size, compressed_size, offset = self._widened((size, compressed_size, offset), extra, raw)
         self._check_kind(raw, attributes >> 16, is_folder=is_folder)
@@ -225,7 +225,7 @@ class ZipReader:
         return entry, end
 
     def _path(self, raw: bytes, flags: int) -> tuple[ArchivePath, bool]:
-        """Return the path a name stands for, and whether it is that of a folder."""
+        """Return the path of a name, and whether it is a directory."""
         try:
             name = raw.decode("utf-8" if flags & fmt.UTF8 else "ascii")
         except UnicodeDecodeError:
@@ -233,14 +233,14 @@ class ZipReader:
         try:
             return archive_path(name.removesuffix("/")), name.endswith("/")
         except UnsafePathError as error:
-            self._refuse(f"has a name that is no path inside a folder: {error}", raw)
+            self._refuse(f"has an unsafe name: {error}", raw)
 
     def _check_kind(self, raw: bytes, mode: int, *, is_folder: bool) -> None:
         kind = stat.S_IFMT(mode)
         if kind == stat.S_IFLNK:
             self._refuse("is a link; links are not allowed in wheels", raw, f"mode {mode:#o}")
         if kind not in (0, stat.S_IFDIR if is_folder else stat.S_IFREG):
-            wanted = "a folder, by its name" if is_folder else "a regular file, by its name"
+            wanted = "a directory, by its name" if is_folder else "a regular file, by its name"
             self._refuse("is a special file", raw, f"mode {mode:#o}", wanted)
 
     def _check_method(self, entry: fmt.CentralEntry) -> None:
@@ -254,7 +254,7 @@ class ZipReader:
     def _check_sizes(self, entry: fmt.CentralEntry) -> None:
         size, compressed_size = f"{entry.size} bytes", f"{entry.compressed_size} bytes"
         if entry.is_folder and (entry.size or entry.crc):
-            self._refuse("is a folder with content", entry.raw, f"{size}, CRC {entry.crc:08x}")
+            self._refuse("is a directory with content", entry.raw, f"{size}, CRC {entry.crc:08x}")
         if entry.method == fmt.STORED and entry.size != entry.compressed_size:
             self._refuse("is stored, but has two sizes", entry.raw, size, compressed_size)
         if entry.size > self._limits.free + self._limits.ratio * entry.compressed_size:
@@ -296,14 +296,14 @@ class ZipReader:
             parent = entry.path.rpartition("/")[0]
             while parent:
                 if not names.get(parent, True):
-                    self._refuse("lies below a file", entry.raw, parent)
+                    self._refuse("is below a file", entry.raw, parent)
                 parent = parent.rpartition("/")[0]
         if collision := find_collision(names):
             first, second = (f"{name} ({name!a})" for name in collision)
-            self._refuse("two names are one to some file systems", found=first, wanted=f"not also {second}")
+            self._refuse("two names are equal on some file systems", found=first, wanted=f"not also {second}")
 
     def _members(self, entries: list[fmt.CentralEntry], end: int) -> Iterator[tuple[ArchivePath, Member]]:
-        """Yield the files, having proved that all members tile the archive up to byte ``end``."""
+        """Yield the files, after checking that all members cover bytes 0 to ``end`` without a gap."""
         borders = [*(entry.offset for entry in entries), end]
         if borders[0] != 0:
             self._refuse("it has bytes before its first member, a gap", found=f"{borders[0]} bytes")
@@ -321,11 +321,11 @@ class ZipReader:
             if not entry.is_folder:
                 yield entry.path, member
             elif entry.compressed_size:
-                for _ in self.chunks(member):  # an empty deflate stream and nothing else
+                for _ in self.chunks(member):  # a directory may only have an empty deflate stream
                     pass
 
     def _check_place(self, entry: fmt.CentralEntry, end: int, border: int) -> int:
-        """Return where a member's data begins, having proved that the member ends at ``border``."""
+        """Return the offset of a member's data, after checking that the member ends at ``border``."""
         start = self._check_local(entry, end)
         at = start + entry.compressed_size
         if entry.flags & fmt.DESCRIPTOR and at <= border:
@@ -336,7 +336,7 @@ class ZipReader:
         return start
 
     def _check_local(self, entry: fmt.CentralEntry, end: int) -> int:
-        """Return where a member's data begins; its local header says what the central one does."""
+        """Return the offset of a member's data, after comparing its local header with the central one."""
         header = self._read_at(min(entry.offset, end), fmt.LOCAL.size)
         if not header.startswith(fmt.LOCAL_SIGN):
             self._refuse("has no local header", entry.raw, f"something else at byte {entry.offset}")
@@ -349,14 +349,14 @@ class ZipReader:
             pairs["CRC"] = (crc, entry.crc)
             pairs["size"] = (size, entry.size)
             pairs["compressed size"] = (compressed_size, entry.compressed_size)
-        for what, (local, central) in pairs.items():
+        for field, (local, central) in pairs.items():
             if local != central:
-                self._refuse(f"has another {what} in its local header", entry.raw, local, central)
+                self._refuse(f"has a different {field} in its local header", entry.raw, local, central)
         start: int = entry.offset + fmt.LOCAL.size + name_length + extra_length
         return start
 
     def _check_descriptor(self, entry: fmt.CentralEntry, at: int, border: int) -> int:
-        """Return the length of the data descriptor (4.3.9), which fills what is before ``border``."""
+        """Return the length of the data descriptor (4.3.9), which must end at ``border``."""
         numbers = (entry.crc, entry.compressed_size, entry.size)
         forms = [struct.pack("<LQQ", *numbers)]
         if max(numbers) <= fmt.MAX32:

@@ -42,12 +42,12 @@ END64_SIGN, LOCATOR_SIGN, DESCRIPTOR_SIGN = b"PK\6\6", b"PK\6\7", b"PK\7\x08"
 MAX16, MAX32 = 0xFFFF, 0xFFFFFFFF
 STORED, DEFLATED = 0, 8
 ENCRYPTED, DESCRIPTOR, UTF8 = 0x1, 0x8, 0x800
-ALLOWED_FLAGS = 0x6 | DESCRIPTOR | UTF8  # 0x6 tells the level of deflate and changes nothing
+ALLOWED_FLAGS = 0x6 | DESCRIPTOR | UTF8  # 0x6: compression level of deflate, irrelevant for reading
 ZIP64_FIELD, UNICODE_PATH_FIELD = 0x0001, 0x7075
 UNIX_SYSTEMS = (3, 19)
 HEAD = 32
 INPUT = 1 << 16
-"""Bytes that are inflated at a time; what is left of them is copied for each piece of output."""
+"""Bytes that are inflated at a time; small, since the unconsumed rest is copied for each chunk of output."""
 
 
 def extra_fields(extra: bytes) -> dict[int, bytes]:
@@ -73,7 +73,7 @@ def extra_fields(extra: bytes) -> dict[int, bytes]:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class CentralEntry:
-    """What the central directory says of a member."""
+    """The entry of a member in the central directory (4.3.12)."""
 
     raw: bytes
     path: ArchivePath
@@ -99,8 +99,8 @@ class Member:
     executable: bool
     """Whether any x bit is set, by a creator that has such bits."""
     dropped_bits: int
-    """Setuid, setgid, sticky and world-write bits, which nobody should get."""
+    """Setuid, setgid, sticky and world-write bits, which are never installed."""
     start: int
-    """Where its data begins in the archive."""
+    """The offset of its data in the archive."""
     compressed_size: int
     deflated: bool

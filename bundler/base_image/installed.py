@@ -1,8 +1,8 @@
-"""Ground, pure: installed distributions and libraries, from the bytes of their files.
+"""Pure: installed distributions and libraries, from the bytes of their files.
 
-Each file that matters is first reduced to what is asked of it, so that a whole
-image can be held in memory. The same rules stand in ``target/scripts/capture.py``, which
-cannot import anything; a test holds both against one environment.
+Each relevant file is first reduced to a few facts, so that those of a whole image
+fit in memory. ``target/scripts/capture.py`` implements the same rules without any
+import; a test compares both on one environment.
 
 Specs: core metadata, recording installed projects (PyPA); the egg formats of
 setuptools; ELF.
@@ -56,7 +56,7 @@ def is_relevant(path: str) -> bool | None:
 
 
 def extract_facts(path: str, content: bytes) -> bytes:
-    """Return what is asked of a file's content.
+    """Return the relevant facts of a file.
 
     The fields of a METADATA; the top-level names and ``.pth`` files of a RECORD;
     of a package's ``__init__`` whether it extends its path; of a library the facts in it.
@@ -86,7 +86,7 @@ def _elf_facts(content: bytes) -> dict[str, str]:
     for family in ("CXXABI", "GLIBCXX"):
         numbers = re.findall(family.encode() + rb"_(\d+(?:\.\d+)+)\0", content)
         if numbers:
-            newest = max(numbers, key=lambda one: tuple(map(int, one.split(b"."))))
+            newest = max(numbers, key=lambda number: tuple(map(int, number.split(b"."))))
             facts[family] = newest.decode("ascii")
     return facts
 
@@ -114,10 +114,10 @@ def _tops(paths: Iterable[str]) -> list[str]:
 
 
 def list_installed(files: Mapping[str, bytes], sites: Sequence[str]) -> list[dict[str, Any]]:
-    """Return the distributions in some folders, by name; the first folder that has one wins.
+    """Return the distributions in site directories, by name; the first directory with a name wins.
 
     :param files: path to reduced content.
-    :param sites: the folders, in the order of sys.path.
+    :param sites: the directories, in the order of sys.path.
     """
     found: dict[str, dict[str, Any]] = {}
     for site in sites:
@@ -145,7 +145,7 @@ def _described(files: Mapping[str, bytes], info: str) -> dict[str, Any] | None:
     if not name or not version:
         return None
     tops = _lines(files, f"{info}/RECORD") or _lines(files, f"{info}/installed-files.txt")
-    names = [one for one in tops if not one.endswith(".pth")]
+    names = [top for top in tops if not top.endswith(".pth")]
     return {
         "name": canonicalize_name(name),
         "version": version,
@@ -192,7 +192,7 @@ def _egg_requires(lines: Iterable[str]) -> list[str]:
 
 
 def shadowing_names(files: Mapping[str, bytes], sites: Sequence[str]) -> dict[str, str]:
-    """Return the import names that do not simply give way to what is before them on sys.path.
+    """Return the import names that a bundle before them on sys.path does not simply override.
 
     "namespace": a ``.pth`` file makes the module at start, and its path follows
     sys.path, but a package before it is never imported. "fixed": it is made at

@@ -1,9 +1,9 @@
-"""Ground, effect: the base, which is the image or host that a bundle is mounted into.
+"""Pure: the profile of a base, the image or host that a bundle is mounted into.
 
-What is known of it is a profile: JSON that ``target/scripts/capture.py`` prints on the
-target itself, or that is made here from a ``pip freeze``, from an unpacked root
-filesystem or from an image in a file. A freeze knows least: neither the Python,
-nor the libraries, nor which distribution requires which.
+A profile is JSON that ``target/scripts/capture.py`` prints on the target itself,
+or that `base_image.reader` derives from a ``pip freeze``, from an unpacked root
+filesystem or from an image archive. A freeze contains least: neither the Python,
+nor the libraries, nor the requirements of a distribution.
 
 Format of a profile, version 1: ``format`` ("bundler-base"), ``format_version``,
 ``source``, ``python`` (facts as of ``target/scripts/probe.py``, each may be absent),
@@ -15,17 +15,19 @@ Format of a profile, version 1: ``format`` ("bundler-base"), ``format_version``,
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from types import MappingProxyType
-from typing import Any, Final
+from typing import Annotated, Any, Final, Literal
 
+import msgspec
 from packaging.requirements import InvalidRequirement, Requirement
 from packaging.utils import NormalizedName, canonicalize_name
 from packaging.version import InvalidVersion, Version
 
 from bundler.errors import InputError
+from bundler.jsonio import convert
 from bundler.paths import printable
 from bundler.redaction import redact
 
@@ -44,9 +46,6 @@ FORMAT_VERSION: Final = 1
 PLAIN_VERSION = re.compile(r"\d+(\.\d+)+\w*", re.ASCII)
 """Versions of Python and of libc as they occur in profiles."""
 
-_SOURCES = frozenset({"interpreter", "freeze", "rootfs", "archive"})
-_OCCUPIED = frozenset({"namespace", "fixed", "regular"})
-
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class BaseDistribution:
@@ -64,12 +63,12 @@ class BaseDistribution:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class BaseProfile:
-    """What is known of a base."""
+    """The Python, libraries and distributions of a base, as far as they are known."""
 
     source: str
     """"interpreter", "freeze", "rootfs" or "archive"."""
     python_version: str | None
-    """"3.7.16"; only "3.7" where the files do not say more; None where nothing is known."""
+    """"3.7.16"; only "3.7" where the files contain no patch version; None where unknown."""
     abi: str | None
     """Its ABI tag, "cp37m"."""
     platform: str | None
@@ -86,7 +85,7 @@ class BaseProfile:
     occupied: Mapping[str, str] = field(default_factory=dict)
     """Import names that do not give way to a bundle, and how (`base_image.installed.shadowing_names`)."""
     notes: tuple[str, ...] = ()
-    """What could not be read, one line each."""
+    """Facts that could not be read, one line each."""
 
     def to_json(self) -> dict[str, Any]:
         """Return the profile as plain values; `from_json` of it is this base again."""
@@ -108,13 +107,13 @@ class BaseProfile:
             "symbol_versions": dict(sorted(self.symbol_versions.items())),
             "distributions": [
                 {
-                    "name": one.name,
-                    "version": str(one.version),
-                    "requires": [str(requirement) for requirement in one.requires],
-                    "top_level": list(one.top_level),
-                    "pth": one.pth,
+                    "name": item.name,
+                    "version": str(item.version),
+                    "requires": [str(requirement) for requirement in item.requires],
+                    "top_level": list(item.top_level),
+                    "pth": item.pth,
                 }
-                for _, one in sorted(self.distributions.items())
+                for _, item in sorted(self.distributions.items())
             ],
             "occupied": dict(sorted(self.occupied.items())),
             "notes": list(self.notes),
@@ -124,14 +123,32 @@ class BaseProfile:
     def from_json(cls, values: object, source: Path) -> BaseProfile:
         """Return the base that a profile describes.
 
-        A version or requirement that PEP 440 or PEP 508 does not allow is no
-        error, since the base has it all the same: it is left out with a note.
+        A version or requirement that PEP 440 or PEP 508 does not allow is not an
+        error, since the base is installed like that: it is ignored, with a note.
 
-        :param values: what the JSON says.
+        :param values: the decoded JSON.
         :param source: the file, for messages.
-        :raises InputError: if it is no profile, of another format version, or a value is of the wrong type.
+        :raises InputError: if the document is not a profile, has another format version, or has a
+            value of the wrong type; the message contains its path (``$.distributions[3].pth``).
         """
-        return _ProfileReader(source).base(values)
+        _check_format(values, source)
+        document = convert(values, _ProfileDocument, str(source), error=InputError)
+        notes = list(document.notes)
+        distributions = [_distribution(facts, notes) for facts in document.distributions]
+        python = document.python
+        return cls(
+            source=document.source,
+            python_version=None if python.version is msgspec.UNSET else python.version,
+            abi=python.abi_tag(),
+            platform=python.platform_tag(),
+            glibc=python.glibc(),
+            libraries=None if document.libraries is None else frozenset(document.libraries),
+            symbol_versions=MappingProxyType(document.symbol_versions),
+            distributions=MappingProxyType({item.name: item for item in distributions if item is not None}),
+            requires_known=document.source != "freeze",
+            occupied=MappingProxyType(document.occupied),
+            notes=tuple(notes),
+        )
 
 
 NO_BASE: Final = BaseProfile(
@@ -145,139 +162,114 @@ NO_BASE: Final = BaseProfile(
     distributions={},
     requires_known=False,
 )
-"""A base of which nothing is known."""
+"""A base without any known fact."""
 
 
 def profile_json(base: BaseProfile) -> dict[str, Any]:
-    """Return what ``bundler profile`` prints."""
+    """Return the JSON document that ``bundler profile`` prints."""
     return base.to_json()
 
 
-# pip freeze.
+_PlainVersion = Annotated[str, msgspec.Meta(pattern=rf"\A(?a:{PLAIN_VERSION.pattern})\Z")]
 
 
-# A profile.
+class _PythonFacts(msgspec.Struct, frozen=True, kw_only=True):
+    """Facts about the interpreter, from the probe or from `BaseProfile.to_json`; other fields are ignored."""
+
+    version: _PlainVersion | msgspec.UnsetType = msgspec.UNSET
+    abi: str | msgspec.UnsetType = msgspec.UNSET
+    implementation: str = "cpython"
+    abiflags: str | msgspec.UnsetType = msgspec.UNSET
+    platform: str | msgspec.UnsetType = msgspec.UNSET
+    libc: tuple[str, ...] = ()
+    """Name and version, ("glibc", "2.27")."""
+
+    def abi_tag(self) -> str | None:
+        """Return the ABI tag, derived from version and flags where the profile has none ("cp37m")."""
+        if self.abi is not msgspec.UNSET:
+            return self.abi
+        if self.version is msgspec.UNSET or self.abiflags is msgspec.UNSET:
+            return None
+        prefix = "cp" if self.implementation == "cpython" else self.implementation
+        major, minor = self.version.split(".")[:2]
+        return f"{prefix}{major}{minor}{self.abiflags}"
+
+    def platform_tag(self) -> str | None:
+        """Return the platform in the spelling of wheel tags ("linux_x86_64")."""
+        return None if self.platform is msgspec.UNSET else re.sub(r"[-.]", "_", self.platform)
+
+    def glibc(self) -> str | None:
+        """Return the version of glibc; None for another C library, or a version in another form."""
+        name, version = self.libc[:1], "".join(self.libc[1:])
+        return self.libc[1] if name == ("glibc",) and PLAIN_VERSION.fullmatch(version) else None
 
 
-class _ProfileReader:
-    """Reads one profile; every error names its file and the place in it."""
+class _DistributionFacts(msgspec.Struct, frozen=True, kw_only=True):
+    """One installed distribution; the texts of version and requirements are parsed later, leniently."""
 
-    def __init__(self, source: Path) -> None:
-        self._source = source
-        self._notes: list[str] = []
+    name: str
+    version: str
+    requires: tuple[str, ...]
+    top_level: tuple[str, ...]
+    pth: bool
 
-    def base(self, values: object) -> BaseProfile:
-        if not isinstance(values, dict) or values.get("format") != FORMAT:
-            raise InputError(
-                f"`{self._source}` is not the profile of a base",
-                evidence=(f'wanted  JSON with "format": "{FORMAT}"',),
-                hint="run `python capture.py > base.json` on the base",
-            )
-        if values.get("format_version") != FORMAT_VERSION:
-            raise InputError(
-                f"`{self._source}`: its format is not known to this bundler",
-                evidence=(
-                    f"wanted  format version {FORMAT_VERSION}",
-                    f"found   format version {printable(str(values.get('format_version')))}",
-                ),
-                hint="capture the profile again with this bundler's capture.py",
-            )
-        source = self._text(values, "source", "source")
-        if source not in _SOURCES:
-            self._fail("source", f"one of {', '.join(sorted(_SOURCES))}", source)
-        libraries = values.get("libraries")
-        distributions = dict(
-            self._distributions(self._typed(values.get("distributions"), list, "distributions"))
-        )
-        return BaseProfile(
-            source=source,
-            **self._python(self._typed(values.get("python"), dict, "python")),
-            libraries=None if libraries is None else frozenset(self._texts(libraries, "libraries")),
-            symbol_versions=self._mapping(values.get("symbol_versions", {}), "symbol_versions"),
-            distributions=MappingProxyType(distributions),
-            requires_known=source != "freeze",
-            occupied=self._occupied(values.get("occupied", {})),
-            notes=(*self._texts(values.get("notes", []), "notes"), *self._notes),
-        )
 
-    def _python(self, facts: Mapping[str, Any]) -> dict[str, str | None]:
-        """Return version, ABI, platform and glibc, as the probe or an earlier `to_json` says them."""
-        where = "python"
-        version = self._text(facts, "version", where) if "version" in facts else None
-        if version is not None and not PLAIN_VERSION.fullmatch(version):
-            self._fail(f"{where}.version", "a version, like 3.7.16", version)
-        abi = self._text(facts, "abi", where) if "abi" in facts else None
-        if abi is None and version is not None and "abiflags" in facts:
-            kind = "cp" if facts.get("implementation", "cpython") == "cpython" else facts["implementation"]
-            abi = "{}{}{}{}".format(kind, *version.split(".")[:2], self._text(facts, "abiflags", where))
-        platform = self._text(facts, "platform", where) if "platform" in facts else None
-        libc = self._texts(facts.get("libc", []), f"{where}.libc")
-        return {
-            "python_version": version,
-            "abi": abi,
-            "platform": None if platform is None else re.sub(r"[-.]", "_", platform),
-            "glibc": libc[1]
-            if libc[:1] == ("glibc",) and PLAIN_VERSION.fullmatch("".join(libc[1:]))
-            else None,
-        }
+class _ProfileDocument(msgspec.Struct, frozen=True, kw_only=True):
+    """A profile of format version 1; unknown fields are ignored, so that later releases may add some."""
 
-    def _distributions(self, items: list[Any]) -> Iterator[tuple[NormalizedName, BaseDistribution]]:
-        for at, item in enumerate(items):
-            where = f"distributions[{at}]"
-            facts = self._typed(item, dict, where)
-            name = canonicalize_name(self._text(facts, "name", where))
-            text = self._text(facts, "version", where)
-            requires = self._texts(facts.get("requires"), f"{where}.requires")
-            top_level = self._texts(facts.get("top_level"), f"{where}.top_level")
-            pth = self._typed(facts.get("pth"), bool, f"{where}.pth")
-            try:
-                version = Version(text)
-            except InvalidVersion:
-                fact = f"the version `{printable(text)}` of `{printable(name)}` cannot be compared"
-                self._notes.append(f"{fact}; it is left out")
-                continue
-            found = tuple(self._requirements(name, requires))
-            yield (
-                name,
-                BaseDistribution(name=name, version=version, requires=found, top_level=top_level, pth=pth),
-            )
+    source: Literal["interpreter", "freeze", "rootfs", "archive"]
+    python: _PythonFacts
+    libraries: tuple[str, ...] | None = None
+    symbol_versions: dict[str, str] = {}
+    distributions: tuple[_DistributionFacts, ...]
+    occupied: dict[str, Literal["namespace", "fixed", "regular"]] = {}
+    notes: tuple[str, ...] = ()
 
-    def _requirements(self, name: str, texts: tuple[str, ...]) -> Iterator[Requirement]:
-        for text in texts:
-            try:
-                yield Requirement(text)
-            except (InvalidRequirement, RecursionError):
-                self._notes.append(f"a requirement of `{name}` cannot be parsed: `{redact(printable(text))}`")
 
-    def _occupied(self, values: object) -> Mapping[str, str]:
-        found = self._mapping(values, "occupied")
-        for name, how in found.items():
-            if how not in _OCCUPIED:
-                self._fail(f"occupied.{name}", f"one of {', '.join(sorted(_OCCUPIED))}", how)
-        return found
+def _check_format(values: object, source: Path) -> None:
+    """Check format and version before the fields, which another version may have changed.
 
-    def _mapping(self, values: object, where: str) -> Mapping[str, str]:
-        found = self._typed(values, dict, where)
-        for name, value in found.items():
-            self._typed(value, str, f"{where}.{name}")
-        return MappingProxyType(dict(found))
-
-    def _texts(self, values: object, where: str) -> tuple[str, ...]:
-        found = self._typed(values, list, where)
-        return tuple(self._typed(one, str, f"{where}[{at}]") for at, one in enumerate(found))
-
-    def _text(self, values: Mapping[str, Any], key: str, where: str) -> str:
-        text: str = self._typed(values.get(key), str, key if where == key else f"{where}.{key}")
-        return text
-
-    def _typed(self, value: Any, kind: type, where: str) -> Any:
-        if not isinstance(value, kind):
-            self._fail(where, f"a {kind.__name__}", "nothing" if value is None else type(value).__name__)
-        return value
-
-    def _fail(self, where: str, wanted: str, found: str) -> None:
+    :raises InputError: if the document is not a profile, or has another format version.
+    """
+    if not isinstance(values, dict) or values.get("format") != FORMAT:
         raise InputError(
-            f"`{self._source}`: `{printable(where)}` is wrong",
-            evidence=(f"wanted  {wanted}", f"found   {printable(found)}"),
-            hint="capture the profile again",
+            f"`{source}` is not the profile of a base",
+            evidence=(f'wanted  JSON with "format": "{FORMAT}"',),
+            hint="run `python capture.py > base.json` on the base",
         )
+    if values.get("format_version") != FORMAT_VERSION:
+        raise InputError(
+            f"`{source}`: unsupported format version",
+            evidence=(
+                f"wanted  format version {FORMAT_VERSION}",
+                f"found   format version {printable(str(values.get('format_version')))}",
+            ),
+            hint="capture the profile again with this bundler's capture.py",
+        )
+
+
+def _distribution(facts: _DistributionFacts, notes: list[str]) -> BaseDistribution | None:
+    """Return an installed distribution; None, and a note, if its version is not one of PEP 440."""
+    name = canonicalize_name(facts.name)
+    try:
+        version = Version(facts.version)
+    except InvalidVersion:
+        fact = f"the version `{printable(facts.version)}` of `{printable(name)}` is invalid"
+        notes.append(f"{fact}; the distribution is ignored")
+        return None
+    return BaseDistribution(
+        name=name,
+        version=version,
+        requires=tuple(_requirements(name, facts.requires, notes)),
+        top_level=facts.top_level,
+        pth=facts.pth,
+    )
+
+
+def _requirements(name: str, texts: Iterable[str], notes: list[str]) -> Iterator[Requirement]:
+    """Yield the requirements that PEP 508 allows, and add a note for each other one."""
+    for text in texts:
+        try:
+            yield Requirement(text)
+        except (InvalidRequirement, RecursionError):
+            notes.append(f"cannot parse a requirement of `{name}`: `{redact(printable(text))}`")

@@ -28,14 +28,14 @@ _WANTED = (
 
 
 def read_base(path: Path, *, prefer: str | None = None) -> BaseProfile:
-    """Return what a file or folder says of a base; its content decides what it is.
+    """Return the profile of a base from a file or directory, whose form is detected from its content.
 
     :param path: a profile, a ``pip freeze``, a root filesystem or an image.
     :param prefer: which Python of a root filesystem or an image: its prefix
         ("/opt/conda") or its version ("3.7").
-    :raises InputError: if it is none of these, or says of several Pythons.
-    :raises IntegrityError: if a part of an image is not what its digest names.
-    :raises MalformedError: if an image breaks its format.
+    :raises InputError: if the form is unknown, or several Pythons match.
+    :raises IntegrityError: if a part of an image does not match its digest.
+    :raises MalformedError: if an image is malformed.
     """
     if path.is_dir():
         return _read_folder(path, prefer)
@@ -59,7 +59,7 @@ def read_base(path: Path, *, prefer: str | None = None) -> BaseProfile:
 
 
 def _is_binary(head: bytes) -> bool:
-    """Return whether this is no text: text has no zeros, and compressed files start with their magic."""
+    """Return whether a file is binary: it contains NUL, or starts with the magic of gzip or zstd."""
     return b"\0" in head or head.startswith((b"\x1f\x8b", b"\x28\xb5\x2f\xfd"))
 
 
@@ -71,7 +71,7 @@ def _read_folder(path: Path, prefer: str | None) -> BaseProfile:
     if is_image(path):
         return _read_image(path, prefer)
     if not any((path / name).is_dir() for name in ("etc", "usr")):
-        return _refuse(path, "a folder without `etc` and `usr`, and without an image's index")
+        return _refuse(path, "a directory without `etc` and `usr`, and without an image's index")
     return BaseProfile.from_json(profile_of(read_root_directory(path), source="rootfs", prefer=prefer), path)
 
 
@@ -101,7 +101,9 @@ def _parse_freeze(text: str, path: Path) -> BaseProfile:
         where = f"{path}:{number}"
         if line.startswith(("-e ", "--editable ", "-e\t")) or " @ " in line:
             name = line.partition(" @ ")[0] if " @ " in line else line
-            notes.append(f"the version of `{redact(printable(name))}` is not known; it is left out")
+            notes.append(
+                f"the version of `{redact(printable(name))}` is unknown; the distribution is ignored"
+            )
             continue
         name, version = _pinned(line, where)
         if found.setdefault(name, _bare(name, version)).version != version:
@@ -133,7 +135,7 @@ def _pinned(line: str, where: str) -> tuple[NormalizedName, Version]:
         return canonicalize_name(name.strip(), validate=True), Version(version.lstrip("="))
     except (InvalidName, InvalidVersion):
         raise InputError(
-            f"{where}: this is no line of `pip freeze`",
+            f"{where}: not a line of `pip freeze`",
             evidence=("wanted  name==version", f"found   {redact(printable(line[:200]))}"),
             hint="run `python -m pip freeze --all > base.txt` on the base",
         ) from None

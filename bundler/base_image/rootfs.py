@@ -1,12 +1,12 @@
-"""Ground, effect: what a root filesystem says of the Python in it, without running it.
+"""Effect: profile the Python of a root filesystem without running it.
 
-The filesystem is a folder, or the layers of an image, read as streams: of all
-files only the names that matter are kept, and of few the content, reduced to what
-is asked of it (the fields of a METADATA, the top-level names of a RECORD, the
-symbol versions of a library). So memory does not grow with the image.
+The filesystem is a directory, or the layers of an image, read as streams. Only the
+names of relevant files are retained, and of few the content, reduced to facts: the
+fields of a METADATA, the top-level names of a RECORD, the symbol versions of a
+library. So memory does not grow with the image.
 
 The result is a profile, the JSON that `base_image.profile` reads and ``target/scripts/capture.py`` prints
-on a running target; both must say the same of the same files.
+on a running target; both must agree on the same files.
 
 Specs: OCI image layer filesystem changeset (whiteouts); recording installed
 projects (PyPA).
@@ -58,9 +58,9 @@ class Tree:
     links: dict[str, str] = field(default_factory=dict)
     """Path of a symbolic link to its target."""
     env: Mapping[str, str] = field(default_factory=dict)
-    """What the image's config sets."""
+    """The environment in the image's config."""
     unreadable: int = 0
-    """How many folders could not be listed."""
+    """Number of directories that could not be listed."""
 
     def resolve(self, path: str) -> str:
         """Return the path with every link on the way followed, inside the root."""
@@ -86,7 +86,7 @@ class Tree:
 
 
 def read_root_directory(root: Path) -> Tree:
-    """Return what matters of an unpacked root filesystem; no link is followed out of it."""
+    """Return the relevant files of an unpacked root filesystem; links are not followed."""
     tree = Tree()
 
     def count(_: OSError) -> None:
@@ -110,7 +110,7 @@ def _add_from_disk(tree: Tree, path: str, file: Path) -> None:
         content = b""
         if kind:
             if file.stat().st_size > FILE_LIMIT:
-                raise MalformedError(f"`{printable(path)}` is too large to be what its name says")
+                raise MalformedError(f"`{printable(path)}` is too large for a metadata file")
             try:
                 content = file.read_bytes()
             except OSError as error:
@@ -121,10 +121,10 @@ def _add_from_disk(tree: Tree, path: str, file: Path) -> None:
 
 
 def read_layers(image: ImageArchive) -> Tree:
-    """Return what matters of an image's filesystem, the last layer on top.
+    """Return the relevant files of an image, the last layer on top.
 
-    :raises IntegrityError: if a layer is not what its digest names.
-    :raises MalformedError: if a layer is no tar, or leaves the root.
+    :raises IntegrityError: if a layer does not match its digest.
+    :raises MalformedError: if a layer is not a tar, or has a path outside of the root.
     """
     tree = Tree(env=image.env)
     for layer in image.layers():
@@ -239,7 +239,7 @@ def profile_of(tree: Tree, *, source: str, prefer: str | None) -> dict[str, Any]
         "symbol_versions": {name: cxx[name] for name in ("CXXABI", "GLIBCXX") if name in cxx},
         "distributions": list_installed(tree.files, sites),
         "occupied": shadowing_names(tree.files, sites),
-        "notes": [f"{tree.unreadable} folders could not be read"] if tree.unreadable else [],
+        "notes": [f"{tree.unreadable} directories could not be read"] if tree.unreadable else [],
     }
 
 
@@ -251,7 +251,7 @@ def _pythons(tree: Tree) -> list[_Python]:
             match = pattern.fullmatch(path)
             if match and not _CONDA_CACHE.fullmatch(match["prefix"] or ""):
                 found.add((match["prefix"] or "", match["minor"]))
-    # What /usr/local has for Debian's Python is no Python of its own.
+    # /usr/local/lib has packages of Debian's /usr/bin/python3: not a second Python.
     installed = {
         ("usr", minor)
         if prefix == "usr/local" and ("usr/local", minor) not in programs and ("usr", minor) in programs
@@ -312,7 +312,7 @@ def _sites(tree: Tree, python: _Python) -> list[str]:
 
 
 def _full_version(tree: Tree, python: _Python) -> str:
-    """Return all that is known of the version; the minor version at the least."""
+    """Return the full version from conda metadata or headers, else the minor version."""
     base = f"{python.prefix}/" if python.prefix else ""
     for name, _ in _in_folder(tree, f"{base}conda-meta", _CONDA_META.fullmatch):
         match = _CONDA_META.fullmatch(name)
@@ -356,6 +356,6 @@ def _system_path(tree: Tree, folders: list[str], name: str) -> str | None:
 
 
 def _facts(tree: Tree, path: str | None) -> dict[str, str]:
-    """Return what a library was reduced to."""
+    """Return the facts that a library was reduced to."""
     text = tree.files.get(path, b"").decode("ascii", "replace") if path else ""
     return dict(line.split("=", 1) for line in text.splitlines() if "=" in line)

@@ -1,9 +1,9 @@
-"""Effect: put files below one folder and nowhere else.
+"""Effect: extract files into one directory, and nowhere else.
 
-Files are created through descriptors of folders that were opened without
-following links, and nothing that exists is ever opened, so no name, link or
-race leads out. ``tarfile.extractall`` is not used: its filters are no boundary
-(CVE-2025-4517 and later ones).
+Files are created relative to descriptors of directories, which are opened without
+following links, and an existing file is never opened: so no name, link or race
+leads outside. ``tarfile.extractall`` is not used: its filters are not a security
+boundary (CVE-2025-4517 and later ones).
 """
 
 from __future__ import annotations
@@ -19,11 +19,11 @@ from bundler.bundle.plan import ArchiveMember
 __all__ = ["ExtractEntry", "extract_entries"]
 
 ExtractEntry = tuple[ArchiveMember, Iterable[bytes]]
-"""A member and the pieces of its content, none for a folder."""
+"""A member and the chunks of its content; none for a directory."""
 
 
 def extract_entries(entries: Iterable[ExtractEntry], dest: Path) -> None:
-    """Write entries below the folder ``dest``; a folder may exist there, a file may not."""
+    """Extract entries into the directory ``dest``; directories may exist, files must not."""
     with _Tree(dest) as tree:
         for member, content in entries:
             if member.is_dir:
@@ -33,9 +33,9 @@ def extract_entries(entries: Iterable[ExtractEntry], dest: Path) -> None:
 
 
 class _Tree:
-    """Creates folders and files below one folder, through descriptors where the system has them.
+    """Creates directories and files in one directory, relative to descriptors where supported.
 
-    Only the descriptors of one chain of folders are open at a time.
+    Only the descriptors of one chain of directories are open at a time.
     """
 
     def __init__(self, root: Path) -> None:
@@ -53,32 +53,35 @@ class _Tree:
             os.close(self._chain.pop()[1])
 
     def make_folder(self, path: str) -> None:
-        """Create a folder with mode 0755 unless it is there."""
+        """Create a directory with mode 0755, unless it exists."""
         if not path:
             return
         parent, _, name = path.rpartition("/")
         descriptor, prefix = self._enter(parent)
         with suppress(FileExistsError):
             os.mkdir(prefix + name, 0o755, dir_fd=descriptor)
-            # The umask may have taken bits away.
-            os.chmod(prefix + name, 0o755, dir_fd=descriptor)  # noqa: S103 - a folder of a bundle is for all
+            # mkdir applies the umask to the mode.
+            os.chmod(prefix + name, 0o755, dir_fd=descriptor)  # noqa: S103 - directories of a bundle are readable by all
 
     def write(self, path: str, mode: int, content: Iterable[bytes]) -> None:
-        """Create a file; one that is there is never opened."""
+        """Create a file; an existing one is never opened (``O_EXCL``)."""
         parent, _, name = path.rpartition("/")
         descriptor, prefix = self._enter(parent)
         flags = (
             os.O_WRONLY | os.O_CREAT | os.O_EXCL | getattr(os, "O_NOFOLLOW", 0) | getattr(os, "O_BINARY", 0)
         )
         with os.fdopen(os.open(prefix + name, flags, 0o600, dir_fd=descriptor), "wb") as stream:
-            for piece in content:
-                stream.write(piece)
+            for chunk in content:
+                stream.write(chunk)
             stream.flush()
             if os.name == "posix":
                 os.fchmod(stream.fileno(), mode)
 
     def _enter(self, folder: str) -> tuple[int | None, str]:
-        """Return the descriptor of ``folder`` and what a name in it must be prefixed with."""
+        """Return the descriptor of ``folder`` and the prefix of names in it.
+
+        Without ``dir_fd`` support the descriptor is None, and the prefix is the absolute path.
+        """
         if not self._use_descriptors:
             return None, f"{self._root}{os.sep}{folder}{os.sep}" if folder else f"{self._root}{os.sep}"
         while self._chain[-1][0] and not f"{folder}/".startswith(f"{self._chain[-1][0]}/"):

@@ -1,13 +1,13 @@
-"""Pure: the programs in a bundle's ``bin`` folder.
+"""Pure: the launchers in the ``bin`` directory of a bundle.
 
-A launcher holds no path. It is a shell script and a Python program at once: the
+A launcher contains no absolute path. It is a shell script and a Python program at once: the
 shell part finds the target's Python, the Python part finds the bundle relative
-to itself. It runs after any move, in a folder with spaces, at any length of
-path, and does not need PYTHONPATH.
+to itself. It works after a move, in paths with spaces or of any length, and does
+not need PYTHONPATH.
 
 Specs: entry points (PyPA); console scripts. A script of a wheel's ``scripts``
-scheme that starts with ``#!python`` is kept as it is under ``libexec`` and run
-from a launcher, since nothing may stand before its ``from __future__`` lines.
+scheme that starts with ``#!python`` is stored unchanged in ``libexec`` and run
+by a launcher, since no statement may precede its ``from __future__`` imports.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from bundler.archive.entry_points import EntryPoint
 __all__ = ["LAUNCHER_FORMAT", "entry_point_launcher", "is_python_script", "script_launcher"]
 
 LAUNCHER_FORMAT = 1
-"""To be raised with any change of the text below: it is part of a layer's key."""
+"""Increment with any change of the template below: it is part of a layer's key."""
 
 # In the shell, `'''':` is `:`, which does nothing, and what follows runs up to
 # `exec`. In Python all of it is one string.
@@ -77,7 +77,7 @@ def entry_point_launcher(entry_point: EntryPoint, release: tuple[int, int]) -> b
 
 
 def script_launcher(name: str, release: tuple[int, int]) -> bytes:
-    """Return the program that runs ``libexec/<name>``, a Python script a wheel brought."""
+    """Return the program that runs ``libexec/<name>``, a Python script of a wheel."""
     return _fill(
         f'import runpy\n\nrunpy.run_path(os.path.join(root, "libexec", {name!r}), run_name="__main__")',
         release,
@@ -85,11 +85,11 @@ def script_launcher(name: str, release: tuple[int, int]) -> bytes:
 
 
 def is_python_script(first_bytes: bytes) -> bool:
-    """Return whether an installer is to point this script at its own Python.
+    """Return whether an installer must rewrite the shebang of this script.
 
-    The binary distribution format says so of ``#!python`` and ``#!pythonw``
-    alone; a script that names some other Python of the build machine would not
-    run anywhere else, so it counts too.
+    The binary distribution format requires it only for ``#!python`` and
+    ``#!pythonw``; a path to the Python of the build machine would not work
+    anywhere else, so it is rewritten too.
     """
     return _SHEBANG.match(first_bytes) is not None
 

@@ -1,4 +1,4 @@
-"""Stage 4, pure: what one wheel becomes for one target.
+"""Pure: the layer of one wheel for one target.
 
 A layer is the sorted table of the files one wheel adds to a bundle. Its digest
 depends on the target and on the wheel's bytes alone: no clock, umask, user,
@@ -16,13 +16,13 @@ import io
 import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
-from typing import Any
 
 from packaging.requirements import Requirement
 from packaging.utils import NormalizedName
 from packaging.version import Version
 
 from bundler.archive.entry_points import EntryPoint
+from bundler.archive.tree import TreeFile
 from bundler.archive.wheel import Wheel, WheelFile
 from bundler.bundle.launcher import LAUNCHER_FORMAT, entry_point_launcher, script_launcher
 from bundler.digest import Sha256, parse_sha256, record_hash
@@ -34,7 +34,6 @@ __all__ = [
     "LAYER_FORMAT",
     "RESERVED",
     "Layer",
-    "LayerFile",
     "PlannedFile",
     "layer_key_parts",
     "plan_layer",
@@ -44,40 +43,30 @@ __all__ = [
 ]
 
 LAYER_FORMAT = 2
-"""To be raised with any change of what a wheel becomes, so that stored layers are made anew."""
+"""Increment with any change of the conversion, so that stored layers are built again."""
 
 RESERVED = frozenset({"manifest.json", "pylock.toml", "pyvenv.cfg"})
-"""What a bundle's root, or the environment it is verified in, holds besides layers; no wheel may bring it."""
+"""Files of a bundle or of its test environment outside of layers; a wheel must not contain them."""
 
-# What an installer notes about its own run; in a bundle it would be a fact of the build host.
+# Files that an installer writes about its own run; in a bundle they would describe the build host.
 _INSTALLER_NOTES = frozenset({"INSTALLER", "REQUESTED", "direct_url.json", "RECORD.jws", "RECORD.p7s"})
-# A launcher takes a Python that lies beside it for the target's.
+# A launcher uses a Python next to it as the target's.
 _PYTHON = re.compile(r"bin/python[0-9.]*")
 _SCRIPT_GROUPS = ("console_scripts", "gui_scripts")
 _TREE_DOMAIN = b"bundler tree v1\0"
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class LayerFile:
-    """One file of a layer."""
-
-    path: ArchivePath
-    """Relative to the root of the bundle."""
-    mode: int
-    """0o644 or 0o755."""
-    size: int
-    """Bytes."""
-    sha256: Sha256
-    """Of its content."""
-
-
-@dataclass(frozen=True, kw_only=True, slots=True)
 class Layer:
-    """One wheel, normalised for one target."""
+    """One wheel, normalized for one target.
+
+    The store keeps it as JSON (`Store.remember`), so every field has a type that msgspec can check.
+    """
 
     name: NormalizedName
     display_name: str
-    version: Version
+    version_text: str
+    """The version in normal form (PEP 440)."""
     wheel: str
     """The wheel's file name."""
     wheel_sha256: Sha256
@@ -90,15 +79,31 @@ class Layer:
     pth: tuple[str, ...]
     """Its ``.pth`` files that run code, relative to site-packages."""
     pth_folders: tuple[str, ...]
-    """The folders its ``.pth`` files put on the path, relative to site-packages."""
+    """The directories that its ``.pth`` files add to sys.path, relative to site-packages."""
     uncompiled: tuple[str, ...]
     """Its modules that are not valid for the target, relative to the root; they ship without bytecode."""
     code: Mapping[str, str]
     """For each small ``__init__.py``, by path, a digest of its syntax tree: `same_code` compares it."""
     notes: tuple[str, ...]
-    """What a reader of the manifest may want to know: portability, dropped bits."""
-    files: tuple[LayerFile, ...]
+    """Notes for the manifest, such as unportable paths and dropped mode bits."""
+    files: tuple[TreeFile, ...]
     """Sorted bytewise by path."""
+
+    def __post_init__(self) -> None:
+        """Check the values that have a form of their own: the store of a layer may have been changed.
+
+        :raises ValueError: if a path is unsafe, or a version or a digest is invalid.
+        """
+        Version(self.version_text)
+        parse_sha256(self.wheel_sha256)
+        for file in self.files:
+            archive_path(file.path)
+            parse_sha256(file.sha256)
+
+    @property
+    def version(self) -> Version:
+        """The version of the distribution."""
+        return Version(self.version_text)
 
     @property
     def digest(self) -> Sha256:
@@ -114,63 +119,19 @@ class Layer:
         """Return the requirements as values."""
         return tuple(Requirement(text) for text in self.requires_dist)
 
-    def to_json(self) -> dict[str, Any]:
-        """Return the layer as plain values; `from_json` reads them back."""
-        return {
-            "code": dict(self.code),
-            "display_name": self.display_name,
-            "files": [[file.path, file.mode, file.size, file.sha256] for file in self.files],
-            "licence": self.licence,
-            "name": self.name,
-            "notes": list(self.notes),
-            "pth": list(self.pth),
-            "pth_folders": list(self.pth_folders),
-            "requires_dist": list(self.requires_dist),
-            "requires_python": self.requires_python,
-            "scripts": list(self.scripts),
-            "uncompiled": list(self.uncompiled),
-            "version": str(self.version),
-            "wheel": self.wheel,
-            "wheel_sha256": self.wheel_sha256,
-        }
-
-    @classmethod
-    def from_json(cls, values: Mapping[str, Any]) -> Layer:
-        """Return the layer that `to_json` described."""
-        return cls(
-            name=NormalizedName(values["name"]),
-            display_name=values["display_name"],
-            version=Version(values["version"]),
-            wheel=values["wheel"],
-            wheel_sha256=parse_sha256(values["wheel_sha256"]),
-            licence=values["licence"],
-            requires_dist=tuple(values["requires_dist"]),
-            requires_python=values["requires_python"],
-            scripts=tuple(values["scripts"]),
-            pth=tuple(values["pth"]),
-            pth_folders=tuple(values["pth_folders"]),
-            uncompiled=tuple(values["uncompiled"]),
-            code=values["code"],
-            notes=tuple(values["notes"]),
-            files=tuple(
-                LayerFile(path=archive_path(path), mode=mode, size=size, sha256=parse_sha256(digest))
-                for path, mode, size, digest in values["files"]
-            ),
-        )
-
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class PlannedFile:
-    """Where a file of a layer comes from."""
+    """A file of a layer before it has content: its path, mode and source."""
 
     path: ArchivePath
     mode: int
     source: WheelFile | bytes
-    """A member of the wheel, or content that was made here."""
+    """A member of the wheel, or generated content."""
 
 
 def layer_key_parts(wheel_sha256: Sha256, target: Target) -> tuple[str, ...]:
-    """Return everything a layer depends on; with the same parts it is never made twice."""
+    """Return the inputs of a layer: equal inputs give the same layer, so it is built once."""
     return (
         wheel_sha256,
         target.version,
@@ -182,10 +143,10 @@ def layer_key_parts(wheel_sha256: Sha256, target: Target) -> tuple[str, ...]:
 
 
 def plan_layer(wheel: Wheel, target: Target, *, heads: Mapping[str, bytes]) -> list[PlannedFile]:
-    """Decide where each file of a wheel goes, sorted by path; bytecode and RECORD come later.
+    """Plan the files of a layer, sorted by path; bytecode and RECORD are added later.
 
     :param heads: the first bytes of each file of the ``scripts`` scheme, by its path there.
-    :raises MalformedError: if a file would land on a name that is the bundle's own, or two on one path.
+    :raises MalformedError: if a path is reserved for the bundle, or two files have one path.
     """
     planned: dict[ArchivePath, PlannedFile] = {}
 
@@ -194,12 +155,12 @@ def plan_layer(wheel: Wheel, target: Target, *, heads: Mapping[str, bytes]) -> l
             checked = archive_path(path)
         except UnsafePathError as error:
             raise MalformedError(
-                f"`{wheel.filename}`: `{printable(path)}` cannot be in a bundle: {error}"
+                f"`{wheel.filename}`: `{printable(path)}` is not a valid path in a bundle: {error}"
             ) from error
         if path in RESERVED or _PYTHON.fullmatch(path):
-            raise MalformedError(f"`{wheel.filename}` brings `{path}`, which is the bundle's own")
+            raise MalformedError(f"`{wheel.filename}` contains `{path}`, which is reserved for the bundle")
         if checked in planned:
-            raise MalformedError(f"`{wheel.filename}`: two of its files want `{printable(path)}`")
+            raise MalformedError(f"`{wheel.filename}`: two of its files have the path `{printable(path)}`")
         planned[checked] = PlannedFile(path=checked, mode=mode, source=source)
 
     launchers = {point.name: point for point in wheel.entry_points if point.group in _SCRIPT_GROUPS}
@@ -218,10 +179,10 @@ def plan_layer(wheel: Wheel, target: Target, *, heads: Mapping[str, bytes]) -> l
 
 
 def same_code(path: str, one: Layer, other: Layer) -> bool:
-    """Return whether two layers' ``__init__.py`` at ``path``, or its bytecode, say the same.
+    """Return whether an ``__init__.py``, or its bytecode, has the same syntax tree in two layers.
 
-    Projects that share a namespace package each bring its ``__init__.py``, often
-    with another comment or line ending.
+    Projects that share a pkgutil-style namespace package each contain its
+    ``__init__.py``, often with different comments or line endings.
     """
     folder, _, name = path.rpartition("/")
     if name.startswith("__init__.") and name.endswith(".pyc"):
@@ -229,7 +190,7 @@ def same_code(path: str, one: Layer, other: Layer) -> bool:
     return path in one.code and one.code[path] == other.code.get(path)
 
 
-def record_bytes(files: Iterable[LayerFile], record: ArchivePath, target: Target) -> bytes:
+def record_bytes(files: Iterable[TreeFile], record: ArchivePath, target: Target) -> bytes:
     """Return the RECORD of a layer: paths relative to site-packages, itself without a digest."""
     text = io.StringIO()
     writer = csv.writer(text, lineterminator="\n")
@@ -244,7 +205,7 @@ def record_bytes(files: Iterable[LayerFile], record: ArchivePath, target: Target
     return text.getvalue().encode()
 
 
-def tree_digest(files: Iterable[LayerFile]) -> Sha256:
+def tree_digest(files: Iterable[TreeFile]) -> Sha256:
     """Return the digest that names a tree, whatever archive carries it.
 
     Covers each file's path, mode and content; not times, owners, order or
@@ -267,7 +228,7 @@ def _launcher(point: EntryPoint, target: Target) -> bytes:
 
 
 def _is_dropped(file: WheelFile, wheel: Wheel) -> bool:
-    """Return whether a file is left out: notes of an installer, and bytecode, which is made anew."""
+    """Return whether a file is omitted: files of an installer, and bytecode, which is compiled again."""
     if file.scheme not in ("purelib", "platlib"):
         return False
     folder, _, name = file.path.rpartition("/")
@@ -277,7 +238,7 @@ def _is_dropped(file: WheelFile, wheel: Wheel) -> bool:
 
 
 def _destination(file: WheelFile, wheel: Wheel, target: Target) -> str:
-    """Return where a file goes, relative to the root of the bundle (sysconfig's ``posix_prefix`` scheme)."""
+    """Return the path of a file, relative to the root of the bundle (sysconfig's ``posix_prefix`` scheme)."""
     if file.scheme in ("purelib", "platlib"):
         return f"{target.site_packages}/{file.path}"
     if file.scheme == "scripts":

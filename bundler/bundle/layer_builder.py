@@ -1,7 +1,8 @@
-"""Stage 4, effect: make the layer of each wheel, once for a target, several at a time."""
+"""Effect: build the layers of wheels concurrently, each once for a target."""
 
 from __future__ import annotations
 
+import hashlib
 import json
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -9,18 +10,18 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from bundler.archive.tree import TreeFile
 from bundler.archive.wheel import Wheel, WheelFile, read_wheel
 from bundler.bundle.launcher import is_python_script
 from bundler.bundle.layer import (
     Layer,
-    LayerFile,
     PlannedFile,
     layer_key_parts,
     plan_layer,
     record_bytes,
 )
 from bundler.bundle.segment import SegmentFormat, bind_content, write_segment
-from bundler.digest import Sha256, hash_stream, sha256_of
+from bundler.digest import Sha256, hash_stream, read_chunks, sha256_of
 from bundler.errors import BundlerError, MalformedError
 from bundler.paths import archive_path
 from bundler.store.store import key_of
@@ -38,24 +39,24 @@ __all__ = ["LayerBuilder", "WheelRef"]
 
 _COMPILE_SECONDS = 1800
 _HEAD = 256
-"""Bytes of a script that are looked at for its first line."""
+"""Bytes of a script that are searched for a shebang."""
 
 Source = WheelFile | bytes | Path
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class WheelRef:
-    """A wheel in the store that is to become a layer."""
+    """A wheel in the store, as input of a layer."""
 
     sha256: Sha256
     filename: str
     forbidden: bytes = b""
-    """A path that no file may hold: where the wheel was built, if it was built here."""
+    """A byte string that no file may contain: the build directory of a wheel that was built here."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class LayerBuilder:
-    """Makes layers for one target."""
+    """Builds layers for one target."""
 
     interpreter: Interpreter
     store: Store
@@ -66,7 +67,7 @@ class LayerBuilder:
     def build_all(self, wheels: Sequence[WheelRef], *, jobs: int, reporter: Reporter) -> tuple[Layer, ...]:
         """Return the layer of each wheel, in order.
 
-        :param jobs: how many are made at a time; each runs one target Python.
+        :param jobs: number of layers built at a time; each runs one target Python.
         """
         with (
             reporter.task("layers", len(wheels)) as task,
@@ -87,19 +88,16 @@ class LayerBuilder:
                 raise
 
     def make(self, wheel: WheelRef) -> Layer:
-        """Return the layer of one wheel, from the store if it was made before."""
+        """Return the layer of one wheel, from the store if it exists there."""
         key = key_of("layer", *layer_key_parts(wheel.sha256, self.interpreter.target))
-        if (known := self._known(key)) is not None:
-            return known
+        layer = self.store.recall("layer", key, Layer)
+        if layer is not None:
+            return layer
+        # Under the lock `memo` looks again: another process may have built the layer meanwhile.
         with self.store.locked(key):
-            known = self._known(key)
-            return known if known is not None else self._make(wheel, key)
+            return self.store.memo("layer", key, Layer, lambda: self._make(wheel))
 
-    def _known(self, key: str) -> Layer | None:
-        table = self.store.lookup("layer", key)
-        return Layer.from_json(json.loads(self.store.read(table))) if table else None
-
-    def _make(self, wanted: WheelRef, key: str) -> Layer:
+    def _make(self, wanted: WheelRef) -> Layer:
         path = self.store.verified_path(wanted.sha256)
         with path.open("rb") as stream, self.store.scratch() as scratch:
             wheel = read_wheel(stream, wanted.filename)
@@ -110,7 +108,6 @@ class LayerBuilder:
             layer = _describe(wheel, wanted, files, uncompiled, code)
             write_segment(files, _contents(wheel, sources, wanted), self.segment_format, self.store)
         bind_content(layer, self.segment_format, self.store)
-        self.store.bind("layer", key, self.store.add(json.dumps(layer.to_json(), sort_keys=True).encode()))
         return layer
 
     def _compile(
@@ -159,14 +156,14 @@ class LayerBuilder:
             argv, env=env, cwd=scratch, stdin=json.dumps(listed).encode(), timeout=_COMPILE_SECONDS
         )
         try:
-            said = json.loads(ended.stdout)
+            result = json.loads(ended.stdout)
         except ValueError:
             raise BundlerError(
-                f"the modules of `{filename}` could not be compiled", evidence=tail(ended.stderr)
+                f"cannot compile the modules of `{filename}`", evidence=tail(ended.stderr)
             ) from None
-        return set(said["failed"]), said["code"]
+        return set(result["failed"]), result["code"]
 
-    def _table(self, wheel: Wheel, sources: dict[str, tuple[int, Source]]) -> tuple[LayerFile, ...]:
+    def _table(self, wheel: Wheel, sources: dict[str, tuple[int, Source]]) -> tuple[TreeFile, ...]:
         """Return the table of a layer, and add its RECORD to ``sources``."""
         target = self.interpreter.target
         files = [_layer_file(wheel, path, mode, source) for path, (mode, source) in sources.items()]
@@ -174,7 +171,7 @@ class LayerBuilder:
         record = archive_path(f"{target.site_packages}/{wheel.dist_info}/RECORD")
         content = record_bytes(files, record, target)
         sources[record] = (0o644, content)
-        files.append(LayerFile(path=record, mode=0o644, size=len(content), sha256=sha256_of(content)))
+        files.append(TreeFile(path=record, mode=0o644, size=len(content), sha256=sha256_of(content)))
         return tuple(sorted(files, key=lambda file: file.path.encode()))
 
 
@@ -191,29 +188,27 @@ def _python_scripts(wheel: Wheel) -> dict[str, bytes]:
     return heads
 
 
-def _layer_file(wheel: Wheel, path: str, mode: int, source: Source) -> LayerFile:
+def _layer_file(wheel: Wheel, path: str, mode: int, source: Source) -> TreeFile:
     checked = archive_path(path)
     if isinstance(source, bytes):
-        return LayerFile(path=checked, mode=mode, size=len(source), sha256=sha256_of(source))
+        return TreeFile(path=checked, mode=mode, size=len(source), sha256=sha256_of(source))
     if isinstance(source, Path):
         with source.open("rb") as stream:
             digest, size = hash_stream(stream)
-        return LayerFile(path=checked, mode=mode, size=size, sha256=digest)
-    digest_known = source.sha256
-    if digest_known is None:
-        import hashlib  # noqa: PLC0415 - only for a wheel whose RECORD has a digest other than sha256
-
-        digest_made = hashlib.sha256()
+        return TreeFile(path=checked, mode=mode, size=size, sha256=digest)
+    sha256 = source.sha256
+    if sha256 is None:
+        content = hashlib.sha256()
         for chunk in wheel.chunks(source):
-            digest_made.update(chunk)
-        digest_known = Sha256(digest_made.hexdigest())
-    return LayerFile(path=checked, mode=mode, size=source.size, sha256=digest_known)
+            content.update(chunk)
+        sha256 = Sha256(content.hexdigest())
+    return TreeFile(path=checked, mode=mode, size=source.size, sha256=sha256)
 
 
 def _contents(
     wheel: Wheel, sources: dict[str, tuple[int, Source]], wanted: WheelRef
-) -> Callable[[LayerFile], Iterable[bytes]]:
-    def contents(file: LayerFile) -> Iterable[bytes]:
+) -> Callable[[TreeFile], Iterable[bytes]]:
+    def contents(file: TreeFile) -> Iterable[bytes]:
         _, source = sources[file.path]
         chunks = _chunks(wheel, source)
         return (
@@ -230,20 +225,19 @@ def _chunks(wheel: Wheel, source: Source) -> Iterable[bytes]:
         yield source
     elif isinstance(source, Path):
         with source.open("rb") as stream:
-            while chunk := stream.read(1 << 20):
-                yield chunk
+            yield from read_chunks(stream)
     else:
         yield from wheel.chunks(source)
 
 
 def _without(chunks: Iterable[bytes], forbidden: bytes, where: str) -> Iterable[bytes]:
-    """Yield ``chunks``, refusing a path of the build in them, also across their borders."""
+    """Yield ``chunks``, after checking that none contains the build path, also across chunk borders."""
     before = b""
     for chunk in chunks:
         window = before + chunk
         if forbidden in window:
             raise MalformedError(
-                f"`{where}` holds the path it was built at, so it is not relocatable",
+                f"`{where}` contains the path of its build directory, so it is not relocatable",
                 hint="build the wheel without debug information, and require it by path",
             )
         before = window[-len(forbidden) :]
@@ -253,7 +247,7 @@ def _without(chunks: Iterable[bytes], forbidden: bytes, where: str) -> Iterable[
 def _describe(
     wheel: Wheel,
     wanted: WheelRef,
-    files: tuple[LayerFile, ...],
+    files: tuple[TreeFile, ...],
     uncompiled: tuple[str, ...],
     code: Mapping[str, str],
 ) -> Layer:
@@ -263,7 +257,7 @@ def _describe(
     return Layer(
         name=metadata.name,
         display_name=metadata.display_name,
-        version=metadata.version,
+        version_text=str(metadata.version),
         wheel=wheel.filename,
         wheel_sha256=wanted.sha256,
         licence=metadata.license,

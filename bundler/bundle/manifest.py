@@ -1,4 +1,4 @@
-"""Stage 6, pure: what a bundle says of itself, and its identity.
+"""Pure: the manifest of a bundle, and its identity.
 
 The manifest is canonical JSON: one manifest, one sequence of bytes. The identity
 of a bundle is the sha256 of its manifest without the section ``host``; the
@@ -20,6 +20,7 @@ from packaging.requirements import Requirement
 from packaging.utils import NormalizedName, canonicalize_name
 from packaging.version import Version
 
+from bundler.archive.tree import TreeFile
 from bundler.bundle.document import DistributionSection, FileSection, ManifestDocument
 from bundler.bundle.layer import Layer
 from bundler.bundle.plan import ArchiveMember, BundlePlan, archive_order, check_name, folders_of
@@ -63,13 +64,9 @@ _FINDING = {"allowed": bool, "code": str, "distribution": str, "message": str, "
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class OwnedFile:
-    """One file of a bundle."""
+class OwnedFile(TreeFile):
+    """One file of a bundle, with its owner."""
 
-    path: str
-    size: int
-    mode: int
-    sha256: Sha256
     owner: str
     """The distribution it ships from; ``bundler`` for the lock."""
 
@@ -158,18 +155,18 @@ def make_manifest(values: Mapping[str, Any]) -> Manifest:
 
 
 def parse_manifest(content: bytes, source: str) -> Manifest:
-    """Return the manifest that ``content`` is, if it is canonical and consistent.
+    """Return the manifest in ``content``, after checking that it is canonical and consistent.
 
-    :param source: where it came from, for messages.
-    :raises MalformedError: if not; for a newer format, with both numbers.
+    :param source: its file, for messages.
+    :raises MalformedError: if not; for an unsupported format version, with both numbers.
     """
     values = _read_json(content, source)
     if not isinstance(values, dict) or values.get("format") != FORMAT:
-        raise MalformedError(f"{source}: this is not the manifest of a bundle")
+        raise MalformedError(f"{source}: not the manifest of a bundle")
     version = values.get("format_version")
     if type(version) is not int or version != FORMAT_VERSION:
         raise MalformedError(
-            f"{source}: its format is not known to this bundler",
+            f"{source}: unsupported format version",
             evidence=(
                 f"wanted  format version {FORMAT_VERSION}",
                 f"found   format version {printable(json.dumps(version))[:80]}",
@@ -186,9 +183,7 @@ def parse_manifest(content: bytes, source: str) -> Manifest:
     except BundlerError as error:
         raise MalformedError(f"{source}: {error}") from error
     if canonical != content:
-        raise MalformedError(
-            f"{source}: it is not in canonical form", evidence=("see docs/format.md, `Manifest`",)
-        )
+        raise MalformedError(f"{source}: not in canonical form", evidence=("see docs/format.md, `Manifest`",))
     return Manifest(content=content, values=values, document=document, files=files)
 
 
@@ -235,7 +230,7 @@ def _check_files(document: ManifestDocument) -> None:
         raise ValueError("it lists itself")
     inside = set(paths).intersection(folders_of(paths))
     if inside:
-        raise ValueError(f"`{printable(min(inside))}` is a file and a folder")
+        raise ValueError(f"`{printable(min(inside))}` is a file and a directory")
 
 
 def _check_texts(place: str, distribution: DistributionSection) -> None:
@@ -295,7 +290,7 @@ def distribution_section(
 ) -> dict[str, Any]:
     """Return the manifest's entry for one distribution.
 
-    :param build_requires: of each distribution that was built here, what its build required.
+    :param build_requires: the build requirements of each distribution that was built here.
     """
     locked = next(package for package in lock.packages if package.name == layer.name)
     requires = build_requires.get(layer.name)
@@ -321,7 +316,7 @@ def distribution_section(
 
 
 def files_section(plan: BundlePlan, lock: bytes) -> Iterator[dict[str, Any]]:
-    """Yield what the manifest says of each file but itself, sorted bytewise by path."""
+    """Yield the manifest entries of all files except the manifest, sorted bytewise by path."""
     listed: dict[str, dict[str, Any]] = {
         "pylock.toml": {
             "path": "pylock.toml",

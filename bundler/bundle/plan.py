@@ -1,7 +1,7 @@
-"""Stage 5, pure: layers put together, and the order of everything in an archive.
+"""Pure: combine layers into a bundle, and define the order of an archive.
 
 A bundle is an ordered concatenation of layers plus its manifest. Two layers may
-hold one path only with the same content, and it then ships once.
+contain the same path only with equal content, which is then stored once.
 
 Format: docs/format.md, "Bundle" and "Archive".
 """
@@ -13,7 +13,8 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import chain
 
-from bundler.bundle.layer import Layer, LayerFile, same_code
+from bundler.archive.tree import TreeFile
+from bundler.bundle.layer import Layer, same_code
 from bundler.digest import Sha256
 from bundler.errors import MalformedError, UsageError
 from bundler.paths import ArchivePath, archive_path, printable
@@ -43,14 +44,14 @@ class ArchiveMember:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class BundlePlan:
-    """What a bundle holds."""
+    """The layers of a bundle, and the paths that they share."""
 
     layers: tuple[Layer, ...]
     """Sorted by the name of their distribution."""
     shared: Mapping[ArchivePath, tuple[str, ...]]
     """The paths that more than one layer holds, with the same content, and their distributions in order."""
 
-    def kept(self, layer: Layer) -> tuple[LayerFile, ...]:
+    def kept(self, layer: Layer) -> tuple[TreeFile, ...]:
         """Return the files of ``layer`` that ship from it: a shared one ships from its first owner."""
         return tuple(
             file
@@ -58,7 +59,7 @@ class BundlePlan:
             if file.path not in self.shared or self.shared[file.path][0] == layer.name
         )
 
-    def files(self) -> Iterator[tuple[Layer, LayerFile]]:
+    def files(self) -> Iterator[tuple[Layer, TreeFile]]:
         """Yield every file once with the layer it ships from, in the order of an archive."""
         for layer in self.layers:
             for file in self.kept(layer):
@@ -66,13 +67,13 @@ class BundlePlan:
 
 
 def check_name(text: str, what: str) -> str:
-    """Return a bundle's name or version if it can stand in the name of a file.
+    """Return a bundle's name or version, after checking that it is valid in a file name.
 
     :raises UsageError: if not.
     """
     if not _NAME.fullmatch(text):
         raise UsageError(
-            f"`{printable(text)}` cannot be the {what} of a bundle",
+            f"`{printable(text)}` is not a valid {what} of a bundle",
             evidence=(
                 "wanted  letters, digits, `.`, `_` and `-`, at most 100, a letter or digit at both ends",
             ),
@@ -81,13 +82,13 @@ def check_name(text: str, what: str) -> str:
 
 
 def plan_bundle(layers: Iterable[Layer]) -> BundlePlan:
-    """Put layers together.
+    """Combine layers.
 
-    :raises MalformedError: if two of them want one path for different things; names both and each path.
+    :raises MalformedError: if two layers have different content for one path; lists both and the paths.
     """
     ordered = tuple(sorted(layers, key=lambda layer: layer.name))
     owners: dict[ArchivePath, list[Layer]] = {}
-    files: dict[ArchivePath, LayerFile] = {}
+    files: dict[ArchivePath, TreeFile] = {}
     conflicts: list[str] = []
     for layer in ordered:
         for file in layer.files:
@@ -103,7 +104,7 @@ def plan_bundle(layers: Iterable[Layer]) -> BundlePlan:
         if folder in files:
             inside = next(path for path in files if path.startswith(f"{folder}/"))
             above, below = owners[folder][0], owners[inside][0]
-            conflicts.append(f"{printable(folder)}: a file of {above.name}, a folder of {below.name}")
+            conflicts.append(f"{printable(folder)}: a file of {above.name}, a directory of {below.name}")
     if conflicts:
         raise MalformedError(
             "two distributions want the same path for different files",
@@ -117,12 +118,12 @@ def plan_bundle(layers: Iterable[Layer]) -> BundlePlan:
 
 
 def _of_source(conflict: str) -> tuple[bool, str]:
-    """Return a key that puts what was compiled from a file behind the file."""
+    """Return a sort key: bytecode after the source it was compiled from."""
     return "__pycache__" in conflict, conflict
 
 
 def folders_of(paths: Iterable[str]) -> list[ArchivePath]:
-    """Return every folder above ``paths``, sorted bytewise, so that a parent precedes what it holds."""
+    """Return every directory above ``paths``, sorted bytewise, so that a parent precedes its content."""
     folders: set[str] = set()
     for path in paths:
         parent = path.rpartition("/")[0]

@@ -1,8 +1,8 @@
-"""Effect: read a bundle without trusting it, check every byte, and unpack it.
+"""Effect: read an untrusted bundle, check every byte, and unpack it.
 
 The manifest is the first file of an archive and determines every byte that is
-not content, so each header is made and compared, never parsed, and a link, a
-device or a path that leads out has no way in.
+not content. So headers are generated and compared, never parsed: a link, a device
+or a path outside of the bundle cannot occur.
 
 Format: docs/format.md, "Archive".
 """
@@ -23,7 +23,7 @@ from bundler.archive.tar import BLOCK, END, directory_header, file_header, paddi
 from bundler.bundle.extract import ExtractEntry, extract_entries
 from bundler.bundle.manifest import LIMIT, Manifest, parse_manifest
 from bundler.bundle.plan import ArchiveMember
-from bundler.digest import CHUNK, Sha256, hash_stream, parse_sha256, sha256_of
+from bundler.digest import Sha256, hash_stream, parse_sha256, read_chunks, sha256_of
 from bundler.errors import IntegrityError, MalformedError, OutputError
 from bundler.paths import UnsafePathError, archive_path, portability_note, printable
 from bundler.system.atomic import staged_dir
@@ -49,16 +49,16 @@ class Checked:
     size: int
     """Bytes of the archive, or of all files of a folder."""
     companions: tuple[str, ...]
-    """Which of the files beside the archive were there and agreed."""
+    """The files beside the archive that were compared with it."""
     notes: tuple[str, ...]
-    """Paths that some operating system cannot hold (pathvalidate), at most ten."""
+    """Paths that some operating system cannot represent (pathvalidate), at most ten."""
 
 
 def verify_bundle(path: Path, *, reporter: Reporter) -> Checked:
     """Check a bundle, an archive or an unpacked folder, against its manifest.
 
-    :raises IntegrityError: if a file is changed or missing, naming it.
-    :raises MalformedError: if there is a file too many, or it is no bundle.
+    :raises IntegrityError: if a file is changed or missing; the message contains its path.
+    :raises MalformedError: if it has an extra file, or is not a bundle.
     """
     if path.is_dir():
         return _verify_folder(path, reporter)
@@ -86,7 +86,7 @@ def unpack_bundle(path: Path, dest: Path, *, reporter: Reporter) -> Checked:
     An empty folder counts as not existing. On failure nothing is left.
     """
     if path.is_dir():
-        raise OutputError(f"`{path}` is a folder, it is unpacked already", hint=f"bundler verify {path}")
+        raise OutputError(f"`{path}` is a directory: it is unpacked already", hint=f"bundler verify {path}")
     with _opened(path) as (stream, codec):
         sha256, size, companions = _check_companions(path, stream)
         try:
@@ -97,9 +97,7 @@ def unpack_bundle(path: Path, dest: Path, *, reporter: Reporter) -> Checked:
                 with suppress(OSError):
                     dest.rmdir()
         except FileExistsError as error:
-            raise OutputError(
-                f"`{dest}` is there already", hint="name a folder that does not exist, or an empty one"
-            ) from error
+            raise OutputError(f"`{dest}` already exists", hint="pass a new or an empty directory") from error
     return Checked(
         path=dest,
         manifest=manifest,
@@ -171,21 +169,21 @@ def _entries(reader: ExactReader, manifest: Manifest, content: bytes, name: str)
     if end != END:
         raise _differs(name, manifest, None, end[:BLOCK])
     if reader.exactly(1, short=True):
-        raise MalformedError(f"{name}: something is hidden after its end")
+        raise MalformedError(f"{name}: unexpected data after its end")
 
 
 def _check_padding(reader: ExactReader, size: int, name: str, path: str) -> None:
     if reader.exactly(len(padding(size))) != padding(size):
-        raise MalformedError(f"{name}: something is hidden after `{printable(path)}`")
+        raise MalformedError(f"{name}: unexpected data after `{printable(path)}`")
 
 
 def _checked(reader: ExactReader, member: ArchiveMember, name: str) -> Iterator[bytes]:
-    fact = f"{name}: `{printable(member.path)}` is not what the manifest says"
+    fact = f"{name}: `{printable(member.path)}` does not match the manifest"
     return verified(reader.pieces(member.size), fact, sha256=member.sha256 or "")
 
 
 def _differs(name: str, manifest: Manifest, path: str | None, header: bytes) -> MalformedError:
-    """Return the error for an entry that is not the expected one, told from the name in its header.
+    """Return the error for an entry that is not the expected one, classified by the name in its header.
 
     :param path: the entry that was expected, None for the end.
     """
@@ -235,7 +233,7 @@ def _manifest_size(header: bytes, root: str, name: str) -> int:
 
 @contextmanager
 def _opened(path: Path) -> Iterator[tuple[BinaryIO, Codec]]:
-    """Open an archive once; what was checked is what is read."""
+    """Open an archive once, so that the checked file is the one that is read."""
     codec = next((codec for suffix, codec in _CODECS if path.name.endswith(suffix)), None)
     if codec is None:
         raise MalformedError(
@@ -253,7 +251,7 @@ def _opened(path: Path) -> Iterator[tuple[BinaryIO, Codec]]:
 
 
 def _chunks(stream: BinaryIO, advance: Callable[[int], None] = lambda _: None) -> Iterator[bytes]:
-    while chunk := stream.read(CHUNK):
+    for chunk in read_chunks(stream):
         advance(len(chunk))
         yield chunk
 
@@ -272,7 +270,7 @@ def _check_companions(path: Path, stream: BinaryIO) -> tuple[Sha256, int, tuple[
     try:
         promised = parse_sha256(beside.read_text("utf-8").split()[0])
     except (ValueError, IndexError) as error:
-        raise MalformedError(f"`{beside}` does not hold a sha256") from error
+        raise MalformedError(f"`{beside}` does not contain a sha256") from error
     if promised != sha256:
         raise IntegrityError(
             f"`{path.name}` is not the file that `{beside.name}` was made for",
@@ -328,7 +326,7 @@ def _verify_folder(folder: Path, reporter: Reporter) -> Checked:
             task.advance()
     if problems:
         raise IntegrityError(
-            f"`{folder}` is not what its manifest says", evidence=first_lines(sorted(problems), _SHOWN)
+            f"`{folder}` does not match its manifest", evidence=first_lines(sorted(problems), _SHOWN)
         )
     return Checked(
         path=folder,
@@ -352,7 +350,7 @@ def _walk(folder: Path, below: str) -> Iterator[tuple[str, os.stat_result]]:
 
 def _differs_on_disk(path: Path, facts: os.stat_result, member: ArchiveMember) -> str | None:
     if member.is_dir:
-        return None if stat.S_ISDIR(facts.st_mode) else "it is not a folder"
+        return None if stat.S_ISDIR(facts.st_mode) else "not a directory"
     if not stat.S_ISREG(facts.st_mode):
         return "it is not a regular file"
     if os.name == "posix" and bool(facts.st_mode & 0o111) != bool(member.mode & 0o111):

@@ -1,8 +1,8 @@
-"""Effect: the files of a layer as one ready, compressed piece of an archive, kept in the store.
+"""Effect: store the files of a layer as a segment, a compressed part of an archive.
 
 A segment is the tar entries of one layer below one root folder, compressed as
 one member. It is made once; a warm build copies it. Another root, codec or set
-of files is made from a segment that is there, without the wheel.
+of files is derived from a stored segment, without the wheel.
 """
 
 from __future__ import annotations
@@ -15,8 +15,9 @@ from typing import TYPE_CHECKING
 from bundler.archive.compression import Codec, codec_key, compressor, decompressed
 from bundler.archive.streams import ExactReader, verified
 from bundler.archive.tar import file_header, padding
-from bundler.bundle.layer import Layer, LayerFile
-from bundler.digest import CHUNK, Sha256
+from bundler.archive.tree import TreeFile
+from bundler.bundle.layer import Layer
+from bundler.digest import Sha256, read_chunks
 from bundler.errors import IntegrityError
 from bundler.store.store import key_of
 
@@ -26,24 +27,24 @@ if TYPE_CHECKING:
 __all__ = ["SegmentFormat", "bind_content", "find_segment", "read_segment", "write_segment"]
 
 _BATCH = 256 << 10
-"""Bytes that are compressed at a time, exactly: what a compressor makes depends on where its input is cut."""
+"""Bytes per call of the compressor, exact: its output depends on the borders of its input."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class SegmentFormat:
-    """What a segment depends on besides the layer."""
+    """The inputs of a segment besides the layer."""
 
     root: str
-    """The folder all entries lie below: the bundle's name."""
+    """The top-level directory of all entries: the bundle's name."""
     codec: Codec
     epoch: int
     """The time of every entry, seconds UTC."""
 
-    def header(self, file: LayerFile) -> bytes:
+    def header(self, file: TreeFile) -> bytes:
         """Return the tar header of a file."""
         return file_header(f"{self.root}/{file.path}", size=file.size, mode=file.mode, epoch=self.epoch)
 
-    def key(self, files: Iterable[LayerFile]) -> str:
+    def key(self, files: Iterable[TreeFile]) -> str:
         """Return the key of the segment of ``files`` in this format."""
         table = [[file.path, file.mode, file.size, file.sha256] for file in files]
         listed = json.dumps(table, separators=(",", ":"), ensure_ascii=False)
@@ -51,15 +52,15 @@ class SegmentFormat:
 
 
 def write_segment(
-    files: Iterable[LayerFile],
-    contents: Callable[[LayerFile], Iterable[bytes]],
+    files: Iterable[TreeFile],
+    contents: Callable[[TreeFile], Iterable[bytes]],
     segment_format: SegmentFormat,
     store: Store,
 ) -> Sha256:
     """Write the segment of ``files``, in their order, and return its digest in the store.
 
     :param contents: gives the pieces of a file's content.
-    :raises IntegrityError: if a content is not what its `LayerFile` says.
+    :raises IntegrityError: if a content does not match its `TreeFile`.
     """
     files = tuple(files)
     with store.write() as blob:
@@ -77,7 +78,7 @@ def write_segment(
 
 
 def find_segment(
-    layer: Layer, files: tuple[LayerFile, ...], segment_format: SegmentFormat, store: Store
+    layer: Layer, files: tuple[TreeFile, ...], segment_format: SegmentFormat, store: Store
 ) -> Sha256 | None:
     """Return the segment of some of a layer's files, made from the layer's first segment if need be.
 
@@ -85,22 +86,20 @@ def find_segment(
     """
     if found := store.lookup("segment", segment_format.key(files)):
         return found
-    origin = store.lookup("content", key_of(layer.digest))
-    if origin is None:
+    first = store.recall("content", key_of(layer.digest), SegmentFormat)
+    if first is None:
         return None
-    facts = json.loads(store.read(origin))
-    first = SegmentFormat(root=facts["root"], codec=facts["codec"], epoch=facts["epoch"])
     segment = store.lookup("segment", first.key(layer.files))
     if segment is None:
         return None
     wanted = {file.path for file in files}
     pieces = read_segment(segment, layer.files, first, store)
-    # One pass: write_segment asks for the files in the order they are read.
+    # One pass: write_segment requests the contents in the order of the segment.
     kept = ((file, chunks) for file, chunks in pieces if file.path in wanted)
 
-    def contents(file: LayerFile) -> Iterable[bytes]:
-        found_file, chunks = next(kept)
-        if found_file != file:
+    def contents(file: TreeFile) -> Iterable[bytes]:
+        stored_file, chunks = next(kept)
+        if stored_file != file:
             raise IntegrityError(f"the stored layer of `{layer.name}` is not in order")
         return chunks
 
@@ -109,23 +108,20 @@ def find_segment(
 
 def bind_content(layer: Layer, segment_format: SegmentFormat, store: Store) -> None:
     """Note that the segment of the whole layer in ``segment_format`` is in the store."""
-    facts = {"codec": segment_format.codec, "epoch": segment_format.epoch, "root": segment_format.root}
-    store.bind("content", key_of(layer.digest), store.add(json.dumps(facts, sort_keys=True).encode()))
+    store.remember("content", key_of(layer.digest), segment_format)
 
 
 def read_segment(
-    digest: Sha256, files: Iterable[LayerFile], segment_format: SegmentFormat, store: Store
-) -> Iterator[tuple[LayerFile, Iterator[bytes]]]:
+    digest: Sha256, files: Iterable[TreeFile], segment_format: SegmentFormat, store: Store
+) -> Iterator[tuple[TreeFile, Iterator[bytes]]]:
     """Yield each file of a stored segment with its content, which is hashed as it is read.
 
     The content must be read to its end, or skipped by asking for the next file.
 
-    :raises IntegrityError: if the segment is not what its table says.
+    :raises IntegrityError: if the segment does not match its table.
     """
     with store.open(digest) as blob:
-        reader = ExactReader(
-            decompressed(iter(lambda: blob.read(CHUNK), b""), segment_format.codec, f"segment {digest[:12]}")
-        )
+        reader = ExactReader(decompressed(read_chunks(blob), segment_format.codec, f"segment {digest[:12]}"))
         for file in files:
             header = file_header(
                 f"{segment_format.root}/{file.path}",
@@ -150,14 +146,14 @@ def read_segment(
 
 
 def _entries(
-    files: Iterable[LayerFile],
-    contents: Callable[[LayerFile], Iterable[bytes]],
+    files: Iterable[TreeFile],
+    contents: Callable[[TreeFile], Iterable[bytes]],
     segment_format: SegmentFormat,
 ) -> Iterator[bytes]:
     for file in files:
         yield file_header(
             f"{segment_format.root}/{file.path}", size=file.size, mode=file.mode, epoch=segment_format.epoch
         )
-        fact = f"`{file.path}` is not what its layer says"
+        fact = f"`{file.path}` does not match its layer"
         yield from verified(contents(file), fact, sha256=file.sha256, size=file.size)
         yield padding(file.size)

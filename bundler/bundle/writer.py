@@ -1,4 +1,4 @@
-"""Stage 7, effect: write a bundle, the only place where a bundle becomes files a user sees.
+"""Effect: write a bundle to its final path.
 
 An archive, its manifest and its sha256 appear together, whole, and never
 replace anything that differs from them.
@@ -46,7 +46,7 @@ class Output:
     """Of the archive; of the manifest for a folder."""
 
 
-def write_bundle(  # noqa: PLR0913 - what a bundle is made of, and where to
+def write_bundle(  # noqa: PLR0913 - inputs and output of a bundle
     manifest: Manifest,
     lock: bytes,
     plan: BundlePlan,
@@ -61,13 +61,13 @@ def write_bundle(  # noqa: PLR0913 - what a bundle is made of, and where to
 
     :param stem: the path of all three without a suffix; its folder is made.
     :param as_folder: write an unpacked folder instead of an archive.
-    :raises OutputError: if something of that name is there and differs.
+    :raises OutputError: if the path exists with other content.
     """
     try:
         stem.parent.mkdir(parents=True, exist_ok=True)
     except OSError as error:
         raise OutputError(
-            f"`{stem.parent}` cannot be made", evidence=(error.strerror or str(error),)
+            f"`{stem.parent}` cannot be created", evidence=(error.strerror or str(error),)
         ) from error
     if as_folder:
         return _write_folder(manifest, lock, plan, segment_format, stem=stem, store=store)
@@ -84,7 +84,7 @@ def write_bundle(  # noqa: PLR0913 - what a bundle is made of, and where to
             sink = _Sink(stream, task)
             _write_archive(sink.write, manifest, lock, segments, segment_format, store)
             sha256, size = sink.digest, sink.size
-            # The archive appears last: whoever sees it finds what to check it with.
+            # The archive appears last: once it exists, the files to check it with exist too.
             _write_companion(_beside(stem, ".manifest.json"), manifest.content)
             _write_companion(_beside(stem, ".sha256"), f"{sha256}  {final.name}\n".encode())
     return Output(path=final, manifest=_beside(stem, ".manifest.json"), size=size, sha256=sha256)
@@ -119,7 +119,7 @@ def layer_entries(plan: BundlePlan, segment_format: SegmentFormat, store: Store)
 
 
 class _Sink:
-    """Hashes and counts what is written, and passes it on to a file if there is one."""
+    """Hashes and counts the written bytes, and forwards them to a file, if any."""
 
     def __init__(self, stream: BinaryIO | None = None, task: Task | None = None) -> None:
         self._stream = stream
@@ -202,7 +202,7 @@ def _write_folder(
 
 def _checksums(manifest: Manifest, folder: str) -> bytes:
     """Return what ``sha256sum -c`` takes for every file of a folder."""
-    listed = {
+    listed: dict[str, Sha256] = {
         "manifest.json": sha256_of(manifest.content),
         **{file.path: file.sha256 for file in manifest.files},
     }
@@ -212,8 +212,8 @@ def _checksums(manifest: Manifest, folder: str) -> bytes:
 def _differs_unless(same: bool, final: Path) -> None:
     if not same:
         raise OutputError(
-            f"`{final}` is there already, with other content",
-            hint="move it away, or give the new one its own version: `--bundle-version V`",
+            f"`{final}` already exists with other content",
+            hint="remove it, or set another version: `--bundle-version V`",
         )
 
 

@@ -22,7 +22,7 @@ from bundler.bundle.manifest import Manifest
 from bundler.bundle.reader import unpack_bundle, verify_bundle
 from bundler.checks.user_code import UserCode
 from bundler.data.azure_image import PUBLIC_PORT, USER
-from bundler.digest import CHUNK, Sha256, hash_stream, sha256_of
+from bundler.digest import Sha256, hash_stream, read_chunks, sha256_of
 from bundler.errors import InputError, MalformedError
 from bundler.oci.filetree import APP_ROOT, App, AppFile, AppLayer
 from bundler.paths import UnsafePathError, archive_path, printable
@@ -226,7 +226,7 @@ def _wheelhouse(manifest: Manifest, store: Store, scratch: Path) -> Iterator[App
         copy = scratch / item.wheel
         try:
             with store.open(digest) as blob, copy.open("xb") as stream:
-                while piece := blob.read(CHUNK):
+                for piece in read_chunks(blob):
                     stream.write(piece)
         except OSError as error:
             raise InputError(
@@ -341,8 +341,7 @@ def _made(path: str, content: bytes) -> AppFile:
 def _file(path: str, source: Path, mode: int, size: int, digest: Sha256) -> AppFile:
     def chunks() -> Iterator[bytes]:
         with source.open("rb") as stream:
-            while piece := stream.read(CHUNK):
-                yield piece
+            yield from read_chunks(stream)
 
     try:
         checked = archive_path(path)

@@ -1,4 +1,4 @@
-"""Stage 7, effect: write an image without a daemon: a base's layers as they are, and an application's on top.
+"""Effect: write an image without a daemon: the unchanged layers of a base, and an application on top.
 
 The archive holds both indexes, ``manifest.json`` and the OCI layout, so that
 ``docker load``, podman, skopeo and containerd take it. Nothing in it depends on
@@ -7,9 +7,9 @@ a clock, and the image's ID not even on the form of the base.
 A delta leaves out the layers that a site already has in an older image. If these
 are the lowest ones, as they are when the code alone has changed, ``docker load``
 takes the delta where the older image is in Docker's classic store (run with
-20.10). All other loaders want all layers: the site joins the delta with an
-archive of the older image first, with `join_delta`, or by hand, as ``DELTA.txt`` in
-the delta says: unpack both into one folder, the delta second, and pack that again.
+20.10). All other loaders need all layers: the site first joins the delta with an
+archive of the older image, with `join_delta` or by hand (``DELTA.txt`` in the
+delta has the commands): unpack both into one folder, the delta second, and pack that again.
 
 Specs: OCI image layout (1.1); Docker image
 specification v1.2.
@@ -41,7 +41,7 @@ __all__ = ["LayerDescriptor", "WrittenImage", "join_delta", "write_image"]
 _JSON_LIMIT = 16 << 20
 
 
-def write_image(  # noqa: PLR0913 - what an image is made of, and where to
+def write_image(  # noqa: PLR0913 - inputs and output of an image
     app: App,
     base: Path,
     out: Path,
@@ -57,17 +57,17 @@ def write_image(  # noqa: PLR0913 - what an image is made of, and where to
     held in memory or on disk.
 
     :param base: an image as ``docker save`` or as an OCI layout, tar or folder.
-    :param out: the archive; one that is there already must be the same.
+    :param out: the archive; an existing file must have the same content.
     :param tag: the image's name, with a tag or without ("latest").
     :param arch: the machine, as Go names it.
     :param delta_from: the OCI manifest of an older image, or an archive of it:
         layers that it has are left out. `join_delta` puts them back.
-    :raises InputError: if the tag is no name; if the base is for another
+    :raises InputError: if the tag is not a valid name; if the base is for another
         machine or lacks the user; if it has too many layers.
-    :raises IntegrityError: if the base, or a file, is not what its digest says.
-    :raises MalformedError: if the base breaks its format, or has a link or a file
-        where the application needs a folder.
-    :raises OutputError: if the archive cannot be written, or is there and differs.
+    :raises IntegrityError: if the base or a file does not match its digest.
+    :raises MalformedError: if the base is malformed, or has a link or a file
+        where the application needs a directory.
+    :raises OutputError: if the archive cannot be written, or exists with other content.
     """
     reference = parse_reference(tag)
     known = _known_layers(delta_from, arch) if delta_from is not None else None
@@ -96,9 +96,9 @@ def join_delta(old_archive: Path, delta: Path, out: Path, *, reporter: Reporter 
     the same. With the archive that the delta was made from, the result is
     byte for byte what `write_image` would have written whole.
 
-    :raises InputError: if the older archive lacks a layer, or one of both is no image.
-    :raises IntegrityError: if a layer is not what its digest names.
-    :raises MalformedError: if an archive breaks its format.
+    :raises InputError: if the older archive lacks a layer, or one of the two is not an image.
+    :raises IntegrityError: if a layer does not match its digest.
+    :raises MalformedError: if an archive is malformed.
     :raises OutputError: as `write_image`.
     """
     with _open_image(delta, "") as new, _open_image(old_archive, "") as old:
@@ -127,7 +127,7 @@ def join_delta(old_archive: Path, delta: Path, out: Path, *, reporter: Reporter 
 
 def _open_image(path: Path, arch: str) -> ImageArchive:
     if not path.exists():
-        raise InputError(f"`{path}` is not there", evidence=("wanted  an image, a tar or a folder",))
+        raise InputError(f"`{path}` not found", evidence=("wanted  an image archive, a tar or a directory",))
     return ImageArchive(path, arch=arch)
 
 
@@ -140,13 +140,13 @@ def _known_layers(path: Path, arch: str) -> tuple[Sha256, ...]:
             manifest = parse_json(content, str(path))
             if "layers" not in manifest:
                 raise InputError(
-                    f"`{path}` is no manifest of one image",
+                    f"`{path}` is not the manifest of a single image",
                     evidence=("wanted  an OCI manifest with `layers`, or an archive",),
                 )
             layers = value_of(manifest, "layers", list)
-            return tuple(digest_in(_digest_of(one), "a layer") for one in layers)
+            return tuple(digest_in(_digest_of(layer), "a layer") for layer in layers)
     with _open_image(path, arch) as image:
-        # What an archive does not name by digest is stored as it is.
+        # Without a blob digest (`docker save`) a layer is stored uncompressed, so its diff_id is its digest.
         return tuple(layer.blob or layer.diff_id for layer in image.layers())
 
 

@@ -1,7 +1,7 @@
-"""Ground, effect: what an image already has where something is to be put on top of it.
+"""Effect: read the state of selected paths in an image, before layers are put on top.
 
-All layers are read once, and with that verified. Of their entries only those
-are kept that are asked for, so memory does not grow with the image.
+All layers are read once, which also verifies them. Only the entries of the
+selected paths are retained, so memory does not grow with the image.
 
 Specs: OCI image layer filesystem changeset (whiteouts, opaque whiteouts).
 """
@@ -26,27 +26,27 @@ _GROUPS = "etc/group"
 _TABLES = (_USERS, _GROUPS)
 _MAX_ID = 2**32 - 2
 _SHOWN = 12
-"""How many users a message names."""
+"""Number of users that a message lists."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Node:
-    """What is at one path of a filesystem."""
+    """The entry at one path of a filesystem."""
 
     is_folder: bool
     mode: int
     uid: int
     gid: int
     target: str | None = None
-    """Where a symbolic link leads."""
+    """The target of a symbolic link."""
     content: bytes | None = None
-    """Of a file that was wanted."""
+    """The content of a selected file."""
 
     @property
     def kind(self) -> str:
-        """What it is, in words."""
+        """The kind of entry, for messages."""
         if self.is_folder:
-            return "a folder"
+            return "a directory"
         return "a file" if self.target is None else f"a symbolic link to `{printable(self.target)}`"
 
 
@@ -55,15 +55,15 @@ class BaseFilesystem:
     """An image that another one is put on."""
 
     nodes: Mapping[str, Node]
-    """What is at the paths that were asked for; paths are relative to the root."""
+    """The entries at the selected paths, which are relative to the root; a missing path has none."""
     stored: tuple[StoredLayer, ...]
     """How each layer is stored, the lowest first."""
 
     def check_user(self, user: str) -> None:
-        """Check that someone can be told by name in this image.
+        """Check that a user exists in this image.
 
-        :param user: "name", "name:group", or numbers, which every image takes.
-        :raises InputError: if there is no such user or group; names those there are.
+        :param user: "name", "name:group", or numeric IDs, which every image accepts.
+        :raises InputError: if the user or the group does not exist; lists the existing ones.
         """
         name, colon, group = user.partition(":")
         self._check_name(_USERS, "user", name)
@@ -76,7 +76,7 @@ class BaseFilesystem:
         node = self.nodes.get(table)
         content = b"" if node is None or node.content is None else node.content
         known = [line.partition(":")[0] for line in content.decode("utf-8", "replace").splitlines()]
-        known = [one for one in known if one and not one.startswith("#")]
+        known = [entry for entry in known if entry and not entry.startswith("#")]
         if name not in known:
             names = listing(map(printable, known), _SHOWN)
             raise InputError(
@@ -85,16 +85,16 @@ class BaseFilesystem:
                     f"wanted  `{printable(name)}` in the base's /{table}",
                     f"found   {names}" if known else f"found   no names in /{table}",
                 ),
-                hint=f"name one that is there, or a number: `{'1000' if kind == 'user' else '1000:0'}`",
+                hint=f"pass an existing one, or an ID: `{'1000' if kind == 'user' else '1000:0'}`",
             )
 
 
 def read_base_filesystem(image: ImageArchive, paths: Collection[str]) -> BaseFilesystem:
-    """Read what an image has at some paths, and verify all of its layers.
+    """Read the entries of an image at some paths, and verify all of its layers.
 
     :param paths: relative to the root; a path's ancestors count only if they are named too.
-    :raises IntegrityError: if a layer is not what its digest names.
-    :raises MalformedError: if a layer is no tar, or leaves the root.
+    :raises IntegrityError: if a layer does not match its digest.
+    :raises MalformedError: if a layer is not a tar, or has a path outside of the root.
     """
     wanted = frozenset(paths) | frozenset(_TABLES)
     nodes: dict[str, Node] = {}

@@ -1,6 +1,6 @@
-"""Ground, effect: the members of an image archive by name, from a tar or from a folder.
+"""Effect: open the members of an image archive by name, in a tar or in a directory.
 
-Nothing is unpacked: a member is opened where it lies. A tar that was compressed
+Nothing is unpacked: a member is read in place. A tar that was compressed
 as a whole is expanded while it is read, and again for each step back.
 """
 
@@ -22,20 +22,20 @@ _MAX_LINKS = 8
 
 
 class Blobs(Protocol):
-    """Where the members of an image archive come from."""
+    """A source of the members of an image archive."""
 
     def open(self, name: str) -> BinaryIO | None:
         """Return a member, or None if there is none of that name; the caller closes it."""
 
 
 class FolderBlobs:
-    """An image layout, or an unpacked archive, in a folder."""
+    """An image layout, or an unpacked archive, in a directory."""
 
     def __init__(self, root: Path) -> None:
         self._root = root.resolve()
 
     def open(self, name: str) -> BinaryIO | None:
-        """Return a file inside the folder."""
+        """Return a file inside the directory."""
         path = (self._root / name).resolve()
         if not path.is_relative_to(self._root) or not path.is_file():
             return None
@@ -60,11 +60,11 @@ class TarBlobs:
             self._tar = stack.enter_context(tarfile.open(fileobj=fileobj, mode="r:", tarinfo=BoundedTarInfo))  # noqa: SIM115 - the stack closes it
             members = self._tar.getmembers()
         except damage_errors() as error:
-            raise MalformedError(f"`{path}` is not a whole tar", evidence=(str(error),)) from error
+            raise MalformedError(f"`{path}` is not a complete tar", evidence=(str(error),)) from error
         self._members = {posixpath.normpath(one.name): one for one in members}
 
     def has(self, name: str) -> bool:
-        """Return whether there is a member of a name."""
+        """Return whether a member of this name exists."""
         return name in self._members
 
     def open(self, name: str) -> BinaryIO | None:
@@ -77,7 +77,7 @@ class TarBlobs:
             if member.islnk():
                 name = posixpath.normpath(member.linkname)
             elif member.issym():
-                # Old versions of docker save write a layer that is there twice as a link.
+                # Old versions of docker save write a repeated layer as a link to its first copy.
                 name = posixpath.normpath(posixpath.join(posixpath.dirname(name), member.linkname))
             else:
                 return None
@@ -87,7 +87,7 @@ class TarBlobs:
 
 
 def is_image(path: Path) -> bool:
-    """Return whether something looks like an image: a folder or tar with one of the two indexes."""
+    """Return whether something looks like an image: a directory or tar with one of the two indexes."""
     if path.is_dir():
         return any((path / name).is_file() for name in ("index.json", "manifest.json"))
     try:

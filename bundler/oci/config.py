@@ -1,4 +1,4 @@
-"""Stage 7, pure: what an image says of itself: config, manifest and the two indexes, in canonical JSON.
+"""Pure: the metadata of an image: config, manifest and the two indexes, in canonical JSON.
 
 Specs: OCI image config, manifest, index, layout (1.1); Docker image
 specification v1.2 (``manifest.json``).
@@ -36,7 +36,7 @@ _TYPE = "application/vnd.oci.image"
 _SUFFIX: Mapping[Codec | None, str] = {None: "", "gz": "+gzip", "zst": "+zstd"}
 _MADE_BY = "bundler package"
 _STALE = ("container", "container_config", "docker_version")
-"""What the base's config says of the container it was made in."""
+"""Keys of the base's config that describe its build container (Docker image specification v1.2)."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -51,7 +51,7 @@ class Descriptor:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Described:
-    """What names an image's layers, and each other."""
+    """The documents of an image that refer to its layers and to each other."""
 
     manifest: bytes
     index: bytes
@@ -61,9 +61,9 @@ class Described:
 
 
 def check_platform(base: Mapping[str, Any], arch: str) -> None:
-    """Check which machine an image is for.
+    """Check the platform of an image.
 
-    :raises InputError: if it is another one.
+    :raises InputError: if it is not ``linux/<arch>``.
     """
     found = (value_of(base, "os", str, ""), value_of(base, "architecture", str, ""))
     if found != ("linux", arch):
@@ -77,10 +77,10 @@ def merge_config(base: Mapping[str, Any], app: App, layers: Sequence[tuple[Sha25
     """Return the config of a base with an application on it; its digest is the image's ID.
 
     The base's settings stay; the environment is merged by name, in the base's
-    order; what tells of the container that the base was made in goes.
+    order; the keys about the build container of the base are removed.
 
     :param layers: ``diff_id`` and comment of each new layer, the lowest first.
-    :raises MalformedError: if the base's config breaks its format.
+    :raises MalformedError: if the base's config is malformed.
     """
     rootfs = value_of(base, "rootfs", dict)
     diff_ids = [*value_of(rootfs, "diff_ids", list), *(f"sha256:{diff_id}" for diff_id, _ in layers)]
@@ -121,12 +121,12 @@ def _history(base: Mapping[str, Any], created: str) -> list[Any]:
     filled = [one for one in history if isinstance(one, dict) and one.get("empty_layer") is not True]
     if len(filled) == len(layers):
         return history
-    # Some builders write none, or fewer; readers pair them by position.
+    # Some builders write no or fewer entries; readers pair entries and layers by position, so replace all.
     return [{"created": created, "created_by": "base"} for _ in layers]
 
 
 def comments_of(config: Mapping[str, Any]) -> list[str]:
-    """Return what the history says of each layer that we added; "" for those of the base."""
+    """Return the history comment of each layer: ours of added layers, "" for layers of the base."""
     history = value_of(config, "history", list, [])
     filled = [one for one in history if isinstance(one, dict) and one.get("empty_layer") is not True]
     return [str(one.get("comment", "")) if one.get("created_by") == _MADE_BY else "" for one in filled]

@@ -1,4 +1,4 @@
-"""Stage 7, pure: what a container gets below its application root, in layers, and how it is run.
+"""Pure: the files of an application in layers, below one root, and the settings of its container.
 
 A build context and an image that is written without a daemon are two forms of
 one `App`, so their root filesystems are equal. Layers are ordered by how seldom
@@ -13,40 +13,33 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 
 from bundler.archive.streams import verified
+from bundler.archive.tree import TreeFile
 from bundler.data.azure_image import IMAGE_ROOT
-from bundler.digest import Sha256
-from bundler.paths import ArchivePath, printable
+from bundler.paths import printable
 
 __all__ = ["APP_FOLDER", "APP_ROOT", "App", "AppFile", "AppLayer", "group_mode"]
 
 APP_ROOT = IMAGE_ROOT.removeprefix("/")
-"""Where the tree lies in an image, relative to its root."""
+"""The location of the tree in an image, relative to its root."""
 APP_FOLDER = APP_ROOT.rpartition("/")[2]
-"""What the tree is called in a build context."""
+"""The directory name of the tree in a build context."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class AppFile:
-    """One file of an application."""
+class AppFile(TreeFile):
+    """One file of an application, relative to the application root, with the source of its content."""
 
-    path: ArchivePath
-    """Relative to the application root."""
-    mode: int
-    """0o644 or 0o755."""
-    size: int
-    """Bytes."""
-    sha256: Sha256
     chunks: Callable[[], Iterable[bytes]] = field(compare=False)
     """Returns its content anew at each call."""
 
     def verified(self) -> Iterator[bytes]:
-        """Yield the content, which must be what was planned.
+        """Yield the content, compared with the planned digest.
 
-        :raises IntegrityError: if it has changed since; no more than the planned size is yielded.
+        :raises IntegrityError: if the content changed; at most the planned size is yielded.
         """
         return verified(
             self.chunks(),
-            f"`{printable(self.path)}` is not what was planned",
+            f"`{printable(self.path)}` changed since it was planned",
             sha256=self.sha256,
             size=self.size,
             hint="run the same command again",
@@ -58,7 +51,7 @@ class AppLayer:
     """Files that change together; one layer of an image."""
 
     comment: str
-    """What it holds: "numpy 1.21.6", "model iris 1", "code"."""
+    """Its content: "numpy 1.21.6", "model iris 1", "code"."""
     files: tuple[AppFile, ...]
     """Sorted bytewise by path."""
 
@@ -72,11 +65,11 @@ class App:
     env: Mapping[str, str]
     """Variables that are set in the image, in order."""
     user: str
-    """Who it is run as, by name; empty keeps the base's."""
+    """The user name of the process; empty keeps the base's."""
     command: tuple[str, ...]
-    """What is run; empty keeps the base's."""
+    """The command of the container; empty keeps the base's."""
     port: int
-    """The port it answers on; 0 exposes none."""
+    """The port that the image exposes; 0 for none."""
     epoch: int
     """The time of every file, seconds UTC."""
     labels: Mapping[str, str]

@@ -1,7 +1,4 @@
-"""Ground, effect: one layer of an image, read as a stream and compared with both of its digests.
-
-Also what a layer's entries mean to those below it: whiteouts, and paths inside
-the root.
+"""Effect: read one layer of an image as a stream, and compare it with both of its digests.
 
 Specs: OCI image layer filesystem changeset; image config, "Layer DiffID" (1.1).
 """
@@ -18,7 +15,7 @@ from isal import isal_zlib
 
 from bundler.archive.compression import Codec, decompressed, zstd_module
 from bundler.archive.streams import HashingReader
-from bundler.digest import Sha256, read_chunks
+from bundler.digest import CHUNK, Sha256, read_chunks
 from bundler.errors import IntegrityError, MalformedError
 from bundler.paths import printable
 
@@ -46,13 +43,13 @@ _REFUSED = {b"BZh": "bzip2", b"\xfd7zXZ": "xz"}
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class StoredLayer:
-    """A layer as an archive holds it."""
+    """A layer as it is stored in an archive."""
 
     sha256: Sha256
     size: int
     """Bytes."""
     codec: Codec | None
-    """How it is compressed."""
+    """Its compression; None for a plain tar."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -60,9 +57,9 @@ class ImageLayer:
     """One layer of an image."""
 
     name: str
-    """The blob, or the member of the archive, that holds it."""
+    """The blob or the member of the archive."""
     blob: Sha256 | None
-    """The digest of the bytes as they are stored; None where the archive does not say."""
+    """The digest of the bytes as they are stored; None where the archive has none (`docker save`)."""
     diff_id: Sha256
     """The digest of the tar that they are, once expanded."""
     held: bool
@@ -71,13 +68,13 @@ class ImageLayer:
     """Opens the bytes as they are stored; the caller closes them. They are not yet verified."""
 
     def members(self, wants: ContentFilter) -> Generator[LayerEntry, None, StoredLayer]:
-        """Yield each entry in order, with its content if ``wants`` says so of its header.
+        """Yield each entry in order, with its content if ``wants`` returns true for its header.
 
-        What came counts only when the iteration has ended: then the digests were compared.
+        Entries are verified only when the iteration has ended: the digests are compared last.
 
         :return: how the layer is stored (what ``yield from`` gives).
-        :raises IntegrityError: if the bytes are not those that the image names.
-        :raises MalformedError: if they are, and are no tar, or a wanted file is larger than `FILE_LIMIT`.
+        :raises IntegrityError: if the bytes do not match the digests of the image.
+        :raises MalformedError: if they match but are not a tar, or a wanted file is larger than `FILE_LIMIT`.
         """
         with self.open() as stored:
             raw = HashingReader(read_chunks(stored))
@@ -88,13 +85,13 @@ class ImageLayer:
                 content.drain()
                 raw.drain()
             except _failures() as error:
-                # A damaged layer is told by its digest, if the archive names one.
+                # Report damage as a digest mismatch, if the archive has a blob digest: that is the cause.
                 with suppress(*damage_errors()):
                     raw.drain()
                 self._check_blob(raw)
                 if isinstance(error, (IntegrityError, MalformedError)):
                     raise
-                fact = f"layer `{printable(self.name)}` is not a whole tar"
+                fact = f"layer `{printable(self.name)}` is not a complete tar"
                 raise MalformedError(fact, evidence=(str(error),)) from error
             self._check_blob(raw)
             check_digest(f"layer `{printable(self.name)}`, expanded,", self.diff_id, content.digest)
@@ -105,7 +102,7 @@ class ImageLayer:
     ) -> StoredLayer:
         """Read the whole layer and compare both digests.
 
-        :param visit: is called with each entry; what it is told counts only when this has returned.
+        :param visit: called with each entry; the entries are verified only after this method returned.
         :param wants: as for `members`; by default no content is wanted.
         :raises IntegrityError: as `members`.
         :raises MalformedError: as `members`.
@@ -126,11 +123,11 @@ class ImageLayer:
 
     def _expanded(self, raw: HashingReader) -> tuple[Codec | None, Iterator[bytes]]:
         head = raw.read(6)
-        rest = iter(lambda: raw.read(1 << 20), b"")
+        rest = iter(lambda: raw.read(CHUNK), b"")
         for magic, name in _REFUSED.items():
             if head.startswith(magic):
                 raise MalformedError(
-                    f"layer `{printable(self.name)}` is compressed in a way that is not read",
+                    f"layer `{printable(self.name)}` has an unsupported compression",
                     evidence=("wanted  no compression, gzip or zstd", f"found   {name}"),
                 )
         chunks = _chain(head, rest)
@@ -152,11 +149,11 @@ def _entries(content: HashingReader, wants: ContentFilter) -> Iterator[LayerEntr
     fileobj = cast("IO[bytes]", content)
     with tarfile.open(fileobj=fileobj, mode="r|", tarinfo=BoundedTarInfo, encoding="utf-8") as tar:
         while (member := tar.next()) is not None:
-            cast("Any", tar).members.clear()  # it would keep every header
+            cast("Any", tar).members.clear()  # tarfile retains every header: memory would grow
             if member.isreg() and wants(member):
                 if member.size > FILE_LIMIT:
                     raise MalformedError(
-                        f"`{printable(member.name)}` in the image is too large to be what its name says",
+                        f"`{printable(member.name)}` in the image is too large for a metadata file",
                         evidence=(f"wanted  at most {FILE_LIMIT} bytes", f"found   {member.size} bytes"),
                     )
                 opened = tar.extractfile(member)
@@ -172,7 +169,7 @@ def check_digest(what: str, wanted: str, found: str) -> None:
     """
     if wanted != found:
         raise IntegrityError(
-            f"{what} does not have the digest that the image names",
+            f"{what} does not match its digest in the image",
             evidence=(f"wanted  {wanted}", f"found   {found}"),
             hint="copy or save the image again",
         )
@@ -191,17 +188,20 @@ class BoundedTarInfo(tarfile.TarInfo):
 
     @classmethod
     def frombuf(cls, buf: bytes | bytearray, encoding: str, errors: str) -> Self:
-        """Return the header, unless what follows it is too large to be a name."""
+        """Return the header.
+
+        :raises MalformedError: if the long name or pax record after it exceeds `_HEADER_LIMIT`.
+        """
         entry = super().frombuf(buf, encoding, errors)
         if entry.type in _LONG and entry.size > _HEADER_LIMIT:
             raise MalformedError(
-                "an extended tar header is larger than any name",
+                "an extended tar header is too large",
                 evidence=(f"wanted  at most {_HEADER_LIMIT} bytes", f"found   {entry.size} bytes"),
             )
         return entry
 
 
 def damage_errors() -> tuple[type[Exception], ...]:
-    """Return what reading a damaged archive raises: tarfile's, the codecs' and the system's errors."""
+    """Return the exceptions of reading a damaged archive: of tarfile, the codecs and the system."""
     errors: Any = (isal_zlib.error, zstd_module().ZstdError)
     return (tarfile.TarError, EOFError, OSError, ValueError, ArithmeticError, *errors)

@@ -16,26 +16,26 @@ __all__ = ["OPAQUE", "WHITEOUT", "Whiteouts", "ancestors", "entry_path"]
 
 
 WHITEOUT = ".wh."
-"""How the name of an entry starts that hides what is below it."""
+"""Prefix of the name of an entry that hides a path of the layers below."""
 OPAQUE = ".wh..wh..opq"
-"""The entry that hides all that its folder holds below."""
+"""Name of the entry that hides all content of its directory in the layers below."""
 
 
 def entry_path(name: str) -> str:
     """Return the path of a layer's entry, relative to the root; the root is "".
 
-    :raises MalformedError: if it leaves the root: no engine makes such a layer.
+    :raises MalformedError: if it leads outside of the root; no container engine writes such a layer.
     """
     parts = [part for part in name.split("/") if part not in ("", ".")]
     if ".." in parts:
         raise MalformedError(
-            "a layer holds a path that leaves its root", evidence=(f"found   {printable(name)}",)
+            "a layer contains a path outside of its root", evidence=(f"found   {printable(name)}",)
         )
     return "/".join(parts)
 
 
 def ancestors(path: str) -> Iterator[str]:
-    """Yield the folders above a path, the nearest first, the root "" last."""
+    """Yield the directories above a path, the nearest first, the root "" last."""
     while path:
         path = posixpath.dirname(path)
         yield path

@@ -1,8 +1,8 @@
-"""Stage 7, pure: the layers that an application adds to an image, and every byte of them.
+"""Pure: the layers that an application adds to an image, and every byte of them.
 
-Each entry is what `tar` makes of a file: owner 0, a fixed time, sorted. A folder
-that the base has is named with the base's own mode and owner: Docker and podman
-would otherwise make it root's, 0755.
+Entries are sorted, with owner 0 and a fixed time. The header of a directory that
+the base has repeats the base's mode and owner: an upper layer overrides both, and
+Docker and podman create a missing directory as root's, 0755.
 
 Specs: OCI image layer filesystem changeset; docs/format.md, "Archive".
 """
@@ -27,7 +27,7 @@ MAX_LAYERS = 124
 """Layers of an image with its base: Docker's classic store takes 125, containerd 127."""
 
 _SHARED = 8
-"""How many layers the distributions share, at the most, that have none of their own."""
+"""Maximum number of layers shared by distributions without a layer of their own."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -52,9 +52,9 @@ def root_paths(app: App) -> set[str]:
 
 
 def plan_layers(app: App, base: BaseFilesystem) -> tuple[LayerPlan, ...]:
-    """Decide which layers an image gets, and what they say of folders that the base has.
+    """Plan the new layers of an image, with the headers of directories that the base has.
 
-    :raises MalformedError: if a path cannot be put over the base as it is.
+    :raises MalformedError: if a path conflicts with a file or link of the base.
     :raises InputError: if the base has too many layers to take another.
     """
     folders = _check_paths(app, base)
@@ -77,16 +77,16 @@ def plan_layers(app: App, base: BaseFilesystem) -> tuple[LayerPlan, ...]:
 
 
 def fit_layers(layers: Sequence[AppLayer], room: int) -> list[AppLayer]:
-    """Put layers together until there are no more than ``room``.
+    """Merge layers until there are at most ``room``.
 
     The last one, the code, stays alone. Of the rest the largest (ties: by name)
     keep a layer of their own; the small ones share up to eight, before the code.
-    Which of these one goes to depends on its name without the version alone, so
+    The hash of the name without the version selects the shared layer, so
     a new version of a small distribution changes one layer, whatever its size.
     Only where two change ranks at the border between large and small, up to four
     layers change.
 
-    :raises InputError: if there is no room at all.
+    :raises InputError: if ``room`` is less than 1.
     """
     if len(layers) <= room:
         return list(layers)
@@ -112,7 +112,7 @@ def fit_layers(layers: Sequence[AppLayer], room: int) -> list[AppLayer]:
 def layer_chunks(plan: LayerPlan) -> Iterator[bytes]:
     """Yield the tar of a layer; the same plan gives the same bytes.
 
-    :raises IntegrityError: if a file is not what was said of it.
+    :raises IntegrityError: if a file changed since it was planned.
     """
     files = {f"{APP_ROOT}/{file.path}": file for file in plan.files}
     for path in sorted({*files, *plan.folders}, key=str.encode):
@@ -198,5 +198,5 @@ def _size(layer: AppLayer) -> int:
 
 
 def _name(layer: AppLayer) -> str:
-    """Return what a layer is called, without its version."""
+    """Return the name of a layer without its version."""
     return layer.comment.rpartition(" ")[0] or layer.comment

@@ -1,8 +1,8 @@
-"""Ground, effect: an image in a file, read as a stream and never unpacked.
+"""Effect: an image in a file, read as a stream and never unpacked.
 
 Two forms, as a tar (also one that was compressed as a whole) or as a folder: what
 ``docker save`` writes (``manifest.json``, with ``<id>/layer.tar`` or blobs), and
-the OCI image layout (``index.json``). Where both are there, the layout counts, as it does
+the OCI image layout (``index.json``). Where both exist, the layout takes precedence, as it does
 for containerd: it names every blob by digest.
 
 Nothing in an image is trusted: each blob is compared with the digest that names
@@ -42,9 +42,9 @@ class ImageArchive:
     :param path: a tar or a folder.
     :param arch: which image to take where a layout has several, as Go names
         machines ("amd64").
-    :raises InputError: if it holds no image, or several.
-    :raises MalformedError: if it breaks its format.
-    :raises IntegrityError: if the config or a manifest is not what its digest names.
+    :raises InputError: if it contains no image for Linux, or several.
+    :raises MalformedError: if it is malformed.
+    :raises IntegrityError: if the config or a manifest does not match its digest.
     """
 
     config: Mapping[str, Any]
@@ -100,7 +100,7 @@ class ImageArchive:
             images = fitting or images
         if len(images) != 1:
             raise InputError(
-                f"`{self._path}` holds {'several images' if images else 'no image for Linux'}",
+                f"`{self._path}` contains {'several images' if images else 'no image for Linux'}",
                 evidence=(
                     f"wanted  one image for linux/{self._arch}",
                     *(f"found   {_label(one)}" for one in images[:8]),
@@ -220,7 +220,7 @@ class ImageArchive:
         with opened:
             content = opened.read(_JSON_LIMIT + 1)
         if len(content) > _JSON_LIMIT:
-            raise MalformedError(f"`{self._path}`: `{printable(name)}` is too large to be what it says")
+            raise MalformedError(f"`{self._path}`: `{printable(name)}` is too large")
         return content
 
     def _json(self, content: bytes, name: str, kind: type = dict) -> Any:
@@ -247,7 +247,7 @@ def _label(descriptor: Mapping[str, Any]) -> str:
 
 def _digest(descriptor: Any) -> Sha256:
     if not isinstance(descriptor, dict):
-        raise MalformedError("the image breaks its format: a descriptor is no object")
+        raise MalformedError("the image is malformed: a descriptor is not an object")
     return digest_in(descriptor.get("digest"), "a descriptor")
 
 

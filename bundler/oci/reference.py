@@ -1,4 +1,4 @@
-"""Ground, pure: the name of an image, as Docker reads it.
+"""Pure: the name of an image, as Docker reads it.
 
 Spec: distribution/reference, grammar and normalization ("iris:1" is
 "docker.io/library/iris:1").
@@ -40,17 +40,18 @@ class Reference:
 
     @property
     def familiar(self) -> str:
-        """As Docker shows it, without what it adds by itself."""
+        """The form that Docker shows: without its default registry and ``library/``."""
         if self.domain != _DEFAULT_DOMAIN:
             return self.full
         path = self.path.removeprefix(_OFFICIAL)
+        # `library/a/b` keeps its prefix: Docker would read `a/b` as another repository.
         return f"{self.path if '/' in path else path}:{self.tag}"
 
 
 def parse_reference(text: str) -> Reference:
     """Return the name of an image; the tag is "latest" if it has none.
 
-    :raises InputError: if Docker would not take it.
+    :raises InputError: if the name is invalid.
 
     >>> parse_reference("iris:1").full
     'docker.io/library/iris:1'
@@ -76,7 +77,7 @@ def parse_reference(text: str) -> Reference:
 
 
 def _problem(domain: str, path: str, tag: str) -> str | None:
-    """Return why the parts are no name, or None."""
+    """Return the invalid part of a name, with the reason; None if the name is valid."""
     name = path.removeprefix(_OFFICIAL)
     checks = (
         ("@" in path + tag, "a digest, which an image has only when it is written"),

@@ -1,4 +1,4 @@
-"""Stage 7, effect: the archive that an image is written as, whole or without what a site has.
+"""Effect: write the archive of an image, whole or without the layers that a site has.
 
 The small files come first, so that a reader finds the indexes at once. The same
 image gives the same bytes: everything is owner 0's, with a fixed time.
@@ -62,14 +62,14 @@ class LayerDescriptor:
     size: int
     """Bytes, as stored."""
     comment: str
-    """What it holds; empty for a layer of the base."""
+    """Its content, "numpy 1.21.6"; empty for a layer of the base."""
     new: bool
     """Whether a site that has the older image lacks it; without an older image all are new."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class WrittenImage:
-    """An image, or what is new in it, in an archive."""
+    """An image in an archive, or only its new layers (a delta)."""
 
     path: Path
     size: int
@@ -81,12 +81,12 @@ class WrittenImage:
     layers: tuple[LayerDescriptor, ...]
     """All layers of the image, the lowest first; a delta's archive holds only the new ones."""
     needs_join: bool
-    """Whether no loader takes it before `join_delta` has made it whole; see `oci.append`."""
+    """Whether no loader accepts it before `join_delta` has made it whole; see `oci.append`."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Part:
-    """A layer, and where its bytes come from."""
+    """A layer, and the source of its bytes."""
 
     layer: LayerDescriptor
     stored: StoredLayer
@@ -94,7 +94,7 @@ class Part:
 
 
 class Archive:
-    """All that an archive holds, in order: the small files first.
+    """The members of an archive in order: the small files first.
 
     :param known: the layers of the older image, if it is to be a delta.
     """
@@ -114,7 +114,8 @@ class Archive:
         self._is_delta = known is not None
         left_out = [part.layer.digest for part in parts if self._leaves_out(part)]
         lowest = [part.layer.digest for part in parts[: len(left_out)]]
-        # Docker's store tells a layer by all that is below it: only what both images start with is there.
+        # Docker's classic store identifies a layer by the chain of all layers below it (ChainID of the image
+        # spec), so it can reuse only the common lowest layers of both images.
         self.needs_join = not (left_out == lowest == [*(known or ())][: len(left_out)])
         descriptors = [
             Descriptor(sha256=one.stored.sha256, size=one.stored.size, codec=one.stored.codec)
@@ -171,7 +172,7 @@ def _member(name: str, size: int, chunks: Iterable[bytes]) -> Iterator[bytes]:
 
 
 def _checked(part: Part) -> Iterator[bytes]:
-    """Yield a layer again, as it was when it was named."""
+    """Yield a layer again, compared with the digest of the first reading."""
     return verified(
         part.chunks(),
         f"a layer changed while it was read ({part.layer.comment or 'of the base'})",
@@ -182,10 +183,10 @@ def _checked(part: Part) -> Iterator[bytes]:
 
 
 def publish_image(archive: Archive, out: Path, reporter: Reporter) -> WrittenImage:
-    """Write an archive whole, or compare it with the one that is there.
+    """Write an archive atomically, or compare it with an existing file.
 
-    :raises OutputError: if it cannot be written, or is there and differs.
-    :raises IntegrityError: if a layer is not what it was when it was named.
+    :raises OutputError: if it cannot be written, or exists with other content.
+    :raises IntegrityError: if the content of a layer changed after its digest was computed.
     """
     chunks = archive.chunks()
     try:
@@ -195,16 +196,16 @@ def publish_image(archive: Archive, out: Path, reporter: Reporter) -> WrittenIma
     try:
         if out.is_file():
             with out.open("rb") as found:
-                there = hash_stream(found)
+                existing = hash_stream(found)
             sha256, size = _written(chunks, None, reporter)
-            if there != (sha256, size):
+            if existing != (sha256, size):
                 raise FileExistsError
         else:
             with staged_file(out) as stream:
                 sha256, size = _written(chunks, stream, reporter)
     except FileExistsError as error:
         raise OutputError(
-            f"`{out}` is there already, with other content", hint="move it away, or give another name"
+            f"`{out}` already exists with other content", hint="remove it, or pass another output path"
         ) from error
     layers = tuple(part.layer for part in archive.parts)
     new = sum(layer.new for layer in layers)

@@ -1,7 +1,7 @@
-"""Ground, pure: credentials in JSON that is about to be kept for ever, found before it is.
+"""Pure: detect credentials in JSON before it is registered, since records are permanent.
 
-Found are user information in addresses, conda's token paths, signed queries, and
-values under keys that name a secret. A place is told by its path, never by its value.
+Detected are user information in URLs, conda's token paths, signed queries, and
+values under keys that name a secret. An error contains the path of a value, never the value.
 """
 
 from __future__ import annotations
@@ -15,9 +15,9 @@ from bundler.paths import printable
 
 __all__ = ["check_content"]
 
-# No scheme is longer; without a bound, a long word would be read once from each of its letters.
+# Bounded, since no scheme is longer: otherwise a long word is scanned again from each letter (quadratic).
 _USERINFO = re.compile(r"(?P<scheme>[A-Za-z][A-Za-z0-9+.-]{0,30})://(?P<user>[^/\s@\"'<>?#]+)@")
-# The user of ssh is no secret, and neither is Azure's container before its account.
+# The user of ssh is not a secret, nor is the container in abfs://CONTAINER@ACCOUNT of Azure.
 _PLAIN_USER = re.compile(r"(?:.*[+])?ssh|abfss?|wasbs?", re.IGNORECASE)
 # conda: `conda.common.url.split_anaconda_token`.
 _TOKEN_PATH = re.compile(r"/t/[A-Za-z0-9-]+(?:/|\Z)")
@@ -33,19 +33,19 @@ _PLAIN_KEY = re.compile(r"[A-Za-z_][A-Za-z0-9_-]*", re.ASCII)
 
 
 def check_content(content: Mapping[str, object]) -> None:
-    """Refuse what may not be registered: credentials, and what JSON cannot say.
+    """Check that content has no credentials, and only values that JSON can represent.
 
-    :raises InputError: naming each place, and no value.
+    :raises InputError: with the path of each such value, without the value.
     """
     try:
-        found = tuple(_problems(content, ""))
+        problems = tuple(_problems(content, ""))
     except RecursionError as error:
         raise InputError("the content is nested too deeply to be registered") from error
-    if found:
+    if problems:
         raise InputError(
-            "the content cannot be registered: what is registered is kept for ever, and read by others",
-            evidence=tuple(f"found   {what} at `{where or '.'}`" for where, what in found),
-            hint="leave credentials to the configuration of whoever builds: pip's, or a keyring",
+            "the content cannot be registered: records are permanent and readable by others",
+            evidence=tuple(f"found   {what} at `{where or '.'}`" for where, what in problems),
+            hint="configure credentials on the build host: in pip's configuration or a keyring",
         )
 
 
@@ -59,14 +59,14 @@ def _problems(value: object, where: str) -> Iterator[tuple[str, str]]:
     elif isinstance(value, str):
         yield from ((where, what) for what in _leaks(value))
     elif isinstance(value, float) and not math.isfinite(value):
-        yield where, "a number that JSON does not have"
+        yield where, "a number that JSON cannot represent"
     elif not isinstance(value, (bool, int, float, type(None))):
-        yield where, f"a value that JSON does not have (`{type(value).__name__}`)"
+        yield where, f"a value that JSON cannot represent (`{type(value).__name__}`)"
 
 
 def _key_problems(key: object, item: object, where: str) -> Iterator[tuple[str, str]]:
     if not isinstance(key, str):
-        yield where, "a key that is no text"
+        yield where, "a key that is not a string"
         return
     in_key = tuple(_leaks(key))
     yield from ((where, f"{what} in a key") for what in in_key)
@@ -85,12 +85,12 @@ def _leaks(text: str) -> Iterator[str]:
         yield "text that is not valid Unicode"
     for match in _USERINFO.finditer(text):
         if ":" in match["user"] or not _PLAIN_USER.fullmatch(match["scheme"]):
-            yield "credentials in an address"
+            yield "credentials in a URL"
             break
     if any(_TOKEN_PATH.search(word.partition("://")[2]) for word in text.split()):
-        yield "a token in the path of an address"
+        yield "a token in the path of a URL"
     if _SIGNATURE.search(text):
-        yield "a signature or token in an address"
+        yield "a signature or token in a URL"
 
 
 def _names_secret(key: str) -> bool:

@@ -1,15 +1,15 @@
-"""Stage 6, effect: named things in versions, which never change once they are registered.
+"""Effect: a log of named, versioned records; a registered version never changes.
 
-Each name is a log. A record takes the next free number, and of all who try to
-take it one succeeds (`Storage.create`); whoever does not looks again. To take a
-number one has read every record below it: so versions are unique, a content is
-registered once, and the numbers are the order of registration, without a lock.
+Each name is a log. A writer reads every record, then creates the next free number.
+Of several writers exactly one succeeds (`Storage.create`); the others read the new
+record and retry. So versions are unique, equal content is registered once, and the
+numbers are the order of registration, without a lock.
 
     ROOT/<kind>/<name in lower case>/000001.json          a record; read-only
     ROOT/<kind>/<name in lower case>/labels/<label>.json  the version a label names; replaced
     ROOT/blobs/sha256/ab/<sha256>                         files that records name; read-only
 
-What is registered cannot be taken back, so credentials are refused.
+A registration cannot be undone, so content with credentials is refused.
 """
 
 from __future__ import annotations
@@ -54,7 +54,7 @@ from bundler.system.atomic import staged_file
 __all__ = ["RegisteredVersion", "Registry"]
 
 _LATEST = "latest"
-# Azure keeps them for its curated environments (azureml-core 1.55, `Environment`).
+# Azure reserves these prefixes for its curated environments (azureml-core 1.55, `Environment`).
 _RESERVED = ("microsoft", "azureml")
 _RECORD = re.compile(r"(?P<number>[0-9]{6,})\.json", re.ASCII)
 _WHOLE = re.compile(r"[0-9]+", re.ASCII)
@@ -62,7 +62,7 @@ _LISTED = 20
 
 
 class Registry:
-    """The things of one kind in a workspace; any number of processes may use it at once."""
+    """The environments or models of a workspace; safe for concurrent processes."""
 
     def __init__(self, storage: Storage, kind: Literal["environments", "models"]) -> None:
         self._storage = storage
@@ -71,16 +71,16 @@ class Registry:
     def register(
         self, name: str, content: Mapping[str, Any], *, version: str | None = None
     ) -> RegisteredVersion:
-        """Return the version of a name that has this content, after making it if there is none.
+        """Return the version of a name with this content; register it if it does not exist.
 
-        :param version: the version it is to have; by default the newest that has
-            this content, else one more than the largest that is a whole number.
-        :raises InputError: if the name or version is not allowed, the content holds
-            credentials or is no JSON, or the version has another content.
+        :param version: the version to register; by default the newest version with
+            this content, else the largest whole number among the versions, plus 1.
+        :raises InputError: if the name or version is invalid, the content contains
+            credentials or is not JSON, or the version exists with other content.
         """
         self._check_name(name)
         if version is not None:
-            _check_word(version, "a version")
+            _check_word(version, "version")
         check_content(content)
         encoded = canonical_json(content)
         sha256 = sha256_of(encoded)
@@ -88,11 +88,11 @@ class Registry:
         taken: set[int] = set()
         while True:
             self._look(name, known, taken)
-            found = _find([known[number] for number in sorted(known)], name, sha256, version)
-            if found is not None:
-                return found
+            existing = _find([known[number] for number in sorted(known)], name, sha256, version)
+            if existing is not None:
+                return existing
             number = max(known, default=0) + 1
-            made = RegisteredVersion(
+            record = RegisteredVersion(
                 name=name,
                 version=version or _count(known.values()),
                 content=json.loads(encoded),
@@ -100,16 +100,16 @@ class Registry:
                 created=datetime.now(UTC).isoformat(timespec="seconds"),
             )
             try:
-                self._storage.create(self._record(name, number), encode_record(made))
+                self._storage.create(self._record(name, number), encode_record(record))
             except FileExistsError:
                 taken.add(number)
             else:
-                return made
+                return record
 
     def get(self, name: str, *, version: str | None = None, label: str | None = None) -> RegisteredVersion:
         """Return a version of a name, the latest by default.
 
-        :param label: a label; ``latest`` is on the version that was registered last.
+        :param label: a label; ``latest`` names the most recently registered version.
         :raises UsageError: if both are given.
         :raises InputError: if there is no such name, version or label.
         """
@@ -120,7 +120,7 @@ class Registry:
             version = self._labelled(name, label)
         if version is None:
             return self._read_spelled(name, numbers[-1:])[0]
-        # Versions that were counted have the number of their record, so long as none was given.
+        # A counted version equals its record number, unless an explicit version was registered before it.
         if version in map(str, numbers):
             (likely,) = self._read_spelled(name, [int(version)])
             if likely.version == version:
@@ -147,12 +147,12 @@ class Registry:
         return tuple(record.version for record in self._read_spelled(name, self._numbers(name)))
 
     def set_labels(self, name: str, version: str, labels: Sequence[str]) -> None:
-        """Put labels on a version; each is taken off the version that had it, and others stay.
+        """Assign labels to a version; each moves from its former version, other labels are unchanged.
 
         :raises InputError: if there is no such version, or a label is not allowed.
         """
         for label in labels:
-            _check_word(label, "a label")
+            _check_word(label, "label")
         record = self.get(name, version=version)
         for label in labels:
             content = encode_label(record.name, label, record.version)
@@ -170,7 +170,7 @@ class Registry:
         return dict(sorted(self._parse_label(path, contents[path]) for path in paths))
 
     def put_blob(self, source: Path) -> tuple[Sha256, int]:
-        """Keep a file, if it is not kept already, and return its digest and its size in bytes.
+        """Store a file, unless it is stored already, and return its digest and its size in bytes.
 
         :raises InputError: if it cannot be read, or is not a regular file.
         """
@@ -184,14 +184,14 @@ class Registry:
         return sha256, size
 
     def fetch_blob(self, sha256: Sha256, destination: Path) -> int:
-        """Write a file that is kept to a path where nothing is, and return its size in bytes.
+        """Write a stored file to a new path, and return its size in bytes.
 
-        :raises IntegrityError: if it is not there, or its bytes have changed; nothing is written then.
-        :raises OutputError: if something is at the destination.
+        :raises IntegrityError: if the file is missing or has changed; nothing is written then.
+        :raises OutputError: if the destination exists.
         """
-        there = OutputError(f"`{printable(str(destination))}` is there already, and is not replaced")
+        exists = OutputError(f"`{printable(str(destination))}` already exists")
         if os.path.lexists(destination):
-            raise there
+            raise exists
         digest = hashlib.sha256()
         size = 0
         try:
@@ -201,7 +201,7 @@ class Registry:
                     digest.update(chunk)
                     stream.write(chunk)
 
-                # `staged_file` would take its absence for that of the destination.
+                # `staged_file` would report a missing blob as a missing destination.
                 try:
                     self._storage.fetch(blob_path(sha256), sink)
                 except FileNotFoundError:
@@ -210,13 +210,13 @@ class Registry:
                 where = f"{self._storage.location}/{blob_path(sha256)}"
                 require_agreement(sha256, Sha256(digest.hexdigest()), where)
         except FileExistsError as error:
-            raise there from error
+            raise exists from error
         return size
 
     # --- the log ----------------------------------------------------------------------------------
 
     def _folder(self, name: str, below: str) -> str:
-        # Systems that take `A` and `a` for one file must not see two.
+        # One path for both spellings: on case-insensitive file systems `A` and `a` are the same file.
         return f"{self._kind}/{name.lower()}/{below}"
 
     def _record(self, name: str, number: int) -> str:
@@ -226,9 +226,9 @@ class Registry:
         return self._folder(name, f"labels/{label.lower()}.json")
 
     def _numbers(self, name: str) -> list[int]:
-        """Return the numbers of the records of a name that there is.
+        """Return the numbers of the records of an existing name.
 
-        :raises InputError: if there is none.
+        :raises InputError: if the name does not exist.
         """
         numbers = self._listed(name) if NAME.fullmatch(name) else []
         if not numbers:
@@ -236,13 +236,16 @@ class Registry:
         return numbers
 
     def _listed(self, name: str) -> list[int]:
-        """Return the numbers of the records, rising; other files that somebody put there are left alone."""
+        """Return the numbers of the records, ascending; foreign files in the directory are ignored."""
         files = self._storage.names(f"{self._kind}/{name.lower()}")
         numbers = (int(match["number"]) for file in files if (match := _RECORD.fullmatch(file)))
         return sorted(number for number in numbers if f"{number:06d}.json" in files)
 
     def _look(self, name: str, known: dict[int, RegisteredVersion], taken: Iterable[int]) -> None:
-        """Add the records that are new; ``taken`` are there even if a listing is late."""
+        """Read the records missing from ``known``.
+
+        :param taken: numbers that exist although an eventually consistent listing may omit them.
+        """
         new = sorted({*self._listed(name), *taken} - known.keys())
         known.update(zip(new, self._records([(name, number) for number in new]), strict=True))
 
@@ -251,8 +254,8 @@ class Registry:
             return dict(zip(paths, self._storage.read_many(paths), strict=True))
         except FileNotFoundError as error:
             raise OutputError(
-                f"a file of the registry in `{self._storage.location}` was there and is gone",
-                evidence=(f"told    {redact(str(error))}",),
+                f"a file of the registry in `{self._storage.location}` disappeared while it was read",
+                evidence=(f"found   {redact(str(error))}",),
             ) from error
 
     def _records(self, places: Sequence[tuple[str, int]]) -> list[RegisteredVersion]:
@@ -260,7 +263,7 @@ class Registry:
         return [self._parse(*place, contents[self._record(*place)]) for place in places]
 
     def _read_spelled(self, name: str, numbers: Sequence[int]) -> list[RegisteredVersion]:
-        """Read records of exactly that name: `A` must not find `a` on some systems and not on others."""
+        """Read records and check the spelling of the name, so that `A` never finds `a`."""
         records = self._records([(name, number) for number in numbers])
         if records[0].name != name:
             raise self._unknown(name)
@@ -270,7 +273,7 @@ class Registry:
         where = f"{self._storage.location}/{self._record(name, number)}"
         record = decode_record(content, where)
         if record.name.lower() != name.lower():
-            raise malformed(where, f"it is a record of `{record.name}`")
+            raise malformed(where, f"record of `{record.name}`")
         return record
 
     def _labelled(self, name: str, label: str) -> str:
@@ -291,26 +294,29 @@ class Registry:
         where = f"{self._storage.location}/{path}"
         name, label, version = decode_label(content, where)
         if path != self._label(name, label):
-            raise malformed(where, "it belongs to another name or label")
+            raise malformed(where, "the file of another name or label")
         return label, version
 
     # --- names ------------------------------------------------------------------------------------
 
     def _check_name(self, name: str) -> None:
-        """Refuse a name that cannot be registered."""
+        """Check that a name can be registered.
+
+        :raises InputError: if not.
+        """
         if not NAME.fullmatch(name):
             raise InputError(
-                f"`{printable(name)[:300]}` cannot be a name", evidence=(f"wanted  {NAME_RULE}",)
+                f"`{printable(name)[:300]}` is not a valid name", evidence=(f"wanted  {NAME_RULE}",)
             )
         reason = portability_note(archive_path(name))
         if reason is not None:
             raise InputError(
-                f"`{name}` cannot be a name: some systems cannot have a folder of that name",
+                f"`{name}` is not a valid name: some systems cannot represent it",
                 evidence=(f"found   {reason}",),
             )
         if self._kind == "environments" and name.lower().startswith(_RESERVED):
             raise InputError(
-                f"`{name}` cannot be registered: what begins with `Microsoft` or `AzureML` is Azure's",
+                f"`{name}` cannot be registered: the prefixes `Microsoft` and `AzureML` are reserved",
                 hint=f"register it as `my-{name}`",
             )
 
@@ -326,13 +332,13 @@ class Registry:
 def _find(
     known: Sequence[RegisteredVersion], name: str, sha256: Sha256, version: str | None
 ) -> RegisteredVersion | None:
-    """Return the record that a registration asks for, if it is there.
+    """Return the existing record that satisfies a registration, or None.
 
-    :raises InputError: if the version has another content, or the name another spelling.
+    :raises InputError: if the version exists with other content, or the name in another spelling.
     """
     if known and known[0].name != name:
         raise InputError(
-            f"`{name}` cannot be registered beside `{known[0].name}`: some systems take them for one",
+            f"`{name}` conflicts with `{known[0].name}`: the names differ only in case",
             hint=f"register it as `{known[0].name}`, or choose another name",
         )
     for record in reversed(known):
@@ -340,13 +346,13 @@ def _find(
             return record
         if record.version == version:
             raise InputError(
-                f"version `{version}` of `{name}` is registered already, with other content",
+                f"version `{version}` of `{name}` already exists with other content",
                 evidence=(
                     "registered content is never changed",
                     f"wanted  sha256 {sha256}",
                     f"found   sha256 {record.sha256}, of {record.created}",
                 ),
-                hint="leave the version out, and the next one is counted",
+                hint="omit the version to register the next free one",
             )
     return None
 
@@ -354,16 +360,19 @@ def _find(
 def _count(known: Iterable[RegisteredVersion]) -> str:
     whole = [int(record.version) for record in known if _WHOLE.fullmatch(record.version)]
     version = str(1 + max(whole, default=0))
-    _check_word(version, "a version")
+    _check_word(version, "version")
     return version
 
 
 def _check_word(word: str, what: str) -> None:
-    """Refuse a version or a label that cannot be one."""
+    """Check the form of a version or a label.
+
+    :raises InputError: if it is invalid.
+    """
     if not WORD.fullmatch(word) or word.lower() == _LATEST:
         raise InputError(
-            f"`{printable(word)[:300]}` cannot be {what}",
-            evidence=(f"wanted  {WORD_RULE}, and not `{_LATEST}`, which moves by itself",),
+            f"`{printable(word)[:300]}` is not a valid {what}",
+            evidence=(f"wanted  {WORD_RULE}, and not `{_LATEST}`, which is automatic",),
         )
 
 
@@ -377,10 +386,11 @@ def _unknown_version(name: str, version: str, records: Sequence[RegisteredVersio
 
 
 def _some(known: Sequence[str]) -> str:
-    """Return the last of many words, which are the newest versions, as text."""
+    """Return the last words, which are the newest versions, as text; "none" without words."""
     words = [f"`{word}`" for word in known[-_LISTED:]]
-    more = len(known) - len(words)
-    return ", ".join(words + [f"and {more} more"] * bool(more)) or "none"
+    if len(known) > len(words):
+        words.append(f"and {len(known) - len(words)} more")
+    return ", ".join(words) or "none"
 
 
 def _meant(word: str, known: Iterable[str]) -> str | None:
@@ -393,7 +403,7 @@ def _meant(word: str, known: Iterable[str]) -> str | None:
 
 
 def _opened(source: Path) -> BinaryIO:
-    # A pipe would keep us waiting, and could not be read again.
+    # A pipe would block, and cannot be read twice.
     if not stat.S_ISREG(source.stat().st_mode):
         raise OSError(errno.EINVAL, "it is not a regular file")
     return source.open("rb")

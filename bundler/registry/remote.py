@@ -1,12 +1,12 @@
-"""Ground, effect: files at whatever fsspec reaches, for a workspace.
+"""Effect: the storage of a workspace in an object store, through fsspec.
 
-Of all who create one file one must succeed, however many machines they run on.
-A service of objects promises that by a condition on the request (S3
-``If-None-Match: *``, Azure the same, Google ``ifGenerationMatch=0``). File
-systems of fsspec that only look first and then write are not used, and a
-service that ignores the condition is found out before the first file is made.
+Of concurrent writers of one file, on any number of machines, exactly one must
+succeed. Object stores guarantee that by a condition on the request (S3 and Azure:
+``If-None-Match: *``; Google: ``ifGenerationMatch=0``). File systems of fsspec that
+check first and write later are unsupported, and a service that ignores the
+condition is detected before the first file is created.
 
-fsspec and its drivers are optional, and imported when an address asks for them.
+fsspec and its drivers are optional, and imported when a URL needs them.
 """
 
 from __future__ import annotations
@@ -30,20 +30,20 @@ from bundler.redaction import redact, split_url
 __all__ = ["Remote", "open_remote", "relative_path", "require_digest", "stream_to"]
 
 _QUERY = re.compile(r"(?P<bare>://[^\s?'\"]+)\?[^\s'\"]+")
-_TOLD = 500
+_DETAIL_LENGTH = 500
 _PROBE = ".exclusive"
 _PROBE_CONTENT = b"bundler has made sure here that a file which is there is not made again\n"
-# The threads of one process take turns: fsspec's file system in memory has no other guard.
+# One thread at a time: fsspec's in-memory file system has no lock of its own.
 _turn = threading.Lock()
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class _Driver:
-    """How a file system of fsspec is asked to create a file and never to replace one."""
+    """A driver of fsspec, with the arguments that make its writes exclusive."""
 
     package: str
     exclusive: Mapping[str, Any]
-    """Arguments of its ``pipe_file``; a version that does not name them would ignore them."""
+    """Arguments of ``pipe_file``; a version without these parameters would silently ignore them."""
     install: str
 
 
@@ -68,11 +68,11 @@ _DRIVERS = MappingProxyType(
 
 
 class Remote:
-    """A storage behind fsspec; made by `open_storage`.
+    """A storage behind fsspec; see `open_storage`.
 
     :param file_system: an fsspec file system without a cache of listings.
     :param root: the path of the storage in it.
-    :param exclusive: the arguments with which its ``pipe_file`` never replaces.
+    :param exclusive: arguments of its ``pipe_file`` for a write that fails if the file exists.
     """
 
     def __init__(self, file_system: Any, root: str, *, location: str, exclusive: Mapping[str, Any]) -> None:
@@ -91,7 +91,7 @@ class Remote:
                 listed = self._files.ls(path, detail=False)
         except FileNotFoundError:
             return []
-        # Some services list the folder itself, as an empty object; a file lists itself.
+        # Some services list the directory itself as an empty object; a file lists itself.
         below = path.strip("/") + "/"
         found = {name.strip("/").removeprefix(below) for name in listed if name.strip("/").startswith(below)}
         return sorted(found)
@@ -106,7 +106,7 @@ class Remote:
         if not wanted:
             return []
         with self._service(wanted[0]):
-            # Unlike `cat`, it takes paths as they are, and not as patterns.
+            # Unlike `cat`, `cat_ranges` does not expand glob patterns in paths.
             return list(self._files.cat_ranges(wanted, None, None, on_error="raise"))
 
     def create(self, path: str, content: bytes) -> None:
@@ -130,7 +130,7 @@ class Remote:
             if self._files.exists(final):
                 return
             self._files.put_file(str(source), final)
-        # The driver has read the source on its own: look whether it was still the same.
+        # The driver read the source by itself: hash it again to detect a change meanwhile.
         with source.open("rb") as file:
             found = hash_stream(file)[0]
         try:
@@ -158,9 +158,9 @@ class Remote:
                 raise
 
     def _prove(self) -> None:
-        """Make sure, once, that the service does not make a file again.
+        """Check once that the service refuses to create an existing file: the second attempt must fail.
 
-        :raises OutputError: if it does: then two writers could both believe they have succeeded.
+        :raises OutputError: if it overwrites: then two writers could both believe they succeeded.
         """
         if self._proved:
             return
@@ -171,40 +171,40 @@ class Remote:
                 self._proved = True
                 return
         raise OutputError(
-            f"`{self.location}` makes a file that is there already again, without a word",
-            evidence=("wanted  a service that honours conditional writes (S3: `If-None-Match: *`)",),
-            hint="keep the workspace in a folder, or at a service that does",
+            f"`{self.location}` overwrites existing objects: it ignores conditional writes",
+            evidence=("wanted  a service with conditional writes (S3: `If-None-Match: *`)",),
+            hint="use a directory, or a service that supports them, for the workspace",
         )
 
     @contextmanager
     def _service(self, path: str, *, writing: bool = False) -> Iterator[None]:
-        """Turn what a driver raises into errors of ours."""
+        """Translate the exceptions of a driver into `BundlerError`."""
         try:
             yield
         except FileNotFoundError as error:
             if not writing:
                 raise
             raise OutputError(
-                f"`{self.location}` is not there",
-                evidence=(_told(error),),
-                hint="make the bucket or container first",
+                f"`{self.location}` does not exist",
+                evidence=(_detail(error),),
+                hint="create the bucket or container first",
             ) from error
         except (FileExistsError, BundlerError):
             raise
-        # Each driver has errors of its own, and none may end as a traceback.
+        # Each driver has its own exceptions; none may reach the user as a traceback.
         except Exception as error:
             kind = OutputError if _is_answer(error) else NetworkError
-            what = "refuses" if kind is OutputError else "cannot be reached"
+            verb = "refuses the request" if kind is OutputError else "is unreachable"
             raise kind(
-                f"`{self.location}` {what}", evidence=(f"for     {printable(redact(path))}", _told(error))
+                f"`{self.location}` {verb}", evidence=(f"for     {printable(redact(path))}", _detail(error))
             ) from error
 
 
 def open_remote(location: str) -> Remote:
-    """Return the storage at an address of fsspec; nothing is asked or made yet.
+    """Return the storage at a URL of fsspec, without any request.
 
-    :raises UsageError: if it holds credentials, or its driver is not installed or not set up.
-    :raises OutputError: if files cannot be created there so that one of many writers succeeds.
+    :raises UsageError: if the URL contains credentials, or its driver is not installed or not configured.
+    :raises OutputError: if the service has no exclusive creation of files.
     """
     protocol = location.partition("://")[0].lower()
     _refuse_credentials(location, protocol)
@@ -212,20 +212,20 @@ def open_remote(location: str) -> Remote:
     driver = _DRIVERS.get(protocol)
     if driver is None or "::" in location:
         raise OutputError(
-            f"a workspace cannot be kept at `{where}`",
+            f"`{where}` cannot store a workspace",
             evidence=(
-                "wanted  a service that creates a file for one of many writers",
+                "wanted  a service with exclusive creation of files",
                 f"known   {', '.join(f'`{name}://`' for name in sorted(_DRIVERS))}, `file://` and folders",
             ),
         )
     file_system, root = _connect(location, where, driver)
     if not root.strip("/"):
-        raise UsageError(f"`{where}` names no bucket, container or folder")
-    # The async drivers have the function itself under this name, and a wrapper under the public one.
+        raise UsageError(f"`{where}` does not name a bucket, container or directory")
+    # Async drivers implement `_pipe_file`; their public `pipe_file` is a wrapper without the parameters.
     pipe_file = getattr(file_system, "_pipe_file", file_system.pipe_file)
     if not driver.exclusive.keys() <= inspect.signature(pipe_file).parameters.keys():
         raise OutputError(
-            f"this version of {driver.package} cannot create a file without replacing another",
+            f"this version of {driver.package} has no exclusive creation of files",
             hint=f"pip install --upgrade {driver.package}",
         )
     return Remote(file_system, root, location=where, exclusive=driver.exclusive)
@@ -235,41 +235,42 @@ def _connect(location: str, where: str, driver: _Driver) -> tuple[Any, str]:
     try:
         from fsspec.core import url_to_fs  # type: ignore[import-untyped]  # noqa: PLC0415 - optional
 
-        # Others write too: neither a listing nor an instance that holds one is kept.
+        # Other processes write too: disable the caches of instances and of listings.
         found: tuple[Any, str] = url_to_fs(location, skip_instance_cache=True, use_listings_cache=False)
     except ImportError as error:
         raise UsageError(
             f"`{where}` needs {driver.package}, which is not installed",
-            evidence=(_told(error),),
+            evidence=(_detail(error),),
             hint=driver.install,
         ) from error
     except Exception as error:
-        raise UsageError(f"`{where}` cannot be opened", evidence=(_told(error),)) from error
+        raise UsageError(f"`{where}` cannot be opened", evidence=(_detail(error),)) from error
     return found
 
 
 def _refuse_credentials(location: str, protocol: str) -> None:
-    """Refuse user information and queries; Azure writes ``abfs://CONTAINER@ACCOUNT...``, which is none."""
+    """Check that a URL has no user information and no query.
+
+    In Azure's ``abfs://CONTAINER@ACCOUNT...`` the part before ``@`` is not a user.
+    """
     try:
         parts = urlsplit(location)
         userinfo, at, _ = parts.netloc.rpartition("@")
     except ValueError as error:
-        raise UsageError(
-            f"`{printable(redact(location))}` is not an address", evidence=(str(error),)
-        ) from error
+        raise UsageError(f"`{printable(redact(location))}` is not a URL", evidence=(str(error),)) from error
     is_container = _DRIVERS.get(protocol) is _AZURE and ":" not in userinfo
     if (at and not is_container) or parts.query:
         bare, _ = split_url(location)
         raise UsageError(
-            f"the address of the workspace `{printable(bare)}` holds credentials or a query",
-            hint="leave them out, and set the variables that the driver reads",
+            f"the URL of the workspace `{printable(bare)}` contains credentials or a query",
+            hint="remove them, and set the environment variables of the driver",
         )
 
 
 def relative_path(path: str) -> str:
-    """Return a path that stays below the folder it is joined to.
+    """Return a path that is safe to join to the root of a storage.
 
-    :raises ValueError: if it would not; the caller has not checked what it was given.
+    :raises ValueError: if it could leave the root; that is a bug of the caller.
     """
     try:
         return archive_path(path)
@@ -282,7 +283,7 @@ def stream_to(
     guard: Callable[[], AbstractContextManager[None]],
     sink: Callable[[bytes], object],
 ) -> None:
-    """Read a stream under a guard; what ``sink`` raises is the caller's own."""
+    """Read a stream, each read inside ``guard``; exceptions of ``sink`` pass unchanged."""
     with guard():
         stream = start()
     with closing(stream):
@@ -295,33 +296,33 @@ def stream_to(
 
 
 def require_digest(wanted: Sha256, found: Sha256, source: Path) -> None:
-    """Refuse what was copied from a file that somebody wrote to meanwhile.
+    """Check that a source did not change while it was copied.
 
     :raises IntegrityError: if the digests differ.
     """
     if found != wanted:
         raise IntegrityError(
-            f"`{printable(str(source))}` has changed while it was copied",
+            f"`{printable(str(source))}` changed while it was copied",
             evidence=(f"wanted  sha256 {wanted}", f"found   sha256 {found}"),
         )
 
 
 def _is_answer(error: Exception) -> bool:
-    """Return whether a service was reached: drivers turn its answers into the system's own errors."""
+    """Return whether the service responded: drivers map its responses to built-in exceptions."""
     if isinstance(error, (ConnectionError, TimeoutError)):
         return False
     return isinstance(error, OSError) and type(error).__module__ == "builtins"
 
 
 def _is_refused_condition(error: OSError) -> bool:
-    """Return whether S3's 412 is behind an error; s3fs knows it in the form of Amazon's own service alone."""
+    """Return whether S3's 412 caused an error; s3fs maps only the code of Amazon's own service."""
     response = getattr(error.__cause__, "response", None)
     code = response.get("Error", {}).get("Code") if isinstance(response, dict) else None
     return code in ("PreconditionFailed", "412")
 
 
-def _told(error: Exception) -> str:
-    """Return one line of what a driver said, without credentials and queries, which hold signatures."""
-    text = " ".join(str(error).split()) or "nothing more"
+def _detail(error: Exception) -> str:
+    """Return the message of a driver in one line, without credentials and queries (signatures)."""
+    text = " ".join(str(error).split()) or "no message"
     text = _QUERY.sub(r"\g<bare>?****", redact(text))
-    return f"told    {type(error).__name__}: {printable(text)[:_TOLD]}"
+    return f"found   {type(error).__name__}: {printable(text)[:_DETAIL_LENGTH]}"

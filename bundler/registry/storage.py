@@ -1,8 +1,8 @@
-"""Ground, effect: where a workspace keeps its bytes: a folder, or what `bundler.registry.remote` reaches.
+"""Effect: the storage of a workspace: a directory, or an object store through `bundler.registry.remote`.
 
-Two promises carry the registry: `Storage.create` is whole, and of all who create
-one file one succeeds, however many machines they run on. A folder keeps them by
-linking a complete file to a name that must be free.
+The registry depends on two guarantees of `Storage.create`: a file appears complete,
+and of concurrent writers, on any number of machines, exactly one succeeds. A
+directory provides both with a hard link from the complete file to a new name.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ from bundler.system.atomic import output_error, replace_file, staged_file, sync_
 __all__ = ["Folder", "Storage", "open_storage"]
 
 _LITTER_AGE = 86400
-"""Seconds after which a file that a killed writer left half-written is removed."""
+"""Seconds after which the partial file of a killed writer is removed."""
 _MODE = 0o444
 _LOCAL_HOSTS = ("", "localhost")
 
@@ -35,67 +35,67 @@ class Storage(Protocol):
     """Files by relative paths, ``/`` between the components.
 
     Every method raises `OutputError` if the system or the service refuses, and
-    `NetworkError` if the service is not reached; neither shows a credential.
+    `NetworkError` if the service is unreachable; messages never contain credentials.
     """
 
     location: str
-    """What it is called in messages; without credentials."""
+    """Its path or URL for messages; without credentials."""
 
     def names(self, folder: str) -> list[str]:
-        """Return the names of what lies directly in a folder, sorted; nothing if there is no such folder."""
+        """Return the names of the entries of a directory, sorted; empty if it does not exist."""
 
     def read(self, path: str) -> bytes:
         """Return the content of a small file.
 
-        :raises FileNotFoundError: if it is not there.
+        :raises FileNotFoundError: if the file does not exist.
         """
 
     def read_many(self, paths: Sequence[str]) -> list[bytes]:
-        """Return the contents of small files, in the order of ``paths``; a service is asked at once.
+        """Return the contents of small files, in the order of ``paths``; a service gets concurrent requests.
 
-        :raises FileNotFoundError: if one is not there.
+        :raises FileNotFoundError: if any of them does not exist.
         """
 
     def create(self, path: str, content: bytes) -> None:
-        """Make a file, whole and durable; of all who try, on whatever machine, one succeeds.
+        """Create a complete, durable file; of concurrent writers, on any machine, exactly one succeeds.
 
-        :raises FileExistsError: if it is there.
+        :raises FileExistsError: if the file exists.
         """
 
     def replace(self, path: str, content: bytes) -> None:
-        """Make a small file that may take the place of an older one, at once; the last writer wins."""
+        """Create or replace a small file atomically; the last writer wins."""
 
     def put(self, path: str, source: Path, sha256: Sha256) -> None:
-        """Copy a large file to a path that its digest determines; if it is there, it is left alone.
+        """Copy a large file to a path derived from its digest; an existing file is not replaced.
 
-        :raises IntegrityError: if the source does not have that digest (any more).
+        :raises IntegrityError: if the digest of the source differs, since it changed meanwhile.
         """
 
     def fetch(self, path: str, sink: Callable[[bytes], object]) -> None:
-        """Hand a file to ``sink`` piece by piece.
+        """Pass the content of a file to ``sink`` in chunks.
 
-        :raises FileNotFoundError: if it is not there.
+        :raises FileNotFoundError: if the file does not exist.
         """
 
 
 def open_storage(location: str, cwd: Path) -> Storage:
-    """Return the storage at a path, a ``file:`` URL or an address that fsspec knows; nothing is made yet.
+    """Return the storage at a path, a ``file:`` URL or a URL of fsspec, without creating anything.
 
-    :param cwd: what a relative path is relative to.
-    :raises UsageError: if the address cannot be used, holds credentials, or its driver is not installed.
-    :raises OutputError: if files cannot be created there so that one of many writers succeeds.
+    :param cwd: the directory that a relative path is resolved against.
+    :raises UsageError: if the URL is invalid or contains credentials, or its driver is not installed.
+    :raises OutputError: if the service has no exclusive creation of files.
     """
     if location.lower().startswith("file:"):
         return Folder(_path_of(location))
     if "://" in location:
         return open_remote(location)
     if not location:
-        raise UsageError("the address of the workspace is empty")
+        raise UsageError("the URL of the workspace is empty")
     return Folder(cwd / location)
 
 
 class Folder:
-    """A storage in a folder of this machine, or on a share that has links or renames without replacing."""
+    """A storage in a local directory, or on a share with hard links or renames that do not replace."""
 
     def __init__(self, root: Path) -> None:
         self.root = root
@@ -104,7 +104,7 @@ class Folder:
     def names(self, folder: str) -> list[str]:
         """See `Storage.names`."""
         path = self._path(folder)
-        # As at a service of objects, a file is a folder with nothing in it.
+        # As in an object store, a file is listed as an empty directory.
         if path.is_file():
             return []
         try:
@@ -117,7 +117,7 @@ class Folder:
         """See `Storage.read`."""
         found = self._path(path)
         with _system(found):
-            # A pipe would keep us waiting for its writer.
+            # Opening a pipe would block until it has a writer.
             if not stat.S_ISREG(found.stat().st_mode):
                 raise OutputError(f"`{printable(str(found))}` is not a regular file")
             return found.read_bytes()
@@ -153,17 +153,17 @@ class Folder:
 
     def _path(self, path: str) -> Path:
         found = self.root / relative_path(path)
-        # Unlike `Path.resolve`, it takes a loop of links as it is.
+        # Unlike `Path.resolve`, `realpath` does not raise for a loop of links.
         real = Path(os.path.realpath(found))
         if not real.is_relative_to(os.path.realpath(self.root)):
             raise OutputError(
-                f"`{printable(path)}` leads out of `{self.location}`",
+                f"`{printable(path)}` leads outside of `{self.location}`",
                 evidence=(f"found   {printable(str(real))}, through a symbolic link",),
             )
         return found
 
     def _room_for(self, path: str) -> Path:
-        """Return where a file will lie, in a folder that is there, durable and free of old litter."""
+        """Return the path of a new file; create its directory durably, remove stale partial files in it."""
         final = self._path(path)
         missing = []
         try:
@@ -189,13 +189,14 @@ def _path_of(url: str) -> Path:
     path = Path(unquote(parts.path))
     if parts.netloc.lower() not in _LOCAL_HOSTS or not path.is_absolute() or parts.query or parts.fragment:
         raise UsageError(
-            f"`{printable(redact(url))}` is not an absolute path as a URL", hint="file:///folder"
+            f"`{printable(redact(url))}` is not a `file:` URL with an absolute path",
+            hint="use `file:///DIRECTORY`",
         )
     return path
 
 
 def _is_litter(name: str) -> bool:
-    """Return whether a name is that of a file on its way to its own (`bundler.system.atomic`)."""
+    """Return whether a name is that of a partial file (`bundler.system.atomic`)."""
     return name.startswith(".") and name.endswith(".partial")
 
 

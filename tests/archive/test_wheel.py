@@ -97,16 +97,19 @@ OTHER_INFO = {"other-1.0.dist-info/METADATA": "Name: other\n"}
 
 IDENTITY = [
     case("W29-no-record", zip_bytes(members()), "no RECORD"),
-    case("W29-none", zip_bytes({"demo.py": b""}), "0 `.dist-info` folders", "found   none"),
+    case("W29-none", zip_bytes({"demo.py": b""}), "0 `.dist-info` directories", "found   none"),
     case(
-        "W29-two", packed(members({**MODULE, **OTHER_INFO})), "2 `.dist-info` folders", "other-1.0.dist-info"
+        "W29-two",
+        packed(members({**MODULE, **OTHER_INFO})),
+        "2 `.dist-info` directories",
+        "other-1.0.dist-info",
     ),
-    case("W29-two-by-case", packed(members({"x-1.DIST-INFO/METADATA": ""})), "2 `.dist-info` folders"),
+    case("W29-two-by-case", packed(members({"x-1.DIST-INFO/METADATA": ""})), "2 `.dist-info` directories"),
     case("W33-missing", packed(members(edit={"WHEEL": None})), "no WHEEL"),
     case("W33-2.0", packed(members(edit={"WHEEL": swap("1.0", "2.0")})), "Wheel-Version", "2.0", "1.x"),
     case("W33-none", packed(members(edit={"WHEEL": swap("^Wheel-Version.*\n", "")})), "Wheel-Version"),
     case("W33-twice", packed(members(edit={"WHEEL": add("Wheel-Version: 1.0\n")})), "Wheel-Version"),
-    case("W33-no-tag", packed(members(tags=[])), "contradicts its file name"),
+    case("W33-no-tag", packed(members(tags=[])), "does not match its file name"),
     case("W33-bad-tag", packed(members(tags=["py3"])), "WHEEL is malformed"),
     case("W33-endless-tag", packed(members(tags=["-".join([".".join("abcdefghijkl")] * 3)])), "too many"),
     case("W33-purelib", packed(members(edit={"WHEEL": swap("true", "maybe")})), "Root-Is-Purelib", "maybe"),
@@ -147,9 +150,9 @@ def test_a_wheel_names_one_distribution(content: bytes, telling: tuple[str, ...]
 @pytest.mark.parametrize(
     ("filename", "telling"),
     [
-        pytest.param("other-1.0-py3-none-any.whl", "contradicts its file name", id="W29-name"),
-        pytest.param("demo-1.1-py3-none-any.whl", "contradicts its file name", id="W29-version"),
-        pytest.param("demo-1.0-cp311-cp311-any.whl", "Tag contradicts", id="W33-filename"),
+        pytest.param("other-1.0-py3-none-any.whl", "does not match its file name", id="W29-name"),
+        pytest.param("demo-1.1-py3-none-any.whl", "does not match its file name", id="W29-version"),
+        pytest.param("demo-1.0-cp311-cp311-any.whl", "Tag does not match", id="W33-filename"),
         pytest.param("demo-1.0.zip", "not the name of a wheel", id="no-wheel"),
         pytest.param("demo-1.0-any.whl", "not the name of a wheel", id="too-short"),
         pytest.param("demo-one-py3-none-any.whl", "not the name of a wheel", id="no-version"),
@@ -191,7 +194,7 @@ def test_the_dist_info_folder_is_named_as_the_file(info: str) -> None:
     made = {path.replace(INFO, f"{info}.dist-info"): content for path, content in members().items()}
     said = refused(zip_bytes(with_record(made, f"{info}.dist-info")))
 
-    assert "its `.dist-info` folder contradicts its file name" in said
+    assert "its `.dist-info` directory does not match its file name" in said
     assert f"found   {info}.dist-info" in said
 
 
@@ -210,7 +213,7 @@ def test_w33_another_abi_is_a_contradiction_unless_the_name_asks_for_none() -> N
     assert opened(content).notes == ("its WHEEL has other tags than its file name: cp39-cp39-any",)
 
     told = refused(content, "demo-1.0-cp37-cp37m-any.whl")
-    assert all(text in told for text in ("contradicts", "cp39-cp39-any", "cp37-cp37m-any"))
+    assert all(text in told for text in ("does not match", "cp39-cp39-any", "cp37-cp37m-any"))
 
 
 # RECORD (W30-W32).
@@ -233,7 +236,9 @@ LINE = "line 1 of its RECORD is malformed"
 RECORDS = [
     case("W30-unlisted", packed(members(), swap(ROW, "")), "`demo.py` has no row in RECORD"),
     case(
-        "W30-no-member", packed(members(), add(record_row("gone.py", b""))), "`gone.py` is in RECORD, but not"
+        "W30-no-member",
+        packed(members(), add(record_row("gone.py", b""))),
+        "`gone.py` is in RECORD but missing",
     ),
     case(
         "W30-many",
@@ -253,7 +258,7 @@ RECORDS = [
     case(
         "W31-size", packed(members(), swap(",12$", ",13")), "line 1 of its RECORD", "wanted  13", "found   12"
     ),
-    case("W31-negative", packed(members(), swap(",12$", ",-12")), "another size"),
+    case("W31-negative", packed(members(), swap(",12$", ",-12")), "different size"),
     case("W31-no-size", packed(members(), swap(",12$", ",twelve")), LINE, "size"),
     case("W31-endless", packed(members(), swap(",12$", "," + "9" * 5000)), LINE),
     case("W31-md5", packed(members(), swap(ROW, f"demo.py,{sha('md5', SOURCE)},12\n")), LINE, "md5"),
@@ -345,7 +350,7 @@ def test_a_wrong_digest_of_what_is_parsed_is_found_on_opening(name: str) -> None
     made = members(entry_points="[plugins]\n")
     record = swap(f"{name},sha256=.{{8}}", f"{name},sha256=AAAAAAAA")
 
-    with pytest.raises(MalformedError, match=f"{name}` does not have the digest in RECORD"):
+    with pytest.raises(MalformedError, match=f"{name}` does not match its digest in RECORD"):
         opened(packed(made, record))
 
 
@@ -355,7 +360,7 @@ def test_a_wrong_digest_is_found_after_the_last_piece() -> None:
     pieces = wheel.chunks(file)
 
     assert next(pieces) == SOURCE
-    with pytest.raises(MalformedError, match=r"`demo\.py` does not have the digest in RECORD") as caught:
+    with pytest.raises(MalformedError, match=r"`demo\.py` does not match its digest in RECORD") as caught:
         next(pieces)
     assert caught.value.evidence[1] == f"found   sha256 {hashlib.sha256(SOURCE).hexdigest()}"
 
@@ -384,7 +389,7 @@ ENTRY_POINTS = [
         for name in ("python", "python3", "python3.7", "python3.13")
     ),
     case("W35-twice", scripts("a = demo:main\na = demo:other"), "entry_points.txt is malformed"),
-    case("W35-both", scripts("a = demo:main\n[gui_scripts]\na = demo:other"), "launcher `a`"),
+    case("W35-both", scripts("a = demo:main\n[gui_scripts]\na = demo:other"), "have the name `a`"),
     case("W36-code", scripts("a = os:system;import x"), "does not name an object", "os:system;import x"),
     case("W36-call", scripts("a = os:system()"), "does not name an object"),
     case("W36-dash", scripts("a = my-module:main"), "does not name an object"),
@@ -450,10 +455,12 @@ PLACES = [
     case("W37-unknown", f"{DATA}/foo/x", "unknown scheme", "found   foo", "purelib, platlib"),
     case("W37-case", f"{DATA}/Scripts/x", "unknown scheme"),
     case("W37-scheme-file", f"{DATA}/scripts", "unknown scheme"),
-    case("W37-other", "other-1.0.data/scripts/x", "data folder of another name", DATA),
-    case("W37-by-case", "x.DATA/scripts/x", "data folder of another name"),
-    case("W37-same-place", f"{DATA}/purelib/demo.py", "same place", "demo.py"),
-    case("W29-in-data", f"{DATA}/platlib/other-1.0.dist-info/METADATA", "besides the wheel's own"),
+    case("W37-other", "other-1.0.data/scripts/x", "`.data` directory of another name", DATA),
+    case("W37-by-case", "x.DATA/scripts/x", "`.data` directory of another name"),
+    case("W37-same-place", f"{DATA}/purelib/demo.py", "same installation path", "demo.py"),
+    case(
+        "W29-in-data", f"{DATA}/platlib/other-1.0.dist-info/METADATA", "into another `.dist-info` directory"
+    ),
 ]
 
 

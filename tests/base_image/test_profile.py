@@ -337,26 +337,50 @@ def test_a_profile_survives_a_round_trip(tmp_path: Path) -> None:
         pytest.param([], "is not the profile of a base", id="list"),
         pytest.param({"format": "bundler-manifest"}, "is not the profile of a base", id="manifest"),
         pytest.param(profile(format_version=2), "found   format version 2", id="newer"),
-        pytest.param(profile(source="guess"), "`source` is wrong", id="source"),
-        pytest.param(profile(python=None), "`python` is wrong", id="python"),
-        pytest.param(profile(python={"version": 3.7}), "`python.version` is wrong", id="version-type"),
-        pytest.param(profile(python={"version": "seven"}), "found   seven", id="version-text"),
-        pytest.param(profile(libraries=["a", 1]), "`libraries[1]` is wrong", id="libraries"),
+        pytest.param(profile(source="guess"), "base.json: $.source: invalid enum value 'guess'", id="source"),
+        pytest.param(profile(python=None), "base.json: $.python: expected `object`, got `null`", id="python"),
         pytest.param(
-            profile(symbol_versions={"GLIBCXX": 3}), "`symbol_versions.GLIBCXX` is wrong", id="symbols"
+            profile(python={"version": 3.7}),
+            "base.json: $.python.version: expected `str`, got `float`",
+            id="version-type",
         ),
-        pytest.param(profile(distributions={}), "`distributions` is wrong", id="distributions"),
         pytest.param(
-            profile(distributions=[{"name": "x"}]), "`distributions[0].version` is wrong", id="no-version"
+            profile(python={"version": "seven"}),
+            "base.json: $.python.version: expected `str` matching regex",
+            id="version-text",
+        ),
+        pytest.param(
+            profile(libraries=["a", 1]),
+            "base.json: $.libraries[1]: expected `str`, got `int`",
+            id="libraries",
+        ),
+        pytest.param(
+            profile(symbol_versions={"GLIBCXX": 3}),
+            "base.json: $.symbol_versions[...]: expected `str`, got `int`",
+            id="symbols",
+        ),
+        pytest.param(
+            profile(distributions={}),
+            "base.json: $.distributions: expected `array`, got `object`",
+            id="distributions",
+        ),
+        pytest.param(
+            profile(distributions=[{"name": "x"}]),
+            "base.json: $.distributions[0]: object missing required field `version`",
+            id="no-version",
         ),
         pytest.param(
             profile(
                 distributions=[{"name": "x", "version": "1", "requires": [], "top_level": [], "pth": "no"}]
             ),
-            "`distributions[0].pth` is wrong",
+            "base.json: $.distributions[0].pth: expected `bool`, got `str`",
             id="pth",
         ),
-        pytest.param(profile(occupied={"a": "maybe"}), "`occupied.a` is wrong", id="occupied"),
+        pytest.param(
+            profile(occupied={"a": "maybe"}),
+            "base.json: $.occupied[...]: invalid enum value 'maybe'",
+            id="occupied",
+        ),
     ],
 )
 def test_a_wrong_profile_is_refused_with_its_place(tmp_path: Path, values: Any, told: str) -> None:
@@ -706,7 +730,7 @@ def huge_name() -> bytes:
         pytest.param(tar_bytes({"x": Hard("../y")}), "leaves its root", id="traversal-link"),
         pytest.param(huge_name(), "larger than any name", id="huge-name"),
         pytest.param(b"BZh91AY&SY" + bytes(600), "compressed in a way", id="bzip2"),
-        pytest.param(b"no tar" * 300, "is not a whole tar", id="no-tar"),
+        pytest.param(b"no tar" * 300, "is not a complete tar", id="no-tar"),
     ],
 )
 def test_a_hostile_layer_is_refused(tmp_path: Path, layer: bytes, told: str) -> None:

@@ -13,12 +13,12 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from packaging.utils import canonicalize_name
-from packaging.version import Version
 from support.bundles import EPOCH, FILES, LOCK, manifest_values
 from support.cli import SCHEMA
 
+from bundler.archive.tree import TreeFile
 from bundler.bundle import manifest as manifest_module
-from bundler.bundle.layer import Layer, LayerFile
+from bundler.bundle.layer import Layer
 from bundler.bundle.manifest import (
     FORMAT,
     FORMAT_VERSION,
@@ -488,7 +488,7 @@ def layer(name: str, *files: tuple[str, bytes], **changes: Any) -> Layer:
     values: Values = {
         "name": canonicalize_name(name),
         "display_name": name,
-        "version": Version("1.0"),
+        "version_text": "1.0",
         "wheel": f"{name}-1.0-py3-none-any.whl",
         "wheel_sha256": sha256_of(name.encode()),
         "licence": "MIT",
@@ -501,7 +501,7 @@ def layer(name: str, *files: tuple[str, bytes], **changes: Any) -> Layer:
         "code": {},
         "notes": ("a note",),
         "files": tuple(
-            LayerFile(path=archive_path(path), mode=0o644, size=len(body), sha256=sha256_of(body))
+            TreeFile(path=archive_path(path), mode=0o644, size=len(body), sha256=sha256_of(body))
             for path, body in files
         ),
     }
@@ -511,7 +511,7 @@ def layer(name: str, *files: tuple[str, bytes], **changes: Any) -> Layer:
 def locked(name: str, **changes: Any) -> LockedDistribution:
     values: Values = {
         "name": canonicalize_name(name),
-        "version": Version("1.0"),
+        "version_text": "1.0",
         "kind": "wheel",
         "location": "https://index.example/x",
         "filename": f"{name}-1.0.tar.gz",

@@ -222,7 +222,7 @@ def test_a_changed_byte_is_named_with_both_digests(tmp_path: Path) -> None:
     error = refused(make_bundle(tmp_path / "in", change=change), tmp_path)
 
     assert isinstance(error, IntegrityError)
-    assert f"`{SITE}/pkg/data.bin` is not what the manifest says" in str(error)
+    assert f"`{SITE}/pkg/data.bin` does not match the manifest" in str(error)
     assert hashlib.sha256(FILES[f"{SITE}/pkg/data.bin"]).hexdigest() in error.evidence[0]
 
 
@@ -253,7 +253,7 @@ def test_padding_hides_nothing(tmp_path: Path) -> None:
         name, header, content = entries[place]
         entries[place] = (name, header, content[:-1] + b"!")
 
-    assert "something is hidden after" in str(refused(make_bundle(tmp_path / "in", change=change), tmp_path))
+    assert "unexpected data after" in str(refused(make_bundle(tmp_path / "in", change=change), tmp_path))
 
 
 @pytest.mark.parametrize("codec", ["gz", "zst"])

@@ -10,11 +10,11 @@ from pathlib import Path
 
 import pytest
 from packaging.utils import canonicalize_name
-from packaging.version import Version
 
 from bundler.archive.compression import Codec, compressor, decompressed
 from bundler.archive.tar import END, file_header, padding
-from bundler.bundle.layer import Layer, LayerFile
+from bundler.archive.tree import TreeFile
+from bundler.bundle.layer import Layer
 from bundler.bundle.segment import (
     SegmentFormat,
     bind_content,
@@ -41,7 +41,7 @@ def layer_of(contents: Mapping[str, bytes] = CONTENTS) -> Layer:
     return Layer(
         name=canonicalize_name("demo"),
         display_name="demo",
-        version=Version("1.0"),
+        version_text="1.0",
         wheel="demo-1.0-py3-none-any.whl",
         wheel_sha256=sha256_of(b""),
         licence="",
@@ -54,7 +54,7 @@ def layer_of(contents: Mapping[str, bytes] = CONTENTS) -> Layer:
         code={},
         notes=(),
         files=tuple(
-            LayerFile(
+            TreeFile(
                 path=archive_path(path),
                 mode=0o755 if path.startswith("bin/") else 0o644,
                 size=len(content),
@@ -68,10 +68,10 @@ def layer_of(contents: Mapping[str, bytes] = CONTENTS) -> Layer:
 LAYER = layer_of()
 
 
-def pieces_of(contents: Mapping[str, bytes], step: int = 7) -> Callable[[LayerFile], Iterable[bytes]]:
+def pieces_of(contents: Mapping[str, bytes], step: int = 7) -> Callable[[TreeFile], Iterable[bytes]]:
     """Return a source of contents in small pieces."""
 
-    def pieces(file: LayerFile) -> Iterator[bytes]:
+    def pieces(file: TreeFile) -> Iterator[bytes]:
         content = contents[file.path]
         return (content[at : at + step] for at in range(0, len(content), step))
 

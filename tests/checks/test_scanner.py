@@ -15,7 +15,8 @@ from packaging.utils import canonicalize_name
 from packaging.version import Version
 from support.elfs import make_elf
 
-from bundler.bundle.layer import Layer, LayerFile
+from bundler.archive.tree import TreeFile
+from bundler.bundle.layer import Layer
 from bundler.checks.scanner import Scanner
 from bundler.checks.source_imports import FileImports
 from bundler.checks.user_code import UserCode
@@ -408,12 +409,12 @@ def layer_of(name: str, tree: Path, files: Mapping[str, str | bytes]) -> Layer:
         (tree / path).parent.mkdir(parents=True, exist_ok=True)
         (tree / path).write_bytes(written)
         listed.append(
-            LayerFile(path=archive_path(path), mode=0o644, size=len(written), sha256=sha256_of(written))
+            TreeFile(path=archive_path(path), mode=0o644, size=len(written), sha256=sha256_of(written))
         )
     return Layer(
         name=canonicalize_name(name),
         display_name=name,
-        version=Version("1"),
+        version_text="1",
         wheel=f"{name}-1-py3-none-any.whl",
         wheel_sha256=Sha256("0" * 64),
         licence="",

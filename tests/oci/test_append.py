@@ -269,7 +269,7 @@ def test_two_runs_give_the_same_bytes(base: Path) -> None:
 def test_a_file_that_differs_is_not_replaced(base: Path) -> None:
     base.with_name("image.tar").write_bytes(b"mine")
 
-    with pytest.raises(OutputError, match="is there already, with other content"):
+    with pytest.raises(OutputError, match="already exists with other content"):
         write(make_app(), base)
 
     assert base.with_name("image.tar").read_bytes() == b"mine"
@@ -550,7 +550,10 @@ def refused(error: type[BundlerError], told: str, folder: Path, act: Callable[[]
             id="link",
         ),
         pytest.param(
-            {f"{APP}/src/score.py/": ""}, f"`/{APP}/src/score.py` is a folder", None, id="folder-for-a-file"
+            {f"{APP}/src/score.py/": ""},
+            f"`/{APP}/src/score.py` is a directory",
+            None,
+            id="folder-for-a-file",
         ),
     ],
 )
@@ -648,13 +651,13 @@ def test_a_layer_with_a_wrong_digest_is_refused(codec: Any, tmp_path: Path) -> N
     members[name] = content[:-1] + bytes([content[-1] ^ 1])
     base = write_archive(tmp_path / "base.tar", members)
 
-    refused(IntegrityError, "does not have the digest", tmp_path, lambda: write(make_app(), base))
+    refused(IntegrityError, "does not match its digest", tmp_path, lambda: write(make_app(), base))
 
 
 def test_a_config_that_names_other_layers_is_refused(tmp_path: Path) -> None:
     other = {"type": "layers", "diff_ids": [f"sha256:{digest(tar_bytes(ROOT))}", f"sha256:{'0' * 64}"]}
     base = old_docker(tmp_path, rootfs=other)
-    refused(IntegrityError, "does not have the digest", tmp_path, lambda: write(make_app(), base))
+    refused(IntegrityError, "does not match its digest", tmp_path, lambda: write(make_app(), base))
 
     other["diff_ids"] = other["diff_ids"][:1]
     base = old_docker(tmp_path, rootfs=other)
@@ -728,7 +731,7 @@ def test_a_file_that_is_not_what_was_said_is_refused(content: bytes, base: Path)
 
     refused(
         IntegrityError,
-        "is not what was planned",
+        "changed since it was planned",
         base.parent,
         lambda: write(make_app(layer("code", said)), base),
     )
@@ -741,7 +744,7 @@ def test_a_file_that_changes_between_the_two_readings_leaves_nothing(base: Path)
 
     refused(
         IntegrityError,
-        "is not what was planned",
+        "changed since it was planned",
         base.parent,
         lambda: write(make_app(layer("code", said)), base),
     )
@@ -768,7 +771,7 @@ def test_a_base_that_changes_while_it_is_copied_leaves_nothing(tmp_path: Path) -
 @pytest.mark.parametrize("content", [b"", b"no tar", b"\x1f\x8bbroken"])
 def test_a_base_that_is_no_image_is_refused(content: bytes, tmp_path: Path) -> None:
     base = tmp_path / "base.tar"
-    refused(InputError, "is not there", tmp_path, lambda: write(make_app(), base))
+    refused(InputError, "not found", tmp_path, lambda: write(make_app(), base))
 
     base.write_bytes(content)
     refused(BundlerError, "`", tmp_path, lambda: write(make_app(), base))
@@ -914,7 +917,7 @@ def test_a_damaged_part_is_not_joined(which: str, old: WrittenImage, base: Path,
 
     refused(
         IntegrityError,
-        "does not have the digest",
+        "does not match its digest",
         tmp_path,
         lambda: join_delta(old.path, delta.path, tmp_path / "joined.tar"),
     )
@@ -924,12 +927,12 @@ def test_a_damaged_part_is_not_joined(which: str, old: WrittenImage, base: Path,
     ("content", "error", "told"),
     [
         ("{", MalformedError, "is not JSON"),
-        ('{"manifests": []}', InputError, "is no manifest of one image"),
+        ('{"manifests": []}', InputError, "is not the manifest of a single image"),
         ('{"layers": 1}', MalformedError, "is malformed"),
         ('{"layers": [1]}', MalformedError, "has no sha256"),
         ('{"layers": [{"digest": "sha256:../../x"}]}', MalformedError, "has no sha256"),
-        ("[]", MalformedError, "is not a whole tar"),
-        (None, InputError, "is not there"),
+        ("[]", MalformedError, "is not a complete tar"),
+        (None, InputError, "not found"),
     ],
 )
 def test_an_older_image_that_cannot_be_read_is_refused(

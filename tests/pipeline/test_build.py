@@ -299,7 +299,7 @@ def test_the_same_build_again_is_no_error_and_another_one_never_replaces_it(
     ended = bundler_cli.run("build", *locked(bundler_cli, "basket", *args), cwd=tmp_path)
 
     assert ended.returncode == 11
-    assert "is there already, with other content" in ended.stderr
+    assert "already exists with other content" in ended.stderr
     assert hashlib.sha256(Path(first["path"]).read_bytes()).hexdigest() == first["sha256"]
 
 
