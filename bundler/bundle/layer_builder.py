@@ -199,10 +199,10 @@ def _layer_file(wheel: Wheel, path: str, mode: int, source: Source) -> TreeFile:
     if sha256 is None:
         import hashlib  # noqa: PLC0415 - only for files without a digest in RECORD
 
-        digest = hashlib.sha256()
+        hasher = hashlib.sha256()
         for chunk in wheel.chunks(source):
-            digest.update(chunk)
-        sha256 = Sha256(digest.hexdigest())
+            hasher.update(chunk)
+        sha256 = Sha256(hasher.hexdigest())
     return TreeFile(path=checked, mode=mode, size=source.size, sha256=sha256)
 
 
