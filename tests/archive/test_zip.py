@@ -34,7 +34,7 @@ class ZipItem:
     mode: int = 0o100644
     system: int = 3
     data: bytes | None = None
-    """What stands for the content in the archive, instead of its right compression."""
+    """The stored bytes, instead of the right compression."""
     descriptor: bytes = b""
     local: Mapping[str, Any] = field(default_factory=dict)
     central: Mapping[str, Any] = field(default_factory=dict)
@@ -460,7 +460,7 @@ def test_a_member_is_what_its_header_says(archive: bytes, telling: str) -> None:
 
 
 def test_inflation_stops_one_byte_after_the_declared_size() -> None:
-    """W20: what is given out before the refusal never exceeds what was declared."""
+    """W20: the output before the refusal never exceeds the declared size."""
     size = CHUNK + 5
     reader = ZipReader(io.BytesIO(lying(bytes(50 << 20), size)), name="demo.whl")
     given: list[int] = []
@@ -527,7 +527,7 @@ def test_what_deflate_can_really_do_is_no_bomb() -> None:
     assert read(one(content=content)) == {"a": content}
 
 
-# What is accepted.
+# Accepted archives.
 
 
 def test_members_come_in_archive_order_with_what_they_declare() -> None:
