@@ -66,7 +66,7 @@ def test_every_error_class_has_an_exit_code_and_a_page() -> None:
         (["lock"], 2, "there is nothing to lock"),
         (["build", "--no-such-option"], 2, "No such option"),
         (["build", "x", "--extra", "y"], 2, "extras and groups need a `pyproject.toml`"),
-        (["build", "x", "--name", "../x"], 2, "cannot be the name of a bundle"),
+        (["build", "x", "--name", "../x"], 2, "is not a valid name of a bundle"),
         (["build", "-r", "missing.txt"], 3, "missing.txt"),
         (["verify", "missing.tar.gz"], 11, "cannot be read"),
         (["verify", "missing"], 7, "is not a bundle"),
