@@ -1,9 +1,9 @@
 """Effect: profile the Python of a root filesystem without running it.
 
 The filesystem is a directory, or the layers of an image, read as streams. Only the
-names of relevant files are retained, and of few the content, reduced to facts: the
+names of relevant files are retained, and of few the content, reduced to facts (the
 fields of a METADATA, the top-level names of a RECORD, the symbol versions of a
-library. So memory does not grow with the image.
+library). So memory does not grow with the image.
 
 The result is a profile, the JSON that `base_image.profile` reads and ``target/scripts/capture.py`` prints
 on a running target; both must agree on the same files.

@@ -179,7 +179,7 @@ def plan_layer(wheel: Wheel, target: Target, *, heads: Mapping[str, bytes]) -> l
 
 
 def same_code(path: str, one: Layer, other: Layer) -> bool:
-    """Return whether an ``__init__.py``, or its bytecode, has the same syntax tree in two layers.
+    """Return whether the ``__init__.py`` at ``path``, or its bytecode, has one syntax tree in both layers.
 
     Projects that share a pkgutil-style namespace package each contain its
     ``__init__.py``, often with different comments or line endings.

@@ -198,10 +198,10 @@ def _layer_file(wheel: Wheel, path: str, mode: int, source: Source) -> TreeFile:
         return TreeFile(path=checked, mode=mode, size=size, sha256=digest)
     sha256 = source.sha256
     if sha256 is None:
-        content = hashlib.sha256()
+        hasher = hashlib.sha256()
         for chunk in wheel.chunks(source):
-            content.update(chunk)
-        sha256 = Sha256(content.hexdigest())
+            hasher.update(chunk)
+        sha256 = Sha256(hasher.hexdigest())
     return TreeFile(path=checked, mode=mode, size=source.size, sha256=sha256)
 
 

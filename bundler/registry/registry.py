@@ -213,8 +213,6 @@ class Registry:
             raise exists from error
         return size
 
-    # --- the log ----------------------------------------------------------------------------------
-
     def _folder(self, name: str, below: str) -> str:
         # One path for both spellings: on case-insensitive file systems `A` and `a` are the same file.
         return f"{self._kind}/{name.lower()}/{below}"
@@ -242,10 +240,7 @@ class Registry:
         return sorted(number for number in numbers if f"{number:06d}.json" in files)
 
     def _look(self, name: str, known: dict[int, RegisteredVersion], taken: Iterable[int]) -> None:
-        """Read the records missing from ``known``.
-
-        :param taken: numbers that exist although an eventually consistent listing may omit them.
-        """
+        """Read the records missing from ``known``; a late listing may omit those of ``taken``."""
         new = sorted({*self._listed(name), *taken} - known.keys())
         known.update(zip(new, self._records([(name, number) for number in new]), strict=True))
 
@@ -300,10 +295,7 @@ class Registry:
     # --- names ------------------------------------------------------------------------------------
 
     def _check_name(self, name: str) -> None:
-        """Check that a name can be registered.
-
-        :raises InputError: if not.
-        """
+        """Check that a name can be registered; raise `InputError` if not."""
         if not NAME.fullmatch(name):
             raise InputError(
                 f"`{printable(name)[:300]}` is not a valid name", evidence=(f"wanted  {NAME_RULE}",)
@@ -365,10 +357,7 @@ def _count(known: Iterable[RegisteredVersion]) -> str:
 
 
 def _check_word(word: str, what: str) -> None:
-    """Check the form of a version or a label.
-
-    :raises InputError: if it is invalid.
-    """
+    """Check the form of a version or a label; raise `InputError` if it is invalid."""
     if not WORD.fullmatch(word) or word.lower() == _LATEST:
         raise InputError(
             f"`{printable(word)[:300]}` is not a valid {what}",
@@ -397,9 +386,6 @@ def _meant(word: str, known: Iterable[str]) -> str | None:
     spelled = {each.lower(): each for each in known}
     near = closest(word.lower(), spelled)
     return f"did you mean `{spelled[near]}`?" if near else None
-
-
-# --- files ----------------------------------------------------------------------------------------
 
 
 def _opened(source: Path) -> BinaryIO:

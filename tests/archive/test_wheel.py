@@ -64,7 +64,7 @@ def contents(wheel: Wheel) -> dict[tuple[str, str], bytes]:
 
 
 def refused(content: bytes, filename: str = NAME) -> str:
-    """Return what the refusal of a wheel says, whether it comes on opening or on reading it."""
+    """Return the message and evidence of a refusal, whether it comes on opening or on reading it."""
     with pytest.raises(MalformedError) as caught:
         contents(opened(content, filename))
     error = caught.value
@@ -208,7 +208,7 @@ def test_a_wheel_renamed_for_another_platform_is_odd() -> None:
 
 
 def test_w33_another_abi_is_a_contradiction_unless_the_name_asks_for_none() -> None:
-    """The wheels of xgboost 1.6 say cp39 inside and py3-none outside; pip takes the name's word."""
+    """The wheels of xgboost 1.6 have cp39 inside and py3-none in the name; pip uses the name."""
     content = packed(members(tags=["cp39-cp39-any"]))
     assert opened(content).notes == ("its WHEEL has other tags than its file name: cp39-cp39-any",)
 

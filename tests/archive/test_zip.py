@@ -34,7 +34,7 @@ class ZipItem:
     mode: int = 0o100644
     system: int = 3
     data: bytes | None = None
-    """What stands for the content in the archive, instead of its right compression."""
+    """The stored bytes, instead of the right compression."""
     descriptor: bytes = b""
     local: Mapping[str, Any] = field(default_factory=dict)
     central: Mapping[str, Any] = field(default_factory=dict)
@@ -246,8 +246,8 @@ MALFORMED = [
         raw_zip([A, ZipItem(name=b"a", content=b"other", in_central=False)]),
         "`a` is followed by a gap",
     ),
-    case("W09", one(local={"name": b"c"}), "another name in its local header", "wanted  a", "found   c"),
-    case("W09-longer", one(local={"name": b"aa"}), "another name", "found   aa"),
+    case("W09", one(local={"name": b"c"}), "different name in its local header", "wanted  a", "found   c"),
+    case("W09-longer", one(local={"name": b"aa"}), "different name", "found   aa"),
     case("W10-first", raw_zip([HIDDEN, A]), "before its first member"),
     case("W10-middle", raw_zip([A, HIDDEN, B]), "`a` is followed by a gap"),
     case("W10-last", raw_zip([A, HIDDEN]), "`a` is followed by a gap"),
@@ -258,12 +258,12 @@ MALFORMED = [
         raw_zip([A, ZipItem(name=b"b", central={"offset": 1 << 31})]),
         "`a` is followed by a gap",
     ),
-    case("W12-crc", one(local={"crc": 1}), "another CRC in its local header", "found   1"),
+    case("W12-crc", one(local={"crc": 1}), "different CRC in its local header", "found   1"),
     case("W12-size", one(local={"size": 8}), "different size", "wanted  7", "found   8"),
-    case("W12-compressed", one(local={"compressed": 8}), "another compressed size", "found   8"),
-    case("W12-flags", one(local={"flags": 2}), "another flags"),
-    case("W12-method", one(method=0, local={"method": 8}), "another method", "wanted  0", "found   8"),
-    case("W12-central-compressed", one(central={"compressed": 99}), "another compressed size"),
+    case("W12-compressed", one(local={"compressed": 8}), "different compressed size", "found   8"),
+    case("W12-flags", one(local={"flags": 2}), "different flags"),
+    case("W12-method", one(method=0, local={"method": 8}), "different method", "wanted  0", "found   8"),
+    case("W12-central-compressed", one(central={"compressed": 99}), "different compressed size"),
     case("W12-both", one(local={"compressed": 4}, central={"compressed": 4}), "`a` is followed by a gap"),
     case(
         "W12-stored",
@@ -277,7 +277,7 @@ MALFORMED = [
         "W14-like-a-member", raw_zip([A], before=b"PK\3\4" * 8), "before its first member", "found   32 bytes"
     ),
     case("W15", GOOD + b"\n", "bytes after its end record", "found   1 bytes"),
-    case("W15-much", GOOD + bytes(70000), "no end record"),
+    case("W15-much", GOOD + bytes(70000), "the end record is missing"),
     case("W16-comment", raw_zip([A], comment=b"hello"), "archive comment", "found   5 bytes"),
     case("W16-two-ends", GOOD + GOOD[-22:], "a gap or an overlap"),
     case("W16-end-in-comment", raw_zip([A], comment=GOOD[-22:]), "a gap or an overlap"),
@@ -328,13 +328,13 @@ MALFORMED = [
     case("W24-block", one(mode=0o060644), "special file"),
     case("W24-socket", one(mode=0o140644), "special file"),
     case("W24-folder-by-mode", one(mode=0o040755), "special file"),
-    case("W24-file-by-mode", one(name=b"a/", content=b"", mode=0o100644), "special file", "a folder"),
+    case("W24-file-by-mode", one(name=b"a/", content=b"", mode=0o100644), "special file", "a directory"),
     case("W24-folder-content", one(name=b"a/", mode=0), "directory with content"),
     case("W26", (b"name" + bytes(508)) + GOOD, "not a wheel"),
     case("W28-html", b"<!DOCTYPE html>\x1b[2J", "not a wheel", "<!DOCTYPE html>\\x1b[2J"),
     case("W28-empty", b"", "not a wheel", "found   nothing"),
     case("W28-no-members", GOOD[-22:], "not a wheel"),
-    case("W28-signature-only", b"PK\3\4", "no end record"),
+    case("W28-signature-only", b"PK\3\4", "the end record is missing"),
 ]
 
 
@@ -460,7 +460,7 @@ def test_a_member_is_what_its_header_says(archive: bytes, telling: str) -> None:
 
 
 def test_inflation_stops_one_byte_after_the_declared_size() -> None:
-    """W20: what is given out before the refusal never exceeds what was declared."""
+    """W20: the output before the refusal never exceeds the declared size."""
     size = CHUNK + 5
     reader = ZipReader(io.BytesIO(lying(bytes(50 << 20), size)), name="demo.whl")
     given: list[int] = []
@@ -527,7 +527,7 @@ def test_what_deflate_can_really_do_is_no_bomb() -> None:
     assert read(one(content=content)) == {"a": content}
 
 
-# What is accepted.
+# Accepted archives.
 
 
 def test_members_come_in_archive_order_with_what_they_declare() -> None:

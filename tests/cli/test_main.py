@@ -47,7 +47,7 @@ def test_help_imports_nothing_heavy() -> None:
         (["lock"], 2, "no requirements given"),
         (["build", "--no-such-option"], 2, "No such option"),
         (["build", "x", "--extra", "y"], 2, "extras and groups need a `pyproject.toml`"),
-        (["build", "x", "--name", "../x"], 2, "cannot be the name of a bundle"),
+        (["build", "x", "--name", "../x"], 2, "is not a valid name of a bundle"),
         (["build", "-r", "missing.txt"], 3, "missing.txt"),
         (["verify", "missing.tar.gz"], 11, "cannot be read"),
         (["verify", "missing"], 7, "is not a bundle"),

@@ -44,7 +44,7 @@ APP = "var/azureml-app"
 PASSWD = "root:x:0:0::/root:/bin/sh\ndockeruser:x:1000:1000::/home/dockeruser:/bin/sh\n"
 
 
-# --- what is put together -----------------------------------------------------
+# --- joining -----------------------------------------------------
 
 
 def file(path: str, content: str | bytes = b"x", *, mode: int = 0o644) -> AppFile:
@@ -154,7 +154,7 @@ def base(tmp_path: Path) -> Path:
     return old_docker(tmp_path)
 
 
-# --- what is read back --------------------------------------------------------
+# --- reading back --------------------------------------------------------
 
 
 def members_of(path: Path) -> dict[str, bytes]:
@@ -347,7 +347,7 @@ def test_whiteouts_hide_what_is_below(
 
 
 def test_a_folder_that_was_a_file_or_became_one_again(tmp_path: Path) -> None:
-    """A file takes the place of a folder with all that it held; a folder in its place starts anew."""
+    """A file takes the place of a folder and its content; a folder in its place starts empty."""
     layers: list[Entries | bytes] = [ROOT, OWNED, {"var": "file"}, owned({"var": (0o711, 1, 1)})]
     entries = entries_of(write(make_app(), old_docker(tmp_path, layers)), "code")
 
@@ -356,7 +356,7 @@ def test_a_folder_that_was_a_file_or_became_one_again(tmp_path: Path) -> None:
 
 
 def test_group_writable_gives_group_0_the_rights_of_the_owner(base: Path) -> None:
-    """What is the base's stays the base's."""
+    """The entries of the base are unchanged."""
     entries = entries_of(write(make_app(group_writable=True), base), "code")
 
     found = {name.removeprefix(f"{APP}/"): (oct(one.mode), one.gid) for name, one in entries.items()}
@@ -513,7 +513,7 @@ def test_a_base_that_is_full_is_refused(tmp_path: Path) -> None:
     assert caught.value.evidence == ("wanted  fewer than 124 layers", "found   124")
 
 
-# --- what is refused ----------------------------------------------------------
+# --- refusals ----------------------------------------------------------
 
 
 def refused(error: type[BundlerError], told: str, folder: Path, act: Callable[[], object]) -> BundlerError:
@@ -829,7 +829,7 @@ def test_a_delta_and_the_old_archive_are_the_new_archive(
 
 
 def test_a_delta_says_how_it_is_put_together(old: WrittenImage, base: Path, tmp_path: Path) -> None:
-    """The commands in it are run as they stand, but for the daemon's."""
+    """The commands in it are run unchanged, except for the daemon's."""
     delta = write(new_app(), base, "delta.tar", delta_from=old.path)
     text = members_of(delta.path)["DELTA.txt"].decode()
     folder = tmp_path / "site"
@@ -862,7 +862,7 @@ def test_a_delta_says_how_it_is_put_together(old: WrittenImage, base: Path, tmp_
 def test_docker_takes_a_delta_if_the_images_start_alike(
     layers: tuple[AppLayer, ...], needs_join: bool, old: WrittenImage, base: Path
 ) -> None:
-    """A delta that Docker's own store completes says so; any other says how it is joined."""
+    """A delta that Docker's own store completes contains that command; any other the commands to join it."""
     delta = write(make_app(*layers), base, "delta.tar", delta_from=old.path)
 
     assert delta.needs_join is needs_join

@@ -869,7 +869,7 @@ def test_a_script_named_python_is_refused(shop: LocalIndex, warm_cli: BundlerCli
         shop.folder, "sly", "1.0", {"sly.py": "", "sly-1.0.data/scripts/python3.7": "#!/bin/sh\necho sly\n"}
     )
 
-    assert "brings `bin/python3.7`, which is the bundle's own" in refused(
+    assert "contains `bin/python3.7`, which is reserved for the bundle" in refused(
         warm_cli, 7, *locked(warm_cli, "sly"), cwd=tmp_path
     )
 

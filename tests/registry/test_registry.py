@@ -32,8 +32,8 @@ from bundler.errors import (
 from bundler.registry.registry import Registry
 from bundler.registry.storage import Folder, Storage, open_storage
 
-# A real server of S3 in a process of its own, one request at a time: what it
-# promises about conditions is its own affair, what we make of it is tested.
+# A real server of S3 in a process of its own, one request at a time: its
+# conditional writes are given, our use of them is tested.
 # Its buckets whose name begins with "blind" do not know the condition, as some
 # services do not.
 SERVER = """
@@ -338,7 +338,7 @@ def test_nothing_is_overwritten_by_a_file_that_is_fetched(registry: Registry, tm
             registry.fetch_blob(wanted, tmp_path / "model")
 
 
-# --- what is refused ------------------------------------------------------------------------------
+# --- refusals ------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize(
@@ -737,7 +737,7 @@ def test_a_folder_that_cannot_be_written_still_answers(small_disk: Path) -> None
 
 
 class Late(Folder):
-    """A folder whose listing never tells what was written since, as shares of some systems do for a while."""
+    """A directory whose listing never shows new files, as some network shares do for a while."""
 
     def names(self, folder: str) -> list[str]:  # noqa: ARG002 - whatever it is
         return []
@@ -772,7 +772,7 @@ def child(code: str, *args: str) -> subprocess.Popen[str]:
 
 
 def together(code: str, location: str, count: int) -> list[str]:
-    """Let processes begin at the same moment and return what each says."""
+    """Let processes begin at the same moment and return the output of each."""
     children = [child(code, location, str(number)) for number in range(count)]
     for process in children:
         assert process.stdout is not None
@@ -821,7 +821,7 @@ def test_of_many_processes_that_want_one_version_or_one_name_one_succeeds(tmp_pa
 
 
 def test_a_killed_writer_leaves_nothing_half_written_and_nobody_waiting(tmp_path: Path) -> None:
-    """Killed at twenty random moments; each time all that is there is whole, and the next goes on."""
+    """Killed at twenty random moments; each time the existing files are complete, and the next run continues."""
     code = (
         "import random\nfrom pathlib import Path\nmodel = Path(sys.argv[3])\nwhile True:\n"
         "    model.write_bytes(random.randbytes(200_000))\n    registry.put_blob(model)\n"
@@ -1083,7 +1083,7 @@ def test_s3_a_service_that_ignores_the_condition_is_found_out(
 def test_s3_a_bucket_that_is_not_there_is_named(s3: Callable[[str], str], tmp_path: Path) -> None:
     registry = Registry(open_storage("s3://nowhere-at-all/x", tmp_path), "environments")
 
-    with pytest.raises(OutputError, match="`s3://nowhere-at-all/x` is not there"):
+    with pytest.raises(OutputError, match="`s3://nowhere-at-all/x` does not exist"):
         registry.register("nlp", {})
 
 
