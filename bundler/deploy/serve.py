@@ -94,6 +94,6 @@ def run_server(  # noqa: PLR0913 - each is a fact of the run
 
 def _read(context: Path) -> tuple[Path, dict[str, str]]:
     """Return the application root of a context, and its variables as they are here."""
-    env = {str(name): str(value) for name, value in read_context_facts(context)["env"].items()}
     root = (context / APP_FOLDER).resolve()
+    env = read_context_facts(context).env
     return root, {name: value.replace(f"/{APP_ROOT}", str(root)) for name, value in env.items()}
