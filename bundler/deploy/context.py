@@ -8,7 +8,7 @@
       verify.py             checks every file; runs on any Python >= 3.7
       README.md             the commands that load, build and run the image
 
-Source: Dockerfile reference (COPY --chown, exec form, ENV quoting), azureml's ``Model.package``.
+Source: Dockerfile reference (COPY and its JSON form, ENV quoting), azureml's ``Model.package``.
 """
 
 from __future__ import annotations
@@ -104,9 +104,7 @@ def write_context(app: App, manifest: Manifest | None, *, head: str, out: Path) 
                 for folder in (staging / APP_FOLDER).rglob("*/"):
                     folder.chmod(0o775)
     except FileExistsError as error:
-        raise OutputError(
-            f"`{out}` already exists", hint="pass a new directory: `-o NEW_DIRECTORY`"
-        ) from error
+        raise OutputError(f"`{out}` already exists", hint="write to a new directory") from error
 
 
 def read_context_facts(context: Path) -> ContextFacts:
@@ -183,7 +181,7 @@ def _copy(top: str, *, is_dir: bool) -> str:
     The shell form is split at spaces; the JSON form is not. Both forms expand variables and
     quotes, and take the source for a pattern, so those characters are escaped in the words.
 
-    Source: Dockerfile reference, COPY ("special characters", ``COPY arr[[]0].txt``); BuildKit, ``shell/lex.go``.
+    Source: Dockerfile reference, COPY (``COPY arr[[]0].txt``); BuildKit, ``shell/lex.go``.
 
     >>> _copy("code", is_dir=True)
     'COPY --chown=0:0 azureml-app/code /var/azureml-app/code/'
@@ -237,7 +235,7 @@ def _sets(env: Mapping[str, str]) -> list[str]:
 
 
 def _rank(top: str) -> tuple[int, str]:
-    """Return the sort key of a top-level entry: Docker caches layers up to the first change, so code is last."""
+    """Return the sort key of a top-level entry: Docker's cache ends at the first change, so code is last."""
     return {"bundle": 0, "wheelhouse": 0, "azureml-models": 1}.get(top, 2), top
 
 
