@@ -505,14 +505,23 @@ def test_requirements_of_one_project_are_merged() -> None:
         ("dependencies: [\n", r"env\.yml"),
         ("- numpy\n", r"env\.yml:1: it is not an environment"),
         ("", r"env\.yml:1: it is not an environment"),
-        ("channels: []\ndependancies: []\n", r"env\.yml:2: `dependancies` is no key of an environment file"),
-        ("dependencies:\n- python=3.7\n- 5\n", r"env\.yml:3: dependency `5` is no text"),
-        ("dependencies: numpy\n", r"env\.yml:1: `dependencies` is no list"),
-        ("channels:\n- a\n- [b]\n", r"env\.yml:3: channel `\['b'\]` is no text"),
-        ("dependencies:\n- pip: six\n", r"env\.yml:2: `pip` is no list"),
-        ("dependencies:\n- pip:\n  - 1.5\n", r"env\.yml:3: pip requirement `1\.5` is no text"),
-        ("dependencies:\n- pip: [a]\n- pip: [b]\n", r"env\.yml:3: there are two `pip` sections"),
-        ("variables: [a]\n", r"env\.yml:1: `variables` is no mapping"),
+        (
+            "channels: []\ndependancies: []\n",
+            r"env\.yml:2: unknown `dependancies` key in environment specification",
+        ),
+        ("dependencies:\n- python=3.7\n- 5\n", r"env\.yml:3: a dependency is a number, not text"),
+        ("dependencies: numpy\n", r"env\.yml:1: `dependencies` is text, not a list"),
+        ("channels:\n- a\n- [b]\n", r"env\.yml:3: a channel is a list, not text"),
+        ("dependencies:\n- pip: six\n", r"env\.yml:2: `pip` is text, not a list"),
+        (
+            "dependencies:\n- pip:\n  - 1.5\n",
+            r"env\.yml:3: a requirement of the `pip` section is a number, not text",
+        ),
+        (
+            "dependencies:\n- pip: [a]\n- pip: [b]\n",
+            r"env\.yml:3: a second `pip` section: conda would use the last one only",
+        ),
+        ("variables: [a]\n", r"env\.yml:1: `variables` is a list, not a mapping"),
     ],
 )
 def test_a_file_of_another_shape_is_refused_with_its_line(text: str, message: str, tmp_path: Path) -> None:
@@ -527,6 +536,23 @@ def test_a_misspelt_key_is_hinted_at() -> None:
         CondaDependencies.from_text("dependancies: []\n")
 
     assert caught.value.hint == "did you mean `dependencies`?"
+
+
+@pytest.mark.parametrize(
+    ("plain", "message"),
+    [
+        ({"name": 5}, "`conda dependencies`: `name` is a number, not text"),
+        ({"dependencies": ["a", ""]}, "`conda dependencies`: a dependency is empty"),
+        ({"channels": [object()]}, "`conda dependencies`: YAML cannot represent it"),
+        ({"variables": {"A-B": "1"}}, "`conda dependencies`: `A-B` is not the name of a variable"),
+    ],
+)
+def test_a_json_form_is_checked_by_the_rules_of_the_file(plain: Any, message: str) -> None:
+    """Without a line, since there is no file."""
+    with pytest.raises(InputError) as caught:
+        CondaDependencies.from_plain(plain)
+
+    assert str(caught.value).startswith(message)
 
 
 def test_a_missing_file_is_both_errors(tmp_path: Path) -> None:

@@ -518,9 +518,9 @@ def test_a_definition_that_tells_little_gets_no_defaults() -> None:
         ),
         (
             {"python": {"condaDependencies": {"pakages": []}}},
-            "`python.condaDependencies`: `pakages` is no key",
+            "`python.condaDependencies`: unknown `pakages` key in environment specification",
         ),
-        ({"python": {"condaDependencies": []}}, "`python.condaDependencies`: it is no mapping"),
+        ({"python": {"condaDependencies": []}}, "`python.condaDependencies`: it is not a mapping"),
         ({"docker": {"platform": {"os": 1}}}, "`docker.platform.os`: it takes a text"),
         (
             {"docker": {"baseDockerfile": "/etc/hostname"}},
@@ -605,7 +605,7 @@ def test_what_cannot_be_written_leaves_nothing(folder: Path) -> None:
         (
             {"azureml_environment.json": '{"name": "x"}', "conda_dependencies.yml": "x: 1\n"},
             InputError,
-            r"conda_dependencies\.yml:1: `x` is no key",
+            r"conda_dependencies\.yml:1: unknown `x` key in environment specification",
         ),
     ],
 )
