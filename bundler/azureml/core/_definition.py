@@ -20,13 +20,13 @@ from bundler.azureml.core._python_version import allows
 from bundler.azureml.core._sections import DatabricksSection, PythonSection, SparkSection
 from bundler.azureml.core._settings import (
     Section,
-    Setting,
     json_value,
     masked,
     nested,
-    none_default,
     optional,
-    text,
+    setting,
+    string,
+    wrong_type,
 )
 from bundler.azureml.core.conda_dependencies import CondaDependencies, no_single_python
 from bundler.azureml.core.container_registry import ContainerRegistry
@@ -54,57 +54,54 @@ _VARIABLE = re.compile(r"[^=\0]+")
 
 
 def _variables(value: object) -> dict[str, str]:
-    """Return environment variables; None is none."""
+    """Return environment variables; None sets none."""
     variables = {} if value is None else value
     if not isinstance(variables, dict):
-        raise ProblemError("it takes a dictionary of texts")
+        raise wrong_type("a dictionary of strings", value)
     for name, content in variables.items():
         if not isinstance(name, str) or not _VARIABLE.fullmatch(name):
-            raise ProblemError(f"`{name}` cannot be the name of a variable")
+            raise ProblemError(f"`{name}` is not a valid name of an environment variable")
         if not isinstance(content, str) or "\0" in content:
-            raise ProblemError(f"the value of `{name}` is no text", hint=f'write `"{content}"`')
+            raise ProblemError(f"the value of `{name}` is not a string", hint=f'write `"{content}"`')
     return variables
 
 
 def _name(value: object) -> str:
-    name = text(value)
+    name = string(value)
     if not name.isprintable() or "/" in name:
-        raise ProblemError("it holds a control character or a slash")
+        raise ProblemError("it has a control character or a slash")
     return name
 
 
 class EnvironmentDefinition(Section):
-    """A Python environment and the image it lies in.
+    """The definition of an environment: its Python, its packages and its image.
 
-    :param name: what it is registered under.
+    :param name: the name under which it is registered.
+    :raises UsageError: if the name is empty, or has a slash or a control character.
     """
 
-    name = Setting("name", _name, default=str)
-    """What it is registered under."""
-    version = Setting[str | None]("version", optional(text), default=none_default)
-    """Which registration it is; None before."""
-    environment_variables = Setting[dict[str, str]](
-        "environmentVariables", _variables, default=lambda: dict(EXAMPLE_VARIABLES), absent=dict
+    name: str = setting("name", _name, default="")
+    """The name under which it is registered."""
+    version: str | None = setting("version", optional(string))
+    """The registered version; None before the registration."""
+    environment_variables: dict[str, str] = setting(
+        "environmentVariables", _variables, factory=lambda: dict(EXAMPLE_VARIABLES), default_in_file=False
     )
-    """What is set where it runs."""
-    python = Setting("python", nested(PythonSection), default=PythonSection, parse=PythonSection.from_plain)
-    """Which Python it uses, and what is installed for it."""
-    docker = Setting("docker", nested(DockerSection), default=DockerSection, parse=DockerSection.from_plain)
-    """The image it is built on."""
-    spark = Setting("spark", nested(SparkSection), default=SparkSection, parse=SparkSection.from_plain)
-    """Kept for files that have it."""
-    databricks = Setting(
-        "databricks", nested(DatabricksSection), default=DatabricksSection, parse=DatabricksSection.from_plain
-    )
-    """Kept for files that have it."""
-    r = Setting[Any]("r", json_value, default=none_default)
-    """Kept for files that have it, as plain values."""
-    inferencing_stack_version = Setting[str | None](
-        "inferencingStackVersion", optional(text), default=none_default
-    )
+    """The environment variables that the image sets; None sets none."""
+    python: PythonSection = nested("python", PythonSection)
+    """The Python and the packages to install."""
+    docker: DockerSection = nested("docker", DockerSection)
+    """The base of the image."""
+    spark: SparkSection = nested("spark", SparkSection)
+    """Settings of Spark; stored, but not used."""
+    databricks: DatabricksSection = nested("databricks", DatabricksSection)
+    """Settings of Databricks; stored, but not used."""
+    r: Any = setting("r", json_value)
+    """Settings of R, any JSON value; stored, but not used."""
+    inferencing_stack_version: str | None = setting("inferencingStackVersion", optional(string))
     """``latest``, or None for an image without the inference server."""
-    asset_id = Setting[str | None]("assetId", optional(text), default=none_default)
-    """What the workspace calls a registered one."""
+    asset_id: str | None = setting("assetId", optional(string))
+    """The identifier of a registered environment in its workspace."""
 
     def __init__(self, name: str) -> None:
         super().__init__()

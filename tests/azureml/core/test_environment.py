@@ -175,25 +175,31 @@ def test_a_misspelt_attribute_is_refused(change: Callable[[Environment], None], 
 @pytest.mark.parametrize(
     ("change", "message"),
     [
-        (lambda env: setattr(env.python, "user_managed_dependencies", "false"), "it takes True or False"),
-        (lambda env: setattr(env.python, "interpreter_path", None), "it takes a text"),
-        (lambda env: setattr(env.python, "conda_dependencies", "env.yml"), "it takes a `CondaDependencies`"),
-        (lambda env: setattr(env, "python", None), "it takes a `PythonSection`"),
-        (lambda env: setattr(env, "version", 1), "it takes a text"),
-        (lambda env: setattr(env, "name", ""), "it takes a text"),
+        (lambda env: setattr(env.python, "user_managed_dependencies", "false"), "expected True or False"),
+        (lambda env: setattr(env.python, "interpreter_path", None), "expected a non-empty string"),
+        (lambda env: setattr(env.python, "conda_dependencies", "env.yml"), "expected a `CondaDependencies`"),
+        (lambda env: setattr(env, "python", None), "expected a `PythonSection`"),
+        (lambda env: setattr(env, "version", 1), "expected a non-empty string"),
+        (lambda env: setattr(env, "name", ""), "expected a non-empty string"),
         (lambda env: setattr(env, "name", "a/b"), "a control character or a slash"),
-        (lambda env: setattr(env, "r", object()), "it takes what JSON can hold"),
-        (lambda env: setattr(env, "environment_variables", []), "it takes a dictionary of texts"),
-        (lambda env: setattr(env, "environment_variables", {"A": 1}), "the value of `A` is no text"),
-        (lambda env: setattr(env, "environment_variables", {"A=B": ""}), "cannot be the name of a variable"),
-        (lambda env: setattr(env.docker, "shm_size", "much"), "is no size of memory"),
-        (lambda env: setattr(env.docker, "shm_size", 2), "it takes a text"),
-        (lambda env: setattr(env.docker, "arguments", "--rm"), "it takes a list of texts"),
-        (lambda env: setattr(env.docker, "base_image", "two words"), "is no name of an image"),
-        (lambda env: setattr(env.docker, "build_context", {}), "cannot be reached offline"),
-        (lambda env: setattr(env.docker, "base_dockerfile", 5), "it takes the path of a Dockerfile"),
-        (lambda env: setattr(env.docker, "base_image_registry", {}), "it takes a `ContainerRegistry`"),
-        (lambda env: setattr(env.spark, "packages", "x"), "it takes a list"),
+        (lambda env: setattr(env, "r", object()), "expected a JSON value"),
+        (lambda env: setattr(env, "environment_variables", []), "expected a dictionary of strings"),
+        (lambda env: setattr(env, "environment_variables", {"A": 1}), "the value of `A` is not a string"),
+        (
+            lambda env: setattr(env, "environment_variables", {"A=B": ""}),
+            "`A=B` is not a valid name of an environment variable",
+        ),
+        (lambda env: setattr(env.docker, "shm_size", "much"), "invalid memory size `much`"),
+        (lambda env: setattr(env.docker, "shm_size", 2), "expected a non-empty string"),
+        (lambda env: setattr(env.docker, "arguments", "--rm"), "expected a list of strings"),
+        (lambda env: setattr(env.docker, "base_image", "two words"), "invalid image name `two words`"),
+        (lambda env: setattr(env.docker, "build_context", {}), "is not available offline"),
+        (
+            lambda env: setattr(env.docker, "base_dockerfile", 5),
+            "expected the path of a Dockerfile, its text, or an open file",
+        ),
+        (lambda env: setattr(env.docker, "base_image_registry", {}), "expected a `ContainerRegistry`"),
+        (lambda env: setattr(env.spark, "packages", "x"), "expected a list"),
     ],
 )
 def test_a_value_of_another_type_is_refused(change: Callable[[Environment], None], message: str) -> None:
@@ -282,11 +288,11 @@ def test_a_dockerfile_may_be_a_path_a_text_or_an_open_file(folder: Path) -> None
     ("given", "error", "message"),
     [
         ("./NoSuchDockerfile", MissingError, "NoSuchDockerfile: there is no such file"),
-        ("RUN true\nCMD true\n", InputError, "there is no `FROM` in it"),
-        ("# FROM base\nRUN true\n", InputError, "there is no `FROM` in it"),
-        ("empty", InputError, "empty: there is no `FROM` in it"),
+        ("RUN true\nCMD true\n", InputError, "not a Dockerfile: `FROM` is missing"),
+        ("# FROM base\nRUN true\n", InputError, "not a Dockerfile: `FROM` is missing"),
+        ("empty", InputError, "empty: not a Dockerfile: `FROM` is missing"),
         (".", InputError, "it is a folder, not a file"),
-        (io.StringIO("RUN true"), InputError, "the open file: there is no `FROM` in it"),
+        (io.StringIO("RUN true"), InputError, "the open file: not a Dockerfile: `FROM` is missing"),
     ],
 )
 def test_what_is_no_dockerfile_is_refused(
@@ -511,27 +517,33 @@ def test_a_definition_that_tells_little_gets_no_defaults() -> None:
     ("change", "message"),
     [
         ({"name": None}, "the definition of an environment has no `name`"),
-        ({"python": []}, "`python` is not an object of settings"),
+        ({"python": []}, "`python` is not a JSON object"),
         (
             {"python": {"userManagedDependencies": "no"}},
-            "`python.userManagedDependencies`: it takes True or False",
+            "`python.userManagedDependencies`: expected True or False",
         ),
         (
             {"python": {"condaDependencies": {"pakages": []}}},
             "`python.condaDependencies`: unknown `pakages` key in environment specification",
         ),
         ({"python": {"condaDependencies": []}}, "`python.condaDependencies`: it is not a mapping"),
-        ({"docker": {"platform": {"os": 1}}}, "`docker.platform.os`: it takes a text"),
+        ({"docker": {"platform": {"os": 1}}}, "`docker.platform.os`: expected a non-empty string"),
         (
             {"docker": {"baseDockerfile": "/etc/hostname"}},
-            "`docker.baseDockerfile`: there is no `FROM` in it",
+            "`docker.baseDockerfile`: not a Dockerfile: `FROM` is missing",
         ),
-        ({"docker": {"baseDockerfile": 5}}, "`docker.baseDockerfile`: it is no text"),
-        ({"docker": {"buildContext": "x"}}, "`docker.buildContext` is not an object"),
-        ({"docker": {"baseImage": "a", "buildContext": {}}}, "`baseImage` and `buildContext` are both set"),
-        ({"docker": {"baseImage": "a", "baseDockerfile": "FROM a"}}, "are both set"),
-        ({"environmentVariables": {"A": 1}}, "`environmentVariables`: the value of `A` is no text"),
-        ({"new": object()}, "`new`: it takes what JSON can hold"),
+        ({"docker": {"baseDockerfile": 5}}, "`docker.baseDockerfile`: expected a string"),
+        ({"docker": {"buildContext": "x"}}, "`docker.buildContext` is not a JSON object"),
+        (
+            {"docker": {"baseImage": "a", "buildContext": {}}},
+            "`baseImage` and `buildContext` are set, but an image has one base",
+        ),
+        (
+            {"docker": {"baseImage": "a", "baseDockerfile": "FROM a"}},
+            "`baseImage` and `baseDockerfile` are set, but an image has one base",
+        ),
+        ({"environmentVariables": {"A": 1}}, "`environmentVariables`: the value of `A` is not a string"),
+        ({"new": object()}, "`new`: expected a JSON value"),
     ],
 )
 def test_a_wrong_definition_is_refused_with_its_place(change: dict[str, Any], message: str) -> None:
@@ -578,7 +590,9 @@ def test_an_overwritten_folder_keeps_nothing_of_the_older_environment(folder: Pa
 def test_a_folder_that_says_two_bases_is_refused(folder: Path) -> None:
     Environment("x").save_to_directory("saved")
     Path("saved/BaseDockerfile").write_text(DOCKERFILE, "utf-8")
-    with pytest.raises(InputError, match="`baseImage` and `baseDockerfile` are both set"):
+    with pytest.raises(
+        InputError, match="`baseImage` and `baseDockerfile` are set, but an image has one base"
+    ):
         Environment.load_from_directory("saved")
 
 
