@@ -21,10 +21,34 @@ from ruamel.yaml.error import YAMLError
 from bundler.azureml.core._pip_lines import tidy
 from bundler.problems import ProblemError, first_line
 from bundler.requirements.conda.envfile import check_tree, load_yaml
+from bundler.target.target import DEFAULT_PYTHON
 
-__all__ = ["EnvFile"]
+__all__ = ["NEW_FILE", "EnvFile"]
 
 _NO_WRAP = 1 << 20
+
+NEW_FILE = f"""\
+# Conda environment specification. The dependencies defined in this file will
+# be automatically provisioned for runs with userManagedDependencies=False.
+
+# Details about the Conda environment file format:
+# https://conda.io/docs/user-guide/tasks/manage-environments.html#create-env-file-manually
+
+name: project_environment
+dependencies:
+  # The python interpreter version.
+  # Currently Azure ML only supports 3.5.2 and later.
+- python={DEFAULT_PYTHON}
+
+- pip:
+    # Required packages for AzureML execution, history, and data preparation.
+  - azureml-defaults
+
+channels:
+- anaconda
+- conda-forge
+"""
+"""The file of a new `CondaDependencies`, from Azure ML's documentation."""
 
 
 class EnvFile:

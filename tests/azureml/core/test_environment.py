@@ -287,7 +287,7 @@ def test_a_dockerfile_may_be_a_path_a_text_or_an_open_file(folder: Path) -> None
 @pytest.mark.parametrize(
     ("given", "error", "message"),
     [
-        ("./NoSuchDockerfile", MissingError, "NoSuchDockerfile: there is no such file"),
+        ("./NoSuchDockerfile", MissingError, "NoSuchDockerfile: file not found"),
         ("RUN true\nCMD true\n", InputError, "not a Dockerfile: `FROM` is missing"),
         ("# FROM base\nRUN true\n", InputError, "not a Dockerfile: `FROM` is missing"),
         ("empty", InputError, "empty: not a Dockerfile: `FROM` is missing"),
@@ -339,7 +339,7 @@ def test_from_an_image_with_packages(folder: Path) -> None:
     assert pip_section(with_pip) == ["six"]
     assert pip_section(with_conda) == ["idna"]
     assert with_pip.python.user_managed_dependencies is False
-    with pytest.raises(UsageError, match="only one of"):
+    with pytest.raises(UsageError, match="`conda_specification` and `pip_requirements` exclude each other"):
         Environment.from_docker_image("x", "i", conda_specification="env.yml", pip_requirements="r.txt")
 
 
@@ -399,7 +399,7 @@ def test_the_files_a_requirements_file_names_are_taken_in(folder: Path) -> None:
 @pytest.mark.parametrize(
     ("text", "error", "message"),
     [
-        ("six\n-r none.txt\n", MissingError, r"r\.txt:2: there is no file `none\.txt`"),
+        ("six\n-r none.txt\n", MissingError, r"r\.txt:2: file not found: `none\.txt`"),
         ("six\n-r r.txt\n", InputError, r"r\.txt:2: the files include each other in a loop"),
         ("-r again.txt\n", InputError, r"again\.txt:2: the files include each other in a loop"),
         ("six==1 \\\n", InputError, r"r\.txt:1: the file ends inside a line"),
@@ -417,7 +417,7 @@ def test_a_broken_requirements_file_is_refused(
 
 
 def test_a_missing_requirements_file_is_refused(folder: Path) -> None:
-    with pytest.raises(MissingError, match=r"none\.txt: there is no such file"):
+    with pytest.raises(MissingError, match=r"none\.txt: file not found"):
         Environment.from_pip_requirements("x", "none.txt")
 
 
@@ -431,7 +431,7 @@ def test_pip_itself_may_be_pinned(folder: Path) -> None:
 @pytest.mark.parametrize("python", ["", "- python\n", "- python=3\n", "- python<3.9\n"])
 def test_without_a_version_of_python_it_is_37_and_said(python: str, folder: Path) -> None:
     Path("env.yml").write_text(f"dependencies:\n- numpy\n{python}", "utf-8")
-    with pytest.warns(UserWarning, match=r"env\.yml: no version of Python is named, so it is 3\.7"):
+    with pytest.warns(UserWarning, match=r"env\.yml: Python 3\.7 is used, since no version is selected"):
         env = Environment.from_conda_specification("x", "env.yml")
 
     assert env.python.conda_dependencies.as_dict() == {"dependencies": ["numpy", "python=3.7"]}  # type: ignore[union-attr]
@@ -439,7 +439,7 @@ def test_without_a_version_of_python_it_is_37_and_said(python: str, folder: Path
 
 def test_a_python_that_37_is_not_must_be_named(folder: Path) -> None:
     Path("env.yml").write_text("dependencies:\n- python>3.8\n", "utf-8")
-    with pytest.raises(InputError, match=r"`python>3\.8` does not say which Python"):
+    with pytest.raises(InputError, match=r"`python>3\.8` does not select a version of Python"):
         Environment.from_conda_specification("x", "env.yml")
 
 
@@ -563,7 +563,7 @@ def test_a_build_context_is_kept() -> None:
 
 def test_an_existing_folder_is_not_touched(folder: Path) -> None:
     (folder / "saved").mkdir()
-    with pytest.raises(ExistsError, match="`saved` exists") as caught:
+    with pytest.raises(ExistsError, match="`saved` already exists") as caught:
         Environment("x").save_to_directory("saved")
 
     assert isinstance(caught.value, FileExistsError)
@@ -571,7 +571,7 @@ def test_an_existing_folder_is_not_touched(folder: Path) -> None:
     assert caught.value.hint == "pass `overwrite=True`"
     assert list((folder / "saved").iterdir()) == []
     Path("file").write_text("mine", "utf-8")
-    with pytest.raises(ExistsError, match="`file` exists"):
+    with pytest.raises(ExistsError, match="`file` already exists"):
         Environment("x").save_to_directory("file", overwrite=True)
     assert Path("file").read_text("utf-8") == "mine"
 
@@ -608,13 +608,13 @@ def test_what_cannot_be_written_leaves_nothing(folder: Path) -> None:
 @pytest.mark.parametrize(
     ("files", "error", "message"),
     [
-        ({}, MissingError, "`saved` is no saved environment"),
-        ({"azureml_environment.json": "{\n"}, InputError, r"azureml_environment\.json:2: it is not JSON"),
-        ({"azureml_environment.json": "[]"}, InputError, "it is not an object"),
+        ({}, MissingError, "`saved` is not a saved environment"),
+        ({"azureml_environment.json": "{\n"}, InputError, r"azureml_environment\.json:2: not valid JSON"),
+        ({"azureml_environment.json": "[]"}, InputError, "azureml_environment.json: not a JSON object"),
         (
             {"azureml_environment.json": '{"name": "x", "docker": 5}', "BaseDockerfile": "FROM x"},
             InputError,
-            "`docker` is not an object",
+            "`docker` is not a JSON object",
         ),
         (
             {"azureml_environment.json": '{"name": "x"}', "conda_dependencies.yml": "x: 1\n"},
@@ -641,7 +641,7 @@ def test_a_password_is_shown_and_written_nowhere(folder: Path) -> None:
     env.docker.base_image_registry.password = "hunter2hunter2"
     env.docker.base_image_registry.username = "me"
     env.r = {"githubPackages": [{"authToken": "tok-tok-tok"}]}
-    with pytest.warns(UserWarning, match="the password in environment `x` is not written"):
+    with pytest.warns(UserWarning, match="the password of environment `x` is not written"):
         env.save_to_directory("saved")
 
     texts = [*files_of(folder / "saved").values(), repr(env), str(env), repr(env.docker.base_image_registry)]

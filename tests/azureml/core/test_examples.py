@@ -265,7 +265,10 @@ def test_an_interpreter_that_is_nowhere(programs: Programs) -> None:
     ended = programs.ended("custom_interpreter.py", "/opt/no/such/python")
 
     assert ended.returncode != 0
-    assert "InterpreterError: `/opt/no/such/python` is no Python of this machine" in ended.stderr
+    assert (
+        "InterpreterError: no Python `/opt/no/such/python` on this machine, and no base image to read it from"
+        in ended.stderr
+    )
 
 
 # --- the second document --------------------------------------------------------
