@@ -188,19 +188,25 @@ def test_a_base_dockerfile_comes_first_and_is_exactly_what_is_built(programs: Pr
 
 
 @pytest.mark.parametrize(
-    ("broken", "told"),
+    ("broken", "expected"),
     [
-        ("env.docker.base_image = None", "the environment `nlp` has no base"),
-        ("env.environment_variables = {'PYTHONPATH': '/x'}", "sets PYTHONPATH, by which its image finds"),
-        ("env.docker.base_dockerfile = 'FROM x\\nRUN a \\\\\\n'", "its last instruction goes on"),
+        ("env.docker.base_image = None", "the environment `nlp` has no base image"),
+        (
+            "env.environment_variables = {'PYTHONPATH': '/x'}",
+            "sets PYTHONPATH, which its image needs for the packages",
+        ),
+        (
+            "env.docker.base_dockerfile = 'FROM x\\nRUN a \\\\\\n'",
+            "its last line ends with `\\`, a continuation",
+        ),
         (
             "env.docker.base_dockerfile = '# escape=`\\nFROM x\\n'",
-            "its escape character is not the backslash",
+            "it sets another escape character than `\\`",
         ),
     ],
 )
 def test_what_is_wrong_with_an_image_is_said_before_it_is_built(
-    broken: str, told: str, programs: Programs
+    broken: str, expected: str, programs: Programs
 ) -> None:
     ended = programs.ended(
         "-W",
@@ -212,7 +218,7 @@ def test_what_is_wrong_with_an_image_is_said_before_it_is_built(
         "env.build(context='context')\n",
     )
 
-    assert told in ended.stderr
+    assert expected in ended.stderr
     assert not (programs.folder / "dist").exists()
     assert not (programs.folder / "context").exists()
 
@@ -227,7 +233,7 @@ def test_the_typo_of_the_document_registers_and_says_so(programs: Programs) -> N
     )
 
     assert ended.stdout == "1\n", ended.stderr
-    assert "DeprecationWarning: it is spelt `register`" in ended.stderr
+    assert "DeprecationWarning: `regester` is a misspelling: use `register`" in ended.stderr
 
 
 def test_a_python_of_this_machine_is_looked_at(programs: Programs, python37: Path) -> None:
@@ -450,7 +456,7 @@ def test_env_register_list_show_build_export(programs: Programs) -> None:
 
 
 @pytest.mark.parametrize(
-    ("args", "code", "told"),
+    ("args", "code", "expected"),
     [
         (("show", "nlpp"), 3, "nlpp"),
         (("register", "requirements.txt"), 2, "--name NAME"),
@@ -459,12 +465,12 @@ def test_env_register_list_show_build_export(programs: Programs) -> None:
         (("show", "AzureML-PyTorch-1.1-GPU", "--version", "99"), 3, "99"),
     ],
 )
-def test_env_says_what_is_wrong(args: tuple[str, ...], code: int, told: str, programs: Programs) -> None:
+def test_env_says_what_is_wrong(args: tuple[str, ...], code: int, expected: str, programs: Programs) -> None:
     env = {"BUNDLER_WORKSPACE": str(programs.folder / "workspace")}
     ended = programs.cli.run("env", *args, cwd=programs.folder, env=env)
 
     assert ended.returncode == code, ended.stderr
-    assert told in ended.stderr
+    assert expected in ended.stderr
     assert "Traceback" not in ended.stderr
 
 
@@ -508,5 +514,5 @@ def test_what_the_sdk_warns_of_is_a_line_of_the_command(programs: Programs) -> N
     ended = programs.cli.run("env", "register", "env.yml", cwd=programs.folder, env=env)
 
     assert (ended.returncode, ended.stdout) == (0, "nlp\t1\n")
-    told = "the registered environment `nlp` names files of this machine: -r requirements.txt"
-    assert ended.stderr == f"warning   {told}\n"
+    expected = "the registered environment `nlp` refers to local files: -r requirements.txt"
+    assert ended.stderr == f"warning   {expected}\n"
