@@ -199,8 +199,8 @@ def test_an_entry_script_in_a_subfolder_and_several_models(
 @pytest.mark.parametrize(
     ("args", "code_", "said"),
     [
-        pytest.param(("--model", "x"), 3, "names no model", id="model-form"),
-        pytest.param(("--model", "m:1=nowhere"), 3, "is not there", id="model-missing"),
+        pytest.param(("--model", "x"), 3, "invalid `--model x`", id="model-form"),
+        pytest.param(("--model", "m:1=nowhere"), 3, "model not found: `nowhere`", id="model-missing"),
         pytest.param(
             ("--no-user-managed-dependencies",),
             2,
@@ -240,7 +240,7 @@ def test_a_link_in_the_code_is_refused(warm_cli: BundlerCli, bundle: Path, code:
     (code / "link").symlink_to("/etc/passwd")
     ended = package(warm_cli, bundle, code, "--base-image", "b", "-o", "context")
 
-    assert (ended.returncode, "is a link" in ended.stderr) == (3, True)
+    assert (ended.returncode, "is a symbolic link" in ended.stderr) == (3, True)
 
 
 def test_the_mount_command_names_the_resolved_values(warm_cli: BundlerCli, bundle: Path, code: Path) -> None:

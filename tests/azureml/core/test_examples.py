@@ -369,7 +369,7 @@ def test_model_package_is_an_image_without_a_daemon(programs: Programs) -> None:
     ).splitlines()
 
     image = programs.folder / "image.tar"
-    assert printed[0].startswith("this is the package of an image")
+    assert printed[0].startswith("the package was made for an image")
     assert printed[1:] == [
         str(image),
         f"{{'generateDockerfile': False, 'state': 'Succeeded', 'location': '{image}'}}",
