@@ -292,7 +292,7 @@ def tree_files(path: Path, below: str) -> list[AppFile]:
     """Return a file, or all files of a directory, sorted bytewise by path.
 
     :param below: the path of the file or directory in the application.
-    :raises InputError: if there is no file, or one is a link, a special file, or has an invalid path.
+    :raises InputError: if it has no files, or one is a link, a special file, or has an invalid path.
     """
     files = [_read(below, path)] if path.is_file() else list(_walk(path, below))
     if not files:

@@ -130,7 +130,7 @@ def docker_run(context: Path, *, image: str | None, port: int) -> str:
 
     :param image: the image to run; None runs the base image of the context.
     :param port: the port on this machine where the server answers.
-    :raises InputError: if there is no context, or it names no base image and ``image`` is None.
+    :raises InputError: if the directory is not a context, or it names no base image and ``image`` is None.
     """
     facts = read_context_facts(context)
     folder = (context / APP_FOLDER).resolve()

@@ -100,7 +100,7 @@ def make_package(request: PackageRequest, *, store: Store, reporter: Reporter) -
             _rehearse(app, request, reporter)
         if request.context is not None:
             write_context(app, manifest, head=request.head or from_image("scratch"), out=request.context)
-            reporter.stage("context", "no RUN, no network, no root in the lines that bundler adds")
+            reporter.stage("context", "bundler adds no RUN, no network, no root")
         image = None
         if request.image is not None and request.base is not None:
             image = write_image(

@@ -53,7 +53,7 @@ def run_server(  # noqa: PLR0913 - each is a fact of the run
     :param version: the version of azureml-inference-server-http.
     :param port: the port on the loopback interface.
     :param on_line: called with each line of the server's output.
-    :raises InputError: if there is no valid context.
+    :raises InputError: if the directory is not a valid context.
     :raises InterpreterError: if a signal ended the server.
     """
     root, env = _read(context)

@@ -129,12 +129,12 @@ class EnvironmentBuild:
         """Write the bundle to a new directory, every file checked against the manifest, and return the path.
 
         :param folder: the directory to create.
-        :raises UsageError: if there is no bundle, because the packages are user-managed.
+        :raises UsageError: if the packages are user-managed, so that no bundle exists.
         :raises OutputError: if the directory already exists or cannot be written.
         :raises IntegrityError: if a file differs from the manifest.
         """
         if self.path is None:
-            raise UsageError("there is no bundle to unpack: the packages are user-managed")
+            raise UsageError("no bundle to unpack: the packages are user-managed")
         out = read_host_environment().cwd / folder
         unpack_bundle(self.path, out, reporter=SILENT)
         return out

@@ -80,7 +80,7 @@ class EnvFile:
     def from_plain(cls, value: object) -> Self:
         """Read the JSON form of an environment file.
 
-        :raises ProblemError: as `parse`, but without a line, since there is no file.
+        :raises ProblemError: as `parse`, but without a line.
         """
         if not isinstance(value, Mapping):
             raise ProblemError("it is not a mapping")

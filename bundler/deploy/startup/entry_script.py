@@ -60,7 +60,7 @@ def read_script(content: bytes) -> EntryScript:
     """Parse an entry script and return its facts."""
     try:
         with warnings.catch_warnings():
-            # Warnings of this Python (invalid escapes, say) are about code for another version.
+            # Warnings of this Python, as for invalid escapes, concern code for another version.
             warnings.simplefilter("ignore")
             tree = ast.parse(content)
     except SyntaxError as error:

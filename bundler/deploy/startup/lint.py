@@ -246,7 +246,7 @@ def _overlap(one: str, other: str) -> bool:
 
 
 def _foreign_files(boot: BootEnv, folder: str) -> Iterator[tuple[str, str]]:
-    """Yield path and kind of what is not part of a model, in its directory or one level below."""
+    """Yield path and kind of files that do not belong to a model, in its directory or one level below."""
     entry = posixpath.basename(boot.entry.rstrip("/"))
     below = [f"{folder}/{name}" for name in boot.files.names(folder)]
     for place in (folder, *filter(boot.files.is_dir, below)):

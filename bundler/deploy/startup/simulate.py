@@ -198,7 +198,7 @@ def _make_conda(start: Start, source: ExtraSource, place: ResolvedPath) -> int:
     start.installs = "conda"
     if start.offline:
         start.found("D602", f"`{source.variable}` creates a conda environment, which needs a network")
-        return start.failed(text, "there is no network", 95)
+        return start.failed(text, "the container has no network", 95)
     start.boot = replace(start.boot, env={**start.boot.env, "AZUREML_CONDA_ENVIRONMENT_PATH": _USER_ENV})
     return start.did(text)
 

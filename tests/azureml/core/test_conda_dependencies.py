@@ -73,7 +73,7 @@ dependencies:
 
 
 def documented() -> CondaDependencies:
-    """What the documents' example makes."""
+    """The result of the documents' example."""
     conda = CondaDependencies()
     conda.add_channel("pytorch")
     conda.add_conda_package("python=3.7")
@@ -313,7 +313,7 @@ def test_a_constraint_on_python(constraint: str | None, chosen: str | None, allo
     ],
 )
 def test_a_pip_package_takes_the_place_of_its_project(added: str, left: list[str]) -> None:
-    """The original splits at the first sign: a marker, an address or a space made another project of it."""
+    """The original splits at the first sign: a marker, a URL or a space made another project of it."""
     conda = own()
     conda.add_pip_package(added)
     names = {"flask": pip(own())[1], "six": pip(own())[2]}
@@ -548,7 +548,7 @@ def test_a_misspelt_key_is_hinted_at() -> None:
     ],
 )
 def test_a_json_form_is_checked_by_the_rules_of_the_file(plain: Any, message: str) -> None:
-    """Without a line, since there is no file."""
+    """Without a line: the text is not the user's."""
     with pytest.raises(InputError) as caught:
         CondaDependencies.from_plain(plain)
 

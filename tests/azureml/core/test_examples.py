@@ -84,10 +84,10 @@ def test_an_environment_of_a_file_becomes_a_bundle(script: str, programs: Progra
 
 
 def test_conda_translations_are_logged(programs: Programs) -> None:
-    said = programs.ended("from_conda.py").stderr
+    output = programs.ended("from_conda.py").stderr
 
-    assert "env.yml" not in said  # it is the environment that is built, not the file
-    assert "`pyyaml=6.0.1` becomes `pyyaml==6.0.1.*`" in said
+    assert "env.yml" not in output  # it is the environment that is built, not the file
+    assert "`pyyaml=6.0.1` becomes `pyyaml==6.0.1.*`" in output
 
 
 def test_the_sdk_writes_the_document_s_file(programs: Programs) -> None:
@@ -237,7 +237,7 @@ def test_the_typo_of_the_document_registers_and_says_so(programs: Programs) -> N
 
 
 def test_a_python_of_this_machine_is_looked_at(programs: Programs, python37: Path) -> None:
-    # CPython without packages: the script's `requests` and `yaml` are not there.
+    # CPython without packages: the script's `requests` and `yaml` are missing.
     ended = programs.ended("custom_interpreter.py", str(python37.resolve()))
 
     assert ended.returncode != 0
@@ -323,12 +323,14 @@ def test_a_mount_path_that_is_off_by_a_folder_is_no_package(programs: Programs) 
 def test_a_hand_made_virtual_environment_is_packed_without_its_python(
     programs: Programs, python37: Path
 ) -> None:
-    made = programs.folder / "inference_dir/code/myenv"
-    subprocess.run([sys.executable, "-m", "virtualenv", "-q", "--no-seed", "-p", python37, made], check=False)
-    if not made.exists():
-        subprocess.run([python37, "-m", "venv", "--without-pip", made], check=True)
-    (made / SITE / "yaml").mkdir(parents=True)
-    (made / SITE / "yaml/__init__.py").write_text("")
+    environment = programs.folder / "inference_dir/code/myenv"
+    subprocess.run(
+        [sys.executable, "-m", "virtualenv", "-q", "--no-seed", "-p", python37, environment], check=False
+    )
+    if not environment.exists():
+        subprocess.run([python37, "-m", "venv", "--without-pip", environment], check=True)
+    (environment / SITE / "yaml").mkdir(parents=True)
+    (environment / SITE / "yaml/__init__.py").write_text("")
     programs.run("preinstalled_packages.py")
 
     packed = programs.folder / "context/azureml-app/code/myenv"

@@ -1,4 +1,4 @@
-"""What the start of Azure ML's images would do: each rule, each exit code, and the real server beside it."""
+"""Predictions of the start of Azure ML's images: each rule, each exit code, and the real server beside it."""
 
 from __future__ import annotations
 
@@ -77,7 +77,7 @@ def codes(boot: Boot) -> list[str]:
     return [one.code for one in boot.findings]
 
 
-# What is right.
+# Settings without findings.
 
 
 def test_a_bundle_beside_the_code() -> None:
@@ -299,7 +299,7 @@ ENDS: dict[str, Row] = {
         95,
         "D602",
     ),
-    "95 an address": (
+    "95 a URL": (
         {**SCORE, **WHEELS, "code/requirements.txt": "six @ https://index.example/six-1.16.0.tar.gz\n"},
         {**ENTRY, **REQUIREMENTS, **OFFLINE},
         95,
@@ -511,7 +511,7 @@ CERTAIN: dict[str, tuple[dict[str, str], dict[str, str], list[str]]] = {
         ["D608"],
     ),
     "line break": (SCORE, {**ENTRY, "AZUREML_MODEL_DIR": "models\n"}, ["D608", "D617"]),
-    "nobody works": (SCORE, {**ENTRY, "WORKER_COUNT": "0"}, ["D606"]),
+    "no workers": (SCORE, {**ENTRY, "WORKER_COUNT": "0"}, ["D606"]),
     "standard library": (
         {**SCORE, **BUNDLE, f"bundle/{SITE}/typing.py": ""},
         {**ENTRY, **LIB},
@@ -589,11 +589,11 @@ def test_the_user_s_pythonpath_comes_after_the_packages() -> None:
     )
 
 
-# What is said.
+# Messages.
 
 
 @pytest.mark.parametrize(
-    ("tree", "env", "said"),
+    ("tree", "env", "ending"),
     [
         pytest.param(
             {**SCORE, "code/lib/x.py": ""},
@@ -636,8 +636,8 @@ def test_the_user_s_pythonpath_comes_after_the_packages() -> None:
         ),
     ],
 )
-def test_what_was_meant(tree: dict[str, str], env: dict[str, str], said: str) -> None:
-    assert any(one.message.endswith(said) for one in simulate_start(env, app(tree)).findings)
+def test_what_was_meant(tree: dict[str, str], env: dict[str, str], ending: str) -> None:
+    assert any(one.message.endswith(ending) for one in simulate_start(env, app(tree)).findings)
 
 
 def test_a_missing_path_names_what_is_near() -> None:
