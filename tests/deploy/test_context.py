@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 from pathlib import Path
 
 import pytest
 
 from bundler.deploy.context import docker_run, dockerfile, from_image, read_context_facts
+from bundler.deploy.startup.files import dockerfile_env
 from bundler.digest import sha256_of
 from bundler.errors import InputError
 from bundler.oci.filetree import App, AppFile, AppLayer
@@ -60,6 +62,33 @@ def test_a_name_that_a_dockerfile_interprets_is_escaped(name: str, source: str, 
 
     assert options == "COPY --chown=0:0 "
     assert json.loads(f"[{words}") == [f"azureml-app/{source}", f"/var/azureml-app/{target}/"]
+
+
+def test_the_variables_of_a_dockerfile_are_read_as_they_were_written() -> None:
+    """`bundler simulate CONTEXT` reads them back."""
+    env = {"A": "my $code", "B": "$A", "C": 'say "x"', "D": "back\\slash 'q'", "E": ""}
+    app = dataclasses.replace(app_with("my $code"), env=env)
+
+    assert dockerfile_env(dockerfile(app, from_image("base:1"))) == env
+
+
+@pytest.mark.parametrize(
+    ("line", "value"),
+    [
+        ("ENV X=$A", "1"),
+        ("ENV X='$A'", "$A"),
+        (r"ENV X=\$A", "$A"),
+        (r'ENV X="\$A"', "$A"),
+        (r'ENV X="a\b"', r"a\b"),
+        (r"ENV X=a\ b", "a b"),
+        ("ENV X=a\"b c\"'d'", "ab cd"),
+        ("ENV A=2 X=$A", "1"),
+        ("ENV X=$A:${NONE}$", "1:${NONE}$"),
+    ],
+)
+def test_quotes_and_variables_of_an_env_line(line: str, value: str) -> None:
+    """Dockerfile reference: one value of each variable throughout an instruction, none in single quotes."""
+    assert dockerfile_env(f"FROM base\nENV A=1\n{line}\n")["X"] == value
 
 
 # context.json

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import posixpath
 import re
-import shlex
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from types import MappingProxyType
@@ -22,6 +21,11 @@ from bundler.paths import printable
 __all__ = ["AppFiles", "Files", "FolderFiles", "dockerfile_env", "locate", "open_context"]
 
 _NAME = re.compile(r"\$(?:(\w+)|\{(\w+)\})")
+# A part of a word: in single quotes, in double quotes, or without; a word has no space outside of quotes.
+_PART = re.compile(r"""'[^']*'|"(?:[^"\\]|\\.)*"|(?:[^\s"'\\]|\\.)+""")
+_ESCAPED = re.compile(r"(\\.)")
+_ESCAPED_IN_QUOTES = re.compile(r'(\\["$\\])')
+_WORD = re.compile(rf"(?:{_PART.pattern})+")
 
 
 class Files(Protocol):
@@ -185,8 +189,7 @@ def dockerfile_env(text: str) -> dict[str, str]:
         if word.upper() == "FROM":
             env = {}
         elif word.upper() == "ENV":
-            for name, value in _pairs(rest.strip()):
-                env[name] = _expanded(value, env)
+            env |= dict(_pairs(rest.strip(), env))
     return env
 
 
@@ -214,15 +217,39 @@ def _instructions(text: str) -> Iterator[str]:
         yield waiting
 
 
-def _pairs(rest: str) -> Iterator[tuple[str, str]]:
+def _pairs(rest: str, env: Mapping[str, str]) -> Iterator[tuple[str, str]]:
+    """Yield the names and values of one ENV.
+
+    :param env: the variables before the instruction; all its references use them.
+    """
     first, _, value = rest.partition(" ")
     if "=" not in first:  # the legacy form `ENV NAME VALUE`: the rest of the line is the value
-        yield first, value.strip()
+        yield first, _expanded(value.strip(), env)
         return
-    try:
-        words = shlex.split(rest)
-    except ValueError as error:
-        raise InputError(f"malformed `ENV {printable(rest)}` in the Dockerfile: {error}") from error
-    for word in words:
+    for word in _words(rest, env):
         name, _, value = word.partition("=")
         yield name, value
+
+
+def _words(text: str, env: Mapping[str, str]) -> Iterator[str]:
+    r"""Yield the words of an ENV without quotes, references to variables replaced.
+
+    `shlex` has other rules: it keeps the backslash of ``"\$"``. In double quotes a backslash
+    escapes only ``"``, ``$`` and itself; in single quotes nothing is special.
+
+    Source: BuildKit, ``shell/lex.go``.
+    """
+    for word in _WORD.finditer(text):
+        yield "".join(_unquoted(part[0], env) for part in _PART.finditer(word[0]))
+    rest = _WORD.sub("", text).strip()
+    if rest:
+        raise InputError(f"malformed `ENV {printable(text)}` in the Dockerfile: unbalanced quotes")
+
+
+def _unquoted(part: str, env: Mapping[str, str]) -> str:
+    if part.startswith("'"):
+        return part[1:-1]
+    quoted = part.startswith('"')
+    pieces = _ESCAPED_IN_QUOTES.split(part[1:-1]) if quoted else _ESCAPED.split(part)
+    # The separators, at odd indexes, are the escaped characters.
+    return "".join(piece[1] if index % 2 else _expanded(piece, env) for index, piece in enumerate(pieces))
