@@ -1,9 +1,8 @@
-"""Facade: the SDK of Azure ML's documents, working offline.
+"""Facade: the SDK of Azure ML's documentation, offline.
 
-A program written for ``azureml.core`` runs with ``azureml.`` replaced by
-``bundler.azureml.``; the names can be imported from here, too. Nothing here is Azure's
-code: the behaviour was written anew from the documents and from what the
-SDK was seen to do.
+A program for ``azureml.core`` runs after ``azureml.`` is replaced by ``bundler.azureml.``; the
+names can also be imported from this package. No code of Azure's SDK is used: the behavior is
+written from its documentation and from observation of azureml-core 1.55.
 """
 
 from __future__ import annotations

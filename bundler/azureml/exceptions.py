@@ -1,9 +1,9 @@
-"""Facade: the errors of the Environment SDK, under the names programs catch them by.
+"""Facade: the exceptions of the SDK, under the names that programs catch.
 
-Every failure is one of `bundler.errors`, with its evidence and hint. Where the
-original raises an exception of the language (a missing file, a folder that
-exists, a misspelt attribute), ours is both, so that either ``except`` goes on
-working.
+Every failure is a `bundler.errors.BundlerError`, with evidence and a hint;
+``UserErrorException`` and ``AzureMLException`` are that class. Where the original raises a
+built-in exception (missing file, existing directory, misspelt attribute), the class here derives
+from both, so that either ``except`` clause works.
 """
 
 from __future__ import annotations
@@ -17,12 +17,12 @@ AzureMLException = BundlerError
 
 
 class MissingError(InputError, FileNotFoundError):
-    """A file that was named is not there."""
+    """A file was not found; also a ``FileNotFoundError``."""
 
 
 class ExistsError(OutputError, FileExistsError):
-    """The folder that was to be written exists."""
+    """The directory to write already exists; also a ``FileExistsError``."""
 
 
 class UnknownAttributeError(UsageError, AttributeError):
-    """An attribute that the object does not have was set: a misspelling would be lost without a word."""
+    """An unknown attribute was set, which the original SDK ignores silently; also an ``AttributeError``."""

@@ -48,7 +48,7 @@ def serve_command(
         host=host,
         store=open_store(store, host, reporter),
         reporter=reporter,
-        said=print_talk,
+        on_line=print_talk,
     )
     if code:
         raise click.exceptions.Exit(code)

@@ -1,10 +1,9 @@
-"""Stage 7, effect: put a bundle, models and code together as the application of a container.
+"""Stage 7, effect: combine a bundle, models and code into the application of a container.
 
-The tree below ``azureml-app`` is that of azureml's ``Model.package``; the bundle
-lies beside the code, so that a change of one is no change of the other. Two
-ways lead to the packages: a folder that is mounted (AZUREML_EXTRA_PYTHON_LIB_PATH),
-and wheels that the image installs when it starts (AZUREML_EXTRA_REQUIREMENTS_TXT),
-here from a folder beside, without an index.
+The tree below ``azureml-app`` is the one of azureml's ``Model.package``. The bundle is beside the
+code, in layers of its own, so that a change of the code leaves them cached. The image gets
+the packages in one of two modes: from a directory on sys.path (AZUREML_EXTRA_PYTHON_LIB_PATH),
+or as wheels that it installs at its start, without an index (AZUREML_EXTRA_REQUIREMENTS_TXT).
 """
 
 from __future__ import annotations
@@ -44,7 +43,7 @@ __all__ = [
 
 Mode = Literal["mount", "dynamic"]
 LibVar = Literal["extra", "pythonpath", "sagemaker"]
-"""How the image learns where the packages are: Azure's variable, PYTHONPATH, or SageMaker's ``code/lib``."""
+"""How Python finds the packages: AZUREML_EXTRA_PYTHON_LIB_PATH, PYTHONPATH, or SageMaker's ``code/lib``."""
 
 _COMMAND = ("runsvdir", "/var/runit")
 _MODELS = "azureml-models"
@@ -52,7 +51,7 @@ _WHEELHOUSE = "wheelhouse"
 _MODEL = re.compile(
     r"(?P<name>[A-Za-z0-9][\w.-]{0,254}):(?P<version>[0-9A-Za-z][\w.-]*)=(?P<path>.+)", re.ASCII
 )
-# What tools leave beside code; none of it is code.
+# Directories that tools create beside code; they are not packed.
 _SKIPPED = frozenset(
     {
         ".git",
@@ -70,60 +69,64 @@ _SKIPPED = frozenset(
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class ModelFiles:
-    """A registered model."""
+    """A registered model and its files."""
 
     name: str
     version: str
     path: Path
-    """A file or a folder; in the image it is the one entry of the version's folder."""
+    """A file or a directory; in the image it is the only entry of the version's directory."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class PackageOptions:
-    """What an application is made of."""
+    """The inputs of an application."""
 
     bundle: Path | None
-    """An archive or a folder; None where the packages are in the base, or beside the code."""
+    """An archive or a directory; None if the packages are in the base image or beside the code."""
     code: UserCode | None
-    """None makes the environment alone: the base's own user and command stay."""
+    """The serving code; None packs only the environment, and keeps the base's user and command."""
     models: tuple[ModelFiles, ...] = ()
     mode: Mode = "mount"
     lib_var: LibVar = "extra"
     user: str = USER
-    """By name, since its number differs between images; empty keeps the base's."""
+    """The user by name, since the number differs between images; empty keeps the base's user."""
     epoch: int = 0
-    """The time of every file where there is no bundle, which says it."""
+    """The time of the files without a bundle, in seconds since 1970; a bundle has its own."""
     group_writable: bool = False
+    """Give group 0 the permissions of the owner, as OpenShift's arbitrary users need."""
     env: Mapping[str, str] = field(default_factory=dict)
-    """Further variables of the image."""
+    """Further variables of the image; they replace those set here."""
 
 
 def parse_model(text: str, cwd: Path) -> ModelFiles:
-    """Return what ``--model NAME:VERSION=PATH`` names.
+    """Parse ``--model NAME:VERSION=PATH``.
 
-    :raises InputError: if it is not of that form, or there is nothing.
+    :param cwd: the directory at which a relative path starts.
+    :raises InputError: if the text has another form, or the path does not exist.
     """
     match = _MODEL.fullmatch(text)
     if match is None:
         raise InputError(
-            f"`--model {printable(text)}` names no model",
+            f"invalid `--model {printable(text)}`",
             evidence=("wanted  NAME:VERSION=PATH",),
             hint="--model iris:1=model.pkl",
         )
     path = cwd / match["path"]
     if not path.exists():
-        raise InputError(f"the model `{printable(match['path'])}` is not there")
+        raise InputError(f"model not found: `{printable(match['path'])}`")
     return ModelFiles(name=match["name"], version=match["version"], path=path)
 
 
 def plan_app(
     options: PackageOptions, *, scratch: Path, store: Store, reporter: Reporter
 ) -> tuple[App, Manifest | None]:
-    """Return the application, every byte of its bundle checked, and what the bundle says of itself.
+    """Return the application and the manifest of its bundle, every file of the bundle checked.
 
-    :param scratch: an existing private folder; an archive is unpacked in it, and
-        it must be there as long as the files are read.
-    :raises BundlerError: if the bundle is not what was built, or something cannot be packed.
+    :param scratch: an existing private directory, into which an archive is unpacked; it must
+        exist as long as the files of the application are read.
+    :raises IntegrityError: if a file of the bundle differs from its manifest.
+    :raises MalformedError: if two parts of the application have the same path.
+    :raises InputError: if a file of the user cannot be packed, or a model is named twice.
     """
     manifest, folder = _checked(options.bundle, scratch, reporter)
     code = options.code
@@ -132,17 +135,17 @@ def plan_app(
         env = {"AZUREML_SOURCE_DIRECTORY": code.folder.name, "AZUREML_ENTRY_SCRIPT": code.entry}
     layers: list[AppLayer] = []
     if manifest is not None:
-        layers, found = _packages(options, manifest, folder, scratch, store)
-        env |= found
+        layers, variables = _packages(options, manifest, folder, scratch, store)
+        env |= variables
     if options.models:
         env["AZUREML_MODEL_DIR"] = _model_dir(options.models)
         layers += map(_model_layer, _distinct(options.models))
     if code is not None:
         layers.append(_code_layer(code, options.models))
-    about = {}
+    labels = {}
     if manifest is not None and code is not None:
-        about["bundler.bundle.plan"] = f"{manifest.name} {manifest.version}"
-        about["bundler.identity"] = manifest.identity
+        labels["bundler.bundle.plan"] = f"{manifest.name} {manifest.version}"
+        labels["bundler.identity"] = manifest.identity
     app = App(
         layers=tuple(layers),
         env={**env, **options.env},
@@ -150,7 +153,7 @@ def plan_app(
         command=_COMMAND if code else (),
         port=PUBLIC_PORT if code else 0,
         epoch=manifest.epoch if manifest else options.epoch,
-        labels=about,
+        labels=labels,
         group_writable=options.group_writable,
     )
     _check_paths(app)
@@ -158,12 +161,15 @@ def plan_app(
 
 
 def bundle_env(target_site_packages: str) -> dict[str, str]:
-    """Return the variables by which any Python finds the packages of a bundle in an image."""
+    """Return the variables with which any Python in the image finds the packages of the bundle.
+
+    :param target_site_packages: the site-packages of the bundle, relative to its root.
+    """
     return {"PYTHONPATH": f"/{APP_ROOT}/bundle/{target_site_packages}"}
 
 
 def _checked(bundle: Path | None, scratch: Path, reporter: Reporter) -> tuple[Manifest | None, Path]:
-    """Return the manifest of a bundle, and the folder in which its files lie."""
+    """Check a bundle; return its manifest and the directory of its files."""
     if bundle is None:
         return None, scratch
     if bundle.is_dir():
@@ -175,31 +181,38 @@ def _checked(bundle: Path | None, scratch: Path, reporter: Reporter) -> tuple[Ma
 def _packages(
     options: PackageOptions, manifest: Manifest, folder: Path, scratch: Path, store: Store
 ) -> tuple[list[AppLayer], dict[str, str]]:
-    """Return the layers of a bundle, and the variables by which the image finds its packages."""
+    """Return the layers of a bundle, and the variables with which the image finds its packages.
+
+    The AZUREML_EXTRA_ variables are relative to the directory of the entry script.
+    """
     site_packages = manifest.target.site_packages
     code = options.code
     if code is None:
         return list(_bundle_layers(manifest, folder, "bundle/")), bundle_env(site_packages)
     above = "/".join([".."] * len(PurePosixPath(code.entry).parent.parts))
     if options.mode == "dynamic":
-        found = {
+        variables = {
             "AZUREML_EXTRA_REQUIREMENTS_TXT": f"{above}/{_WHEELHOUSE}/requirements.txt",
             "PIP_NO_INDEX": "1",
             "PIP_FIND_LINKS": f"/{APP_ROOT}/{_WHEELHOUSE}",
         }
-        return list(_wheelhouse(manifest, store, scratch)), found
+        return list(_wheelhouse(manifest, store, scratch)), variables
     if options.lib_var == "sagemaker":
         layers = _bundle_layers(manifest, folder, f"{code.folder.name}/lib/", only=f"{site_packages}/")
         return list(layers), {}
     if options.lib_var == "extra":
-        found = {"AZUREML_EXTRA_PYTHON_LIB_PATH": f"{above}/bundle/{site_packages}"}
+        variables = {"AZUREML_EXTRA_PYTHON_LIB_PATH": f"{above}/bundle/{site_packages}"}
     else:
-        found = bundle_env(site_packages)
-    return list(_bundle_layers(manifest, folder, "bundle/")), found
+        variables = bundle_env(site_packages)
+    return list(_bundle_layers(manifest, folder, "bundle/")), variables
 
 
 def _bundle_layers(manifest: Manifest, folder: Path, below: str, *, only: str = "") -> Iterator[AppLayer]:
-    """Yield one layer a distribution, and one for what says it of all of them."""
+    """Yield one layer for each distribution, and one for the manifest and bundler's own files.
+
+    :param below: the directory of the bundle in the application, ending with ``/``.
+    :param only: pack only files below this directory of the bundle, and without it in their path.
+    """
     versions = {item.name: item.version for item in manifest.document.distributions}
     by_owner: dict[str, list[AppFile]] = {name: [] for name in versions}
     for file in manifest.files:
@@ -211,14 +224,14 @@ def _bundle_layers(manifest: Manifest, folder: Path, below: str, *, only: str = 
     for name, files in by_owner.items():
         if files:
             yield AppLayer(comment=f"{name} {versions[name]}", files=tuple(files))
-    said = _made(f"{below}manifest.json", manifest.content)
-    yield AppLayer(comment="manifest", files=tuple(sorted([*head, said], key=_by_path)))
+    document = _generated(f"{below}manifest.json", manifest.content)
+    yield AppLayer(comment="manifest", files=tuple(sorted([*head, document], key=_by_path)))
 
 
 def _wheelhouse(manifest: Manifest, store: Store, scratch: Path) -> Iterator[AppLayer]:
-    """Yield the wheels a bundle was made from, and the requirements that name them by digest.
+    """Yield the wheels from which a bundle was built, and a requirements file with their hashes.
 
-    :raises InputError: if the store no longer holds one.
+    :raises InputError: if the store no longer contains a wheel.
     """
     lines = []
     for item in manifest.document.distributions:
@@ -230,8 +243,8 @@ def _wheelhouse(manifest: Manifest, store: Store, scratch: Path) -> Iterator[App
                     stream.write(piece)
         except OSError as error:
             raise InputError(
-                f"the store does not hold `{item.wheel}` any more",
-                hint="build the bundle again, with the same `--store`",
+                f"`{item.wheel}` not found in the store",
+                hint="build the bundle again with the same `--store`",
             ) from error
         lines.append(f"{item.name}=={item.version} --hash=sha256:{digest}")
         path = f"{_WHEELHOUSE}/{item.wheel}"
@@ -240,21 +253,30 @@ def _wheelhouse(manifest: Manifest, store: Store, scratch: Path) -> Iterator[App
     text = "# Made by bundler: every distribution of the bundle, by digest.\n" + "".join(
         f"{line}\n" for line in lines
     )
-    yield AppLayer(comment="requirements", files=(_made(f"{_WHEELHOUSE}/requirements.txt", text.encode()),))
+    yield AppLayer(
+        comment="requirements", files=(_generated(f"{_WHEELHOUSE}/requirements.txt", text.encode()),)
+    )
 
 
 def _distinct(models: Iterable[ModelFiles]) -> Iterator[ModelFiles]:
+    """Yield the models; their names and versions are the paths in the image.
+
+    :raises InputError: if a name and version occur twice.
+    """
     seen = set()
     for model in models:
         key = (model.name, model.version)
         if key in seen:
-            raise InputError(f"the model `{model.name}:{model.version}` is named twice")
+            raise InputError(f"duplicate model `{model.name}:{model.version}`")
         seen.add(key)
         yield model
 
 
 def _model_dir(models: tuple[ModelFiles, ...]) -> str:
-    """Return what AZUREML_MODEL_DIR is: the version's folder of one model, the folder of all of several."""
+    """Return AZUREML_MODEL_DIR: with one model the directory of its version, else that of all models.
+
+    Azure ML sets the variable so; scripts rely on it to find their files.
+    """
     if len(models) == 1:
         return f"/{APP_ROOT}/{_MODELS}/{models[0].name}/{models[0].version}"
     return f"/{APP_ROOT}/{_MODELS}"
@@ -267,14 +289,14 @@ def _model_layer(model: ModelFiles) -> AppLayer:
 
 
 def tree_files(path: Path, below: str) -> list[AppFile]:
-    """Return a file, or all files of a folder, sorted bytewise by path.
+    """Return a file, or all files of a directory, sorted bytewise by path.
 
-    :param below: the path it gets in the application.
-    :raises InputError: if there is none, or one cannot be packed.
+    :param below: the path of the file or directory in the application.
+    :raises InputError: if it has no files, or one is a link, a special file, or has an invalid path.
     """
     files = [_read(below, path)] if path.is_file() else list(_walk(path, below))
     if not files:
-        raise InputError(f"`{printable(str(path))}` holds no file")
+        raise InputError(f"`{printable(str(path))}` has no files")
     return sorted(files, key=_by_path)
 
 
@@ -288,15 +310,16 @@ def _code_layer(code: UserCode, models: tuple[ModelFiles, ...]) -> AppLayer:
         },
     }
     content = json.dumps(config, indent=1, sort_keys=True).encode() + b"\n"
-    files = [*_walk(code.folder, code.folder.name), _made("model_config_map.json", content)]
+    files = [*_walk(code.folder, code.folder.name), _generated("model_config_map.json", content)]
     return AppLayer(comment="code", files=tuple(sorted(files, key=_by_path)))
 
 
 def _walk(folder: Path, below: str, *, is_venv: bool = False) -> Iterator[AppFile]:
-    """Yield the files of a folder of the user, but for what tools leave there.
+    """Yield the files of a user's directory, without the directories that tools create.
 
-    The links of a virtual environment lead to the Python of this machine, which
-    is none of the image's; its packages are packed.
+    A link is an error, since its target may be outside of the directory. Only the links of a
+    virtual environment are skipped: they lead to the Python of this machine, not of the
+    image. Its packages are packed.
     """
     is_venv = is_venv or (folder / "pyvenv.cfg").is_file()
     with os.scandir(folder) as entries:
@@ -309,26 +332,26 @@ def _walk(folder: Path, below: str, *, is_venv: bool = False) -> Iterator[AppFil
             continue
         if entry.is_symlink():
             raise InputError(
-                f"`{printable(path)}` is a link, and what it names is not packed",
-                hint="put the file itself there",
+                f"`{printable(path)}` is a symbolic link; links are not packed",
+                hint="replace the link by a copy of its target",
             )
         if entry.is_dir():
             yield from _walk(Path(entry.path), path, is_venv=is_venv)
         elif entry.is_file():
             yield _read(path, Path(entry.path))
         else:
-            raise InputError(f"`{printable(path)}` is neither a file nor a folder")
+            raise InputError(f"`{printable(path)}` is neither a file nor a directory")
 
 
 def _read(path: str, source: Path) -> AppFile:
-    """Return a file of the user, its mode reduced to whether it can be executed."""
+    """Return a user's file; of its mode, only the owner's permission to execute is kept."""
     with source.open("rb") as stream:
         digest, size = hash_stream(stream)
         executable = os.fstat(stream.fileno()).st_mode & stat.S_IXUSR
     return _file(path, source, 0o755 if executable else 0o644, size, digest)
 
 
-def _made(path: str, content: bytes) -> AppFile:
+def _generated(path: str, content: bytes) -> AppFile:
     return AppFile(
         path=archive_path(path),
         mode=0o644,
@@ -346,7 +369,7 @@ def _file(path: str, source: Path, mode: int, size: int, digest: Sha256) -> AppF
     try:
         checked = archive_path(path)
     except UnsafePathError as error:
-        raise InputError(f"`{printable(path)}` cannot be in an image: {error}") from error
+        raise InputError(f"invalid path for an image: `{printable(path)}`: {error}") from error
     return AppFile(path=checked, mode=mode, size=size, sha256=digest, chunks=chunks)
 
 
@@ -355,16 +378,16 @@ def _by_path(file: AppFile) -> bytes:
 
 
 def _check_paths(app: App) -> None:
-    """Refuse two files of one path, such as a source folder that is called like the bundle's.
+    """Refuse two files with the same path, as with a source directory named ``bundle``.
 
-    :raises MalformedError: naming the path and both layers.
+    :raises MalformedError: with the path and both layers.
     """
     seen: dict[str, str] = {}
     for layer in app.layers:
         for file in layer.files:
             if file.path in seen:
                 raise MalformedError(
-                    f"two parts of the application want `{printable(file.path)}`",
+                    f"two parts of the application have the path `{printable(file.path)}`",
                     evidence=(f"found  {seen[file.path]}, {layer.comment}",),
                     hint="rename the source directory",
                 )

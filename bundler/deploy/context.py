@@ -1,14 +1,14 @@
 """Stage 7, effect: write an application as a Docker build context that needs no network.
 
     CONTEXT/
-      Dockerfile            COPY and ENV only: no RUN, no USER root
-      .dockerignore         what docker is not to send
+      Dockerfile            only COPY and ENV: no RUN, no USER root
+      .dockerignore         excludes everything but azureml-app from the build
       azureml-app/          becomes /var/azureml-app
-      context.json          every file with size and sha256, the bundle's identity
-      verify.py             checks all of it with any Python >= 3.7
-      README.md             the commands, as they are to be typed
+      context.json          size and sha256 of every file, the bundle's identity
+      verify.py             checks every file; runs on any Python >= 3.7
+      README.md             the commands that load, build and run the image
 
-Source: Dockerfile reference (COPY --chown, ENV quoting), azureml's ``Model.package``.
+Source: Dockerfile reference (COPY and its JSON form, ENV quoting), azureml's ``Model.package``.
 """
 
 from __future__ import annotations
@@ -18,7 +18,9 @@ import re
 import shlex
 from collections.abc import Iterator, Mapping
 from pathlib import Path
-from typing import Any
+from typing import Literal
+
+import msgspec
 
 from bundler.bundle.extract import extract_entries
 from bundler.bundle.manifest import Manifest
@@ -26,12 +28,14 @@ from bundler.bundle.plan import ArchiveMember, folders_of
 from bundler.data.azure_image import PUBLIC_PORT
 from bundler.digest import sha256_of
 from bundler.errors import InputError, OutputError
+from bundler.jsonio import decode
 from bundler.oci.filetree import APP_FOLDER, APP_ROOT, App, group_mode
 from bundler.paths import archive_path
 from bundler.system.atomic import staged_dir
 from bundler.target.scripts import script
 
 __all__ = [
+    "ContextFacts",
     "check_head",
     "docker_run",
     "dockerfile",
@@ -44,16 +48,31 @@ __all__ = [
 _COMMENT = "# Made by bundler: what follows copies and sets. It needs no network: docker build --network=none"
 _ESCAPE = re.compile(r"#\s*escape\s*=\s*[^\\\s]", re.IGNORECASE)
 _FROM = re.compile(r"ARG BASE_IMAGE=(.+)\nFROM \$\{BASE_IMAGE\}\n")
+# Characters that a Dockerfile interprets in the paths of a COPY: quotes, escapes and variables
+# in both paths (BuildKit's shell lexer), Go's `filepath.Match` patterns in the source.
+_SHELL_SPECIAL = re.compile(r"""[\\"'$]""")
+_PATTERN_SPECIAL = re.compile(r"[*?\[]")
+
+
+class ContextFacts(msgspec.Struct, frozen=True):
+    """The fields of ``context.json`` that the commands read; the file has more."""
+
+    format: Literal["bundler-context"]
+    env: dict[str, str]
+    """Environment variables that the image sets, by name."""
+    base_image: str | None = None
+    """The image in ``FROM``; None if the context begins with the user's own Dockerfile."""
 
 
 def write_context(app: App, manifest: Manifest | None, *, head: str, out: Path) -> None:
-    """Write the context of an application; on failure nothing is left.
+    """Write the build context of an application; on failure nothing is left.
 
-    :param manifest: of its bundle, if it has one.
-    :param head: what the Dockerfile begins with: `from_image`, or a Dockerfile of the user's.
-    :raises OutputError: if there is something at ``out``.
+    :param manifest: the manifest of its bundle; None without a bundle.
+    :param head: the first lines of the Dockerfile: `from_image`, or a whole Dockerfile of the user.
+    :param out: the directory to create.
+    :raises OutputError: if ``out`` already exists.
     """
-    made = {
+    generated = {
         "Dockerfile": dockerfile(app, head).encode(),
         ".dockerignore": f"*\n!{APP_FOLDER}\n".encode(),
         "README.md": _readme(app, manifest, head).encode(),
@@ -63,7 +82,7 @@ def write_context(app: App, manifest: Manifest | None, *, head: str, out: Path) 
         for layer in app.layers
         for file in layer.files
     }
-    listed |= {name: {"size": len(text), "sha256": sha256_of(text)} for name, text in made.items()}
+    listed |= {name: {"size": len(text), "sha256": sha256_of(text)} for name, text in generated.items()}
     context = {
         "format": "bundler-context",
         "format_version": 1,
@@ -74,97 +93,131 @@ def write_context(app: App, manifest: Manifest | None, *, head: str, out: Path) 
         "files": listed,
         "layers": [layer.comment for layer in app.layers],
     }
-    made["context.json"] = json.dumps(context, indent=1, sort_keys=True, ensure_ascii=False).encode() + b"\n"
-    made["verify.py"] = script("verify_context").read_bytes()
+    generated["context.json"] = (
+        json.dumps(context, indent=1, sort_keys=True, ensure_ascii=False).encode() + b"\n"
+    )
+    generated["verify.py"] = script("verify_context").read_bytes()
     try:
         with staged_dir(out) as staging:
-            extract_entries(_entries(app, made), staging)
+            extract_entries(_entries(app, generated), staging)
             if app.group_writable:
                 for folder in (staging / APP_FOLDER).rglob("*/"):
                     folder.chmod(0o775)
     except FileExistsError as error:
-        raise OutputError(f"`{out}` is there already", hint="name a folder that does not exist") from error
+        raise OutputError(f"`{out}` already exists", hint="write to a new directory") from error
 
 
-def read_context_facts(context: Path) -> dict[str, Any]:
-    """Return what a context says of itself.
+def read_context_facts(context: Path) -> ContextFacts:
+    """Return the facts that a build context records in its ``context.json``.
 
-    :raises InputError: if it is none.
+    :raises InputError: if the file cannot be read, or a field is missing or has the wrong type;
+        the message has the field's path in the document (``$.env``).
     """
+    path = context / "context.json"
     try:
-        values = json.loads((context / "context.json").read_text("utf-8"))
-        if values["format"] != "bundler-context" or not isinstance(values["env"], dict):
-            raise ValueError("its format is another one")
-    except (OSError, ValueError, KeyError, TypeError) as error:
+        content = path.read_bytes()
+    except OSError as error:
         raise InputError(
-            f"`{context}` is no build context",
+            f"`{context}` is not a build context",
             evidence=(f"found   {error}",),
             hint="bundler package BUNDLE --source-dir code --entry-script score.py -o context/",
         ) from error
-    return dict(values)
+    return decode(content, ContextFacts, str(path), error=InputError)
 
 
 def docker_run(context: Path, *, image: str | None, port: int) -> str:
-    """Return the command that runs an image as it is, with the application of a context mounted into it."""
-    values = read_context_facts(context)
+    """Return the ``docker run`` that mounts a context's application into an unchanged image.
+
+    :param image: the image to run; None runs the base image of the context.
+    :param port: the port on this machine where the server answers.
+    :raises InputError: if the directory is not a context, or it names no base image and ``image`` is None.
+    """
+    facts = read_context_facts(context)
     folder = (context / APP_FOLDER).resolve()
     parts = ["docker", "run", "--rm", "-ti", "-p", f"{port}:{PUBLIC_PORT}", "-v", f"{folder}:/{APP_ROOT}:ro"]
-    for name, value in values["env"].items():
+    for name, value in facts.env.items():
         parts += ["-e", f"{name}={value}"]
-    if not (image or values["base_image"]):
-        raise InputError("the context is built from a Dockerfile; no image is known", hint="--image REF")
-    return shlex.join([*parts, image or values["base_image"]])
+    base = image or facts.base_image
+    if not base:
+        raise InputError("the context has its own Dockerfile and names no base image", hint="--image REF")
+    return shlex.join([*parts, base])
 
 
 def from_image(image: str) -> str:
-    """Return the beginning of a Dockerfile for a base image, named by a tag that is loaded or a digest."""
+    """Return the first lines of a Dockerfile for a base image.
+
+    The image is an ``ARG``, so that ``docker build --build-arg BASE_IMAGE=...`` can replace it.
+
+    :param image: a tag that the daemon has loaded, or a digest.
+    """
     return f"ARG BASE_IMAGE={image}\nFROM ${{BASE_IMAGE}}\n"
 
 
 def dockerfile(app: App, head: str) -> str:
-    """Return the Dockerfile of an application: after its beginning it copies and sets, and runs nothing."""
+    """Return the Dockerfile of an application: after ``head`` it has only COPY and settings, no RUN."""
     paths = [file.path for layer in app.layers for file in layer.files]
     return _text(head, {path.partition("/")[0]: "/" in path for path in paths}, _settings(app))
 
 
 def environment_dockerfile(head: str, env: Mapping[str, str], *, with_bundle: bool) -> str:
-    """Return the Dockerfile of an application without code: that of its context, known before it is built."""
+    """Return the Dockerfile of an application without code; it is known before the bundle is built."""
     return _text(head, {"bundle": True} if with_bundle else {}, _sets(env))
 
 
 def _text(head: str, tops: Mapping[str, bool], settings: list[str]) -> str:
     """Return a Dockerfile.
 
-    :param head: comes first, since it may begin with a directive to the parser.
-    :param tops: the entries of the tree, and whether each is a folder.
+    :param head: comes first, since it may begin with a parser directive (``# syntax=``).
+    :param tops: the top-level entries of the tree, each with whether it is a directory.
     """
-    lines = [
-        f"COPY --chown=0:0 {APP_FOLDER}/{top} /{APP_ROOT}/{top}" + ("/" if tops[top] else "")
-        for top in sorted(tops, key=_rank)
-    ]
+    lines = [_copy(top, is_dir=tops[top]) for top in sorted(tops, key=_rank)]
     ours = "\n".join([_COMMENT, *lines, *settings])
     return f"{head.rstrip()}\n\n{ours}\n"
 
 
-def check_head(text: str) -> None:
-    """Refuse a Dockerfile that nothing can follow.
+def _copy(top: str, *, is_dir: bool) -> str:
+    r"""Return the COPY of one top-level entry; its name is the user's, so nothing in it is interpreted.
 
-    :raises InputError: if it has no base, ends inside an instruction, or escapes in another way.
+    The shell form is split at spaces; the JSON form is not. Both forms expand variables and
+    quotes, and take the source for a pattern, so those characters are escaped in the words.
+
+    Source: Dockerfile reference, COPY (``COPY arr[[]0].txt``); BuildKit, ``shell/lex.go``.
+
+    >>> _copy("code", is_dir=True)
+    'COPY --chown=0:0 azureml-app/code /var/azureml-app/code/'
+    >>> print(_copy("my $code", is_dir=True))
+    COPY --chown=0:0 ["azureml-app/my \\$code", "/var/azureml-app/my \\$code/"]
+    """
+    target = f"/{APP_ROOT}/{top}/" if is_dir else f"/{APP_ROOT}/{top}"
+    words = [
+        _SHELL_SPECIAL.sub(r"\\\g<0>", _PATTERN_SPECIAL.sub(r"[\g<0>]", f"{APP_FOLDER}/{top}")),
+        _SHELL_SPECIAL.sub(r"\\\g<0>", target),
+    ]
+    is_plain = words == [f"{APP_FOLDER}/{top}", target] and not any(char.isspace() for char in top)
+    text = " ".join(words) if is_plain else json.dumps(words, ensure_ascii=False)
+    return f"COPY --chown=0:0 {text}"
+
+
+def check_head(text: str) -> None:
+    """Refuse a Dockerfile to which no instruction can be appended.
+
+    :raises InputError: if it has no ``FROM``, its last line is continued, or its ``# escape=``
+        directive replaces the backslash, which the appended instructions use.
     """
     lines = [line.strip() for line in text.splitlines() if line.strip()]
     fault = None
     if not any(line.upper().startswith("FROM ") for line in lines):
-        fault = "it has no FROM"
+        fault = "`FROM` is missing"
     elif lines[-1].endswith("\\"):
-        fault = "its last instruction goes on, and nothing follows"
+        fault = "its last line ends with `\\`, a continuation"
     elif any(_ESCAPE.match(line) for line in lines):
-        fault = "its escape character is not the backslash"
+        fault = "it sets another escape character than `\\`"
     if fault:
-        raise InputError(f"the base Dockerfile cannot be built on: {fault}")
+        raise InputError(f"unsupported base Dockerfile: {fault}")
 
 
 def _settings(app: App) -> list[str]:
-    """Return the instructions that say how an application is run."""
+    """Return the instructions for the variables, labels, port, user and command of an application."""
     lines = _sets(app.env)
     lines += [f"LABEL {name}={_quoted(value)}" for name, value in app.labels.items()]
     if app.port:
@@ -182,17 +235,17 @@ def _sets(env: Mapping[str, str]) -> list[str]:
 
 
 def _rank(top: str) -> tuple[int, str]:
-    """Return where a folder stands: what seldom changes comes first, so that its layer is kept."""
+    """Return the sort key of a top-level entry: Docker's cache ends at the first change, so code is last."""
     return {"bundle": 0, "wheelhouse": 0, "azureml-models": 1}.get(top, 2), top
 
 
 def _quoted(value: str) -> str:
-    """Return a value as a Dockerfile takes it: ``$`` and quotes stand for themselves."""
+    """Return a value in double quotes, with ``$``, quotes and backslashes escaped (ENV and LABEL)."""
     escaped = "".join(f"\\{char}" if char in '\\"$' else char for char in value)
     return f'"{escaped}"'
 
 
-def _entries(app: App, made: dict[str, bytes]) -> Iterator[tuple[ArchiveMember, Iterator[bytes]]]:
+def _entries(app: App, generated: dict[str, bytes]) -> Iterator[tuple[ArchiveMember, Iterator[bytes]]]:
     files = [file for layer in app.layers for file in layer.files]
     folders = folders_of([f"{APP_FOLDER}/{file.path}" for file in files])
     for folder in folders:
@@ -206,7 +259,7 @@ def _entries(app: App, made: dict[str, bytes]) -> Iterator[tuple[ArchiveMember, 
             sha256=file.sha256,
         )
         yield member, file.verified()
-    for name, content in made.items():
+    for name, content in generated.items():
         mode = 0o755 if name == "verify.py" else 0o644
         path = archive_path(name)
         member = ArchiveMember(path=path, is_dir=False, size=len(content), mode=mode, sha256=None)
@@ -215,14 +268,14 @@ def _entries(app: App, made: dict[str, bytes]) -> Iterator[tuple[ArchiveMember, 
 
 _README = """# {title}
 
-A build context made by bundler: {holds}.
-Nothing here needs a network, and the image is run as {user}.{identity}
+A build context written by bundler: {contents}.
+The build needs no network, and the image runs as {user}.{identity}
 
-Check that every byte is the one that was written (any Python >= 3.7):
+Check every file against its sha256 (any Python >= 3.7):
 
     python3 verify.py
 
-Load the base image where it was carried to, build, and run:
+Load the base image, build, and run:
 
     docker load -i base.tar
     docker build --network=none -t {tag} .
@@ -230,8 +283,10 @@ Load the base image where it was carried to, build, and run:
 
 {base}
 """
-_README_BASE = "It was made for `{}`; for another base of the same Python add `--build-arg BASE_IMAGE=...`."
-_README_ASK = """ Ask it:
+_README_BASE = (
+    "The base image is `{}`; for another image with the same Python add `--build-arg BASE_IMAGE=...`."
+)
+_README_ASK = """ Send a request:
 
     curl http://127.0.0.1:{port}/
     curl -X POST -H 'Content-Type: application/json' -d @request.json http://127.0.0.1:{port}/score"""
@@ -239,15 +294,16 @@ _README_ASK = """ Ask it:
 
 def _readme(app: App, manifest: Manifest | None, head: str) -> str:
     image = _image_of(head)
-    holds = [f"the bundle `{manifest.name}`"] if manifest else []
-    holds += [layer.comment for layer in app.layers if layer.comment.startswith("model ")]
-    holds += ["the code that serves it"] if app.port else []
+    contents = [f"the bundle `{manifest.name}`"] if manifest else []
+    contents += [layer.comment for layer in app.layers if layer.comment.startswith("model ")]
+    if app.port:
+        contents.append("the serving code")
     name = f"{manifest.name} {manifest.version}" if manifest else "An application"
-    base = _README_BASE.format(image) if image else "The base is built from the first part of the Dockerfile."
+    base = _README_BASE.format(image) if image else "The first part of the Dockerfile builds the base image."
     return _README.format(
         title=name,
-        holds=", ".join(holds),
-        user=f"`{app.user}`" if app.user else "the base's own user",
+        contents=", ".join(contents),
+        user=f"`{app.user}`" if app.user else "the user of the base image",
         identity=f" Identity of the bundle: `{manifest.identity}`" if manifest else "",
         tag=name.lower().replace(" ", ":") if manifest else "application",
         publish=f"-p {app.port}:{app.port} " if app.port else "",
@@ -256,6 +312,6 @@ def _readme(app: App, manifest: Manifest | None, head: str) -> str:
 
 
 def _image_of(head: str) -> str | None:
-    """Return the image a Dockerfile is built on, if it is one that can be exchanged."""
-    found = _FROM.fullmatch(head)
-    return found[1] if found else None
+    """Return the base image of a Dockerfile's first lines, None for a Dockerfile of the user."""
+    match = _FROM.fullmatch(head)
+    return match[1] if match else None

@@ -1,7 +1,7 @@
-"""Stage 7, effect: package a bundle, as a context, as an image, or as both.
+"""Stage 7, effect: package a bundle as a build context, as an image, or as both.
 
-What is written is first tried on paper: a boot that would fail is refused, and
-so is a bundle that does not fit the base.
+Before anything is written, the start of the image is simulated, and the bundle is checked against
+the base; if either fails, nothing is written.
 """
 
 from __future__ import annotations
@@ -28,36 +28,43 @@ if TYPE_CHECKING:
 __all__ = ["PackageRequest", "Packaged", "make_package"]
 
 _EXTRA = "AZUREML_EXTRA_"
-"""Variables that an image acts on only if its start script has the block for them."""
+"""The prefix of variables that only the classic images read."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class PackageRequest:
-    """What is to be packaged, and where to."""
+    """The inputs of a package and the paths of its outputs."""
 
     options: PackageOptions
     base: Path | None = None
-    """The base itself, in a file or folder."""
+    """The base image, a file or directory; an image needs it."""
     head: str | None = None
-    """What the Dockerfile begins with; a context needs it."""
+    """The first lines of the Dockerfile; a context needs them."""
     context: Path | None = None
+    """The directory of the build context to create; None writes none."""
     image: Path | None = None
+    """The image archive to write; None writes none."""
     tag: str | None = None
+    """The name of the image; None derives it from the bundle."""
     delta_from: Path | None = None
+    """An earlier image, whose layers are left out of the archive."""
     network: bool = False
-    """Whether the container will reach a package index when it starts."""
+    """Whether the container reaches a package index when it starts."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Packaged:
-    """What was written."""
+    """The outputs of a package."""
 
     app: App
+    """The application that was packaged."""
     context: Path | None
+    """The directory of the build context; None if none was written."""
     image: WrittenImage | None
+    """The image archive; None if none was written."""
 
     def to_json(self) -> dict[str, Any]:
-        """Return the facts as plain values."""
+        """Return the facts as JSON values."""
         return {
             "context": str(self.context) if self.context else None,
             "env": dict(self.app.env),
@@ -75,24 +82,25 @@ class Packaged:
 
 
 def make_package(request: PackageRequest, *, store: Store, reporter: Reporter) -> Packaged:
-    """Write what is asked for.
+    """Write the build context and the image that the request names.
 
-    :raises BundlerError: if the bundle is not what was built, does not fit the
-        base, or would not start; nothing is left then.
+    :raises IntegrityError: if a file of the bundle differs from its manifest.
+    :raises ClosureError: if the bundle does not fit the base, or the server would not start.
+    :raises BundlerError: for other failures; no output remains then.
     """
     with store.in_use(), store.scratch() as scratch:
         app, manifest = plan_app(request.options, scratch=scratch, store=store, reporter=reporter)
         size = sum(file.size for layer in app.layers for file in layer.files)
         reporter.stage("app", f"{len(app.layers)} layers, {size / 1e6:.1f} MB")
         if request.base is not None and manifest is not None:
-            for one in check_fit(manifest, read_base(request.base)):
-                reporter.warn(f"{one.code}  {one.message}")
+            for finding in check_fit(manifest, read_base(request.base)):
+                reporter.warn(f"{finding.code}  {finding.message}")
             reporter.stage("base", "the bundle fits it")
         if request.options.code is not None:
             _rehearse(app, request, reporter)
         if request.context is not None:
             write_context(app, manifest, head=request.head or from_image("scratch"), out=request.context)
-            reporter.stage("context", "what bundler adds has no RUN, no network, no root")
+            reporter.stage("context", "bundler adds no RUN, no network, no root")
         image = None
         if request.image is not None and request.base is not None:
             image = write_image(
@@ -104,26 +112,26 @@ def make_package(request: PackageRequest, *, store: Store, reporter: Reporter) -
                 reporter=reporter,
             )
             new = sum(layer.new for layer in image.layers)
-            reporter.stage("image", f"{len(image.layers)} layers, {new} of them new")
+            reporter.stage("image", f"{len(image.layers)} layers, {new} new")
             if image.needs_join:
                 reporter.note(
-                    "the site joins it with the older image: `bundler join OLD DELTA OUT`, or DELTA.txt in it"
+                    "join it with the earlier image: `bundler join OLD DELTA OUT`, or see DELTA.txt in it"
                 )
     return Packaged(app=app, context=request.context, image=image)
 
 
 def _rehearse(app: App, request: PackageRequest, reporter: Reporter) -> None:
-    """Go through the boot of the image with what would be in it.
+    """Simulate the start of the image with the application.
 
-    :raises ClosureError: if it would end before the server starts.
+    :raises ClosureError: if the start has an error; see `simulate_start`.
     """
     profile = "classic" if any(name.startswith(_EXTRA) for name in app.env) else "stripped"
     boot = simulate_start(app.env, AppFiles(app), profile=profile, offline=not request.network)
     ClosureReport(modes=(), found=boot.findings).raise_for_errors()
-    for one in boot.findings:
-        if one.rule.severity == "warning":
-            reporter.warn(f"{one.code}  {one.message}")
-    reporter.stage("boot", f"would start the server with {len(boot.sys_path)} entries on sys.path")
+    for finding in boot.findings:
+        if finding.rule.severity == "warning":
+            reporter.warn(f"{finding.code}  {finding.message}")
+    reporter.stage("boot", f"the server starts with {len(boot.sys_path)} entries on sys.path")
 
 
 def _tag(manifest: Manifest | None) -> str:

@@ -1,8 +1,8 @@
-"""Stage 7, effect: run what a build context holds, here, under the real inference server.
+"""Stage 7, effect: run the application of a build context on this machine, without a container.
 
-No container: the server's packages are put into an environment of the target
-Python, the bundle is mounted before them, and the variables are those of the
-context, with the application root where the context lies.
+The inference server is installed into a virtual environment of the target Python; the bundle
+precedes its packages on sys.path. The variables are those of the context, but their
+paths lead to the context on this machine instead of to the application root of an image.
 """
 
 from __future__ import annotations
@@ -44,13 +44,17 @@ def run_server(  # noqa: PLR0913 - each is a fact of the run
     host: HostEnvironment,
     store: Store,
     reporter: Reporter,
-    said: Callable[[str], None],
+    on_line: Callable[[str], None],
 ) -> int:
-    """Run the server until it ends or somebody ends it, and return its exit code.
+    """Run the server until it ends or is interrupted, and return its exit code.
 
-    :param version: of azureml-inference-server-http.
-    :param said: called with each line that the server writes.
-    :raises InputError: if there is no context.
+    :param context: the directory of the build context.
+    :param options: the target Python and the index for the server's own packages.
+    :param version: the version of azureml-inference-server-http.
+    :param port: the port on the loopback interface.
+    :param on_line: called with each line of the server's output.
+    :raises InputError: if the directory is not a valid context.
+    :raises InterpreterError: if a signal ended the server.
     """
     root, env = _read(context)
     with open_run(options, host, store, reporter) as run, store.scratch() as scratch:
@@ -61,14 +65,10 @@ def run_server(  # noqa: PLR0913 - each is a fact of the run
         fill_environment(folder, plan, segment_format, store)
         lib = env.get("AZUREML_EXTRA_PYTHON_LIB_PATH")
         script = env["AZUREML_ENTRY_SCRIPT"]
-        mounted = (
-            [str((root / script).parent / lib), ""]
-            if lib
-            else [env["PYTHONPATH"]]
-            if "PYTHONPATH" in env
-            else []
-        )
-        env["PYTHONPATH"] = os.pathsep.join(mounted)
+        if lib:  # the start script appends a `:`, an empty entry: the working directory
+            env["PYTHONPATH"] = f"{(root / script).parent / lib}{os.pathsep}"
+        else:
+            env.setdefault("PYTHONPATH", "")
         argv = [
             str(python),
             "-m",
@@ -84,16 +84,16 @@ def run_server(  # noqa: PLR0913 - each is a fact of the run
             env=host.child_env(scratch, **env, AML_APP_ROOT=str(root)),
             cwd=root,
             timeout=_YEAR,
-            on_stderr=said,
-            on_stdout=lambda line: said(line.decode("utf-8", "replace").rstrip()),
+            on_stderr=on_line,
+            on_stdout=lambda line: on_line(line.decode("utf-8", "replace").rstrip()),
         )
     if ended.returncode < 0:
-        raise InterpreterError(f"the server was ended by signal {-ended.returncode}")
+        raise InterpreterError(f"signal {-ended.returncode} ended the server")
     return ended.returncode
 
 
 def _read(context: Path) -> tuple[Path, dict[str, str]]:
-    """Return the application root of a context, and its variables as they are here."""
-    env = {str(name): str(value) for name, value in read_context_facts(context)["env"].items()}
+    """Return the application root of a context, and its variables with paths on this machine."""
     root = (context / APP_FOLDER).resolve()
+    env = read_context_facts(context).env
     return root, {name: value.replace(f"/{APP_ROOT}", str(root)) for name, value in env.items()}

@@ -77,7 +77,7 @@ def app(docker: Docker, app_image: str) -> Iterator[str]:
 
 
 def test_the_image_says_what_a_prebuilt_one_says(docker: Docker, base_image: str) -> None:
-    """The configuration is what a build on it inherits."""
+    """A build on it inherits the configuration."""
     config: dict[str, Any] = docker.inspect(base_image)["Config"]
 
     assert config["User"] == "dockeruser"
@@ -177,7 +177,7 @@ FAILURES = [
 def test_each_wrong_setting_has_its_exit_code(
     docker: Docker, app_image: str, code: int, env: dict[str, str], named: str
 ) -> None:
-    """The container itself ends with the code, and its log names what was wrong."""
+    """The container itself ends with the code, and its log names the reason."""
     ended = docker.run(app_image, env=env)
 
     assert ended.returncode == code, ended.output

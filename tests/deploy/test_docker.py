@@ -81,10 +81,10 @@ def test_a_container_without_a_network_answers_with_the_models_prediction(
 
 
 def test_nothing_in_it_is_root(docker: Docker, running: str) -> None:
-    said = docker.exec(
+    result = docker.exec(
         running, "bash", "-c", "id -un; cat /proc/[0-9]*/status | grep ^Uid | cut -f2 | sort -u"
     )
-    user, *uids = said.output.split()
+    user, *uids = result.output.split()
 
     assert user == "dockeruser"
     assert uids == [docker.exec(running, "id", "-u").output.strip()] != ["0"]
@@ -163,9 +163,9 @@ def test_the_image_of_an_environment_is_its_dockerfile_and_its_packages(
     docker.build(tmp_path / "context", "nlp:environment")
 
     code = "import os, requests, yaml; print(requests.__version__, yaml.__file__, os.environ['TEAM'])"
-    said = docker.run("nlp:environment", "python", "-c", code).output.split(maxsplit=2)
+    output = docker.run("nlp:environment", "python", "-c", code).output.split(maxsplit=2)
     site = "/var/azureml-app/bundle/lib/python3.7/site-packages"
-    assert said == ["2.31.0", f"{site}/yaml/__init__.py", 'nlp $HOME "x"\n']
+    assert output == ["2.31.0", f"{site}/yaml/__init__.py", 'nlp $HOME "x"\n']
     config = docker.inspect("nlp:environment")["Config"]
     base = docker.inspect(base_image)["Config"]
     assert [config[key] for key in ("User", "Cmd")] == [base[key] for key in ("User", "Cmd")]
@@ -228,8 +228,8 @@ def test_every_exit_code_is_the_one_that_was_predicted(  # noqa: PLR0917 - its f
     app = tmp_path / "azureml-app"
     shutil.copytree(context / "azureml-app", app)
     (app / "code" / "requirements.txt").write_text("no-such-distribution==1.0\n")
-    told = json.loads((context / "context.json").read_text())["env"] | env
-    argv = [part for name, value in told.items() for part in ("-e", f"{name}={value}")]
+    variables = json.loads((context / "context.json").read_text())["env"] | env
+    argv = [part for name, value in variables.items() for part in ("-e", f"{name}={value}")]
     predicted = online_cli.run("simulate", "--app-root", str(app), *argv, "--json")
     assert predicted.returncode == 10, predicted.stdout
     assert predicted.json["error"]["facts"]["exit_code"] == code
@@ -243,11 +243,11 @@ def test_every_exit_code_is_the_one_that_was_predicted(  # noqa: PLR0917 - its f
 def test_the_mount_command_runs_the_base_as_it_is(
     docker: Docker, online_cli: BundlerCli, context: Path, base_image: str
 ) -> None:
-    said = online_cli.run("mount-command", str(context)).stdout.split()
-    assert said[:2] == ["docker", "run"]
-    assert said[-1] == base_image
-    env = dict(part.split("=", 1) for part in said if part.startswith(("AZUREML_", "PYTHONPATH")))
-    volume = said[said.index("-v") + 1]
+    words = online_cli.run("mount-command", str(context)).stdout.split()
+    assert words[:2] == ["docker", "run"]
+    assert words[-1] == base_image
+    env = dict(part.split("=", 1) for part in words if part.startswith(("AZUREML_", "PYTHONPATH")))
+    volume = words[words.index("-v") + 1]
 
     container = docker.start(base_image, env=env, options=(f"--volume={volume}",))
     try:

@@ -118,9 +118,9 @@ def test_a_context_checks_itself_and_names_what_is_wrong(
     (app / "src" / "score.py").write_text("changed\n")
     (app / "src" / "more.py").write_text("")
     (app / "model_config_map.json").unlink()
-    status, said = check()
+    status, output = check()
     assert status == 5
-    words = {line.split()[0]: line.split()[1] for line in said.splitlines()[:3]}
+    words = {line.split()[0]: line.split()[1] for line in output.splitlines()[:3]}
     assert words == {
         "extra": "azureml-app/src/more.py",
         "missing": "azureml-app/model_config_map.json",
@@ -197,10 +197,10 @@ def test_an_entry_script_in_a_subfolder_and_several_models(
 
 
 @pytest.mark.parametrize(
-    ("args", "code_", "said"),
+    ("args", "code_", "message"),
     [
-        pytest.param(("--model", "x"), 3, "names no model", id="model-form"),
-        pytest.param(("--model", "m:1=nowhere"), 3, "is not there", id="model-missing"),
+        pytest.param(("--model", "x"), 3, "invalid `--model x`", id="model-form"),
+        pytest.param(("--model", "m:1=nowhere"), 3, "model not found: `nowhere`", id="model-missing"),
         pytest.param(
             ("--no-user-managed-dependencies",),
             2,
@@ -212,12 +212,12 @@ def test_an_entry_script_in_a_subfolder_and_several_models(
     ],
 )
 def test_bad_usage_leaves_nothing(
-    warm_cli: BundlerCli, bundle: Path, code: Path, args: tuple[str, ...], code_: int, said: str
+    warm_cli: BundlerCli, bundle: Path, code: Path, args: tuple[str, ...], code_: int, message: str
 ) -> None:
     more = () if code_ == 2 else ("--base-image", "b")
     ended = package(warm_cli, bundle, code, "-o", "context", *args, *more)
 
-    assert (ended.returncode, said in ended.stderr) == (code_, True), ended.stderr
+    assert (ended.returncode, message in ended.stderr) == (code_, True), ended.stderr
     assert not (bundle.parent / "context").exists()
 
 
@@ -240,17 +240,17 @@ def test_a_link_in_the_code_is_refused(warm_cli: BundlerCli, bundle: Path, code:
     (code / "link").symlink_to("/etc/passwd")
     ended = package(warm_cli, bundle, code, "--base-image", "b", "-o", "context")
 
-    assert (ended.returncode, "is a link" in ended.stderr) == (3, True)
+    assert (ended.returncode, "is a symbolic link" in ended.stderr) == (3, True)
 
 
 def test_the_mount_command_names_the_resolved_values(warm_cli: BundlerCli, bundle: Path, code: Path) -> None:
     out = context(warm_cli, bundle, code)
-    said = warm_cli.run("mount-command", str(out), "--image", "img:2").stdout
+    command = warm_cli.run("mount-command", str(out), "--image", "img:2").stdout
 
-    assert said.startswith("docker run --rm -ti -p 5001:5001 -v ")
-    assert f"{out}/azureml-app:/var/azureml-app:ro" in said
-    assert said.rstrip().endswith(" img:2")
-    assert f"-e AZUREML_EXTRA_PYTHON_LIB_PATH=../bundle/{SITE}" in said
+    assert command.startswith("docker run --rm -ti -p 5001:5001 -v ")
+    assert f"{out}/azureml-app:/var/azureml-app:ro" in command
+    assert command.rstrip().endswith(" img:2")
+    assert f"-e AZUREML_EXTRA_PYTHON_LIB_PATH=../bundle/{SITE}" in command
     assert warm_cli.run("mount-command", str(out.parent)).returncode == 3
 
 
@@ -283,9 +283,9 @@ def test_context_and_image_hold_the_same_files(
 
     found: dict[str, tuple[str, int, int]] = {}
     with tarfile.open(bundle.parent / "image.tar") as archive:
-        (said,) = json.load(archive.extractfile("manifest.json"))  # type: ignore[arg-type]
-        config = json.load(archive.extractfile(said["Config"]))  # type: ignore[arg-type]
-        for name in said["Layers"][1:]:
+        (entry,) = json.load(archive.extractfile("manifest.json"))  # type: ignore[arg-type]
+        config = json.load(archive.extractfile(entry["Config"]))  # type: ignore[arg-type]
+        for name in entry["Layers"][1:]:
             with tarfile.open(fileobj=archive.extractfile(name)) as layer:
                 for member in layer:
                     if member.name.startswith("var/azureml-app/"):
@@ -307,9 +307,9 @@ def test_a_changed_script_ships_one_layer(warm_cli: BundlerCli, bundle: Path, co
 
     assert ended.returncode == 0, ended.stderr
     with tarfile.open(bundle.parent / "two.tar") as archive:
-        said = json.load(archive.extractfile("manifest.json"))[0]  # type: ignore[arg-type]
+        entry = json.load(archive.extractfile("manifest.json"))[0]  # type: ignore[arg-type]
         there = set(archive.getnames())
-    assert len([layer for layer in said["Layers"] if layer in there]) == 1
+    assert len([layer for layer in entry["Layers"] if layer in there]) == 1
     assert package(warm_cli, bundle, code, *args, "--image", "whole.tar").returncode == 0
     assert warm_cli.run("join", "one.tar", "two.tar", "joined.tar", cwd=bundle.parent).returncode == 0
     assert (bundle.parent / "joined.tar").read_bytes() == (bundle.parent / "whole.tar").read_bytes()
@@ -346,8 +346,8 @@ def test_openshifts_arbitrary_users_own_by_their_group(
     modes = set(tree(out / "azureml-app").values())
     assert modes == {"0o664", "0o775"}
     with tarfile.open(bundle.parent / "image.tar") as archive:
-        (said,) = json.load(archive.extractfile("manifest.json"))  # type: ignore[arg-type]
-        with tarfile.open(fileobj=archive.extractfile(said["Layers"][-1])) as layer:
+        (entry,) = json.load(archive.extractfile("manifest.json"))  # type: ignore[arg-type]
+        with tarfile.open(fileobj=archive.extractfile(entry["Layers"][-1])) as layer:
             ours = [member for member in layer if member.name.startswith("var/azureml-app/")]
     assert {oct(member.mode) for member in ours} == {"0o664", "0o775"}
     assert {(member.uid, member.gid) for member in ours} == {(0, 0)}

@@ -1,4 +1,4 @@
-"""Facade: the names of ``azureml.core``, each loaded when it is first used."""
+"""Facade: the names of ``azureml.core``; each module is imported at the first use of its name."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ _HOMES = {
 
 
 def __getattr__(name: str) -> Any:
-    """Return a public name from the module it lives in (PEP 562)."""
+    """Return a public name from the module that defines it (PEP 562)."""
     if name not in _HOMES:
         raise AttributeError(f"module `{__name__}` has no attribute `{name}`")
     return getattr(import_module(f"{__name__}.{_HOMES[name]}"), name)

@@ -1,4 +1,4 @@
-"""Facade: what a program passes to ``CondaDependencies``, checked; errors name the method."""
+"""Facade: check the arguments of ``CondaDependencies``; the errors name the method."""
 
 from __future__ import annotations
 
@@ -11,6 +11,7 @@ from bundler.errors import InputError, UsageError
 from bundler.paths import printable
 from bundler.problems import ProblemError, register_urls
 from bundler.requirements.conda.matchspec import MatchSpec, clean_channel, parse_match_spec
+from bundler.target.target import DEFAULT_PYTHON
 
 __all__ = [
     "as_list",
@@ -18,37 +19,41 @@ __all__ = [
     "checked_option",
     "conda_name",
     "conda_spec",
+    "no_single_python",
     "pip_line",
     "register_channel",
 ]
 
 
 def as_list(values: Iterable[str] | None, name: str) -> list[str]:
-    """Return an argument that is a list of texts; None is an empty one.
+    """Return an argument that is a list of strings; None is an empty list.
 
-    :raises UsageError: if it is one text, whose characters would be taken for its items.
+    :raises UsageError: if it is one string, whose characters would become the items, or an
+        item is not a string.
     """
     if isinstance(values, str):
-        raise UsageError(f"`{name}` is a list of texts, not one text", hint=f"write `{name}=[{values!r}]`")
+        raise UsageError(f"`{name}` must be a list of strings, not one", hint=f"write `{name}=[{values!r}]`")
     items = list(values or ())
     if not all(isinstance(item, str) for item in items):
-        raise UsageError(f"`{name}` is a list of texts")
+        raise UsageError(f"`{name}` must be a list of strings")
     return items
 
 
 def channel_name(channel: object) -> str:
-    """Return a channel's name or address.
+    """Return the name or URL of a channel.
 
-    :raises InputError: if it can be neither.
+    :raises InputError: if it is not a string, is empty, or has a space or a control character.
     """
     if not isinstance(channel, str) or not channel or not channel.isprintable() or " " in channel:
-        raise InputError(f"`{printable(str(channel))}` is no channel")
+        raise InputError(
+            f"invalid channel `{printable(str(channel))}`", evidence=("wanted  a name or a URL",)
+        )
     register_channel(channel)
     return channel
 
 
 def register_channel(text: str) -> None:
-    """Register the credentials and the token of a channel, before anything can quote it."""
+    """Register the credentials and the token of a channel, so that no message shows them."""
     with suppress(ProblemError):
         clean_channel(text)
 
@@ -56,11 +61,12 @@ def register_channel(text: str) -> None:
 def conda_spec(text: object, where: str) -> MatchSpec:
     """Return a conda package as a match specification.
 
-    :raises UsageError: if it is no text.
-    :raises InputError: if conda would not understand it.
+    :param where: the method, for the message.
+    :raises UsageError: if it is not a string.
+    :raises InputError: if it is not a valid match specification.
     """
     if not isinstance(text, str):
-        raise UsageError(f"`{where}` takes a text, not the {type(text).__name__} `{text}`")
+        raise UsageError(f"`{where}` expects a string, not the {type(text).__name__} `{text}`")
     register_urls(text)
     try:
         return parse_match_spec(text.strip())
@@ -69,7 +75,7 @@ def conda_spec(text: object, where: str) -> MatchSpec:
 
 
 def conda_name(text: str) -> str | None:
-    """Return the name in an entry of a file, or None if it cannot be read."""
+    """Return the package name of an entry; None if the entry is not a match specification."""
     try:
         return parse_match_spec(text).name
     except ProblemError:
@@ -77,9 +83,10 @@ def conda_name(text: str) -> str | None:
 
 
 def pip_line(text: object, where: str) -> str:
-    """Return a pip package.
+    """Return a line that requires one project.
 
-    :raises InputError: if it is an option, or pip would not understand it.
+    :param where: the method, for the message.
+    :raises InputError: if it is an option or not a valid requirement.
     """
     register_urls(str(text))
     try:
@@ -91,13 +98,22 @@ def pip_line(text: object, where: str) -> str:
 def checked_option(text: object, where: str) -> str:
     """Return an option of pip.
 
-    :raises InputError: if it is none.
+    :param where: the method, for the message.
+    :raises InputError: if it does not start with ``-``.
     """
     register_urls(str(text))
     try:
         line = _pip_lines.one_line(text) if isinstance(text, str) else ""
         if not _pip_lines.is_option(line):
-            raise ProblemError("it is no option of pip: it does not begin with `-`")
+            raise ProblemError("not an option of pip: it does not start with `-`")
     except ProblemError as refused:
         raise input_error_at(where, refused, str(text)) from refused
     return line
+
+
+def no_single_python(entry: str) -> InputError:
+    """Return the error for a ``python`` entry that selects no version."""
+    return InputError(
+        f"`{printable(entry)}` does not select a version of Python",
+        hint=f"write one version, such as `python={DEFAULT_PYTHON}`",
+    )

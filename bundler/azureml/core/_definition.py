@@ -1,7 +1,7 @@
-"""Facade: ``Environment``, the Python and the image that code is run in.
+"""Facade: the definition of an ``Environment``: the Python and the image in which code runs.
 
-The attributes, constructors and files are those of Azure ML's SDK. Nothing is
-asked of a service: an environment is an object and a folder.
+The attributes, constructors and files are those of Azure ML's SDK. No service is contacted: an
+environment is an object that can be saved to a directory.
 """
 
 from __future__ import annotations
@@ -12,6 +12,7 @@ import warnings
 from collections.abc import Mapping
 from typing import Any, Self
 
+from bundler.azureml.core._arguments import no_single_python
 from bundler.azureml.core._docker_section import DEFAULT_CPU_IMAGE, DockerImagePlatform, DockerSection
 from bundler.azureml.core._files import FileName, as_path, display_name
 from bundler.azureml.core._folder import read_saved_environment, write_folder
@@ -19,15 +20,15 @@ from bundler.azureml.core._pip_lines import read_lines
 from bundler.azureml.core._sections import DatabricksSection, PythonSection, SparkSection
 from bundler.azureml.core._settings import (
     Section,
-    Setting,
     json_value,
     masked,
     nested,
-    none_default,
     optional,
-    text,
+    setting,
+    string,
+    wrong_type,
 )
-from bundler.azureml.core.conda_dependencies import CondaDependencies, no_single_python
+from bundler.azureml.core.conda_dependencies import CondaDependencies
 from bundler.azureml.core.container_registry import ContainerRegistry
 from bundler.errors import InputError, UsageError
 from bundler.problems import ProblemError
@@ -48,92 +49,99 @@ __all__ = [
 ]
 
 EXAMPLE_VARIABLES = {"EXAMPLE_ENV_VAR": "EXAMPLE_VALUE"}
-"""What the original sets in a new environment; whoever builds an image leaves it out."""
+"""The variables of a new environment in the original; images are built without them."""
 
 _VARIABLE = re.compile(r"[^=\0]+")
 
 
 def _variables(value: object) -> dict[str, str]:
-    """Return environment variables; None is none."""
+    """Return environment variables; None sets none."""
     variables = {} if value is None else value
     if not isinstance(variables, dict):
-        raise ProblemError("it takes a dictionary of texts")
+        raise wrong_type("a dictionary of strings", value)
     for name, content in variables.items():
         if not isinstance(name, str) or not _VARIABLE.fullmatch(name):
-            raise ProblemError(f"`{name}` cannot be the name of a variable")
+            raise ProblemError(f"`{name}` is not a valid name of an environment variable")
         if not isinstance(content, str) or "\0" in content:
-            raise ProblemError(f"the value of `{name}` is no text", hint=f'write `"{content}"`')
+            raise ProblemError(f"the value of `{name}` is not a string", hint=f'write `"{content}"`')
     return variables
 
 
 def _name(value: object) -> str:
-    name = text(value)
+    name = string(value)
     if not name.isprintable() or "/" in name:
-        raise ProblemError("it holds a control character or a slash")
+        raise ProblemError("it has a control character or a slash")
     return name
 
 
 class EnvironmentDefinition(Section):
-    """A Python environment and the image it lies in.
+    """The definition of an environment: its Python, its packages and its image.
 
-    :param name: what it is registered under.
+    :param name: the name under which it is registered.
+    :raises UsageError: if the name is empty, or has a slash or a control character.
     """
 
-    name = Setting("name", _name, default=str)
-    """What it is registered under."""
-    version = Setting[str | None]("version", optional(text), default=none_default)
-    """Which registration it is; None before."""
-    environment_variables = Setting[dict[str, str]](
-        "environmentVariables", _variables, default=lambda: dict(EXAMPLE_VARIABLES), absent=dict
+    name: str = setting("name", _name, default="")
+    """The name under which it is registered."""
+    version: str | None = setting("version", optional(string))
+    """The registered version; None before the registration."""
+    environment_variables: dict[str, str] = setting(
+        "environmentVariables", _variables, factory=lambda: dict(EXAMPLE_VARIABLES), default_in_file=False
     )
-    """What is set where it runs."""
-    python = Setting("python", nested(PythonSection), default=PythonSection, parse=PythonSection.from_plain)
-    """Which Python it uses, and what is installed for it."""
-    docker = Setting("docker", nested(DockerSection), default=DockerSection, parse=DockerSection.from_plain)
-    """The image it is built on."""
-    spark = Setting("spark", nested(SparkSection), default=SparkSection, parse=SparkSection.from_plain)
-    """Kept for files that have it."""
-    databricks = Setting(
-        "databricks", nested(DatabricksSection), default=DatabricksSection, parse=DatabricksSection.from_plain
-    )
-    """Kept for files that have it."""
-    r = Setting[Any]("r", json_value, default=none_default)
-    """Kept for files that have it, as plain values."""
-    inferencing_stack_version = Setting[str | None](
-        "inferencingStackVersion", optional(text), default=none_default
-    )
+    """The environment variables that the image sets; None sets none."""
+    python: PythonSection = nested("python", PythonSection)
+    """The Python and the packages to install."""
+    docker: DockerSection = nested("docker", DockerSection)
+    """The base of the image."""
+    spark: SparkSection = nested("spark", SparkSection)
+    """Settings of Spark; stored, but not used."""
+    databricks: DatabricksSection = nested("databricks", DatabricksSection)
+    """Settings of Databricks; stored, but not used."""
+    r: Any = setting("r", json_value)
+    """Settings of R, any JSON value; stored, but not used."""
+    inferencing_stack_version: str | None = setting("inferencingStackVersion", optional(string))
     """``latest``, or None for an image without the inference server."""
-    asset_id = Setting[str | None]("assetId", optional(text), default=none_default)
-    """What the workspace calls a registered one."""
+    asset_id: str | None = setting("assetId", optional(string))
+    """The identifier of a registered environment in its workspace."""
 
     def __init__(self, name: str) -> None:
         super().__init__()
         self.name = name
 
-    # Made from files
+    # From files of packages
 
     @classmethod
     def from_pip_requirements(cls, name: str, file_path: FileName, pip_version: str | None = None) -> Self:
-        """Return an environment with what a requirements file asks for, on Python 3.7.
+        """Return an environment with the requirements of a file, on Python 3.7.
 
-        The files it names with ``-r`` are taken in, so that it can be saved elsewhere.
+        The files that it includes (``-r``) are copied into the environment, so that it can be
+        saved elsewhere.
 
-        :param pip_version: of pip itself; any if None.
-        :raises InputError: if the file, or one it names, cannot be read or understood.
+        :param name: the name of the environment.
+        :param file_path: the requirements file.
+        :param pip_version: the version of pip to install; None is any version.
+        :raises MissingError: if the file, or one that it includes, does not exist.
+        :raises InputError: if a file cannot be read, or a line is not valid for pip.
         """
         lines = read_lines(as_path(file_path, "`file_path`"))
-        made = cls(name)
+        environment = cls(name)
         conda = CondaDependencies()
         conda.set_pip_requirements(lines)
         conda.add_conda_package(f"pip={pip_version}" if pip_version else "pip")
-        made.python.conda_dependencies = conda
-        return made
+        environment.python.conda_dependencies = conda
+        return environment
 
     @classmethod
     def from_conda_specification(cls, name: str, file_path: FileName) -> Self:
-        """Return an environment with what a conda environment file asks for.
+        """Return an environment with the packages of a conda environment file.
 
-        :raises InputError: if it cannot be read, or its Python is no single version.
+        Without a version of Python it gets 3.7, with a ``UserWarning``.
+
+        :param name: the name of the environment; the file's own name is not used.
+        :param file_path: the environment file (``env.yml``).
+        :raises MissingError: if the file does not exist.
+        :raises InputError: if the file cannot be read or is not a valid environment file, or its
+            ``python`` selects no version and does not allow 3.7.
         """
         path = as_path(file_path, "`file_path`")
         conda = CondaDependencies(path)
@@ -142,32 +150,32 @@ class EnvironmentDefinition(Section):
             if entry is not None and not allows(entry[1], DEFAULT_PYTHON):
                 raise no_single_python(entry[0])
             warnings.warn(
-                f"{display_name(path)}: no version of Python is named, so it is {DEFAULT_PYTHON}",
+                f"{display_name(path)}: Python {DEFAULT_PYTHON} is used, since no version is selected",
                 stacklevel=2,
             )
             conda.set_python_version(DEFAULT_PYTHON)
-        made = cls(name)
-        made.python.conda_dependencies = conda
-        return made
+        environment = cls(name)
+        environment.python.conda_dependencies = conda
+        return environment
 
     @classmethod
     def from_conda_specifications(cls, name: str, file_path: FileName) -> Self:
-        """Do what `from_conda_specification` does, under the name that Azure ML's document gives it."""
+        """Return the same as `from_conda_specification`; Azure ML's documentation uses this name, too."""
         return cls.from_conda_specification(name, file_path)
 
     @classmethod
     def from_existing_conda_environment(cls, name: str, conda_environment_name: str) -> Self:
-        """Refuse: what conda installed on this machine says nothing of another one.
+        """Raise an error: the packages that conda installed here may not fit another machine.
 
-        :raises UsageError: always, with the commands to use.
+        :raises UsageError: always; the hint has the commands that export the environment.
         """
         raise UsageError(
-            f"`{name}` cannot be made from an environment installed here",
+            f"`{name}` cannot be created from an installed conda environment",
             hint=f"`conda env export --no-builds -n {conda_environment_name} > env.yml`, "
             "then `Environment.from_conda_specification`",
         )
 
-    # Made on an image
+    # From images
 
     @classmethod
     def from_dockerfile(
@@ -177,16 +185,21 @@ class EnvironmentDefinition(Section):
         conda_specification: FileName | None = None,
         pip_requirements: FileName | None = None,
     ) -> Self:
-        """Return an environment on a Dockerfile; without packages, its own Python is used.
+        """Return an environment that is built on a Dockerfile.
 
-        :param dockerfile: its path, its text or an open file.
-        :raises InputError: if it is no Dockerfile, or a file of packages cannot be read.
-        :raises UsageError: if there are two files of packages.
+        Without a file of packages, the packages are user-managed: the image has its own Python.
+
+        :param name: the name of the environment.
+        :param dockerfile: the path of the Dockerfile, its text or an open file.
+        :param conda_specification: a conda environment file.
+        :param pip_requirements: a requirements file.
+        :raises InputError: if the Dockerfile has no ``FROM``, or a file cannot be read or is invalid.
+        :raises UsageError: if both files of packages are passed.
         """
-        made = cls._with_packages(name, conda_specification, pip_requirements)
-        made.docker.base_image = None
-        made.docker.base_dockerfile = dockerfile
-        return made
+        environment = cls._with_packages(name, conda_specification, pip_requirements)
+        environment.docker.base_image = None
+        environment.docker.base_dockerfile = dockerfile
+        return environment
 
     @classmethod
     def from_docker_image(
@@ -197,91 +210,105 @@ class EnvironmentDefinition(Section):
         conda_specification: FileName | None = None,
         pip_requirements: FileName | None = None,
     ) -> Self:
-        """Return an environment on an image; without packages, its own Python is used.
+        """Return an environment that is built on an image.
 
-        :raises InputError: if a file of packages cannot be read.
-        :raises UsageError: if there are two files of packages.
+        Without a file of packages, the packages are user-managed: the image has its own Python.
+
+        :param name: the name of the environment.
+        :param image: the name of the image.
+        :param container_registry: the registry of the image and its credentials.
+        :param conda_specification: a conda environment file.
+        :param pip_requirements: a requirements file.
+        :raises InputError: if a file cannot be read or is invalid.
+        :raises UsageError: if both files of packages are passed.
         """
-        made = cls._with_packages(name, conda_specification, pip_requirements)
-        made.docker.base_image = image
+        environment = cls._with_packages(name, conda_specification, pip_requirements)
+        environment.docker.base_image = image
         if container_registry is not None:
-            made.docker.base_image_registry = container_registry
-        return made
+            environment.docker.base_image_registry = container_registry
+        return environment
 
     @classmethod
     def from_docker_build_context(cls, name: str, docker_build_context: object) -> Self:
-        """Refuse: a build context lies in Git or in a storage account.
+        """Raise an error: the build context is in Git or in a storage account, not on this machine.
 
-        :raises UsageError: always.
+        :raises UsageError: always; the hint names the alternative.
         """
         raise UsageError(
-            f"`{name}` cannot be made from a `{type(docker_build_context).__name__}`: it is on no disk here",
+            f"`{name}` cannot be created from a remote `{type(docker_build_context).__name__}` offline",
             hint="use `Environment.from_dockerfile` with its Dockerfile",
         )
 
     @classmethod
     def _with_packages(cls, name: str, conda: FileName | None, pip: FileName | None) -> Self:
         if conda and pip:
-            raise UsageError("only one of `conda_specification` and `pip_requirements` can be given")
+            raise UsageError("`conda_specification` and `pip_requirements` exclude each other")
         if conda:
             return cls.from_conda_specification(name, conda)
         if pip:
             return cls.from_pip_requirements(name, pip)
-        made = cls(name)
-        made.python.user_managed_dependencies = True
-        return made
+        environment = cls(name)
+        environment.python.user_managed_dependencies = True
+        return environment
 
     def clone(self, new_name: str) -> Self:
-        """Return a copy under another name, not registered yet."""
-        made = copy.deepcopy(self)
-        made.name, made.version, made.asset_id = new_name, None, None
-        return made
+        """Return a copy under another name, without version and asset ID.
+
+        :raises UsageError: if the name is invalid.
+        """
+        clone = copy.deepcopy(self)
+        clone.name, clone.version, clone.asset_id = new_name, None, None
+        return clone
 
     # Files and definitions
 
     def save_to_directory(self, path: FileName, overwrite: bool = False) -> None:
-        """Write the environment to a folder that the original can read too.
+        """Write the environment to a directory, in the files of the original SDK.
 
-        :param overwrite: whether the folder may exist.
-        :raises ExistsError: if it exists and may not; it is a ``FileExistsError`` too.
-        :raises InputError: if the dependencies name no Python.
-        :raises OutputError: if it cannot be written.
+        :param path: the directory; a new one appears complete or not at all.
+        :param overwrite: whether the directory may exist; its other files stay.
+        :raises ExistsError: if it exists and ``overwrite`` is False; also a ``FileExistsError``.
+        :raises InputError: if the dependencies have no ``python``.
+        :raises OutputError: if a file cannot be written.
         """
         folder = as_path(path, "`path`")
         write_folder(folder, self.to_definition(), self.python.conda_dependencies, overwrite=overwrite)
 
     @classmethod
     def load_from_directory(cls, path: FileName) -> Self:
-        """Return an environment that was saved, by the original too.
+        """Return the environment that `save_to_directory`, or the original SDK, wrote.
 
-        :raises MissingError: if there is none; it is a ``FileNotFoundError`` too.
-        :raises InputError: if it cannot be understood.
+        :raises MissingError: if the directory has no environment; also a ``FileNotFoundError``.
+        :raises InputError: if a file cannot be read or is malformed.
         """
         definition, conda = read_saved_environment(as_path(path, "`path`"))
-        made = cls.from_definition(definition)
+        environment = cls.from_definition(definition)
         if conda is not None:
-            made.python.conda_dependencies = conda
-        return made
+            environment.python.conda_dependencies = conda
+        return environment
 
     def to_definition(self) -> dict[str, Any]:
-        """Return the environment as plain values: what is stored.
+        """Return the environment as JSON values, the form in which it is saved and registered.
 
-        A secret (a registry's password) is left out, with a warning.
+        Secrets (the password of a registry) become None, with a ``UserWarning``.
+
+        :raises UsageError: if an item that was added to a list or dictionary is invalid.
         """
         plain = self.to_plain()
         public: dict[str, Any] = masked(plain, None)
         if public != plain:
             warnings.warn(
-                f"the password in environment `{self.name}` is not written; set it again after loading",
+                f"the password of environment `{self.name}` is not written; set it again after loading",
                 stacklevel=2,
             )
         return public
 
     @classmethod
     def from_definition(cls, definition: Mapping[str, Any]) -> Self:
-        """Return an environment from plain values.
+        """Return an environment from JSON values; unknown keys are kept.
 
-        :raises InputError: naming the place of the first that does not fit.
+        :raises InputError: if the name is missing, or a value is invalid; the message has the
+            path of the first one (``docker.shmSize``).
         """
         if not definition.get("name"):
             raise InputError("the definition of an environment has no `name`")

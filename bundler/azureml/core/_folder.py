@@ -1,7 +1,7 @@
-"""Facade, effect: the folder an environment is saved to, in the files of the original SDK.
+"""Facade, effect: the directory of a saved environment, with the files of the original SDK.
 
-``azureml_environment.json`` holds the definition; the conda dependencies and
-the Dockerfile stand in files of their own, where they can be edited.
+``azureml_environment.json`` contains the definition. The conda dependencies
+(``conda_dependencies.yml``) and the Dockerfile (``BaseDockerfile``) are separate files, for editing.
 """
 
 from __future__ import annotations
@@ -27,14 +27,15 @@ _DOCKERFILE = "BaseDockerfile"
 def write_folder(
     path: Path, definition: dict[str, Any], conda: CondaDependencies | None, *, overwrite: bool
 ) -> None:
-    """Write a definition to a folder: a new one appears whole or not at all.
+    """Write a definition to a directory; a new directory appears complete or not at all.
 
-    In one that exists, each file is replaced at once, the definition last, and
-    those of an older definition that this one does not have are removed.
+    In an existing directory each file is replaced atomically, the definition last. Of an older
+    environment, the dependencies and the Dockerfile are removed if this one has none.
 
-    :raises ExistsError: if the folder exists and may not be overwritten.
-    :raises InputError: if the dependencies name no Python.
-    :raises OutputError: if it cannot be written.
+    :param overwrite: whether the directory may exist.
+    :raises ExistsError: if the path exists, and is a file or may not be overwritten.
+    :raises InputError: if the dependencies have no ``python``.
+    :raises OutputError: if a file cannot be written.
     """
     files = _files(definition, conda)
     if path.exists() and not (overwrite and path.is_dir()):
@@ -62,7 +63,7 @@ def _replace(folder: Path, files: dict[str, bytes]) -> None:
 
 def _exists(path: Path) -> ExistsError:
     hint = "pass `overwrite=True`" if path.is_dir() else None
-    return ExistsError(f"`{display_name(path)}` exists", hint=hint)
+    return ExistsError(f"`{display_name(path)}` already exists", hint=hint)
 
 
 def _files(definition: dict[str, Any], conda: CondaDependencies | None) -> dict[str, bytes]:
@@ -79,20 +80,20 @@ def _files(definition: dict[str, Any], conda: CondaDependencies | None) -> dict[
 
 
 def read_saved_environment(path: Path) -> tuple[dict[str, Any], CondaDependencies | None]:
-    """Return the definition in a folder, with its Dockerfile inline, and its conda dependencies.
+    """Return the definition in a directory, its Dockerfile included, and its conda dependencies.
 
-    :raises MissingError: if there is none.
-    :raises InputError: if a file of it cannot be read.
+    :raises MissingError: if the directory has no definition.
+    :raises InputError: if a file cannot be read or is malformed.
     """
     file = path / _DEFINITION
     if not file.is_file():
-        raise MissingError(f"`{display_name(path)}` is no saved environment: it has no `{_DEFINITION}`")
+        raise MissingError(f"`{display_name(path)}` is not a saved environment: `{_DEFINITION}` not found")
     definition = _parse_json(file)
     conda = CondaDependencies(path / _CONDA) if (path / _CONDA).is_file() else None
     if (path / _DOCKERFILE).is_file():
         docker = definition.get("docker") or {}
         if not isinstance(docker, dict):
-            raise InputError(f"{display_name(file)}: `docker` is not an object of settings")
+            raise InputError(f"{display_name(file)}: `docker` is not a JSON object")
         definition["docker"] = docker | {"baseDockerfile": read_text(path / _DOCKERFILE)}
     return definition, conda
 
@@ -102,8 +103,8 @@ def _parse_json(file: Path) -> dict[str, Any]:
         definition = json.loads(read_text(file))
     except json.JSONDecodeError as error:
         raise InputError(
-            f"{display_name(file)}:{error.lineno}: it is not JSON: {first_line(error)}"
+            f"{display_name(file)}:{error.lineno}: not valid JSON: {first_line(error)}"
         ) from error
     if not isinstance(definition, dict):
-        raise InputError(f"{display_name(file)}: it is not an object")
+        raise InputError(f"{display_name(file)}: not a JSON object")
     return definition

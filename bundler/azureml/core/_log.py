@@ -1,7 +1,7 @@
-"""Facade: what the stages say goes to Python's logging, as with any library.
+"""Facade: progress and warnings go to Python's logging.
 
-Stages and notes are on the level INFO, warnings on WARNING, of the logger
-``bundler``; a program that sets up no logging sees the warnings alone.
+The logger is ``bundler``; stages and notes have the level INFO, warnings WARNING. A program
+that does not configure logging sees only the warnings.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ __all__ = ["LogReporter"]
 
 
 class LogReporter:
-    """A reporter that also keeps what was said, for a build's log."""
+    """A reporter that logs each message and also stores it, for the log of a build."""
 
     def __init__(self) -> None:
         self._logger = logging.getLogger("bundler")
@@ -23,25 +23,25 @@ class LogReporter:
 
     @property
     def text(self) -> str:
-        """All that was said."""
+        """All messages so far, one per line."""
         return "".join(f"{line}\n" for line in self._lines)
 
     def stage(self, name: str, outcome: str) -> None:
-        """Say in one line that a stage ended."""
-        self._say(logging.INFO, f"{name:<9} {outcome}")
+        """Report in one line that a stage ended."""
+        self._log(logging.INFO, f"{name:<9} {outcome}")
 
     def note(self, message: str) -> None:
-        """Say something worth knowing."""
-        self._say(logging.INFO, message)
+        """Report a note."""
+        self._log(logging.INFO, message)
 
     def warn(self, message: str) -> None:
-        """Say something to act on."""
-        self._say(logging.WARNING, message)
+        """Report a warning."""
+        self._log(logging.WARNING, message)
 
     def task(self, name: str, total: int | None, *, in_bytes: bool = False) -> AbstractContextManager[Task]:
-        """Show nothing: a log has no bars."""
+        """Return a task without output: a log has no progress bars."""
         return SILENT.task(name, total, in_bytes=in_bytes)
 
-    def _say(self, level: int, line: str) -> None:
+    def _log(self, level: int, line: str) -> None:
         self._lines.append(line)
         self._logger.log(level, "%s", line)

@@ -1,7 +1,7 @@
-"""Stage 5, effect: where the user manages the packages, does the named Python have what the code imports?
+"""Stage 5, effect: check the imports of the code against a Python with user-managed packages.
 
-Nothing is built. What is known of the Python comes from its own files: of the
-base, an image or a profile, or of a Python on this machine.
+Nothing is built. The distributions of the Python are read from its own files: in the base (an
+image, a root filesystem or a profile), or on this machine.
 """
 
 from __future__ import annotations
@@ -32,24 +32,24 @@ __all__ = ["ManagedCheck", "check_managed"]
 
 @dataclass(frozen=True, kw_only=True)
 class ManagedCheck:
-    """What was found out about a Python whose packages the user manages."""
+    """A Python with user-managed packages, and the check of the code that it runs."""
 
     interpreter_path: str
     python_version: str
     distributions: Mapping[str, str]
-    """What it has installed, name to version."""
+    """Its installed distributions, name to version."""
     files: tuple[str, ...]
-    """The files of the user's code that were followed, relative to the source directory."""
+    """The files that the entry script imports, itself included, relative to the source directory."""
     findings: tuple[Finding, ...]
 
     def to_json(self) -> dict[str, Any]:
-        """Return the facts as plain values."""
+        """Return the facts as JSON values."""
         return {
             "interpreter_path": self.interpreter_path,
             "python_version": self.python_version,
             "distributions": dict(self.distributions),
             "files": list(self.files),
-            "findings": [one.to_json() for one in self.findings],
+            "findings": [finding.to_json() for finding in self.findings],
         }
 
 
@@ -62,12 +62,13 @@ def check_managed(
     store: Store,
     reporter: Reporter,
 ) -> ManagedCheck:
-    """Return what a Python has, if that is all that the user's code imports.
+    """Check that a Python provides every import of the user's code.
 
     :param interpreter_path: the Python, in the base or on this machine.
-    :param base: an image, a root filesystem or a profile of it; None looks on this machine.
-    :raises InterpreterError: if there is no such Python.
-    :raises ClosureError: if the code imports what it does not have.
+    :param code: the code; None only reads the distributions.
+    :param base: an image, a root filesystem or a profile of the base; None reads this machine.
+    :raises InterpreterError: if there is no such Python, or the base has no Python version.
+    :raises ClosureError: if an import of the code is not provided.
     """
     with store.in_use(), store.scratch() as scratch:
         known = _known(interpreter_path, base, host, scratch)
@@ -79,36 +80,36 @@ def check_managed(
             # The code is read with the parser of that Python's version.
             target = find_interpreter(minor, host, scratch)
             scans = Scanner(target, store, host, scratch).code(code)
-            tops = {name for one in known.distributions.values() for name in one.top_level}
+            tops = {name for item in known.distributions.values() for name in item.top_level}
             world = ModuleIndex([], stdlib=target.stdlib_modules, base=tops)
             findings = sorted_findings(code_findings(code, scans, world, exists_in(code.folder)))
             files = tuple(sorted(scans))
     ClosureReport(modes=(), found=findings).raise_for_errors()
-    for one in findings:
-        reporter.warn(f"{one.code}  {one.message}")
+    for finding in findings:
+        reporter.warn(f"{finding.code}  {finding.message}")
     if code is not None:
-        reporter.stage("verify", f"{code.script}: all that it imports is there")
+        reporter.stage("verify", f"{code.script}: every import is provided")
     return ManagedCheck(
         interpreter_path=interpreter_path,
         python_version=str(known.python_version),
-        distributions={name: str(one.version) for name, one in sorted(known.distributions.items())},
+        distributions={name: str(item.version) for name, item in sorted(known.distributions.items())},
         files=files,
         findings=findings,
     )
 
 
 def _known(path: str, base: Path | None, host: HostEnvironment, scratch: Path) -> BaseProfile:
-    """Return what is known of a Python."""
+    """Return the profile of a Python: its version and its distributions."""
     if base is not None:
         prefix = str(Path(path).parent.parent) if "/" in path else None
-        found = read_base(base, prefer=prefix)
-        if found.python_version is None:
-            raise InterpreterError(f"`{base}` does not say which Python `{path}` is")
-        return found
+        profile = read_base(base, prefer=prefix)
+        if profile.python_version is None:
+            raise InterpreterError(f"`{base}` has no Python version for `{path}`")
+        return profile
     if "/" not in path or not (host.cwd / path).is_file():
         raise InterpreterError(
-            f"`{path}` is no Python of this machine, and no base says what it has",
+            f"no Python `{path}` on this machine, and no base image to read it from",
             hint="base='image.tar', a tar of `docker save`, or a profile of it (`bundler profile --script`)",
         )
-    profile = capture_profile(find_interpreter(path, host, scratch), host, scratch)
-    return BaseProfile.from_json(json.loads(profile), Path(path))
+    captured = capture_profile(find_interpreter(path, host, scratch), host, scratch)
+    return BaseProfile.from_json(json.loads(captured), Path(path))

@@ -1,8 +1,10 @@
-"""Facade: the lines of an environment's pip section, told apart as pip tells them.
+"""Facade: the lines of an environment's pip section, classified by pip's rules.
 
-A line is a requirement (PEP 508), an address or path of a distribution, or an
-option. The lines of a requirements file are taken over with the files it names,
-because an environment is saved, registered and built elsewhere.
+A line is a requirement (PEP 508), the URL or path of a distribution, or an option. A
+requirements file is read together with the files that it includes (``-r``), because an
+environment is saved, registered and built elsewhere.
+
+Source: pip, "Requirements File Format".
 """
 
 from __future__ import annotations
@@ -56,12 +58,12 @@ _NAMES_A_FILE = re.compile(
 
 
 def is_option(line: str) -> bool:
-    """Return whether a line is an option."""
+    """Return whether a line is an option, such as ``--pre``."""
     return line.startswith("-")
 
 
 def option_name(line: str) -> str:
-    """Return the name of an option, the long one where there are two.
+    """Return the name of an option, in its long form if it has one.
 
     >>> option_name("-i https://index.example/simple"), option_name("--index-url=https://index.example/simple")
     ('--index-url', '--index-url')
@@ -73,7 +75,7 @@ def option_name(line: str) -> str:
 
 
 def package_name(line: str) -> str | None:
-    """Return the normalized name of the project a line asks for, or None if only its content tells.
+    """Return the normalized name of the project that a line requires; None for a path or URL without it.
 
     >>> package_name("Py_YAML [fast] >= 5 ; python_version < '3.8'")
     'py-yaml'
@@ -81,9 +83,9 @@ def package_name(line: str) -> str | None:
     'six'
     """
     text = _requirement(line)
-    asked = _parsed(text)
-    if asked is not None:
-        return canonicalize_name(asked.name)
+    requirement = _parsed(text)
+    if requirement is not None:
+        return canonicalize_name(requirement.name)
     egg = _EGG.search(text)
     if egg:
         return canonicalize_name(egg[1])
@@ -97,18 +99,18 @@ def package_name(line: str) -> str | None:
 
 
 def check_package(line: object) -> str:
-    """Return a line that asks for one project, without the space around it.
+    """Return a line that requires one project, without its comment and the space around it.
 
-    :raises RefusedError: if it is an option, or pip would not understand it.
+    :raises ProblemError: if it is an option or not a valid requirement.
     """
     if not isinstance(line, str):
-        raise ProblemError("a pip package is a text", details=(f"found   {type(line).__name__}",))
+        raise ProblemError("expected a string", details=(f"found   {type(line).__name__}",))
     line = one_line(line)
     if is_option(line):
         raise ProblemError("it is an option, not a package", hint="pass it to `set_pip_option`")
     text = _requirement(line)
     if not re.search(r"\s", text.partition(" ;")[0]) and ("${" in text or _is_path(text)):
-        return line  # what it is called, only pip can tell
+        return line  # a path or URL: pip reads the name from its metadata
     try:
         Requirement(text)
     except InvalidRequirement as error:
@@ -119,17 +121,17 @@ def check_package(line: object) -> str:
 
 
 def one_line(text: str) -> str:
-    """Return a line as a file will have it, without its comment.
+    """Return a line without its comment.
 
-    :raises RefusedError: if it is more than one.
+    :raises ProblemError: if it has a control character or a line break.
     """
     if not text.replace("\t", " ").isprintable():
-        raise ProblemError("it holds a control character or a line break")
+        raise ProblemError("it has a control character or a line break")
     return "".join(tidy([text]))
 
 
 def tidy(lines: Sequence[str]) -> list[str]:
-    r"""Return lines without comments and blank ones, those that are continued as one.
+    r"""Return the logical lines: without comments and blank lines, continued lines joined.
 
     >>> tidy(["# tools", "", "six==1.16.0 \\", "    --hash=sha256:00"])
     ['six==1.16.0 --hash=sha256:00']
@@ -138,23 +140,23 @@ def tidy(lines: Sequence[str]) -> list[str]:
 
 
 def merge(requirements: Sequence[str]) -> list[str]:
-    """Return requirements with those of one project under one marker made one, in the order they came.
+    """Merge the requirements of each project and marker, in the order of their first occurrence.
 
-    :raises RefusedError: if one is none.
+    :raises ProblemError: if one is not a valid requirement.
 
     >>> merge(["six>=1", "flask[async]", "six<2"])
     ['six>=1,<2', 'flask[async]']
     """
     merged: dict[tuple[str, str], tuple[str, set[str], list[str]]] = {}
     for text in map(check_package, requirements):
-        asked = _parsed(text)
-        if asked is None or asked.url:
+        requirement = _parsed(text)
+        if requirement is None or requirement.url:
             merged[text, ""] = (text, set(), [])
             continue
-        marker = f" ; {asked.marker}" if asked.marker else ""
-        key = (canonicalize_name(asked.name), marker)
-        _, extras, specifiers = merged.setdefault(key, (asked.name, set(), []))
-        extras |= asked.extras
+        marker = f" ; {requirement.marker}" if requirement.marker else ""
+        key = (canonicalize_name(requirement.name), marker)
+        _, extras, specifiers = merged.setdefault(key, (requirement.name, set(), []))
+        extras |= requirement.extras
         specifiers += _specifiers(text)
     return [
         name + (f"[{','.join(sorted(extras))}]" if extras else "") + ",".join(specifiers) + marker
@@ -163,14 +165,15 @@ def merge(requirements: Sequence[str]) -> list[str]:
 
 
 def read_lines(path: Path) -> list[str]:
-    """Return the lines of a requirements file, with those of the files it names in their place.
+    """Return the lines of a requirements file, included files (``-r``) in place of their lines.
 
-    Comments and blank lines are left out, a continued line is one line. What
-    stays a path (constraints, local distributions) is made absolute where it
-    exists, found as pip finds it, so that it means the same from anywhere.
+    Comments and blank lines are removed, continued lines are joined. Other paths (constraints,
+    local distributions) become absolute if the file exists, so that they are valid from any
+    directory. As in pip, ``-r``, ``-c`` and ``-f`` start at the file that contains them, and
+    distributions at the working directory.
 
-    :raises MissingError: if there is no such file.
-    :raises InputError: if one of the files cannot be read, or they include each other.
+    :raises MissingError: if one of the files does not exist.
+    :raises InputError: if one cannot be read, or they include each other in a loop.
     """
     return list(_lines(path.absolute(), ()))
 
@@ -180,8 +183,8 @@ def _lines(path: Path, chain: tuple[Path, ...]) -> Iterator[str]:
     cut = cut_off(text)
     if cut is not None:
         raise input_error_at(display_name(path), cut)
-    for number, found in logical_lines(text):
-        line = _OPTIONS.sub(" ", found).strip()
+    for number, logical in logical_lines(text):
+        line = _OPTIONS.sub(" ", logical).strip()
         option = _NAMES_A_FILE.fullmatch(line)
         if option is None:
             yield line if is_option(line) or not _is_path(line) else _anchored(line, Path.cwd())
@@ -194,7 +197,7 @@ def _lines(path: Path, chain: tuple[Path, ...]) -> Iterator[str]:
 
 
 def _nested(path: Path, number: int, line: str, name: str, chain: tuple[Path, ...]) -> Path:
-    """Return the file that a line of another one names: beside it, as pip has it."""
+    """Return the file that a ``-r`` line includes; as in pip, the path starts at the including file."""
     below = Path(os.path.normpath(path.parent / name))
     if below in (*chain, path):
         raise input_error_at(
@@ -202,22 +205,22 @@ def _nested(path: Path, number: int, line: str, name: str, chain: tuple[Path, ..
         )
     if not below.is_file():
         raise MissingError(
-            f"{display_name(path)}:{number}: there is no file `{printable(name)}`",
+            f"{display_name(path)}:{number}: file not found: `{printable(name)}`",
             evidence=(f"at      `{display_name(below)}`",),
         )
     return below
 
 
 def _is_path(line: str) -> bool:
-    """Return whether a line without spaces is a path or an address."""
+    """Return whether a line without spaces is a path or a URL."""
     return "/" in line or line.endswith(_ARCHIVES)
 
 
 def _anchored(text: str, *folders: Path) -> str:
-    """Return a path as an absolute one if it exists in one of the folders, anything else as it is."""
+    """Return a path as absolute if it exists in one of the directories; any other text unchanged."""
     name, bracket, extras = text.partition("[")
     for folder in folders:
-        if os.path.exists(folder / name):  # noqa: PTH110 - what is no path at all is no error here
+        if os.path.exists(folder / name):  # noqa: PTH110 - False, not an error, for a text that cannot be a path
             return f"{os.path.normpath(folder / name)}{bracket}{extras}"
     return text
 
@@ -230,11 +233,14 @@ def _parsed(text: str) -> Requirement | None:
 
 
 def _requirement(line: str) -> str:
-    """Return a line without its comment and the options behind it."""
+    """Return a line without its comment and its options (``--hash``)."""
     return _OPTIONS.split(_COMMENT.sub("", line).strip(), maxsplit=1)[0]
 
 
 def _specifiers(text: str) -> list[str]:
-    """Return the version specifiers of a valid requirement in the order they stand there."""
+    """Return the version specifiers of a valid requirement in their written order.
+
+    ``packaging.SpecifierSet`` is a set: it loses the order.
+    """
     versions = re.sub(r"^[\w.\s-]+?(\[[^]]*\])?\s*(?=[(<>=!~;]|$)", "", text.strip().partition(";")[0])
     return [part for part in re.sub(r"[\s()]", "", versions).split(",") if part]

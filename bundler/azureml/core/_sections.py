@@ -1,4 +1,4 @@
-"""Facade: the parts of an environment besides its image."""
+"""Facade: the sections of an environment other than its image: Python, Spark, Databricks."""
 
 from __future__ import annotations
 
@@ -8,13 +8,13 @@ from typing import Any
 from bundler.azureml.core._files import FileName
 from bundler.azureml.core._settings import (
     Section,
-    Setting,
-    flag,
+    boolean,
     json_value,
-    none_default,
     optional,
-    text,
-    texts,
+    setting,
+    string,
+    strings,
+    wrong_type,
 )
 from bundler.azureml.core.conda_dependencies import CondaDependencies
 from bundler.problems import ProblemError
@@ -25,7 +25,7 @@ __all__ = ["DatabricksSection", "PythonSection", "SparkSection"]
 def _dependencies(value: object) -> CondaDependencies | None:
     if value is not None and not isinstance(value, CondaDependencies):
         hint = f"write `CondaDependencies({value!r})`" if isinstance(value, str) else None
-        raise ProblemError("it takes a `CondaDependencies`", hint=hint)
+        raise ProblemError("expected a `CondaDependencies`", hint=hint)
     return value
 
 
@@ -35,37 +35,37 @@ def _dependencies_in_file(value: object, where: str) -> CondaDependencies | None
 
 def _list(value: object) -> list[Any]:
     if not isinstance(value, list):
-        raise ProblemError("it takes a list")
+        raise wrong_type("a list", value)
     listed: list[Any] = json_value(value)
     return listed
 
 
 class PythonSection(Section):
-    """Which Python an environment uses, and what is installed for it."""
+    """The Python of an environment and the packages to install for it."""
 
-    user_managed_dependencies = Setting("userManagedDependencies", flag, default=lambda: False)
-    """Whether the base image has its Python already, and nothing is installed."""
-    interpreter_path = Setting("interpreterPath", text, default=lambda: "python")
-    """That Python; used only if the dependencies are the user's."""
-    _conda_dependencies_file = Setting[str | None](
-        "condaDependenciesFile", optional(text), default=none_default
-    )
-    _base_conda_environment = Setting[str | None](
-        "baseCondaEnvironment", optional(text), default=none_default
-    )
-    conda_dependencies = Setting[CondaDependencies | None](
+    user_managed_dependencies: bool = setting("userManagedDependencies", boolean, default=False)
+    """Whether the base image already has Python and all packages, so that nothing is installed."""
+    interpreter_path: str = setting("interpreterPath", string, default="python")
+    """The Python of the base image; only used with ``user_managed_dependencies``."""
+    _conda_dependencies_file: str | None = setting("condaDependenciesFile", optional(string))
+    _base_conda_environment: str | None = setting("baseCondaEnvironment", optional(string))
+    conda_dependencies: CondaDependencies | None = setting(
         "condaDependencies",
         _dependencies,
-        default=CondaDependencies,
-        absent=none_default,
+        factory=CondaDependencies,
         parse=_dependencies_in_file,
-        hidden=True,
     )
-    """What is installed."""
+    """The packages to install; ignored with ``user_managed_dependencies``."""
 
     @property
     def conda_dependencies_file(self) -> str | None:
-        """The conda environment file the dependencies were read from; deprecated."""
+        """The conda environment file from which the dependencies were read; deprecated.
+
+        Setting it reads the file into ``conda_dependencies``, with a ``DeprecationWarning``; None
+        clears only the name.
+
+        :raises InputError: if the file cannot be read or is invalid.
+        """
         return self._conda_dependencies_file
 
     @conda_dependencies_file.setter
@@ -79,28 +79,35 @@ class PythonSection(Section):
             self.conda_dependencies = CondaDependencies(value)
         self._conda_dependencies_file = str(value) if value else None
 
+    def to_plain(self) -> dict[str, Any]:
+        """Return the section as JSON values; without dependencies, their key is left out."""
+        plain = super().to_plain()
+        if self.conda_dependencies is None:
+            del plain["condaDependencies"]
+        return plain
+
 
 class SparkSection(Section):
-    """Settings of Spark, kept for files that have them."""
+    """Settings of Spark: stored and written again, but not used."""
 
-    repositories = Setting[list[str]]("repositories", texts, default=list)
-    """Addresses."""
-    packages = Setting("packages", _list, default=list)
-    """Each an object of ``group``, ``artifact`` and ``version``."""
-    precache_packages = Setting("precachePackages", flag, default=lambda: True)
-    """Kept, without effect."""
+    repositories: list[str] = setting("repositories", strings, factory=list)
+    """URLs of Maven repositories."""
+    packages: list[Any] = setting("packages", _list, factory=list)
+    """JSON objects with ``group``, ``artifact`` and ``version``."""
+    precache_packages: bool = setting("precachePackages", boolean, default=True)
+    """Whether Azure ML caches the packages in the image."""
 
 
 class DatabricksSection(Section):
-    """Settings of Databricks, kept for files that have them."""
+    """Settings of Databricks: lists of JSON values, stored and written again, but not used."""
 
-    maven_libraries = Setting("mavenLibraries", _list, default=list)
-    """Each as the file has it, here and below."""
-    pypi_libraries = Setting("pypiLibraries", _list, default=list)
-    """From PyPI."""
-    rcran_libraries = Setting("rcranLibraries", _list, default=list)
-    """From CRAN."""
-    jar_libraries = Setting("jarLibraries", _list, default=list)
-    """For the JVM."""
-    egg_libraries = Setting("eggLibraries", _list, default=list)
-    """Eggs."""
+    maven_libraries: list[Any] = setting("mavenLibraries", _list, factory=list)
+    """Maven packages."""
+    pypi_libraries: list[Any] = setting("pypiLibraries", _list, factory=list)
+    """Packages of PyPI."""
+    rcran_libraries: list[Any] = setting("rcranLibraries", _list, factory=list)
+    """Packages of CRAN."""
+    jar_libraries: list[Any] = setting("jarLibraries", _list, factory=list)
+    """JAR files."""
+    egg_libraries: list[Any] = setting("eggLibraries", _list, factory=list)
+    """Python eggs."""

@@ -1,32 +1,36 @@
-"""Facade: how a base image's registry is reached.
+"""Facade: the registry of a base image, and the credentials for it.
 
-The password lives in memory alone: no text shows it and no file gets it.
+The password is only in memory: it is masked in every text and never written to a file.
 """
 
 from __future__ import annotations
 
 from typing import Any
 
-from bundler.azureml.core._settings import Section, Setting, json_value, none_default, optional, text
+from bundler.azureml.core._settings import Section, json_value, optional, setting, string
 from bundler.redaction import register_secret
 
 __all__ = ["ContainerRegistry"]
 
 
 def _secret(value: object) -> str:
-    secret = text(value)
+    secret = string(value)
     register_secret(secret)
     return secret
 
 
 class ContainerRegistry(Section):
-    """A registry, and who asks it."""
+    """A container registry and its credentials.
 
-    address = Setting[str | None]("address", optional(text), default=none_default)
-    """Its host name."""
-    username = Setting[str | None]("username", optional(text), default=none_default)
-    """Who asks."""
-    password = Setting[str | None]("password", optional(_secret), default=none_default)
-    """What proves it; never written."""
-    registry_identity = Setting[Any]("registryIdentity", json_value, default=none_default)
-    """A managed identity of Azure, kept as it is."""
+    The attributes are those of Azure ML's ``ContainerRegistry``; a misspelt one raises
+    `UnknownAttributeError`, a value of another type `UsageError`.
+    """
+
+    address: str | None = setting("address", optional(string))
+    """Its host name, such as ``myregistry.azurecr.io``; None is Docker Hub."""
+    username: str | None = setting("username", optional(string))
+    """The user name for the registry."""
+    password: str | None = setting("password", optional(_secret))
+    """The password of ``username``; it is never written, so set it again after loading."""
+    registry_identity: Any = setting("registryIdentity", json_value)
+    """A managed identity of Azure, any JSON value; stored, but not used."""

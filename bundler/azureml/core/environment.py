@@ -1,7 +1,7 @@
-"""Facade: ``Environment``, the Python and the image that code is run in, registered and built.
+"""Facade: ``Environment``: register an environment in a workspace, and build it.
 
-Its attributes, constructors and files are those of Azure ML's SDK
-(`definition`); the service is a workspace here, and its image builder is ours.
+Its attributes, constructors and files are those of Azure ML's SDK (`_definition`). A workspace of
+this package replaces the service, `Environment.build` its image builder.
 """
 
 from __future__ import annotations
@@ -12,12 +12,8 @@ import warnings
 from collections.abc import Iterator, Sequence
 from typing import Self, Unpack
 
-from bundler.azureml.core._build import (
-    BuildSettings,
-    EnvironmentBuild,
-    build_environment,
-    image_details,
-)
+from bundler.azureml.core._build import EnvironmentBuild, build_environment, image_details
+from bundler.azureml.core._build_settings import BuildSettings
 from bundler.azureml.core._definition import (
     DEFAULT_CPU_IMAGE,
     EXAMPLE_VARIABLES,
@@ -35,6 +31,7 @@ from bundler.azureml.core.workspace import Workspace
 from bundler.data.curated import Curated, curated_environments, find_curated
 from bundler.errors import InputError
 from bundler.registry.registry import RegisteredVersion
+from bundler.text import listing
 
 __all__ = [
     "DEFAULT_CPU_IMAGE",
@@ -52,71 +49,81 @@ __all__ = [
     "SparkSection",
 ]
 
-# What a registered version says of itself; its content is the rest.
+# The keys of a definition that identify a version; the other keys are its content.
 _OF_A_VERSION = ("name", "version", "assetId")
-# Lines of a pip section that lead to another file.
+# Lines of a pip section that refer to a local file.
+_MAX_SHOWN = 5
 _LOCAL = re.compile(r"(-[rc]|--requirement|--constraint)\b|((-f|--find-links)[ =]?)?(file:|\.{0,2}/)")
 
 
 class Environment(EnvironmentDefinition):
-    """An environment: Python packages, an image, variables."""
+    """An environment: Python packages, a base image and environment variables.
+
+    :param name: the name under which it is registered.
+    :raises UsageError: if the name is empty, or has a slash or a control character.
+    """
 
     def register(self, workspace: Workspace) -> Self:
-        """Register the environment, and return it with its version; the same content keeps its version.
+        """Register the environment, and return it with its version.
 
-        A version of its own that is set is the one that is wanted.
+        Content that is registered already keeps its version. Set ``version`` before to choose the
+        version. Local files in the pip section cause a ``UserWarning``.
 
-        :raises InputError: if the name is reserved, a credential would be registered, or the
-            version is registered with another content.
+        :raises InputError: if the name is invalid or reserved, the content has a credential, or
+            the version is already registered with other content.
         """
         definition = self.to_definition()
         local = [line for line in self._pip_lines() if _LOCAL.match(line)]
         if local and not self.python.user_managed_dependencies:
+            files = listing(local, _MAX_SHOWN)
             warnings.warn(
-                f"the registered environment `{self.name}` names files of this machine: {', '.join(local)}",
-                stacklevel=2,
+                f"the registered environment `{self.name}` refers to local files: {files}", stacklevel=2
             )
         content = {key: value for key, value in definition.items() if key not in _OF_A_VERSION}
-        found = workspace.environment_registry.register(self.name, content, version=self.version)
-        return self._of(found)
+        registered = workspace.environment_registry.register(self.name, content, version=self.version)
+        return self._of(registered)
 
     def regester(self, workspace: Workspace) -> Self:
-        """Do what `register` does, under the name that Azure ML's document misspells."""
-        warnings.warn("it is spelt `register`", DeprecationWarning, stacklevel=2)
+        """Register the environment; Azure ML's documentation misspells `register` so."""
+        warnings.warn("`regester` is a misspelling: use `register`", DeprecationWarning, stacklevel=2)
         return self.register(workspace)
 
     @classmethod
     def get(
         cls, workspace: Workspace, name: str, version: str | None = None, label: str | None = None
     ) -> Self:
-        """Return a registered environment, the latest version by default, or a curated one.
+        """Return a registered or curated environment.
 
-        :raises UsageError: if both a version and a label are given.
-        :raises InputError: if there is none.
+        :param name: the name; the names of curated environments start with ``AzureML-``.
+        :param version: the version; the default is the one that was registered last.
+        :param label: a label in place of the version; ``latest`` is the one that was registered last.
+        :raises UsageError: if both a version and a label are passed.
+        :raises InputError: if there is no such name, version or label.
         """
         shipped = find_curated(name)
         if shipped is None:
             return cls._of(workspace.environment_registry.get(name, version=version, label=label))
         if version not in (None, shipped.version) or label not in (None, "latest"):
             raise InputError(
-                f"the curated environment `{name}` is shipped in one version only",
+                f"the curated environment `{name}` has only one version",
                 evidence=(f"wanted  {version or label}", f"found   {shipped.version or 'no version'}"),
-                hint="leave the version and the label out",
+                hint=f"Environment.get(workspace, {name!r})",
             )
         return cls._of_curated(shipped)
 
     @classmethod
     def list(cls, workspace: Workspace) -> dict[str, Self]:
-        """Return the latest version of each environment, and the curated ones, by name."""
-        found = {one.name: cls._of_curated(one) for one in curated_environments()}
-        found |= {one.name: cls._of(one) for one in workspace.environment_registry.latest()}
-        return dict(sorted(found.items()))
+        """Return the latest version of each registered environment and the curated ones, sorted by name."""
+        environments = {curated.name: cls._of_curated(curated) for curated in curated_environments()}
+        for registered in workspace.environment_registry.latest():
+            environments[registered.name] = cls._of(registered)
+        return dict(sorted(environments.items()))
 
     @staticmethod
     def label(workspace: Workspace, name: str, version: str, labels: Sequence[str]) -> None:
-        """Put labels on a version; each is taken off the version that had it.
+        """Set labels of a version; a label moves from the version that had it.
 
-        :raises InputError: if there is no such version, or a label is not allowed.
+        :raises InputError: if there is no such name or version, or a label is invalid.
         """
         workspace.environment_registry.set_labels(name, version, labels)
 
@@ -126,14 +133,18 @@ class Environment(EnvironmentDefinition):
         image_build_compute: str | None = None,
         **settings: Unpack[BuildSettings],
     ) -> EnvironmentBuild:
-        """Build the environment's packages into a verified bundle, here and now.
+        """Build the environment's packages into a verified bundle, on this machine.
 
-        With a workspace the environment is registered first, as Azure ML does. Where the
-        user manages the packages nothing is built: the named Python is
-        looked at, in the base or on this machine.
+        With user-managed packages nothing is built: the imports of the code are checked against
+        the Python of the base, or of this machine.
 
-        :param image_build_compute: is taken for the sake of older programs, and means nothing here.
-        :raises BundlerError: the class tells which stage refused; nothing is left then.
+        :param workspace: register the environment there first, as Azure ML does; None skips it.
+        :param image_build_compute: ignored; accepted for compatibility.
+        :param settings: the keyword arguments in `BuildSettings`; all are optional.
+        :raises UsageError: if a keyword argument is unknown or invalid.
+        :raises ResolutionError: if no compatible set of versions exists.
+        :raises ClosureError: if an import, a shared library or the base does not fit.
+        :raises BundlerError: another subclass for other failures; no output remains then.
         """
         del image_build_compute
         if workspace is not None and find_curated(self.name) is None:
@@ -141,10 +152,11 @@ class Environment(EnvironmentDefinition):
         return build_environment(self, settings)
 
     def get_image_details(self, workspace: Workspace | None = None) -> DockerImageDetails:
-        """Return what the environment's image is built from, its Dockerfile among it; nothing is built.
+        """Return the ingredients of the environment's image, such as its Dockerfile; nothing is built.
 
-        :param workspace: is taken for the sake of older programs; nothing is asked of it.
-        :raises InputError: if the environment has no base.
+        :param workspace: ignored; accepted for compatibility.
+        :raises InputError: if the environment has no base, no packages or an invalid name, or its
+            Dockerfile cannot be extended.
         """
         del workspace
         return image_details(self)
@@ -157,8 +169,8 @@ class Environment(EnvironmentDefinition):
 
     @classmethod
     def _of(cls, registered: RegisteredVersion) -> Self:
-        named = {"name": registered.name, "version": registered.version}
-        return cls.from_definition({**registered.content, **named})
+        identity = {"name": registered.name, "version": registered.version}
+        return cls.from_definition({**registered.content, **identity})
 
     @classmethod
     def _of_curated(cls, shipped: Curated) -> Self:

@@ -1,7 +1,7 @@
-"""Facade: models, the code that serves them, and ``Model.package``: a build context or an image, offline.
+"""Facade: registered models, and ``Model.package``: a build context or an image, built offline.
 
-A registered model is a file or a folder whose bytes lie in the workspace by
-their digest. A package is what ``bundler package`` writes.
+A registered model is a file or a directory; the workspace stores its files by sha256. A package
+has the same content as the output of ``bundler package``.
 """
 
 from __future__ import annotations
@@ -14,18 +14,12 @@ from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 from typing import TYPE_CHECKING, Any, Unpack
 
-from bundler.azureml.core._build import (
-    BuildSettings,
-    build_environment,
-    dockerfile_head,
-    image_variables,
-    options_of_settings,
-)
+from bundler.azureml.core._build import build_environment, dockerfile_head, image_variables
+from bundler.azureml.core._build_settings import BuildSettings, options_of_settings, user_code
 from bundler.azureml.core._files import FileName
 from bundler.azureml.core._log import LogReporter
 from bundler.azureml.core.environment import Environment
 from bundler.azureml.core.workspace import Workspace
-from bundler.checks.user_code import UserCode, find_user_code
 from bundler.deploy.application import ModelFiles as PackedModel
 from bundler.deploy.application import PackageOptions, tree_files
 from bundler.deploy.context import from_image
@@ -52,23 +46,25 @@ _EXECUTABLE = 0o755
 
 @dataclass(frozen=True)
 class InferenceConfig:
-    """The code that serves models, and the environment it runs in."""
+    """The code that serves models, and the environment in which it runs."""
 
     entry_script: str
-    """The script with init() and run(), relative to the source directory."""
+    """The script with init() and run(), relative to ``source_directory``, or to the working directory."""
     source_directory: FileName | None = None
-    """The folder of the code; without one the script is packed alone."""
+    """The directory of the code, packed as a whole; None packs only the script."""
     environment: Environment | None = None
-    """The environment that the code runs in."""
+    """The environment; `Model.package` needs one."""
     description: str | None = None
-    """A text for people."""
+    """A text for people; not used."""
 
 
 class Model:
     """A registered model.
 
-    :param name: its name; the latest version of it unless one is given.
-    :raises InputError: if there is none.
+    :param workspace: the workspace in which it is registered.
+    :param name: the name of the model.
+    :param version: the version; None is the latest one.
+    :raises InputError: if the workspace has no such model or version.
     """
 
     def __init__(
@@ -100,14 +96,23 @@ class Model:
         properties: Mapping[str, str] | None = None,
         description: str | None = None,
     ) -> Model:
-        """Register a file or a folder as the next version of a model; the same content keeps its version.
+        """Register a file or a directory as the next version of a model.
 
-        :raises InputError: if there is nothing at the path, or it cannot be packed.
+        If a version with the same files, tags, properties and description exists, it is returned
+        instead, the newest one first.
+
+        :param workspace: the workspace that stores the model.
+        :param model_path: the file or directory; a relative path starts at the working directory.
+        :param model_name: the name of the model.
+        :param tags: texts by name, as for ``properties``.
+        :param description: a text for people.
+        :raises InputError: if the path does not exist, has no file, or has a link or a special
+            file; if the name is invalid, or a text has credentials.
         """
         registry = workspace.model_registry
         path = read_host_environment().cwd / model_path
         if not path.exists():
-            raise InputError(f"the model `{printable(str(model_path))}` is not there")
+            raise InputError(f"model not found: `{printable(str(model_path))}`")
         listed = []
         for file in tree_files(path, path.resolve().name):
             source = path.parent.resolve() / file.path if path.is_dir() else path
@@ -126,41 +131,43 @@ class Model:
     def list(workspace: Workspace, name: str | None = None, *, latest: bool = False) -> list[Model]:
         """Return the registered models, sorted by name, then in the order of their registration.
 
-        :param latest: whether only the latest version of each is wanted.
+        :param name: only the versions of this model; None is all models.
+        :param latest: only the latest version of each model.
         """
         registry = workspace.model_registry
-        newest = [one for one in registry.latest() if name in (None, one.name)]
+        newest = [registered for registered in registry.latest() if name in (None, registered.name)]
         if latest:
-            return [Model(workspace, one.name, _registered=one) for one in newest]
+            return [Model(workspace, registered.name, _registered=registered) for registered in newest]
         return [
-            Model(workspace, one.name, version=version)
-            for one in newest
-            for version in registry.versions(one.name)
+            Model(workspace, registered.name, version=version)
+            for registered in newest
+            for version in registry.versions(registered.name)
         ]
 
     def download(self, target_dir: FileName = ".") -> str:
-        """Write the model's file or folder below a folder, and return its path.
+        """Write the model's file or directory into a directory, and return its path.
 
-        :raises OutputError: if it is there already.
-        :raises IntegrityError: if its bytes are no longer what was registered.
+        :param target_dir: the directory, which is created if necessary; the default is the working directory.
+        :raises OutputError: if the file or directory already exists.
+        :raises IntegrityError: if a stored file differs from its registered sha256.
         """
         folder = read_host_environment().cwd / target_dir
         folder.mkdir(parents=True, exist_ok=True)
         out = folder / archive_path(self._content["path"])
         registry = self.workspace.model_registry
-        files = [(archive_path(one["path"]), one) for one in self._content["files"]]
+        files = [(archive_path(facts["path"]), facts) for facts in self._content["files"]]
         if [path for path, _ in files] == [self._content["path"]]:
             registry.fetch_blob(parse_sha256(files[0][1]["sha256"]), out)
             return str(out)
         try:
             with staged_dir(out) as staging:
-                for path, one in files:
+                for path, facts in files:
                     target = staging / PurePosixPath(path).relative_to(self._content["path"])
                     target.parent.mkdir(parents=True, exist_ok=True)
-                    registry.fetch_blob(parse_sha256(one["sha256"]), target)
-                    target.chmod(0o755 if one["mode"] == _EXECUTABLE else 0o644)
+                    registry.fetch_blob(parse_sha256(facts["sha256"]), target)
+                    target.chmod(0o755 if facts["mode"] == _EXECUTABLE else 0o644)
         except FileExistsError as error:
-            raise OutputError(f"`{out}` is there already") from error
+            raise OutputError(f"`{out}` already exists") from error
         return str(out)
 
     @staticmethod
@@ -173,14 +180,20 @@ class Model:
         image_label: str | None = None,
         **settings: Unpack[BuildSettings],
     ) -> ModelPackage:
-        """Build all that an image needs to serve models.
+        """Build the bundle of an environment for the code and models that an image serves.
 
-        :param generate_dockerfile: whether a build context is wanted (`ModelPackage.save`), or
-            an image (`ModelPackage.pull`), for which ``base`` is the base image's archive.
-        :param settings: as of `Environment.build`.
-        :raises BundlerError: if it cannot be built, or would not start.
+        :param workspace: ignored; each model knows its own workspace.
+        :param models: the models to pack; the image finds them through ``AZUREML_MODEL_DIR``.
+        :param inference_config: the code and the environment; both are required.
+        :param generate_dockerfile: True prepares a build context (`ModelPackage.save`), False an
+            image (`ModelPackage.pull`), which needs the base image's archive in ``base``.
+        :param image_name: the name of the image; the default is the name of the bundle.
+        :param image_label: the tag of the image, if ``image_name`` is set; the default is ``latest``.
+        :param settings: the keyword arguments of `Environment.build`; ``context`` is ignored.
+        :raises UsageError: if the code, the environment or the base is missing.
+        :raises BundlerError: if the environment cannot be built; see `Environment.build`.
         """
-        del workspace  # whose registry knows the models already
+        del workspace
         if inference_config is None or inference_config.environment is None:
             raise UsageError(
                 "a package needs code and an environment",
@@ -199,9 +212,9 @@ class Model:
 
 
 class ModelPackage:
-    """A package that was built: what `Model.package` returns.
+    """The result of `Model.package`; `save` writes it as a build context, `pull` as an image.
 
-    Its bundle lies in a private folder, which goes when the package does.
+    Its bundle is in a private temporary directory, which is removed with this object.
     """
 
     def __init__(
@@ -221,17 +234,16 @@ class ModelPackage:
         self._folder = Path(tempfile.mkdtemp(prefix="bundler-"))
         weakref.finalize(self, shutil.rmtree, self._folder, ignore_errors=True)
         self._log = LogReporter()
-        given = settings.get("reporter")
-        self._reporter: Reporter = given if given is not None else self._log
+        self._reporter: Reporter = settings.get("reporter") or self._log
         host = read_host_environment()
         self._cwd = host.cwd
-        named = settings.get("store")
-        self._store = open_store(Path(named) if named else None, host, self._reporter)
+        store = settings.get("store")
+        self._store = open_store(Path(store) if store else None, host, self._reporter)
         base = settings.get("base")
         self._base = host.cwd / base if base is not None else None
         if not generate_dockerfile and self._base is None:
             raise UsageError(
-                "an image is written onto its base, and that is not named",
+                "an image needs the archive of its base image",
                 hint="base='base.tar', a tar of `docker save`; or generate_dockerfile=True",
             )
         environment = config.environment
@@ -248,12 +260,14 @@ class ModelPackage:
         settings: BuildSettings,
     ) -> PackageOptions:
         private = self._folder
-        code = self._code(config)
+        settings = {**settings, "reporter": self._reporter, "output": private / "bundle", "format": "dir"}
+        settings.pop("context", None)
+        settings |= self._code_settings(config)
+        code = user_code(settings, read_host_environment())
+        if code is None:
+            raise UsageError("a package needs code", hint="InferenceConfig(entry_script='score.py')")
         variables = image_variables(environment)
         managed = environment.python.user_managed_dependencies
-        settings = {**settings, "reporter": self._reporter, "output": private / "bundle", "format": "dir"}
-        settings |= {"source_directory": code.folder, "entry_script": code.script}
-        settings.pop("context", None)
         bundle, dynamic = None, False
         if not managed:
             bundle = build_environment(environment, settings).path
@@ -276,40 +290,49 @@ class ModelPackage:
         )
 
     def _from_requirements(self, environment: Environment, file: Path, settings: BuildSettings) -> Path:
-        """Return the bundle of what the container is to install when it starts."""
+        """Build the bundle of the requirements that the container installs at its start."""
         host = read_host_environment()
         requirements = read_requirements(host, files=[file])
         options = options_of_settings(environment.name, requirements, settings, host)
         built = build_bundle(options, host=host, store=self._store, reporter=self._reporter)
         return built.output.path
 
-    def _code(self, config: InferenceConfig) -> UserCode:
+    def _code_settings(self, config: InferenceConfig) -> BuildSettings:
+        """Return the settings of the code; a script without a source directory gets a directory of its own.
+
+        :raises InputError: if there is no such script.
+        """
         if config.source_directory is not None:
-            return find_user_code(self._cwd / config.source_directory, config.entry_script)
+            return {"source_directory": config.source_directory, "entry_script": config.entry_script}
         script = self._cwd / config.entry_script
         if not script.is_file():
-            raise InputError(f"there is no entry script `{printable(config.entry_script)}`")
+            raise InputError(f"entry script not found: `{printable(config.entry_script)}`")
         folder = self._folder / "code"
         folder.mkdir()
         shutil.copyfile(script, folder / script.name)
-        return find_user_code(folder, script.name)
+        return {"source_directory": folder, "entry_script": script.name}
 
     def wait_for_creation(self, show_output: bool = False) -> None:
-        """Return at once: a package is complete when it is made."""
+        """Return at once: a package is complete when `Model.package` returns.
+
+        :param show_output: ignored; accepted for compatibility.
+        """
         del show_output
 
     def get_logs(self) -> str:
-        """Return what was said while it was built."""
+        """Return the log of the build; empty if a ``reporter`` was passed."""
         return self._log.text
 
     def save(self, output_directory: FileName) -> None:
-        """Write the build context to a folder that is empty or does not exist.
+        """Write the build context to a directory that is empty or does not exist.
 
-        :raises UsageError: if it is the package of an image.
+        :raises UsageError: if the package was made for an image (``generate_dockerfile=False``).
+        :raises OutputError: if the directory has files or cannot be written.
+        :raises ClosureError: if the image would not start the server.
         """
         if not self.generate_dockerfile:
             raise UsageError(
-                "this is the package of an image, and a folder holds a build context",
+                "the package was made for an image, not for a build context",
                 hint="package.pull('image.tar'), or Model.package(..., generate_dockerfile=True)",
             )
         out = self._cwd / output_directory
@@ -320,13 +343,15 @@ class ModelPackage:
         self.location = str(out)
 
     def pull(self, output: FileName = "image.tar") -> str:
-        """Write the image to a file that ``docker load`` takes, and return its path; no daemon is asked.
+        """Write the image as an archive for ``docker load``, without a Docker daemon, and return its path.
 
-        :raises UsageError: if it is the package of a build context.
+        :param output: the file to write; a relative path starts at the working directory.
+        :raises UsageError: if the package was made for a build context (``generate_dockerfile=True``).
+        :raises ClosureError: if the image would not start the server, or the bundle does not fit the base.
         """
         if self.generate_dockerfile:
             raise UsageError(
-                "this is the package of a build context",
+                "the package was made for a build context, not for an image",
                 hint="package.save('context'), or Model.package(..., generate_dockerfile=False)",
             )
         out = self._cwd / output
@@ -336,7 +361,7 @@ class ModelPackage:
         return str(out)
 
     def serialize(self) -> dict[str, Any]:
-        """Return the facts as plain values."""
+        """Return the facts as JSON values: ``generateDockerfile``, ``state``, ``location``."""
         return {
             "generateDockerfile": self.generate_dockerfile,
             "state": self.state,

@@ -1,9 +1,8 @@
-"""Facade: a workspace is where environments and models are registered: a folder, or an address.
+"""Facade: a workspace, in which environments and models are registered: a directory or a URL.
 
-Azure ML's workspace is a service; this one is a folder that any number of
-processes of one host may use at once, or an object store (`registry.storage`). Programs
-that call ``Workspace.from_config()`` go on working: without a
-configuration they get a folder of the user's own.
+Azure ML's workspace is a service. This one is a directory, which any number of processes of one
+host can use at the same time, or an object store (`bundler.registry.storage`). Programs that call
+``Workspace.from_config()`` need no change: without a configuration they use the default workspace.
 """
 
 from __future__ import annotations
@@ -23,18 +22,20 @@ from bundler.system.environ import HostEnvironment, read_host_environment
 __all__ = ["Workspace"]
 
 _DEFAULT = "default"
-# Where azureml's own programs look (`Workspace.from_config`), in each folder upwards.
+# The places of azureml's `Workspace.from_config`, in each directory from the start upwards.
 _CONFIG_FILES = (".azureml/config.json", "config.json", "aml_config/config.json")
 
 
 class Workspace:
-    """Where environments and models are registered.
+    """The registry of environments and models.
 
-    :param location: a folder, or an address that fsspec knows: ``abfs://``,
-        ``s3://``, ``gs://``; by default BUNDLER_WORKSPACE, or a folder of the user's own.
-    :param workspace_name: the name of a folder of the user's own.
-    :param subscription_id: and
-    :param resource_group: are taken for the sake of older programs, and mean nothing here.
+    :param location: a directory, or a URL of fsspec (``abfs://``, ``s3://``, ``gs://``); the
+        default is the environment variable BUNDLER_WORKSPACE, then the user's data directory.
+    :param workspace_name: the name of a workspace in the user's data directory; letters,
+        digits, ``-`` and ``_``.
+    :param subscription_id: ignored; accepted for compatibility.
+    :param resource_group: ignored; accepted for compatibility.
+    :raises InputError: if the name is invalid.
     """
 
     def __init__(
@@ -53,35 +54,45 @@ class Workspace:
 
     @classmethod
     def from_config(cls, path: str | os.PathLike[str] | None = None) -> Workspace:
-        """Return the workspace that a ``config.json`` names: by ``location``, or by ``workspace_name``.
+        """Return the workspace of a ``config.json``, by its ``location`` or its ``workspace_name``.
 
-        :param path: the file, or the folder in which, and above which, it is looked for;
-            where there is none, the default workspace is meant.
-        :raises InputError: if the file is none.
+        :param path: the file, or the directory in which, and in whose parents, it is searched
+            for; the default is the working directory. Only with the default can the file be
+            missing: the default workspace is returned then.
+        :raises InputError: if the file is missing or malformed.
         """
         host = read_host_environment()
         start = host.cwd / (path or "")
-        found = start if start.is_file() else next(_configurations(start), None)
-        if found is None:
+        file = start if start.is_file() else next(_configurations(start), None)
+        if file is None:
             if path is not None:
-                raise InputError(f"there is no `config.json` at `{start}`", hint="leave the path out")
+                raise InputError(f"`config.json` not found in `{start}`", hint="Workspace.from_config()")
             return cls()
-        values = _read(found)
+        values = _read(file)
         if values.get("location"):
             location = str(values["location"])
-            return cls(location if "://" in location else found.parent / location)
+            return cls(location if "://" in location else file.parent / location)
         return cls(workspace_name=str(values["workspace_name"]))
 
     @classmethod
     def get(
         cls, name: str, subscription_id: str | None = None, resource_group: str | None = None
     ) -> Workspace:
-        """Return the workspace of a name, a folder of the user's own."""
+        """Return the workspace with a name, in the user's data directory.
+
+        :param subscription_id: ignored; accepted for compatibility.
+        :param resource_group: ignored; accepted for compatibility.
+        :raises InputError: if the name is invalid.
+        """
         return cls(workspace_name=name, subscription_id=subscription_id, resource_group=resource_group)
 
     @classmethod
     def create(cls, name: str, *, exist_ok: bool = True) -> Workspace:
-        """Return the workspace of a name; it is made when something is first registered."""
+        """Return the workspace with a name; its directory is created by the first registration.
+
+        :param exist_ok: ignored; accepted for compatibility.
+        :raises InputError: if the name is invalid.
+        """
         del exist_ok
         return cls(workspace_name=name)
 
@@ -91,16 +102,20 @@ class Workspace:
 
     @cached_property
     def environment_registry(self) -> Registry:
-        """The registered environments, as they lie in the workspace."""
+        """The registered environments."""
         return Registry(self._storage, "environments")
 
     @cached_property
     def model_registry(self) -> Registry:
-        """The registered models, as they lie in the workspace."""
+        """The registered models."""
         return Registry(self._storage, "models")
 
     def write_config(self, path: str | os.PathLike[str] | None = None, file_name: str | None = None) -> None:
-        """Write the ``config.json`` that `from_config` finds, below ``.azureml`` of a folder."""
+        """Write the ``.azureml/config.json`` that `from_config` finds.
+
+        :param path: the directory of ``.azureml``; the default is the working directory.
+        :param file_name: another name for the file.
+        """
         from bundler.system.atomic import replace_file  # noqa: PLC0415 - seldom needed
 
         folder = self._cwd / (path or "") / ".azureml"
@@ -116,14 +131,14 @@ class Workspace:
 def _own(name: str | None, host: HostEnvironment) -> str:
     from platformdirs import user_data_path  # noqa: PLC0415 - not needed where a location is named
 
-    named = host.get("BUNDLER_WORKSPACE")
-    if name is None and named:
-        return named
+    configured = host.get("BUNDLER_WORKSPACE")
+    if name is None and configured:
+        return configured
     wanted = name or _DEFAULT
     if not wanted.replace("-", "").replace("_", "").isalnum() or not wanted.isascii():
         raise InputError(
-            f"`{wanted}` names no workspace",
-            evidence=("wanted  letters, digits, `-` and `_`; a folder or an address is a location",),
+            f"invalid workspace name `{wanted}`",
+            evidence=("wanted  letters, digits, `-` and `_`; a directory or a URL is a location",),
             hint="Workspace(location='workspace')",
         )
     return str(user_data_path("bundler", appauthor=False) / "workspaces" / wanted)
@@ -144,7 +159,9 @@ def _read(path: Path) -> Mapping[str, Any]:
     try:
         values = json.loads(path.read_text("utf-8"))
         if not isinstance(values, dict) or not (values.get("location") or values.get("workspace_name")):
-            raise ValueError("it has no `workspace_name`")
+            raise ValueError("`workspace_name` is missing")
     except (OSError, ValueError) as error:
-        raise InputError(f"`{path}` is no workspace's configuration", evidence=(str(error),)) from error
+        raise InputError(
+            f"`{path}` is not the configuration of a workspace", evidence=(str(error),)
+        ) from error
     return values

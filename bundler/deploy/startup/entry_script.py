@@ -1,19 +1,23 @@
-"""Stage 7, pure: whether the server can take an entry script, read from its syntax tree.
+"""Stage 7, pure: the rules for an entry script, checked on its name and its syntax tree.
 
-Source: azureml-inference-server-http, ``user_script.py``: it loads the file by
-its path, wants ``init`` and ``run`` in it, looks at the parameters of ``run``
-and calls ``init``. What a name is bound to by other code is not known here.
+The server loads the file by its path, requires the names ``init`` and ``run``, inspects the
+parameters of ``run`` and calls ``init``. Code that is not at the top level of the script can bind
+a name, too; then the check gives it the benefit of the doubt.
+
+Source: azureml-inference-server-http, ``user_script.py``; azureml's SDK for the name of the file.
 """
 
 from __future__ import annotations
 
 import ast
+import posixpath
 import warnings
 from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass
+from keyword import iskeyword
 
-__all__ = ["EntryScript", "read_script"]
+__all__ = ["EntryScript", "is_importable_name", "is_python_file", "read_script"]
 
 _HEADERS = "request_headers"
 _BINDS_ANYTHING = frozenset({"exec", "globals", "vars", "setattr"})
@@ -21,25 +25,43 @@ _BINDS_ANYTHING = frozenset({"exec", "globals", "vars", "setattr"})
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class EntryScript:
-    """What an entry script says."""
+    """The facts of an entry script that decide whether the server can load it."""
 
     error: str = ""
-    """``line: reason`` where this Python cannot parse it; the target's decides."""
+    """``line: reason`` if this Python cannot parse it; the target's Python may be able to."""
     lacks: tuple[str, ...] = ()
-    """Those of ``init`` and ``run`` that nothing at its top level binds."""
+    """The names among ``init`` and ``run`` that the script does not bind."""
     refused: tuple[tuple[int, str], ...] = ()
-    """Line and reason: functions that the server cannot call."""
+    """Line and reason of functions that the server cannot call."""
     imports: tuple[tuple[int, str], ...] = ()
-    """Line and top-level name of what is imported whenever it is loaded."""
+    """Line and top-level module of each import statement at the top level."""
     relative: tuple[int, ...] = ()
-    """Lines of relative imports, which fail."""
+    """Lines of relative imports at the top level, which fail: the script is in no package."""
+
+
+def is_python_file(path: str) -> bool:
+    """Return whether the server loads a file as Python: by its suffix."""
+    return path.endswith(".py")
+
+
+def is_importable_name(path: str) -> bool:
+    """Return whether a file's name without suffix is an identifier and not a keyword.
+
+    azureml's SDK requires it; the server itself loads any ``.py`` file.
+
+    >>> is_importable_name("code/score.py"), is_importable_name("my-score.py"), is_importable_name("class.py")
+    (True, False, False)
+    """
+    stem = posixpath.splitext(posixpath.basename(path))[0]
+    return stem.isidentifier() and not iskeyword(stem)
 
 
 def read_script(content: bytes) -> EntryScript:
-    """Return what an entry script says."""
+    """Parse an entry script and return its facts."""
     try:
         with warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # of this Python, about code for another
+            # Warnings of this Python, as for invalid escapes, concern code for another version.
+            warnings.simplefilter("ignore")
             tree = ast.parse(content)
     except SyntaxError as error:
         return EntryScript(error=f"{error.lineno or 0}: {error.msg}")
@@ -50,7 +72,7 @@ def read_script(content: bytes) -> EntryScript:
     functions = {
         node.name: node
         for node in tree.body
-        if isinstance(node, ast.FunctionDef) and bound[node.name] == 1  # and nothing replaces it
+        if isinstance(node, ast.FunctionDef) and bound[node.name] == 1  # no other statement rebinds it
     }
     return EntryScript(
         lacks=() if anything else tuple(name for name in ("init", "run") if name not in bound),
@@ -65,7 +87,11 @@ def _binds_anything(node: ast.AST) -> bool:
 
 
 def _bound(body: list[ast.stmt]) -> Iterator[str]:
-    """Yield each name that the statements may bind; ``*`` for what cannot be known."""
+    """Yield each name that the statements can bind; ``*`` for a star import.
+
+    A ``global`` in a function counts as well, since the function may be called at the top level;
+    the other names of functions, lambdas and classes are local.
+    """
     waiting: list[ast.AST] = list(body)
     while waiting:
         node = waiting.pop()
@@ -97,15 +123,18 @@ def _imports(body: list[ast.stmt]) -> Iterator[tuple[int, str]]:
 
 
 def _refused(functions: dict[str, ast.FunctionDef]) -> Iterator[tuple[int, str]]:
-    """Yield what is wrong with functions that no decorator changes."""
+    """Yield line and reason of ``run`` and ``init`` that the server cannot call.
+
+    A decorator can change the parameters, so decorated functions are not checked.
+    """
     run, init = functions.get("run"), functions.get("init")
     if run is not None and not run.decorator_list:
         arguments = run.args
         if arguments.posonlyargs or arguments.vararg or arguments.kwarg:
-            yield run.lineno, "run() takes positional-only parameters, `*` or `**`"
-        elif all(one.arg == _HEADERS for one in (*arguments.args, *arguments.kwonlyargs)):
-            yield run.lineno, "run() takes no parameter for the data"
+            yield run.lineno, "run() has positional-only parameters, `*` or `**`"
+        elif all(argument.arg == _HEADERS for argument in (*arguments.args, *arguments.kwonlyargs)):
+            yield run.lineno, "run() has no parameter for the data"
     if init is not None and not init.decorator_list:
-        given = len(init.args.posonlyargs) + len(init.args.args) - len(init.args.defaults)
-        if given > 0 or None in init.args.kw_defaults:
-            yield init.lineno, "init() is called without arguments and needs some"
+        required = len(init.args.posonlyargs) + len(init.args.args) - len(init.args.defaults)
+        if required > 0 or None in init.args.kw_defaults:
+            yield init.lineno, "init() has required parameters, but is called without arguments"

@@ -1,14 +1,13 @@
-"""Stage 7: what is known of the files of an image, without the image.
+"""Stage 7: views of the files of an image, without the image.
 
-A `Files` answers for a part of the image's tree, below one folder. It knows
-nothing of what the base brings, and says so (`Files.covers`).
+A `Files` covers the part of the image's tree below one directory. The files of the base image
+are unknown; `Files.covers` is False for their paths.
 """
 
 from __future__ import annotations
 
 import posixpath
 import re
-import shlex
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from types import MappingProxyType
@@ -22,33 +21,38 @@ from bundler.paths import printable
 __all__ = ["AppFiles", "Files", "FolderFiles", "dockerfile_env", "locate", "open_context"]
 
 _NAME = re.compile(r"\$(?:(\w+)|\{(\w+)\})")
+# A part of a word: in single quotes, in double quotes, or without; a word has no space outside of quotes.
+_PART = re.compile(r"""'[^']*'|"(?:[^"\\]|\\.)*"|(?:[^\s"'\\]|\\.)+""")
+_ESCAPED = re.compile(r"(\\.)")
+_ESCAPED_IN_QUOTES = re.compile(r'(\\["$\\])')
+_WORD = re.compile(rf"(?:{_PART.pattern})+")
 
 
 class Files(Protocol):
     """A part of an image's tree; paths are absolute, ``/`` between components, without ``..``."""
 
     def covers(self, path: str) -> bool:
-        """Return whether what is at a path is known; elsewhere nothing is said to be there."""
+        """Return whether the files at a path are known; for other paths the methods find nothing."""
 
     def is_file(self, path: str) -> bool:
-        """Return whether there is a file."""
+        """Return whether the path is a known file."""
 
     def is_dir(self, path: str) -> bool:
-        """Return whether there is a folder."""
+        """Return whether the path is a known directory."""
 
     def names(self, path: str) -> tuple[str, ...]:
-        """Return the names in a folder, sorted; none if there is no such folder."""
+        """Return the names in a directory, sorted; empty if it is not a known directory."""
 
     def read(self, path: str) -> bytes:
-        """Return the content of a file that is there."""
+        """Return the content of a known file."""
 
 
 class FolderFiles:
-    """A folder of this machine, mapped to a path in the image.
+    """A directory of this machine, mapped to a path in the image.
 
-    Links that lead out of the folder are not followed: in the image they lead elsewhere.
+    Symbolic links that lead out of the directory are not followed: in the image their target differs.
 
-    :param at: the absolute path it has in the image.
+    :param at: the absolute path of the directory in the image.
     """
 
     def __init__(self, folder: Path, *, at: str = IMAGE_ROOT) -> None:
@@ -56,42 +60,46 @@ class FolderFiles:
         self._at = posixpath.normpath(at)
 
     def covers(self, path: str) -> bool:
-        """Return whether a path is the folder's, or below it."""
+        """Return whether a path is the directory or below it."""
         return path == self._at or path.startswith(f"{self._at}/")
 
     def is_file(self, path: str) -> bool:
-        """Return whether there is a file."""
-        found = self._find(path)
-        return found is not None and found.is_file()
+        """Return whether the path is a known file."""
+        local = self._local(path)
+        return local is not None and local.is_file()
 
     def is_dir(self, path: str) -> bool:
-        """Return whether there is a folder."""
-        found = self._find(path)
-        return found is not None and found.is_dir()
+        """Return whether the path is a known directory."""
+        local = self._local(path)
+        return local is not None and local.is_dir()
 
     def names(self, path: str) -> tuple[str, ...]:
-        """Return the names in a folder, sorted; none if there is no such folder."""
-        found = self._find(path)
-        if found is None or not found.is_dir():
+        """Return the names in a directory, sorted; empty if it is not a known directory."""
+        local = self._local(path)
+        if local is None or not local.is_dir():
             return ()
-        return tuple(sorted(one.name for one in found.iterdir()))
+        return tuple(sorted(entry.name for entry in local.iterdir()))
 
     def read(self, path: str) -> bytes:
-        """Return the content of a file that is there."""
-        found = self._find(path)
-        if found is None:
-            raise InputError(f"`{printable(path)}` is not there")
-        return found.read_bytes()
+        """Return the content of a known file.
 
-    def _find(self, path: str) -> Path | None:
+        :raises InputError: if the path is not covered, or its link leads out of the directory.
+        """
+        local = self._local(path)
+        if local is None:
+            raise InputError(f"file not found: `{printable(path)}`")
+        return local.read_bytes()
+
+    def _local(self, path: str) -> Path | None:
+        """Return the path on this machine; None if it is outside of the directory."""
         if not self.covers(path) or "\0" in path:
             return None
-        found = (self._folder / path[len(self._at) :].lstrip("/")).resolve()
-        return found if found.is_relative_to(self._folder) else None
+        local = (self._folder / path[len(self._at) :].lstrip("/")).resolve()
+        return local if local.is_relative_to(self._folder) else None
 
 
 class AppFiles:
-    """An application before it is written."""
+    """The files of an application that is not written yet."""
 
     def __init__(self, app: App, *, at: str = f"/{APP_ROOT}") -> None:
         self._at = at
@@ -106,31 +114,31 @@ class AppFiles:
                     self._folders.setdefault(path, set()).add(name)
 
     def covers(self, path: str) -> bool:
-        """Return whether a path is the application's."""
+        """Return whether a path is the application root or below it."""
         return path == self._at or path.startswith(f"{self._at}/")
 
     def is_file(self, path: str) -> bool:
-        """Return whether there is a file."""
+        """Return whether the path is a file of the application."""
         return path in self._files
 
     def is_dir(self, path: str) -> bool:
-        """Return whether there is a folder."""
+        """Return whether the path is a directory of the application."""
         return path in self._folders
 
     def names(self, path: str) -> tuple[str, ...]:
-        """Return the names in a folder, sorted; none if there is no such folder."""
+        """Return the names in a directory, sorted; empty if there is no such directory."""
         return tuple(sorted(self._folders.get(path, ())))
 
     def read(self, path: str) -> bytes:
-        """Return the content of a file that is there."""
+        """Return the content of a file of the application."""
         return b"".join(self._files[path].chunks())
 
 
 def locate(files: Files, path: str) -> str | None:
-    """Return a path without ``..``, or None where the system would refuse it.
+    """Return a path without ``..``; None if it goes up from a directory that does not exist.
 
-    As the system does, and a comparison of texts does not: ``code/../lib`` leads
-    nowhere if there is no ``code``.
+    This follows the kernel's path resolution, not `posixpath.normpath`: ``code/../lib`` does not
+    exist if ``code`` does not (path_resolution(7)).
     """
     current = "/"
     for part in path.split("/"):
@@ -146,30 +154,31 @@ def locate(files: Files, path: str) -> str | None:
 
 
 def open_context(
-    folder: Path, given: Mapping[str, str] = MappingProxyType({})
+    folder: Path, overrides: Mapping[str, str] = MappingProxyType({})
 ) -> tuple[Mapping[str, str], FolderFiles]:
-    """Return the variables and the files of a build context: its Dockerfile, and ``azureml-app``.
+    """Return the variables of a build context's Dockerfile and the files of its ``azureml-app``.
 
-    :param given: variables that replace those of the Dockerfile, as for ``docker run -e``.
-    :raises InputError: if it has none of them.
+    :param overrides: variables that replace those of the Dockerfile, as with ``docker run -e``.
+    :raises InputError: if the Dockerfile or ``azureml-app`` is missing, or an ENV is malformed.
     """
     dockerfile, tree = folder / "Dockerfile", folder / APP_FOLDER
     if not dockerfile.is_file() or not tree.is_dir():
         raise InputError(
-            f"`{printable(str(folder))}` is no build context",
-            evidence=("wanted  a `Dockerfile` and a folder `azureml-app`",),
-            hint="bundler simulate --app-root FOLDER -e AZUREML_ENTRY_SCRIPT=score.py",
+            f"`{printable(str(folder))}` is not a build context",
+            evidence=(f"wanted  a `Dockerfile` and a directory `{APP_FOLDER}`",),
+            hint="bundler simulate --app-root DIRECTORY -e AZUREML_ENTRY_SCRIPT=score.py",
         )
-    env = {**dockerfile_env(dockerfile.read_text("utf-8", "replace")), **given}
+    env = {**dockerfile_env(dockerfile.read_text("utf-8", "replace")), **overrides}
     return env, FolderFiles(tree, at=env.get("AML_APP_ROOT") or IMAGE_ROOT)
 
 
 def dockerfile_env(text: str) -> dict[str, str]:
     r"""Return the variables that the last stage of a Dockerfile sets, in order.
 
-    ``$NAME`` of a variable that was set before is replaced; others are the base's, and stay.
+    ``$NAME`` is replaced if an earlier ENV sets it; other references are to variables of the base
+    image and stay unchanged.
 
-    :raises InputError: if an ENV cannot be read.
+    :raises InputError: if an ENV is malformed.
 
     >>> dockerfile_env('FROM x\nENV A=1 B="two words"\nENV C=$A/x')
     {'A': '1', 'B': 'two words', 'C': '1/x'}
@@ -180,17 +189,19 @@ def dockerfile_env(text: str) -> dict[str, str]:
         if word.upper() == "FROM":
             env = {}
         elif word.upper() == "ENV":
-            for name, value in _pairs(rest.strip()):
-                env[name] = _replaced(value, env)
+            env |= dict(_pairs(rest.strip(), env))
     return env
 
 
-def _replaced(value: str, env: Mapping[str, str]) -> str:
+def _expanded(value: str, env: Mapping[str, str]) -> str:
     return _NAME.sub(lambda match: env.get(match[1] or match[2], match[0]), value)
 
 
 def _instructions(text: str) -> Iterator[str]:
-    """Yield each instruction as one line, without comments."""
+    """Yield each instruction as one line, without comments.
+
+    A comment or an empty line does not end a continued instruction (Dockerfile reference, "Format").
+    """
     waiting = ""
     for line in text.splitlines():
         if line.lstrip().startswith("#") or (waiting and not line.strip()):
@@ -206,15 +217,39 @@ def _instructions(text: str) -> Iterator[str]:
         yield waiting
 
 
-def _pairs(rest: str) -> Iterator[tuple[str, str]]:
+def _pairs(rest: str, env: Mapping[str, str]) -> Iterator[tuple[str, str]]:
+    """Yield the names and values of one ENV.
+
+    :param env: the variables before the instruction; all its references use them.
+    """
     first, _, value = rest.partition(" ")
-    if "=" not in first:  # the old form: one variable, the rest of the line is its value
-        yield first, value.strip()
+    if "=" not in first:  # the legacy form `ENV NAME VALUE`: the rest of the line is the value
+        yield first, _expanded(value.strip(), env)
         return
-    try:
-        words = shlex.split(rest)
-    except ValueError as error:
-        raise InputError(f"the Dockerfile's `ENV {printable(rest)}` cannot be read: {error}") from error
-    for word in words:
+    for word in _words(rest, env):
         name, _, value = word.partition("=")
         yield name, value
+
+
+def _words(text: str, env: Mapping[str, str]) -> Iterator[str]:
+    r"""Yield the words of an ENV without quotes, references to variables replaced.
+
+    `shlex` has other rules: it keeps the backslash of ``"\$"``. In double quotes a backslash
+    escapes only ``"``, ``$`` and itself; in single quotes nothing is special.
+
+    Source: BuildKit, ``shell/lex.go``.
+    """
+    for word in _WORD.finditer(text):
+        yield "".join(_unquoted(part[0], env) for part in _PART.finditer(word[0]))
+    rest = _WORD.sub("", text).strip()
+    if rest:
+        raise InputError(f"malformed `ENV {printable(text)}` in the Dockerfile: unbalanced quotes")
+
+
+def _unquoted(part: str, env: Mapping[str, str]) -> str:
+    if part.startswith("'"):
+        return part[1:-1]
+    quoted = part.startswith('"')
+    pieces = _ESCAPED_IN_QUOTES.split(part[1:-1]) if quoted else _ESCAPED.split(part)
+    # The separators, at odd indexes, are the escaped characters.
+    return "".join(piece[1] if index % 2 else _expanded(piece, env) for index, piece in enumerate(pieces))

@@ -1,9 +1,9 @@
-"""Stage 7, pure: what the inference server does with its variables, its settings and the entry script.
+"""Stage 7, pure: predict how the inference server reads its settings and loads the entry script.
 
-Each function is one step of a `Start`; it returns the exit code, 0 to go on.
+Each public function is one step of a `Start`; it returns the exit code, 0 to continue.
 
 Source: azureml-inference-server-http 0.8.4.2 (``amlserver.py``, ``config.py``,
-``aml_blueprint.py``), each rule seen by running it.
+``aml_blueprint.py``); each rule is confirmed by running it.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from typing import Any
 
 from bundler.checks.findings import Finding
 from bundler.data.azure_image import VARIABLES
-from bundler.deploy.startup.entry_script import EntryScript, read_script
+from bundler.deploy.startup.entry_script import EntryScript, is_python_file, read_script
 from bundler.deploy.startup.files import Files
 from bundler.deploy.startup.variables import BootEnv, ResolvedPath
 from bundler.paths import printable
@@ -26,7 +26,7 @@ __all__ = ["BASE_MODULES", "STDLIB", "Start", "Step", "configure", "load_script"
 
 STDLIB = "the standard library"
 BASE_MODULES = "the image's own packages"
-"""What stands in `Boot.sys_path` for folders whose names are the image's."""
+"""Placeholders in `Boot.sys_path` for directories of the image, whose paths are unknown."""
 
 _BOOLEANS = frozenset(("0", "off", "f", "false", "n", "no", "1", "on", "t", "true", "y", "yes"))
 
@@ -36,15 +36,16 @@ class Step:
     """One step of the start."""
 
     text: str
-    """What is done."""
+    """The action, a sentence without a period."""
     ok: bool
+    """Whether the start continues."""
     detail: str
-    """With which outcome; empty if there is nothing to say."""
+    """The result or the reason of the failure; may be empty."""
 
 
 @dataclass(kw_only=True)
 class Start:
-    """A start under way."""
+    """The state of a simulated start: its inputs, and the results of the steps so far."""
 
     boot: BootEnv
     offline: bool
@@ -55,28 +56,31 @@ class Start:
     sys_path: tuple[str, ...] = ()
 
     def did(self, text: str, detail: str = "") -> int:
-        """Note a step that went well."""
+        """Record a successful step, and return 0."""
         self.steps.append(Step(text=text, ok=True, detail=detail))
         return 0
 
     def failed(self, text: str, detail: str, exit_code: int) -> int:
-        """Note the step at which it ends, and return its exit code."""
+        """Record the step at which the start ends, and return the exit code."""
         self.steps.append(Step(text=text, ok=False, detail=detail))
         return exit_code
 
     def found(self, code: str, message: str, *, where: str = "", details: tuple[str, ...] = ()) -> str:
-        """Note a finding, and return its message."""
+        """Record a finding, and return its message."""
         self.findings.append(Finding(code=code, message=message, where=where, details=details))
         return message
 
 
 def start_python(start: Start) -> int:
-    """Put sys.path together, and start Python."""
+    """Compose sys.path and start Python.
+
+    A foreign ``enum`` on PYTHONPATH (enum34, a backport) ends it: ``re`` needs ``IntFlag`` of its own.
+    """
     boot = start.boot
     prefix = boot.env.get("AZUREML_CONDA_ENVIRONMENT_PATH")
     root = posixpath.normpath(boot.root)
     path = [
-        f"{prefix}/bin" if prefix else "the folder of azmlinfsrv",
+        f"{prefix}/bin" if prefix else "the directory of azmlinfsrv",
         *boot.libraries,
         STDLIB,
         BASE_MODULES,
@@ -88,27 +92,29 @@ def start_python(start: Start) -> int:
     for folder in boot.libraries:
         for name in ("enum.py", "enum/__init__.py"):
             if boot.files.is_file(f"{folder}/{name}"):
-                return start.failed(
-                    "Python starts", f"`{printable(f'{folder}/{name}')}` is no `enum` of it", 1
-                )
+                return start.failed("Python starts", f"`{printable(f'{folder}/{name}')}` hides its `enum`", 1)
     return start.did("Python starts")
 
 
 def configure(start: Start) -> int:
-    """Read the settings: variables first, then a file."""
+    """Read the settings: variables first, then a file.
+
+    WORKER_COUNT and WORKER_TIMEOUT are read before the others and have exit codes of their own.
+    """
     env = start.boot.env
     for name, code in (("WORKER_COUNT", 1), ("WORKER_TIMEOUT", 2)):
         if name in env and not _is_number(env[name]):
-            return _refuse(start, f"`{name}` is no number: `{printable(env[name])}`", code)
+            return _refuse(start, f"`{name}` is not a number: `{printable(env[name])}`", code)
     if "WORKER_COUNT" in env and int(env["WORKER_COUNT"]) == 0:
-        start.found("D606", "`WORKER_COUNT` is 0: nobody answers")
+        start.found("D606", "`WORKER_COUNT` is 0: no process answers requests")
     for name, variable in VARIABLES.items():
         if variable.setting and name in env and not _fits(variable.kind, env[name]):
-            return _refuse(start, f"`{name}` is no {_SAID[variable.kind]}: `{printable(env[name])}`", 3)
+            message = f"`{name}` is not {_KIND_NAMES[variable.kind]}: `{printable(env[name])}`"
+            return _refuse(start, message, 3)
     return _read_config(start)
 
 
-_SAID: Mapping[str, str] = {"int": "number", "bool": "switch"}
+_KIND_NAMES: Mapping[str, str] = {"int": "a number", "bool": "a boolean"}
 
 
 def _refuse(start: Start, message: str, code: int) -> int:
@@ -116,7 +122,7 @@ def _refuse(start: Start, message: str, code: int) -> int:
 
 
 def _read_config(start: Start) -> int:
-    """Look for a ``config.json`` as the server does, and judge what it holds."""
+    """Check the first ``config.json`` of the server's search path that is not empty."""
     boot = start.boot
     named = boot.env.get("AZUREML_CONFIG_FILE")
     paths = [boot.place(posixpath.join(boot.root, named))] if named else []
@@ -135,9 +141,9 @@ def _judge_config(start: Start, path: str, content: bytes) -> int:
     try:
         values = json.loads(content)
     except (ValueError, RecursionError):
-        return _refuse(start, f"`{where}` is not JSON, and the server reads it", 3)
+        return _refuse(start, f"`{where}`, a settings file of the server, is not valid JSON", 3)
     if not isinstance(values, dict):
-        return _refuse(start, f"`{where}` is no JSON object, and the server reads it", 3)
+        return _refuse(start, f"`{where}`, a settings file of the server, is not a JSON object", 3)
     named = {
         name: variable
         for variable in VARIABLES.values()
@@ -147,10 +153,10 @@ def _judge_config(start: Start, path: str, content: bytes) -> int:
     for key, value in values.items():
         variable = named.get(key)
         if variable and variable.name not in start.boot.env and not _fits(variable.kind, value):
-            return _refuse(start, f"`{key}` in `{where}` is no {_SAID[variable.kind]}", 3)
-    strange = [key for key in values if key not in named]
-    if strange:
-        message = f"the server takes `{where}` for its settings; it does not know `{printable(strange[0])}`"
+            return _refuse(start, f"`{key}` in `{where}` is not {_KIND_NAMES[variable.kind]}", 3)
+    unknown = [key for key in values if key not in named]
+    if unknown:
+        message = f"the server reads `{where}` as its settings; unknown setting `{printable(unknown[0])}`"
         start.found("D620", message, where=path)
     return start.did("the server reads its settings", where)
 
@@ -164,7 +170,7 @@ def _is_number(value: str) -> bool:
 
 
 def _fits(kind: str, value: Any) -> bool:
-    """Return whether the server takes a value for a number or a switch."""
+    """Return whether the server accepts a value as a number (``int``) or a boolean (``bool``)."""
     if kind == "int":
         return isinstance(value, int | float) or (isinstance(value, str) and _is_number(value))
     if kind == "bool":
@@ -173,7 +179,7 @@ def _fits(kind: str, value: Any) -> bool:
 
 
 def load_script(start: Start) -> int:
-    """Load the entry script, and look for what the server calls."""
+    """Load the entry script, and check ``init`` and ``run``, which the server calls."""
     boot = start.boot
     place = boot.script
     text = f"the entry script `{printable(place.display)}` is loaded"
@@ -185,38 +191,41 @@ def load_script(start: Start) -> int:
     if not place.known or place.path is None:
         start.found(
             "D616",
-            f"the entry script `{printable(place.display)}` lies outside of what is known of the image",
+            f"the entry script `{printable(place.display)}` is outside of the known files of the image",
         )
-        return start.did(text, "what it holds is not known")
+        return start.did(text, "its content is unknown")
     script = read_script(boot.files.read(place.path))
     if script.error:
         line, _, reason = script.error.partition(": ")
         start.found(
-            "D625", f"`{printable(place.path)}` does not parse here: {reason}, line {line}", where=place.path
+            "D625",
+            f"`{printable(place.path)}` is not valid for this Python: {reason}, line {line}",
+            where=place.path,
         )
-        return start.did(text, "what it holds could not be read")
+        return start.did(text, "its content cannot be parsed")
     if problem := next(_problems(start, place.path, script), None):
         return start.failed(text, problem, 3)
     return start.did(text)
 
 
 def _not_loadable(boot: BootEnv, place: ResolvedPath) -> str:
+    """Return why the server cannot load the entry script; empty if it can."""
     if not boot.root.startswith("/"):
         return "the application root is not absolute"
     inside = boot.place(f"{boot.root}/{boot.entry}")
     if not place.known and boot.files.is_file(inside.display):
-        return "it starts with `/`, and is not sought in the application root"
+        return "it starts with `/`, so it is not relative to the application root"
     if not boot.is_file(place):
-        return "it is a folder" if boot.is_dir(place) else "it is not there"
-    if not place.display.endswith(".py"):
-        return "only a `.py` file is loaded"
+        return "it is a directory" if boot.is_dir(place) else "it does not exist"
+    if not is_python_file(place.display):
+        return "the server loads only `.py` files"
     return ""
 
 
 def _problems(start: Start, path: str, script: EntryScript) -> Iterator[str]:
-    """Yield what stops the server at the script, each as a finding too; in the order in which it meets it."""
+    """Yield the problems that stop the server, in its order, and record each as a finding."""
     for line in script.relative:
-        message = f"`{printable(path)}` imports relatively, and the server loads it outside of any package"
+        message = f"`{printable(path)}` has a relative import, but the server loads it outside of a package"
         yield start.found("U303", message, where=f"{path}:{line}")
     for line, module in script.imports:
         if problem := _sibling(start, path, module):
@@ -229,16 +238,21 @@ def _problems(start: Start, path: str, script: EntryScript) -> Iterator[str]:
 
 
 def _sibling(start: Start, path: str, module: str) -> tuple[str, str] | None:
-    """Return what is wrong with importing a module that lies beside the entry script."""
+    """Return the finding for a module beside the entry script that the import does not reach.
+
+    The directory of the script is on sys.path only if it is the application root, the source
+    directory or on PYTHONPATH.
+    """
     files = start.boot.files
     folder = posixpath.dirname(path)
     if not _has(files, folder, module) or module in sys.stdlib_module_names:
         return None
-    first = next((one for one in start.sys_path if _has(files, one, module)), None)
+    first = next((entry for entry in start.sys_path if _has(files, entry, module)), None)
     if first is None:
-        return "D605", f"`{module}` beside `{printable(path)}` is not found: its folder is not on sys.path"
+        message = f"`{module}` beside `{printable(path)}` is not importable: its directory is not on sys.path"
+        return "D605", message
     if first != folder and first in start.boot.libraries and first != posixpath.normpath(start.boot.root):
-        # It loads, but another module than was meant: no reason to stop.
+        # The import succeeds with another module than intended, so the start continues.
         start.found("M105", f"`{module}` of `{printable(first)}` hides the one beside `{printable(path)}`")
     return None
 

@@ -1,8 +1,8 @@
-"""Stage 7, pure: what an image's start would do with its variables and files, step by step.
+"""Stage 7, pure: predict the start of an image from its variables and files, step by step.
 
-The order is that of the start script and of the server (`data.azure_image`): the first
-step that fails decides the exit code, and nothing after it is looked at. What
-the base brings is not known: what is missing here may be there.
+The steps are in the order of the start script and of the server (`data.azure_image`). The first
+one that fails decides the exit code; later ones are not checked. The files of the base image are
+unknown, so a file that is missing here can exist in the image.
 """
 
 from __future__ import annotations
@@ -28,34 +28,37 @@ from bundler.deploy.startup.server import (
 )
 from bundler.deploy.startup.variables import BootEnv, ResolvedPath, boot_env
 from bundler.paths import printable
+from bundler.text import listing
 
 __all__ = ["BASE_MODULES", "STDLIB", "Boot", "Step", "check_start", "render_start", "simulate_start"]
 
 _USER_ENV = "/opt/miniconda/envs/userenv"
+_MAX_NAMES = 10
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Boot:
-    """How a container would start."""
+    """The predicted start of a container."""
 
     steps: tuple[Step, ...]
+    """The steps until the first failure, in order."""
     exit_code: int
-    """0: the server starts. `contract.EXIT_CODES`."""
+    """0 if the server starts; a key of `azure_image.EXIT_CODES`."""
     resolved: Mapping[str, str]
-    """Each variable that names a path, and the absolute path it leads to."""
+    """The absolute path of each variable that contains a path."""
     sys_path: tuple[str, ...]
-    """Where modules are looked for, in order; empty if Python is not reached."""
+    """The entries of sys.path in order; empty if Python does not start."""
     installs: str
-    """What is installed at the start: "", "conda" or "requirements"."""
+    """The packages that the start installs: ``""`` for none, ``conda`` or ``requirements``."""
     findings: tuple[Finding, ...]
 
     @property
     def ok(self) -> bool:
-        """Whether the server would start, and nothing else is certainly wrong."""
-        return not self.exit_code and not any(one.rule.severity == "error" for one in self.findings)
+        """Whether the server starts and no finding is an error."""
+        return not self.exit_code and not any(finding.rule.severity == "error" for finding in self.findings)
 
     def to_json(self) -> dict[str, Any]:
-        """Return the start as plain values."""
+        """Return the start as JSON values."""
         return {
             "steps": [{"text": step.text, "ok": step.ok, "detail": step.detail} for step in self.steps],
             "exit_code": self.exit_code,
@@ -63,7 +66,7 @@ class Boot:
             "resolved": dict(self.resolved),
             "sys_path": list(self.sys_path),
             "installs": self.installs,
-            "findings": [one.to_json() for one in self.findings],
+            "findings": [finding.to_json() for finding in self.findings],
         }
 
 
@@ -75,14 +78,14 @@ def simulate_start(
     offline: bool = True,
     server: bool = True,
 ) -> Boot:
-    """Return how a container would start.
+    """Predict the start of a container.
 
-    :param env: the variables that the user sets; the image's own are added.
-    :param files: what is below the application root.
-    :param profile: which images: `contract.PROFILES`.
-    :param offline: whether it has no network.
+    :param env: the variables that the user sets; the variables of the image are added.
+    :param files: the files below the application root.
+    :param profile: the image variant, a key of `azure_image.IMAGE_VARIANTS`.
+    :param offline: whether the container has no network.
     :param server: whether the image has azureml-inference-server-http.
-    :raises InputError: if there is no such profile.
+    :raises InputError: if the profile is unknown.
     """
     boot = boot_env(env, files, profile)
     start = Start(boot=boot, offline=offline, server=server)
@@ -100,7 +103,7 @@ def simulate_start(
 
 
 def render_start(boot: Boot) -> tuple[str, ...]:
-    """Return a start as lines for a person."""
+    """Return a start as lines for people: the steps, the paths, sys.path and the exit code."""
     lines = [
         f"{number:>2}  {'ok  ' if step.ok else 'FAIL'}  {step.text}"
         + (f": {step.detail}" if step.detail else "")
@@ -128,25 +131,25 @@ def _enter(start: Start) -> int:
     boot = start.boot
     absolute = boot.root.startswith("/")
     if not absolute or not boot.is_dir(boot.place(boot.root)):
-        why = "is not there" if absolute else "is not absolute"
+        why = "does not exist" if absolute else "is not absolute"
         start.found("D609", f"the application root `{printable(boot.root)}` {why}")
-    return start.did("the folder of the entry script", printable(boot.entry_folder))
+    return start.did("the directory of the entry script", printable(boot.entry_folder))
 
 
 def _extend(start: Start) -> int:
     boot = start.boot
     if not boot.extra_sources:
-        return start.did("no further packages are asked for")
+        return start.did("no variable adds packages")
     source = boot.extra_sources[0]
     off = boot.off or (source.installs == "conda" and _no_conda(boot))
     if off:
         return start.did(f"`{source.variable}` is ignored", off)
     place = boot.place_of(source)
     if not (boot.is_dir(place) if source.is_folder else boot.is_file(place)):
-        message, details = _not_there(boot, source, place)
+        message, details = _missing(boot, source, place)
         start.found("D601", message, details=details)
         return start.failed(
-            f"`{source.variable}` leads to `{printable(place.written)}`", "not there", source.missing
+            f"`{source.variable}` leads to `{printable(place.written)}`", "it does not exist", source.missing
         )
     if source.is_folder:
         return start.did("PYTHONPATH starts with", f"{printable(place.written)}:")
@@ -154,16 +157,20 @@ def _extend(start: Start) -> int:
 
 
 def _no_conda(boot: BootEnv) -> str:
-    # Only the images without a switch know this variable.
-    made = boot.profile.switch or (boot.env.get("DYNAMIC_DEP_INSTALLATION") or "true") == "true"
-    return "" if made else "`DYNAMIC_DEP_INSTALLATION` is not `true`"
+    # Only the images without a switch read this variable.
+    enabled = boot.profile.switch or (boot.env.get("DYNAMIC_DEP_INSTALLATION") or "true") == "true"
+    return "" if enabled else "`DYNAMIC_DEP_INSTALLATION` is not `true`"
 
 
-def _not_there(boot: BootEnv, source: ExtraSource, place: ResolvedPath) -> tuple[str, tuple[str, ...]]:
-    """Return what is said of a path that leads nowhere: where it leads, what was meant, what is near."""
-    message = f"`{source.variable}` leads to `{printable(place.written)}`, which is not there"
+def _missing(boot: BootEnv, source: ExtraSource, place: ResolvedPath) -> tuple[str, tuple[str, ...]]:
+    """Return the message for a path that does not exist, and the content of the nearest directory.
+
+    The candidates for the intended path are the mistakes of Azure ML's users: an absolute path, a
+    path from the application root, and a path from a registered model, as Microsoft's pages write it.
+    """
+    message = f"`{source.variable}` leads to `{printable(place.written)}`, which does not exist"
     value = boot.env[source.variable]
-    there = boot.files.is_dir if source.is_folder else boot.files.is_file
+    exists = boot.files.is_dir if source.is_folder else boot.files.is_file
     candidates = [value, f"{boot.root}/{value}"]
     candidates += [
         f"{folder}/{inner}{value}" for folder in boot.model_folders() for inner in ("", "../", "../../")
@@ -172,26 +179,26 @@ def _not_there(boot: BootEnv, source: ExtraSource, place: ResolvedPath) -> tuple
         f"{folder}/{name}/{value}" for folder in boot.model_folders() for name in boot.files.names(folder)
     ]
     for candidate in candidates:
-        meant = boot.place(posixpath.normpath(f"/{candidate}"))
-        if meant.path is not None and meant.known and there(meant.path):
-            relative = posixpath.relpath(meant.path, posixpath.normpath(boot.entry_folder))
-            message += f": from the entry script it is `{printable(relative)}`"
+        intended = boot.place(posixpath.normpath(f"/{candidate}"))
+        if intended.path is not None and intended.known and exists(intended.path):
+            relative = posixpath.relpath(intended.path, posixpath.normpath(boot.entry_folder))
+            message += f": relative to the entry script it is `{printable(relative)}`"
             break
     nearest = posixpath.normpath(place.written)
     while boot.files.covers(nearest) and not boot.files.is_dir(nearest):
         nearest = posixpath.dirname(nearest)
-    names = ", ".join(boot.files.names(nearest)[:10])
-    return message, (f"nearest  `{printable(nearest)}`, which holds {printable(names) or 'nothing'}",)
+    names = printable(listing(boot.files.names(nearest), _MAX_NAMES)) or "nothing"
+    return message, (f"nearest  `{printable(nearest)}`, which contains {names}",)
 
 
 def _make_conda(start: Start, source: ExtraSource, place: ResolvedPath) -> int:
-    text = f"conda makes an environment from `{printable(place.display)}`"
+    text = f"conda creates an environment from `{printable(place.display)}`"
     if not start.server:
         return start.failed(text, EXIT_CODES[96], 96)
     start.installs = "conda"
     if start.offline:
-        start.found("D602", f"`{source.variable}` makes a conda environment, which needs a network")
-        return start.failed(text, "there is no network", 95)
+        start.found("D602", f"`{source.variable}` creates a conda environment, which needs a network")
+        return start.failed(text, "the container has no network", 95)
     start.boot = replace(start.boot, env={**start.boot.env, "AZUREML_CONDA_ENVIRONMENT_PATH": _USER_ENV})
     return start.did(text)
 
@@ -200,7 +207,7 @@ def _install(start: Start, place: ResolvedPath) -> int:
     start.installs = "requirements"
     text = f"pip installs `{printable(place.display)}`"
     if not place.known or place.path is None:
-        return start.did(text, "what it holds is not known")
+        return start.did(text, "its content is unknown")
     run = plan_pip(start.boot, place.path, offline=start.offline)
     start.findings += run.findings
     if run.fails:
@@ -210,7 +217,7 @@ def _install(start: Start, place: ResolvedPath) -> int:
 
 
 def _look_for_server(start: Start) -> int:
-    text = "azureml-inference-server-http is looked for"
+    text = "the image has azureml-inference-server-http"
     if start.server:
         return start.did(text) if start.boot.profile.checks_server else 0
     code = 100 if start.boot.profile.checks_server else 127
@@ -220,10 +227,10 @@ def _look_for_server(start: Start) -> int:
 def _look_for_debugpy(start: Start) -> int:
     if not start.boot.env.get("AZUREML_DEBUG_PORT"):
         return 0
-    text = "debugpy is looked for"
-    if start.installs or any(start.boot.files.is_dir(f"{one}/debugpy") for one in start.boot.libraries):
+    text = "the packages have debugpy"
+    if start.installs or any(start.boot.files.is_dir(f"{path}/debugpy") for path in start.boot.libraries):
         return start.did(text)
-    start.found("D607", "`AZUREML_DEBUG_PORT` is set, and no folder of packages has debugpy")
+    start.found("D607", "`AZUREML_DEBUG_PORT` is set, but debugpy is in no directory of packages")
     return start.failed(text, "not found", 94)
 
 

@@ -1,4 +1,4 @@
-"""Stage 7, pure: the variables of a container as its start script reads them."""
+"""Stage 7, pure: resolve the variables of a container by the rules of its start script."""
 
 from __future__ import annotations
 
@@ -25,18 +25,18 @@ __all__ = ["BootEnv", "ResolvedPath", "boot_env"]
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class ResolvedPath:
-    """Where a variable leads."""
+    """The path of a variable in the image."""
 
     written: str
-    """As the start script puts it together, with ``..`` and doubled ``/``."""
+    """The path as the start script composes it, with ``..`` and repeated ``/``."""
     path: str | None
-    """Without them; None where the system would refuse it."""
+    """The path without them; None if the system cannot resolve it (see `locate`)."""
     known: bool
-    """Whether what is there is known."""
+    """Whether the files at the path are known."""
 
     @property
     def display(self) -> str:
-        """The path, or what was written where it leads nowhere."""
+        """The path for messages: resolved, or as written if it cannot be resolved."""
         return self.path or self.written
 
 
@@ -45,46 +45,47 @@ class BootEnv:
     """The variables of a container and the image that reads them."""
 
     env: Mapping[str, str]
-    """With those that the image sets."""
+    """The variables by name, those that the image sets included."""
     profile: ImageVariant
     files: Files
+    """The files below the application root."""
 
     @property
     def root(self) -> str:
-        """The application root as it is written."""
+        """The application root as written."""
         return self.env.get("AML_APP_ROOT") or IMAGE_ROOT
 
     @property
     def entry(self) -> str:
-        """The entry script as it is written."""
+        """The entry script as written."""
         return self.env.get("AZUREML_ENTRY_SCRIPT") or DEFAULT_SCRIPT
 
     @property
     def entry_folder(self) -> str:
-        """What the AZUREML_EXTRA_ variables are relative to, as it is written."""
-        named = self.env.get("AZUREML_ENTRY_SCRIPT")
-        return f"{self.root}/{_dirname(named.removeprefix('/'))}" if named else self.root
+        """The directory at which relative AZUREML_EXTRA_ paths start, as written."""
+        script = self.env.get("AZUREML_ENTRY_SCRIPT")
+        return f"{self.root}/{_dirname(script.removeprefix('/'))}" if script else self.root
 
     @property
     def script(self) -> ResolvedPath:
-        """The entry script as the server opens it: from the application root."""
+        """The entry script as the server opens it: relative to the application root."""
         return self.place(posixpath.join(self.root, self.entry))
 
     @property
     def source(self) -> ResolvedPath | None:
-        """AZUREML_SOURCE_DIRECTORY as the server puts it on sys.path."""
-        named = self.env.get("AZUREML_SOURCE_DIRECTORY")
-        return self.place(posixpath.join(self.root, named)) if named else None
+        """AZUREML_SOURCE_DIRECTORY as the server adds it to sys.path; None if it is not set."""
+        directory = self.env.get("AZUREML_SOURCE_DIRECTORY")
+        return self.place(posixpath.join(self.root, directory)) if directory else None
 
     @property
     def model_dir(self) -> ResolvedPath | None:
-        """AZUREML_MODEL_DIR as init() finds it."""
-        named = self.env.get("AZUREML_MODEL_DIR")
-        return self.place(posixpath.join(self.root, named)) if named else None
+        """AZUREML_MODEL_DIR as init() resolves it; None if it is not set."""
+        directory = self.env.get("AZUREML_MODEL_DIR")
+        return self.place(posixpath.join(self.root, directory)) if directory else None
 
     @property
     def off(self) -> str:
-        """Why the AZUREML_EXTRA_ variables are not read; empty if they are."""
+        """The reason why the AZUREML_EXTRA_ variables are not read; empty if they are."""
         if not self.profile.reads_extra:
             return "the image's start script does not read it"
         if self.profile.switch and not self.env.get(self.profile.switch):
@@ -93,39 +94,43 @@ class BootEnv:
 
     @cached_property
     def extra_sources(self) -> tuple[ExtraSource, ...]:
-        """The ways to further packages that are set, the one that is used first."""
+        """The variables for further packages that are set; the image uses only the first."""
         return tuple(source for source in EXTRA_SOURCES if self.env.get(source.variable))
 
     def place_of(self, source: ExtraSource) -> ResolvedPath:
-        """Return where the variable of a way leads."""
+        """Return the path of a variable for further packages."""
         value = self.env[source.variable]
         if VARIABLES[source.variable].base == "absolute":
             return self.place(value)
         return self.place(f"{self.entry_folder}/{value}")
 
     def place(self, written: str) -> ResolvedPath:
-        """Return where a path leads; one that is relative is so to the start script's own folder."""
+        """Resolve a path; a relative one starts at the directory of the start script."""
         absolute = written if written.startswith("/") else f"{SERVICE_FOLDER}/{written}"
         path = locate(self.files, absolute)
-        # A relative root leads below the folder of the service, where nobody's files are.
+        # A relative path leads below the directory of the service, which has no files of the user.
         known = path is None or not written.startswith("/") or self.files.covers(path)
         return ResolvedPath(written=written, path=path, known=known)
 
     def is_file(self, place: ResolvedPath) -> bool:
-        """Return whether a file is there, as far as is known."""
+        """Return whether a file exists, or could: paths with unknown files count."""
         return place.path is not None and (not place.known or self.files.is_file(place.path))
 
     def is_dir(self, place: ResolvedPath) -> bool:
-        """Return whether a folder is there, as far as is known."""
+        """Return whether a directory exists, or could: paths with unknown files count."""
         return place.path is not None and (not place.known or self.files.is_dir(place.path))
 
     @cached_property
     def libraries(self) -> tuple[str, ...]:
-        """The folders that PYTHONPATH names before Python starts, in order; absolute."""
-        return tuple(posixpath.normpath(posixpath.join(self.root, one)) for one in self._pythonpath())
+        """The entries of PYTHONPATH when Python starts, in order, as absolute paths."""
+        return tuple(posixpath.normpath(posixpath.join(self.root, entry)) for entry in self._pythonpath())
 
     def _pythonpath(self) -> Iterator[str]:
-        """Yield the parts of PYTHONPATH; an empty one is the working directory."""
+        """Yield the entries of PYTHONPATH; an empty entry is the working directory.
+
+        The start script prepends AZUREML_EXTRA_PYTHON_LIB_PATH and a ``:``, even to an empty
+        PYTHONPATH, which so puts the application root on sys.path.
+        """
         text = self.env.get("PYTHONPATH", "")
         if not self.off and self.extra_sources and self.extra_sources[0].is_folder:
             text = f"{self.place_of(self.extra_sources[0]).written}:{text}"
@@ -133,7 +138,7 @@ class BootEnv:
             yield from text.split(":")
 
     def model_folders(self) -> tuple[str, ...]:
-        """Return the version folders of registered models: ``azureml-models/NAME/VERSION``."""
+        """Return the directories of registered models: ``azureml-models/NAME/VERSION``."""
         above = posixpath.join(self.root, "azureml-models")
         return tuple(
             f"{above}/{name}/{version}"
@@ -144,13 +149,16 @@ class BootEnv:
 
 
 def boot_env(env: Mapping[str, str], files: Files, profile: str) -> BootEnv:
-    """Return the variables as an image of a profile sees them.
+    """Return the variables of a container, those of its image added.
 
-    :raises InputError: if there is no such profile.
+    :param env: the variables that the user sets; they replace defaults of the image, but not
+        the variables that its start script forces.
+    :param profile: the image variant, a key of `IMAGE_VARIANTS`.
+    :raises InputError: if the profile is unknown.
     """
     if profile not in IMAGE_VARIANTS:
         raise InputError(
-            f"there is no profile `{profile}`",
+            f"unknown profile `{profile}`",
             evidence=(f"known   {', '.join(IMAGE_VARIANTS)}",),
             hint="--profile classic",
         )
@@ -162,7 +170,7 @@ def boot_env(env: Mapping[str, str], files: Files, profile: str) -> BootEnv:
 
 
 def _dirname(path: str) -> str:
-    """Return what ``dirname`` prints.
+    """Return the output of the command ``dirname``, which the start script uses.
 
     >>> _dirname("code/score.py"), _dirname("score.py"), _dirname("code/score.py/")
     ('code', '.', 'code')

@@ -18,7 +18,7 @@ from bundler.problems import ProblemError, closest
 from bundler.requirements.conda.matchspec import clean_channel, register_channels
 from bundler.requirements.conda.yaml import load_yaml, plain_scalars, shorten
 
-__all__ = ["KEYS", "CondaFile", "EnvFileLine", "load_yaml", "parse_conda_file"]
+__all__ = ["KEYS", "CondaFile", "EnvFileLine", "check_tree", "load_yaml", "parse_conda_file"]
 
 KEYS = ("name", "channels", "dependencies", "prefix", "variables")
 _VARIABLE = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
@@ -71,12 +71,25 @@ def parse_conda_file(text: str) -> tuple[CondaFile, tuple[ProblemError, ...]]:
     return file, tuple(sorted(reader.problems, key=lambda refused: refused.line or 0))
 
 
+def check_tree(tree: object, text: str, *, other_sections: bool = False) -> tuple[ProblemError, ...]:
+    """Return the problems of a file that is already loaded, sorted by line; for editors of its tree.
+
+    :param tree: the result of `load_yaml`; an empty file is not an environment.
+    :param text: the text that was loaded.
+    :param other_sections: accept sections of ``dependencies`` other than ``pip``, such as ``npm``.
+    """
+    reader = _EnvFileReader(text, other_sections=other_sections)
+    reader.file({} if tree is None else tree)
+    return tuple(sorted(reader.problems, key=lambda refused: refused.line or 0))
+
+
 class _EnvFileReader:
     """Converts a YAML tree to a `CondaFile`; collects problems instead of raising them."""
 
-    def __init__(self, text: str) -> None:
+    def __init__(self, text: str, *, other_sections: bool = False) -> None:
         self.problems: list[ProblemError] = []
         self._text = text
+        self._other_sections = other_sections
 
     def file(self, tree: object) -> CondaFile:
         if tree is None:
@@ -171,7 +184,8 @@ class _EnvFileReader:
                 continue
             for key in value:
                 if key != "pip":
-                    self._not_pip(value, key)
+                    if not self._other_sections:
+                        self._not_pip(value, key)
                 elif pip is not None:
                     self._refuse("a second `pip` section: conda would use the last one only", line)
                 else:

@@ -73,7 +73,7 @@ dependencies:
 
 
 def documented() -> CondaDependencies:
-    """What the documents' example makes."""
+    """The result of the documents' example."""
     conda = CondaDependencies()
     conda.add_channel("pytorch")
     conda.add_conda_package("python=3.7")
@@ -164,7 +164,7 @@ def test_a_channel_is_added_once_and_removed() -> None:
 @pytest.mark.parametrize("channel", ["", "a b", "a\nb", 5])
 def test_what_is_no_channel_is_refused(channel: Any) -> None:
     conda = CondaDependencies()
-    with pytest.raises(InputError, match="is no channel"):
+    with pytest.raises(InputError, match="invalid channel"):
         conda.add_channel(channel)
 
     assert list(conda.conda_channels) == ["anaconda", "conda-forge"]
@@ -223,7 +223,7 @@ def test_of_a_python_one_version_is_taken_that_it_allows(added: str, entry: str)
 @pytest.mark.parametrize("added", ["python<3.7", "python>3.11,<3.9", "python=2"])
 def test_a_python_that_names_no_version_is_refused(added: str) -> None:
     conda = CondaDependencies()
-    with pytest.raises(InputError, match="does not say which Python"):
+    with pytest.raises(InputError, match="does not select a version of Python"):
         conda.add_conda_package(added)
 
     assert conda.get_python_version() == "3.7"
@@ -313,7 +313,7 @@ def test_a_constraint_on_python(constraint: str | None, chosen: str | None, allo
     ],
 )
 def test_a_pip_package_takes_the_place_of_its_project(added: str, left: list[str]) -> None:
-    """The original splits at the first sign: a marker, an address or a space made another project of it."""
+    """The original splits at the first sign: a marker, a URL or a space made another project of it."""
     conda = own()
     conda.add_pip_package(added)
     names = {"flask": pip(own())[1], "six": pip(own())[2]}
@@ -339,7 +339,7 @@ def test_a_pip_package_is_removed_by_its_name(removed: str) -> None:
         ("numpy=1.18", "it is not a requirement", "write `numpy==1.18`: pip pins with `==`"),
         ("", "it is not a requirement", None),
         ("six\n--index-url https://evil.example", "a control character or a line break", None),
-        (None, "a pip package is a text", None),
+        (None, "expected a string", None),
     ],
 )
 def test_what_is_no_pip_package_is_refused(line: Any, message: str, hint: str | None) -> None:
@@ -414,7 +414,7 @@ def test_an_option_is_removed_by_its_name() -> None:
 def test_what_is_no_option_is_refused(option: Any) -> None:
     conda = CondaDependencies()
     for method in (conda.set_pip_option, conda.remove_pip_option):
-        with pytest.raises(InputError, match="it is no option of pip"):
+        with pytest.raises(InputError, match="not an option of pip: it does not start with `-`"):
             method(option)
 
 
@@ -462,7 +462,7 @@ def test_a_pip_section_is_made_where_there_is_none() -> None:
 )
 def test_a_text_is_no_list_of_texts(call: Callable[[], object]) -> None:
     """The original takes a text for its characters."""
-    with pytest.raises(UsageError, match="is a list of texts"):
+    with pytest.raises(UsageError, match="must be a list of strings"):
         call()
 
 
@@ -503,16 +503,25 @@ def test_requirements_of_one_project_are_merged() -> None:
     ("text", "message"),
     [
         ("dependencies: [\n", r"env\.yml"),
-        ("- numpy\n", r"env\.yml:1: it is not an environment"),
-        ("", r"env\.yml:1: it is not an environment"),
-        ("channels: []\ndependancies: []\n", r"env\.yml:2: `dependancies` is no key of an environment file"),
-        ("dependencies:\n- python=3.7\n- 5\n", r"env\.yml:3: dependency `5` is no text"),
-        ("dependencies: numpy\n", r"env\.yml:1: `dependencies` is no list"),
-        ("channels:\n- a\n- [b]\n", r"env\.yml:3: channel `\['b'\]` is no text"),
-        ("dependencies:\n- pip: six\n", r"env\.yml:2: `pip` is no list"),
-        ("dependencies:\n- pip:\n  - 1.5\n", r"env\.yml:3: pip requirement `1\.5` is no text"),
-        ("dependencies:\n- pip: [a]\n- pip: [b]\n", r"env\.yml:3: there are two `pip` sections"),
-        ("variables: [a]\n", r"env\.yml:1: `variables` is no mapping"),
+        ("- numpy\n", r"env\.yml:1: not an environment"),
+        ("", r"env\.yml:1: not an environment"),
+        (
+            "channels: []\ndependancies: []\n",
+            r"env\.yml:2: unknown `dependancies` key in environment specification",
+        ),
+        ("dependencies:\n- python=3.7\n- 5\n", r"env\.yml:3: a dependency is a number, not text"),
+        ("dependencies: numpy\n", r"env\.yml:1: `dependencies` is text, not a list"),
+        ("channels:\n- a\n- [b]\n", r"env\.yml:3: a channel is a list, not text"),
+        ("dependencies:\n- pip: six\n", r"env\.yml:2: `pip` is text, not a list"),
+        (
+            "dependencies:\n- pip:\n  - 1.5\n",
+            r"env\.yml:3: a requirement of the `pip` section is a number, not text",
+        ),
+        (
+            "dependencies:\n- pip: [a]\n- pip: [b]\n",
+            r"env\.yml:3: a second `pip` section: conda would use the last one only",
+        ),
+        ("variables: [a]\n", r"env\.yml:1: `variables` is a list, not a mapping"),
     ],
 )
 def test_a_file_of_another_shape_is_refused_with_its_line(text: str, message: str, tmp_path: Path) -> None:
@@ -529,8 +538,25 @@ def test_a_misspelt_key_is_hinted_at() -> None:
     assert caught.value.hint == "did you mean `dependencies`?"
 
 
+@pytest.mark.parametrize(
+    ("plain", "message"),
+    [
+        ({"name": 5}, "`conda dependencies`: `name` is a number, not text"),
+        ({"dependencies": ["a", ""]}, "`conda dependencies`: a dependency is empty"),
+        ({"channels": [object()]}, "`conda dependencies`: YAML cannot represent it"),
+        ({"variables": {"A-B": "1"}}, "`conda dependencies`: `A-B` is not the name of a variable"),
+    ],
+)
+def test_a_json_form_is_checked_by_the_rules_of_the_file(plain: Any, message: str) -> None:
+    """Without a line: the text is not the user's."""
+    with pytest.raises(InputError) as caught:
+        CondaDependencies.from_plain(plain)
+
+    assert str(caught.value).startswith(message)
+
+
 def test_a_missing_file_is_both_errors(tmp_path: Path) -> None:
-    with pytest.raises(MissingError, match="there is no such file") as caught:
+    with pytest.raises(MissingError, match="file not found") as caught:
         CondaDependencies(tmp_path / "none.yml")
 
     assert isinstance(caught.value, FileNotFoundError)
@@ -570,9 +596,9 @@ def test_what_an_environment_file_may_hold_besides_is_kept() -> None:
     ("where", "error", "message"),
     [
         (None, UsageError, "`save` needs a path"),
-        (".", UsageError, "is a folder"),
-        ("none/env.yml", OutputError, "there is no folder"),
-        (5, UsageError, "is the path of a file or folder"),
+        (".", UsageError, "is a directory"),
+        ("none/env.yml", OutputError, "directory not found: `none`"),
+        (5, UsageError, "must be the path of a file or directory"),
     ],
 )
 def test_where_nothing_can_be_saved(

@@ -175,25 +175,31 @@ def test_a_misspelt_attribute_is_refused(change: Callable[[Environment], None], 
 @pytest.mark.parametrize(
     ("change", "message"),
     [
-        (lambda env: setattr(env.python, "user_managed_dependencies", "false"), "it takes True or False"),
-        (lambda env: setattr(env.python, "interpreter_path", None), "it takes a text"),
-        (lambda env: setattr(env.python, "conda_dependencies", "env.yml"), "it takes a `CondaDependencies`"),
-        (lambda env: setattr(env, "python", None), "it takes a `PythonSection`"),
-        (lambda env: setattr(env, "version", 1), "it takes a text"),
-        (lambda env: setattr(env, "name", ""), "it takes a text"),
+        (lambda env: setattr(env.python, "user_managed_dependencies", "false"), "expected True or False"),
+        (lambda env: setattr(env.python, "interpreter_path", None), "expected a non-empty string"),
+        (lambda env: setattr(env.python, "conda_dependencies", "env.yml"), "expected a `CondaDependencies`"),
+        (lambda env: setattr(env, "python", None), "expected a `PythonSection`"),
+        (lambda env: setattr(env, "version", 1), "expected a non-empty string"),
+        (lambda env: setattr(env, "name", ""), "expected a non-empty string"),
         (lambda env: setattr(env, "name", "a/b"), "a control character or a slash"),
-        (lambda env: setattr(env, "r", object()), "it takes what JSON can hold"),
-        (lambda env: setattr(env, "environment_variables", []), "it takes a dictionary of texts"),
-        (lambda env: setattr(env, "environment_variables", {"A": 1}), "the value of `A` is no text"),
-        (lambda env: setattr(env, "environment_variables", {"A=B": ""}), "cannot be the name of a variable"),
-        (lambda env: setattr(env.docker, "shm_size", "much"), "is no size of memory"),
-        (lambda env: setattr(env.docker, "shm_size", 2), "it takes a text"),
-        (lambda env: setattr(env.docker, "arguments", "--rm"), "it takes a list of texts"),
-        (lambda env: setattr(env.docker, "base_image", "two words"), "is no name of an image"),
-        (lambda env: setattr(env.docker, "build_context", {}), "cannot be reached offline"),
-        (lambda env: setattr(env.docker, "base_dockerfile", 5), "it takes the path of a Dockerfile"),
-        (lambda env: setattr(env.docker, "base_image_registry", {}), "it takes a `ContainerRegistry`"),
-        (lambda env: setattr(env.spark, "packages", "x"), "it takes a list"),
+        (lambda env: setattr(env, "r", object()), "expected a JSON value"),
+        (lambda env: setattr(env, "environment_variables", []), "expected a dictionary of strings"),
+        (lambda env: setattr(env, "environment_variables", {"A": 1}), "the value of `A` is not a string"),
+        (
+            lambda env: setattr(env, "environment_variables", {"A=B": ""}),
+            "`A=B` is not a valid name of an environment variable",
+        ),
+        (lambda env: setattr(env.docker, "shm_size", "much"), "invalid memory size `much`"),
+        (lambda env: setattr(env.docker, "shm_size", 2), "expected a non-empty string"),
+        (lambda env: setattr(env.docker, "arguments", "--rm"), "expected a list of strings"),
+        (lambda env: setattr(env.docker, "base_image", "two words"), "invalid image name `two words`"),
+        (lambda env: setattr(env.docker, "build_context", {}), "is not available offline"),
+        (
+            lambda env: setattr(env.docker, "base_dockerfile", 5),
+            "expected the path of a Dockerfile, its text, or an open file",
+        ),
+        (lambda env: setattr(env.docker, "base_image_registry", {}), "expected a `ContainerRegistry`"),
+        (lambda env: setattr(env.spark, "packages", "x"), "expected a list"),
     ],
 )
 def test_a_value_of_another_type_is_refused(change: Callable[[Environment], None], message: str) -> None:
@@ -281,12 +287,12 @@ def test_a_dockerfile_may_be_a_path_a_text_or_an_open_file(folder: Path) -> None
 @pytest.mark.parametrize(
     ("given", "error", "message"),
     [
-        ("./NoSuchDockerfile", MissingError, "NoSuchDockerfile: there is no such file"),
-        ("RUN true\nCMD true\n", InputError, "there is no `FROM` in it"),
-        ("# FROM base\nRUN true\n", InputError, "there is no `FROM` in it"),
-        ("empty", InputError, "empty: there is no `FROM` in it"),
+        ("./NoSuchDockerfile", MissingError, "NoSuchDockerfile: file not found"),
+        ("RUN true\nCMD true\n", InputError, "not a Dockerfile: `FROM` is missing"),
+        ("# FROM base\nRUN true\n", InputError, "not a Dockerfile: `FROM` is missing"),
+        ("empty", InputError, "empty: not a Dockerfile: `FROM` is missing"),
         (".", InputError, "a directory, not a file"),
-        (io.StringIO("RUN true"), InputError, "the open file: there is no `FROM` in it"),
+        (io.StringIO("RUN true"), InputError, "the open file: not a Dockerfile: `FROM` is missing"),
     ],
 )
 def test_what_is_no_dockerfile_is_refused(
@@ -333,7 +339,7 @@ def test_from_an_image_with_packages(folder: Path) -> None:
     assert pip_section(with_pip) == ["six"]
     assert pip_section(with_conda) == ["idna"]
     assert with_pip.python.user_managed_dependencies is False
-    with pytest.raises(UsageError, match="only one of"):
+    with pytest.raises(UsageError, match="`conda_specification` and `pip_requirements` exclude each other"):
         Environment.from_docker_image("x", "i", conda_specification="env.yml", pip_requirements="r.txt")
 
 
@@ -393,7 +399,7 @@ def test_the_files_a_requirements_file_names_are_taken_in(folder: Path) -> None:
 @pytest.mark.parametrize(
     ("text", "error", "message"),
     [
-        ("six\n-r none.txt\n", MissingError, r"r\.txt:2: there is no file `none\.txt`"),
+        ("six\n-r none.txt\n", MissingError, r"r\.txt:2: file not found: `none\.txt`"),
         ("six\n-r r.txt\n", InputError, r"r\.txt:2: the files include each other in a loop"),
         ("-r again.txt\n", InputError, r"again\.txt:2: the files include each other in a loop"),
         ("six==1 \\\n", InputError, r"r\.txt:1: the file ends after a line continuation"),
@@ -411,7 +417,7 @@ def test_a_broken_requirements_file_is_refused(
 
 
 def test_a_missing_requirements_file_is_refused(folder: Path) -> None:
-    with pytest.raises(MissingError, match=r"none\.txt: there is no such file"):
+    with pytest.raises(MissingError, match=r"none\.txt: file not found"):
         Environment.from_pip_requirements("x", "none.txt")
 
 
@@ -425,7 +431,7 @@ def test_pip_itself_may_be_pinned(folder: Path) -> None:
 @pytest.mark.parametrize("python", ["", "- python\n", "- python=3\n", "- python<3.9\n"])
 def test_without_a_version_of_python_it_is_37_and_said(python: str, folder: Path) -> None:
     Path("env.yml").write_text(f"dependencies:\n- numpy\n{python}", "utf-8")
-    with pytest.warns(UserWarning, match=r"env\.yml: no version of Python is named, so it is 3\.7"):
+    with pytest.warns(UserWarning, match=r"env\.yml: Python 3\.7 is used, since no version is selected"):
         env = Environment.from_conda_specification("x", "env.yml")
 
     assert env.python.conda_dependencies.as_dict() == {"dependencies": ["numpy", "python=3.7"]}  # type: ignore[union-attr]
@@ -433,7 +439,7 @@ def test_without_a_version_of_python_it_is_37_and_said(python: str, folder: Path
 
 def test_a_python_that_37_is_not_must_be_named(folder: Path) -> None:
     Path("env.yml").write_text("dependencies:\n- python>3.8\n", "utf-8")
-    with pytest.raises(InputError, match=r"`python>3\.8` does not say which Python"):
+    with pytest.raises(InputError, match=r"`python>3\.8` does not select a version of Python"):
         Environment.from_conda_specification("x", "env.yml")
 
 
@@ -511,27 +517,33 @@ def test_a_definition_that_tells_little_gets_no_defaults() -> None:
     ("change", "message"),
     [
         ({"name": None}, "the definition of an environment has no `name`"),
-        ({"python": []}, "`python` is not an object of settings"),
+        ({"python": []}, "`python` is not a JSON object"),
         (
             {"python": {"userManagedDependencies": "no"}},
-            "`python.userManagedDependencies`: it takes True or False",
+            "`python.userManagedDependencies`: expected True or False",
         ),
         (
             {"python": {"condaDependencies": {"pakages": []}}},
-            "`python.condaDependencies`: `pakages` is no key",
+            "`python.condaDependencies`: unknown `pakages` key in environment specification",
         ),
-        ({"python": {"condaDependencies": []}}, "`python.condaDependencies`: it is no mapping"),
-        ({"docker": {"platform": {"os": 1}}}, "`docker.platform.os`: it takes a text"),
+        ({"python": {"condaDependencies": []}}, "`python.condaDependencies`: it is not a mapping"),
+        ({"docker": {"platform": {"os": 1}}}, "`docker.platform.os`: expected a non-empty string"),
         (
             {"docker": {"baseDockerfile": "/etc/hostname"}},
-            "`docker.baseDockerfile`: there is no `FROM` in it",
+            "`docker.baseDockerfile`: not a Dockerfile: `FROM` is missing",
         ),
-        ({"docker": {"baseDockerfile": 5}}, "`docker.baseDockerfile`: it is no text"),
-        ({"docker": {"buildContext": "x"}}, "`docker.buildContext` is not an object"),
-        ({"docker": {"baseImage": "a", "buildContext": {}}}, "`baseImage` and `buildContext` are both set"),
-        ({"docker": {"baseImage": "a", "baseDockerfile": "FROM a"}}, "are both set"),
-        ({"environmentVariables": {"A": 1}}, "`environmentVariables`: the value of `A` is no text"),
-        ({"new": object()}, "`new`: it takes what JSON can hold"),
+        ({"docker": {"baseDockerfile": 5}}, "`docker.baseDockerfile`: expected a string"),
+        ({"docker": {"buildContext": "x"}}, "`docker.buildContext` is not a JSON object"),
+        (
+            {"docker": {"baseImage": "a", "buildContext": {}}},
+            "`baseImage` and `buildContext` are set, but an image has one base",
+        ),
+        (
+            {"docker": {"baseImage": "a", "baseDockerfile": "FROM a"}},
+            "`baseImage` and `baseDockerfile` are set, but an image has one base",
+        ),
+        ({"environmentVariables": {"A": 1}}, "`environmentVariables`: the value of `A` is not a string"),
+        ({"new": object()}, "`new`: expected a JSON value"),
     ],
 )
 def test_a_wrong_definition_is_refused_with_its_place(change: dict[str, Any], message: str) -> None:
@@ -551,7 +563,7 @@ def test_a_build_context_is_kept() -> None:
 
 def test_an_existing_folder_is_not_touched(folder: Path) -> None:
     (folder / "saved").mkdir()
-    with pytest.raises(ExistsError, match="`saved` exists") as caught:
+    with pytest.raises(ExistsError, match="`saved` already exists") as caught:
         Environment("x").save_to_directory("saved")
 
     assert isinstance(caught.value, FileExistsError)
@@ -559,7 +571,7 @@ def test_an_existing_folder_is_not_touched(folder: Path) -> None:
     assert caught.value.hint == "pass `overwrite=True`"
     assert list((folder / "saved").iterdir()) == []
     Path("file").write_text("mine", "utf-8")
-    with pytest.raises(ExistsError, match="`file` exists"):
+    with pytest.raises(ExistsError, match="`file` already exists"):
         Environment("x").save_to_directory("file", overwrite=True)
     assert Path("file").read_text("utf-8") == "mine"
 
@@ -578,7 +590,9 @@ def test_an_overwritten_folder_keeps_nothing_of_the_older_environment(folder: Pa
 def test_a_folder_that_says_two_bases_is_refused(folder: Path) -> None:
     Environment("x").save_to_directory("saved")
     Path("saved/BaseDockerfile").write_text(DOCKERFILE, "utf-8")
-    with pytest.raises(InputError, match="`baseImage` and `baseDockerfile` are both set"):
+    with pytest.raises(
+        InputError, match="`baseImage` and `baseDockerfile` are set, but an image has one base"
+    ):
         Environment.load_from_directory("saved")
 
 
@@ -594,18 +608,18 @@ def test_what_cannot_be_written_leaves_nothing(folder: Path) -> None:
 @pytest.mark.parametrize(
     ("files", "error", "message"),
     [
-        ({}, MissingError, "`saved` is no saved environment"),
-        ({"azureml_environment.json": "{\n"}, InputError, r"azureml_environment\.json:2: it is not JSON"),
-        ({"azureml_environment.json": "[]"}, InputError, "it is not an object"),
+        ({}, MissingError, "`saved` is not a saved environment"),
+        ({"azureml_environment.json": "{\n"}, InputError, r"azureml_environment\.json:2: not valid JSON"),
+        ({"azureml_environment.json": "[]"}, InputError, "azureml_environment.json: not a JSON object"),
         (
             {"azureml_environment.json": '{"name": "x", "docker": 5}', "BaseDockerfile": "FROM x"},
             InputError,
-            "`docker` is not an object",
+            "`docker` is not a JSON object",
         ),
         (
             {"azureml_environment.json": '{"name": "x"}', "conda_dependencies.yml": "x: 1\n"},
             InputError,
-            r"conda_dependencies\.yml:1: `x` is no key",
+            r"conda_dependencies\.yml:1: unknown `x` key in environment specification",
         ),
     ],
 )
@@ -627,7 +641,7 @@ def test_a_password_is_shown_and_written_nowhere(folder: Path) -> None:
     env.docker.base_image_registry.password = "hunter2hunter2"
     env.docker.base_image_registry.username = "me"
     env.r = {"githubPackages": [{"authToken": "tok-tok-tok"}]}
-    with pytest.warns(UserWarning, match="the password in environment `x` is not written"):
+    with pytest.warns(UserWarning, match="the password of environment `x` is not written"):
         env.save_to_directory("saved")
 
     texts = [*files_of(folder / "saved").values(), repr(env), str(env), repr(env.docker.base_image_registry)]

@@ -84,10 +84,10 @@ def test_an_environment_of_a_file_becomes_a_bundle(script: str, programs: Progra
 
 
 def test_conda_translations_are_logged(programs: Programs) -> None:
-    said = programs.ended("from_conda.py").stderr
+    output = programs.ended("from_conda.py").stderr
 
-    assert "env.yml" not in said  # it is the environment that is built, not the file
-    assert "`pyyaml=6.0.1` becomes `pyyaml==6.0.1.*`" in said
+    assert "env.yml" not in output  # it is the environment that is built, not the file
+    assert "`pyyaml=6.0.1` becomes `pyyaml==6.0.1.*`" in output
 
 
 def test_the_sdk_writes_the_document_s_file(programs: Programs) -> None:
@@ -188,19 +188,25 @@ def test_a_base_dockerfile_comes_first_and_is_exactly_what_is_built(programs: Pr
 
 
 @pytest.mark.parametrize(
-    ("broken", "told"),
+    ("broken", "expected"),
     [
-        ("env.docker.base_image = None", "the environment `nlp` has no base"),
-        ("env.environment_variables = {'PYTHONPATH': '/x'}", "sets PYTHONPATH, by which its image finds"),
-        ("env.docker.base_dockerfile = 'FROM x\\nRUN a \\\\\\n'", "its last instruction goes on"),
+        ("env.docker.base_image = None", "the environment `nlp` has no base image"),
+        (
+            "env.environment_variables = {'PYTHONPATH': '/x'}",
+            "sets PYTHONPATH, which its image needs for the packages",
+        ),
+        (
+            "env.docker.base_dockerfile = 'FROM x\\nRUN a \\\\\\n'",
+            "its last line ends with `\\`, a continuation",
+        ),
         (
             "env.docker.base_dockerfile = '# escape=`\\nFROM x\\n'",
-            "its escape character is not the backslash",
+            "it sets another escape character than `\\`",
         ),
     ],
 )
 def test_what_is_wrong_with_an_image_is_said_before_it_is_built(
-    broken: str, told: str, programs: Programs
+    broken: str, expected: str, programs: Programs
 ) -> None:
     ended = programs.ended(
         "-W",
@@ -212,7 +218,7 @@ def test_what_is_wrong_with_an_image_is_said_before_it_is_built(
         "env.build(context='context')\n",
     )
 
-    assert told in ended.stderr
+    assert expected in ended.stderr
     assert not (programs.folder / "dist").exists()
     assert not (programs.folder / "context").exists()
 
@@ -227,11 +233,11 @@ def test_the_typo_of_the_document_registers_and_says_so(programs: Programs) -> N
     )
 
     assert ended.stdout == "1\n", ended.stderr
-    assert "DeprecationWarning: it is spelt `register`" in ended.stderr
+    assert "DeprecationWarning: `regester` is a misspelling: use `register`" in ended.stderr
 
 
 def test_a_python_of_this_machine_is_looked_at(programs: Programs, python37: Path) -> None:
-    # CPython without packages: the script's `requests` and `yaml` are not there.
+    # CPython without packages: the script's `requests` and `yaml` are missing.
     ended = programs.ended("custom_interpreter.py", str(python37.resolve()))
 
     assert ended.returncode != 0
@@ -265,7 +271,10 @@ def test_an_interpreter_that_is_nowhere(programs: Programs) -> None:
     ended = programs.ended("custom_interpreter.py", "/opt/no/such/python")
 
     assert ended.returncode != 0
-    assert "InterpreterError: `/opt/no/such/python` is no Python of this machine" in ended.stderr
+    assert (
+        "InterpreterError: no Python `/opt/no/such/python` on this machine, and no base image to read it from"
+        in ended.stderr
+    )
 
 
 # --- the second document --------------------------------------------------------
@@ -314,12 +323,14 @@ def test_a_mount_path_that_is_off_by_a_folder_is_no_package(programs: Programs) 
 def test_a_hand_made_virtual_environment_is_packed_without_its_python(
     programs: Programs, python37: Path
 ) -> None:
-    made = programs.folder / "inference_dir/code/myenv"
-    subprocess.run([sys.executable, "-m", "virtualenv", "-q", "--no-seed", "-p", python37, made], check=False)
-    if not made.exists():
-        subprocess.run([python37, "-m", "venv", "--without-pip", made], check=True)
-    (made / SITE / "yaml").mkdir(parents=True)
-    (made / SITE / "yaml/__init__.py").write_text("")
+    environment = programs.folder / "inference_dir/code/myenv"
+    subprocess.run(
+        [sys.executable, "-m", "virtualenv", "-q", "--no-seed", "-p", python37, environment], check=False
+    )
+    if not environment.exists():
+        subprocess.run([python37, "-m", "venv", "--without-pip", environment], check=True)
+    (environment / SITE / "yaml").mkdir(parents=True)
+    (environment / SITE / "yaml/__init__.py").write_text("")
     programs.run("preinstalled_packages.py")
 
     packed = programs.folder / "context/azureml-app/code/myenv"
@@ -360,7 +371,7 @@ def test_model_package_is_an_image_without_a_daemon(programs: Programs) -> None:
     ).splitlines()
 
     image = programs.folder / "image.tar"
-    assert printed[0].startswith("this is the package of an image")
+    assert printed[0].startswith("the package was made for an image")
     assert printed[1:] == [
         str(image),
         f"{{'generateDockerfile': False, 'state': 'Succeeded', 'location': '{image}'}}",
@@ -447,7 +458,7 @@ def test_env_register_list_show_build_export(programs: Programs) -> None:
 
 
 @pytest.mark.parametrize(
-    ("args", "code", "told"),
+    ("args", "code", "expected"),
     [
         (("show", "nlpp"), 3, "nlpp"),
         (("register", "requirements.txt"), 2, "--name NAME"),
@@ -456,12 +467,12 @@ def test_env_register_list_show_build_export(programs: Programs) -> None:
         (("show", "AzureML-PyTorch-1.1-GPU", "--version", "99"), 3, "99"),
     ],
 )
-def test_env_says_what_is_wrong(args: tuple[str, ...], code: int, told: str, programs: Programs) -> None:
+def test_env_says_what_is_wrong(args: tuple[str, ...], code: int, expected: str, programs: Programs) -> None:
     env = {"BUNDLER_WORKSPACE": str(programs.folder / "workspace")}
     ended = programs.cli.run("env", *args, cwd=programs.folder, env=env)
 
     assert ended.returncode == code, ended.stderr
-    assert told in ended.stderr
+    assert expected in ended.stderr
     assert "Traceback" not in ended.stderr
 
 
@@ -505,5 +516,5 @@ def test_what_the_sdk_warns_of_is_a_line_of_the_command(programs: Programs) -> N
     ended = programs.cli.run("env", "register", "env.yml", cwd=programs.folder, env=env)
 
     assert (ended.returncode, ended.stdout) == (0, "nlp\t1\n")
-    told = "the registered environment `nlp` names files of this machine: -r requirements.txt"
-    assert ended.stderr == f"warning   {told}\n"
+    expected = "the registered environment `nlp` refers to local files: -r requirements.txt"
+    assert ended.stderr == f"warning   {expected}\n"

@@ -1,6 +1,6 @@
 """The Environment SDK beside the original, ``azureml-core`` 1.55 on Python 3.7, both ways.
 
-Each child of the original is fed JSON and tells JSON; it is slow to start, so a
+Each child of the original reads and writes JSON; it is slow to start, so a
 whole table goes through one.
 """
 
@@ -24,7 +24,7 @@ pytestmark = pytest.mark.online
 _ORIGINAL = "azureml-core==1.55.0.post2"
 
 Ask = Callable[[str, object], Any]
-"""Runs a program of the original on a value and returns what it tells."""
+"""Runs a program of the original on a value and returns its result."""
 
 _PROLOGUE = """
 import io, json, sys, warnings
@@ -158,7 +158,7 @@ OTHERWISE: dict[str, tuple[Calls, Callable[[Any, Any], bool], str]] = {
     "python-range": (
         [["add_conda_package", "python>=3.7,<3.9"]],
         lambda ours, theirs: (ours["dependencies"][0], theirs["dependencies"][0]) == ("python=3.7", "python=3.9"),
-        "3.9 is what the range excludes",
+        "the range excludes 3.9",
     ),
     "python-without-version": (
         [["add_conda_package", "python"]],
@@ -188,7 +188,7 @@ OTHERWISE: dict[str, tuple[Calls, Callable[[Any, Any], bool], str]] = {
     "pip-address": (
         [["add_pip_package", "Flask @ https://index.example/flask.zip"]],
         lambda ours, theirs: len(pip_of(ours)) == 3 and len(pip_of(theirs)) == 4,
-        "the same of an address",
+        "the same for a URL",
     ),
     "pip-nonsense": (
         [["add_pip_package", "banana split"]],
@@ -203,12 +203,12 @@ OTHERWISE: dict[str, tuple[Calls, Callable[[Any, Any], bool], str]] = {
     "index-bare": (
         [["set_pip_index_url", "https://index.example/simple"]],
         lambda ours, theirs: pip_of(ours)[-1].startswith("--index-url ") and theirs == "refused",
-        "the name of the method asks for an address",
+        "the name of the method asks for a URL",
     ),
     "pip-comments": (
         [["set_pip_requirements", ["# tools", "", "six"]]],
         lambda ours, theirs: pip_of(ours) == ["six"] and pip_of(theirs) == ["# tools", "", "six"],
-        "they are no requirements",
+        "they are not requirements",
     ),
 }  # fmt: skip
 

@@ -1,4 +1,4 @@
-"""What the start of Azure ML's images would do: each rule, each exit code, and the real server beside it."""
+"""Predictions of the start of Azure ML's images: each rule, each exit code, and the real server beside it."""
 
 from __future__ import annotations
 
@@ -77,7 +77,7 @@ def codes(boot: Boot) -> list[str]:
     return [one.code for one in boot.findings]
 
 
-# What is right.
+# Settings without findings.
 
 
 def test_a_bundle_beside_the_code() -> None:
@@ -101,8 +101,8 @@ def test_the_lines_are_numbered_and_end_with_the_exit_code() -> None:
     boot = simulate_start({**ENTRY, "AZUREML_EXTRA_PYTHON_LIB_PATH": "code/lib"}, app(SCORE))
 
     assert render_start(boot) == (
-        f" 1  ok    the folder of the entry script: {ROOT}/code",
-        f" 2  FAIL  `AZUREML_EXTRA_PYTHON_LIB_PATH` leads to `{ROOT}/code/code/lib`: not there",
+        f" 1  ok    the directory of the entry script: {ROOT}/code",
+        f" 2  FAIL  `AZUREML_EXTRA_PYTHON_LIB_PATH` leads to `{ROOT}/code/code/lib`: it does not exist",
         f"AML_APP_ROOT = {ROOT}",
         f"AZUREML_ENTRY_SCRIPT = {ROOT}/code/score.py",
         f"AZUREML_EXTRA_PYTHON_LIB_PATH = {ROOT}/code/code/lib",
@@ -299,7 +299,7 @@ ENDS: dict[str, Row] = {
         95,
         "D602",
     ),
-    "95 an address": (
+    "95 a URL": (
         {**SCORE, **WHEELS, "code/requirements.txt": "six @ https://index.example/six-1.16.0.tar.gz\n"},
         {**ENTRY, **REQUIREMENTS, **OFFLINE},
         95,
@@ -511,7 +511,7 @@ CERTAIN: dict[str, tuple[dict[str, str], dict[str, str], list[str]]] = {
         ["D608"],
     ),
     "line break": (SCORE, {**ENTRY, "AZUREML_MODEL_DIR": "models\n"}, ["D608", "D617"]),
-    "nobody works": (SCORE, {**ENTRY, "WORKER_COUNT": "0"}, ["D606"]),
+    "no workers": (SCORE, {**ENTRY, "WORKER_COUNT": "0"}, ["D606"]),
     "standard library": (
         {**SCORE, **BUNDLE, f"bundle/{SITE}/typing.py": ""},
         {**ENTRY, **LIB},
@@ -589,28 +589,28 @@ def test_the_user_s_pythonpath_comes_after_the_packages() -> None:
     )
 
 
-# What is said.
+# Messages.
 
 
 @pytest.mark.parametrize(
-    ("tree", "env", "said"),
+    ("tree", "env", "ending"),
     [
         pytest.param(
             {**SCORE, "code/lib/x.py": ""},
             {**ENTRY, "AZUREML_EXTRA_PYTHON_LIB_PATH": "code/lib"},
-            "from the entry script it is `lib`",
+            "relative to the entry script it is `lib`",
             id="doubled",
         ),
         pytest.param(
             {**SCORE, **BUNDLE},
             {**ENTRY, "AZUREML_EXTRA_PYTHON_LIB_PATH": f"{ROOT}/bundle/{SITE}"},
-            f"from the entry script it is `../bundle/{SITE}`",
+            f"relative to the entry script it is `../bundle/{SITE}`",
             id="absolute",
         ),
         pytest.param(
             {"score.py": OK, f"{MODEL}/mymodel/requirements.txt": ""},
             {"AZUREML_ENTRY_SCRIPT": "score.py", **REQUIREMENTS},
-            f"from the entry script it is `{MODEL}/mymodel/requirements.txt`",
+            f"relative to the entry script it is `{MODEL}/mymodel/requirements.txt`",
             id="in a registered model",
         ),
         pytest.param(
@@ -619,7 +619,7 @@ def test_the_user_s_pythonpath_comes_after_the_packages() -> None:
                 "AZUREML_ENTRY_SCRIPT": "score.py",
                 "AZUREML_EXTRA_REQUIREMENTS_TXT": "mymodel/requirements.txt",
             },
-            f"from the entry script it is `{MODEL}/mymodel/requirements.txt`",
+            f"relative to the entry script it is `{MODEL}/mymodel/requirements.txt`",
             id="as the pages write it",
         ),
         pytest.param(
@@ -636,15 +636,15 @@ def test_the_user_s_pythonpath_comes_after_the_packages() -> None:
         ),
     ],
 )
-def test_what_was_meant(tree: dict[str, str], env: dict[str, str], said: str) -> None:
-    assert any(one.message.endswith(said) for one in simulate_start(env, app(tree)).findings)
+def test_what_was_meant(tree: dict[str, str], env: dict[str, str], ending: str) -> None:
+    assert any(one.message.endswith(ending) for one in simulate_start(env, app(tree)).findings)
 
 
 def test_a_missing_path_names_what_is_near() -> None:
     tree = {**SCORE, "code/myenv/lib/python3.8/site-packages/x.py": ""}
     boot = simulate_start({**ENTRY, "AZUREML_EXTRA_PYTHON_LIB_PATH": f"myenv/{SITE}"}, app(tree))
 
-    assert boot.findings[0].details == (f"nearest  `{ROOT}/code/myenv/lib`, which holds python3.8",)
+    assert boot.findings[0].details == (f"nearest  `{ROOT}/code/myenv/lib`, which contains python3.8",)
 
 
 def test_names_cannot_disturb_a_terminal() -> None:
@@ -665,7 +665,7 @@ def test_models_may_lie_elsewhere() -> None:
 
 
 def test_unknown_profile() -> None:
-    with pytest.raises(InputError, match="there is no profile `new`"):
+    with pytest.raises(InputError, match="unknown profile `new`"):
         simulate_start({}, app({}), profile="new")
 
 
