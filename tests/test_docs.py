@@ -41,11 +41,7 @@ def test_every_option_the_readme_names_exists(bundler_cli: BundlerCli) -> None:
             assert option in helped, f"{command} {option}"
 
 
-PAGES = [
-    *ROOT.glob("*.md"),
-    *(ROOT / "docs").glob("*.md"),
-    *(ROOT / "examples").glob("*/README.md"),
-]
+PAGES = sorted([*ROOT.glob("*.md"), *(ROOT / "docs").glob("*.md"), *(ROOT / "examples").glob("*/README.md")])
 
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: str(page.relative_to(ROOT)))
