@@ -27,11 +27,7 @@ def test_examples_in_docstrings(name: str) -> None:
     assert result.failed == 0
 
 
-PAGES = [
-    *ROOT.glob("*.md"),
-    *(ROOT / "docs").glob("*.md"),
-    *(ROOT / "examples").glob("*/README.md"),
-]
+PAGES = sorted([*ROOT.glob("*.md"), *(ROOT / "docs").glob("*.md"), *(ROOT / "examples").glob("*/README.md")])
 
 
 # A command in a code block or a code span: its name and, up to the end of a line or span, its arguments.

@@ -48,7 +48,7 @@ def public_classes() -> dict[str, type]:
     values = (
         getattr(import_module(module), name)
         for module, names in LISTED.items()
-        for name in names
+        for name in sorted(names)
         if not name.startswith("_")
     )
     return {value.__name__: value for value in values if isinstance(value, type)}
