@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import errno
+import fcntl
 import os
 import subprocess
 import sys
@@ -126,6 +128,36 @@ def test_no_descriptor_is_left_open(lock: Path, tmp_path: Path) -> None:
         with locked_file(lock, shared=shared, reporter=SILENT):
             try_lock(lock)
     with pytest.raises(OutputError), locked_file(tmp_path, shared=True, reporter=SILENT):
+        pass
+
+    assert open_descriptors() == before
+
+
+@pytest.mark.usefixtures("impatient")
+def test_waiting_leaves_no_descriptor_open(lock: Path) -> None:
+    """The file is opened again for each try."""
+    before = open_descriptors()
+    with waiting(lock) as holder:
+        assert holder.acquired.wait(PATIENCE)
+        with waiting(lock) as waiter:
+            assert waiter.reporter.noted.wait(PATIENCE)
+            assert not waiter.acquired.wait(0.2)
+            holder.end()
+            assert waiter.acquired.wait(PATIENCE)
+
+    assert open_descriptors() == before
+
+
+def test_a_file_system_without_locks_is_an_error(lock: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def flock(*_: object) -> None:
+        raise OSError(errno.ENOLCK, os.strerror(errno.ENOLCK))
+
+    monkeypatch.setattr(fcntl, "flock", flock)
+    before = open_descriptors()
+    with (
+        pytest.raises(OutputError, match="No locks available"),
+        locked_file(lock, shared=False, reporter=SILENT),
+    ):
         pass
 
     assert open_descriptors() == before
