@@ -19,7 +19,7 @@ SHA = "ab" * 32
 
 
 def test_canonical_json_is_sorted_ascii_without_spaces() -> None:
-    """Tools that compute digests of images escape what is not ASCII."""
+    """Tools that compute digests of images escape non-ASCII characters."""
     assert canonical({"b": [1, {"d": 2, "c": 3}], "a": "ä\u2028"}) == (
         b'{"a":"\\u00e4\\u2028","b":[1,{"c":3,"d":2}]}'
     )

@@ -58,7 +58,7 @@ def install(root: Path, name: str, content: bytes) -> Path:
 
 @pytest.fixture
 def programs(tmp_path: Path) -> Path:
-    """A directory for PATH with what a launcher needs, and no Python."""
+    """A directory for PATH with the programs that a launcher calls, and without a Python."""
     folder = tmp_path / "programs"
     folder.mkdir()
     for name in ("readlink", "dirname"):
@@ -102,7 +102,7 @@ def test_the_text_changes_only_with_its_format() -> None:
     assert {LAUNCHER_FORMAT: digests} == {2: ["5b400228d405e3b8", "192d36d24bcb746c", "b87ae0cff7748f3d"]}
 
 
-# --- what is run ----------------------------------------------------------------------------------
+# --- programs -------------------------------------------------------------------------------------
 
 
 def test_an_entry_point_gets_the_arguments_and_returns_the_exit_code(root: Path, programs: Path) -> None:
@@ -188,10 +188,10 @@ def test_the_first_python_of_the_right_version_is_used(
     root: Path, programs: Path, there: list[str], chosen: str
 ) -> None:
     env = {"PATH": str(programs)}
-    for one in there:
-        place, _, name = one.partition(" ")
+    for location in there:
+        place, _, name = location.partition(" ")
         folder = root / "bin" if place == "beside" else programs
-        add_python(folder, {"full": PYTHON, "": "other"}.get(name, name), one.replace(" ", "-"))
+        add_python(folder, {"full": PYTHON, "": "other"}.get(name, name), location.replace(" ", "-"))
         if place == "named":
             env["BUNDLER_PYTHON"] = str(programs / "other")
 

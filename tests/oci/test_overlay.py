@@ -1,4 +1,4 @@
-"""Paths in layers, and whiteouts: what an upper layer hides of the layers below."""
+"""Paths in layers, and whiteouts: an upper layer hides paths of the layers below."""
 
 from __future__ import annotations
 

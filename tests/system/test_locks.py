@@ -224,7 +224,7 @@ def test_a_shared_lock_leaves_the_file_as_it_is(lock: Path) -> None:
     ],
 )
 @pytest.mark.usefixtures("impatient")
-def test_the_holder_is_named_once_to_whoever_waits(lock: Path, content: bytes, holder: str) -> None:
+def test_the_holder_is_named_once_to_a_waiting_process(lock: Path, content: bytes, holder: str) -> None:
     lock.write_bytes(content)
     with waiting(lock, shared=True) as first:
         assert first.acquired.wait(PATIENCE)
