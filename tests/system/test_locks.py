@@ -185,7 +185,7 @@ def test_a_lock_can_be_tried(lock: Path, shared: bool) -> None:
     lock.touch()
     assert try_lock(lock)
     with locked_file(lock, shared=shared, reporter=SILENT):
-        assert not try_lock(lock)
+        assert try_lock(lock) is False
     assert try_lock(lock)
 
 
@@ -265,6 +265,30 @@ def test_a_lock_on_a_deleted_file_excludes_nobody_and_is_acquired_again(lock: Pa
                 assert not third.acquired.wait(0.1)
                 waiter.end()
                 assert third.acquired.wait(PATIENCE)
+
+
+@pytest.mark.parametrize("replaced", [False, True])
+def test_a_file_that_is_deleted_while_it_is_locked_is_opened_again(
+    lock: Path, monkeypatch: pytest.MonkeyPatch, replaced: bool
+) -> None:
+    """Between opening and locking, `gc` may have removed it, and another process may have made a new one."""
+    real = fcntl.flock
+    tries = []
+
+    def flock(descriptor: int, kind: int) -> None:
+        tries.append(descriptor)
+        if len(tries) == 1:
+            lock.unlink()
+            if replaced:
+                # The first file is still open, so this one has another inode.
+                lock.touch()
+        real(descriptor, kind)
+
+    monkeypatch.setattr(fcntl, "flock", flock)
+    with locked_file(lock, shared=False, reporter=SILENT):
+        assert len(tries) == 2
+        assert lock.read_text() == f"{os.getpid()}\n"
+        assert try_lock(lock) is False
 
 
 def test_a_missing_directory_is_not_waited_for(tmp_path: Path) -> None:
