@@ -162,6 +162,15 @@ def test_an_entry_point_wins_over_a_script_of_its_name(heads: Mapping[str, bytes
     assert "libexec/run" not in plan
 
 
+@pytest.mark.parametrize("entry_points", ["", "[console_scripts]\nrun = demo:main\n"])
+def test_a_file_of_another_scheme_is_not_taken_for_a_script_of_its_name(entry_points: str) -> None:
+    wheel = wheel_of({"run": "", f"{DATA}/data/run": ""}, entry_points=entry_points)
+    plan = planned(wheel, {"run": b"#!python"})
+
+    assert {f"{SITE}/run", "run"} <= set(plan)
+    assert "libexec/run" not in plan
+
+
 @pytest.mark.parametrize(
     ("path", "taken"),
     [
