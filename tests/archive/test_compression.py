@@ -46,14 +46,14 @@ def read(content: bytes, codec: Codec, *lengths: int) -> bytes:
     return b"".join(decompressed(cut(content, list(lengths)), codec, "x"))
 
 
-# --- what is written ------------------------------------------------------------------------------
+# --- writing --------------------------------------------------------------------------------------
 
 
 def test_each_codec_has_its_suffix() -> None:
     assert SUFFIXES == {"gz": ".tar.gz", "zst": ".tar.zst"}
 
 
-def test_other_programs_read_what_is_written() -> None:
+def test_other_programs_read_the_output() -> None:
     assert gzip.decompress(packed(CONTENT, "gz")) == CONTENT
     program = shutil.which("zstd")
     if program is None:
@@ -86,7 +86,7 @@ def test_the_key_of_a_codec_names_the_library_its_version_and_the_level() -> Non
     assert re.fullmatch(r"zst 1\.[0-9]+\.[0-9]+ level 3", codec_key("zst"))
 
 
-# --- what is read ---------------------------------------------------------------------------------
+# --- reading --------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("codec", CODECS)
@@ -134,7 +134,7 @@ def test_no_byte_is_lost_where_a_piece_ends(codec: Codec, size: int) -> None:
     assert read(stream, codec) == content + b"more"
 
 
-# --- what is refused ------------------------------------------------------------------------------
+# --- refusals -------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize(
@@ -200,7 +200,7 @@ def test_a_raw_deflate_or_zlib_stream_is_not_gzip() -> None:
 
 @pytest.mark.parametrize(("log", "accepted"), [(27, True), (28, False)])
 def test_a_frame_that_needs_more_than_128_mib_is_refused(log: int, accepted: bool) -> None:
-    """The window is what a reader must have in memory; its size is the sender's choice."""
+    """A reader must keep the window in memory, and the sender chooses its size."""
     zstd = zstd_module()
     options = {
         zstd.CompressionParameter.window_log: log,

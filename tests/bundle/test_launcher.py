@@ -58,7 +58,7 @@ def install(root: Path, name: str, content: bytes) -> Path:
 
 @pytest.fixture
 def programs(tmp_path: Path) -> Path:
-    """A directory for PATH with what a launcher needs, and no Python."""
+    """A directory for PATH with the programs that a launcher calls, and without a Python."""
     folder = tmp_path / "programs"
     folder.mkdir()
     for name in ("readlink", "dirname"):
@@ -102,14 +102,16 @@ def test_the_text_changes_only_with_its_format() -> None:
     assert {LAUNCHER_FORMAT: digests} == {1: ["c81057e87539922a", "80abe71e6946765f", "9c6f5d8d2a018d6a"]}
 
 
-# --- what is run ----------------------------------------------------------------------------------
+# --- programs -------------------------------------------------------------------------------------
 
 
 def test_an_entry_point_gets_the_arguments_and_returns_the_exit_code(root: Path, programs: Path) -> None:
     add_python(programs, PYTHON, "x")
     ended = run(root / "bin/tool", "a b", "", "*", PATH=str(programs))
+    named = run(root / "bin/tool", "a b", "", "*", BUNDLER_PYTHON=sys.executable)
 
     assert (ended.returncode, ended.stdout, ended.stderr) == (3, "a b||*\n", "")
+    assert (named.returncode, named.stdout, named.stderr) == (3, "a b||*\n", "")
 
 
 def test_an_entry_point_may_be_an_attribute_of_a_class(root: Path) -> None:
@@ -136,15 +138,20 @@ def test_a_script_is_run_unchanged_as_the_main_module(root: Path, name: str) -> 
 
 
 def test_a_bundle_may_be_moved(root: Path, tmp_path: Path) -> None:
+    """And be started by a relative path, whatever CDPATH says."""
     moved = root.rename(tmp_path / "moved")
+    decoy = tmp_path / "decoy"
+    (decoy / "moved" / "bin").mkdir(parents=True)
 
-    for argv0, cwd in (
+    for program, cwd in (
         (moved / "bin/tool", tmp_path),
         ("moved/bin/tool", tmp_path),
         ("./tool", moved / "bin"),
     ):
-        ended = run("/bin/sh", "-c", '"$0" x', argv0, cwd=cwd, BUNDLER_PYTHON=sys.executable, CDPATH="/")
-        assert (ended.returncode, ended.stdout) == (3, "x\n"), ended.stderr
+        ended = run(
+            "/bin/sh", "-c", '"$0" "a b"', program, cwd=cwd, BUNDLER_PYTHON=sys.executable, CDPATH=str(decoy)
+        )
+        assert (ended.returncode, ended.stdout) == (3, "a b\n"), ended.stderr
 
 
 def test_a_launcher_may_be_linked(root: Path, tmp_path: Path) -> None:
@@ -188,10 +195,10 @@ def test_the_first_python_of_the_right_version_is_used(
     root: Path, programs: Path, there: list[str], chosen: str
 ) -> None:
     env = {"PATH": str(programs)}
-    for one in there:
-        place, _, name = one.partition(" ")
+    for location in there:
+        place, _, name = location.partition(" ")
         folder = root / "bin" if place == "beside" else programs
-        add_python(folder, {"full": PYTHON, "": "other"}.get(name, name), one.replace(" ", "-"))
+        add_python(folder, {"full": PYTHON, "": "other"}.get(name, name), location.replace(" ", "-"))
         if place == "named":
             env["BUNDLER_PYTHON"] = str(programs / "other")
 

@@ -153,13 +153,22 @@ def test_a_python_script_in_a_directory_is_left_as_it_is() -> None:
 
 @pytest.mark.parametrize("heads", [{}, {"run": b"#!python"}])
 def test_an_entry_point_wins_over_a_script_of_its_name(heads: Mapping[str, bytes]) -> None:
-    """Old wheels bring the launcher that their build machine made."""
+    """Old wheels contain the launcher of the machine that built them."""
     wheel = wheel_of(
         {f"{DATA}/scripts/run": "#!python\n"}, entry_points="[console_scripts]\nrun = demo:main\n"
     )
     plan = planned(wheel, heads)
 
     assert isinstance(plan["bin/run"].source, bytes)
+    assert "libexec/run" not in plan
+
+
+@pytest.mark.parametrize("entry_points", ["", "[console_scripts]\nrun = demo:main\n"])
+def test_a_file_of_another_scheme_is_not_taken_for_a_script_of_its_name(entry_points: str) -> None:
+    wheel = wheel_of({"run": "", f"{DATA}/data/run": ""}, entry_points=entry_points)
+    plan = planned(wheel, {"run": b"#!python"})
+
+    assert {f"{SITE}/run", "run"} <= set(plan)
     assert "libexec/run" not in plan
 
 
@@ -201,8 +210,8 @@ def test_a_path_that_is_too_long_for_a_bundle_is_refused() -> None:
         planned(wheel_of({path: ""}))
 
 
-def test_what_a_layer_depends_on_is_in_its_key() -> None:
-    """Whatever changes a layer must change its key; what does not, must not."""
+def test_every_input_of_a_layer_is_in_its_key() -> None:
+    """Every change that affects a layer must change its key; no other change may."""
     wheel = sha256_of(b"wheel")
     changes = [{"version": "3.7.17"}, {"abi": "cp37"}, {"platform": "linux_aarch64"}]
     keys = [layer_key_parts(wheel, replace(TARGET, **change)) for change in changes]  # type: ignore[arg-type]
@@ -254,10 +263,10 @@ def entry(path: str, *, mode: int = 0o644, size: int = 3, content: bytes = b"") 
     ],
 )
 def test_package_code_is_the_same_if_its_syntax_tree_is(path: str, same: bool) -> None:
-    one = layer(code={f"{SITE}/ns/__init__.py": "abc", f"{SITE}/other/__init__.py": "abc"})
+    first = layer(code={f"{SITE}/ns/__init__.py": "abc", f"{SITE}/other/__init__.py": "abc"})
     other = layer(code={f"{SITE}/ns/__init__.py": "abc", f"{SITE}/other/__init__.py": "xyz"})
 
-    assert same_code(path, one, other) == same_code(path, other, one) == same
+    assert same_code(path, first, other) == same_code(path, other, first) == same
 
 
 def test_code_that_only_one_layer_knows_is_not_the_same() -> None:
@@ -377,11 +386,11 @@ def test_a_stored_layer_is_not_trusted(tmp_path: Path, change: dict[str, object]
 
 
 def test_a_layer_has_a_digest_a_size_and_requirements() -> None:
-    one = layer()
+    made = layer()
 
-    assert one.digest == tree_digest(one.files)
-    assert one.size == 10
-    assert one.requirements() == (Requirement("six>=1"), Requirement("x; extra == 'y'"))
+    assert made.digest == tree_digest(made.files)
+    assert made.size == 10
+    assert made.requirements() == (Requirement("six>=1"), Requirement("x; extra == 'y'"))
 
 
 @given(names=st.sets(st.text(st.characters(exclude_categories=["C"]), min_size=1, max_size=9).filter(safe)))

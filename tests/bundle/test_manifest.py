@@ -141,7 +141,7 @@ def test_members_come_in_the_order_of_the_format() -> None:
     assert (members[1].mode, members[2].mode, members[9].mode) == (0o644, 0o644, 0o755)
 
 
-# --- what is not the JSON of a manifest -----------------------------------------------------------
+# --- malformed JSON -------------------------------------------------------------------------------
 
 TEXT = content(whole())
 DEEP = b'{"a":' + b"[" * 100_000 + b"]" * 100_000 + b"}"
@@ -240,7 +240,7 @@ def test_another_spelling_of_the_same_values_is_refused(text: bytes) -> None:
     assert error.evidence == ("see docs/format.md, `Manifest`",)
 
 
-# --- what must hold between the values ------------------------------------------------------------
+# --- consistency ----------------------------------------------------------------------------------
 
 Edit = Callable[[Values], object]
 
@@ -332,7 +332,7 @@ INCONSISTENT: list[Any] = [
         pytest.param(section("target", **{key: 3}), id=f"target-{key}")
         for key in ("abi", "implementation", "platform", "python", "python_full_version", "sys_platform")
     ),
-    # what is missing
+    # missing fields
     *(
         pytest.param(without(key), id=f"no-{key}")
         for key in (
@@ -357,7 +357,7 @@ INCONSISTENT: list[Any] = [
         pytest.param(without("distributions", 0, key), id=f"no-distribution-{key}")
         for key in ("name", "version", "wheel", "size", "licence", "requires_dist", "built_here")
     ),
-    # what is of another type
+    # wrong types
     *(
         pytest.param(distribution(**{key: 1.5}), id=f"distribution-{key}")
         for key in ("name", "version", "wheel", "size", "licence", "requires_dist", "built_here")
@@ -439,7 +439,7 @@ def test_an_inconsistent_manifest_is_refused_though_it_is_canonical(edit: Edit, 
         ),
     ],
 )
-def test_what_is_at_the_limit_is_accepted(edit: Edit) -> None:
+def test_values_at_the_limits_are_accepted(edit: Edit) -> None:
     values = whole()
     edit(values)
 
@@ -522,13 +522,13 @@ def locked(name: str, **changes: Any) -> LockedDistribution:
 
 
 def test_a_distribution_is_described_by_its_layer_and_its_place_in_the_lock() -> None:
-    one = layer("demo", ("a", b"1"), ("b", b"22"))
+    demo = layer("demo", ("a", b"1"), ("b", b"22"))
     lock = Lock(requirements=(), packages=(locked("aaa"), locked("demo")))
 
-    assert distribution_section(one, lock, {}) == {
+    assert distribution_section(demo, lock, {}) == {
         "built_here": None,
         "index": "index.example/simple",
-        "layer": one.digest,
+        "layer": demo.digest,
         "licence": "MIT",
         "name": "demo",
         "notes": ["a note"],

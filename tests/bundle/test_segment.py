@@ -1,4 +1,4 @@
-"""Segments: the compressed entries of a layer, made once, and made anew from what the store has."""
+"""Segments: the compressed entries of a layer, made once, and derived from the stored ones."""
 
 from __future__ import annotations
 
@@ -283,7 +283,7 @@ FORMS = [
 def test_another_form_or_choice_of_files_is_made_from_it(
     store: Store, form: SegmentFormat, chosen: slice
 ) -> None:
-    """A shared file ships from its first owner alone: what a layer ships depends on the others."""
+    """A shared file ships from its first owner alone: the choice of files depends on the other layers."""
     files = LAYER.files[chosen]
     digest = find_segment(LAYER, files, form, store)
 
@@ -294,7 +294,7 @@ def test_another_form_or_choice_of_files_is_made_from_it(
 
 
 @pytest.mark.parametrize("form", FORMS[:3])
-def test_what_is_made_from_a_segment_is_what_the_wheel_would_give(
+def test_a_derived_segment_equals_one_made_from_the_wheel(
     store: Store, tmp_path: Path, segment: Sha256, form: SegmentFormat
 ) -> None:
     fresh = write_segment(LAYER.files, pieces_of(CONTENTS, 1000), form, Store(tmp_path / "fresh"))

@@ -147,7 +147,7 @@ def test_the_digests_beside_a_good_directory_are_those_of_its_files(directory: P
     assert len(beside.read_text("utf-8").splitlines()) == len(GOOD["directory.tar"]["files"])
 
 
-def test_what_a_manifest_records_is_displayed(capsys: Capture) -> None:
+def test_the_records_of_a_manifest_are_displayed(capsys: Capture) -> None:
     assert run_cli(["inspect", str(VECTORS / "good/full-2.0-cp37-linux_x86_64.tar.gz")]) == 0
     lines = capsys.readouterr().out.splitlines()
 

@@ -1,4 +1,4 @@
-"""Paths in layers, and whiteouts: what an upper layer hides of the layers below."""
+"""Paths in layers, and whiteouts: an upper layer hides paths of the layers below."""
 
 from __future__ import annotations
 
@@ -117,7 +117,7 @@ def test_an_opaque_whiteout_empties_a_directory_and_keeps_it(
 def test_an_ordinary_entry_is_not_a_whiteout_and_hides_nothing(path: str) -> None:
     layer = Whiteouts()
 
-    assert not layer.add(path)
+    assert layer.add(path) is False
     assert not layer.hides(path)
     assert not layer.hides("a/b")
 

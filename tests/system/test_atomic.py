@@ -85,7 +85,7 @@ def test_a_directory_appears_whole_when_its_context_ends(tmp_path: Path) -> None
 
 @pytest.mark.parametrize("kind", ["file", "directory"])
 @pytest.mark.parametrize("failure", [KeyboardInterrupt, ValueError])
-def test_nothing_is_left_of_what_was_interrupted(
+def test_nothing_is_left_after_an_interruption(
     tmp_path: Path, kind: str, failure: type[BaseException]
 ) -> None:
     with pytest.raises(failure), staged(kind, tmp_path / "out"):
@@ -174,7 +174,7 @@ class OldFileSystem:
 
 
 class OldKernel(OldFileSystem):
-    """The C library on a kernel that has no renameat2."""
+    """The C library on a kernel without renameat2."""
 
     code = errno.ENOSYS
 
@@ -256,8 +256,8 @@ def test_a_file_that_cannot_be_published_stays_where_it_was(tmp_path: Path, ther
     assert (tmp_path / "staged").read_text() == "x"
 
 
-def test_what_cannot_be_linked_is_renamed(tmp_path: Path) -> None:
-    """A directory stands for a file on a file system without hard links: EPERM for both."""
+def test_a_path_that_cannot_be_linked_is_renamed(tmp_path: Path) -> None:
+    """A directory replaces a file on a file system without hard links: both fail with EPERM."""
     (tmp_path / "staged").mkdir()
     publish_file(tmp_path / "staged", tmp_path / "final")
     assert names(tmp_path) == ["final"]
@@ -359,7 +359,7 @@ def test_modes_do_not_follow_the_umask(tmp_path: Path, umask: int) -> None:
 
 @pytest.fixture
 def synced(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> list[tuple[str, bool]]:
-    """What is flushed to the disk, in order, and whether `out` existed by then."""
+    """The files and directories flushed to disk, in order, and whether `out` existed by then."""
     calls = []
     real = os.fsync
 
@@ -394,7 +394,7 @@ def test_a_replaced_file_is_on_the_disk_before_it_gets_its_name(
 def test_the_whole_content_is_flushed(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, content: bytes
 ) -> None:
-    """Not what Python has written so far: the rest may be in its buffer."""
+    """Also the part that is still in a buffer of Python."""
     sizes = []
     monkeypatch.setattr(os, "fsync", lambda descriptor: sizes.append(os.fstat(descriptor).st_size))
     with staged_file(tmp_path / "out") as stream:

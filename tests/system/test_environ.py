@@ -224,7 +224,7 @@ def test_files_that_shadow_a_standard_module_are_reported(tmp_path: Path) -> Non
     )
 
 
-def test_what_is_reported_is_sorted(tmp_path: Path) -> None:
+def test_the_report_is_sorted(tmp_path: Path) -> None:
     (tmp_path / "json.py").touch()
 
     settings = host({"PYTHONPATH": "x", "VIRTUAL_ENV": "/v", "CFLAGS": "x"}, tmp_path).ignored_settings()

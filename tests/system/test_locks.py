@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import errno
+import fcntl
 import os
 import subprocess
 import sys
@@ -131,6 +133,36 @@ def test_no_descriptor_is_left_open(lock: Path, tmp_path: Path) -> None:
     assert open_descriptors() == before
 
 
+@pytest.mark.usefixtures("impatient")
+def test_waiting_leaves_no_descriptor_open(lock: Path) -> None:
+    """The file is opened again for each try."""
+    before = open_descriptors()
+    with waiting(lock) as holder:
+        assert holder.acquired.wait(PATIENCE)
+        with waiting(lock) as waiter:
+            assert waiter.reporter.noted.wait(PATIENCE)
+            assert not waiter.acquired.wait(0.2)
+            holder.end()
+            assert waiter.acquired.wait(PATIENCE)
+
+    assert open_descriptors() == before
+
+
+def test_a_file_system_without_locks_is_an_error(lock: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def flock(*_: object) -> None:
+        raise OSError(errno.ENOLCK, os.strerror(errno.ENOLCK))
+
+    monkeypatch.setattr(fcntl, "flock", flock)
+    before = open_descriptors()
+    with (
+        pytest.raises(OutputError, match="No locks available"),
+        locked_file(lock, shared=False, reporter=SILENT),
+    ):
+        pass
+
+    assert open_descriptors() == before
+
+
 def test_a_child_does_not_inherit_a_lock(lock: Path) -> None:
     """It would hold the lock as long as it runs."""
     argv = [sys.executable, "-I", "-S", "-c", "input()"]
@@ -153,7 +185,7 @@ def test_a_lock_can_be_tried(lock: Path, shared: bool) -> None:
     lock.touch()
     assert try_lock(lock)
     with locked_file(lock, shared=shared, reporter=SILENT):
-        assert not try_lock(lock)
+        assert try_lock(lock) is False
     assert try_lock(lock)
 
 
@@ -192,7 +224,7 @@ def test_a_shared_lock_leaves_the_file_as_it_is(lock: Path) -> None:
     ],
 )
 @pytest.mark.usefixtures("impatient")
-def test_the_holder_is_named_once_to_whoever_waits(lock: Path, content: bytes, holder: str) -> None:
+def test_the_holder_is_named_once_to_a_waiting_process(lock: Path, content: bytes, holder: str) -> None:
     lock.write_bytes(content)
     with waiting(lock, shared=True) as first:
         assert first.acquired.wait(PATIENCE)
@@ -233,6 +265,30 @@ def test_a_lock_on_a_deleted_file_excludes_nobody_and_is_acquired_again(lock: Pa
                 assert not third.acquired.wait(0.1)
                 waiter.end()
                 assert third.acquired.wait(PATIENCE)
+
+
+@pytest.mark.parametrize("replaced", [False, True])
+def test_a_file_that_is_deleted_while_it_is_locked_is_opened_again(
+    lock: Path, monkeypatch: pytest.MonkeyPatch, replaced: bool
+) -> None:
+    """Between opening and locking, `gc` may have removed it, and another process may have made a new one."""
+    real = fcntl.flock
+    tries = []
+
+    def flock(descriptor: int, kind: int) -> None:
+        tries.append(descriptor)
+        if len(tries) == 1:
+            lock.unlink()
+            if replaced:
+                # The first file is still open, so this one has another inode.
+                lock.touch()
+        real(descriptor, kind)
+
+    monkeypatch.setattr(fcntl, "flock", flock)
+    with locked_file(lock, shared=False, reporter=SILENT):
+        assert len(tries) == 2
+        assert lock.read_text() == f"{os.getpid()}\n"
+        assert try_lock(lock) is False
 
 
 def test_a_missing_directory_is_not_waited_for(tmp_path: Path) -> None:

@@ -54,7 +54,7 @@ def has_ended(pid: int) -> bool:
         return True
 
 
-# --- what goes in ---------------------------------------------------------------------------------
+# --- input ----------------------------------------------------------------------------------------
 
 
 def test_a_child_inherits_no_variable() -> None:
@@ -120,7 +120,7 @@ def test_a_program_that_cannot_be_started_is_named_with_the_reason(
     assert caught.value.evidence == (reason,)
 
 
-# --- what comes out -------------------------------------------------------------------------------
+# --- output ---------------------------------------------------------------------------------------
 
 
 def test_output_and_exit_code_are_returned() -> None:
@@ -226,7 +226,7 @@ GRANDCHILD = "child = os.fork()\nif child == 0: time.sleep(600); os._exit(0)\npr
 
 @pytest.mark.parametrize("timeout", [PATIENCE, 0.5])
 def test_nothing_of_the_process_group_outlives_the_call(timeout: float) -> None:
-    """A grandchild holds the pipes open: whoever waits for their end would wait for it."""
+    """A grandchild keeps the pipes open: waiting for their end would be waiting for it."""
     sleep = "time.sleep(600)" if timeout < PATIENCE else ""
     started = time.monotonic()
     ended = python(GRANDCHILD + sleep, timeout=timeout)
@@ -237,7 +237,7 @@ def test_nothing_of_the_process_group_outlives_the_call(timeout: float) -> None:
 
 
 def test_a_grandchild_that_left_the_group_is_not_waited_for() -> None:
-    """It cannot be killed by its group, and holds the pipes open: they are read for 5 more seconds at most."""
+    """It cannot be killed by its group, and keeps the pipes open: they are read for 5 more seconds at most."""
     code = GRANDCHILD.replace("time.sleep(600)", "os.setsid(); time.sleep(0.2)")
     started = time.monotonic()
     ended = python(code)
@@ -248,7 +248,7 @@ def test_a_grandchild_that_left_the_group_is_not_waited_for() -> None:
 
 
 def test_every_running_child_can_be_ended_at_once() -> None:
-    """As the handler of SIGTERM does it: whoever waits for a child goes on."""
+    """As the handler of SIGTERM does it: every thread that waits for a child goes on."""
     results: list[Completed] = []
     begun = threading.Semaphore(0)
 

@@ -1,4 +1,4 @@
-"""Make the golden bundles of format 1, and what a reader must find in them (`expected.json`).
+"""Make the golden bundles of format 1, and the facts that a reader must find in them (`expected.json`).
 
     python tests/vectors/make.py PYTHON_3_7 TOOLCHAIN
 
@@ -121,7 +121,7 @@ def make_good(builder: Builder, scratch: Path) -> None:
     keep(next(output.glob("*.tar.zst")), "good/minimal-zst-1-cp37-linux_x86_64.tar.zst")
 
     output = builder.build("tiny", "--name=directory", "--bundle-version=1", "--format=dir")
-    # A tree with bytecode does not survive in a repository: an archive of it does. It is not a bundle's.
+    # Bytecode is ignored by the repository, so the tree is stored in an ordinary tar, which is not a bundle.
     packed = scratch / "directory.tar"
     with tarfile.open(packed, "w", format=tarfile.GNU_FORMAT) as archive:
         for path in sorted(output.rglob("*")):
@@ -276,7 +276,7 @@ def write_expected() -> None:
 
 
 def main() -> None:
-    """Make what does not exist yet."""
+    """Make the vectors that do not exist yet."""
     python, toolchain = (Path(argument).resolve() for argument in sys.argv[1:])
     with tempfile.TemporaryDirectory() as folder:
         scratch = Path(folder)
