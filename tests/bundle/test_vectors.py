@@ -195,7 +195,7 @@ def test_the_target_python_is_all_that_a_program_of_a_bundle_needs(tmp_path: Pat
 REFUSED: dict[str, tuple[int, str, list[str]]] = {
     "changed-byte.tar.gz": (
         5,
-        f"changed-byte.tar.gz: `{MODULE}` is not what the manifest says",
+        f"changed-byte.tar.gz: `{MODULE}` does not match the manifest",
         [
             "wanted  sha256 a8310b3e592c152c162eab2575f70ede1f361d433da9b45e993c5c7639f525bf",
             "found   sha256 aa2cdd4aad343946a370f785847f473204c19af5a6cd349fa2ef4677d7099510",
@@ -206,8 +206,8 @@ REFUSED: dict[str, tuple[int, str, list[str]]] = {
         f"changed-mode.tar.gz: the size, mode, owner, time or type of `{MODULE}` is changed",
         [],
     ),
-    "cut-off.tar.gz": (5, "`cut-off.tar.gz` ends too early", []),
-    "data-after-the-end.tar.gz": (7, "data-after-the-end.tar.gz: something is hidden after its end", []),
+    "cut-off.tar.gz": (5, "`cut-off.tar.gz` is truncated", []),
+    "data-after-the-end.tar.gz": (7, "data-after-the-end.tar.gz: unexpected data after its end", []),
     "extra-file.tar.gz": (
         7,
         "extra-file.tar.gz: `lib/python3.7/site-packages/evil.py` is extra, its manifest does not list it",
@@ -215,7 +215,7 @@ REFUSED: dict[str, tuple[int, str, list[str]]] = {
     ),
     "format-2.tar.gz": (
         7,
-        "format-2.tar.gz: manifest.json: its format is not known to this bundler",
+        "format-2.tar.gz: manifest.json: unsupported format version",
         ["wanted  format version 1", "found   format version 2"],
     ),
     "gzip-by-another-name.tar.zst": (
@@ -230,7 +230,7 @@ REFUSED: dict[str, tuple[int, str, list[str]]] = {
     ),
     "not-canonical.tar.gz": (
         7,
-        "not-canonical.tar.gz: manifest.json: it is not in canonical form",
+        "not-canonical.tar.gz: manifest.json: not in canonical form",
         ["see docs/format.md, `Manifest`"],
     ),
     "other-digest.tar.gz": (
