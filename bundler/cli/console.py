@@ -197,14 +197,22 @@ def _amount(count: float, unit: str) -> str:
     return f"{count / 1e6:.1f} MB" if unit == "bytes" else f"{count:.0f}"
 
 
-def wrapped(text: str) -> list[str]:
-    """Return the lines of a text in Markdown, filled to the width of the terminal, at most 100 columns."""
+def wrapped(text: str, *, label: str = "") -> list[str]:
+    """Return the lines of a text in Markdown, filled to the width of the terminal, at most 100 columns.
+
+    :param label: the start of the first line, by whose length the others are indented.
+    """
     width = min(shutil.get_terminal_size().columns, _WIDEST)
     lines: list[str] = []
     for paragraph in text.split("\n\n"):
         lines += [""] if lines else []
         lines += textwrap.wrap(
-            " ".join(paragraph.split()), width, break_long_words=False, break_on_hyphens=False
+            " ".join(paragraph.split()),
+            width,
+            initial_indent=label,
+            subsequent_indent=" " * len(label),
+            break_long_words=False,
+            break_on_hyphens=False,
         )
     return lines
 

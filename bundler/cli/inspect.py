@@ -68,7 +68,7 @@ def explain_command(subject: str, bundle: Path | None, as_json: bool) -> None:
         facts: dict[str, Any] = {
             name: getattr(rule, name) for name in ("code", "severity", "title", "text", "fix")
         }
-        lines = [f"{rule.code}  {rule.title} ({rule.severity})", ""]
+        lines = [*wrapped(f"{rule.title} ({rule.severity})", label=f"{rule.code}  "), ""]
         lines += [*wrapped(rule.text), "", *wrapped(f"Fix: {rule.fix}.")]
         lines += [""] if found else []
     elif manifest is None:

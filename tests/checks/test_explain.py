@@ -281,15 +281,27 @@ def test_inspect_of_a_bundle_in_which_nothing_was_found(bundler_cli: BundlerCli,
     assert "base " not in said
 
 
-def test_explain_a_code(bundler_cli: BundlerCli) -> None:
-    rule = rules_by_code()["I205"]
-    ended = bundler_cli.run("explain", "i205")
+@pytest.mark.parametrize(("code", "columns"), [("I205", 100), ("I204", 200), ("M101", 60)])
+def test_explain_a_code(code: str, columns: int, bundler_cli: BundlerCli) -> None:
+    rule = rules_by_code()[code]
+    ended = bundler_cli.run("explain", code.lower(), env={"COLUMNS": str(columns)})
 
     assert (ended.returncode, ended.stderr) == (0, "")
     first, *rest = ended.stdout.split("\n\n")
-    assert first == f"I205  {rule.title} (note)"
+    assert first.startswith(f"{code}  {rule.title[:20]}")
+    assert " ".join(first.split()) == f"{code} {rule.title} ({rule.severity})"
     assert [" ".join(part.split()) for part in rest] == [" ".join(rule.text.split()), f"Fix: {rule.fix}."]
-    assert all(len(line) <= 100 for line in ended.stdout.splitlines())
+    assert all(len(line) <= min(columns, 100) for line in ended.stdout.splitlines())
+
+
+def test_explain_fills_the_lines_of_a_wide_terminal(bundler_cli: BundlerCli) -> None:
+    stdout = bundler_cli.run("explain", "I204", env={"COLUMNS": "200"}).stdout
+    first, text, _ = stdout.split("\n\n")
+
+    assert first.splitlines()[1].startswith("      ")
+    for part in (first, text):
+        line, following, *_ = part.splitlines()
+        assert len(line) <= 100 < len(f"{line} {following.split()[0]}")
 
 
 def test_explain_a_code_in_a_bundle(bundler_cli: BundlerCli, bundle: Path) -> None:
