@@ -35,7 +35,9 @@ PAGES = [
 
 
 # A command in a code block or a code span: its name and, up to the end of a line or span, its arguments.
-COMMAND = re.compile(r"(?:(?<=`)|^ {4}(?:\$ )?)bundler (?!\w+ v1\\0)([a-z][a-z-]*)((?: \\\n *|[^`\n#])*)", re.MULTILINE)
+COMMAND = re.compile(
+    r"(?:(?<=`)|^ {4}(?:\$ )?)bundler (?!\w+ v1\\0)([a-z][a-z-]*)((?: \\\n *|[^`\n#])*)", re.MULTILINE
+)
 
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: str(page.relative_to(ROOT)))
