@@ -25,7 +25,7 @@ PER_WORDS = 10_000
 # The verb "hold" and "keep" of rule 4 are not counted: locks are held and files are kept.
 HABITS = {
     # Rule 1. Memory and network hosts have addresses; an index has a URL.
-    "address": r"\baddress(?:es)?\b(?! space| of memory)(?<!IP address)(?<!IP addresses)",
+    "address": r"\b(?<!IP )(?<!memory )address(?:es)?\b(?! space)",
     "folder": r"\bfolders?\b",
     # Rule 2. "There is no X" and "is no longer" are good English, "X is no Y" is not.
     "is no": r"\b(?<!there )(?:is|are|was|were) no\b(?! longer\b| more than\b| less than\b)",

@@ -30,7 +30,7 @@ BAD: dict[str, tuple[str, ...]] = {
 }
 
 GOOD = (
-    "The URL of the index, an IP address, and the address space of a process.",
+    "The URL of the index, an IP address, a memory address, and the address space of a process.",
     "Search this directory for wheels.",
     "`x` is not a wheel; there is no index, and it is no longer used.",
     "`un` already exists; is there a lockfile? There is a lockfile.",
