@@ -1,4 +1,4 @@
-"""Ground: sha256 digests, and copying bytes while they are hashed."""
+"""Compute, parse and format sha256 digests."""
 
 from __future__ import annotations
 
@@ -20,10 +20,10 @@ __all__ = [
 ]
 
 Sha256 = NewType("Sha256", str)
-"""64 lowercase hexadecimal characters; made by this module alone."""
+"""64 lowercase hexadecimal digits; created by this module only, so that the type implies the format."""
 
 CHUNK = 1 << 20
-"""How many bytes a stream is read at a time: memory does not grow with the size of a file."""
+"""Bytes that are read at a time, so that memory does not grow with the size of a file."""
 
 _HEX = re.compile(r"[0-9a-f]{64}", re.ASCII)
 
@@ -31,23 +31,23 @@ _HEX = re.compile(r"[0-9a-f]{64}", re.ASCII)
 def parse_sha256(text: str) -> Sha256:
     """Return ``text`` as a digest.
 
-    :raises ValueError: if it is not 64 lowercase hexadecimal characters.
+    :raises ValueError: if it is not 64 lowercase hexadecimal digits.
 
     >>> parse_sha256("ab" * 32)[:4]
     'abab'
     """
     if not _HEX.fullmatch(text):
-        raise ValueError(f"not a sha256 in 64 lowercase hex characters: {text!r}")
+        raise ValueError(f"not a sha256 of 64 lowercase hexadecimal digits: {text!r}")
     return Sha256(text)
 
 
 def sha256_of(content: bytes) -> Sha256:
-    """Return the digest of bytes that are already in memory."""
+    """Return the digest of bytes in memory."""
     return Sha256(hashlib.sha256(content).hexdigest())
 
 
 def read_chunks(source: BinaryIO) -> Iterator[bytes]:
-    """Yield the rest of ``source`` in pieces of at most `CHUNK` bytes."""
+    """Yield the rest of ``source`` in chunks of at most `CHUNK` bytes."""
     while chunk := source.read(CHUNK):
         yield chunk
 
@@ -63,7 +63,7 @@ def hash_stream(source: BinaryIO) -> tuple[Sha256, int]:
 
 
 def copy_and_hash(source: BinaryIO, destination: BinaryIO) -> tuple[Sha256, int]:
-    """Copy the rest of ``source`` and return the digest and the size of what was copied."""
+    """Copy the rest of ``source``; return its digest and its size in bytes."""
     digest = hashlib.sha256()
     size = 0
     for chunk in read_chunks(source):
@@ -74,7 +74,9 @@ def copy_and_hash(source: BinaryIO, destination: BinaryIO) -> tuple[Sha256, int]
 
 
 def record_hash(digest: Sha256) -> str:
-    """Return a digest as RECORD spells it (PyPA: recording installed projects, "The RECORD file").
+    """Return a digest in the format of RECORD: URL-safe base64 without padding.
+
+    Spec: PyPA, "Recording installed projects", "The RECORD file".
 
     >>> record_hash(sha256_of(b""))
     'sha256=47DEQpj8HBSa-_TImW-5JCeuQeRkm5NMpJWZG3hSuFU'

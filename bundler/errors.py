@@ -1,11 +1,11 @@
-"""Ground: every expected failure, its exit code, its evidence and its hint.
+"""The errors of bundler, each with its exit code, message, evidence and hint.
 
-The library raises, the command line renders. A message is one line of fact in
-lower case without a final period; ``evidence`` holds what was wanted, what was
-found and where; ``hint`` is one thing the reader can paste.
+The library raises them and the command line prints them. A message is one line in
+lower case, without a final period, that states the fact. ``evidence`` contains the
+wanted and found values and their location, ``hint`` one command or change that helps.
 
 Exit codes: docs/troubleshooting.md. 0 is success, 1 an unexpected error, 6 is
-kept for signatures, 130 and 143 are the signals.
+reserved for signatures, 130 and 143 are SIGINT and SIGTERM.
 """
 
 from __future__ import annotations
@@ -28,12 +28,12 @@ __all__ = [
 
 
 class BundlerError(Exception):
-    """The base of every expected failure.
+    """The base class of all expected errors.
 
-    :param message: one line of fact.
-    :param evidence: further lines: wanted and found, the chain, file and line.
-    :param hint: at most one suggestion, a command or a flag that can be pasted.
-    :param facts: what a program may want besides, as plain values; for ``--json``.
+    :param message: one line that states the fact.
+    :param evidence: further lines: wanted and found, a chain of includes, file and line.
+    :param hint: one suggestion, a command or option that can be pasted.
+    :param facts: further values for programs, in the output of ``--json``.
     """
 
     exit_code: ClassVar[int] = 1
@@ -52,7 +52,7 @@ class BundlerError(Exception):
         self.evidence = evidence
         self.hint = hint
         self.facts = facts
-        # For programs: a traceback shows what stands behind the message, too (PEP 678).
+        # As notes (PEP 678), so that a traceback of a program that uses the library shows them.
         for line in evidence:
             self.add_note(f"  {line}")
         if hint:
@@ -60,63 +60,63 @@ class BundlerError(Exception):
 
 
 class UsageError(BundlerError):
-    """The command line asks for something that makes no sense."""
+    """The command line or its combination of options is invalid."""
 
     exit_code = 2
     slug = "usage"
 
 
 class InputError(BundlerError):
-    """A requirements file, a project file or a lockfile cannot be read or does not fit."""
+    """A requirements file, project file, lockfile or setting is missing, malformed or inconsistent."""
 
     exit_code = 3
     slug = "input"
 
 
 class ResolutionError(BundlerError):
-    """No set of distributions meets the requirements, or one cannot be built for the target."""
+    """No set of distributions satisfies the requirements, or one cannot be built for the target."""
 
     exit_code = 4
     slug = "resolution"
 
 
 class IntegrityError(BundlerError):
-    """Bytes do not have the digest that was promised for them."""
+    """A file does not have its expected digest or size."""
 
     exit_code = 5
     slug = "integrity"
 
 
 class MalformedError(BundlerError):
-    """A wheel, a layer or a bundle is unsafe or breaks its format, or two wheels own one path."""
+    """A wheel, layer, bundle or image is malformed or unsafe, or two wheels install the same path."""
 
     exit_code = 7
     slug = "malformed"
 
 
 class InterpreterError(BundlerError):
-    """The target interpreter is missing, broken, or not the one that was asked for."""
+    """The target interpreter is missing, broken, or has another version than required."""
 
     exit_code = 8
     slug = "interpreter"
 
 
 class NetworkError(BundlerError):
-    """A file could not be fetched."""
+    """A file cannot be downloaded, or the index cannot be reached."""
 
     exit_code = 9
     slug = "network"
 
 
 class ClosureError(BundlerError):
-    """The bundle does not import on its own: the closure is not complete."""
+    """A check failed: a module of the bundle cannot be imported, or the bundle does not fit its base."""
 
     exit_code = 10
     slug = "closure"
 
 
 class OutputError(BundlerError):
-    """The store, a lock or an output could not be read or written."""
+    """The store, a lock file or an output file cannot be read or written."""
 
     exit_code = 11
     slug = "output"

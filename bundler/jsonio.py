@@ -1,4 +1,4 @@
-"""JSON: the canonical form of what is hashed, and documents that are checked when they are read."""
+"""Write canonical JSON, and read JSON documents with validation."""
 
 from __future__ import annotations
 
@@ -16,11 +16,11 @@ T = TypeVar("T")
 
 
 def canonical_json(value: Mapping[str, Any] | list[Any], *, ascii_only: bool = False) -> bytes:
-    """Return JSON whose bytes, and so whose digest, depend on the values alone: keys sorted, no spaces.
+    """Return JSON with sorted keys and without spaces, so that equal values have equal digests.
 
-    :param ascii_only: escape all but ASCII, as Docker's and OCI's tools do; by default the
-        text is UTF-8.
-    :raises ValueError: if JSON or UTF-8 cannot represent a value.
+    :param ascii_only: escape characters outside of ASCII, as the tools of Docker and OCI do; by
+        default the text is UTF-8.
+    :raises ValueError: if a value is not representable: NaN, infinity, a lone surrogate.
 
     >>> canonical_json({"b": 1, "a": None})
     b'{"a":null,"b":1}'
@@ -30,12 +30,13 @@ def canonical_json(value: Mapping[str, Any] | list[Any], *, ascii_only: bool = F
 
 
 def decode(content: bytes, kind: type[T], source: str, *, error: type[BundlerError] = MalformedError) -> T:
-    """Return a JSON document as a value of a type, every field checked.
+    """Decode a JSON document, and validate it against a type.
 
-    :param kind: a msgspec struct, or any type that msgspec can check.
-    :param source: the name of the document, for the message.
+    :param kind: a msgspec struct, a dataclass, or another type that msgspec supports.
+    :param source: the name of the document, for messages.
     :param error: the class of the error.
-    :raises BundlerError: of that class, with the path of the first wrong value (``$.files[3].size``).
+    :raises BundlerError: of the class ``error``, with the path of the first invalid value
+        (``$.files[3].size``).
     """
     import msgspec  # noqa: PLC0415 - 15 ms that `--help` does not need
 
@@ -46,9 +47,9 @@ def decode(content: bytes, kind: type[T], source: str, *, error: type[BundlerErr
 
 
 def convert(value: object, kind: type[T], source: str, *, error: type[BundlerError] = MalformedError) -> T:
-    """Return plain values as a value of a type, every field checked; see `decode`.
+    """Convert plain values to a type, with the validation of `decode`.
 
-    :raises BundlerError: of the class ``error``, with the path of the first wrong value.
+    :raises BundlerError: of the class ``error``, with the path of the first invalid value.
     """
     import msgspec  # noqa: PLC0415 - 15 ms that `--help` does not need
 
@@ -59,53 +60,56 @@ def convert(value: object, kind: type[T], source: str, *, error: type[BundlerErr
 
 
 def _malformed(cause: Exception, source: str, error: type[BundlerError]) -> BundlerError:
-    """Return the error for a document, with the path that msgspec names."""
+    """Return the error for a document, with the path that msgspec reports."""
     fact, _, place = str(cause).partition(" - at ")
     where = f"{place.strip('`')}: " if place else ""
     return error(f"{printable(source)}: {where}{printable(fact[:1].lower() + fact[1:])}")
 
 
 def parse_json(content: bytes, name: str, kind: type = dict) -> Any:
-    """Return what a JSON text says.
+    """Parse a JSON text.
 
-    :param name: the text, for messages.
-    :raises MalformedError: if it is no JSON, or its top is of another kind.
+    :param name: the name of the document, for messages.
+    :param kind: the required type of the top-level value.
+    :raises MalformedError: if the text is not JSON, or its top-level value has another type.
     """
     try:
         value = json.loads(content, parse_constant=_refuse_constant)
     except (ValueError, RecursionError) as error:
         raise MalformedError(f"`{printable(name)}` is not JSON", evidence=(str(error),)) from error
     if not isinstance(value, kind):
-        raise MalformedError(f"`{printable(name)}` breaks its format")
+        raise MalformedError(f"`{printable(name)}` is malformed")
     return value
 
 
 def _refuse_constant(text: str) -> None:
-    raise ValueError(f"{text} is not a number of JSON")
+    # Python's json accepts NaN and Infinity, which RFC 8259, section 6 does not permit.
+    raise ValueError(f"{text} is not a JSON number")
 
 
 def value_of(values: Mapping[str, Any], key: str, kind: type, default: Any = ...) -> Any:
-    """Return a value of a JSON object, if it is of its kind.
+    """Return a value of a JSON object of an image, after a check of its type.
 
-    :raises MalformedError: if it is not; if it is not there and has no default.
+    :param default: the value if the key is missing or null.
+    :raises MalformedError: if the value has another type, or is missing and has no default.
     """
     value = values.get(key, default)
     if value is None and default is not ...:
         return default
     if not isinstance(value, kind):
-        raise MalformedError(f"the image breaks its format: `{key}` is not there, or is no {kind.__name__}")
+        raise MalformedError(f"the image is malformed: `{key}` is missing or not of the type {kind.__name__}")
     return value
 
 
 def digest_in(text: object, where: str) -> Sha256:
-    """Return what an image's JSON names ("sha256:..."), as a digest.
+    """Parse a digest of the form ``sha256:...`` from the JSON of an image.
 
-    :param where: whose text it is, for the message.
-    :raises MalformedError: if it is none.
+    :param where: the location of the text, for messages.
+    :raises MalformedError: if it is not a sha256 digest.
     """
     try:
         return parse_sha256(str(text).removeprefix("sha256:"))
     except ValueError as error:
         raise MalformedError(
-            f"the image breaks its format: {where} has no sha256", evidence=(printable(str(text)),)
+            f"the image is malformed: {where} has no sha256", evidence=(printable(str(text)),)
         ) from error

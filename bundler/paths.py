@@ -1,8 +1,9 @@
-"""Ground: the paths a bundle may hold, and the one way to make one.
+"""Validate the paths of archives and bundles.
 
-Containment is decided here and by the directory descriptors of `bundle.extract`;
-pathvalidate is the second, portability layer (it accepts ``../x``, so it is no
-guard against traversal) and its findings are notes, not errors.
+`archive_path` rejects paths that leave the directory they are extracted to; the
+directory descriptors of `bundle.extract` enforce the same while writing. pathvalidate
+reports names that are not portable, as notes: it accepts ``../x`` and is not a
+protection against path traversal.
 """
 
 from __future__ import annotations
@@ -22,33 +23,33 @@ __all__ = [
 ]
 
 ArchivePath = NewType("ArchivePath", str)
-"""A relative path in canonical form, ``/`` between its components; made by `archive_path` alone."""
+"""A normalized relative path with ``/`` as separator; created by `archive_path` only."""
 
 _MAX_COMPONENT = 255
 _MAX_PATH = 4096
 _BIDI = frozenset("\u061c\u200e\u200f\u202a\u202b\u202c\u202d\u202e\u2066\u2067\u2068\u2069")
 _FORBIDDEN = re.compile(f"[\\x00-\\x1f\\x7f-\\x9f{''.join(sorted(_BIDI))}]")
 
-# What makes a name not a relative path, and why.
+# Names that are not relative paths on some system, with the reason. Windows accepts backslashes and drives.
 _NOT_RELATIVE = (
     (re.compile(r"\Z"), "it is empty"),
-    (re.compile(r"[^\\]*\\"), "it holds a backslash"),
+    (re.compile(r"[^\\]*\\"), "it contains a backslash"),
     (re.compile(r"/"), "it is absolute"),
-    (re.compile(r"[A-Za-z]:"), "it names a drive"),
+    (re.compile(r"[A-Za-z]:"), "it contains a drive"),
 )
 
 
 class UnsafePathError(ValueError):
-    """A name that may not become a path; its text says why, without the name."""
+    """A name that is not a safe path; the text is the reason, without the name."""
 
 
 def archive_path(name: str) -> ArchivePath:
-    """Return ``name`` as a path that stays below the folder it is joined to.
+    """Return ``name`` as a path that cannot leave the directory it is joined to.
 
-    :raises UnsafePathError: if it is absolute, has a drive, a backslash, a
-        component that is empty, ``.`` or ``..``, a control or bidirectional
-        character, a lone surrogate, or is longer than Linux can hold
-        (255 bytes a component, 4096 in all).
+    :raises UnsafePathError: if it is absolute, has a drive, a backslash, a component
+        that is empty, ``.`` or ``..``, a control or bidirectional character, a lone
+        surrogate, or is longer than Linux allows (NAME_MAX 255 bytes per component,
+        PATH_MAX 4096 bytes).
 
     >>> archive_path("pkg/__init__.py")
     'pkg/__init__.py'
@@ -61,7 +62,7 @@ def archive_path(name: str) -> ArchivePath:
         if pattern.match(name):
             raise UnsafePathError(reason)
     if _FORBIDDEN.search(name):
-        raise UnsafePathError("it holds a control or bidirectional character")
+        raise UnsafePathError("it contains a control or bidirectional character")
     if len(encoded) > _MAX_PATH:
         raise UnsafePathError(f"it is longer than {_MAX_PATH} bytes")
     for component in name.split("/"):
@@ -73,10 +74,10 @@ def archive_path(name: str) -> ArchivePath:
 
 
 def find_collision(names: Iterable[str]) -> tuple[str, str] | None:
-    """Return the first two different names that some file system takes for one.
+    """Return the first two names that are one file on a case-insensitive file system, or None.
 
-    Names are compared after NFC and case folding, as macOS and Windows do,
-    component by component, so that ``A/x`` and ``a/y`` collide too.
+    Names are compared after NFC normalization and case folding, as on macOS and
+    Windows. Every parent directory is compared, too: ``A/x`` and ``a/y`` collide.
     """
     seen: dict[str, str] = {}
     known: set[str] = set()
@@ -93,7 +94,10 @@ def find_collision(names: Iterable[str]) -> tuple[str, str] | None:
 
 
 def portability_note(path: ArchivePath) -> str | None:
-    """Return why ``path`` cannot exist on some operating system, or None (pathvalidate, "universal")."""
+    """Return the reason why a path is invalid on some operating system, or None.
+
+    The rules are those of pathvalidate's platform "universal".
+    """
     import pathvalidate  # noqa: PLC0415 - 40 ms that `--help` does not need
 
     try:
@@ -104,7 +108,7 @@ def portability_note(path: ArchivePath) -> str | None:
 
 
 def printable(name: str) -> str:
-    r"""Return a name from outside as text that cannot disturb a terminal.
+    r"""Return external text with control, bidirectional and other unprintable characters escaped.
 
     >>> printable("a\u202eb\n")
     'a\\u202eb\\n'

@@ -1,4 +1,4 @@
-"""Problems of the user's input: facts, where they are, and the one error that reports them all."""
+"""Collect the problems of the user's input, with their locations, and report them in one error."""
 
 from __future__ import annotations
 
@@ -23,13 +23,19 @@ __all__ = [
     "register_urls",
 ]
 
-_ADDRESS = re.compile(r"[A-Za-z][A-Za-z0-9+.-]{0,30}://(?P<rest>[^\s\"'<>]+)")
-_REMOTE = re.compile(r"(file:|[A-Za-z][A-Za-z0-9+.-]*://)", re.IGNORECASE)
-_QUOTE = 200
+_URL = re.compile(r"[A-Za-z][A-Za-z0-9+.-]{0,30}://(?P<rest>[^\s\"'<>]+)")
+_URL_START = re.compile(r"(file:|[A-Za-z][A-Za-z0-9+.-]*://)", re.IGNORECASE)
+_QUOTE_LIMIT = 200
 
 
 class ProblemError(ValueError):
-    """One fact that makes an input unusable; the reader that catches it knows where that is."""
+    """A problem of an input; the caller that catches it adds the location.
+
+    :param fact: the message.
+    :param details: further lines: wanted and found.
+    :param hint: one suggestion that can be pasted.
+    :param line: the line number, if the code that raises it knows it.
+    """
 
     def __init__(
         self, fact: str, *, details: tuple[str, ...] = (), hint: str | None = None, line: int | None = None
@@ -43,20 +49,19 @@ class ProblemError(ValueError):
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Problem:
-    """One thing that is wrong with the input, and where it stands."""
+    """A problem of the input, with its location."""
 
     where: str
     """``file:line``, a file, or ``command line``."""
     refused: ProblemError
-    """What is wrong."""
     quoted: str = ""
-    """The line as it stands in the file, before any variable is expanded."""
+    """The line as written in the file, before variables are expanded."""
 
 
 def input_error(problems: Sequence[Problem]) -> InputError:
-    """Return one error that tells all ``problems``; one is told in full, several in a list.
+    """Return one error for all ``problems``: a single one as the message, several as a list in the evidence.
 
-    Every text is redacted and made safe for a terminal here.
+    All texts are redacted, and unprintable characters escaped.
     """
     facts = [f"{problem.where}: {problem.refused.fact}" for problem in problems]
     if len(problems) == 1:
@@ -64,8 +69,9 @@ def input_error(problems: Sequence[Problem]) -> InputError:
     else:
         message, evidence, hint = f"{len(problems)} problems in the requirements", [], None
         for fact, problem in zip(facts, problems, strict=True):
-            tried = [f"hint    {problem.refused.hint}"] if problem.refused.hint else []
-            evidence += [fact, *(f"  {line}" for line in (*_evidence(problem), *tried))]
+            evidence += [fact, *(f"  {line}" for line in _evidence(problem))]
+            if problem.refused.hint:
+                evidence.append(f"  hint    {problem.refused.hint}")
     return InputError(
         _clean(message), evidence=tuple(_clean(line) for line in evidence), hint=hint and _clean(hint)
     )
@@ -73,9 +79,10 @@ def input_error(problems: Sequence[Problem]) -> InputError:
 
 def _evidence(problem: Problem) -> list[str]:
     quoted = redact(problem.quoted)
-    if len(quoted) > _QUOTE:
-        quoted = f"{quoted[:_QUOTE]}..."
-    return [*([f"line    `{quoted}`"] if quoted else []), *problem.refused.details]
+    if len(quoted) > _QUOTE_LIMIT:
+        quoted = f"{quoted[:_QUOTE_LIMIT]}..."
+    details = list(problem.refused.details)
+    return [f"line    `{quoted}`", *details] if quoted else details
 
 
 def _clean(text: str) -> str:
@@ -83,30 +90,30 @@ def _clean(text: str) -> str:
 
 
 def is_url(text: str) -> bool:
-    """Return whether a text begins as an address does, so that it names no path."""
-    return _REMOTE.match(text) is not None
+    """Return whether a text is a URL, not a path: it starts with ``file:`` or ``scheme://``."""
+    return _URL_START.match(text) is not None
 
 
 def register_urls(text: str) -> None:
-    """Register the credentials and the query of every address in ``text``, before anything can quote it."""
-    for found in _ADDRESS.finditer(text):
+    """Register the credentials and query strings of all URLs in ``text``, before a message can quote it."""
+    for url in _URL.finditer(text):
         try:
-            split_url(found[0])
-        except ValueError:
-            register_secret(found["rest"].rpartition("@")[0])
+            split_url(url[0])
+        except ValueError:  # a malformed URL: the text before its last `@` is the user information
+            register_secret(url["rest"].rpartition("@")[0])
 
 
 def first_line(error: Exception) -> str:
-    """Return the first line of what a parser says, as the rest of one of our sentences."""
+    """Return the first line of a parser's error, in lower case and without a period, to end a message."""
     text = str(error).strip().partition("\n")[0].rstrip(". ")
     return text[:1].lower() + text[1:]
 
 
 def display_path(path: Path, cwd: Path) -> str:
-    """Return ``path`` as the user would write it: relative where it is inside ``cwd``."""
+    """Return ``path`` as the user would write it: relative to ``cwd`` if it is below it."""
     return printable(str(path.relative_to(cwd) if path.is_relative_to(cwd) else path))
 
 
 def closest(word: str, known: Iterable[str]) -> str | None:
-    """Return the one of ``known`` that ``word`` was probably meant to be."""
+    """Return the item of ``known`` that is most similar to ``word``, or None; for "did you mean"."""
     return next(iter(difflib.get_close_matches(word, list(known), n=1, cutoff=0.7)), None)

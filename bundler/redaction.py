@@ -1,8 +1,8 @@
-"""Ground: credentials are taken off addresses at the door and never reach an output.
+"""Remove credentials from URLs and outputs.
 
-Whatever reads an address calls `split_url` at once; the secret goes into a
-process-wide register, and every text that leaves (errors, notes, the output of
-children, locks, manifests) passes through `redact`.
+Code that reads a URL calls `split_url` at once, which adds the secrets to a register
+of this process. Every text that leaves the process (errors, notes, output of children,
+locks, manifests) passes through `redact`.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ __all__ = ["Credentials", "redact", "register_secret", "split_url", "url_filenam
 
 _MASK = "****"
 _MIN_SECRET = 4
-# No scheme is longer; without a bound a long word would be read once from each of its letters.
+# The scheme is bounded, since an unbounded one would make the search quadratic in the length of a word.
 _USERINFO = re.compile(r"(?P<scheme>[A-Za-z][A-Za-z0-9+.-]{0,30}://)[^/\s\"'<>]*@")
 _ESCAPE = re.compile(r"%[0-9A-Fa-f]{2}")
 _secrets: set[str] = set()
@@ -30,14 +30,17 @@ class Credentials:
     password: str
 
     def __repr__(self) -> str:
-        """Never show the secret, not even in a traceback."""
+        """Return a text without the secret, for tracebacks and logs."""
         return "Credentials(****)"
 
 
 def register_secret(secret: str) -> None:
-    """Remember a live secret, in each spelling it may turn up in; shorter than 4 characters is ignored."""
+    """Register a secret for redaction, in its percent-encoded and decoded spellings.
+
+    A secret of less than 4 characters is ignored: redacting it would garble other text.
+    """
     plain = unquote(secret)
-    # urllib3 writes the hexadecimal digits of `%2f` in upper case, in errors too.
+    # urllib3 normalizes `%2f` to `%2F`, also in the text of its errors.
     upper = _ESCAPE.sub(lambda escape: escape[0].upper(), secret)
     for spelling in (secret, plain, upper, quote(secret, safe=""), quote(plain, safe="")):
         if len(spelling) >= _MIN_SECRET:
@@ -45,11 +48,13 @@ def register_secret(secret: str) -> None:
 
 
 def split_url(url: str) -> tuple[str, Credentials | None]:
-    """Return ``url`` without user information and query, and the credentials that stood in it.
+    """Return ``url`` without its user information and query, and its credentials.
 
-    The fragment (``#sha256=...``) is kept. A lone user name is a token and a
-    secret too. Query strings carry signatures (``X-Amz-Signature``, ``sig``), so
-    they are registered and dropped.
+    The fragment (``#sha256=...``) remains. A user name without a password is a token,
+    hence a secret. A query string may contain a signature (``X-Amz-Signature``,
+    ``sig``): it is registered for redaction and removed.
+
+    :raises ValueError: if the URL is malformed.
     """
     parts = urlsplit(url)
     userinfo, at, host = parts.netloc.rpartition("@")
@@ -66,10 +71,10 @@ def split_url(url: str) -> tuple[str, Credentials | None]:
 
 
 def url_filename(url: str) -> str:
-    """Return the last component of the path of a URL, decoded; it never contains a slash.
+    """Return the last component of the path of a URL, percent-decoded; it never contains a slash.
 
-    Decoded before it is split, as pip does it: with ``%2F`` in a link, an index could otherwise
-    choose the directory that a download is written to.
+    The path is decoded before it is split, as in pip: otherwise an index could select the
+    directory of a download by a ``%2F`` in a link.
 
     >>> url_filename("https://index.example/files/a%2Bb-1.0.tar.gz#sha256=00")
     'a+b-1.0.tar.gz'
@@ -78,11 +83,12 @@ def url_filename(url: str) -> str:
 
 
 def redact(text: str) -> str:
-    """Return ``text`` without any registered secret and without user information in addresses.
+    """Return ``text`` with all registered secrets and the user information of URLs replaced by ``****``.
 
     >>> redact("fetch https://me:hunter2@index.example/simple")
     'fetch https://****@index.example/simple'
     """
+    # Longest first: a secret may contain another one, and its rest would remain.
     for secret in sorted(_secrets, key=len, reverse=True):
         text = text.replace(secret, _MASK)
     return _USERINFO.sub(rf"\g<scheme>{_MASK}@", text)

@@ -1,7 +1,7 @@
-"""Ground: how a stage tells what it does, without knowing who listens.
+"""The interface through which stages report progress, notes and warnings.
 
-The library never prints. The command line passes a reporter that writes to
-stderr; a caller of the library that passes none gets `Silent`.
+The library does not print. The command line passes a reporter that writes to
+stderr; without one, the library uses `Silent`.
 """
 
 from __future__ import annotations
@@ -13,47 +13,51 @@ __all__ = ["SILENT", "Reporter", "Silent", "Task"]
 
 
 class Task(Protocol):
-    """A running piece of work that is counted."""
+    """The progress of one operation."""
 
     def advance(self, amount: int = 1) -> None:
-        """Count ``amount`` more units (bytes or items) as done; may be called from any thread."""
+        """Add ``amount`` bytes or items to the progress; can be called from any thread."""
 
 
 class Reporter(Protocol):
-    """What the stages say; every method may be called from any thread."""
+    """Receives the reports of the stages; all methods can be called from any thread."""
 
     def stage(self, name: str, outcome: str) -> None:
-        """Say in one line that stage ``name`` ended with ``outcome``."""
+        """Report the result of a completed stage in one line."""
 
     def note(self, message: str) -> None:
-        """Say something worth knowing that needs no action."""
+        """Report information that requires no action."""
 
     def warn(self, message: str) -> None:
-        """Say something the user will want to act on."""
+        """Report a condition that the user should act on."""
 
     def task(self, name: str, total: int | None, *, in_bytes: bool = False) -> AbstractContextManager[Task]:
-        """Show a bar for ``name`` over ``total`` units until the context ends; None is unknown."""
+        """Show progress until the context ends.
+
+        :param total: the number of units, or None if it is unknown.
+        :param in_bytes: whether the units are bytes.
+        """
 
 
 class _SilentTask:
     def advance(self, amount: int = 1) -> None:
-        """Count nothing."""
+        """Ignore the progress."""
 
 
 class Silent:
-    """The reporter that says nothing."""
+    """A reporter that discards all reports."""
 
     def stage(self, name: str, outcome: str) -> None:
-        """Say nothing."""
+        """Discard the report."""
 
     def note(self, message: str) -> None:
-        """Say nothing."""
+        """Discard the report."""
 
     def warn(self, message: str) -> None:
-        """Say nothing."""
+        """Discard the report."""
 
     def task(self, name: str, total: int | None, *, in_bytes: bool = False) -> AbstractContextManager[Task]:  # noqa: ARG002
-        """Show nothing."""
+        """Return a task that ignores its progress."""
         return nullcontext(_SilentTask())
 
 

@@ -1,4 +1,4 @@
-"""Texts of messages."""
+"""Format lists in messages and evidence, shortened to a limit."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ __all__ = ["first_lines", "listing"]
 
 
 def listing(names: Iterable[str], limit: int) -> str:
-    """Return names with commas between them, those beyond a limit as a number.
+    """Return names joined by commas, those beyond ``limit`` as a count.
 
     >>> listing(["a", "b", "c", "d"], 2)
     'a, b and 2 more'
@@ -22,7 +22,7 @@ def listing(names: Iterable[str], limit: int) -> str:
 
 
 def first_lines(lines: Sequence[str], limit: int) -> tuple[str, ...]:
-    """Return the first lines of an error's evidence, those beyond a limit as a number.
+    """Return the first ``limit`` lines of an error's evidence, and a line with the count of the others.
 
     >>> first_lines(["a", "b", "c"], 1)
     ('a', 'and 2 more')

@@ -145,7 +145,7 @@ def test_modules_have_docstrings(module: str) -> None:
     assert import_module(module).__doc__
 
 
-@pytest.mark.parametrize("name", CLASSES)
+@pytest.mark.parametrize("name", sorted(CLASSES))
 def test_classes_and_members_have_docstrings(name: str) -> None:
     cls = CLASSES[name]
     undocumented = [
@@ -161,7 +161,7 @@ def test_classes_and_members_have_docstrings(name: str) -> None:
     assert not undocumented
 
 
-@pytest.mark.parametrize("name", CLASSES)
+@pytest.mark.parametrize("name", sorted(CLASSES))
 def test_members_have_types(name: str) -> None:
     for member, function, _ in members(CLASSES[name]):
         signature = inspect.signature(function)

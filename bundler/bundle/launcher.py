@@ -18,7 +18,7 @@ from bundler.archive.entry_points import EntryPoint
 
 __all__ = ["LAUNCHER_FORMAT", "entry_point_launcher", "is_python_script", "script_launcher"]
 
-LAUNCHER_FORMAT = 2
+LAUNCHER_FORMAT = 1
 """To be raised with any change of the text below: it is part of a layer's key."""
 
 # In the shell, `'''':` is `:`, which does nothing, and what follows runs up to
@@ -51,10 +51,8 @@ if sys.version_info[:2] != {release}:
 root = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
 site_packages = os.path.join(root, "lib", "python{python}", "site-packages")
 # The bundle comes first, in the order its own .pth files make, whatever
-# PYTHONPATH says; the folder of this file is not a place for modules. It is not
-# on the path if PYTHONSAFEPATH is set (Python 3.11).
-if not getattr(sys.flags, "safe_path", False):
-    del sys.path[0]
+# PYTHONPATH says; the folder of this file is not a place for modules.
+del sys.path[0]
 import site
 
 before = list(sys.path)

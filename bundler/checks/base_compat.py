@@ -1,9 +1,9 @@
-"""Pure: does a bundle fit its base, and what of it may be left to the base?
+"""Pure: does a bundle fit its base?
 
-A mounted bundle comes first on sys.path: whatever it brings hides what the base
-has, for the base's own distributions too, among them the server that loads the
-user's code. The other way round, what the base makes when it starts (its ``.pth`` files) comes
-before any bundle.
+A mounted bundle comes first on sys.path, so its modules hide those of the base, for the base's
+own distributions too, among them the server that loads the user's code. Conversely, modules
+that the base's ``.pth`` files create at start exist before any search of sys.path, and so come
+before the bundle.
 
 Specs: dependency specifiers (PEP 508), versions (PEP 440), namespace packages (PEP 420).
 """
@@ -36,7 +36,7 @@ if TYPE_CHECKING:
 __all__ = ["check_base", "check_fit", "check_system_packages", "unfit_for_server"]
 
 _Wanted = tuple[str, Requirement]
-"""Whose requirement it is, and the requirement."""
+"""The name of the requiring distribution, and the requirement."""
 _SHOWN = 8
 
 
@@ -49,15 +49,15 @@ def check_base(
     glibc_floor: str = "",
     provided: Mapping[NormalizedName, Version] = NONE_PROVIDED,
 ) -> tuple[Finding, ...]:
-    """Return what is wrong with mounting a bundle into a base.
+    """Return the faults of mounting a bundle into a base: B501 to B505.
 
-    What is not known of a base is not compared.
+    Facts that are not known of a base are not compared.
 
-    :param target: what the bundle was made for.
+    :param target: the target of the bundle.
     :param present: the distributions in the bundle.
-    :param server: what the base's server requires; used where the base does not say itself.
-    :param glibc_floor: the oldest glibc the bundle's files run on, "2.17"; empty if any.
-    :param provided: what the bundle leaves to the base.
+    :param server: the requirements of the base's server; used if the base has no metadata of it.
+    :param glibc_floor: the oldest glibc that loads the bundle's files, "2.17"; empty if any does.
+    :param provided: the distributions, with versions, that the bundle leaves to the base.
     """
     bundle = {facts.name: facts for facts in present}
     findings: list[Finding] = []
@@ -71,24 +71,27 @@ def check_base(
 
 
 def check_system_packages(base: BaseProfile, wanted: Sequence[SystemPackage]) -> Iterator[Finding]:
-    """Yield what the base lacks, or is not known to have, of what has no counterpart on an index."""
-    for one in wanted:
-        if canonicalize_name(one.name) in base.distributions:
+    """Yield the conda packages without a counterpart on an index that the base lacks, or may lack.
+
+    A conda package is recognized by a distribution of its name or by its shared libraries.
+    """
+    for package in wanted:
+        if canonicalize_name(package.name) in base.distributions:
             continue
-        if base.libraries is None or not one.libraries:
-            yield Finding(
-                code="B509", message=f"it is not known whether the base has `{printable(one.text)}`"
-            )
-        elif not any(name.startswith(one.libraries) for name in base.libraries):
+        text = printable(package.text)
+        if base.libraries is None or not package.libraries:
+            yield Finding(code="B509", message=f"it is not known whether the base has `{text}`")
+        elif not any(name.startswith(package.libraries) for name in base.libraries):
+            libraries = " or ".join(f"{name}*" for name in package.libraries)
             yield Finding(
                 code="B508",
-                message=f"the base does not have `{printable(one.text)}`",
-                details=(f"wanted  a library {' or '.join(f'{name}*' for name in one.libraries)}",),
+                message=f"the base does not have `{text}`",
+                details=(f"wanted  a library {libraries}",),
             )
 
 
 def unfit_for_server(present: Iterable[DistributionFacts], target: Target) -> Iterator[Finding]:
-    """Yield what Azure ML's newest server for the target's Python would not accept; for an unknown base."""
+    """Yield B507, for an unknown base: versions that Azure ML's newest server for the target excludes."""
     version = default_server(target.version)
     if version is None:
         return
@@ -102,17 +105,21 @@ def unfit_for_server(present: Iterable[DistributionFacts], target: Target) -> It
 
 
 def _other_python(base: BaseProfile, target: Target) -> Iterator[Finding]:
+    """Yield B503: another Python, ABI or platform."""
     minor = None if base.python_version is None else ".".join(base.python_version.split(".")[:2])
-    for what, wanted, found in (
+    for property_, wanted, found in (
         ("Python", target.python_version, minor),
         ("ABI", target.abi, base.abi),
         ("platform", target.platform, base.platform),
     ):
         if found is not None and found != wanted:
-            yield Finding(code="B503", message=f"the bundle is for {what} `{wanted}`, the base has `{found}`")
+            yield Finding(
+                code="B503", message=f"the bundle is for {property_} `{wanted}`, the base has `{found}`"
+            )
 
 
 def _other_libc(base: BaseProfile, floor: str) -> Iterator[Finding]:
+    """Yield B503: a glibc that is too old, or another C library."""
     if not floor:
         return
     found = base.glibc
@@ -128,7 +135,7 @@ def _against_server(
     server: tuple[Requirement, ...],
     environment: Mapping[str, str],
 ) -> Iterator[Finding]:
-    """Yield B502; a server in the bundle is the closure's matter."""
+    """Yield B502: versions in the bundle that the base's server excludes."""
     for label, requirement in _violated_server(base, bundle, server, environment):
         name = canonicalize_name(requirement.name)
         found = f"the bundle has `{name}` {bundle[name].version}"
@@ -143,6 +150,10 @@ def _violated_server(
     server: tuple[Requirement, ...],
     environment: Mapping[str, str],
 ) -> Iterator[tuple[str, Requirement]]:
+    """Yield the server's requirements that a version in the bundle violates, each with the server's name.
+
+    A server in the bundle hides the base's; its requirements are checked with all others.
+    """
     if SERVER in bundle:
         return
     installed = base.distributions.get(SERVER)
@@ -161,48 +172,55 @@ def _violated_server(
 def _hiding(
     base: BaseProfile, bundle: Mapping[NormalizedName, DistributionFacts], environment: Mapping[str, str]
 ) -> Iterator[Finding]:
-    """Yield B501 for each other version whose dependents in the base stay in the base."""
+    """Yield B501: distributions in another version than the base's, on which others of the base depend.
+
+    Dependents that the bundle contains too do not count: the bundle hides them.
+    """
     for name, facts in sorted(bundle.items()):
-        there = base.distributions.get(name)
-        if there is None or there.version == facts.version:
+        installed = base.distributions.get(name)
+        if installed is None or installed.version == facts.version:
             continue
-        told = f"the bundle's `{name}` {facts.version} hides {there.version} of the base"
+        hiding = f"the bundle's `{name}` {facts.version} hides {installed.version} of the base"
         if not base.requires_known:
-            yield Finding(
-                code="B501", distribution=name, message=f"{told}; what requires it there is not known"
-            )
+            message = f"{hiding}; its dependents there are not known"
+            yield Finding(code="B501", distribution=name, message=message)
             continue
         dependents = [
-            (one.name, requirement)
-            for _, one in sorted(base.distributions.items())
-            if one.name not in bundle
-            for requirement in one.requires
+            (dependent.name, requirement)
+            for _, dependent in sorted(base.distributions.items())
+            if dependent.name not in bundle
+            for requirement in dependent.requires
             if canonicalize_name(requirement.name) == name
             and applies(requirement, (), environment)
-            # B502 tells what breaks the server.
-            and (one.name != SERVER or meets(requirement, facts.version))
+            # A violated requirement of the server is B502.
+            and (dependent.name != SERVER or meets(requirement, facts.version))
         ]
         if dependents:
-            yield Finding(
-                code="B501", distribution=name, message=told + _dependents(dependents, facts.version)
-            )
+            message = hiding + _dependents(dependents, facts.version)
+            yield Finding(code="B501", distribution=name, message=message)
 
 
 def _dependents(dependents: Sequence[_Wanted], version: Version) -> str:
-    broken = [(owner, one) for owner, one in dependents if not meets(one, version)]
+    """Return the clause of a message about the dependents and the requirements that a version violates."""
+    violated = [
+        f"`{owner}` requires `{_text(requirement)}`"
+        for owner, requirement in dependents
+        if not meets(requirement, version)
+    ]
     names = list(dict.fromkeys(f"`{owner}`" for owner, _ in dependents))
-    text = f", which {listing(names, _SHOWN)} of the base use{'s' if len(names) == 1 else ''}"
-    if not broken:
+    verb = "uses" if len(names) == 1 else "use"
+    text = f", which {listing(names, _SHOWN)} of the base {verb}"
+    if not violated:
         return f"{text}; their requirements are met"
-    told = [f"`{owner}` requires `{_text(one)}`" for owner, one in broken[:_SHOWN]]
-    return f"{text}; {', '.join(told)}"
+    return f"{text}; {', '.join(violated[:_SHOWN])}"
 
 
 def _not_provided(base: BaseProfile, provided: Mapping[NormalizedName, Version]) -> Iterator[Finding]:
+    """Yield B504: distributions left to the base that it lacks, or has in another version."""
     for name, version in sorted(provided.items()):
-        there = base.distributions.get(name)
-        if there is None or there.version != version:
-            found = "does not have it" if there is None else f"has {there.version}"
+        installed = base.distributions.get(name)
+        if installed is None or installed.version != version:
+            found = "does not have it" if installed is None else f"has {installed.version}"
             yield Finding(
                 code="B504",
                 distribution=name,
@@ -213,40 +231,41 @@ def _not_provided(base: BaseProfile, provided: Mapping[NormalizedName, Version])
 def _hidden(base: BaseProfile, bundle: Mapping[NormalizedName, DistributionFacts]) -> Iterator[Finding]:
     """Yield B505: a distribution of the bundle with modules that a package of the base hides."""
     modules = {name: top_level_modules(facts.files) for name, facts in bundle.items()}
-    packages = {module for found in modules.values() for module in found}
+    packages = {module for listed in modules.values() for module in listed}
     for occupied, how in sorted(base.occupied.items()):
+        # PEP 420: the `__path__` of a namespace package is computed from sys.path and follows it, so
+        # the bundle's portions are found; a regular package of the bundle, though, is not searched for
+        # since the name is in sys.modules already.
         if how == "namespace" and occupied not in packages:
-            continue  # its path follows sys.path, so that the bundle's portions are found
+            continue
         if how == "regular" and occupied in packages:
-            continue  # the bundle's package comes first
-        for name, found in sorted(modules.items()):
-            inside = [one for one in found if f"{one}.".startswith(f"{occupied}.")]
-            there = base.distributions.get(name)
-            same = there is not None and there.version == bundle[name].version
+            continue  # both are regular, and the bundle's comes first on sys.path
+        for name, listed in sorted(modules.items()):
+            inside = [module for module in listed if f"{module}.".startswith(f"{occupied}.")]
+            installed = base.distributions.get(name)
+            same = installed is not None and installed.version == bundle[name].version
             if inside and not same:
                 yield Finding(
                     code="B505",
                     distribution=name,
                     where=inside[0],
                     message=f"{_WHY[how].format(occupied)}{_owners(base, occupied)}: "
-                    f"`{inside[0]}` of the bundle is never found",
+                    f"`{inside[0]}` of the bundle is never imported",
                 )
 
 
 _WHY: Mapping[str, str] = {
-    "namespace": "a `.pth` file of the base makes the module `{}` at start",
-    "fixed": "a `.pth` file of the base makes the module `{}` at start, with its own path",
+    "namespace": "a `.pth` file of the base creates the module `{}` at start",
+    "fixed": "a `.pth` file of the base creates the module `{}` at start, with its own path",
     "regular": "the base has an ordinary package `{}`, which comes before a namespace of that name",
 }
 
 
 def _owners(base: BaseProfile, occupied: str) -> str:
+    """Return the distributions of the base with this top-level module, in parentheses."""
     top = occupied.partition(".")[0]
     names = [f"`{one.name}`" for _, one in sorted(base.distributions.items()) if top in one.top_level]
     return f" ({', '.join(names[:_SHOWN])})" if names else ""
-
-
-# What may be left to the base.
 
 
 def _text(requirement: Requirement) -> str:
@@ -254,9 +273,9 @@ def _text(requirement: Requirement) -> str:
 
 
 def check_fit(manifest: Manifest, base: BaseProfile) -> tuple[Finding, ...]:
-    """Return what is to be known of mounting a bundle into a base, and is no error.
+    """Return the warnings and notes for mounting a bundle into a base.
 
-    :raises ClosureError: if the bundle does not fit, naming each reason.
+    :raises ClosureError: if the bundle does not fit, naming each error.
     """
     target = manifest.target
     prefix = f"{target.site_packages}/"

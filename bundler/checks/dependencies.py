@@ -1,13 +1,14 @@
 """Stage 5, pure: are the requirements of every distribution met?
 
-As ``pip check`` asks, but extras that a requirement names count.
+The question is that of ``pip check``, which ignores extras; here the requirements of a
+requested extra count too.
 
-Specs: PEP 508 (requirements).
+Specs: dependency specifiers (PEP 508): ``extras`` and environment markers.
 """
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Mapping
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 from packaging.requirements import Requirement
@@ -17,90 +18,164 @@ from packaging.version import Version
 from bundler.checks.modules import DistributionFacts
 from bundler.redaction import redact
 
-__all__ = ["Unmet", "applies", "unasked_extras", "unmet_requirements"]
+__all__ = [
+    "RequirementWalk",
+    "Unmet",
+    "applies",
+    "meets",
+    "requested_extras",
+    "unasked_extras",
+    "unmet_requirements",
+    "walk_requirements",
+]
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Unmet:
-    """A requirement that the bundle does not meet."""
+    """A requirement that no distribution in the bundle satisfies."""
 
     distribution: NormalizedName | None
-    """Whose it is; None stands for the user's own requirements."""
+    """The distribution that declares it; None for the user's own requirements."""
     requirement: str
     found: str | None
-    """The version that is there, or None."""
+    """The version in the bundle, which the specifier excludes; None if the distribution is missing."""
 
 
 def unmet_requirements(
     distributions: Iterable[DistributionFacts], roots: Iterable[Requirement], environment: Mapping[str, str]
 ) -> tuple[Unmet, ...]:
-    """Return the requirements that are not met, in the order of the distributions' names, ``roots`` first.
+    """Return the unmet requirements: ``roots`` first, then by name of the requiring distribution.
 
-    A requirement whose marker is false on the target, or that belongs to an
-    extra nobody asked for, is no requirement. A pre-release that is there meets
-    a specifier that allows its version.
+    Requirements whose marker is false on the target, and those of extras that are not
+    requested, do not count. A pre-release satisfies a specifier that contains its version:
+    the resolver has already decided to use it.
 
-    :param roots: what the user asked for; they may ask for extras, too.
-    :param environment: every marker of the target; nothing of the host is used.
+    :param roots: the user's requirements; they may request extras.
+    :param environment: the marker environment of the target, complete; no value comes from the host.
     """
     present = {facts.name: facts for facts in distributions}
     roots = tuple(roots)
-    extras = _requested_extras(present, roots, environment)
+    extras = requested_extras(_requirements_of(present), roots, environment)
     wanted: list[tuple[NormalizedName | None, Requirement]] = [
-        (None, requirement) for requirement in roots if applies(requirement, frozenset(), environment)
+        (None, requirement) for requirement in roots if applies(requirement, (), environment)
     ]
     for name, facts in sorted(present.items()):
-        wanted += [(name, one) for one in facts.requires_dist if applies(one, extras[name], environment)]
+        wanted += [
+            (name, requirement)
+            for requirement in facts.requires_dist
+            if applies(requirement, extras[name], environment)
+        ]
     unmet = []
     for owner, requirement in wanted:
-        found = present.get(canonicalize_name(requirement.name))
-        if found is None or not requirement.specifier.contains(found.version, prereleases=True):
-            version = str(found.version) if found is not None else None
+        provider = present.get(canonicalize_name(requirement.name))
+        if provider is None or not meets(requirement, provider.version):
+            version = str(provider.version) if provider is not None else None
             unmet.append(Unmet(distribution=owner, requirement=redact(str(requirement)), found=version))
     return tuple(dict.fromkeys(unmet))
-
-
-def _requested_extras(
-    present: Mapping[NormalizedName, DistributionFacts],
-    roots: Iterable[Requirement],
-    environment: Mapping[str, str],
-) -> dict[NormalizedName, frozenset[str]]:
-    """Return the extras of each distribution that somebody asks for, directly or through other extras."""
-    extras: dict[NormalizedName, frozenset[str]] = dict.fromkeys(present, frozenset())
-    waiting = [one for one in roots if applies(one, frozenset(), environment)]
-    for facts in present.values():
-        waiting += [one for one in facts.requires_dist if applies(one, frozenset(), environment)]
-    while waiting:
-        requirement = waiting.pop()
-        name = canonicalize_name(requirement.name)
-        more = frozenset(canonicalize_name(extra) for extra in requirement.extras)
-        if name in present and not more <= extras[name]:
-            extras[name] |= more
-            waiting += [one for one in present[name].requires_dist if applies(one, extras[name], environment)]
-    return extras
 
 
 def unasked_extras(
     distributions: Iterable[DistributionFacts], roots: Iterable[Requirement], environment: Mapping[str, str]
 ) -> dict[NormalizedName, frozenset[NormalizedName]]:
-    """Return, for each distribution, the projects it would require under conditions that do not hold.
+    """Return, for each distribution, the projects it requires only under conditions that do not hold.
 
-    Those of extras that nobody asked for, and of markers that are false on the target.
+    These are the requirements of extras that are not requested, and of markers that are
+    false on the target.
     """
     present = {facts.name: facts for facts in distributions}
-    extras = _requested_extras(present, roots, environment)
+    extras = requested_extras(_requirements_of(present), roots, environment)
     return {
         name: frozenset(
-            canonicalize_name(one.name)
-            for one in facts.requires_dist
-            if not applies(one, extras[name], environment)
+            canonicalize_name(requirement.name)
+            for requirement in facts.requires_dist
+            if not applies(requirement, extras[name], environment)
         )
         for name, facts in present.items()
     }
 
 
+def _requirements_of(
+    present: Mapping[NormalizedName, DistributionFacts],
+) -> dict[NormalizedName, tuple[Requirement, ...]]:
+    return {name: facts.requires_dist for name, facts in present.items()}
+
+
+# --- the graph of requirements --------------------------------------------------
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class RequirementWalk:
+    """The part of a requirement graph that some requirements reach."""
+
+    extras: Mapping[NormalizedName, frozenset[str]]
+    """The requested extras, normalized, of each distribution that was reached."""
+    demands: Mapping[NormalizedName, Sequence[Requirement]]
+    """The requirements on each distribution that was reached; one may occur more than once."""
+
+
+def walk_requirements(
+    start: Iterable[Requirement],
+    requires: Callable[[NormalizedName, Collection[str]], Iterable[Requirement]],
+) -> RequirementWalk:
+    """Follow requirements transitively, with the extras that they request.
+
+    PEP 508 makes an extra a condition of a marker, not a distribution: ``a[x]`` and ``a[y]``
+    are one node, whose edges are those of both extras. So the extras of a node grow while
+    the graph is walked, and a node is expanded again whenever they do; a requirement that
+    requests nothing new of a known node is not followed. Extras only ever grow and are
+    finitely many, so the walk ends, also on cycles such as ``a[all]`` requiring ``a[x]``;
+    and the result does not depend on the order.
+
+    :param start: the requirements to start from; their markers hold already.
+    :param requires: returns the requirements of a distribution that apply with these extras;
+        none for a name it does not know.
+    """
+    extras: dict[NormalizedName, frozenset[str]] = {}
+    demands: dict[NormalizedName, list[Requirement]] = {}
+    waiting = list(start)
+    while waiting:
+        requirement = waiting.pop()
+        name = canonicalize_name(requirement.name)
+        demands.setdefault(name, []).append(requirement)
+        # PEP 685: extras are compared in their normalized form.
+        requested = frozenset(canonicalize_name(extra) for extra in requirement.extras)
+        if name in extras and requested <= extras[name]:
+            continue
+        extras[name] = extras.get(name, frozenset()) | requested
+        waiting += requires(name, extras[name])
+    return RequirementWalk(extras=extras, demands=demands)
+
+
+def requested_extras(
+    requires_dist: Mapping[NormalizedName, Sequence[Requirement]],
+    roots: Iterable[Requirement],
+    environment: Mapping[str, str],
+) -> dict[NormalizedName, frozenset[str]]:
+    """Return the extras of each distribution that a requirement requests, directly or through extras.
+
+    The walk starts at every distribution, not only at the roots: a distribution is in the
+    set even if no root leads to it, and then its requirements count as well.
+
+    :param requires_dist: the Requires-Dist of every distribution of the set.
+    """
+
+    def requires(name: NormalizedName, extras: Collection[str]) -> list[Requirement]:
+        declared = requires_dist.get(name, ())
+        return [requirement for requirement in declared if applies(requirement, extras, environment)]
+
+    start = [requirement for requirement in roots if applies(requirement, (), environment)]
+    for name in requires_dist:
+        start += requires(name, ())
+    walk = walk_requirements(start, requires)
+    return {name: walk.extras.get(name, frozenset()) for name in requires_dist}
+
+
 def applies(requirement: Requirement, extras: Collection[str], environment: Mapping[str, str]) -> bool:
-    """Return whether a requirement holds in an environment, with some extras asked for."""
+    """Return whether the marker of a requirement holds, with these extras requested.
+
+    PEP 508 evaluates a marker for one value of ``extra`` at a time; the requirement applies
+    if it holds for any requested extra, or for none (the empty string).
+    """
     marker = requirement.marker
     return marker is None or any(
         marker.evaluate({**environment, "extra": extra}) for extra in ("", *sorted(extras))
@@ -108,4 +183,5 @@ def applies(requirement: Requirement, extras: Collection[str], environment: Mapp
 
 
 def meets(requirement: Requirement, version: Version) -> bool:
+    """Return whether a version satisfies the specifier; a pre-release does if its version is contained."""
     return requirement.specifier.contains(version, prereleases=True)

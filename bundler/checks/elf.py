@@ -1,8 +1,8 @@
-"""Stage 5, pure: what an ELF file tells the loader, over an open stream.
+"""Stage 5, pure: the facts in an ELF file that the dynamic loader acts on, from an open stream.
 
-Read is what the loader reads: the program headers and the dynamic segment, not
-the section headers, which may be stripped or wrong. pyelftools knows the
-layouts; every read is bounded here, so that a hostile file costs little.
+This reads the parts that the loader reads: the program headers and the dynamic segment. The
+section headers may be stripped or wrong. pyelftools has the layouts; every read is bounded
+here, so that a hostile file costs little.
 
 Specs: ELF (System V gABI), symbol versions (LSB core, "Symbol Versioning").
 """
@@ -33,7 +33,7 @@ _MAX_SYMBOLS = 1 << 22
 _MAX_NAMED = 4096
 """How many symbols that need one version are looked up."""
 
-# As platform.machine() says it, by e_machine, bits, and whether it is little-endian.
+# The names of platform.machine(), by e_machine, bits, and whether it is little-endian.
 _MACHINES: Mapping[tuple[str, int, bool], str] = {
     ("EM_386", 32, True): "i686",
     ("EM_AARCH64", 64, True): "aarch64",
@@ -47,7 +47,7 @@ _MACHINES: Mapping[tuple[str, int, bool], str] = {
     ("EM_X86_64", 64, True): "x86_64",
 }
 
-# Where a table in memory begins; the next one of them ends it.
+# Tags whose value is where a table in memory begins; a table ends at the latest where the next one begins.
 _TABLES = frozenset(
     {
         *("DT_FINI", "DT_FINI_ARRAY", "DT_GNU_HASH", "DT_HASH", "DT_INIT", "DT_INIT_ARRAY", "DT_JMPREL"),
@@ -56,12 +56,12 @@ _TABLES = frozenset(
     }
 )
 _INDEX = 0x7FFF
-"""The bits of an entry of DT_VERSYM that are the index of a version."""
+"""The bits of a DT_VERSYM entry with the index of a version; the highest bit marks hidden symbols."""
 _WEAK = 0x2
-"""VER_FLG_WEAK: the loader does not insist on this version."""
+"""VER_FLG_WEAK: the loader only warns if this version is missing."""
 _VERSION = re.compile(r"(?P<prefix>GLIBC|GLIBCXX|CXXABI)_(?P<version>\d{1,9}(?:\.\d{1,9}){0,3})", re.ASCII)
-_STANDS_FOR = {"GLIBC_ABI_DT_RELR": "GLIBC_2.36"}
-"""A name without a number, which an older loader refuses all the same: the glibc that brought it."""
+_EQUIVALENTS = {"GLIBC_ABI_DT_RELR": "GLIBC_2.36"}
+"""Version names without a number, and the glibc that introduced them; older ones refuse the file."""
 
 _MUSL = re.compile(r"ld-musl-.*|libc\.musl-.*|libc\.so")
 _GLIBC = re.compile(r"ld-linux.*|libc\.so\.6")
@@ -69,27 +69,27 @@ _GLIBC = re.compile(r"ld-linux.*|libc\.so\.6")
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class SharedObject:
-    """What the loader is told by one ELF file."""
+    """The facts in one ELF file that the dynamic loader acts on."""
 
     path: str
     """Relative to the bundle's root, ``/`` between components."""
     machine: str
-    """As platform.machine() says it, "x86_64"; "EM_..." where that has no word for it."""
+    """The name of platform.machine(), "x86_64"; "EM_..." for a machine without one."""
     soname: str
-    """The name that others need it by (DT_SONAME), or empty."""
+    """The name by which other objects need it (DT_SONAME); empty if it has none."""
     needed: tuple[str, ...]
-    """The libraries it needs (DT_NEEDED), in its order."""
+    """The libraries it needs (DT_NEEDED), in the order of the file."""
     rpath: tuple[str, ...]
-    """The folders it searches (DT_RUNPATH, without it DT_RPATH), in its order."""
+    """The directories it adds to the search (DT_RUNPATH; without it DT_RPATH, as in ld.so(8)), in order."""
     versions: Mapping[str, str]
-    """The highest version it needs, without the weak ones, by prefix: GLIBC, GLIBCXX, CXXABI."""
+    """The highest symbol version it needs, without the weak ones, by prefix: GLIBC, GLIBCXX, CXXABI."""
     symbol: str
     """The first symbol, sorted, that needs the highest version of GLIBC; empty if none does."""
     libc: str
-    """The C library it was built for, "glibc" or "musl"; empty where it does not say."""
+    """The C library it was built for, "glibc" or "musl"; empty if it needs neither."""
 
     def to_json(self) -> dict[str, Any]:
-        """Return the object as plain values; `from_json` reads them back."""
+        """Return the object as the plain values of a manifest."""
         return {
             "libc": self.libc,
             "machine": self.machine,
@@ -101,34 +101,20 @@ class SharedObject:
             "versions": dict(self.versions),
         }
 
-    @classmethod
-    def from_json(cls, values: Mapping[str, Any]) -> SharedObject:
-        """Return the object that `to_json` described."""
-        return cls(
-            path=values["path"],
-            machine=values["machine"],
-            soname=values["soname"],
-            needed=tuple(values["needed"]),
-            rpath=tuple(values["rpath"]),
-            versions=dict(values["versions"]),
-            symbol=values["symbol"],
-            libc=values["libc"],
-        )
-
 
 def is_elf(head: bytes) -> bool:
-    """Return whether a file that begins with ``head``, four bytes or more, says that it is ELF."""
+    """Return whether a file is ELF by its first bytes, four or more."""
     return head.startswith(_MAGIC)
 
 
 def read_shared_object(stream: BinaryIO, path: str) -> SharedObject:
-    """Return what an ELF file tells the loader.
+    """Read the facts that the dynamic loader acts on.
 
-    A static program or an object file has no dynamic segment: it needs nothing.
+    A static program or an object file has no dynamic segment, so it needs nothing.
 
     :param stream: the file, open and seekable; the caller closes it.
     :param path: its path in the bundle.
-    :raises MalformedError: if it is no ELF file, or a part of it that the loader reads is cut off or wrong.
+    :raises MalformedError: if it is not an ELF file, or a part that the loader reads is truncated or wrong.
     """
     from elftools.common.exceptions import ELFError  # noqa: PLC0415 - 60 ms that `--help` does not need
     from elftools.elf.elffile import ELFFile  # noqa: PLC0415
@@ -137,12 +123,12 @@ def read_shared_object(stream: BinaryIO, path: str) -> SharedObject:
         return _Image(ELFFile(stream)).shared_object(path)
     except (ELFError, _DamagedError) as error:
         raise MalformedError(
-            f"`{printable(path)}` is not a whole ELF file", evidence=(f"found   {printable(str(error))}",)
+            f"`{printable(path)}` is not a valid ELF file", evidence=(f"found   {printable(str(error))}",)
         ) from error
 
 
 class _DamagedError(ValueError):
-    """A place in the file that is not as it must be."""
+    """A part of the file that breaks the ELF specification."""
 
 
 class _Image:
@@ -150,14 +136,15 @@ class _Image:
 
     def __init__(self, elf: ELFFile) -> None:
         header = elf.header
-        # The loader has no use for sections; without them pyelftools has none either.
+        # The loader does not use sections; with none, pyelftools does not read them either.
         header["e_shoff"] = 0
         ends = header["e_phoff"] + header["e_phnum"] * header["e_phentsize"]
         if header["e_phnum"] > _MAX_SEGMENTS or ends > elf.stream_len:
             raise _DamagedError("its program headers end beyond the file")
         self._elf = elf
         segments = [
-            (one["p_type"], one["p_vaddr"], one["p_offset"], one["p_filesz"]) for one in elf.iter_segments()
+            (segment["p_type"], segment["p_vaddr"], segment["p_offset"], segment["p_filesz"])
+            for segment in elf.iter_segments()
         ]
         self._loads = [place for kind, *place in segments if kind == "PT_LOAD"]
         if any(offset + size > elf.stream_len for _, offset, size in self._loads):
@@ -172,7 +159,7 @@ class _Image:
         rpath = self._tags["DT_RUNPATH"] or self._tags["DT_RPATH"]
         highest: dict[str, tuple[int, ...]] = {}
         indices: set[int] = set()
-        """Of the versions that stand for the highest GLIBC; more than one library has them."""
+        """The indices of the highest GLIBC version: libc, libm and others each define it under an index."""
         for prefix, version, index in self._versions():
             found = highest.get(prefix, ())
             highest[prefix] = max(found, version)
@@ -208,34 +195,38 @@ class _Image:
             raise _DamagedError("its dynamic segment does not end")
 
     def _versions(self) -> Iterator[tuple[str, tuple[int, ...], int]]:
-        """Yield each version that is needed: its prefix, its numbers and its index (DT_VERNEED)."""
+        """Yield each version the object needs (DT_VERNEED): its prefix, its numbers and its index."""
         verneed, vernaux = self._elf.structs.Elf_Verneed, self._elf.structs.Elf_Vernaux
         left = _MAX_NEEDS
-        for address in self._tags["DT_VERNEED"][:1]:
-            for place, library in self._chain(verneed, address, "vn_next"):
-                for _, need in self._chain(vernaux, place + library.vn_aux, "vna_next"):
+        for start in self._tags["DT_VERNEED"][:1]:
+            for vaddr, library in self._chain(verneed, start, "vn_next"):
+                for _, need in self._chain(vernaux, vaddr + library.vn_aux, "vna_next"):
                     left -= 1
                     if left < 0:
                         raise _DamagedError("it needs more versions than any library has")
                     name = self._string(need.vna_name)
-                    match = _VERSION.fullmatch(_STANDS_FOR.get(name, name))
+                    match = _VERSION.fullmatch(_EQUIVALENTS.get(name, name))
                     if match and not need.vna_flags & _WEAK:
                         yield match["prefix"], numbers(match["version"]), need.vna_other & _INDEX
 
-    def _chain(self, layout: Any, address: int, following: str) -> Iterator[tuple[int, Any]]:
-        """Yield the entries of a list whose entries say how far off the next one is, and their addresses."""
+    def _chain(self, layout: Any, vaddr: int, following: str) -> Iterator[tuple[int, Any]]:
+        """Yield the entries of a linked list, with their places in memory.
+
+        Each entry has the distance to the next one, 0 in the last. A list longer than any real one
+        ends silently: a cycle must not keep the reader busy.
+        """
         for _ in range(_MAX_NEEDS):
-            entry = layout.parse(self._memory(address, layout.sizeof()))
-            yield address, entry
+            entry = layout.parse(self._memory(vaddr, layout.sizeof()))
+            yield vaddr, entry
             if not entry[following]:
                 return
-            address += entry[following]
+            vaddr += entry[following]
 
     def _first_symbol(self, indices: Collection[int]) -> str:
         """Return the first name, sorted, of a symbol that needs one of these versions (DT_VERSYM), or "".
 
-        Nothing says how many symbols there are, so both tables are read up to
-        the next table or the end of their segment; there is at most padding between.
+        The dynamic segment does not have the number of symbols, so both tables are read up to
+        the next table or the end of their segment; there is at most padding between them.
         """
         if not self._tags["DT_VERSYM"] or not self._tags["DT_SYMTAB"]:
             return ""
@@ -253,34 +244,32 @@ class _Image:
 
     def _string(self, index: int) -> str:
         if not self._tags["DT_STRTAB"]:
-            raise _DamagedError("it has no table of strings")
-        address = self._tags["DT_STRTAB"][0] + index
-        content = self._memory(address, min(_MAX_STRING, self._room(address)))
+            raise _DamagedError("its string table is missing")
+        vaddr = self._tags["DT_STRTAB"][0] + index
+        content = self._memory(vaddr, min(_MAX_STRING, self._room(vaddr)))
         text, end, _ = content.partition(b"\0")
         if not end:
             raise _DamagedError("a string does not end")
         return text.decode("utf-8", "backslashreplace")
 
-    def _extent(self, address: int) -> int:
-        """Return how many bytes of its segment lie between an address and the next table."""
-        tables = [
-            value for tag in _TABLES & self._tags.keys() for value in self._tags[tag] if value > address
-        ]
-        return min([self._room(address), *(table - address for table in tables)])
+    def _extent(self, vaddr: int) -> int:
+        """Return how many bytes of the segment are between a place in memory and the next table."""
+        tables = [value for tag in _TABLES & self._tags.keys() for value in self._tags[tag] if value > vaddr]
+        return min([self._room(vaddr), *(table - vaddr for table in tables)])
 
-    def _room(self, address: int) -> int:
-        """Return how many bytes the file has from an address to the end of its segment."""
+    def _room(self, vaddr: int) -> int:
+        """Return how many bytes the file has from a place in memory to the end of its segment."""
         for start, _, size in self._loads:
-            if start <= address < start + size:
-                room: int = start + size - address
+            if start <= vaddr < start + size:
+                room: int = start + size - vaddr
                 return room
-        raise _DamagedError(f"it points at {address:#x}, where it has nothing")
+        raise _DamagedError(f"it refers to {vaddr:#x}, which is in no segment")
 
-    def _memory(self, address: int, size: int) -> bytes:
-        if size > self._room(address):
-            raise _DamagedError(f"what it has at {address:#x} is cut off")
-        start, offset, _ = next(one for one in self._loads if one[0] <= address < one[0] + one[2])
-        return self._read(offset + address - start, size)
+    def _memory(self, vaddr: int, size: int) -> bytes:
+        if size > self._room(vaddr):
+            raise _DamagedError(f"its data at {vaddr:#x} is truncated")
+        start, offset, _ = next(load for load in self._loads if load[0] <= vaddr < load[0] + load[2])
+        return self._read(offset + vaddr - start, size)
 
     def _read(self, offset: int, size: int) -> bytes:
         if offset + size > self._elf.stream_len:
@@ -296,6 +285,6 @@ def _libc(needed: Iterable[str], *, has_versions: bool) -> str:
 
 
 def numbers(version: str) -> tuple[int, ...]:
-    """Return the numbers a version begins with; none if it does not begin with one."""
+    """Return the leading numbers of a version, (2, 17) for "2.17"; empty if it does not start with one."""
     match = re.match(r"\d+(?:\.\d+)*", version, re.ASCII)
     return tuple(int(number) for number in match[0].split(".")) if match else ()

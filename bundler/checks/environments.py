@@ -1,7 +1,7 @@
-"""Stage 5, effect: environments to try a bundle in, and what importing in them gave.
+"""Stage 5, effect: virtual environments to import a bundle in, and the answers of the imports.
 
-An environment is made when it is first needed; what an import gave depends on
-layers, interpreter and sandbox alone, so it is kept in the store.
+An environment is created when it is first needed. The answer of an import depends on the
+layers, the interpreter and the sandbox alone, so it is stored under a key of these.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from bundler.bundle.layer import tree_digest
 from bundler.bundle.plan import ArchiveMember, BundlePlan, folders_of
 from bundler.bundle.segment import SegmentFormat
 from bundler.bundle.writer import layer_entries
-from bundler.checks.import_results import classify
+from bundler.checks.import_results import ImportAnswer, classify
 from bundler.checks.import_runner import SCRIPT, ImportRequest, StartupError, import_modules
 from bundler.checks.modules import DistributionFacts
 from bundler.checks.report import ModeReport, UsageMode
@@ -29,34 +29,36 @@ from bundler.target.interpreter import Interpreter
 from bundler.target.venv import create_venv
 
 if TYPE_CHECKING:
+    from bundler.errors import BundlerError
     from bundler.reporter import Reporter
     from bundler.store.store import Store
     from bundler.system.environ import HostEnvironment
 
 __all__ = ["CheckEnvironments", "fill_environment"]
 
-_FORMAT = "2"
-"""To be raised with any change of how imports are tried, so that kept answers are made anew."""
-# How an import may end that another run need not repeat.
-_PASSING = frozenset({"timed-out", "crashed"})
+_FORMAT = "3"
+"""A part of every key. Raise it with any change of how imports run or of `ImportAnswer`: stored answers
+of older releases are then not read."""
+_NOT_REPEATABLE = frozenset({"timed-out", "crashed"})
+"""Endings that may be due to a busy machine or a race; answers with one are not stored."""
 
 
 @dataclass(kw_only=True)
 class CheckEnvironments:
-    """A bundle, and a private folder to try it in."""
+    """A bundle, its base, and a private directory to import them in."""
 
     interpreter: Interpreter
     bundle: BundlePlan
     segment_format: SegmentFormat
     jobs: int
     reverify: bool
-    """Whether kept answers are made anew."""
+    """Whether to import again although the store has the answers."""
     store: Store
     host: HostEnvironment
     reporter: Reporter
     scratch: Path
     base: BundlePlan | None = None
-    """The packages of the base that the bundle is tried over, in layers."""
+    """The packages of the base that the bundle is mounted over, in layers."""
 
     @cached_property
     def sandbox(self) -> Sandbox:
@@ -65,53 +67,55 @@ class CheckEnvironments:
 
     @cached_property
     def tree(self) -> Path:
-        """An environment that holds the bundle, extracted from the segments that ship."""
+        """An environment with the bundle, extracted from the segments that ship."""
         return self._environment("bundle é", self.bundle)
 
     def modules(self, mode: UsageMode, owners: Sequence[tuple[DistributionFacts, str]]) -> ModeReport:
-        """Import modules in one way of use, or take over what an earlier run has found.
+        """Import modules in one mode of use, or take the answers of an earlier run from the store.
 
-        :param owners: each module with the distribution it is of.
+        :param owners: each module with its distribution.
         """
         names = sorted({module for _, module in owners})
         key = self._key(mode, names)
-        kept = None if self.reverify else self.store.lookup("imports", key)
-        if kept is not None:
-            answers = json.loads(self.store.read(kept))
-        else:
+        answers = None if self.reverify else self.store.recall("imports", key, dict[str, ImportAnswer])
+        cached = answers is not None
+        if answers is None:
             try:
                 answers = self._import(mode, names)
             except StartupError as error:
-                said = error.evidence[-1] if error.evidence else error.message
-                return ModeReport(mode=mode, outcomes=(), fatal=said)
-            if not any(answer.get("ended") in _PASSING for answer in answers.values()):
-                self.store.bind("imports", key, self.store.add(json.dumps(answers, sort_keys=True).encode()))
+                return ModeReport(mode=mode, outcomes=(), fatal=_last_line(error))
+            if not any(answer.ended in _NOT_REPEATABLE for answer in answers.values()):
+                self.store.remember("imports", key, answers)
         outcomes = tuple(classify(owner, module, answers[module]) for owner, module in owners)
-        return ModeReport(mode=mode, outcomes=outcomes, cached=kept is not None)
+        return ModeReport(mode=mode, outcomes=outcomes, cached=cached)
 
-    def script(self, mode: UsageMode, script: Mapping[str, Any]) -> Mapping[str, Any]:
-        """Run a script in one way of use; it is never kept, since its own files are not ours.
+    def script(self, mode: UsageMode, script: Mapping[str, Any]) -> ImportAnswer:
+        """Run a script in one mode of use; the answer is not stored, as it depends on files of the user.
 
-        :raises StartError: if Python does not start.
+        :raises StartupError: if Python does not start.
         """
         return self._import(mode, [], script)[SCRIPT]
 
     @cached_property
     def _image(self) -> Path:
-        """An environment that holds nothing, as the place a bundle is mounted into."""
+        """An empty environment, as the place a bundle is mounted into."""
         folder = self.scratch / "image"
         create_venv(self.interpreter, folder, self.host, self.scratch)
         return folder
 
     @cached_property
     def _base(self) -> Path:
-        """An environment that holds the base's packages."""
+        """An environment with the packages of the base; the empty one where they are not known."""
         if self.base is None:
             return self._image
         return self._environment("base", self.base)
 
     def _environment(self, name: str, plan: BundlePlan) -> Path:
-        """Return a copy of the empty environment, filled; nothing in one says where it lies."""
+        """Return a copy of the empty environment with the files of a plan.
+
+        A plain copy works: the interpreter is a symbolic link, and ``pyvenv.cfg`` names the base
+        interpreter, not the environment's own path.
+        """
         folder = self.scratch / name
         shutil.copytree(self._image, folder, symlinks=True)
         fill_environment(folder, plan, self.segment_format, self.store)
@@ -119,17 +123,16 @@ class CheckEnvironments:
 
     def _import(
         self, mode: UsageMode, modules: Sequence[str], script: Mapping[str, Any] | None = None
-    ) -> dict[str, dict[str, Any]]:
-        environments = {"mount": "_image", "venv": "tree", "server": "_base", "base": "_base"}
-        home: Path = getattr(self, environments[mode])
-        mounted = [] if mode in ("venv", "base") else [self.tree / self.interpreter.target.site_packages]
-        # As the image does: a colon that ends PYTHONPATH adds the working directory.
+    ) -> dict[str, ImportAnswer]:
+        home, mounted = self._places(mode)
+        # The start script of the images leaves a colon at the end of PYTHONPATH, which adds the working
+        # directory (the application root) behind the bundle.
         own = [Path(script["cwd"]), *map(Path, script["append"])] if script else []
         check = ImportRequest(
             python=home / "bin" / "python",
             modules=modules,
-            allowed_roots=[home, *([self.tree] if mounted else []), *own, *self.interpreter.stdlib],
-            python_path=[*mounted, *own[:1]],
+            allowed_roots=[home, *mounted, *own, *self.interpreter.stdlib],
+            python_path=[*(tree / self.interpreter.target.site_packages for tree in mounted), *own[:1]],
             script=script,
             jobs=self.jobs,
         )
@@ -141,17 +144,36 @@ class CheckEnvironments:
             reporter=self.reporter,
         )
 
+    def _places(self, mode: UsageMode) -> tuple[Path, list[Path]]:
+        """Return the environment of a mode, and the directories that are mounted over it."""
+        match mode:
+            case "mount":
+                return self._image, [self.tree]
+            case "venv":
+                return self.tree, []
+            case "server":
+                return self._base, [self.tree]
+            case "base":
+                return self._base, []
+
     def _key(self, mode: UsageMode, modules: Sequence[str]) -> str:
         target = self.interpreter.target
-        plans = [self.bundle, *([self.base] if mode in ("server", "base") and self.base else [])]
+        plans = [self.bundle]
+        if mode in ("server", "base") and self.base is not None:
+            plans.append(self.base)
         trees = [tree_digest(file for _, file in plan.files()) for plan in plans]
         python = [str(self.interpreter.python), target.version, target.abi, target.platform, target.libc]
         return key_of(_FORMAT, mode, json.dumps(self.sandbox.to_json()), *python, *trees, *modules)
 
 
 def fill_environment(venv: Path, plan: BundlePlan, segment_format: SegmentFormat, store: Store) -> None:
-    """Extract the segments that ship into a virtual environment."""
+    """Extract the segments of a plan, as they ship, into a virtual environment."""
     folders = folders_of(file.path for _, file in plan.files())
     members = [ArchiveMember(path=folder, is_dir=True, size=0, mode=0o755, sha256=None) for folder in folders]
     extract_entries([(member, ()) for member in members], venv)
     extract_entries(layer_entries(plan, segment_format, store), venv)
+
+
+def _last_line(error: BundlerError) -> str:
+    """Return the last line of the child's standard error, or the message if it printed none."""
+    return error.evidence[-1] if error.evidence else error.message

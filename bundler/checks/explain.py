@@ -1,11 +1,12 @@
-"""Pure: why a distribution is in a bundle, and what a finding's code means.
+"""Pure: why a distribution is in a bundle, and the meaning of a finding's code.
 
-Everything is read from the manifest; nothing is resolved or run.
+The manifest is the only input; nothing is resolved or run.
 """
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any
 
@@ -14,6 +15,7 @@ from packaging.utils import NormalizedName, canonicalize_name
 
 from bundler.bundle.document import FindingSection
 from bundler.bundle.manifest import Manifest
+from bundler.checks.dependencies import applies, requested_extras
 from bundler.data.finding_rules import Rule, rules_by_code
 from bundler.errors import InputError
 from bundler.paths import printable
@@ -28,11 +30,11 @@ class Why:
     name: str
     version: str
     wheel: str
-    """What it was made from; empty where the bundle leaves it to the base."""
+    """The file name of its wheel; empty if the base provides the distribution."""
     chain: tuple[str, ...]
-    """The shortest way to it from what the user asked for, one sentence a step."""
+    """The shortest chain of requirements from the user's to it, one sentence for each step."""
     required_by: tuple[str, ...]
-    """Everybody who requires it, with the requirement."""
+    """The distributions that require it, each with the requirement; "you" for the user."""
 
     def to_json(self) -> dict[str, Any]:
         """Return the reasons as plain values."""
@@ -46,19 +48,19 @@ class Why:
 
 
 def is_code(text: str) -> bool:
-    """Return whether a word has the form of a finding's code."""
+    """Return whether a text has the form of a finding code: a letter and three digits."""
     return len(text) == 4 and text[0].isalpha() and text[1:].isdigit()  # noqa: PLR2004 - a letter, three digits
 
 
 def rule_of(code: str) -> Rule:
-    """Return the kind of finding that a code names.
+    """Return the rule of a finding code, upper or lower case.
 
-    :raises InputError: if there is none.
+    :raises InputError: if no finding has this code; lists the codes.
     """
     rule = rules_by_code().get(code.upper())
     if rule is None:
         raise InputError(
-            f"there is no finding `{printable(code)}`",
+            f"`{printable(code)}` is not a finding code",
             evidence=(f"known   {', '.join(rules_by_code())}",),
             hint="bundler explain I201",
         )
@@ -66,7 +68,7 @@ def rule_of(code: str) -> Rule:
 
 
 def findings_of(manifest: Manifest, *, code: str = "", distribution: str = "") -> tuple[FindingSection, ...]:
-    """Return the findings in a manifest, of one code or distribution where one is named."""
+    """Return the findings in a manifest, of one code or distribution if given."""
     return tuple(
         finding
         for finding in manifest.document.verification.findings
@@ -76,9 +78,9 @@ def findings_of(manifest: Manifest, *, code: str = "", distribution: str = "") -
 
 
 def why(manifest: Manifest, name: str) -> Why:
-    """Return why a distribution is in a bundle.
+    """Return why a distribution is in a bundle, or is left to the base.
 
-    :raises InputError: if it is not in it.
+    :raises InputError: if it is neither; lists the distributions in the bundle.
     """
     wanted = canonicalize_name(name)
     present = {item.name: item for item in manifest.document.distributions}
@@ -86,18 +88,35 @@ def why(manifest: Manifest, name: str) -> Why:
     if wanted not in present and wanted not in provided:
         raise InputError(
             f"`{printable(name)}` is not in `{manifest.name}`",
-            evidence=(f"it holds  {', '.join(present)}",),
+            evidence=(f"found   {', '.join(present)}",),
         )
     environment = manifest.target.markers
-    asked = list(_asked(manifest.document.requirements, environment))
-    texts = {owner: item.requires_dist for owner, item in present.items()}
-    edges = _edges(asked, texts, environment)
-    required_by = [f"you ({one})" for one in asked if canonicalize_name(one.name) == wanted]
+    roots = [
+        requirement
+        for requirement in _parse_requirements(manifest.document.requirements)
+        if applies(requirement, (), environment)
+    ]
+    declared = {
+        NormalizedName(owner): _parse_requirements(item.requires_dist) for owner, item in present.items()
+    }
+    extras = requested_extras(declared, roots, environment)
+    asked = list(map(_without_marker, roots))
+    edges = {
+        owner: [
+            _without_marker(requirement)
+            for requirement in requires
+            if applies(requirement, extras[owner], environment)
+        ]
+        for owner, requires in declared.items()
+    }
+    required_by = [
+        f"you ({requirement})" for requirement in asked if canonicalize_name(requirement.name) == wanted
+    ]
     required_by += [
-        f"{owner} ({one})"
+        f"{owner} ({requirement})"
         for owner, requires in edges.items()
-        for one in requires
-        if canonicalize_name(one.name) == wanted
+        for requirement in requires
+        if canonicalize_name(requirement.name) == wanted
     ]
     item = present.get(wanted)
     return Why(
@@ -109,54 +128,43 @@ def why(manifest: Manifest, name: str) -> Why:
     )
 
 
-def _asked(
-    texts: Sequence[str], environment: Mapping[str, str], extras: Collection[str] = ()
-) -> Iterator[Requirement]:
-    """Yield each requirement that holds on the target with some extras, without its marker."""
+def _parse_requirements(texts: Sequence[str]) -> list[Requirement]:
+    """Return the requirements that name a project; a bare path or URL names none and is left out."""
+    requirements = []
     for text in texts:
-        try:
-            requirement = Requirement(text)
-        except InvalidRequirement:
-            continue  # a path or an address without a name
-        marker, requirement.marker = requirement.marker, None
-        given = ("", *extras)
-        if marker is None or any(marker.evaluate({**environment, "extra": extra}) for extra in given):
-            yield requirement
+        with suppress(InvalidRequirement):
+            requirements.append(Requirement(text))
+    return requirements
 
 
-def _edges(
-    asked: Sequence[Requirement], texts: Mapping[str, Sequence[str]], environment: Mapping[str, str]
-) -> dict[str, list[Requirement]]:
-    """Return what each distribution requires, with the extras that somebody asks for."""
-    edges = {owner: list(_asked(requires, environment)) for owner, requires in texts.items()}
-    extras: dict[str, set[str]] = {owner: set() for owner in texts}
-    waiting = [*asked, *(one for requires in edges.values() for one in requires)]
-    while waiting:
-        one = waiting.pop()
-        name, more = canonicalize_name(one.name), set(one.extras)
-        if name in extras and not more <= extras[name]:
-            extras[name] |= more
-            edges[name] = list(_asked(texts[name], environment, sorted(extras[name])))
-            waiting += edges[name]
-    return edges
+def _without_marker(requirement: Requirement) -> Requirement:
+    """Return a copy without the marker: it holds on the target, so it explains nothing."""
+    bare = Requirement(str(requirement))
+    bare.marker = None
+    return bare
 
 
 def _chain(
-    asked: Sequence[Requirement], edges: Mapping[str, Sequence[Requirement]], wanted: NormalizedName
+    asked: Sequence[Requirement],
+    edges: Mapping[NormalizedName, Sequence[Requirement]],
+    wanted: NormalizedName,
 ) -> list[str]:
-    """Return the shortest way from the user's requirements, breadth first."""
-    paths: dict[str, list[str]] = {}
-    waiting: list[str] = []
-    for one in asked:
-        name = canonicalize_name(one.name)
+    """Return the shortest chain of requirements from the user's to a distribution, one sentence each.
+
+    Breadth first, so that the first chain found is a shortest one; empty if there is none.
+    """
+    paths: dict[NormalizedName, list[str]] = {}
+    waiting: list[NormalizedName] = []
+    for requirement in asked:
+        name = canonicalize_name(requirement.name)
         if name not in paths:
-            paths[name] = [f"your requirements ask for `{one}`"]
+            paths[name] = [f"your requirements ask for `{requirement}`"]
             waiting.append(name)
     while waiting and wanted not in paths:
         owner = waiting.pop(0)
-        for one in edges.get(owner, ()):
-            name = canonicalize_name(one.name)
+        for requirement in edges.get(owner, ()):
+            name = canonicalize_name(requirement.name)
             if name not in paths:
-                paths[name] = [*paths[owner], f"`{owner}` requires `{one}`"]
+                paths[name] = [*paths[owner], f"`{owner}` requires `{requirement}`"]
                 waiting.append(name)
     return paths.get(wanted, [])

@@ -1,17 +1,17 @@
-"""Ground: what can be wrong with a bundle, one code each, and how a finding is told.
+"""Ground: findings, their order, and the exceptions that a user grants.
 
-A code never changes its meaning and is never used again. The page of each code
-is its section in docs/findings.md; `bundler explain CODE` shows the same facts.
+A code never changes its meaning and is never used again. docs/findings.md has a section
+for each code; `bundler explain CODE` prints the same facts.
 
 ========  ==========================================================
-letter    what it is about
+letter    subject
 ========  ==========================================================
 ``M``     a bundle mounted on PYTHONPATH
 ``I``     imports and requirements
 ``U``     the user's own code
 ``E``     shared objects (ELF)
 ``B``     the base: the image or host that the bundle is mounted into
-``D``     the deployment: what the image's start makes of its variables and files
+``D``     the deployment: the variables and files that the start of the image reads
 ========  ==========================================================
 """
 
@@ -28,27 +28,27 @@ __all__ = ["Finding", "is_allowed", "sorted_findings"]
 
 
 _ORDER = "MEIUBD"
-"""What causes other findings stands before what follows from it."""
+"""The letters, causes before consequences: a mount that hides a module makes imports fail."""
 _RANK: Mapping[Severity, int] = {"error": 0, "warning": 1, "note": 2}
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Finding:
-    """One thing that was found."""
+    """One fault or fact that a check reports."""
 
     code: str
     message: str
-    """One line of fact, the names in backticks, without paths of the host."""
+    """The fact in one line, names in backticks, without paths of the host."""
     distribution: str = ""
-    """The normalised name of the distribution it is about; empty where there is none."""
+    """The normalized name of the distribution; empty if the finding is not about one."""
     where: str = ""
-    """A path in the bundle or in the user's code, with ``:line`` where there is one."""
+    """A path in the bundle or in the user's code, with ``:line`` if known; or a module."""
     details: tuple[str, ...] = field(default=(), compare=False)
-    """Further lines for the reader of an error; not for a manifest, as they may differ by host."""
+    """Further lines for the message of an error; never in a manifest, as they may differ by host."""
 
     @property
     def rule(self) -> Rule:
-        """The kind of finding it is."""
+        """The rule of its code: severity, title, text and fix."""
         return rules_by_code()[self.code]
 
     def to_json(self) -> dict[str, str]:
@@ -63,24 +63,24 @@ class Finding:
 
 
 def sorted_findings(findings: Iterable[Finding]) -> tuple[Finding, ...]:
-    """Return the findings, each once: errors first, causes first, then by code, distribution and place."""
+    """Return the findings without duplicates, by severity, letter, code, distribution and place."""
     return tuple(
         sorted(
             set(findings),
-            key=lambda one: (
-                _RANK[one.rule.severity],
-                _ORDER.index(one.code[0]),
-                one.code,
-                one.distribution,
-                one.where,
-                one.message,
+            key=lambda finding: (
+                _RANK[finding.rule.severity],
+                _ORDER.index(finding.code[0]),
+                finding.code,
+                finding.distribution,
+                finding.where,
+                finding.message,
             ),
         )
     )
 
 
 def is_allowed(finding: Finding, allowed: Iterable[str]) -> bool:
-    """Return whether ``--allow`` names a finding: ``CODE``, or ``CODE:DISTRIBUTION``."""
+    """Return whether an ``--allow`` value covers a finding: ``CODE`` or ``CODE:DISTRIBUTION``."""
     for text in allowed:
         code, _, name = text.partition(":")
         if code.upper() == finding.code and (not name or canonicalize_name(name) == finding.distribution):

@@ -1,6 +1,7 @@
-"""Stage 5, pure: what the ending of one import means.
+"""Stage 5, pure: the meaning of an import's ending.
 
-`import_runner` imports; here its lines become outcomes that are the same on every host.
+`import_runner` imports; this module turns its answers into outcomes that are the same on
+every host.
 """
 
 from __future__ import annotations
@@ -8,7 +9,7 @@ from __future__ import annotations
 import re
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from typing import Any, Literal
+from typing import Literal
 
 from packaging.requirements import Requirement
 from packaging.utils import NormalizedName, canonicalize_name
@@ -18,7 +19,15 @@ from bundler.checks.modules import DistributionFacts, top_level_modules
 from bundler.paths import printable
 from bundler.redaction import redact
 
-__all__ = ["HARMLESS", "ImportResult", "ImportStatus", "classify", "mark_optional", "mark_unused"]
+__all__ = [
+    "HARMLESS",
+    "ImportAnswer",
+    "ImportResult",
+    "ImportStatus",
+    "classify",
+    "mark_optional",
+    "mark_unused",
+]
 
 ImportStatus = Literal[
     "ok",
@@ -34,66 +43,91 @@ ImportStatus = Literal[
 ]
 
 HARMLESS: frozenset[ImportStatus] = frozenset({"ok", "optional", "unused"})
+"""The statuses that never become an error."""
 _BROKEN: frozenset[ImportStatus] = frozenset({"missing-dependency", "missing-library", "failed"})
+"""The statuses that `mark_unused` may excuse: the import raised, which harms only its importer."""
 
 _DETAIL = 500
 """Characters of a detail; the tail of a longer one is dropped."""
+# The messages of dlopen(3) in glibc (elf/dl-load.c and elf/dl-version.c), after the path of the file.
 _NO_LIBRARY = re.compile(r"(?<![^\s:/])(?P<name>[^\s:/]+): cannot open shared object file")
 _NO_SYMBOL_VERSION = re.compile(r"(?<![^\s:/])(?P<name>[^\s:/]+): version [`'](?P<symbol>[^']+)' not found")
-# The folders of an absolute path, but for those that are the same on every host.
+# The directories of an absolute path, but for those that are the same on every host.
 _FOLDERS = re.compile(
     r"(?<![\w./:~-])/(?!(?:dev|etc|lib|lib64|proc|sys|usr)/)(?:[^\s/'\"`()<>,:;]+/)+(?=[^\s/'\"`()<>,:;])"
 )
 _MEANS_NOTHING = 2
-"""Characters: a shorter name stands in too many others."""
+"""Characters: names this short occur in many unrelated project names."""
 _ADDRESS = re.compile(r"\b0x[0-9a-fA-F]{6,}\b")
+"""A memory address, as in the default ``repr`` of an object: another one in every process."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class ImportAnswer:
+    """The ending of one import, as `target/scripts/import_modules.py` reports and the store keeps it.
+
+    The docstring of that script defines the fields; those without meaning for an ending are
+    at their defaults.
+    """
+
+    module: str = ""
+    ended: str | None = None
+    """``ok``, ``raised``, ``exited``, ``crashed`` or ``timed-out``; anything else counts as failed."""
+    code: int | str | None = None
+    signal: str = ""
+    exception: str = ""
+    message: str = ""
+    text: str = ""
+    missing: str | None = None
+    network: tuple[str, ...] = ()
+    writes: tuple[str, ...] = ()
+    stderr: str = ""
+    calling: bool = False
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class ImportResult:
-    """How the import of one module ended."""
+    """The outcome of importing one module."""
 
     distribution: NormalizedName
     module: str
     status: ImportStatus
     detail: str
-    """One line without paths of the host: the exception's last line, the signal, the addresses it tried."""
+    """One line without paths of the host: the exception's last line or the signal, and the hosts it tried."""
     missing: str | None
-    """The module or the shared library that is not there."""
+    """The module or the shared library that was not found."""
     declared: bool | None
     """For a missing dependency: whether Requires-Dist names such a project, under any marker or extra."""
     tried: tuple[str, ...] = ()
-    """The addresses it tried to reach."""
+    """The network endpoints it tried to reach, ``host:port``."""
     wrote: tuple[str, ...] = ()
-    """The paths outside of its own folders that it opened for writing, made or removed."""
+    """The paths outside of its own directories that it opened for writing, created or removed."""
     stderr: tuple[str, ...] = field(default=(), compare=False)
-    """The last lines it wrote to standard error; for the reader of an error, not for a manifest."""
+    """The last three lines of its standard error; for the message of an error, not for a manifest."""
 
 
-def classify(distribution: DistributionFacts, module: str, raw: Mapping[str, Any]) -> ImportResult:
-    """Return what a line of ``import_modules`` about ``module`` means.
+def classify(distribution: DistributionFacts, module: str, answer: ImportAnswer) -> ImportResult:
+    """Return the outcome of importing ``module``, from the answer of the import runner.
 
-    An unknown ending is no success. An import that tried the network and
-    succeeded all the same is ok; its detail names the address.
-
-    :param raw: the line; its keys are in the docstring of ``target/scripts/import_modules.py``.
+    An unknown ending is a failure. An import that tried the network and succeeded
+    all the same is ok; its detail names the endpoint.
     """
     status: ImportStatus
     missing: str | None = None
-    last = str(raw.get("message") or raw.get("exception") or "")
-    addresses = ", ".join(str(address) for address in raw.get("network") or ())
-    tried = f"tried {addresses}" if addresses else ""
-    match raw.get("ended"):
+    last = answer.message or answer.exception
+    tried = f"tried {', '.join(answer.network)}" if answer.network else ""
+    match answer.ended:
         case "ok":
             status, detail = "ok", tried
         case "crashed":
-            status, detail = "crashed", _joined(str(raw.get("signal")), tried)
+            status, detail = "crashed", _joined(answer.signal, tried)
         case "timed-out":
             status, detail = "timed-out", _joined("the import did not end", tried)
         case "exited":
-            status, detail = "exited", _joined(f"the import ended the process with {raw.get('code')}", tried)
+            # SystemExit(0) too: the process of a server would end at this import.
+            status, detail = "exited", _joined(f"the import ended the process with {answer.code}", tried)
         case "raised":
-            status, missing = _cause(distribution, module, raw, tried)
+            status, missing = _cause(distribution, module, answer)
             detail = _joined(last if missing is None or missing in last else f"{last} ({missing})", tried)
         case other:
             status, detail = "failed", f"unknown ending {other!r}"
@@ -104,29 +138,32 @@ def classify(distribution: DistributionFacts, module: str, raw: Mapping[str, Any
         detail=_clean(detail)[:_DETAIL],
         missing=_clean(missing) if missing is not None else None,
         declared=_is_declared(distribution, missing) if status == "missing-dependency" and missing else None,
-        tried=tuple(_clean(str(address)) for address in raw.get("network") or ()),
-        wrote=tuple(sorted({printable(str(path))[:_DETAIL] for path in raw.get("writes") or ()})),
-        stderr=tuple(
-            _clean(line)[:_DETAIL] for line in str(raw.get("stderr") or "").splitlines() if line.strip()
-        )[-3:],
+        tried=tuple(map(_clean, answer.network)),
+        wrote=tuple(sorted({printable(path)[:_DETAIL] for path in answer.writes})),
+        stderr=tuple(_clean(line)[:_DETAIL] for line in answer.stderr.splitlines() if line.strip())[-3:],
     )
 
 
 def _cause(
-    distribution: DistributionFacts, module: str, raw: Mapping[str, Any], tried: str
+    distribution: DistributionFacts, module: str, answer: ImportAnswer
 ) -> tuple[ImportStatus, str | None]:
-    """Return why an import raised, and what is missing."""
-    text = str(raw.get("text") or raw.get("message") or "")
+    """Return why an import raised, and the name of the missing library or module.
+
+    The order is that of certainty. The dynamic loader's own words come first: a package that
+    wraps them ("see above") often raises a ModuleNotFoundError on top, and the library is the
+    cause of both. The network is last, since a failed attempt is only a likely cause.
+    """
+    text = answer.text or answer.message
     if library := _NO_LIBRARY.search(text):
         return "missing-library", library["name"]
     if library := _NO_SYMBOL_VERSION.search(text):
         return "missing-library", f"{library['name']} {library['symbol']}"
-    if missing := raw.get("missing"):
-        # A module that lacks a part of itself has no dependency missing.
-        if _is_own(str(missing), module, distribution):
+    if answer.missing:
+        # A module that lacks a part of its own distribution is broken; no dependency would help.
+        if _is_own(answer.missing, module, distribution):
             return "failed", None
-        return "missing-dependency", str(missing)
-    return ("network" if tried else "failed"), None
+        return "missing-dependency", answer.missing
+    return ("network" if answer.network else "failed"), None
 
 
 def mark_optional(
@@ -135,51 +172,51 @@ def mark_optional(
     roots: Sequence[Requirement],
     environment: Mapping[str, str],
 ) -> tuple[ImportResult, ...]:
-    """Return the outcomes, those as ``optional`` that miss only what an extra would bring.
+    """Mark as ``optional`` the failures whose missing module belongs to an extra that is not requested.
 
-    That is so if nobody asked for the extra (or its marker does not hold), and
-    some other module of the distribution does import: a part of a project may
-    need an extra, a whole project may not. Names of modules and of projects
-    differ (``grpc`` comes with ``grpcio``), so one in the other is enough.
+    An extra whose marker is false on the target counts as not requested. Some other
+    module of the distribution must import: one part of a project may need an extra, the whole
+    project may not. The names of modules and projects differ (``grpc`` is in ``grpcio``), so
+    it is enough that the project's name contains the module's.
     """
     unasked = unasked_extras(distributions, roots, environment)
     outcomes = tuple(outcomes)
-    imported = {one.distribution for one in outcomes if one.status == "ok"}
+    imported = {outcome.distribution for outcome in outcomes if outcome.status == "ok"}
     marked = []
-    for one in outcomes:
-        if one.status == "missing-dependency" and one.missing and one.distribution in imported:
-            missing = _joined_name(one.missing.partition(".")[0])
-            names = [_joined_name(name) for name in unasked[one.distribution]]
+    for outcome in outcomes:
+        if outcome.status == "missing-dependency" and outcome.missing and outcome.distribution in imported:
+            missing = _joined_name(outcome.missing.partition(".")[0])
+            names = [_joined_name(name) for name in unasked[outcome.distribution]]
             if len(missing) > _MEANS_NOTHING and any(missing in name for name in names):
-                marked.append(replace(one, status="optional"))
+                marked.append(replace(outcome, status="optional"))
                 continue
-        marked.append(one)
+        marked.append(outcome)
     return tuple(marked)
 
 
 def mark_unused(
     outcomes: Iterable[ImportResult], *, asked: Collection[str], imported: Mapping[str, bool]
 ) -> tuple[ImportResult, ...]:
-    """Return the outcomes, those as ``unused`` that failed and that nothing in the bundle needs to import.
+    """Mark as ``unused`` the failed modules that no file in the bundle needs.
 
-    That is so if no file surely imports the module, and either one imports it
-    when it is called for, or another module of its distribution works. Of what
-    the user asked for nobody knows what else will be imported, and a crash or
-    a hang stays what it is.
+    A module is unused if no file imports it unconditionally, and either some file
+    imports it in a function or in try/except, or another module of its distribution imports.
+    Never marked: the modules of distributions that the user requires by name, since the user's
+    code may import any of them; and crashes, exits and hangs, which harm the whole process.
 
     :param asked: the distributions that the user's requirements name.
-    :param imported: as `source_imports.imported_modules` returns it.
+    :param imported: the result of `source_imports.imported_modules`.
     """
     outcomes = tuple(outcomes)
-    working = {one.distribution for one in outcomes if one.status == "ok"}
+    working = {outcome.distribution for outcome in outcomes if outcome.status == "ok"}
     return tuple(
-        replace(one, status="unused")
-        if one.status in _BROKEN
-        and one.distribution not in asked
-        and not imported.get(one.module, False)
-        and (one.module in imported or one.distribution in working)
-        else one
-        for one in outcomes
+        replace(outcome, status="unused")
+        if outcome.status in _BROKEN
+        and outcome.distribution not in asked
+        and not imported.get(outcome.module, False)
+        and (outcome.module in imported or outcome.distribution in working)
+        else outcome
+        for outcome in outcomes
     )
 
 
@@ -188,23 +225,24 @@ def _joined_name(name: str) -> str:
 
 
 def _is_own(missing: str, asked: str, distribution: DistributionFacts) -> bool:
+    """Return whether a missing module is a part of the imported one, or a package above or below its own."""
     inside = missing + "."
     own = (asked, *top_level_modules(distribution.files))
     return any(inside.startswith(module + ".") or module.startswith(inside) for module in own)
 
 
 def _is_declared(distribution: DistributionFacts, missing: str) -> bool:
-    """Return whether a requirement is named as the module or a package above it (``a.b`` is in ``a-b``)."""
+    """Return whether a requirement is named like the module or a package above it (``a.b`` is in ``a-b``)."""
     parts = missing.split(".")
     names = {canonicalize_name("-".join(parts[:end])) for end in range(1, len(parts) + 1)}
     return any(canonicalize_name(requirement.name) in names for requirement in distribution.requires_dist)
 
 
-def _joined(what: str, tried: str) -> str:
-    return f"{what}; {tried}" if tried else what
+def _joined(ending: str, tried: str) -> str:
+    return f"{ending}; {tried}" if tried else ending
 
 
 def _clean(text: str) -> str:
-    """Return one line that is the same on every host and safe to show."""
+    """Return one line that is the same on every host and safe to print."""
     text = _ADDRESS.sub("0x...", _FOLDERS.sub("", redact(text)))
     return printable(" ".join(text.split()))

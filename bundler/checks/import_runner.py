@@ -1,8 +1,7 @@
 """Stage 5, effect: import the modules of a bundle on the target, in a sandbox.
 
-What runs is `target/scripts/import_modules.py`, inside `checks/sandbox_child.py` with as
-much of a sandbox as the system permits. `import_results` decides what an ending means;
-here is only what it takes to ask.
+The child runs `target/scripts/import_modules.py` inside `checks/sandbox_child.py`, with the
+strictest sandbox that the system permits. `import_results` classifies the endings.
 """
 
 from __future__ import annotations
@@ -12,12 +11,15 @@ import math
 import os
 import tempfile
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from contextlib import suppress
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
+from bundler.checks.import_results import ImportAnswer
 from bundler.checks.sandbox import Sandbox, child_env_without_proxies
-from bundler.errors import ClosureError
+from bundler.errors import ClosureError, MalformedError
+from bundler.jsonio import convert
 from bundler.paths import printable
 from bundler.reporter import SILENT, Reporter
 from bundler.system.environ import HostEnvironment
@@ -28,38 +30,40 @@ __all__ = ["SCRIPT", "ImportRequest", "StartupError", "import_modules"]
 
 
 SCRIPT = "<script>"
-"""The module name under which the entry script is answered."""
+"""The module name in the answer for an entry script."""
 
 _START_SECONDS = 120
-"""What the runner may take besides the imports: to start, and to kill."""
+"""Seconds that the runner may take besides the imports: to start, and to kill."""
 _KILL_SECONDS = 5
 _MAX_JOBS = 8
 _MEMORY = 8 << 30
+"""Bytes of data that one import may allocate (RLIMIT_DATA)."""
 _FILE_SIZE = 1 << 30
+"""Bytes of one file that it may write (RLIMIT_FSIZE)."""
 
 
 class StartupError(ClosureError):
-    """The target's Python does not even start with the bundle on PYTHONPATH."""
+    """The target's Python does not start with the bundle on PYTHONPATH."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class ImportRequest:
-    """What to import, and where."""
+    """The modules to import, and the environment to import them in."""
 
     python: Path
-    """The Python of an environment."""
+    """The interpreter of a virtual environment."""
     modules: Sequence[str]
     allowed_roots: Sequence[Path]
-    """The environment, what is on PYTHONPATH, the target's standard library; no entry of the child's
-    ``sys.path`` may lie elsewhere."""
+    """The environment, the entries of PYTHONPATH, the target's standard library; every entry of the
+    child's ``sys.path`` must be below one of them."""
     python_path: Sequence[Path] = ()
-    """What PYTHONPATH holds; with none the Python is started isolated."""
+    """The entries of PYTHONPATH; without any, Python starts isolated (``-I``)."""
     script: Mapping[str, Any] | None = None
-    """An entry script: docs of ``target/scripts/import_modules.py``."""
+    """An entry script to run, as the docstring of ``target/scripts/import_modules.py`` defines it."""
     timeout: float = 60
     """Seconds that one import may take."""
     jobs: int | None = None
-    """How many imports run at a time; by default one a processor."""
+    """How many imports run at a time; by default one per processor, at most eight."""
 
 
 def import_modules(
@@ -69,12 +73,14 @@ def import_modules(
     host: HostEnvironment,
     scratch: Path,
     reporter: Reporter = SILENT,
-) -> dict[str, dict[str, Any]]:
-    """Import each module in a process of its own, and return how each ended, by module.
+) -> dict[str, ImportAnswer]:
+    """Import each module in a process of its own, and return the answers by module.
 
-    :param scratch: an existing private folder; nothing is left in it.
-    :raises StartError: if the Python dies at its start, with a PYTHONPATH.
-    :raises ClosureError: if the environment is not clean, or there is a module of which nothing is known.
+    Absolute paths in the answers are made relative to the bundle and the environment.
+
+    :param scratch: an existing private directory; it is empty again afterwards.
+    :raises StartupError: if Python ends at its start, with entries on PYTHONPATH.
+    :raises ClosureError: if ``sys.path`` of the child has other entries, or an answer is missing.
     """
     modules = sorted(set(check.modules))
     with tempfile.TemporaryDirectory(dir=scratch, prefix="imports-", ignore_cleanup_errors=True) as folder:
@@ -98,9 +104,8 @@ def import_modules(
         flags = ["-s", "-B"] if check.python_path else ["-I", "-B"]
         argv = sandbox.argv([str(check.python), *flags, str(script("import_modules"))], Path(folder))
         ended = _run(argv, request, env=env, work=work, reporter=reporter)
-        answers = _answers(
-            ended, modules + [SCRIPT] * (check.script is not None), mounted=bool(check.python_path)
-        )
+        expected = modules if check.script is None else [*modules, SCRIPT]
+        answers = _answers(ended, expected, mounted=bool(check.python_path))
         roots = _spellings([work, home, *check.allowed_roots])
     return {module: _without(roots, answer) for module, answer in answers.items()}
 
@@ -108,7 +113,7 @@ def import_modules(
 def _run(
     argv: Sequence[str], request: Mapping[str, Any], *, env: Mapping[str, str], work: Path, reporter: Reporter
 ) -> Completed:
-    """Run the runner; its own deadline is beyond those of all imports together."""
+    """Run the import runner, with a deadline beyond those of all imports together."""
     count = len(request["modules"]) + (request["script"] is not None)
     limit = _START_SECONDS + math.ceil(count / request["jobs"]) * (request["timeout"] + _KILL_SECONDS)
     with reporter.task("imports", count) as task:
@@ -122,7 +127,7 @@ def _run(
 
 
 def _parse(line: bytes) -> dict[str, Any]:
-    """Return the object in a line of the protocol; a line of anybody else is an empty one."""
+    """Return the JSON object in a line; empty for a line that a ``.pth`` file or the site printed."""
     try:
         value = json.loads(line)
     except ValueError:
@@ -130,29 +135,34 @@ def _parse(line: bytes) -> dict[str, Any]:
     return value if isinstance(value, dict) else {}
 
 
-def _answers(ended: Completed, modules: Sequence[str], *, mounted: bool) -> dict[str, dict[str, Any]]:
-    """Return what the runner said of each module.
+def _answers(ended: Completed, modules: Sequence[str], *, mounted: bool) -> dict[str, ImportAnswer]:
+    """Return the answer of the runner for each module.
 
-    :raises ClosureError: if it did not speak of all, or said that ``sys.path`` is not clean.
+    :raises ClosureError: if one is missing, or the runner refused an entry of ``sys.path``.
     """
     lines = [_parse(line) for line in ended.stdout.splitlines()]
     foreign = dict.fromkeys(str(path) for line in lines for path in line.get("foreign_paths", ()))
     if foreign:
         raise ClosureError(
-            "the environment of the import check reaches folders outside of the bundle",
-            evidence=tuple(f"sys.path  {printable(path)}" for path in foreign),
+            "sys.path of the import check has entries outside of the bundle and its environment",
+            evidence=tuple(f"found   {printable(path)}" for path in foreign),
         )
-    answers = {str(line["module"]): line for line in lines if "module" in line}
+    answers = {}
+    for line in lines:
+        if "module" in line:
+            with suppress(MalformedError):  # not a line of the runner; its own one follows, or is missing
+                answer = convert(line, ImportAnswer, "the answer of the import check")
+                answers[answer.module] = answer
     silent = [module for module in modules if module not in answers]
     if silent or ended.returncode != 0 or ended.timed_out:
-        # Before it imports anything the runner says an empty line.
+        # The runner prints an empty line before its first import. Without it Python never came so far.
         cause = StartupError if mounted and not ended.stdout and not ended.timed_out else ClosureError
         raise cause(
-            f"the import check {_end_of(ended)} before it was done",
+            f"the import check {_end_of(ended)} before it was complete",
             evidence=(
-                f"wanted  the outcome of {len(modules)} modules",
+                f"wanted  the outcome of {len(modules)} module{'' if len(modules) == 1 else 's'}",
                 f"found   {len(modules) - len(silent)}"
-                + (f"; nothing of `{printable(silent[0])}`" if silent else ""),
+                + (f"; none for `{printable(silent[0])}`" if silent else ""),
                 *tail(ended.stderr),
             ),
         )
@@ -168,20 +178,31 @@ def _end_of(ended: Completed) -> str:
 
 
 def _spellings(roots: Sequence[Path]) -> list[str]:
-    """Return every way a path may start with one of ``roots``, the longest first."""
+    """Return every prefix by which a path may be below one of ``roots``, the longest first.
+
+    Symbolic links give a directory a second spelling. The longest goes first, since one root
+    may contain another.
+    """
     spelled = {f"{spelling}/" for root in roots for spelling in (root, root.resolve())} - {"//"}
     return sorted(spelled, key=lambda text: (-len(text), text))
 
 
-def _without(roots: Sequence[str], raw: Mapping[str, Any]) -> dict[str, Any]:
-    """Return a line of the protocol with the paths in it made relative."""
+def _without(roots: Sequence[str], answer: ImportAnswer) -> ImportAnswer:
+    """Return an answer with the paths in its texts made relative."""
 
-    def cleaned(value: Any) -> Any:
-        if isinstance(value, list):
-            return [cleaned(item) for item in value]
-        if isinstance(value, str):
-            for root in roots:
-                value = value.replace(root, "")
-        return value
+    def shorten(text: str) -> str:
+        for root in roots:
+            text = text.replace(root, "")
+        return text
 
-    return {key: cleaned(value) for key, value in raw.items()}
+    return replace(
+        answer,
+        code=shorten(answer.code) if isinstance(answer.code, str) else answer.code,
+        exception=shorten(answer.exception),
+        message=shorten(answer.message),
+        text=shorten(answer.text),
+        missing=None if answer.missing is None else shorten(answer.missing),
+        network=tuple(map(shorten, answer.network)),
+        writes=tuple(map(shorten, answer.writes)),
+        stderr=shorten(answer.stderr),
+    )

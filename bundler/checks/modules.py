@@ -1,12 +1,9 @@
-"""Stage 5, pure: what a bundle must import, and whether its requirements are met.
+"""Stage 5, pure: the modules of a distribution that an import finds.
 
-Is every requirement of every distribution met by what is there (as ``pip
-check`` asks, but extras that somebody asks for count)? And which modules does
-``import`` find? `import_results` says what an import meant, `source_imports` what the source
-says, `report` what it all comes to.
+The modules come from RECORD. ``top_level.txt`` is not used: it is optional, no specification
+defines it, and some distributions list modules there that they do not install.
 
-Specs: PEP 420 (namespace packages), PEP 508 (requirements), recording installed
-projects (PyPA). The modules come from RECORD: ``top_level.txt`` may lie.
+Specs: namespace packages (PEP 420), recording installed projects (PyPA).
 """
 
 from __future__ import annotations
@@ -25,8 +22,8 @@ from packaging.version import Version
 __all__ = ["DistributionFacts", "importable_name", "shared_packages", "top_level_modules"]
 
 
-# Names under which wheels drop files beside their packages. Without an
-# ``__init__`` such a folder holds scripts, samples or data, nothing to import.
+# Directories that wheels install beside their packages. Without an ``__init__`` such a
+# directory contains scripts, samples or data, and no modules to import.
 _NOT_FOR_IMPORT = re.compile(
     "benchmarks?|bin|data|demos?|docs?|etc|examples?|include|lib(64)?|man|notebooks"
     "|samples?|sbin|scripts?|share|src|test(s|ing)?|tools|tutorials"
@@ -35,14 +32,14 @@ _NOT_FOR_IMPORT = re.compile(
 _EXTENSION = re.compile(
     r"(?P<name>[^.]+)(?P<tag>\.(?:cpython-[\w-]+|abi3(?:t|-[\w-]+)?|cp\d[\w-]*))?\.(?:so|pyd)", re.ASCII
 )
-# In a namespace the names of projects stand there, too (``azure.data``); tests are tests everywhere.
+# In a namespace package a directory may be a project (``azure.data``); tests are tests everywhere.
 _TESTS = re.compile("tests?|testing")
 _SOURCE = re.compile(r"(?P<name>[^.]+)\.pyc?")
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class DistributionFacts:
-    """What the closure needs to know of one distribution in the bundle."""
+    """The metadata and the files of one distribution in the bundle."""
 
     name: NormalizedName
     display_name: str
@@ -53,16 +50,16 @@ class DistributionFacts:
 
 
 def top_level_modules(files: Iterable[str], shared: Collection[str] = ()) -> tuple[str, ...]:
-    """Return, sorted, what ``import`` finds of a distribution that installs ``files``.
+    """Return the modules, sorted, that represent a distribution which installs ``files``.
 
-    A package counts, not what is below it, and never a ``__main__``. A folder
-    without ``__init__`` is a namespace (PEP 420) if it holds modules; the first
-    packages and modules below it are returned in its place. Folders of data,
-    and those whose name says samples or scripts, are left out.
+    A package represents the modules below it; a ``__main__`` is never returned, as it runs a
+    program. A directory without ``__init__`` is a namespace package (PEP 420) if it contains modules:
+    the first packages and modules below it are returned in its place. Directories of data,
+    and those named as samples or scripts, are left out.
 
     :param files: relative to site-packages; files outside of it are ignored.
-    :param shared: packages that several distributions have parts of (`shared_packages`);
-        they count, and so do the first packages and modules below them.
+    :param shared: packages with parts in several distributions (`shared_packages`); they
+        are returned together with the first packages and modules below them.
 
     >>> top_level_modules(["six.py", "google/cloud/storage/__init__.py", "six-1.0.dist-info/RECORD"])
     ('google.cloud.storage', 'six')
@@ -70,17 +67,18 @@ def top_level_modules(files: Iterable[str], shared: Collection[str] = ()) -> tup
     tree: _Folder = {}
     for path in files:
         folder = tree
-        for part in path.split("/"):  # no part of a path that leaves site-packages can be imported
+        for part in path.split("/"):  # `..`, in paths that leave site-packages, is not an identifier
             folder = folder.setdefault(part, {})
     return tuple(sorted(set(_modules(tree, "", frozenset(shared)))))
 
 
 def shared_packages(distributions: Iterable[DistributionFacts]) -> frozenset[str]:
-    """Return the packages whose ``__init__`` more than one distribution brings.
+    """Return the packages whose ``__init__`` more than one distribution installs.
 
-    They are namespaces of the old kind, but for those whose name says tests or samples.
+    These are namespace packages by ``pkgutil`` or ``pkg_resources``, except for those named as
+    tests or samples, which unrelated projects install by mistake.
     """
-    holders = Counter(
+    owners = Counter(
         path.rpartition("/")[0].replace("/", ".")
         for facts in distributions
         for path in facts.files
@@ -88,13 +86,13 @@ def shared_packages(distributions: Iterable[DistributionFacts]) -> frozenset[str
     )
     return frozenset(
         name
-        for name, count in holders.items()
+        for name, count in owners.items()
         if count > 1 and not _NOT_FOR_IMPORT.fullmatch(name.partition(".")[0])
     )
 
 
 _Folder = dict[str, Any]
-"""A folder's entries; a file is an empty folder."""
+"""The entries of a directory by name; a file has none."""
 
 
 def _modules(folder: _Folder, prefix: str, shared: frozenset[str]) -> Iterator[str]:
@@ -108,17 +106,19 @@ def _modules(folder: _Folder, prefix: str, shared: frozenset[str]) -> Iterator[s
 
 
 def _below(entries: _Folder, prefix: str, name: str, shared: frozenset[str]) -> Iterator[str]:
-    """Yield a package, or the modules of a namespace."""
+    """Yield the package of a directory, or the modules of a namespace package."""
     if prefix and _TESTS.fullmatch(name):
         return
-    held = {importable_name(entry) for entry, below in entries.items() if not below}
-    if "__init__" in held:
+    files = {importable_name(entry) for entry, below in entries.items() if not below}
+    if "__init__" in files:
         yield prefix + name
         if prefix + name in shared:
             yield from _modules(entries, f"{prefix}{name}.", shared)
     elif prefix or not _NOT_FOR_IMPORT.fullmatch(name):
         modules = list(_modules(entries, f"{prefix}{name}.", shared))
-        yield from modules or ([prefix + name] if "__main__" in held else [])
+        if not modules and "__main__" in files:
+            modules = [prefix + name]  # a program: importing the namespace package itself runs nothing
+        yield from modules
 
 
 def _is_importable(name: str) -> bool:
@@ -126,7 +126,7 @@ def _is_importable(name: str) -> bool:
 
 
 def importable_name(filename: str) -> str | None:
-    """Return the module that a file is, or None.
+    """Return the name of the module in a file, or None if no import finds it.
 
     >>> importable_name("_x.cpython-37m-x86_64-linux-gnu.so")
     '_x'
@@ -134,7 +134,7 @@ def importable_name(filename: str) -> str | None:
     match = _SOURCE.fullmatch(filename)
     if match is None:
         match = _EXTENSION.fullmatch(filename)
-        # `libx.so` is what other extensions link against.
+        # Without a tag, `libx.so` is a library that extension modules link to.
         if match is not None and match["tag"] is None and match["name"].startswith("lib"):
             return None
     return match["name"] if match is not None and _is_importable(match["name"]) else None

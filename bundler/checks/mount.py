@@ -1,11 +1,11 @@
-"""Stage 5, pure: what a mount on PYTHONPATH changes, seen without running anything.
+"""Stage 5, pure: the hazards of a mount on PYTHONPATH, found without running anything.
 
-A folder on PYTHONPATH stands before the standard library and before the base's
-own packages, its ``.pth`` files are not read, and its ``bin`` is not on PATH.
-Azure ML's images put AZUREML_EXTRA_PYTHON_LIB_PATH there.
+A directory on PYTHONPATH comes before the standard library and the base's own packages,
+its ``.pth`` files are not processed, and its ``bin`` is not on PATH. Azure ML's images put
+the directory of AZUREML_EXTRA_PYTHON_LIB_PATH there.
 
-Source: docs of CPython's ``site`` (only site directories have their ``.pth``
-files processed) and of ``sys.path``.
+Source: CPython's docs of ``site`` (``.pth`` files are processed in site directories only)
+and of ``sys.path``.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ __all__ = ["mount_hazards", "pth_files", "pth_modules", "stdlib_twins"]
 
 _LISTED = 5
 
-# Of the standard library, what no program needs to run: its tests and games.
+# Modules of the standard library that no program needs: its tests and games.
 _NEVER_NEEDED = frozenset({"test", "idlelib", "turtledemo", "antigravity", "this"})
 
 _AT_START = frozenset({"sitecustomize", "usercustomize"})
@@ -31,10 +31,10 @@ _AT_START = frozenset({"sitecustomize", "usercustomize"})
 def stdlib_twins(
     distributions: Iterable[DistributionFacts], stdlib: Collection[str]
 ) -> Mapping[NormalizedName, tuple[str, ...]]:
-    """Return the modules by which a distribution hides one of the standard library, where it does."""
+    """Return the modules that hide one of the standard library, for each distribution with any."""
     found = {}
     for facts in distributions:
-        # A folder without `__init__` hides nothing (PEP 420); its modules have a dot in their names.
+        # A namespace package hides no regular module (PEP 420); its modules have a dot in their names.
         tops = set(top_level_modules(facts.files))
         twins = tuple(sorted(tops & set(stdlib) - _NEVER_NEEDED))
         if twins:
@@ -43,14 +43,14 @@ def stdlib_twins(
 
 
 def pth_files(facts: DistributionFacts) -> tuple[str, ...]:
-    """Return the ``.pth`` files that a virtual environment reads at every start."""
+    """Return the ``.pth`` files that ``site`` processes at every start of a virtual environment."""
     return tuple(sorted(path for path in facts.files if path.endswith(".pth") and "/" not in path))
 
 
 def pth_modules(facts: DistributionFacts, folders: Sequence[str]) -> tuple[str, ...]:
-    """Return the modules that can be imported since a ``.pth`` file names their folder.
+    """Return the modules that can be imported only because a ``.pth`` file adds their directory.
 
-    :param folders: the folders it names, relative to site-packages.
+    :param folders: the directories it adds, relative to site-packages.
     """
     found: set[str] = set()
     for folder in folders:
@@ -67,33 +67,33 @@ def mount_hazards(
     scripts: Mapping[NormalizedName, Sequence[str]],
     failed: Collection[NormalizedName],
 ) -> Iterator[Finding]:
-    """Yield what is known to go wrong, or to be without effect, when the bundle is mounted.
+    """Yield the parts of the bundle that do harm or have no effect on a mount: M101, M103, M104, M106, M107.
 
     :param stdlib: the top-level modules of the target's standard library.
     :param scripts: the console scripts of each distribution.
-    :param failed: the distributions of which some module did not import from the mount.
+    :param failed: the distributions with a module that does not import from the mount.
     """
     for name, twins in stdlib_twins(distributions, stdlib).items():
         for module in twins:
             yield Finding(
                 code="M101",
-                message=f"`{name}` brings `{module}`, which hides the module of the standard library",
+                message=f"`{name}` contains `{module}`, which hides the module of the standard library",
                 distribution=name,
                 where=module,
             )
     for facts in distributions:
         for module in sorted(_AT_START.intersection(top_level_modules(facts.files))):
-            message = f"`{facts.name}` brings `{module}`, which runs at every start of Python"
+            message = f"`{facts.name}` contains `{module}`, which runs at every start of Python"
             yield Finding(code="M107", message=message, distribution=facts.name, where=module)
         files = pth_files(facts)
         if not files:
             continue
         listed = ", ".join(f"`{path}`" for path in files)
         if not top_level_modules(facts.files):
-            message = f"`{facts.name}` holds no module, only {listed}, which a mount does not read"
+            message = f"`{facts.name}` contains no modules, only {listed}, which a mount does not process"
             yield Finding(code="M104", message=message, distribution=facts.name, where=files[0])
         elif facts.name not in failed:
-            message = f"{listed} of `{facts.name}` is not read on a mount; its modules import without it"
+            message = f"{listed} of `{facts.name}` is not processed on a mount; its modules import without it"
             yield Finding(code="M103", message=message, distribution=facts.name, where=files[0])
     for facts in distributions:
         if names := scripts.get(facts.name):

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from collections import defaultdict
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from collections.abc import Set as AbstractSet
 from dataclasses import dataclass
 from types import MappingProxyType
@@ -13,7 +12,7 @@ from packaging.utils import NormalizedName, canonicalize_name
 from packaging.version import Version
 
 from bundler.base_image.profile import BaseDistribution, BaseProfile
-from bundler.checks.dependencies import applies, meets
+from bundler.checks.dependencies import RequirementWalk, applies, meets, walk_requirements
 
 __all__ = ["NOTHING_PROVIDED", "ProvidedByBase", "plan_provided"]
 
@@ -23,15 +22,15 @@ NONE_PROVIDED: Mapping[NormalizedName, Version] = MappingProxyType({})
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class ProvidedByBase:
-    """What a bundle leaves out because the base has it."""
+    """The locked distributions that a bundle leaves out because of its base."""
 
     provided: Mapping[NormalizedName, Version]
-    """What the base has to have, and in which version."""
+    """Those the base must have, with its version."""
     unneeded: frozenset[NormalizedName]
-    """What only the omitted ones require and the base does not have: its copies bring their own."""
+    """Those that only provided ones require and the base lacks: its copies have other requirements."""
 
     def has(self, name: NormalizedName) -> bool:
-        """Return whether a distribution does not ship."""
+        """Return whether the bundle leaves a distribution out."""
         return name in self.provided or name in self.unneeded
 
 
@@ -46,102 +45,113 @@ def plan_provided(
     *,
     versions: Mapping[NormalizedName, Version] = NONE_PROVIDED,
 ) -> ProvidedByBase:
-    """Return the greatest set of locked distributions that the base can stand in for.
+    """Return the largest set of locked distributions that the base can provide instead.
 
-    The base's version of each meets every requirement of the roots and of what
-    stays, extras included. It starts from all that the base has, and what fails stays, which
-    may make more fail, until nothing does.
+    The base's copy of each satisfies every requirement, extras included, of the user and of
+    the distributions that stay in the bundle; and if ``versions`` are given, those that stay
+    satisfy the requirements of the copy.
 
     :param facts_requires: the Requires-Dist of every locked distribution.
-    :param markers: the target's PEP 508 environment.
-    :param versions: the locked versions; where they are given, the base's copy is
-        no stand-in either if what stays contradicts what that copy requires.
+    :param markers: the marker environment of the target (PEP 508).
+    :param versions: the locked versions.
     """
+    # Greatest fixed point, by iteration from above: start with all that both have, move those
+    # that fail back into the bundle, and repeat, since each of them adds its requirements and
+    # its locked version to the conditions on the others. A name is never moved out again, so
+    # the loop ends after at most as many rounds as there are names. Iteration from below, from
+    # the empty set, would find the least fixed point: two distributions that require each other
+    # would both stay. The conditions are not quite monotone (a copy of the base that moves back
+    # takes the demands of its own extras with it), so the set may be smaller than the largest
+    # one, never wrong: the round without a failure has checked the whole set.
     out: set[NormalizedName] = set(facts_requires) & set(base.distributions)
     while True:
-        kept, demands = _reach(base, roots, facts_requires, markers, out)
-        failing = {
-            name
-            for name in out
-            if not all(_stands_in(base, one, set(facts_requires), markers) for one in demands[name])
-            or (demands[name] and _contradicted(base, name, kept, versions, markers))
-        }
+        walk = _walk(base, roots, facts_requires, markers, out)
+        in_bundle = {name for name in walk.demands if name in facts_requires and name not in out}
+        failing = set()
+        for name in out:
+            # Nothing in the bundle uses a copy without demands, so its own state does not matter.
+            demands = walk.demands.get(name, ())
+            provides = all(_satisfies(base, demand, set(facts_requires), markers) for demand in demands)
+            if demands and (not provides or _contradicted(base, name, in_bundle, versions, markers)):
+                failing.add(name)
         if not failing:
             break
         out -= failing
     return ProvidedByBase(
         provided=MappingProxyType({name: base.distributions[name].version for name in sorted(out)}),
-        unneeded=frozenset(set(facts_requires) - out - kept),
+        unneeded=frozenset(set(facts_requires) - out - in_bundle),
     )
 
 
-def _reach(
+def _walk(
     base: BaseProfile,
     roots: Sequence[Requirement],
     facts_requires: Mapping[NormalizedName, tuple[Requirement, ...]],
     markers: Mapping[str, str],
     out: AbstractSet[NormalizedName],
-) -> tuple[set[NormalizedName], dict[NormalizedName, list[Requirement]]]:
-    """Return what stays, reached from the roots but not through ``out``, and what is asked of each."""
-    extras: dict[NormalizedName, set[str]] = {}
-    demands: dict[NormalizedName, list[Requirement]] = defaultdict(list)
-    waiting = [one for one in roots if applies(one, (), markers)]
-    while waiting:
-        requirement = waiting.pop()
-        name = canonicalize_name(requirement.name)
-        demands[name].append(requirement)
-        asked = {canonicalize_name(extra) for extra in requirement.extras}
-        if name in extras and asked <= extras[name]:
-            continue
-        known = extras.setdefault(name, set())
-        known |= asked
+) -> RequirementWalk:
+    """Follow the user's requirements through the bundle, with the distributions ``out`` of it in the base."""
+
+    def requires(name: NormalizedName, extras: Collection[str]) -> Iterable[Requirement]:
         if name in out:
-            # The base's copy brings what it requires itself, but perhaps not its extras.
-            waiting += _of_extras(base.distributions[name], known, markers)
-        else:
-            waiting += [one for one in facts_requires.get(name, ()) if applies(one, known, markers)]
-    return {name for name in demands if name in facts_requires and name not in out}, demands
+            # The base has the requirements of its own copy, but perhaps not those of the copy's extras.
+            return _of_extras(base.distributions[name], extras, markers)
+        declared = facts_requires.get(name, ())
+        return [requirement for requirement in declared if applies(requirement, extras, markers)]
+
+    return walk_requirements([root for root in roots if applies(root, (), markers)], requires)
 
 
 def _of_extras(
-    distribution: BaseDistribution, extras: AbstractSet[str], markers: Mapping[str, str]
+    distribution: BaseDistribution, extras: Collection[str], markers: Mapping[str, str]
 ) -> Iterator[Requirement]:
+    """Yield the requirements that only the extras of a distribution add."""
     for requirement in distribution.requires:
         if not applies(requirement, (), markers) and applies(requirement, extras, markers):
             yield requirement
 
 
-def _stands_in(
+def _satisfies(
     base: BaseProfile,
     requirement: Requirement,
     locked: AbstractSet[NormalizedName],
     markers: Mapping[str, str],
 ) -> bool:
-    """Return whether the base's copy meets a requirement, and the extras that it asks for."""
-    there = base.distributions[canonicalize_name(requirement.name)]
-    if requirement.url is not None or not meets(requirement, there.version):
+    """Return whether the base's copy satisfies a requirement and has the extras that it requests.
+
+    A direct reference (PEP 508 ``name @ url``) names one archive; an installed copy of equal
+    version may come from another, so it never satisfies one. The requirements of an extra
+    may be in the base or in the bundle (``locked``).
+    """
+    installed = base.distributions[canonicalize_name(requirement.name)]
+    if requirement.url is not None or not meets(requirement, installed.version):
         return False
     if not requirement.extras:
         return True
     extras = {canonicalize_name(extra) for extra in requirement.extras}
     return base.requires_known and all(
-        canonicalize_name(one.name) in locked or _has(base, one) for one in _of_extras(there, extras, markers)
+        canonicalize_name(needed.name) in locked or _has(base, needed)
+        for needed in _of_extras(installed, extras, markers)
     )
 
 
 def _has(base: BaseProfile, requirement: Requirement) -> bool:
-    there = base.distributions.get(canonicalize_name(requirement.name))
-    return there is not None and meets(requirement, there.version)
+    installed = base.distributions.get(canonicalize_name(requirement.name))
+    return installed is not None and meets(requirement, installed.version)
 
 
 def _contradicted(
     base: BaseProfile,
     name: NormalizedName,
-    kept: AbstractSet[NormalizedName],
+    in_bundle: AbstractSet[NormalizedName],
     versions: Mapping[NormalizedName, Version],
     markers: Mapping[str, str],
 ) -> bool:
-    """Return whether what stays in the bundle breaks the base's copy of a distribution, or what that uses."""
+    """Return whether a version in the bundle violates a requirement of the base's copy.
+
+    The copy's own requirements in the base are followed: the bundle comes first on sys.path
+    and so hides the versions that they were installed with.
+    """
     seen = {name}
     waiting = [name]
     while waiting:
@@ -149,7 +159,7 @@ def _contradicted(
             used = canonicalize_name(requirement.name)
             if not applies(requirement, (), markers):
                 continue
-            if used in kept:
+            if used in in_bundle:
                 if used in versions and not meets(requirement, versions[used]):
                     return True
             elif used in base.distributions and used not in seen:

@@ -1,7 +1,7 @@
-"""Stage 5, pure: all that was found out about a bundle, and whether it may be written.
+"""Stage 5, pure: the results of all checks of a bundle, and whether it may be written.
 
-Each way a bundle is used is judged apart: what imports in a virtual environment
-may not import from PYTHONPATH. Whatever is wrong becomes a finding with a code.
+Each mode of use has its own outcomes: a module that imports in a virtual environment may not
+import from PYTHONPATH. Every fault becomes a finding with a code.
 """
 
 from __future__ import annotations
@@ -28,53 +28,55 @@ USAGE_MODES: Mapping[UsageMode, str] = {
     "server": "mounted over the base's own packages",
     "base": "of the base alone",
 }
-"""How a bundle may be used. As a mount it stands before the standard library, and no `.pth` file is read.
+"""The modes of use, as messages name them. A mount is before the standard library on sys.path, and its
+`.pth` files are not processed.
 
-The last one is no use of it: what fails without a bundle, too, is not the bundle's fault."""
+The last one is the comparison: a module of the base that fails without the bundle too is not the bundle's
+fault."""
 
 _LISTED = 3
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class ModeReport:
-    """How the imports ended in one way of use."""
+    """The outcomes of the imports in one mode of use."""
 
     mode: UsageMode
     outcomes: tuple[ImportResult, ...]
     fatal: str = ""
-    """Why Python did not even start; then there are no outcomes."""
+    """The last line of a Python that did not start; there are no outcomes then."""
     cached: bool = field(default=False, compare=False)
-    """Whether an earlier run of the same layers on the same Python was taken over."""
+    """Whether the answers are from the store: of an earlier run with the same layers and Python."""
 
     @property
     def imported(self) -> int:
-        """How many modules import."""
-        return sum(one.status == "ok" for one in self.outcomes)
+        """The number of modules that import."""
+        return sum(outcome.status == "ok" for outcome in self.outcomes)
 
     def by_module(self) -> dict[tuple[str, str], ImportResult]:
         """Return the outcomes by distribution and module, sorted."""
         return {
-            (one.distribution, one.module): one
-            for one in sorted(self.outcomes, key=lambda one: (one.distribution, one.module))
+            (outcome.distribution, outcome.module): outcome
+            for outcome in sorted(self.outcomes, key=lambda outcome: (outcome.distribution, outcome.module))
         }
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class ClosureReport:
-    """What was found out about a bundle."""
+    """The results of the checks of one bundle."""
 
     modes: tuple[ModeReport, ...]
     unmet: tuple[Unmet, ...] = ()
     found: tuple[Finding, ...] = ()
-    """What was found without importing."""
+    """The findings of the checks that import nothing."""
     code: tuple[Finding, ...] = ()
-    """What was found of the user's code, which is no part of the bundle or its manifest."""
+    """The findings about the user's code, which is not part of the bundle or its manifest."""
     shared_objects: tuple[Mapping[str, Any], ...] = ()
-    """What each shared object needs, as `checks.shared_objects` says it."""
+    """The needs of each shared object, as `SharedObject.to_json` returns them."""
     glibc: str = ""
-    """The oldest glibc that has all versions the bundle needs; empty if it needs none."""
+    """The oldest glibc with all symbol versions that the bundle needs, "2.17"; empty if it needs none."""
     own: frozenset[str] = frozenset()
-    """The distributions in the bundle; a module of another one is the base's."""
+    """The distributions in the bundle; modules of others belong to the base."""
     allowed_imports: tuple[str, ...] = ()
     """Names of modules or distributions whose imports may fail (``--allow-import-failure``)."""
     allowed: tuple[str, ...] = ()
@@ -82,53 +84,61 @@ class ClosureReport:
 
     @property
     def findings(self) -> tuple[Finding, ...]:
-        """Everything, the worst first."""
+        """All findings, errors first."""
         return sorted_findings([*self.code, *self._of_bundle()])
 
     @property
     def errors(self) -> tuple[Finding, ...]:
-        """What forbids the bundle to be written."""
+        """The errors that no ``--allow`` accepts: the bundle is not written."""
         return tuple(
-            one for one in self.findings if one.rule.severity == "error" and not is_allowed(one, self.allowed)
+            error
+            for error in self.findings
+            if error.rule.severity == "error" and not is_allowed(error, self.allowed)
         )
 
     def raise_for_errors(self) -> None:
-        """Do nothing if there are no errors.
+        """Raise if there are errors that are not allowed.
 
-        :raises ClosureError: naming each, with the fix of each code.
+        :raises ClosureError: naming each error, with the fix once for each code.
         """
         errors = self.errors
         if not errors:
             return
         evidence: list[str] = []
-        for number, one in enumerate(errors):
-            evidence += [f"{one.code}  {one.message}", *(f"      {line}" for line in one.details)]
-            if number + 1 == len(errors) or errors[number + 1].code != one.code:
-                evidence.append(f"      fix: {one.rule.fix}")
+        for number, error in enumerate(errors):
+            evidence.append(f"{error.code}  {error.message}")
+            evidence += [f"      {line}" for line in error.details]
+            # Errors are sorted by code: the fix follows the last one of each.
+            if number + 1 == len(errors) or errors[number + 1].code != error.code:
+                evidence.append(f"      fix: {error.rule.fix}")
         raise ClosureError(
-            f"the bundle would not work where it is used: {len(errors)} error{'s' * (len(errors) > 1)}",
+            f"the bundle does not work on its target: {len(errors)} error{'' if len(errors) == 1 else 's'}",
             evidence=tuple(evidence),
             hint=f"bundler explain {errors[0].code}",
             facts=self.to_json(code=True),
         )
 
     def to_json(self, *, code: bool = False) -> dict[str, Any]:
-        """Return the report as plain values, the same on every host and in any order of work.
+        """Return the report as plain values, which do not depend on the host or the order of work.
 
-        :param code: whether the findings of the user's code are in it; in a manifest they are not.
+        :param code: include the findings about the user's code; a manifest does not have them.
         """
         findings = self.findings if code else sorted_findings(self._of_bundle())
         return {
             "allowed": sorted({*self.allowed, *self.allowed_imports}),
-            "findings": [{**one.to_json(), "allowed": is_allowed(one, self.allowed)} for one in findings],
+            "findings": [
+                {**finding.to_json(), "allowed": is_allowed(finding, self.allowed)} for finding in findings
+            ],
             "glibc": self.glibc,
-            "shared_objects": [dict(one) for one in self.shared_objects],
+            "shared_objects": [dict(shared) for shared in self.shared_objects],
             "unmet": [
-                {"distribution": one.distribution, "found": one.found, "requirement": one.requirement}
-                for one in sorted(self.unmet, key=lambda one: (one.distribution or "", one.requirement))
+                {"distribution": unmet.distribution, "found": unmet.found, "requirement": unmet.requirement}
+                for unmet in sorted(
+                    self.unmet, key=lambda unmet: (unmet.distribution or "", unmet.requirement)
+                )
             ],
             "ways": {
-                mode.mode: [_module(one) for one in mode.by_module().values()]
+                mode.mode: [_module(outcome) for outcome in mode.by_module().values()]
                 for mode in sorted(self.modes, key=lambda mode: mode.mode)
             },
         }
@@ -139,9 +149,9 @@ class ClosureReport:
         yield from self._from_imports()
 
     def _from_imports(self) -> Iterator[Finding]:
-        for one in self.modes:
-            if one.fatal:
-                message = f"Python does not start with the bundle {USAGE_MODES[one.mode]}: {one.fatal}"
+        for mode in self.modes:
+            if mode.fatal:
+                message = f"Python does not start with the bundle {USAGE_MODES[mode.mode]}: {mode.fatal}"
                 yield Finding(code="M102", message=message)
         modes: dict[UsageMode, dict[tuple[str, str], ImportResult]] = {
             mode.mode: mode.by_module() for mode in self.modes
@@ -150,9 +160,9 @@ class ClosureReport:
             present = {mode: outcomes[key] for mode, outcomes in modes.items() if key in outcomes}
             yield from _notes(present)
             failed: dict[UsageMode, ImportResult] = {
-                mode: one
-                for mode, one in present.items()
-                if one.status not in HARMLESS and not self._may_fail(one)
+                mode: outcome
+                for mode, outcome in present.items()
+                if outcome.status not in HARMLESS and not self._may_fail(outcome)
             }
             if failed:
                 yield self._failure(present, failed)
@@ -160,24 +170,33 @@ class ClosureReport:
     def _failure(
         self, present: Mapping[UsageMode, ImportResult], failed: Mapping[UsageMode, ImportResult]
     ) -> Finding:
-        """Return the one finding for a module that fails in some ways."""
+        """Return the finding for a module that fails in one or more modes.
+
+        :param present: its results by mode.
+        :param failed: those of them that failed.
+        """
         first = next(iter(failed.values()))
         if len(failed) == len(present):
             code, how = "I201", ""
         else:
-            code = "M102" if "mount" in failed else "B505" if "server" in failed else "I201"
+            if "mount" in failed:
+                code = "M102"
+            elif "server" in failed:
+                code = "B505"
+            else:
+                code = "I201"
             how = f" ({USAGE_MODES[next(iter(failed))]})"
         if first.distribution not in self.own:
             code, how = "B506", f" ({USAGE_MODES['server']})"
-        declared = {None: "", True: ", which it declares", False: ", which it does not declare"}
-        missing = f" `{first.missing}`{declared[first.declared]}" if first.missing else ""
-        wrote = first.stderr if first.status in ("crashed", "timed-out", "exited") else ()
+        missing = f" `{first.missing}`{_declared(first)}" if first.missing else ""
+        # An exception is in the detail already; of other endings the output is the only trace.
+        stderr = first.stderr if first.status in ("crashed", "timed-out", "exited") else ()
         return Finding(
             code=code,
             message=f"import `{printable(first.module)}` of `{first.distribution}`{how}: "
             f"{first.status}{missing}: {first.detail}",
             distribution=first.distribution,
-            details=tuple(f"it wrote  {line}" for line in wrote),
+            details=tuple(f"stderr  {line}" for line in stderr),
         )
 
     def _may_fail(self, outcome: ImportResult) -> bool:
@@ -185,28 +204,39 @@ class ClosureReport:
         return any(name in names or canonicalize_name(name) in names for name in self.allowed_imports)
 
 
+def _declared(outcome: ImportResult) -> str:
+    """Return whether the distribution declares the missing module, as a clause; empty if it is a library."""
+    if outcome.declared is None:
+        return ""
+    return ", which it declares" if outcome.declared else ", which it does not declare"
+
+
 def _notes(present: Mapping[UsageMode, ImportResult]) -> Iterator[Finding]:
-    """Yield what is no failure but worth knowing."""
+    """Yield the findings about a module that are not failures: I206 to I209."""
     first = next(iter(present.values()))
     name = f"`{printable(first.module)}` of `{first.distribution}`"
-    if any(one.status == "optional" for one in present.values()):
+    if any(outcome.status == "optional" for outcome in present.values()):
         yield Finding(
             code="I208", message=f"{name} needs an extra: {first.detail}", distribution=first.distribution
         )
-    if any(one.status == "unused" for one in present.values()):
-        message = f"{name} does not import, and nothing in the bundle needs it to: {first.detail}"
+    if any(outcome.status == "unused" for outcome in present.values()):
+        message = f"{name} does not import, and no file in the bundle needs it: {first.detail}"
         yield Finding(code="I209", message=message, distribution=first.distribution)
-    wrote = sorted({path for one in present.values() for path in one.wrote})
+    wrote = sorted({path for outcome in present.values() for path in outcome.wrote})
     if wrote:
         yield Finding(
             code="I206",
             message=f"import {name} writes to {_listed(wrote)}",
             distribution=first.distribution,
         )
-    tried = sorted({address for one in present.values() if one.status == "ok" for address in one.tried})
+    tried = sorted(
+        {endpoint for outcome in present.values() if outcome.status == "ok" for endpoint in outcome.tried}
+    )
     if tried:
         yield Finding(
-            code="I207", message=f"import {name} tried {_listed(tried)}", distribution=first.distribution
+            code="I207",
+            message=f"import {name} tried to reach {_listed(tried)}",
+            distribution=first.distribution,
         )
 
 
@@ -216,7 +246,7 @@ def _listed(names: Sequence[str]) -> str:
 
 def _unmet(unmet: Unmet) -> Finding:
     owner = f"`{unmet.distribution}` requires" if unmet.distribution else "the requirements ask for"
-    found = f"found {unmet.found}" if unmet.found else "it is not there"
+    found = f"found version {unmet.found}" if unmet.found else "not found"
     return Finding(
         code="I202",
         message=f"{owner} `{printable(unmet.requirement)}`: {found}",
@@ -224,14 +254,14 @@ def _unmet(unmet: Unmet) -> Finding:
     )
 
 
-def _module(one: ImportResult) -> dict[str, Any]:
+def _module(outcome: ImportResult) -> dict[str, Any]:
     return {
-        "declared": one.declared,
-        "detail": one.detail,
-        "distribution": one.distribution,
-        "missing": one.missing,
-        "module": one.module,
-        "status": one.status,
-        "tried": list(one.tried),
-        "wrote": list(one.wrote),
+        "declared": outcome.declared,
+        "detail": outcome.detail,
+        "distribution": outcome.distribution,
+        "missing": outcome.missing,
+        "module": outcome.module,
+        "status": outcome.status,
+        "tried": list(outcome.tried),
+        "wrote": list(outcome.wrote),
     }

@@ -1,8 +1,8 @@
-"""Stage 5, effect: prove that what ships works where it is used, before it is written.
+"""Stage 5, effect: check that a planned bundle works on its target, before it is written.
 
-Each module is imported in each way of use, each source file and shared object
-is read, and all is compared with the base. Nothing here raises for what is
-found; see `report`.
+Each module is imported in each mode of use, each source file and shared object is read, and
+the results are compared with the base. Faults become findings; nothing here raises for
+them (see `report`).
 """
 
 from __future__ import annotations
@@ -47,49 +47,50 @@ if TYPE_CHECKING:
 __all__ = ["CheckRequest", "CheckResult", "report_checks", "run_checks"]
 
 _SHOWN = 20
-"""Warnings on the screen; all of them are in the manifest."""
+"""The number of findings on the screen; the manifest has all of them."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class CheckRequest:
-    """What is said of a bundle, and to be proved."""
+    """Inputs of one verification run: the planned bundle, the base, the user's code."""
 
     plan: BundlePlan
     segment_format: SegmentFormat
     roots: Sequence[Requirement]
-    """What the user asked for."""
+    """The user's requirements."""
     modes: Sequence[UsageMode] = ("mount", "venv")
     base: BaseProfile | None = None
-    """What is known of the base."""
+    """The profile of the base; None if there is no base."""
     base_plan: Callable[[Collection[NormalizedName]], BundlePlan | None] | None = None
-    """Returns packages of the base in layers, given what else of it the bundle imports."""
+    """Returns the base's packages in layers: its server's, and those with the given names."""
     server: tuple[Requirement, ...] = ()
-    """What the base's server requires, where the base itself does not say it."""
+    """The requirements of the base's server, for a base without metadata of it."""
     provided: Mapping[NormalizedName, Version] = field(default_factory=dict)
-    """What the bundle leaves to the base."""
+    """The distributions that the bundle leaves to the base, with the version it must have."""
     system_packages: Sequence[SystemPackage] = ()
-    """What a conda specification leaves to it."""
+    """The conda packages without a counterpart on an index, which the base must have."""
     code: UserCode | None = None
+    """The user's code; None to check the bundle alone."""
     run_init: bool = False
-    """Whether the entry script is run, and its init() called."""
+    """Whether to run the entry script and call its init()."""
     model_dir: Path | None = None
-    """What AZUREML_MODEL_DIR names then."""
+    """The value of AZUREML_MODEL_DIR for init()."""
     target_glibc: str | None = None
     allowed_imports: tuple[str, ...] = ()
     allowed: tuple[str, ...] = ()
     jobs: int = 1
     reverify: bool = False
-    """Whether kept answers are made anew."""
+    """Whether to import again although the store has the answers."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class CheckResult:
-    """What was found out."""
+    """The result of one verification run."""
 
     report: ClosureReport
     sandbox: Sandbox
     entry: Mapping[str, Any] | None
-    """What was checked of the user's code."""
+    """The scope of the check of the user's code, as plain values; None without code."""
 
 
 def run_checks(
@@ -100,7 +101,10 @@ def run_checks(
     host: HostEnvironment,
     reporter: Reporter,
 ) -> CheckResult:
-    """Try a claim in every way it names."""
+    """Run all checks of one request in a private directory of the store.
+
+    :raises ClosureError: if an import check itself fails; faults of the bundle are in the report.
+    """
     with store.scratch() as scratch:
         environments = CheckEnvironments(
             interpreter=interpreter,
@@ -118,29 +122,30 @@ def run_checks(
 
 
 def report_checks(result: CheckResult, reporter: Reporter) -> None:
-    """Say what was proved, and what is to be known besides."""
+    """Report the outcomes of the checks, and the errors and warnings, to the user."""
     report = result.report
     for mode in report.modes:
-        how = "kept from an earlier run" if mode.cached else str(result.sandbox)
+        how = "from an earlier run" if mode.cached else str(result.sandbox)
         outcome = f"{mode.imported} of {len(mode.outcomes)} modules import {USAGE_MODES[mode.mode]} ({how})"
         reporter.stage("verify", outcome)
-    if report.shared_objects:
-        floor = f"glibc {report.glibc}" if report.glibc else "no particular glibc"
-        reporter.stage("verify", f"{len(report.shared_objects)} shared objects, which need {floor}")
+    if count := len(report.shared_objects):
+        floor = f"glibc {report.glibc} or newer" if report.glibc else "no glibc needed"
+        reporter.stage("verify", f"{count} shared object{'' if count == 1 else 's'}: {floor}")
     if result.entry is not None:
-        done = "init() has run" if result.entry["init"] else "all that it imports is there"
+        done = "init() ran" if result.entry["init"] else "all its imports resolve"
         reporter.stage("verify", f"{result.entry['entry_script']}: {done}")
-    warnings = [one for one in report.findings if one.rule.severity != "note"]
-    for one in warnings[:_SHOWN]:
-        reporter.warn(f"{one.code}  {one.message}")
+    warnings = [finding for finding in report.findings if finding.rule.severity != "note"]
+    for finding in warnings[:_SHOWN]:
+        reporter.warn(f"{finding.code}  {finding.message}")
     if len(warnings) > _SHOWN:
         reporter.warn(f"and {len(warnings) - _SHOWN} more: `bundler inspect BUNDLE` lists them")
     if notes := len(report.findings) - len(warnings):
-        reporter.note(f"{notes} findings of no harm are in the manifest: `bundler inspect BUNDLE`")
+        are = "note is" if notes == 1 else "notes are"
+        reporter.note(f"{notes} {are} in the manifest: `bundler inspect BUNDLE`")
 
 
 class _CheckRun:
-    """Asks everything of one claim."""
+    """Runs all checks of one request."""
 
     def __init__(
         self,
@@ -159,7 +164,7 @@ class _CheckRun:
         self._facts = [_facts(layer, self._target.site_packages) for layer in request.plan.layers]
 
     def run(self) -> CheckResult:
-        """Do all there is to do."""
+        """Run all checks and return the report."""
         request = self._request
         if request.base_plan is not None:
             self._environments.base = request.base_plan(self._taken_from_base())
@@ -169,7 +174,7 @@ class _CheckRun:
         )
         found = [*self._mounted(modes), *self._imported(), *objects.damaged]
         found += self._linked(objects.found)
-        floor = glibc_floor(one for _, one in objects.found)
+        floor = glibc_floor(shared for _, shared in objects.found)
         found += self._based(floor)
         code = self._code()
         report = ClosureReport(
@@ -177,7 +182,7 @@ class _CheckRun:
             unmet=unmet_requirements([*self._facts, *self._provided()], request.roots, self._target.markers),
             found=tuple(found),
             code=code.findings if code else (),
-            shared_objects=tuple(one.to_json() for _, one in objects.found),
+            shared_objects=tuple(shared.to_json() for _, shared in objects.found),
             glibc=floor,
             own=frozenset(facts.name for facts in self._facts),
             allowed_imports=request.allowed_imports,
@@ -187,7 +192,7 @@ class _CheckRun:
         return CheckResult(report=report, sandbox=self._environments.sandbox, entry=entry)
 
     def _modes(self) -> tuple[UsageMode, ...]:
-        """Return the ways to try: where the base's packages are known, a mount is one over them."""
+        """Return the modes to check; a mount over the base's packages, if known, replaces the plain one."""
         modes = list(self._request.modes)
         if self._environments.base is not None:
             modes.append("server")
@@ -196,60 +201,65 @@ class _CheckRun:
         return tuple(modes)
 
     def _taken_from_base(self) -> set[NormalizedName]:
-        """Return what of the base meets the bundle: by an import, or by parts of one namespace."""
+        """Return the base's distributions that share an import or a top-level package with the bundle."""
         base = self._request.base
         if base is None:
             return set()
         alone = ModuleIndex(self._facts, stdlib=self._interpreter.stdlib_modules)
         imported = {
-            one.module.partition(".")[0]
+            statement.module.partition(".")[0]
             for scans in self._scans.values()
             for scan in scans
-            for one in scan.imports
-            if not one.level and one.when == "top"
+            for statement in scan.imports
+            if not statement.level and statement.when == "top"
         }
         meeting = {name for name in imported if alone.find(name)[1]} | alone.top_level()
         own = {facts.name for facts in self._facts}
         return {
             name
-            for name, one in base.distributions.items()
-            if name not in own and meeting.intersection(one.top_level)
+            for name, distribution in base.distributions.items()
+            if name not in own and meeting.intersection(distribution.top_level)
         }
 
     def _mode(self, mode: UsageMode) -> ModeReport:
-        facts = list(self._facts)
+        """Import the modules in one mode, and mark the failures that are not faults of the bundle."""
+        own = {facts.name for facts in self._facts}
+        of_base: list[DistributionFacts] = []
         if mode == "server" and self._environments.base is not None:
-            # Of a distribution that the bundle and the base both have, the bundle's comes first.
-            own = {one.name for one in facts}
+            # The bundle's copy of a distribution hides the base's.
             layers = (layer for layer in self._environments.base.layers if layer.name not in own)
-            facts += [_facts(layer, self._target.site_packages) for layer in layers]
+            of_base = [_facts(layer, self._target.site_packages) for layer in layers]
+        facts = [*self._facts, *of_base]
         tried = self._environments.modules(mode, list(self._owners(facts)))
         roots = [*self._request.roots, *self._request.server]
         marked = mark_optional(tried.outcomes, facts, roots, self._target.markers)
-        # What the base has of its own is not ours to call unused.
+        # The base's own modules are not judged by the imports of the bundle: its server may use any of them.
         asked = {canonicalize_name(root.name) for root in self._request.roots}
-        asked |= {one.name for one in facts} - {one.name for one in self._facts}
+        asked |= {distribution.name for distribution in of_base} - own
         marked = mark_unused(marked, asked=asked, imported=self._imports)
-        return replace(tried, outcomes=self._as_without_bundle(marked, facts))
+        return replace(tried, outcomes=self._as_without_bundle(marked, of_base))
 
     def _as_without_bundle(
-        self, outcomes: Sequence[ImportResult], facts: Sequence[DistributionFacts]
+        self, outcomes: Sequence[ImportResult], of_base: Sequence[DistributionFacts]
     ) -> tuple[ImportResult, ...]:
-        """Return the outcomes, those of the base's modules that fail without the bundle too as unused."""
-        theirs = {one.name: one for one in facts[len(self._facts) :]}
+        """Mark as ``unused`` the modules of the base that fail without the bundle as well."""
+        theirs = {facts.name: facts for facts in of_base}
         failed = [
-            (theirs[one.distribution], one.module)
-            for one in outcomes
-            if one.status not in HARMLESS and one.distribution in theirs
+            (theirs[outcome.distribution], outcome.module)
+            for outcome in outcomes
+            if outcome.status not in HARMLESS and outcome.distribution in theirs
         ]
         alone = self._environments.modules("base", failed).outcomes if failed else ()
-        broken = {(one.distribution, one.module) for one in alone if one.status not in HARMLESS}
+        broken = {
+            (outcome.distribution, outcome.module) for outcome in alone if outcome.status not in HARMLESS
+        }
         return tuple(
-            replace(one, status="unused") if (one.distribution, one.module) in broken else one
-            for one in outcomes
+            replace(outcome, status="unused") if (outcome.distribution, outcome.module) in broken else outcome
+            for outcome in outcomes
         )
 
     def _owners(self, distributions: Sequence[DistributionFacts]) -> Iterator[tuple[DistributionFacts, str]]:
+        """Yield the modules to import, each with its distribution."""
         folders = {layer.name: layer.pth_folders for layer in self._request.plan.layers}
         shared = shared_packages(distributions)
         for facts in distributions:
@@ -265,24 +275,30 @@ class _CheckRun:
     # --- without running ------------------------------------------------------
 
     def _mounted(self, modes: Sequence[ModeReport]) -> Iterator[Finding]:
+        """Yield the findings about a mount, if the bundle is for one."""
         mount = next((mode for mode in modes if mode.mode in ("mount", "server")), None)
         if mount is not None:
             yield from mount_hazards(
                 self._facts,
                 stdlib=self._interpreter.stdlib_modules,
                 scripts={layer.name: layer.scripts for layer in self._request.plan.layers},
-                failed={one.distribution for one in mount.outcomes if one.status not in HARMLESS},
+                failed={outcome.distribution for outcome in mount.outcomes if outcome.status not in HARMLESS},
             )
 
     @cached_property
     def _world(self) -> ModuleIndex:
+        """The modules of the bundle, the standard library and the base."""
         base = self._request.base
-        tops = [name for one in base.distributions.values() for name in one.top_level] if base else []
+        tops = (
+            [name for distribution in base.distributions.values() for name in distribution.top_level]
+            if base
+            else []
+        )
         return ModuleIndex(self._facts, stdlib=self._interpreter.stdlib_modules, base=frozenset(tops))
 
     @cached_property
     def _scans(self) -> Mapping[NormalizedName, Sequence[FileImports]]:
-        """What the source files of the bundle import, by distribution."""
+        """The imports of the bundle's source files, by distribution."""
         layers, jobs = self._request.plan.layers, self._request.jobs
         return self._scanner.layers(
             layers, lambda: self._environments.tree, jobs=jobs, reporter=self._reporter
@@ -290,10 +306,11 @@ class _CheckRun:
 
     @cached_property
     def _imports(self) -> Mapping[str, bool]:
-        """The modules that the bundle imports of itself, and whether it surely does."""
+        """The modules of the bundle that its own files import, each with whether one is certain to."""
         return imported_modules(self._scans, self._world)
 
     def _imported(self) -> Iterator[Finding]:
+        """Yield the findings about imports in the source."""
         roots = self._request.roots
         yield from import_findings(
             self._facts,
@@ -304,6 +321,7 @@ class _CheckRun:
         )
 
     def _linked(self, objects: Sequence[tuple[NormalizedName, SharedObject]]) -> Iterator[Finding]:
+        """Yield the findings about shared objects."""
         base = self._request.base
         yield from check_shared_objects(
             objects,
@@ -317,6 +335,7 @@ class _CheckRun:
         )
 
     def _based(self, floor: str) -> Iterator[Finding]:
+        """Yield the findings about the base; without one, of Azure ML's server as a hint."""
         request = self._request
         if request.base is None and not request.server and "mount" in request.modes:
             yield from unfit_for_server(self._facts, self._target)
@@ -333,11 +352,12 @@ class _CheckRun:
             yield from check_system_packages(request.base, request.system_packages)
 
     def _provided(self) -> Iterator[DistributionFacts]:
-        """Yield what the base provides, as if it were there without files."""
+        """Yield the distributions that the base provides, without files and requirements."""
         for name, version in self._request.provided.items():
             yield DistributionFacts(name=name, display_name=name, version=version, requires_dist=(), files=())
 
     def _code(self) -> CodeCheck | None:
+        """Check the user's code, if there is any, in the mode that is closest to its use."""
         request = self._request
         if request.code is None:
             return None
@@ -356,17 +376,18 @@ class _CheckRun:
 def _required_by(
     distributions: Sequence[DistributionFacts], roots: Sequence[Requirement]
 ) -> dict[NormalizedName, list[str]]:
-    """Return who names each distribution in a requirement, in words."""
+    """Return the distributions that require each name, as phrases: "`a` requires"."""
     found: dict[NormalizedName, list[str]] = {}
     for root in roots:
         found.setdefault(canonicalize_name(root.name), []).append("your requirements ask for")
     for facts in distributions:
-        for one in facts.requires_dist:
-            found.setdefault(canonicalize_name(one.name), []).append(f"`{facts.name}` requires")
+        for requirement in facts.requires_dist:
+            found.setdefault(canonicalize_name(requirement.name), []).append(f"`{facts.name}` requires")
     return {name: list(dict.fromkeys(who)) for name, who in found.items()}
 
 
 def _facts(layer: Layer, site_packages: str) -> DistributionFacts:
+    """Return the metadata of a layer, and its files in site-packages."""
     prefix = f"{site_packages}/"
     return DistributionFacts(
         name=layer.name,

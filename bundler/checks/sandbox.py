@@ -1,4 +1,4 @@
-"""Stage 5, effect: the sandbox in which imports run, and the choice of the best one that the host permits."""
+"""Stage 5, effect: the sandbox of imports, and the choice of the strictest one that the host permits."""
 
 from __future__ import annotations
 
@@ -15,12 +15,12 @@ __all__ = ["CHILD", "Network", "Sandbox", "find_sandbox"]
 
 
 Network = Literal["namespace", "socket-block"]
-"""How the network was kept away: by the kernel, or by Python's socket module alone."""
+"""How the network is blocked: by a network namespace, or by replacing functions of ``socket`` alone."""
 _PROBE_SECONDS = 30
 CHILD = Path(__file__).with_name("sandbox_child.py")
-"""Run by path, by the host's Python."""
-# A route to a test address (RFC 5737) shows that there is a network; a datagram
-# socket that is connected sends nothing.
+"""The script that enters the namespaces; the host's Python runs it by path."""
+# Connecting a datagram socket sends nothing, but fails without a route. 192.0.2.1 is for
+# documentation only (RFC 5737, TEST-NET-1), so a route to it is a default route.
 _HAS_NO_ROUTE = """
 import socket, sys
 try:
@@ -33,16 +33,16 @@ sys.exit(1)
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Sandbox:
-    """What keeps an import from the world around it."""
+    """The isolation of an import from the network, other processes and the file system."""
 
     network: Network = "socket-block"
     processes: bool = False
-    """Whether it runs in a process namespace, which nothing outlives."""
+    """Whether it runs in a process namespace: all processes it starts end with it."""
     read_only: bool = False
-    """Whether all but its own folders is mounted read-only."""
+    """Whether everything but its own directories is mounted read-only."""
 
     def to_json(self) -> dict[str, Any]:
-        """Return the facts as plain values."""
+        """Return the properties as plain values."""
         return {"network": self.network, "processes": self.processes, "read_only": self.read_only}
 
     def __str__(self) -> str:
@@ -50,13 +50,22 @@ class Sandbox:
         return network + (", read-only" if self.read_only else "")
 
     def argv(self, program: Sequence[str], writable: Path) -> list[str]:
-        """Return the command that runs ``program`` in this sandbox."""
-        options = ["--net"] * (self.network == "namespace") + ["--pid"] * self.processes
+        """Return the command that runs ``program`` in this sandbox.
+
+        :param writable: the directory that stays writable if the sandbox is read-only.
+        """
+        options = []
+        if self.network == "namespace":
+            options.append("--net")
+        if self.processes:
+            options.append("--pid")
         if self.read_only:
             options += ["--writable", str(writable)]
         return [sys.executable, "-I", str(CHILD), *options, "--", *program]
 
 
+# The strictest first. Containers and hardened kernels refuse some namespaces: user namespaces may be
+# disabled, and mounting /proc or remounting read-only may be forbidden.
 _SANDBOXES = (
     Sandbox(network="namespace", processes=True, read_only=True),
     Sandbox(network="namespace", processes=True),
@@ -65,9 +74,9 @@ _SANDBOXES = (
 
 
 def find_sandbox(host: HostEnvironment, scratch: Path) -> Sandbox:
-    """Return the best sandbox that the system permits.
+    """Return the strictest sandbox that the system permits, tried by running a probe in each.
 
-    :param scratch: an existing private folder, the child's HOME.
+    :param scratch: an existing private directory, the HOME of the probe.
     """
     if sys.platform.startswith("linux"):
         for sandbox in _SANDBOXES:
@@ -84,6 +93,6 @@ def find_sandbox(host: HostEnvironment, scratch: Path) -> Sandbox:
 
 
 def child_env_without_proxies(host: HostEnvironment, home: Path) -> dict[str, str]:
-    """Return an environment without proxies, which name hosts and hold passwords."""
+    """Return the environment of a child without proxy settings, which may contain passwords."""
     env = host.child_env(home)
     return {name: value for name, value in env.items() if name not in TRUST_AND_PROXY}

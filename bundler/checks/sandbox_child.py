@@ -1,16 +1,16 @@
-"""Run by the host Python: start a program that has no network, writes nowhere else, and outlives nobody.
+"""Run by the host Python: start a program without a network, write access or surviving processes.
 
 Started as ``python -I sandbox.py [OPTION...] -- PROGRAM ARGUMENT...`` with
-PROGRAM as an absolute path. User and group ids stay what they are. The program
-is killed when the thread that started us ends.
+PROGRAM as an absolute path. User and group ids do not change. The kernel kills the
+program when the thread that started this script ends.
 
---net            a network namespace of its own, in which no interface is up, not even the loopback
---pid            a process namespace of its own: when the program ends, all it started is killed
---writable DIR   everything is mounted read-only but for DIR, which may be given more than once
+--net            a new network namespace, in which no interface is up, not even the loopback
+--pid            a new process namespace: when the program ends, all its processes are killed
+--writable DIR   mount everything read-only except DIR; may be repeated
 
-Exit code 125, with one line on stderr: the system refuses the namespace. 126:
-the program cannot be started. 2: wrong arguments. All others are the program's,
-and a signal that ended it ends us. Standard library only.
+Exit code 125, with one line on stderr: the system refuses a namespace. 126: the
+program cannot be started. 2: invalid arguments. All others are the program's; if a
+signal ends the program, the same signal ends this script. Standard library only.
 """
 
 import ctypes
@@ -44,7 +44,7 @@ class MountAttributes(ctypes.Structure):
 
 
 def check(result):
-    """Raise the error of a system call that failed."""
+    """Raise OSError if a system call failed."""
     if result != 0:
         number = ctypes.get_errno()
         raise OSError(number, os.strerror(number))
@@ -59,19 +59,19 @@ def unshare(flags):
 
 
 def write(path, text):
-    """Write a file of /proc in the one write(2) it wants."""
+    """Write a file of /proc in one write(2), as user_namespaces(7) requires for the maps."""
     with open(path, "wb", buffering=0) as stream:
         stream.write(text.encode("ascii"))
 
 
 def leave(flags):
-    """Enter new namespaces, as the user we are."""
+    """Enter new namespaces with the same user and group ids."""
     uid, gid = os.geteuid(), os.getegid()
     if uid == 0:
         try:
             unshare(flags)
         except PermissionError:
-            pass  # root of a container, without the capability: as any user
+            pass  # root of a container without CAP_SYS_ADMIN: as for any user
         else:
             return
     unshare(CLONE_NEWUSER | flags)
@@ -96,7 +96,10 @@ def set_attributes(path, *, recursive, **attributes):
 
 
 def keep_writable(folders):
-    """Make every mount read-only but for ``folders``, and for shared memory, which is a new one."""
+    """Make every mount read-only except ``folders``, and mount new shared memory.
+
+    Multiprocessing needs a writable /dev/shm; the host's own would be shared with the program.
+    """
     here = os.getcwd()
     mount(None, "/", None, MS_REC | MS_PRIVATE)
     for folder in folders:
@@ -106,11 +109,11 @@ def keep_writable(folders):
         set_attributes(folder, recursive=False, clear=MOUNT_ATTR_RDONLY)
     if os.path.isdir("/dev/shm"):
         mount("tmpfs", "/dev/shm", "tmpfs", MS_NOSUID | MS_NODEV)
-    os.chdir(here)  # the folder of that name is now another mount
+    os.chdir(here)  # the directory of that name is now on another mount
 
 
 def show_own_processes():
-    """Mount the /proc of our process namespace where that is permitted; the outer one will do."""
+    """Mount the /proc of the process namespace if that is permitted; the outer one is good enough."""
     try:
         mount(None, "/", None, MS_REC | MS_PRIVATE)
         mount("proc", "/proc", "proc", MS_NOSUID | MS_NODEV | MS_NOEXEC)
@@ -119,7 +122,7 @@ def show_own_processes():
 
 
 def die_with(parent):
-    """Ask the kernel for a SIGKILL when ``parent`` ends; to be called last, as new credentials clear it."""
+    """Ask the kernel for SIGKILL when ``parent`` ends; call it last, since new credentials clear it."""
     if hasattr(libc, "prctl"):
         libc.prctl(PR_SET_PDEATHSIG, int(signal.SIGKILL), 0, 0, 0)
     if parent is not None and os.getppid() != parent:
@@ -127,7 +130,7 @@ def die_with(parent):
 
 
 def start(program):
-    """Become ``program``."""
+    """Replace this process by ``program``."""
     try:
         os.execv(program[0], program)
     except OSError as error:
@@ -137,9 +140,10 @@ def start(program):
 
 
 def be_init(program, writable, report):
-    """Be the first process of a namespace: start the program, reap, and report how it ended.
+    """Run as the first process of a namespace: start the program, reap, report its exit status.
 
-    The program is not the first process itself, to which no signal of its own namespace is fatal.
+    The program must not be the first process itself: from within its namespace that one gets
+    only signals it has handlers for (pid_namespaces(7)), so a fault would not end it.
     """
     die_with(None)
     show_own_processes()
@@ -147,7 +151,7 @@ def be_init(program, writable, report):
         if writable:
             keep_writable(writable)
     except OSError as error:
-        sys.stderr.write("sandbox: nothing can be made read-only: {}\n".format(error))
+        sys.stderr.write("sandbox: cannot mount read-only: {}\n".format(error))
         sys.stderr.flush()
         os._exit(REFUSED)
     child = os.fork()
@@ -161,7 +165,7 @@ def be_init(program, writable, report):
 
 
 def supervise(program, writable):
-    """Run the program in a process namespace of its own and end as it ended."""
+    """Run the program in a new process namespace and end with its exit code or signal."""
     ended, report = os.pipe()
     init = os.fork()
     if init == 0:
@@ -180,7 +184,7 @@ def supervise(program, writable):
 
 
 def options(arguments):
-    """Return whether the network and the processes are kept apart, what is writable, and the program."""
+    """Parse the command line: --net, --pid, the writable directories, the program; None if it is invalid."""
     net = pid = False
     writable = []
     while arguments and arguments[0] != "--":
@@ -197,14 +201,20 @@ def options(arguments):
 
 
 def main():
-    """Do what the arguments say."""
+    """Run the command line and return the exit code."""
     parent = os.getppid()
     wanted = options(sys.argv[1:])
     if wanted is None:
         sys.stderr.write(USAGE)
         return 2
     net, pid, writable, program = wanted
-    flags = CLONE_NEWNET * net | (CLONE_NEWPID | CLONE_NEWNS) * pid | CLONE_NEWNS * bool(writable)
+    flags = 0
+    if net:
+        flags |= CLONE_NEWNET
+    if pid:
+        flags |= CLONE_NEWPID | CLONE_NEWNS
+    if writable:
+        flags |= CLONE_NEWNS
     try:
         if flags:
             leave(flags)

@@ -1,27 +1,29 @@
 """Stage 5, effect: read source files with the target's parser, and shared objects.
 
-What parses is `target/scripts/scan_imports.py`; nothing that is read is run. The answer for a
-layer depends on its files and the target alone, so it is kept in the store.
+The child runs `target/scripts/scan_imports.py` in the target Python; it parses files and runs
+none. The result for a layer depends on its files and the target alone, so it is stored under
+a key of these.
 """
 
 from __future__ import annotations
 
 import json
 import signal
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from packaging.utils import NormalizedName
 
 from bundler.bundle.layer import Layer
 from bundler.checks.findings import Finding
 from bundler.checks.shared_objects import SharedObject, damaged, is_elf, read_shared_object
-from bundler.checks.source_imports import FileImports
+from bundler.checks.source_imports import FileImports, FoundImport, When
 from bundler.checks.user_code import UserCode, own_files
 from bundler.errors import BundlerError, MalformedError
+from bundler.jsonio import decode
 from bundler.store.store import key_of
 from bundler.system.process import run_process, tail
 from bundler.target.interpreter import Interpreter
@@ -34,14 +36,16 @@ if TYPE_CHECKING:
 
 __all__ = ["Objects", "Scanner", "exists_in"]
 
-_FORMAT = "2"
-"""To be raised with any change of what a scan says, so that kept answers are made anew."""
-_ELF_FORMAT = "1"
+_SCAN_FORMAT = "3"
+"""A part of every key of a scan. Raise it with any change of the scan script or of `FileImports`: stored
+results of older releases are then not read."""
+_ELF_FORMAT = "2"
+"""The same for shared objects: raise it with any change of `read_shared_object` or `_LayerObjects`."""
 _SMALLEST_ELF = 52
-"""Bytes of the header of a 32-bit file."""
+"""Bytes of the header of a 32-bit ELF file; a smaller file is not one."""
 _SECONDS = 1800
 _MAX_FILES = 10_000
-"""Of the user's code: more means that an environment or a data folder lies in it."""
+"""Files of the user's code; more suggest that the source directory contains an environment or data."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -51,6 +55,34 @@ class Objects:
     found: tuple[tuple[NormalizedName, SharedObject], ...]
     """Each with its distribution, sorted by distribution and path."""
     damaged: tuple[Finding, ...]
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class _DamagedFile:
+    """An ELF file that cannot be read, with the parts of the error."""
+
+    path: str
+    message: str
+    evidence: tuple[str, ...]
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class _LayerObjects:
+    """The shared objects of one layer, as the store keeps them."""
+
+    found: tuple[SharedObject, ...] = ()
+    damaged: tuple[_DamagedFile, ...] = ()
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class _ScanLine:
+    """One line of the protocol of ``target/scripts/scan_imports.py``."""
+
+    file: str
+    imports: tuple[tuple[str, int, int, When, tuple[str, ...]], ...] = ()
+    """Module, level, line, when it runs, names."""
+    defines: tuple[str, ...] = ()
+    error: str = ""
 
 
 class Scanner:
@@ -65,11 +97,15 @@ class Scanner:
     def layers(
         self, layers: Sequence[Layer], tree: Callable[[], Path], *, jobs: int, reporter: Reporter
     ) -> dict[NormalizedName, tuple[FileImports, ...]]:
-        """Return what the modules of each layer import, their paths relative to site-packages.
+        """Return the imports of each layer's modules, paths relative to site-packages.
 
-        :param tree: returns a folder that holds the files of all layers; called if any is to be scanned.
+        :param tree: returns a directory with the files of all layers; called at most once, and only
+            if the store lacks a layer.
         """
-        found = {layer.name: self._known(layer) for layer in layers}
+        found = {
+            layer.name: self._store.recall("scan", self._scan_key(layer), tuple[FileImports, ...])
+            for layer in layers
+        }
         missing = [layer for layer in layers if found[layer.name] is None]
         if missing:
             root = tree()
@@ -88,57 +124,36 @@ class Scanner:
         return {name: scans or () for name, scans in found.items()}
 
     def objects(self, layers: Sequence[Layer], tree: Callable[[], Path], *, jobs: int) -> Objects:
-        """Return what each shared object of the layers needs.
+        """Return the needs of each shared object of the layers, and the files that cannot be read.
 
-        :param tree: returns a folder that holds the files of all layers; called if any is to be read.
+        :param tree: as for `layers`.
         """
-        kept = {layer.name: self._store.lookup("elf", key_of(_ELF_FORMAT, layer.digest)) for layer in layers}
-        root = tree() if None in kept.values() else None  # made here, not by several threads at once
+        known = {layer.name: self._store.recall("elf", _elf_key(layer), _LayerObjects) for layer in layers}
+        # The tree is created here: several threads must not create it at once.
+        root = tree() if None in known.values() else None
 
-        def read(layer: Layer) -> tuple[list[Any], list[Any]]:
-            known = kept[layer.name]
-            if known is not None or root is None:
-                found, broken = json.loads(self._store.read(known)) if known is not None else ([], [])
-                return found, broken
-            return self._read_objects(layer, root)
+        def read(layer: Layer) -> _LayerObjects:
+            objects = known[layer.name]
+            if objects is None and root is not None:
+                objects = _read_objects(layer, root)
+                self._store.remember("elf", _elf_key(layer), objects)
+            return objects or _LayerObjects()
 
         with ThreadPoolExecutor(max_workers=max(1, jobs), thread_name_prefix="elf") as pool:
             pairs = list(zip(layers, pool.map(read, layers), strict=True))
         return Objects(
-            found=tuple(
-                (layer.name, SharedObject.from_json(values))
-                for layer, (found, _) in pairs
-                for values in found
-            ),
+            found=tuple((layer.name, shared) for layer, objects in pairs for shared in objects.found),
             damaged=tuple(
-                damaged(layer.name, path, MalformedError(message, evidence=tuple(evidence)))
-                for layer, (_, broken) in pairs
-                for path, message, evidence in broken
+                damaged(layer.name, file.path, MalformedError(file.message, evidence=file.evidence))
+                for layer, objects in pairs
+                for file in objects.damaged
             ),
         )
 
-    def _read_objects(self, layer: Layer, root: Path) -> tuple[list[Any], list[Any]]:
-        """Return the objects of one layer as plain values, and why others cannot be read."""
-        found, broken = [], []
-        for file in layer.files:
-            if file.size < _SMALLEST_ELF or file.path.endswith((".py", ".pyc")):
-                continue
-            with (root / file.path).open("rb") as stream:
-                if not is_elf(stream.read(4)):
-                    continue
-                stream.seek(0)
-                try:
-                    found.append(read_shared_object(stream, file.path).to_json())
-                except MalformedError as error:
-                    broken.append([file.path, error.message, list(error.evidence)])
-        content = json.dumps([found, broken]).encode()
-        self._store.bind("elf", key_of(_ELF_FORMAT, layer.digest), self._store.add(content))
-        return found, broken
-
     def code(self, code: UserCode) -> dict[str, FileImports]:
-        """Return the files of the user's code that the entry script reaches, by path, itself first.
+        """Return the user's files that the entry script reaches by imports, by path, the script first.
 
-        :raises BundlerError: if there are very many.
+        :raises BundlerError: if there are more than 10,000.
         """
         found: dict[str, FileImports] = {}
         waiting = [code.script]
@@ -148,23 +163,29 @@ class Scanner:
             reached = [
                 file
                 for path in waiting
-                for one in found[path].imports
-                for file in own_files(path, one, code.folder.name, exists_in(code.folder))
+                for statement in found[path].imports
+                for file in own_files(path, statement, code.folder.name, exists_in(code.folder))
             ]
             waiting = [path for path in dict.fromkeys(reached) if path not in found]
             if len(found) + len(waiting) > _MAX_FILES:
-                raise BundlerError(f"`{code.script}` reaches more than {_MAX_FILES} files")
+                raise BundlerError(
+                    f"`{code.script}` imports more than {_MAX_FILES} files of the source directory"
+                )
         return found
 
     def files(self, root: Path, paths: Sequence[str], *, defines: bool = False) -> list[FileImports]:
-        """Return what files below ``root`` import, in order."""
+        """Return the imports of files below ``root``, in the order of ``paths``.
+
+        :param defines: whether to return the names that the top level binds, too.
+        :raises BundlerError: if the target Python cannot scan at all.
+        """
         found: list[FileImports] = []
         while len(found) < len(paths):
             found += self._answers(root, paths[len(found) :], defines=defines)
         return found
 
     def _answers(self, root: Path, paths: Sequence[str], *, defines: bool) -> list[FileImports]:
-        """Return the answers for files, up to the first one that crashes the target's parser."""
+        """Return the imports of files, up to and with the first one that crashes the target's parser."""
         argv = [str(self._interpreter.python), "-I", "-S", "-B", "-W", "ignore", str(script("scan_imports"))]
         request = {"root": str(root), "files": list(paths), "defines": defines}
         ended = run_process(
@@ -175,22 +196,17 @@ class Scanner:
             timeout=_SECONDS,
         )
         lines = [line for line in ended.stdout.splitlines(keepends=True) if line.endswith(b"\n")]
-        answers = [_parsed(json.loads(line)) for line in lines]
-        # The parser of 3.7 has no limit of its own. An interrupt ends children by another signal.
+        answers = [_file_imports(line) for line in lines]
+        # The parser of 3.7 recurses without a limit, so that a long expression overflows the C stack
+        # (SIGSEGV; SIGABRT where CPython notices). An interrupt ends children by SIGINT or SIGTERM.
         if -ended.returncode in (signal.SIGSEGV, signal.SIGABRT) and len(lines) < len(paths):
             return [*answers, FileImports(path=paths[len(lines)], error="0: it crashes the target's parser")]
         if ended.returncode != 0 or len(lines) != len(paths):
-            raise BundlerError("the imports of source files could not be read", evidence=tail(ended.stderr))
+            raise BundlerError("cannot read the imports of source files", evidence=tail(ended.stderr))
         return answers
 
-    def _key(self, layer: Layer) -> str:
-        return key_of(_FORMAT, layer.digest, self._interpreter.target.version)
-
-    def _known(self, layer: Layer) -> tuple[FileImports, ...] | None:
-        kept = self._store.lookup("scan", self._key(layer))
-        if kept is None:
-            return None
-        return tuple(FileImports.from_json(values) for values in json.loads(self._store.read(kept)))
+    def _scan_key(self, layer: Layer) -> str:
+        return key_of(_SCAN_FORMAT, layer.digest, self._interpreter.target.version)
 
     def _scan(self, layer: Layer, root: Path) -> tuple[FileImports, ...]:
         prefix = f"{self._interpreter.target.site_packages}/"
@@ -199,18 +215,48 @@ class Scanner:
             for file in layer.files
             if file.path.startswith(prefix) and file.path.endswith(".py")
         ]
-        # A file without imports says nothing, and most of the text is of those.
-        scans = tuple(one for one in self.files(root / prefix, paths) if one.imports)
-        content = json.dumps([one.to_json() for one in scans]).encode()
-        self._store.bind("scan", self._key(layer), self._store.add(content))
+        # Files without imports are left out: no check asks about them, and they are most of the files.
+        scans = tuple(scan for scan in self.files(root / prefix, paths) if scan.imports)
+        self._store.remember("scan", self._scan_key(layer), scans)
         return scans
 
 
 def exists_in(folder: Path) -> Callable[[str], bool]:
-    """Return what tells whether there is a file of a relative path in a folder."""
+    """Return a predicate: whether a relative path is a file in this directory."""
     return lambda path: (folder / path).is_file()
 
 
-def _parsed(line: Mapping[str, object]) -> FileImports:
-    values = [line["file"], line.get("imports", []), line.get("defines", []), line.get("error", "")]
-    return FileImports.from_json(values)
+def _elf_key(layer: Layer) -> str:
+    return key_of(_ELF_FORMAT, layer.digest)
+
+
+def _read_objects(layer: Layer, root: Path) -> _LayerObjects:
+    """Read the shared objects among the files of a layer below ``root``."""
+    found, broken = [], []
+    for file in layer.files:
+        if file.size < _SMALLEST_ELF or file.path.endswith((".py", ".pyc")):
+            continue
+        with (root / file.path).open("rb") as stream:
+            if not is_elf(stream.read(4)):
+                continue
+            stream.seek(0)
+            try:
+                found.append(read_shared_object(stream, file.path))
+            except MalformedError as error:
+                damage = _DamagedFile(path=file.path, message=error.message, evidence=tuple(error.evidence))
+                broken.append(damage)
+    return _LayerObjects(found=tuple(found), damaged=tuple(broken))
+
+
+def _file_imports(line: bytes) -> FileImports:
+    """Return the imports of one file from a line of the scan script."""
+    scan = decode(line, _ScanLine, "the answer of the import scan")
+    return FileImports(
+        path=scan.file,
+        imports=tuple(
+            FoundImport(module=module, level=level, line=line_number, when=when, names=names)
+            for module, level, line_number, when, names in scan.imports
+        ),
+        defines=scan.defines,
+        error=scan.error,
+    )

@@ -1,10 +1,10 @@
 """Stage 5, pure: will the shared objects of a bundle load on the target?
 
-`checks.elf` reads one file; here is decided what its facts mean for a target, and
-for a base where one is known. The list of what a wheel may need without bringing
-it is auditwheel's, "lib_whitelist" of manylinux_2_17 in manylinux-policy.json.
+`checks.elf` reads one file; this module compares its facts with the target, and with a base
+if one is known. The libraries that a wheel may need without containing them are those of
+auditwheel: "lib_whitelist" of manylinux_2_17 in manylinux-policy.json.
 
-Specs: manylinux (PEP 599 and 600), names of extension modules (PEP 3149).
+Specs: manylinux (PEP 599 and 600), names of extension modules (PEP 3149), ld.so(8).
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ __all__ = [
 ]
 
 _DEVICES = frozenset({"EM_AMDGPU", "EM_BPF", "EM_CUDA"})
-"""Code for a GPU or for the kernel: nothing that the loader or an import would load."""
+"""Machines of code for a GPU or the kernel, which neither the dynamic loader nor an import loads."""
 
 _ANY_LIBC = re.compile(
     r"ld-(?:linux|musl)[\w.-]*|ld64\.so\.\d|ld\.so\.1|libc\.so(?:\.6)?|libc\.musl-[\w.-]+", re.ASCII
@@ -44,14 +44,20 @@ _EXTENSION = re.compile(
     r"(?P<module>[^./]+)(?:\.(?P<tag>(?:abi3|cpython-\d|cp\d|pypy\d|graalpy\d)[\w-]*))?\.so", re.ASCII
 )
 _ABI3T_SINCE = (3, 15)
+"""PEP 803: the stable ABI of free-threaded builds, which all builds of this version load."""
+# The default directories of ld.so(8), and those below them.
 _SYSTEM_FOLDER = re.compile(r"/(?:usr/)?lib[^/]*(?:/.*)?", re.DOTALL)
 # auditwheel puts eight digits of the content's digest into a name.
 _OPENMP = re.compile(r"(?P<stem>libgomp|libiomp5|libomp)(?:-(?P<digest>\w+))?\.so(?:\..*)?", re.ASCII)
 
 
 def glibc_floor(objects: Iterable[SharedObject]) -> str:
-    """Return the oldest glibc that all the objects load with, "2.17"; empty if none of them needs one."""
-    return max((one.versions["GLIBC"] for one in objects if "GLIBC" in one.versions), key=numbers, default="")
+    """Return the oldest glibc that loads all the objects, "2.17"; empty if none of them needs glibc."""
+    return max(
+        (shared.versions["GLIBC"] for shared in objects if "GLIBC" in shared.versions),
+        key=numbers,
+        default="",
+    )
 
 
 def damaged(distribution: str, path: str, error: MalformedError) -> Finding:
@@ -66,7 +72,7 @@ def damaged(distribution: str, path: str, error: MalformedError) -> Finding:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class _Hit:
-    """One file that something is wrong with."""
+    """One fault of one file."""
 
     code: str
     distribution: str
@@ -74,9 +80,9 @@ class _Hit:
     """Hits of one code, distribution and subject become one finding."""
     path: str
     text: str
-    """What follows the path in a message."""
+    """The message after the path."""
     first: tuple[int, ...] = ()
-    """The hit with the highest value is the one that is told."""
+    """A finding names the hit with the highest value."""
 
 
 def check_shared_objects(  # noqa: PLR0913 - each is a fact of its own source
@@ -90,21 +96,21 @@ def check_shared_objects(  # noqa: PLR0913 - each is a fact of its own source
     target_glibc: str | None,
     base_versions: Mapping[str, str] = {},
 ) -> tuple[Finding, ...]:
-    """Return what keeps shared objects from being loaded on the target, or makes it doubtful.
+    """Return the faults of shared objects that prevent their loading on the target, or may do so.
 
-    One finding stands for all files of a distribution with the same trouble, and
-    names one of them. A file for another machine beside those for the target's
-    is passed over, unless its name says that it is an extension module: some
-    distributions carry one library for each machine. Only Linux is judged.
+    One finding covers all files of a distribution with the same fault, and names one of them.
+    Some distributions contain a library for each machine: a file for another machine is
+    ignored if the distribution has one for the target's too, unless its name is that of an
+    extension module. Only Linux targets are checked.
 
-    :param objects: the normalised name of the distribution, and the object.
+    :param objects: the normalized name of the distribution, and the object.
     :param bundled: the base names of all files in the bundle.
-    :param base_libraries: the sonames that the base has; None where that is not known.
-    :param base_libc: the base's glibc, "2.27", where it is known.
-    :param host_libc: the glibc of this machine, which imports are tried on; less counts if a base is known.
-    :param target_glibc: the glibc that the user promised to have (``--target-glibc``).
-    :param base_versions: the highest GLIBCXX and CXXABI of the base's libstdc++, where they are known.
-    :raises UsageError: if ``target_glibc`` is no version.
+    :param base_libraries: the sonames of the base's libraries; None if they are not known.
+    :param base_libc: the glibc version of the base, "2.27"; empty if it is not known.
+    :param host_libc: the glibc version of this machine, the limit if no other is given.
+    :param target_glibc: the glibc version that the user promises (``--target-glibc``).
+    :param base_versions: the highest GLIBCXX and CXXABI of the base's libstdc++, if known.
+    :raises UsageError: if ``target_glibc`` is not a version.
     """
     limits = _limits(target_glibc, base_libc, host_libc, base_versions)
     if not target.platform.startswith("linux_"):
@@ -113,29 +119,33 @@ def check_shared_objects(  # noqa: PLR0913 - each is a fact of its own source
         (pair for pair in objects if pair[1].machine not in _DEVICES),
         key=lambda pair: (pair[0], pair[1].path),
     )
-    fitting = [(name, one) for name, one in ordered if not _misfit(one, target)]
-    have = {*bundled, *(one.soname for _, one in fitting if one.soname)}
+    fitting = [(name, shared) for name, shared in ordered if not _misfit(shared, target)]
+    have = {*bundled, *(shared.soname for _, shared in fitting if shared.soname)}
     hits = [*_foreign(ordered, {name for name, _ in fitting}, target), *_other_python(fitting, target)]
-    for name, one in fitting:
-        hits += _too_new(name, one, limits, have)
-        hits += _absent(name, one, have, base_libraries)
-        hits += _searches(name, one)
+    for name, shared in fitting:
+        hits += _too_new(name, shared, limits, have)
+        hits += _absent(name, shared, have, base_libraries)
+        hits += _searches(name, shared)
     if base_libraries is not None:
         certain = list(_unloadable(fitting, hits, target))
-        told = {(hit.distribution, hit.about) for hit in certain}
-        hits = [one for one in hits if one.code != "E404" or (one.distribution, one.about) not in told]
+        reported = {(hit.distribution, hit.about) for hit in certain}
+        # E408 names the same library with its consequence: E404 for it would only repeat that.
+        hits = [hit for hit in hits if hit.code != "E404" or (hit.distribution, hit.about) not in reported]
         hits += certain
-    return sorted_findings([*_told(hits), *_openmp(fitting)])
+    return sorted_findings([*_grouped(hits), *_openmp(fitting)])
 
 
-def _told(hits: Iterable[_Hit]) -> Iterator[Finding]:
+def _grouped(hits: Iterable[_Hit]) -> Iterator[Finding]:
+    """Yield one finding for all hits of one code, distribution and subject."""
     groups: dict[tuple[str, str, str], list[_Hit]] = defaultdict(list)
     for hit in hits:
         groups[hit.code, hit.distribution, hit.about].append(hit)
     for group in groups.values():
-        hit = max(group, key=lambda one: one.first)  # of equal ones the first, and they are sorted
-        more = len({one.path for one in group}) - 1
-        others = f" (and {more} more file{'s' * (more > 1)})" if more else ""
+        hit = max(group, key=lambda hit: hit.first)  # of equal ones the first in the order of paths
+        more = len({hit.path for hit in group}) - 1
+        others = ""
+        if more:
+            others = f" (and {more} more file{'' if more == 1 else 's'})"
         yield Finding(
             code=hit.code,
             distribution=hit.distribution,
@@ -144,19 +154,19 @@ def _told(hits: Iterable[_Hit]) -> Iterator[Finding]:
         )
 
 
-def _misfit(one: SharedObject, target: Target) -> str:
-    """Return why the loader of the target refuses an object, or an empty text."""
+def _misfit(shared: SharedObject, target: Target) -> str:
+    """Return why the dynamic loader of the target refuses an object; empty if it does not."""
     wanted = target.platform.removeprefix("linux_")
-    if _kind(one.machine) != _kind(wanted):
-        return f"is built for {one.machine}, the target is {wanted}"
+    if _kind(shared.machine) != _kind(wanted):
+        return f"is built for {shared.machine}, the target is {wanted}"
     libc = target.libc.partition(" ")[0]
-    if one.libc and libc and one.libc != libc:
-        return f"is built for {one.libc}, the target has {libc}"
+    if shared.libc and libc and shared.libc != libc:
+        return f"is built for {shared.libc}, the target has {libc}"
     return ""
 
 
 def _kind(machine: str) -> str:
-    """Return one word for the machines that load each other's objects."""
+    """Return the same name for machines that load each other's objects: i386 to i686, armv6l to armv8l."""
     if re.fullmatch("i[3-6]86", machine):
         return "i686"
     return "armv7l" if re.fullmatch("armv[6-8]l", machine) else machine
@@ -165,16 +175,26 @@ def _kind(machine: str) -> str:
 def _foreign(
     objects: Iterable[tuple[str, SharedObject]], at_home: Collection[str], target: Target
 ) -> Iterator[_Hit]:
-    for name, one in objects:
-        why = _misfit(one, target)
-        match = _EXTENSION.fullmatch(_base(one.path))
+    """Yield E401: objects for another machine or C library.
+
+    :param at_home: the distributions that have an object for the target as well.
+    """
+    for name, shared in objects:
+        why = _misfit(shared, target)
+        match = _EXTENSION.fullmatch(_base(shared.path))
         if why and (name not in at_home or (match and match["tag"])):
-            yield _Hit(code="E401", distribution=name, about=why, path=one.path, text=why)
+            yield _Hit(code="E401", distribution=name, about=why, path=shared.path, text=why)
 
 
 def _other_python(objects: Sequence[tuple[str, SharedObject]], target: Target) -> Iterator[_Hit]:
+    """Yield E402: extension modules of which no file has a name that the target imports.
+
+    A distribution may contain one module for several Pythons; one that fits is enough.
+    """
     found = [
-        (name, one.path, match) for name, one in objects if (match := _EXTENSION.fullmatch(_base(one.path)))
+        (name, shared.path, match)
+        for name, shared in objects
+        if (match := _EXTENSION.fullmatch(_base(shared.path)))
     ]
     imported = {
         (_folder(path), match["module"]) for _, path, match in found if _imports(match["tag"], target)
@@ -190,7 +210,7 @@ def _own_tag(target: Target) -> str:
 
 
 def _imports(tag: str | None, target: Target) -> bool:
-    """Return whether the target imports an extension module whose name has a tag, or none."""
+    """Return whether the target imports an extension module with this tag (PEP 3149) in its file name."""
     if tag is None:
         return True
     if tag.startswith("abi3t"):
@@ -203,9 +223,10 @@ def _imports(tag: str | None, target: Target) -> bool:
 def _limits(
     target_glibc: str | None, base_libc: str, host_libc: str, base_versions: Mapping[str, str]
 ) -> dict[str, tuple[tuple[int, ...], str]]:
-    """Return, by prefix, the highest version there is, and the words that say so."""
+    """Return the highest version that is available on the target, by prefix, with its source in words."""
     if target_glibc is not None and not numbers(target_glibc):
-        raise UsageError(f"`{printable(target_glibc)}` is no version of glibc", hint="--target-glibc 2.27")
+        raise UsageError(f"`{printable(target_glibc)}` is not a glibc version", hint="--target-glibc 2.27")
+    # The lowest limit counts: a promise beside a base, whose glibc may be newer, stays a promise.
     known = [(prefix, version, f"the base has {version}") for prefix, version in base_versions.items()]
     known += [("GLIBC", base_libc, f"the base has {base_libc}")]
     if not base_libc and not target_glibc:
@@ -219,37 +240,47 @@ def _limits(
 
 
 def _too_new(
-    name: str, one: SharedObject, limits: Mapping[str, tuple[tuple[int, ...], str]], have: Collection[str]
+    name: str, shared: SharedObject, limits: Mapping[str, tuple[tuple[int, ...], str]], have: Collection[str]
 ) -> Iterator[_Hit]:
-    for prefix, version in one.versions.items():
-        if prefix != "GLIBC" and ("libstdc++.so.6" in have or "libstdc++.so.6" not in one.needed):
-            continue  # it comes with the bundle
+    """Yield E403: symbol versions above those of the target.
+
+    A library defines its symbol versions cumulatively (LSB core, "Symbol Versioning"): glibc 2.27
+    has all of GLIBC_2.0 to GLIBC_2.27, so comparing the highest one that an object needs is enough.
+    """
+    for prefix, version in shared.versions.items():
+        if prefix != "GLIBC" and ("libstdc++.so.6" in have or "libstdc++.so.6" not in shared.needed):
+            continue  # GLIBCXX and CXXABI are of the bundle's libstdc++, or of none that it loads
         limit, words = limits.get(prefix, ((), ""))
         if limit and numbers(version) > limit:
-            symbol = f"{printable(one.symbol)}@" if prefix == "GLIBC" and one.symbol else ""
+            symbol = f"{printable(shared.symbol)}@" if prefix == "GLIBC" and shared.symbol else ""
             yield _Hit(
                 code="E403",
                 distribution=name,
                 about=prefix,
-                path=one.path,
+                path=shared.path,
                 text=f"needs `{symbol}{prefix}_{version}`, {words}",
                 first=numbers(version),
             )
 
 
 def _absent(
-    name: str, one: SharedObject, have: Collection[str], base: Collection[str] | None
+    name: str, shared: SharedObject, have: Collection[str], base: Collection[str] | None
 ) -> Iterator[_Hit]:
-    for library in one.needed:
+    """Yield E404: needed libraries that may be missing on the target.
+
+    :param have: the base names and sonames of the bundle.
+    """
+    for library in shared.needed:
+        # ld.so(8): a name with a slash is loaded from that path alone, any other is searched for.
         if not library.startswith("/") and _base(library) in have:
-            continue  # an absolute path is looked for there and nowhere else
-        if why := _absence(library, base, is_musl=one.libc == "musl"):
+            continue
+        if why := _absence(library, base, is_musl=shared.libc == "musl"):
             text = f"needs `{printable(library)}`: {why}"
-            yield _Hit(code="E404", distribution=name, about=library, path=one.path, text=text)
+            yield _Hit(code="E404", distribution=name, about=library, path=shared.path, text=text)
 
 
 def _absence(library: str, base: Collection[str] | None, *, is_musl: bool) -> str | None:
-    """Return why a library that is not in the bundle may not be on the target, or None."""
+    """Return why a library that the bundle lacks may be missing on the target, or None."""
     if _ANY_LIBC.fullmatch(library) or (base is not None and library in base):
         return None
     if _LIBPYTHON.fullmatch(library):
@@ -266,54 +297,65 @@ def _absence(library: str, base: Collection[str] | None, *, is_musl: bool) -> st
 def _unloadable(
     objects: Sequence[tuple[str, SharedObject]], hits: Iterable[_Hit], target: Target
 ) -> Iterator[_Hit]:
-    """Yield the extension modules that the base's loader will refuse, for what they or their libraries lack.
+    """Yield E408: the extension modules that the base's loader refuses, since a library is missing.
 
-    A library that only a plugin needs, one that a program opens by itself, is no such case.
+    A library is missing for a module if the module, or a library of the bundle that it needs
+    directly or indirectly, needs it: the loader maps the closure of DT_NEEDED before ``dlopen``
+    returns, and fails as a whole. Libraries that a program opens itself (plugins) are not part
+    of any closure, so for them the warning E404 remains.
     """
+    # ld.so(8) searches DT_RPATH (without DT_RUNPATH), LD_LIBRARY_PATH, DT_RUNPATH, the cache of
+    # ldconfig, and the default directories, in this order, and matches a name that is already
+    # loaded by its soname before any of them. Here a name counts as present wherever in the bundle
+    # it is: which directory an RPATH reaches depends on the mount, and auditwheel's wheels preload
+    # libraries by path, so that the soname decides. This errs on the side of silence, as an error
+    # must be certain.
     lacks: dict[str, list[str]] = defaultdict(list)
     for hit in hits:
         if hit.code == "E404":
             lacks[hit.path].append(hit.about)
-    found = {name: one for _, one in objects for name in (_base(one.path), one.soname) if name}
-    for owner, one in objects:
-        match = _EXTENSION.fullmatch(_base(one.path))
+    by_name = {name: shared for _, shared in objects for name in (_base(shared.path), shared.soname) if name}
+    for owner, shared in objects:
+        match = _EXTENSION.fullmatch(_base(shared.path))
         if match is None or match["module"].startswith("lib") or not _imports(match["tag"], target):
             continue
-        seen, waiting = {one.path}, [one]
+        # Breadth first over DT_NEEDED, the loader's own order, so that the path named is the shortest.
+        seen, waiting = {shared.path}, [shared]
         while waiting:
             part = waiting.pop(0)
-            through = "" if part is one else f" through `{printable(_base(part.path))}`"
+            through = "" if part is shared else f" through `{printable(_base(part.path))}`"
             for library in lacks[part.path]:
                 text = f"cannot be imported: it needs `{printable(library)}`{through}, which the base lacks"
-                yield _Hit(code="E408", distribution=owner, about=library, path=one.path, text=text)
-            below = [found[name] for name in map(_base, part.needed) if name in found]
+                yield _Hit(code="E408", distribution=owner, about=library, path=shared.path, text=text)
+            below = [by_name[name] for name in map(_base, part.needed) if name in by_name]
             waiting += [other for other in below if other.path not in seen]
             seen.update(other.path for other in below)
 
 
-def _searches(name: str, one: SharedObject) -> Iterator[_Hit]:
-    for folder in one.rpath:
+def _searches(name: str, shared: SharedObject) -> Iterator[_Hit]:
+    """Yield E405: entries of DT_RUNPATH or DT_RPATH that name a directory of the build machine."""
+    for folder in shared.rpath:
         if (
             folder
             and not folder.startswith(("$ORIGIN", "${ORIGIN}"))
             and not _SYSTEM_FOLDER.fullmatch(folder)
         ):
             text = f"searches `{printable(folder)}`"
-            yield _Hit(code="E405", distribution=name, about=folder, path=one.path, text=text)
+            yield _Hit(code="E405", distribution=name, about=folder, path=shared.path, text=text)
 
 
 def _openmp(objects: Iterable[tuple[str, SharedObject]]) -> Iterator[Finding]:
-    """Yield one finding if the bundle brings two OpenMP runtimes, or two builds of one."""
+    """Yield one finding if the bundle contains two OpenMP runtimes, or two builds of one."""
     runtimes: dict[tuple[str, str], tuple[str, set[str]]] = {}
-    for name, one in objects:
-        if match := _OPENMP.fullmatch(_base(one.path)):
+    for name, shared in objects:
+        if match := _OPENMP.fullmatch(_base(shared.path)):
             key = match["stem"], match["digest"] or ""
-            runtimes.setdefault(key, (_base(one.path), set()))[1].add(name)
+            runtimes.setdefault(key, (_base(shared.path), set()))[1].add(name)
     if len(runtimes) > 1:
-        told = [
+        listed = [
             f"`{printable(file)}` of {_and(sorted(names))}" for _, (file, names) in sorted(runtimes.items())
         ]
-        yield Finding(code="E406", message=f"the bundle brings {_and(told, quote='')}")
+        yield Finding(code="E406", message=f"the bundle contains {_and(listed, quote='')}")
 
 
 def _and(names: Sequence[str], quote: str = "`") -> str:

@@ -1,9 +1,8 @@
-"""Stage 5, pure: what the modules of a bundle import, met or not, read from their source.
+"""Stage 5, pure: the imports in the source of a bundle's modules, resolved or not.
 
-The report that a run cannot give: a module below a package, a branch that was
-not taken, a function that was not called. What is unresolved is ranked by when
-it would run, as PyInstaller's warn file lists it, and told once for each
-distribution and missing module.
+Source shows imports that a run does not reach: a module below a package, a branch not taken,
+a function not called. Unresolved imports are ranked by when they would run, as PyInstaller's
+warn file ranks them, and reported once for each distribution and missing module.
 
 Specs: PEP 420 (namespace packages), PEP 328 (relative imports).
 """
@@ -20,24 +19,24 @@ from packaging.utils import NormalizedName, canonicalize_name
 from bundler.checks.findings import Finding
 from bundler.checks.modules import DistributionFacts, importable_name
 
-__all__ = ["FileImports", "FoundImport", "ModuleIndex", "import_findings", "imported_modules"]
+__all__ = ["FileImports", "FoundImport", "ModuleIndex", "When", "import_findings", "imported_modules"]
 
 When = Literal["top", "conditional", "delayed", "optional"]
-"""When an import runs: docs of ``target/scripts/scan_imports.py``."""
+"""When an import runs; the docstring of ``target/scripts/scan_imports.py`` defines each."""
 
 _RANK: Mapping[When, int] = {"top": 0, "conditional": 1, "delayed": 2, "optional": 3}
-_SAID: Mapping[When, str] = {
-    "top": "whenever the file is imported",
+_PLACE: Mapping[When, str] = {
+    "top": "at module level",
     "conditional": "under a condition",
     "delayed": "in a function",
     "optional": "in try/except",
 }
-# Files that run only when somebody tests or builds the distribution itself.
+# Files that run only in tests, samples and builds of the distribution itself.
 _TESTS = re.compile(
     r"(?:.*/)?(?:tests?|testing|_?benchmarks?|examples?|docs)/.*"
     r"|(?:.*/)?(?:test_\w+|\w+_test|conftest|setup)\.py"
 )
-# Of the standard library on Windows alone; elsewhere nobody misses them.
+# Modules of the standard library on Windows alone; code that imports them does not run elsewhere.
 _WINDOWS = frozenset(
     {"_msi", "_overlapped", "_winapi", "_winreg", "msilib", "msvcrt", "nt", "winreg", "winsound"}
 )
@@ -54,46 +53,34 @@ class FoundImport:
     line: int
     when: When
     names: tuple[str, ...]
-    """What it takes from the module."""
+    """The names that ``from`` imports from the module."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class FileImports:
-    """What one file imports."""
+    """The imports of one file."""
 
     path: str
-    """Relative to the folder that was scanned."""
+    """Relative to the directory that was scanned."""
     imports: tuple[FoundImport, ...] = ()
     defines: tuple[str, ...] = ()
-    """The names its top level binds, where that was asked for."""
+    """The names its top level binds, if the scan was to collect them."""
     error: str = ""
     """``line: reason`` where the target cannot parse it."""
 
-    def to_json(self) -> list[Any]:
-        """Return the imports as plain values; `from_json` reads them back."""
-        listed = [[one.module, one.level, one.line, one.when, list(one.names)] for one in self.imports]
-        return [self.path, listed, list(self.defines), self.error]
-
-    @classmethod
-    def from_json(cls, values: Sequence[Any]) -> FileImports:
-        """Return what `to_json` described."""
-        path, imports, defines, error = values
-        return cls(
-            path=path,
-            imports=tuple(
-                FoundImport(module=module, level=level, line=line, when=when, names=tuple(names))
-                for module, level, line, when, names in imports
-            ),
-            defines=tuple(defines),
-            error=error,
-        )
-
 
 class ModuleIndex:
-    """Which modules there are, and whose they are.
+    """The modules of a bundle with their distributions, and those of the standard library and the base.
+
+    A module with source or an extension, and a package with ``__init__``, is *regular*. A
+    directory without ``__init__`` is a portion of a namespace package (PEP 420): it is owned by
+    every distribution with a file below it. The older namespace packages have an ``__init__`` in
+    each distribution, which extends ``__path__`` (``pkgutil.extend_path``,
+    ``pkg_resources.declare_namespace``); they are regular here, with several owners, and like
+    all regular packages may have submodules that no file shows.
 
     :param stdlib: the top-level modules of the target's standard library.
-    :param base: the top-level modules of the base, where one is known.
+    :param base: the top-level modules of the base, if it is known.
     """
 
     STDLIB = "the standard library"
@@ -113,19 +100,24 @@ class ModuleIndex:
         for facts in distributions:
             for path in facts.files:
                 self._add(path.split("/"), facts.name)
-        # A module of the standard library comes before a folder without `__init__` of its name (PEP 420).
+        # The path finder returns the first regular module or package on sys.path, and makes a namespace
+        # package only if it meets none (PEP 420). A mount is before the standard library, so a regular
+        # module of the bundle hides one of the standard library; a namespace package is hidden by it.
         hidden = set(stdlib) - self._regular
         self._owners = {
             name: who for name, who in self._owners.items() if name.partition(".")[0] not in hidden
         }
 
     def _add(self, parts: list[str], owner: str) -> None:
+        """Enter the module of a file, and every package above it."""
         module = importable_name(parts[-1])
         if module is None or not all(part.isidentifier() for part in parts[:-1]):
             return
         for depth in range(1, len(parts)):
             self._owners.setdefault(".".join(parts[:depth]), set()).add(owner)
         if module == "__init__":
+            # One `__init__` makes the package regular for all its owners: the first directory with one
+            # wins on sys.path, and in site-packages all of them are the same directory.
             self._regular.add(".".join(parts[:-1]))
         else:
             name = ".".join([*parts[:-1], module])
@@ -133,14 +125,16 @@ class ModuleIndex:
             self._regular.add(name)
 
     def top_level(self) -> frozenset[str]:
-        """Return the names that the bundle puts first on a path."""
+        """Return the top-level modules and packages of the bundle."""
         return frozenset(name for name in self._owners if "." not in name)
 
     def find(self, module: str) -> tuple[frozenset[str], str]:
-        """Return who brings a module, and the first part of its name that nobody brings.
+        """Return the distributions that provide a module, or the shortest prefix of its name that none does.
 
-        Below a regular package nothing is looked for: a package may make its
-        modules as it runs.
+        The search ends at a regular package: it may create its submodules at run time
+        (``six.moves``) or extend its ``__path__``, so a missing file proves nothing. Below a
+        namespace package only files count. If the base has the same top-level name, its portions
+        are part of the namespace too, and are not known in detail: the base is then the owner.
 
         :return: the owners and an empty name, or no owners and the missing name.
         """
@@ -161,22 +155,25 @@ class ModuleIndex:
         return frozenset(self._owners[name]), ""
 
     def below(self, found: FoundImport) -> tuple[str, ...]:
-        """Return the modules of the bundle that an absolute import runs: it and what it takes from it."""
+        """Return the modules of the bundle that an absolute import runs: its own, and submodules it names."""
         taken = (f"{found.module}.{name}" for name in found.names)
         return tuple(name for name in (found.module, *taken) if name in self._owners)
 
     def above(self, module: str) -> tuple[str, ...]:
-        """Return the packages of the bundle that run on the way to a module."""
+        """Return the packages of the bundle that an import of a module runs before it."""
         parts = module.split(".")
         above = (".".join(parts[:depth]) for depth in range(1, len(parts)))
         return tuple(name for name in above if name in self._owners)
 
     def is_namespace(self, module: str) -> bool:
-        """Return whether the bundle has a folder of that name without ``__init__``, and nothing else."""
+        """Return whether the bundle has only portions of a namespace package, no ``__init__``, of a name."""
         return module in self._owners and module not in self._regular
 
     def names_of(self, found: FoundImport) -> tuple[str, ...]:
-        """Return the modules an absolute import needs: in a namespace, what is taken from it."""
+        """Return the modules an absolute import needs; of a namespace package, the submodules it names.
+
+        A namespace package defines no names of its own, so each name must be a submodule.
+        """
         if self.is_namespace(found.module) and found.names:
             return tuple(f"{found.module}.{name}" for name in found.names if name != "*")
         return (found.module,)
@@ -185,9 +182,10 @@ class ModuleIndex:
 def imported_modules(
     scans: Mapping[NormalizedName, Iterable[FileImports]], world: ModuleIndex
 ) -> Mapping[str, bool]:
-    """Return the modules of the bundle that some file of it imports, and whether one surely does.
+    """Return the modules of the bundle that a file of it imports, each with whether one is certain to.
 
-    Surely is: whenever its file is imported, or under a condition; tests and samples do not count.
+    An import at module level is certain, also under a condition; one in a function or in
+    try/except is not, nor any in tests and samples.
     """
     found: dict[str, bool] = {}
     for files in scans.values():
@@ -195,19 +193,21 @@ def imported_modules(
             package = scan.path.split("/")[:-1]
             own = ".".join([*package, ""])
             is_test = _TESTS.fullmatch(scan.path) is not None
-            for one in scan.imports:
-                base = package[: len(package) - one.level + 1] if one.level else []
-                module = ".".join([*base, *filter(None, [one.module])])
-                surely = one.when in ("top", "conditional") and not is_test
-                # That a file is in a package is no use of the package.
+            for statement in scan.imports:
+                base = package[: len(package) - statement.level + 1] if statement.level else []
+                module = ".".join([*base, *filter(None, [statement.module])])
+                certain = statement.when in ("top", "conditional") and not is_test
+                # A package above the importing file has run already; this is not a use of it.
                 above = [name for name in world.above(module) if not own.startswith(f"{name}.")]
-                for name in (*above, *world.below(replace(one, module=module))):
-                    found[name] = found.get(name, False) or surely
+                for name in (*above, *world.below(replace(statement, module=module))):
+                    found[name] = found.get(name, False) or certain
     return found
 
 
 @dataclass(slots=True)
 class _ImportPlace:
+    """The most important place of an import, and the number of its other places."""
+
     path: str
     line: int
     when: When
@@ -222,25 +222,25 @@ def import_findings(
     required_by: Mapping[NormalizedName, Sequence[str]],
     unasked: Mapping[NormalizedName, Collection[str]],
 ) -> Iterator[Finding]:
-    """Yield what is imported and not there (I203, I204), or there by luck (I205).
+    """Yield the imports that do not resolve (I203, I204), and those that resolve undeclared (I205).
 
     :param scans: the files of each distribution.
-    :param required_by: who requires a distribution: "`a` requires".
-    :param unasked: for each distribution, the projects that its extras would bring and nobody asked for.
+    :param required_by: phrases for the requirements on a distribution: "`a` requires".
+    :param unasked: for each distribution, the projects of its extras that are not requested.
     """
     for facts in distributions:
         missing: dict[str, _ImportPlace] = {}
-        lucky: dict[tuple[str, str], _ImportPlace] = {}
-        declared = {canonicalize_name(one.name) for one in facts.requires_dist} | {facts.name}
+        undeclared: dict[tuple[str, str], _ImportPlace] = {}
+        declared = {canonicalize_name(requirement.name) for requirement in facts.requires_dist} | {facts.name}
         for scan in scans.get(facts.name, ()):
             for found in scan.imports:
-                _sort(scan.path, found, world, declared, missing, lucky)
+                _sort(scan.path, found, world, declared, missing, undeclared)
         extras = {canonicalize_name(name).replace("-", "") for name in unasked.get(facts.name, ())}
         for name, place in sorted(missing.items()):
             is_extra = any(_plain(name) in extra for extra in extras)
             yield _missing(facts.name, name, place, is_extra=is_extra)
-        for (owner, module), place in sorted(lucky.items()):
-            yield _lucky(facts.name, module, owner, place, required_by.get(canonicalize_name(owner), ()))
+        for (owner, module), place in sorted(undeclared.items()):
+            yield _undeclared(facts.name, module, owner, place, required_by.get(canonicalize_name(owner), ()))
 
 
 def _sort(
@@ -249,9 +249,9 @@ def _sort(
     world: ModuleIndex,
     declared: Collection[str],
     missing: dict[str, _ImportPlace],
-    lucky: dict[tuple[str, str], _ImportPlace],
+    undeclared: dict[tuple[str, str], _ImportPlace],
 ) -> None:
-    """Put one import where it belongs."""
+    """Add one import to the missing or the undeclared ones, if it is either."""
     if found.level:
         return
     when: When = "optional" if _TESTS.fullmatch(path) and found.when == "top" else found.when
@@ -266,11 +266,11 @@ def _sort(
             and not owners & {ModuleIndex.STDLIB, ModuleIndex.BASE}
             and not owners & set(declared)
         ):
-            _note(lucky, (min(owners), module.partition(".")[0]), path, found.line, when)
+            _note(undeclared, (min(owners), module.partition(".")[0]), path, found.line, when)
 
 
 def _note(places: dict[Any, _ImportPlace], key: Any, path: str, line: int, when: When) -> None:
-    """Keep the place that matters most."""
+    """Keep the place whose import is the most certain to run; of equal ones, the first by path and line."""
     known = places.get(key)
     if known is None:
         places[key] = _ImportPlace(path, line, when)
@@ -281,24 +281,26 @@ def _note(places: dict[Any, _ImportPlace], key: Any, path: str, line: int, when:
 
 
 def _missing(distribution: str, name: str, place: _ImportPlace, *, is_extra: bool) -> Finding:
-    more = f" and in {place.more} more place{'s' * (place.more > 1)}" if place.more else ""
-    where = "in its tests or samples" if _TESTS.fullmatch(place.path) else _SAID[place.when]
-    extra = "; an extra that nobody asked for would bring it" if is_extra else ""
+    more = ""
+    if place.more:
+        more = f" and in {place.more} more place{'' if place.more == 1 else 's'}"
+    where = "in its tests or samples" if _TESTS.fullmatch(place.path) else _PLACE[place.when]
+    extra = "; an extra that is not requested would provide it" if is_extra else ""
     return Finding(
         code="I203" if place.when == "top" and not is_extra else "I204",
-        message=f"`{distribution}` imports `{name}`, which is not there, {where}{more}{extra}",
+        message=f"`{distribution}` imports `{name}` (not found) {where}{more}{extra}",
         distribution=distribution,
         where=f"{place.path}:{place.line}",
     )
 
 
-def _lucky(
+def _undeclared(
     distribution: str, module: str, owner: str, place: _ImportPlace, because: Sequence[str]
 ) -> Finding:
-    brought = f"; it works because {because[0]} `{owner}`" if because else ""
+    reason = f"; it is installed because {because[0]} `{owner}`" if because else ""
     return Finding(
         code="I205",
-        message=f"`{distribution}` imports `{module}` and does not declare it{brought}",
+        message=f"`{distribution}` imports `{module}` without declaring it{reason}",
         distribution=distribution,
         where=f"{place.path}:{place.line}",
     )

@@ -1,8 +1,8 @@
-"""Stage 5, pure: does the user's own code find what it imports where it will run?
+"""Stage 5, pure: do the imports of the user's own code resolve where it will run?
 
-The inference server loads the entry script by its path, as a module without a
-package, and puts the application root and the source directory at the *end* of
-sys.path: the bundle, the standard library and the base come first.
+The inference server loads the entry script by its path, as a module outside of any
+package, and appends the application root and the source directory to sys.path: the bundle,
+the standard library and the base come before both.
 
 Source: azureml-inference-server-http, ``user_script.py`` and ``AMLFlaskApp``.
 """
@@ -19,50 +19,53 @@ from bundler.checks.source_imports import FileImports, FoundImport, ModuleIndex
 from bundler.errors import InputError
 from bundler.paths import printable
 
-__all__ = ["UserCode", "code_findings", "find_user_code", "own_files"]
+__all__ = ["ENTRY_POINTS", "UserCode", "code_findings", "find_user_code", "is_script_name", "own_files"]
 
-_ENTRY_POINTS = ("init", "run")
+ENTRY_POINTS = ("init", "run")
+"""The functions that the server calls in an entry script: once per worker, and for each request."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class UserCode:
-    """The code that a bundle is to serve."""
+    """The user's code, which runs with the bundle."""
 
     folder: Path
-    """The source directory; its name is the folder's name below the application root."""
+    """The source directory; it keeps its name below the application root."""
     script: str
-    """The entry script, relative to the folder, ``/`` between components."""
+    """The entry script, relative to the source directory, ``/`` between components."""
 
     @property
     def entry(self) -> str:
-        """What AZUREML_ENTRY_SCRIPT is: the script below the application root."""
+        """The value of AZUREML_ENTRY_SCRIPT: the script relative to the application root."""
         return f"{self.folder.name}/{self.script}"
 
 
 def find_user_code(folder: Path, script: str) -> UserCode:
-    """Return what ``--source-dir`` and ``--entry-script`` name, if a server could load it.
+    """Return the code of ``--source-dir`` and ``--entry-script``, if a server can load it.
 
-    :raises InputError: if there is no such script, or its name is none that azureml accepts.
+    :param script: a path relative to ``folder``, or an absolute one inside of it.
+    :raises InputError: if the script does not exist, is outside of the directory, or has a
+        name that azureml does not accept.
     """
     path = folder / script
     try:
         relative = path.resolve().relative_to(folder.resolve())
     except ValueError:
         raise InputError(
-            f"the entry script `{printable(script)}` lies outside of the source directory",
+            f"the entry script `{printable(script)}` is outside of the source directory",
             evidence=(f"wanted  a path relative to `{printable(folder.resolve().name)}`",),
             hint="--entry-script score.py",
         ) from None
     if not path.is_file():
         raise InputError(
-            f"there is no entry script `{printable(script)}` in `{printable(str(folder))}`",
-            hint="--source-dir FOLDER --entry-script score.py",
+            f"entry script `{printable(script)}` not found in `{printable(str(folder))}`",
+            hint="--source-dir DIRECTORY --entry-script score.py",
         )
-    if relative.suffix != ".py" or not relative.stem.isidentifier() or iskeyword(relative.stem):
+    if not is_script_name(relative.name):
         raise InputError(
-            f"`{printable(script)}` cannot be an entry script",
+            f"invalid name of an entry script: `{printable(script)}`",
             evidence=(
-                "wanted  a `.py` file whose name is a Python identifier",
+                "wanted  a `.py` file whose name is a Python identifier and not a keyword",
                 f"found   {printable(script)}",
             ),
             hint="--entry-script score.py",
@@ -70,25 +73,43 @@ def find_user_code(folder: Path, script: str) -> UserCode:
     return UserCode(folder=folder.resolve(), script=relative.as_posix())
 
 
+def is_script_name(filename: str) -> bool:
+    """Return whether azureml accepts a file name for an entry script.
+
+    The server loads any ``.py`` file; azureml-core wants an identifier, since it may import
+    the script by its name.
+
+    >>> [is_script_name(name) for name in ("score.py", "my-score.py", "class.py", "score.txt")]
+    [True, False, False, False]
+    """
+    stem, dot, suffix = filename.rpartition(".")
+    return dot + suffix == ".py" and stem.isidentifier() and not iskeyword(stem)
+
+
 def own_files(
     path: str, found: FoundImport, code_name: str, exists: Callable[[str], bool]
 ) -> tuple[str, ...]:
-    """Return the user's own files that an import runs, none if it names none of theirs.
+    """Return the user's own files that an import runs; none if the import is of another module.
 
-    :param path: the file that imports, relative to the source directory.
-    :param code_name: the name of the source directory, which the application root makes a package.
-    :param exists: whether there is a file of that relative path.
+    :param path: the importing file, relative to the source directory.
+    :param code_name: the name of the source directory, by which it is a package in the application root.
+    :param exists: whether a relative path is a file of the source directory.
     """
     folders = path.split("/")
-    parts = list(filter(None, found.module.split(".")))
+    parts = [part for part in found.module.split(".") if part]
     root = ["__init__.py"] if exists("__init__.py") else []
+    # Each way: the module's name from the source directory on, and the files that run before it.
+    ways: list[tuple[list[str], list[str]]]
     if found.level > len(folders):
         return ()  # of a package above the source directory
     if found.level:
         parts = [*folders[: -found.level], *parts]
         ways = [(parts, [] if parts else root)]
     else:
-        ways = [(parts, []), (parts[1:], root)][: 1 + (parts[0] == code_name)]
+        ways = [(parts, [])]
+        if parts[0] == code_name:
+            # The application root is on sys.path too, so `code.helper` is `helper.py` in `code/`.
+            ways.append((parts[1:], root))
     for names, before in ways:
         files = _chain(names, exists)
         below = [file for name in found.names for file in _chain([*names, name], exists)]
@@ -98,7 +119,7 @@ def own_files(
 
 
 def _chain(parts: list[str], exists: Callable[[str], bool]) -> list[str]:
-    """Return the files of a module and of the packages above it, none if the module is not there."""
+    """Return the files of a module and of the packages above it; none if the module does not exist."""
     files = []
     for depth in range(1, len(parts) + 1):
         stem = "/".join(parts[:depth])
@@ -115,21 +136,25 @@ def _chain(parts: list[str], exists: Callable[[str], bool]) -> list[str]:
 def code_findings(
     code: UserCode, scans: Mapping[str, FileImports], world: ModuleIndex, exists: Callable[[str], bool]
 ) -> Iterator[Finding]:
-    """Yield what is wrong with the user's code.
+    """Yield the findings about the user's code: U301 to U304, and M105.
 
-    :param scans: every file that was reached from the entry script, by path.
+    :param scans: every file that the entry script reaches, by path.
+    :param world: the modules of the bundle, the standard library and the base.
+    :param exists: as for `own_files`.
     """
     for path, scan in scans.items():
         where = f"{code.folder.name}/{path}"
         if scan.error:
             line, _, reason = scan.error.partition(": ")
-            place, at_line = (where, "") if line == "0" else (f"{where}:{line}", f", line {line}")
+            place, at_line = f"{where}:{line}", f", line {line}"
+            if line == "0":  # an error of the whole file, such as its encoding
+                place, at_line = where, ""
             message = f"`{printable(where)}` is not valid for the target: {reason}{at_line}"
             yield Finding(code="U301", message=message, where=place)
         for found in scan.imports:
             yield from _resolve(code, path, found, world, exists)
     entry = scans[code.script]
-    lacks = [f"{name}()" for name in _ENTRY_POINTS if name not in entry.defines]
+    lacks = [f"{name}()" for name in ENTRY_POINTS if name not in entry.defines]
     if lacks and not entry.error and "*" not in entry.defines:
         yield Finding(
             code="U302",
@@ -141,22 +166,28 @@ def code_findings(
 def _resolve(
     code: UserCode, path: str, found: FoundImport, world: ModuleIndex, exists: Callable[[str], bool]
 ) -> Iterator[Finding]:
+    """Yield the finding for an import that does not resolve, or resolves to another module than meant."""
     where = f"{code.folder.name}/{path}:{found.line}"
-    weak = found.when != "top"
+    unresolved = "U303" if found.when == "top" else "U304"
+    own = own_files(path, found, code.folder.name, exists)
     if found.level:
         if path == code.script:
             message = (
-                f"`{printable(where)}` imports relatively, and the server loads it outside of any package"
+                f"`{printable(where)}` is a relative import, but the server loads the entry script "
+                "outside of any package"
             )
-            yield Finding(code="U304" if weak else "U303", message=message, where=where)
-        elif not own_files(path, found, code.folder.name, exists):
-            message = f"`{printable(where)}` imports `{'.' * found.level}{found.module}`, which is not there"
-            yield Finding(code="U304" if weak else "U303", message=message, where=where)
+            yield Finding(code=unresolved, message=message, where=where)
+        elif not own:
+            module = f"{'.' * found.level}{found.module}"
+            message = f"`{printable(where)}` imports `{module}`: not found in the source directory"
+            yield Finding(code=unresolved, message=message, where=where)
         return
-    own = own_files(path, found, code.folder.name, exists)
     for module in world.names_of(found):
         owners, lacks = world.find(module)
         top = module.partition(".")[0]
+        # The source directory is last on sys.path, so any other module of the name is found first.
+        # The exception is from PEP 420: a regular package or a module goes before the portions of a
+        # namespace package, wherever these are on the path.
         regular = bool(own) and own[0] in (f"{top}.py", f"{top}/__init__.py")
         if own and owners and not (regular and world.is_namespace(top)):
             hiding = min(owners)
@@ -170,5 +201,6 @@ def _resolve(
                 yield Finding(code="M105", message=message, distribution=hiding, where=where)
         elif lacks and not own and (found.names or module != code.folder.name):
             is_mine = top == code.folder.name or exists(f"{top}.py") or exists(f"{top}/__init__.py")
-            message = f"`{printable(where)}` imports `{module if is_mine else lacks}`, which nothing brings"
-            yield Finding(code="U304" if weak else "U303", message=message, where=where)
+            missing = module if is_mine else lacks
+            message = f"`{printable(where)}` imports `{missing}`, which no distribution provides"
+            yield Finding(code=unresolved, message=message, where=where)

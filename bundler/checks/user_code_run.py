@@ -1,7 +1,8 @@
-"""Stage 5, effect: does the user's own code run over the bundle?
+"""Stage 5, effect: does the user's own code run with the bundle?
 
-Its imports are followed, what it takes of the bundle is imported, and on demand
-the entry script is run as the inference server runs it.
+The imports of the entry script are followed through the user's files, the modules of the
+bundle among them are imported, and with ``--run-init`` the script runs as in the inference
+server.
 """
 
 from __future__ import annotations
@@ -26,15 +27,15 @@ from bundler.checks.user_code import UserCode, code_findings
 
 __all__ = ["CodeCheck", "CodeChecker"]
 
-_NOBODY = DistributionFacts(
+_USER_CODE = DistributionFacts(
     name=NormalizedName(""), display_name="", version=Version("0"), requires_dist=(), files=()
 )
-"""The user's code, which is no distribution."""
+"""Stands in for the distribution of the user's code, which has none."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class CodeCheck:
-    """What was checked of the user's code, and what was found."""
+    """The scope and the findings of the check of the user's code."""
 
     script: str
     reached: tuple[str, ...]
@@ -44,31 +45,33 @@ class CodeCheck:
     findings: tuple[Finding, ...]
 
     def to_json(self) -> dict[str, Any]:
-        """Return what was checked as plain values."""
+        """Return the scope of the check as plain values."""
         return {"entry_script": self.script, "files": list(self.reached), "init": self.ran}
 
 
 @dataclass(frozen=True, kw_only=True)
 class CodeChecker:
-    """The user's code and the bundle it is to run over."""
+    """Checks the user's code against the bundle it runs with."""
 
     code: UserCode
     mode: UsageMode
-    """The way in which the code meets the bundle."""
+    """The mode of use in which the code imports the bundle."""
     world: ModuleIndex
     distributions: Sequence[DistributionFacts]
     scanner: Scanner
     environments: CheckEnvironments
 
     def check(self, *, run_init: bool, model_dir: Path | None) -> CodeCheck:
-        """Follow the imports, import what is taken of the bundle, and run init() if it is asked for.
+        """Follow the imports, import the modules of the bundle among them, and run init() on request.
 
-        :param model_dir: what AZUREML_MODEL_DIR names for init().
+        init() does not run after an error: it would fail for the same reason.
+
+        :param model_dir: the value of AZUREML_MODEL_DIR for init(); unset if None.
         """
         scans = self.scanner.code(self.code)
         findings = list(code_findings(self.code, scans, self.world, exists_in(self.code.folder)))
         findings += self._taken(scans)
-        ran = run_init and not any(one.rule.severity == "error" for one in findings)
+        ran = run_init and not any(finding.rule.severity == "error" for finding in findings)
         if ran:
             findings += self._run(model_dir)
         return CodeCheck(
@@ -76,12 +79,12 @@ class CodeChecker:
         )
 
     def _taken(self, scans: Mapping[str, FileImports]) -> Iterator[Finding]:
-        """Import each module of the bundle that the code names, and yield what fails."""
+        """Import each module of the bundle that the code imports, and yield the failures."""
         places: dict[str, tuple[str, FoundImport]] = {}
         for path, scan in scans.items():
             for found in scan.imports:
                 for module in self.world.below(found) if not found.level else ():
-                    # Of several places one that surely runs is told.
+                    # Of several places, report the first that always runs.
                     if module not in places or (found.when == "top" != places[module][1].when):
                         places[module] = (f"{self.code.folder.name}/{path}:{found.line}", found)
         facts = {facts.name: facts for facts in self.distributions}
@@ -96,7 +99,7 @@ class CodeChecker:
                 yield Finding(code=rule, message=message, distribution=outcome.distribution, where=where)
 
     def _run(self, model_dir: Path | None) -> Iterator[Finding]:
-        """Run the entry script, and call its init()."""
+        """Run the entry script as the inference server does, and call its init()."""
         root = self.environments.scratch / "azureml-app"
         root.mkdir()
         source = root / self.code.folder.name
@@ -118,13 +121,13 @@ class CodeChecker:
         try:
             answer = self.environments.script(self.mode, script)
         except StartupError:
-            return  # which is told already
-        if answer.get("ended") != "ok":
-            outcome = classify(_NOBODY, self.code.script, answer)
-            doing = "init() of the entry script" if answer.get("calling") else "the entry script"
+            return  # the imports in this mode have reported it (M102)
+        if answer.ended != "ok":
+            outcome = classify(_USER_CODE, self.code.script, answer)
+            subject = "init() of the entry script" if answer.calling else "the entry script"
             yield Finding(
                 code="U305",
-                message=f"{doing} `{self.code.script}` {outcome.status}: {outcome.detail}",
+                message=f"{subject} `{self.code.script}` {outcome.status}: {outcome.detail}",
                 where=f"{self.code.folder.name}/{self.code.script}",
-                details=tuple(f"it wrote  {line}" for line in outcome.stderr),
+                details=tuple(f"stderr  {line}" for line in outcome.stderr),
             )

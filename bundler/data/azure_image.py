@@ -31,7 +31,7 @@ __all__ = [
 ]
 
 RelativeTo = Literal["", "absolute", "application root", "entry script"]
-"""What a relative path is taken from; "absolute" where none may be; empty for what is no path."""
+"""The start of a relative path; "absolute" if it must not be relative; empty if it is not a path."""
 ValueKind = Literal["text", "path", "int", "bool"]
 
 
@@ -42,47 +42,47 @@ class Variable:
     meaning: str
     name: str = ""
     default: str = ""
-    """What holds if it is not set; empty where nothing does."""
+    """The value if it is not set; empty if it has none."""
     kind: ValueKind = "text"
     base: RelativeTo = ""
     wrong: str = ""
-    """What a wrong value leads to."""
+    """The effect of a wrong value."""
     setting: str = ""
-    """Its name in the server's ``config.json``, beside its own name."""
+    """Its other name in the server's ``config.json``."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class ExtraSource:
-    """One way in which an image gets further packages; the first that is set is the only one used."""
+    """A variable that names further packages; an image uses the first one that is set, and no other."""
 
     variable: str
     missing: int
-    """The exit code if what it names is not there."""
+    """The exit code if its path does not exist."""
     installs: Literal["", "conda", "requirements"] = ""
 
     @property
     def is_folder(self) -> bool:
-        """Whether it names a folder."""
+        """Whether it names a directory of installed packages."""
         return not self.installs
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class ImageVariant:
-    """What differs between images."""
+    """The differences of one kind of image."""
 
     title: str
     python: str = ""
-    """The minor version of its Python, "3.7"; empty where it differs."""
+    """The minor version of its Python, "3.7"; empty if it differs between images."""
     reads_extra: bool = True
-    """Whether its start script has the part that reads the AZUREML_EXTRA_ variables."""
+    """Whether its start script reads the AZUREML_EXTRA_ variables."""
     switch: str = "AZUREML_INFERENCE_SERVER_HTTP_ENABLED"
-    """The variable that must not be empty for it; empty where there is none."""
+    """The variable that must not be empty for that; empty if there is none."""
     checks_server: bool = False
-    """Whether it looks for the server before it starts it."""
+    """Whether its start script checks that the server is installed, before it starts it."""
     env: Mapping[str, str] = field(default_factory=dict)
-    """Variables that the image sets, which the user's replace."""
+    """Variables that the image sets; the user's replace them."""
     forced: Mapping[str, str] = field(default_factory=dict)
-    """Variables that its start script sets, whatever the user's; ``{NAME}`` is another variable."""
+    """Variables that its start script sets in any case; ``{NAME}`` is the value of another variable."""
 
 
 class _ImageTables(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -114,18 +114,18 @@ PUBLIC_PORT: Final = _TABLES.public_port
 SERVER_PORT: Final = _TABLES.server_port
 """The port of the server inside, behind the image's nginx."""
 USER: Final = _TABLES.user
-"""The user of every process; its number differs between images."""
+"""The user of every process; its id differs between images."""
 VARIABLES: Final[Mapping[str, Variable]] = MappingProxyType(
     {name: replace(variable, name=name) for name, variable in _TABLES.variables.items()}
 )
-"""Every variable that counts, by its name."""
+"""Every variable that the image or its server reads, by name."""
 MISSPELT: Final[Mapping[str, str]] = MappingProxyType(_TABLES.misspelt)
-"""Names that nothing reads, and the variable that was meant; others are found by likeness."""
+"""Common misspellings, and the variable that is meant; others are found by similarity."""
 EXTRA_SOURCES: Final = _TABLES.extra_sources
-"""The ways to further packages, in the order in which they are looked at."""
+"""The variables that name further packages, in the order in which the image looks at them."""
 EXIT_CODES: Final[Mapping[int, str]] = MappingProxyType(
     {int(code): meaning for code, meaning in _TABLES.exit_codes.items()}
 )
-"""How the start script ends; on each of them the image stops."""
+"""The exit codes of the start script, with their meaning; the image stops on each of them."""
 IMAGE_VARIANTS: Final[Mapping[str, ImageVariant]] = MappingProxyType(_TABLES.variants)
 """The differences between images."""

@@ -1,8 +1,8 @@
-"""Stage 1, pure: which conda package is which project, and which has none.
+"""Stage 1, pure: the PyPI project of a conda package, if it has one.
 
-Two tables: ``conda_names.json`` is made by ``scripts/conda-names`` from a mapping
-that others maintain, and says which; ``conda_known.json`` is written by hand and
-goes before it. Names are compared as an index compares them (PEP 503).
+Two tables: ``scripts/conda-names`` generates ``conda_names.json`` from a public mapping and
+names its source; ``conda_known.json`` is written by hand and has precedence. Names are
+compared in their normalized form (PEP 503).
 """
 
 from __future__ import annotations
@@ -20,37 +20,37 @@ from packaging.utils import canonicalize_name
 __all__ = ["Known", "Role", "look_up"]
 
 Role = Literal["requirement", "python", "tool", "base", "nothing"]
-"""``requirement`` comes from the index, ``python`` sets the target, ``tool`` is part of no
-bundle, ``base`` must be in what the bundle runs on, ``nothing`` has no effect without conda."""
+"""``requirement`` is a project on the index, ``python`` sets the target, ``tool`` never belongs to a
+bundle, ``base`` must be in the base image, ``nothing`` has no effect without conda."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Known:
-    """What the tables say about one conda package."""
+    """The entry of the tables for one conda package."""
 
     role: Role
-    """Where it comes from."""
+    """The counterpart of the package in a bundle."""
     project: str = ""
-    """Its name on the index, which may have extras, for ``requirement``."""
+    """For ``requirement``: its name on the index, possibly with extras."""
     libraries: tuple[str, ...] = ()
-    """How names of its shared libraries begin, for ``base``; empty if that is not known."""
+    """For ``base``: prefixes of the names of its shared libraries; empty if they are not known."""
     notes: tuple[str, ...] = ()
-    """What is assumed."""
+    """The assumptions of the translation, one sentence each, for the user."""
     longer: bool = False
-    """Releases on PyPI have one more number than conda's."""
+    """Whether versions on PyPI have one more component than conda's."""
     refused: str = ""
-    """Why it cannot be asked for, as the rest of a sentence; empty if it can."""
+    """Why it cannot be required, as the rest of a sentence; empty if it can."""
     hint: str | None = None
-    """What to do instead."""
+    """A remedy for a refused package."""
 
 
 def look_up(name: str) -> Known:
-    """Return what is known of a conda package; a name in no table is assumed to be a project's.
+    """Return the entry of a conda package; a name in no table is assumed to be that of a project.
 
     >>> look_up("pytorch").project
     'torch'
     """
-    hand, made = _table("conda_known.json"), _table("conda_names.json")
+    hand, generated = _table("conda_known.json"), _table("conda_names.json")
     key = canonicalize_name(name)
     if name == "python":
         return Known(role="python")
@@ -59,8 +59,8 @@ def look_up(name: str) -> Known:
     return (
         _refused(key, hand)
         or _without_project(name, key, hand)
-        or _project(name, key, hand, made)
-        or _by_pattern(name, key, hand, made)
+        or _project(name, key, hand, generated)
+        or _by_pattern(name, key, hand, generated)
         or _assumed(name, key)
     )
 
@@ -84,18 +84,18 @@ def _without_project(name: str, key: str, hand: Mapping[str, Any]) -> Known | No
     return _base(name, key, hand["base"][key]) if key in hand["base"] else None
 
 
-def _project(name: str, key: str, hand: Mapping[str, Any], made: Mapping[str, Any]) -> Known | None:
-    project = hand["names"].get(key) or made["names"].get(key)
+def _project(name: str, key: str, hand: Mapping[str, Any], generated: Mapping[str, Any]) -> Known | None:
+    project = hand["names"].get(key) or generated["names"].get(key)
     if not project:
         return Known(role="requirement", project=name) if key in hand["same"] else None
     notes = [f"`{name}` is `{project}` on PyPI"]
     if key in hand["or"]:
-        notes.append(f"`{hand['or'][key]}` would do too")
+        notes.append(f"`{hand['or'][key]}` is an alternative")
     return Known(role="requirement", project=project, notes=tuple(notes), longer=key in hand["longer"])
 
 
-def _by_pattern(name: str, key: str, hand: Mapping[str, Any], made: Mapping[str, Any]) -> Known | None:
-    if key in made["projects"]:
+def _by_pattern(name: str, key: str, hand: Mapping[str, Any], generated: Mapping[str, Any]) -> Known | None:
+    if key in generated["projects"]:
         return Known(role="requirement", project=name)
     for pattern, reason in hand["nothing_like"].items():
         if fnmatchcase(name, pattern):
@@ -110,7 +110,7 @@ def _nothing(name: str, reason: str) -> Known:
 
 
 def _base(name: str, key: str, libraries: tuple[str, ...]) -> Known:
-    notes = [f"`{name}` is no Python project, and must be in the base"]
+    notes = [f"`{name}` is not a Python project: the base must have it"]
     other = _packages().get(key)
     if other:
         notes.append(f"the Python project `{key}` is `{other}` in conda")
@@ -121,13 +121,13 @@ def _assumed(name: str, key: str) -> Known:
     other = _packages().get(key)
     note = f"`{name}` is assumed to have the same name on PyPI"
     if other:
-        note += f", where that is what conda calls `{other}`"
+        note += f"; there, that project is `{other}` in conda"
     return Known(role="requirement", project=name, notes=(note,))
 
 
 @cache
 def _packages() -> Mapping[str, str]:
-    """Return the conda package of each project that has another name there."""
+    """Return the conda package of each project whose name in conda differs."""
     names = {**_table("conda_known.json")["names"], **_table("conda_names.json")["names"]}
     shortest_last = sorted(names, key=len, reverse=True)
     return {canonicalize_name(names[name].partition("[")[0]): name for name in shortest_last}

@@ -1,11 +1,10 @@
 """Ground, pure: Azure ML's curated environments as a shipped, dated set.
 
-``curated.json`` in this package holds them: what a public source says of each,
-the source, and whether bundler could build it on the day of the set. The set is
-a copy of facts and follows no service: names and pins are those of 2020 and 2021.
-An environment whose pins no source gives is not in it, with one exception: those
-of the inference images are put together from what is published of the images,
-and say so.
+``curated.json`` in this package has, for each environment, the definition in a public source,
+the source, and whether bundler could build it on the date of the set. The set is a copy
+and is not updated from a service: names and pins are those of 2020 and 2021. Environments whose
+pins no source lists are left out, with one exception: those of the inference images are
+reconstructed from published facts about the images, and marked so.
 """
 
 from __future__ import annotations
@@ -27,27 +26,27 @@ class Curated:
     """One curated environment."""
 
     name: str
-    """As Azure ML has it; names that start with "AzureML" are reserved there."""
+    """Its name in Azure ML, where names that start with "AzureML" are reserved."""
     version: str | None
-    """Its version in the workspace that was listed; None where the source gives none."""
+    """Its version in the workspace that the source lists; None if the source has no version."""
     source: str
-    """Where the definition was read, in a sentence."""
+    """The source of the definition, in a sentence."""
     reconstructed: bool
-    """Whether the definition is put together from several facts, and no listing of it is known."""
+    """Whether the definition is derived from several facts, as no listing of it is known."""
     python: str
     """The Python it pins: "3.7" or "3.6.2"."""
     base_image: str | None
     conda: Mapping[str, Any]
     """The content of its ``env.yml`` as plain JSON values, in the order Azure ML prints:
-    ``channels``, ``dependencies``, ``name``; without what the source does not give. Not to be changed."""
+    ``channels``, ``dependencies``, ``name``; without keys that the source lacks. Not to be modified."""
     buildable: bool
-    """Whether `bundler build` made a bundle of it on the day of the set, for the Python it pins."""
+    """Whether `bundler build` built it on the date of the set, for the Python it pins."""
     why: str
-    """How it was built on that day, or what stands against it; one sentence without a period."""
+    """How it was built on that date, or the reason against it; one sentence without a period."""
 
 
 def curated_environments() -> tuple[Curated, ...]:
-    """Return the whole set, sorted by name.
+    """Return all environments of the set, sorted by name.
 
     >>> [one.name for one in curated_environments() if one.buildable][-1]
     'AzureML-xgboost-0.9-ubuntu18.04-py37-cpu-inference'
@@ -65,7 +64,7 @@ def find_curated(name: str) -> Curated | None:
 
 
 def curated_date() -> str:
-    """Return the day on which the set was put together and tried, ISO 8601."""
+    """Return the date on which the set was collected and built, ISO 8601."""
     dated: str = _content()["dated"]
     return dated
 

@@ -15,7 +15,7 @@ from bundler.data.tables import read_table
 __all__ = ["RULES_TABLE", "Rule", "Severity", "rules_by_code"]
 
 Severity = Literal["error", "warning", "note"]
-"""An error fails the build, a warning is shown, a note is only in the report."""
+"""An error fails the build, a warning is shown, a note is only in the manifest."""
 
 Code = Annotated[str, msgspec.Meta(pattern="^[MIUEBD][0-9]{3}$")]
 

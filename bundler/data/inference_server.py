@@ -33,7 +33,7 @@ class ServerRelease:
     """One release of the server."""
 
     released: str
-    """The day of its upload, ISO 8601."""
+    """The date of its upload, ISO 8601."""
     requires_python: str
     requires: tuple[str, ...]
     """Its Requires-Dist on Linux, without extras."""
@@ -50,22 +50,22 @@ class _ServerTables(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 _TABLES = read_table("inference_server.toml", _ServerTables)
 
 AS_OF: Final = _TABLES.as_of
-"""The day on which the table was compared with the index."""
+"""The date on which the table was compared with the index."""
 SERVER: Final[NormalizedName] = canonicalize_name("azureml-inference-server-http")
 """The distribution whose ``azmlinfsrv`` the images start."""
 SERVER_MODULES: Final[Mapping[str, Version]] = MappingProxyType(
     {module: Version(since) for module, since in _TABLES.modules.items()}
 )
-"""The imports of its master and workers before they load the user's script, and since which release."""
+"""The modules its master and workers import before the user's script, and the first release with each."""
 SERVERS: Final[Mapping[str, ServerRelease]] = MappingProxyType(_TABLES.releases)
 """Releases of the server, oldest version first."""
 
 
 def server_requirements(version: str) -> tuple[Requirement, ...]:
-    """Return what a release of the server requires on Linux.
+    """Return the requirements of a release of the server on Linux.
 
-    :param version: any spelling that PEP 440 takes for the same ("1.0" is "1.0.0").
-    :raises InputError: if the table has no such release; names those it has.
+    :param version: any version that PEP 440 considers equal ("1.0" is "1.0.0").
+    :raises InputError: if the table has no such release; lists its releases.
 
     >>> [str(one) for one in server_requirements("0.7.7")][:2]
     ['flask-cors~=3.0.1', 'gunicorn==20.1.0; platform_system != "Windows"']
@@ -78,13 +78,13 @@ def server_requirements(version: str) -> tuple[Requirement, ...]:
         if Version(known) == wanted:
             return tuple(Requirement(text) for text in release.requires)
     raise InputError(
-        f"what `{SERVER}` {printable(version)} requires is not known",
+        f"the requirements of `{SERVER}` {printable(version)} are not known",
         evidence=(
             f"wanted  one of {', '.join(SERVERS)}",
             f"found   {printable(version)}",
             f"as of   {AS_OF}",
         ),
-        hint="capture a profile on the image, which says what its server requires",
+        hint="capture a profile on the image: it has the requirements of its server",
     )
 
 

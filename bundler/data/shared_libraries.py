@@ -1,4 +1,4 @@
-"""Shared libraries that a wheel may need without bringing them: ``shared_libraries.toml`` in this package."""
+"""Shared libraries that a wheel may need without containing them: ``shared_libraries.toml``."""
 
 from __future__ import annotations
 
@@ -21,8 +21,8 @@ class _LibraryTables(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 _TABLES = read_table("shared_libraries.toml", _LibraryTables)
 
 MANYLINUX: Final = _TABLES.manylinux
-"""The list of the manylinux policies (PEP 599 and 600)."""
+"""The libraries of the manylinux policies (PEP 599 and 600)."""
 MUSLLINUX: Final = _TABLES.musllinux
-"""The list of the musllinux policies (PEP 656), without musl's own libc."""
+"""The libraries of the musllinux policies (PEP 656), without musl's own libc."""
 NOT_IN_SLIM: Final = re.compile(_TABLES.not_in_slim)
-"""Libraries of the lists that slim images lack."""
+"""Matches the libraries of both policies that slim images lack."""

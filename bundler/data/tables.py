@@ -1,4 +1,4 @@
-"""The tables of this package: TOML files that are read once, and validated when they are."""
+"""The tables of this package: TOML files, read once and validated on reading."""
 
 from __future__ import annotations
 

@@ -1,1 +1,1 @@
-"""The order of the stages."""
+"""Run the stages of a build in order."""

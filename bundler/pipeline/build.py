@@ -1,4 +1,4 @@
-"""The order of the stages: requirements, lock, wheels, layers, bundle, checks, manifest, archive."""
+"""Lock requirements, and build bundles: lock, wheels, layers, plan, checks, manifest, archive."""
 
 from __future__ import annotations
 
@@ -43,13 +43,13 @@ class Locked:
 
 @dataclass(frozen=True, kw_only=True)
 class Built:
-    """A bundle that was built, checked and written."""
+    """The result of `build_bundle`."""
 
     output: Output
     manifest: Manifest
     result: CheckResult
     built_here: tuple[str, ...]
-    """The names of the distributions whose wheel was built here."""
+    """The names of the distributions that were built from source, sorted."""
 
 
 def lock_requirements(
@@ -57,7 +57,7 @@ def lock_requirements(
 ) -> Locked:
     """Resolve requirements for a target.
 
-    :raises BundlerError: of the class of the stage that failed.
+    :raises BundlerError: of the class of the failed stage; see `pipeline.stages`.
     """
     with open_run(options, host, store, reporter) as run:
         lock = resolve_requirements(run, options.requirements)
@@ -67,7 +67,7 @@ def lock_requirements(
 def build_bundle(options: BuildOptions, *, host: HostEnvironment, store: Store, reporter: Reporter) -> Built:
     """Build, check and write a bundle.
 
-    :raises BundlerError: of the class of the stage that failed; nothing is written then.
+    :raises BundlerError: of the class of the failed stage; no output is written then.
     """
     with open_run(options, host, store, reporter) as run:
         if options.lock is not None:

@@ -1,4 +1,4 @@
-"""The options of a run, as values."""
+"""The options of ``bundler lock`` and ``bundler build``, as values."""
 
 from __future__ import annotations
 
@@ -16,55 +16,61 @@ __all__ = ["BuildOptions", "LockOptions"]
 
 
 def _cores() -> int:
-    """Return how many cores this process may use, which in a container is fewer than there are."""
-    if hasattr(os, "sched_getaffinity"):
-        return len(os.sched_getaffinity(0))
-    return os.cpu_count() or 1
+    """Return the number of cores this process may use: in a container, fewer than the machine has."""
+    return len(os.sched_getaffinity(0))
 
 
 @dataclass(frozen=True, kw_only=True)
 class LockOptions:
-    """What decides the choice of distributions."""
+    """The options that determine a lock."""
 
     python: str | None
-    """``--python``: a version or a path; None takes what a conda specification says, or 3.7."""
+    """A version or path of the target Python; None uses that of a conda environment file, or 3.7."""
     requirements: RequirementSet | None
     index: IndexOptions
-    """The index settings of the command line."""
+    """The index options of the command line."""
     only_binary: bool = False
+    """Whether source distributions are rejected."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class BuildOptions(LockOptions):
-    """What decides a bundle."""
+    """The options that determine a bundle."""
 
     lock: Path | None
-    """A lockfile; then nothing is resolved."""
+    """A lockfile to use instead of resolving the requirements."""
     name: str
     version: str | None
-    """None takes the first 12 characters of the lock's digest."""
+    """None uses the first 12 digits of the lock's sha256."""
     folder: Path
-    """Where the bundle is written to."""
+    """The directory that the bundle is written to."""
     codec: Codec
     as_folder: bool
+    """Whether to write a directory instead of an archive."""
     epoch: int
+    """The modification time of all entries, in seconds since 1970 UTC."""
     modes: tuple[UsageMode, ...] = ("mount", "venv")
     code: UserCode | None = None
     run_init: bool = False
     model_dir: Path | None = None
     target_glibc: str | None = None
     base: Path | None = None
-    """What is known of the base: a profile, a freeze, a root filesystem, an image."""
+    """A description of the base: a profile, the output of ``pip freeze``, a root file system or an image."""
     server: str | None = None
-    """The version of azureml-inference-server-http that the bundle is to live with."""
+    """The version of azureml-inference-server-http that the bundle must be compatible with."""
     omit_provided: bool = False
+    """Whether to omit distributions that the base provides in a compatible version."""
     reverify: bool = False
+    """Whether to ignore the stored results of earlier checks."""
     allow: tuple[str, ...] = ()
+    """Codes of findings that are not errors."""
     allow_import_failure: tuple[str, ...] = ()
+    """Distributions and modules that may fail to import."""
     allow_pth: tuple[str, ...] = ()
+    """Distributions whose ``.pth`` files may run code."""
     jobs: int = field(default_factory=_cores)
 
     @property
     def segment_format(self) -> SegmentFormat:
-        """The format of the segments that the bundle is assembled from."""
+        """The format of the archive segments that the bundle consists of."""
         return SegmentFormat(root=self.name, codec=self.codec, epoch=self.epoch)

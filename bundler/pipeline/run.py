@@ -1,4 +1,4 @@
-"""The surroundings that all stages of one run share."""
+"""The context of one run, shared by its stages."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ __all__ = ["Run", "open_run"]
 
 @dataclass(frozen=True, kw_only=True)
 class Run:
-    """The host, the store, the target and the indexes of one run."""
+    """The host, store, target and index settings of one run."""
 
     host: HostEnvironment
     store: Store
@@ -36,11 +36,11 @@ class Run:
     """The target Python."""
     settings: IndexSettings
     only_binary: bool
-    """Whether source distributions are refused."""
+    """Whether source distributions are rejected."""
 
     @cached_property
     def toolchain(self) -> Toolchain:
-        """The target's own pip, fetched when a stage first needs it.
+        """The target's pip, fetched at the first access: with a warm store, no stage needs it.
 
         :raises ResolutionError: if the index has no pip for the target.
         """
@@ -58,15 +58,16 @@ class Run:
 
 @contextmanager
 def open_run(options: LockOptions, host: HostEnvironment, store: Store, reporter: Reporter) -> Iterator[Run]:
-    """Find the target and the index settings, and hold the store until the context ends.
+    """Find the target and the index settings, and lock the store until the context ends.
 
-    :raises InterpreterError: if there is no such target Python.
-    :raises InputError: if the settings of pip cannot be used.
+    :raises InterpreterError: if the target Python is not found, or unsupported.
+    :raises InputError: if pip's configuration is invalid, or a conda environment file requires another
+        Python than the target.
     """
     with store.in_use(), store.scratch() as scratch:
         requirements = options.requirements
         for setting in host.ignored_settings():
-            reporter.note(f"neutralised {setting}")
+            reporter.note(f"ignored setting: {setting}")
         for warning in requirements.warnings if requirements else ():
             reporter.warn(warning)
         conda = requirements.conda if requirements else None

@@ -1,4 +1,4 @@
-"""The stages of a build, each a function of the run and the results before it.
+"""The stages of a build: functions of the run and of the results of earlier stages.
 
 `pipeline.build` calls them in order.
 """
@@ -54,30 +54,30 @@ __all__ = [
     "resolve_requirements",
 ]
 
-# Lines of setuptools and of old namespace packages that are known, and harmless
-# where .pth files are processed at all.
+# The .pth files of setuptools and of pkg_resources-style namespace packages. Their code is known, and only
+# sets up imports.
 _KNOWN_PTH = re.compile(r".*-nspkg\.pth|distutils-precedence\.pth")
 
 
 @dataclass(frozen=True, kw_only=True)
 class Wheels:
-    """The wheels of a lock, all of them in the store."""
+    """The wheels of a lock, stored in the store."""
 
     refs: tuple[WheelRef, ...]
-    """One for each distribution of the lock, in its order."""
+    """One wheel for each distribution, in the order of the lock."""
     built: Mapping[NormalizedName, BuiltWheel]
-    """Those that were built here, from source distributions."""
+    """The wheels that were built from source distributions."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Contents:
-    """The contents of a bundle, before it is checked."""
+    """The contents of a bundle, before the checks."""
 
     lock: Lock
     wheels: Wheels
     plan: BundlePlan
     provided: ProvidedByBase
-    """The locked distributions that the bundle leaves to the base."""
+    """The locked distributions that are omitted, since the base provides them."""
 
 
 # Lock.
@@ -86,37 +86,43 @@ class Contents:
 def resolve_requirements(run: Run, requirements: RequirementSet | None) -> Lock:
     """Resolve requirements with the pip of the target.
 
-    :raises InputError: if there are none.
-    :raises ResolutionError: if no set of distributions meets them.
+    :raises InputError: if ``requirements`` is None.
+    :raises ResolutionError: if no set of distributions satisfies them.
+    :raises NetworkError: if the index cannot be reached.
     """
     if requirements is None:
-        raise InputError("there are no requirements", hint="pass `-r requirements.txt`")
+        raise InputError("no requirements given", hint="pass `-r requirements.txt`")
     if not requirements.roots:
         return Lock(requirements=(), packages=())
     resolver = PipResolver(run.toolchain, only_binary=run.only_binary)
     lock = resolver.resolve(requirements, reporter=run.reporter)
-    run.reporter.stage("lock", f"{len(lock.packages)} distributions by pip {run.toolchain.versions['pip']}")
+    run.reporter.stage("lock", f"{_distributions(lock)} resolved by pip {run.toolchain.versions['pip']}")
     return lock
 
 
-def read_lock(run: Run, path: Path, requirements: RequirementSet | None) -> Lock:
-    """Read a lockfile and check that it satisfies the requirements, if there are any.
+def _distributions(lock: Lock) -> str:
+    return f"{len(lock.packages)} distribution{'' if len(lock.packages) == 1 else 's'}"
 
-    :raises InputError: if it does not, or is not a lockfile.
+
+def read_lock(run: Run, path: Path, requirements: RequirementSet | None) -> Lock:
+    """Read a lockfile, and check that it satisfies the requirements.
+
+    :param requirements: None skips the check.
+    :raises InputError: if the lockfile is malformed, or does not satisfy the requirements.
     """
     try:
         text = path.read_text("utf-8")
     except (OSError, UnicodeDecodeError) as error:
-        raise InputError(f"`{path}` cannot be read", evidence=(str(error),)) from error
+        raise InputError(f"cannot read `{path}`", evidence=(str(error),)) from error
     lock = parse_lock(text, source=path, target=run.interpreter.target)
     if requirements is not None:
         check_lock(lock, requirements.roots, run.interpreter.target, path.name)
-    run.reporter.stage("lock", f"{len(lock.packages)} distributions from {path.name}")
+    run.reporter.stage("lock", f"{_distributions(lock)} from {path.name}")
     return lock
 
 
 def render_bundle_lock(run: Run, lock: Lock) -> bytes:
-    """Return the lockfile as it is in a bundle: files of this machine by their bare names."""
+    """Return the lockfile of the bundle, which contains the names of local files, but not their paths."""
     return render_lock(lock, run.interpreter.target, lambda path: path.name).encode()
 
 
@@ -124,16 +130,19 @@ def render_bundle_lock(run: Run, lock: Lock) -> bytes:
 
 
 def fetch_wheels(run: Run, lock: Lock) -> Wheels:
-    """Fetch every file of the lock, and build the wheels of its source distributions.
+    """Download the files of the lock, and build the wheels of its source distributions.
 
-    :raises InputError: if there are source distributions, and the run refuses them.
+    :raises InputError: if the lock contains source distributions, and the run rejects them.
+    :raises NetworkError: if a file cannot be downloaded.
+    :raises IntegrityError: if a file does not have the locked digest.
+    :raises ResolutionError: if a wheel cannot be built.
     """
     files = [package for package in lock.packages if package.sha256 and package.kind in ("wheel", "sdist")]
     fetch_all([download_of(package) for package in files], run.store, run.settings, reporter=run.reporter)
     sources = [package for package in lock.packages if package.kind != "wheel"]
     if sources and run.only_binary:
         raise InputError(
-            "the lock holds source distributions, and `--only-binary` refuses them",
+            "the lock contains source distributions, which `--only-binary` rejects",
             evidence=tuple(f"{package.name}  {package.filename}" for package in sources),
         )
     built = {}
@@ -144,7 +153,9 @@ def fetch_wheels(run: Run, lock: Lock) -> Wheels:
             )
             task.advance()
     outcome = f"{len(lock.packages) - len(sources)} fetched"
-    run.reporter.stage("wheels", outcome + (f", {len(sources)} built here" if sources else ""))
+    if sources:
+        outcome += f", {len(sources)} built from source"
+    run.reporter.stage("wheels", outcome)
     refs = (_wheel_ref(package, built.get(package.name)) for package in lock.packages)
     return Wheels(refs=tuple(ref for ref in refs if ref is not None), built=built)
 
@@ -165,15 +176,16 @@ def build_layers(
 ) -> tuple[Layer, ...]:
     """Return the layer of each wheel, in the order of the lock.
 
-    :raises MalformedError: if a wheel is not for the target.
+    :param jobs: number of layers to build in parallel.
+    :raises MalformedError: if a wheel is malformed, or does not support the target.
     :raises IntegrityError: if a wheel contains another distribution than the locked one.
     """
     tags = frozenset(run.interpreter.target.tags)
     for wheel in wheels.refs:
         if not parse_wheel_filename(wheel.filename)[3] & tags:
             raise MalformedError(
-                f"`{wheel.filename}` is not for {run.interpreter.target.name}",
-                evidence=(f"wanted  one of {run.interpreter.target.tags[0]} and {len(tags) - 1} more tags",),
+                f"`{wheel.filename}` does not support {run.interpreter.target.name}",
+                evidence=(f"wanted  {run.interpreter.target.tags[0]} or one of {len(tags) - 1} more tags",),
             )
     builder = LayerBuilder(
         interpreter=run.interpreter, store=run.store, host=run.host, segment_format=segment_format
@@ -182,7 +194,7 @@ def build_layers(
     for layer, package in zip(layers, lock.packages, strict=True):
         if layer.name != package.name or (package.version and layer.version != package.version):
             raise IntegrityError(
-                f"`{layer.wheel}` is not the distribution that was locked",
+                f"`{layer.wheel}` is not the locked distribution",
                 evidence=(
                     f"wanted  {package.name} {package.version}",
                     f"found   {layer.name} {layer.version}",
@@ -197,7 +209,7 @@ def build_layers(
 
 
 def plan_base(run: Run, layers: Sequence[Layer], lock: Lock, base: BaseProfile | None) -> ProvidedByBase:
-    """Return the distributions that the base can provide instead of the bundle; none without a base."""
+    """Return the distributions that the base can provide instead of the bundle; none if ``base`` is None."""
     if base is None:
         return NOTHING_PROVIDED
     provided = plan_provided(
@@ -208,7 +220,7 @@ def plan_base(run: Run, layers: Sequence[Layer], lock: Lock, base: BaseProfile |
         versions={layer.name: layer.version for layer in layers},
     )
     listed = ", ".join(f"{name} {version}" for name, version in provided.provided.items())
-    run.reporter.stage("base", f"has {listed}" if listed else "has nothing that the bundle could omit")
+    run.reporter.stage("base", f"provides {listed}" if listed else "provides no distribution of the bundle")
     return provided
 
 
@@ -220,10 +232,10 @@ def plan_contents(
     *,
     allowed_pth: Sequence[str],
 ) -> Contents:
-    """Plan the bundle: the layers that ship, without conflicts.
+    """Plan the bundle: its layers, checked for conflicts and ``.pth`` files.
 
     :param allowed_pth: distributions whose ``.pth`` files may run code.
-    :raises MalformedError: if two layers want one path, or a ``.pth`` file is not allowed.
+    :raises MalformedError: if two layers contain the same path, or a ``.pth`` file is not allowed.
     """
     plan = plan_bundle(layer for layer in layers if not provided.has(layer.name))
     names = {canonicalize_name(name) for name in allowed_pth}
@@ -235,7 +247,7 @@ def plan_contents(
     ]
     if refused:
         raise MalformedError(
-            "a distribution runs code at every start of Python, by a `.pth` file",
+            "a distribution has a `.pth` file, which runs code at every start of Python",
             evidence=tuple(refused),
             hint=f"if you trust it, pass `--allow-pth {refused[0].partition(':')[0]}`",
         )
@@ -250,15 +262,15 @@ def plan_requirements(
     *,
     pins: Sequence[str] = (),
 ) -> BundlePlan:
-    """Resolve, fetch and build some requirements besides those of the bundle.
+    """Resolve, fetch and build requirements that are not part of the bundle.
 
     :param pins: constraints, one requirement each.
     """
     constraints = run.scratch / "pins.txt"
     constraints.write_text("".join(f"{pin}\n" for pin in pins))
-    asked = read_requirements(run.host, constraints=(constraints,), strings=requirements)
+    requirement_set = read_requirements(run.host, constraints=(constraints,), strings=requirements)
     resolver = PipResolver(run.toolchain, only_binary=run.only_binary)
-    lock = resolver.resolve(asked, reporter=run.reporter)
+    lock = resolver.resolve(requirement_set, reporter=run.reporter)
     return plan_bundle(build_layers(run, fetch_wheels(run, lock), lock, segment_format, jobs))
 
 
@@ -268,22 +280,23 @@ def plan_requirements(
 def check_bundle(
     run: Run, options: BuildOptions, contents: Contents, base: BaseProfile | None
 ) -> CheckResult:
-    """Check the bundle in every mode it will be used in, and report the findings.
+    """Check the bundle in each of its usage modes, and report the findings.
 
-    :raises ClosureError: if a check fails, and the user has not allowed it.
+    :raises ClosureError: if a check fails with an error that ``--allow`` does not list.
     """
     provided = contents.provided.provided
+    base_plan = None
+    if "mount" in options.modes:
+        base_plan = partial(_base_packages, run, options, contents, base)
     result = run_checks(
         CheckRequest(
             plan=contents.plan,
             segment_format=options.segment_format,
             roots=_roots(contents.lock),
-            # Without the distributions that it leaves to the base a bundle is not complete.
+            # A bundle that omits distributions of the base is complete only when it is mounted into it.
             modes=tuple(mode for mode in options.modes if mode == "mount" or not provided),
             base=base,
-            base_plan=partial(_base_packages, run, options, contents, base)
-            if "mount" in options.modes
-            else None,
+            base_plan=base_plan,
             server=server_requirements(options.server) if options.server else (),
             provided=provided,
             system_packages=options.requirements.system_packages if options.requirements else (),
@@ -313,11 +326,11 @@ def _base_packages(
     base: BaseProfile | None,
     imported: Collection[NormalizedName],
 ) -> BundlePlan | None:
-    """Return the packages of the base that the bundle is checked over, in layers; None if there are none.
+    """Return the base packages that the bundle is mounted over in the checks, or None if there are none.
 
-    The base's server, the distributions that the bundle leaves to the base, and
-    those it imports from it. They are fetched in the base's own versions, so no
-    file of the base is needed.
+    These are the inference server, the distributions that the bundle omits, and those
+    that it imports from the base. They are fetched from the index in the versions of the
+    base, so that the checks need no file of the base.
 
     :param imported: distributions of the base whose modules the bundle imports.
     """
@@ -369,14 +382,17 @@ def describe_bundle(run: Run, options: BuildOptions, contents: Contents, result:
 
 def _base_section(options: BuildOptions, provided: ProvidedByBase) -> dict[str, Any]:
     """Return the requirements on the base: distributions by version, and conda packages."""
-    versions = {name: str(version) for name, version in provided.provided.items()}
+    section: dict[str, Any] = {
+        "provided": {name: str(version) for name, version in provided.provided.items()}
+    }
     packages = options.requirements.system_packages if options.requirements else ()
-    conda = sorted({package.text for package in packages})
-    return {"provided": versions, **({"conda": conda} if conda else {})}
+    if packages:
+        section["conda"] = sorted({package.text for package in packages})
+    return section
 
 
 def _host_section(run: Run, result: CheckResult) -> dict[str, Any]:
-    """Return the facts of this machine; they do not count for the identity of a bundle."""
+    """Return the description of this machine, which is not part of the identity of a bundle."""
     tools = {name: version_of(name) for name in ("isal", "packaging", "pip", "virtualenv", "wheel")}
     return {
         "bundler": __version__,
@@ -387,7 +403,7 @@ def _host_section(run: Run, result: CheckResult) -> dict[str, Any]:
 
 
 def _roots(lock: Lock) -> list[Requirement]:
-    """Return the user's requirements; paths and URLs without a name are left out."""
+    """Return the user's requirements, except for paths and URLs without a name."""
     roots = []
     for text in lock.requirements:
         try:

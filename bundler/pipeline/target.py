@@ -1,4 +1,4 @@
-"""The target of a build: the Python that the user or a conda specification names."""
+"""Select the target of a build, from ``--python`` and the conda environment file."""
 
 from __future__ import annotations
 
@@ -26,9 +26,12 @@ def find_target(
     scratch: Path,
     reporter: Reporter,
 ) -> Interpreter:
-    """Return the interpreter of the target: the one named, what a conda specification asks for, or 3.7.
+    """Return the interpreter of ``--python``, else the lowest that the conda file accepts, else 3.7.
 
-    :raises InputError: if it is not one that the conda specification allows.
+    :param python: the value of ``--python``, a version or a path.
+    :param conda: the conda environment file of the input.
+    :raises InputError: if the conda file does not accept the interpreter.
+    :raises InterpreterError: if the interpreter is not found, or unsupported.
     """
     wanted = conda.read.python if conda else None
     if conda is None or wanted is None:
@@ -36,24 +39,25 @@ def find_target(
     chosen = python or conda.read.lowest
     if chosen is None:
         raise InputError(
-            f"{conda.where} asks for `{conda.read.python_text}`, and a target is CPython 3.7 or newer",
+            f"{conda.where} requires `{conda.read.python_text}`, which is not supported as a target",
+            evidence=("wanted  CPython 3.7 or newer",),
             hint="change the file, for example to `python=3.7`",
         )
-    found = find_interpreter(chosen, host, scratch)
-    if not wanted.contains(found.target.version):
-        if ".".join(found.target.version.split(".")[:2]) == conda.read.lowest and _is_exact(wanted):
-            # Releases of a minor version have one ABI, and conda's exports name one release of it.
-            reporter.warn(
-                f"{conda.where} asks for `{conda.read.python_text}`; the target is {found.target.version}"
-            )
-            return found
+    interpreter = find_interpreter(chosen, host, scratch)
+    version = interpreter.target.version
+    if not wanted.contains(version):
+        if interpreter.target.python_version == conda.read.lowest and _is_exact(wanted):
+            # `conda env export` writes the exact release, which may not be installed here. All
+            # releases of a minor version have the same ABI, so a wheel for one fits the others.
+            reporter.warn(f"{conda.where} requires `{conda.read.python_text}`; the target is {version}")
+            return interpreter
         raise InputError(
-            f"{conda.where} asks for another Python than the target",
-            evidence=(f"wanted  {conda.read.python_text}", f"found   {found.target.version}"),
-            hint="leave `--python` out, or change the file",
+            f"{conda.where} requires another Python than the target",
+            evidence=(f"wanted  {conda.read.python_text}", f"found   {version}"),
+            hint="omit `--python`, or change the file",
         )
-    return found
+    return interpreter
 
 
 def _is_exact(wanted: SpecifierSet) -> bool:
-    return all(one.operator == "==" and not one.version.endswith(".*") for one in wanted)
+    return all(clause.operator == "==" and not clause.version.endswith(".*") for clause in wanted)

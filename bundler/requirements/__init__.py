@@ -1,1 +1,1 @@
-"""Stage 1, requirements: read files, lines, projects and conda specifications."""
+"""Read requirements: requirements files, ``pyproject.toml`` and conda environment files."""

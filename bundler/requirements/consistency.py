@@ -1,4 +1,4 @@
-"""Stage 1, pure: requirements that contradict each other, and missing hashes."""
+"""Check requirements against each other: contradicting pins and missing hashes."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from bundler.requirements.line import RootRequirement
 
 
 def _pin(root: RootRequirement) -> str | None:
-    """Return the one version a requirement allows, or None where it leaves a choice."""
+    """Return the version of a requirement pinned by ``==`` or ``===``, or None."""
     specifiers = list(root.requirement.specifier) if root.requirement else []
     if len(specifiers) != 1 or specifiers[0].operator not in ("==", "==="):
         return None
@@ -21,7 +21,10 @@ def _pin(root: RootRequirement) -> str | None:
 
 
 def contradicting_pins(roots: Sequence[RootRequirement]) -> Iterator[Problem]:
-    """Yield each project that is pinned to two versions under the same marker."""
+    """Yield a problem for each project that is pinned to two versions under the same marker.
+
+    pip reports such a conflict only after it has downloaded metadata, and without file and line.
+    """
     first: dict[tuple[str, str], tuple[str, RootRequirement]] = {}
     for root in roots:
         version = _pin(root)
@@ -40,9 +43,10 @@ def contradicting_pins(roots: Sequence[RootRequirement]) -> Iterator[Problem]:
             )
 
 
-def _equal(one: str, other: str) -> bool:
+def _equal(version: str, other: str) -> bool:
+    """Return whether two spellings are one version (PEP 440: ``1.0`` and ``1.0.0``)."""
     try:
-        return Version(one) == Version(other)
+        return Version(version) == Version(other)
     except InvalidVersion:
         return False
 
@@ -50,9 +54,12 @@ def _equal(one: str, other: str) -> bool:
 def missing_hashes(
     roots: Sequence[RootRequirement], hashed: set[str], constraints: Sequence[RootRequirement]
 ) -> Iterator[Problem]:
-    """Yield each requirement that pip would refuse because others have hashes.
+    """Yield a problem for each requirement that pip would reject in its hash-checking mode.
 
-    A constraint may carry the version and the hash of a requirement.
+    One ``--hash`` switches the mode on for all requirements (pip, "Secure installs").
+
+    :param hashed: the origins of the requirements and constraints with a hash.
+    :param constraints: a constraint may provide the version and the hash of a requirement.
     """
     covered = {
         canonicalize_name(item.requirement.name)
@@ -63,17 +70,17 @@ def missing_hashes(
         name = canonicalize_name(root.requirement.name) if root.requirement else None
         fact = None
         if root.kind in ("directory", "vcs"):
-            fact = "it is no single file and has no hash"
+            fact = "a directory or repository cannot have a hash"
         elif root.origin not in hashed and name not in covered:
-            fact = "it has no `--hash`"
+            fact = "missing `--hash`"
         elif root.kind == "index" and _pin(root) is None and name not in covered:
-            fact = "it has a `--hash` but is not pinned with `==`"
+            fact = "a requirement with `--hash` must be pinned with `==`"
         if fact:
             yield Problem(
                 where=root.origin,
                 refused=ProblemError(
-                    f"{fact}, and hashes are for all requirements or none",
-                    hint="write a `--hash=sha256:` for each, as `pip-compile --generate-hashes` does",
+                    f"{fact}: either all requirements have hashes, or none",
+                    hint="run `pip-compile --generate-hashes` to write a `--hash=sha256:` for each",
                 ),
                 quoted=root.text,
             )

@@ -1,10 +1,9 @@
-"""Stage 1: read what the user asks for, and refuse bad input before pip runs any code.
+"""Read the user's requirements, and reject invalid ones before pip runs any code.
 
-pip decides the resolution later, under the target interpreter, from the very
-same files. Here they are read as pip reads them, by its own parser, so that
-every requirement is known by file and line and is held against the policy:
-nothing editable, nothing remote without a digest or a full commit, no option
-that runs code. All problems of the input are told at once.
+pip resolves them later, under the target interpreter, from the same files. They are
+read here with pip's own parser, so that every requirement has a file and line, and
+are checked against the policy: no editable requirement, no URL without a digest or a
+full commit, no option that runs code. One error reports all problems.
 
 Specs: pip's requirements file format, PEP 508, PEP 440 (direct references).
 """
@@ -33,20 +32,20 @@ from bundler.system.environ import HostEnvironment
 __all__ = ["CONDA_SUFFIXES", "read_requirements"]
 
 CONDA_SUFFIXES = (".yml", ".yaml")
-"""What the name of a conda specification ends in."""
+"""The suffixes of conda environment files."""
 
 _MAX_DEPTH = 50
-"""How many files may include each other in a chain; real ones stay below ten."""
+"""The longest chain of files that include each other; those of real projects have less than ten."""
 
-# As pip: braces, upper case, nothing else.
+# As in pip: `${NAME}`, upper case only.
 _VARIABLE = re.compile(r"(\$\{([A-Z0-9_]+)\})")
-# What would change the isolated child itself if it were passed on for pip to expand.
+# pip expands variables itself, from its environment: one of these names would change the isolated pip.
 _UNSAFE_VARIABLE = re.compile(r"(PYTHON|PIP_|LD_|DYLD_)")
-# The options of a requirements file that change what pip chooses.
+# The options of a requirements file that affect the resolution.
 _RESOLVING = ("--pre", "--prefer-binary", "--no-binary", "--only-binary", "--require-hashes")
 
 
-def read_requirements(  # noqa: PLR0913 - each is a kind of input
+def read_requirements(  # noqa: PLR0913 - one parameter for each kind of input
     host: HostEnvironment,
     *,
     files: Sequence[Path] = (),
@@ -57,19 +56,18 @@ def read_requirements(  # noqa: PLR0913 - each is a kind of input
     specification: Specification | None = None,
     strict: bool = False,
 ) -> RequirementSet:
-    """Return all that is asked for.
+    """Read and check all requirements of one run.
 
-    :param surroundings: relative paths start in its folder, ``${NAME}`` is taken from its variables.
-    :param files: requirements files, a ``pyproject.toml`` for the project it describes, a
-        conda specification (``env.yml``).
+    :param host: relative paths start at its working directory, ``${NAME}`` is one of its variables.
+    :param files: requirements files, a ``pyproject.toml``, a conda environment file (``env.yml``).
     :param constraints: constraints files.
-    :param strings: requirements from the command line; pip expands no variable in them, nor do we.
+    :param strings: requirements of the command line; variables in them are not expanded, as in pip.
     :param extras: extras of the ``pyproject.toml`` among the files.
-    :param groups: its dependency groups.
-    :param specification: a conda specification that stands in no file.
-    :param strict: whether a conda package that no index has is an error.
-    :raises InputError: with every problem of the whole input.
-    :raises UsageError: if there are extras or groups, and no ``pyproject.toml`` among the files.
+    :param groups: dependency groups of the ``pyproject.toml``.
+    :param specification: the text of a conda environment file, instead of a path in ``files``.
+    :param strict: whether a conda package without a counterpart on PyPI is an error.
+    :raises InputError: with all problems of the input.
+    :raises UsageError: if extras or groups are given without a ``pyproject.toml``.
     """
     reader = _RequirementsReader(host)
     projects = [path for path in files if path.name == "pyproject.toml"]
@@ -105,19 +103,21 @@ def read_requirements(  # noqa: PLR0913 - each is a kind of input
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class _LineOrigin:
-    """Where a logical line of a requirements file stands."""
+    """The position of a logical line in the requirements files."""
 
     path: Path
     where: str
+    """``file:line``, for messages."""
     constraint: bool
+    """Whether the file is read as constraints."""
     chain: tuple[tuple[Path, str], ...]
-    """The files that led here, outermost first, each with the ``file:line`` that names the next one."""
+    """The including files, outermost first, each with the ``file:line`` of its ``-r`` or ``-c``."""
     cwd: Path
-    """Where the relative path of a requirement starts."""
+    """The directory that a relative path in the line starts at."""
 
 
 class _RequirementsReader:
-    """Collects over all files what is asked for and what is wrong with it."""
+    """Collects the requirements, options and problems of all files."""
 
     def __init__(self, host: HostEnvironment) -> None:
         self.host = host
@@ -133,16 +133,16 @@ class _RequirementsReader:
         self.problems: list[Problem] = []
         self.conda: CondaInput | None = None
         self.nested: dict[bool, list[Path]] = {False: [], True: []}
-        """Requirements files and (True) constraints files that a conda specification names."""
+        """Requirements files (False) and constraints files (True) of the pip section of an ``env.yml``."""
         self._seen: set[tuple[Path, bool]] = set()
 
     def read_top(self, paths: Sequence[Path], *, constraint: bool) -> tuple[Path, ...]:
-        """Read the files of the command line, and return them as absolute paths."""
+        """Read the files of the command line, and return their absolute paths."""
         absolute = []
         for path in paths:
             absolute.append(Path(os.path.normpath(self.host.cwd / path)))
             if path.name.startswith("pylock") and path.suffix == ".toml":
-                lock = ProblemError("this is a lock, not requirements", hint=f"pass `--lock {path}`")
+                lock = ProblemError("a lockfile, not a requirements file", hint=f"pass `--lock {path}`")
                 self._refuse(self._display(absolute[-1]), lock)
                 continue
             try:
@@ -152,7 +152,7 @@ class _RequirementsReader:
         return tuple(absolute)
 
     def read_project(self, path: Path, extras: Sequence[str], groups: Sequence[str]) -> None:
-        """Read a ``pyproject.toml``; pip gets what it asks for as strings."""
+        """Read a ``pyproject.toml``; its requirements are passed to pip as strings."""
         name = self._display(path)
         try:
             text, _ = self._text(path)
@@ -166,10 +166,10 @@ class _RequirementsReader:
                 self.read_string(str(item[1]), f"{name} {item[0]}".rstrip())
 
     def read_string(self, text: str, origin: str) -> None:
-        """Read one requirement that stands in no requirements file.
+        """Read a requirement of the command line or of a ``pyproject.toml``.
 
-        pip will get it as a line of one, so it must be a single line there too,
-        without options, comments and variables.
+        pip gets it in a requirements file that bundler writes, so it must be a single
+        line there, without options, comments and variables.
         """
         register_urls(text)
         try:
@@ -178,12 +178,12 @@ class _RequirementsReader:
             self._refuse(origin, refused, text)
             return
         if [(1, text)] != list(logical_lines(text)) or _VARIABLE.search(text) or break_args_options(text)[1]:
-            outside = "variables, options and comments belong in a requirements file"
-            self._refuse(origin, ProblemError(outside), text)
+            message = "variables, options and comments are allowed in a requirements file only"
+            self._refuse(origin, ProblemError(message), text)
         self.strings.append(text)
 
     def read_conda_file(self, path: Path, *, strict: bool) -> None:
-        """Read the file of a conda specification."""
+        """Read a conda environment file."""
         name = self._display(path)
         try:
             text, _ = self._text(path)
@@ -193,19 +193,22 @@ class _RequirementsReader:
             self.read_conda(Specification(text=text, where=name, path=path), strict=strict)
 
     def read_conda(self, given: Specification, *, strict: bool) -> None:
-        """Read a conda specification; pip gets what it asks for as strings."""
+        """Read the text of a conda environment file; its requirements are passed to pip as strings."""
         from bundler.requirements.conda.translate import conda_requirements  # noqa: PLC0415 - the YAML reader is slow to load
 
         name = given.where
         if self.conda is not None:
-            second = ProblemError(f"`{self.conda.where}` is a conda specification, too; there can be one")
+            second = ProblemError(
+                f"only one conda environment file is supported, besides `{self.conda.where}`"
+            )
             self._refuse(name, second)
             return
         read = conda_requirements(given.text, strict=strict)
         self.conda = CondaInput(where=name, read=read)
         self.warnings += [f"{name}: {warning}" for warning in read.warnings]
         self.warnings += [
-            f"{name}:{one.line}: `{one.text}` must come from the base image" for one in read.system_packages
+            f"{name}:{package.line}: the base image must provide `{package.text}`"
+            for package in read.system_packages
         ]
         for problem, quoted in read.problems:
             self._refuse(name, problem, quoted)
@@ -220,14 +223,15 @@ class _RequirementsReader:
             for _, text in logical_lines(line.text):
                 try:
                     self._read_line(text, place)
-                    self._hand_on(text, place)
+                    self._forward_to_pip(text, place)
                 except ProblemError as refused:
                     self._refuse(place.where, refused, text)
 
-    def _hand_on(self, line: str, place: _LineOrigin) -> None:
-        """Keep a line of a conda specification for pip, as it means the same elsewhere.
+    def _forward_to_pip(self, line: str, place: _LineOrigin) -> None:
+        """Add a pip line of an ``env.yml`` to the strings for pip, its relative paths made absolute.
 
-        Index settings are left out: `resolve.index` hands on those of all files.
+        Paths of nested files are collected in `nested`. Index options are omitted:
+        `resolve.index` passes those of all files to pip.
         """
         text, given = split_options(self._expand(line) if "$" in line else line)
         if text:
@@ -241,9 +245,9 @@ class _RequirementsReader:
             self.strings.append(line)
 
     def finish(self) -> None:
-        """Check the requirements against each other, and raise if anything at all was wrong.
+        """Check the requirements against each other.
 
-        :raises InputError: with every problem.
+        :raises InputError: with the problems of all files, if there are any.
         """
         self.problems.extend(contradicting_pins(self.roots))
         if self.require_hashes:
@@ -251,7 +255,7 @@ class _RequirementsReader:
         if self.problems:
             raise input_error(self.problems)
         if not self.roots:
-            self.warnings.append("nothing is required: the bundle will hold no distribution")
+            self.warnings.append("no requirements: the bundle will contain no distribution")
 
     def _display(self, path: Path) -> str:
         return display_path(path, self.host.cwd)
@@ -267,7 +271,10 @@ class _RequirementsReader:
         return decode(content)
 
     def _read_file(self, path: Path, *, constraint: bool, chain: tuple[tuple[Path, str], ...]) -> None:
-        """Read a file once in each of its two roles; problems that have a line are kept, others raised."""
+        """Read a file, once as requirements and once as constraints.
+
+        :raises ProblemError: if the file cannot be read; problems of a line are collected.
+        """
         if (path, constraint) in self._seen:
             return
         self._seen.add((path, constraint))
@@ -280,7 +287,7 @@ class _RequirementsReader:
             self._refuse(name, refused)
             return
         if encoding != "utf-8":
-            self.warnings.append(f"`{name}` is {encoding.upper()}; save it as UTF-8, which every tool reads")
+            self.warnings.append(f"`{name}` is {encoding.upper()}; save it as UTF-8, which all tools support")
         cut = cut_off(text)
         if cut is not None:
             self._refuse(name, cut)
@@ -308,19 +315,19 @@ class _RequirementsReader:
             return
         root = parse_root(text, origin=place.where, cwd=place.cwd, hashes=given.hashes)
         if place.constraint and (root.requirement is None or root.requirement.extras):
-            raise ProblemError("a constraint is a name and a version: it has no extras and no bare address")
+            raise ProblemError("a constraint must have a name, and no extras")
         if given.hashes:
             self.require_hashes = True
-        if given.hashes or "sha256=" in text:  # a digest in an address counts, as in pip
+        if given.hashes or "sha256=" in text:  # the digest in the fragment of a URL counts, as in pip
             self.hashed.add(root.origin)
         (self.constraints if place.constraint else self.roots).append(root)
 
     def _expand(self, line: str) -> str:
-        """Return ``line`` with its variables expanded exactly as pip does it.
+        """Return ``line`` with its variables expanded as pip does it.
 
-        A value that stands inside an address is a secret, unless it is its host alone.
+        A value inside a URL is registered as a secret, unless it is part of the host.
 
-        :raises RefusedError: if one is unset, or means something else to the isolated pip.
+        :raises ProblemError: if a variable is unset, or has another value in the isolated pip.
         """
         isolated = self.host.child_env(Path(os.devnull))
         expanded = line
@@ -330,7 +337,7 @@ class _RequirementsReader:
                 raise ProblemError(f"the environment variable `{name}` is not set")
             if _UNSAFE_VARIABLE.match(name) or isolated.get(name, value) != value:
                 raise ProblemError(f"`{name}` has another value in the isolated build; use another variable")
-            if _in_address(reference, line):
+            if _in_url(reference, line):
                 register_secret(value)
             self.variables.add(name)
             expanded = expanded.replace(reference, value)
@@ -338,15 +345,15 @@ class _RequirementsReader:
         return expanded
 
     def _apply(self, given: Values, place: _LineOrigin) -> None:
-        """Take the options of a line without a requirement."""
+        """Apply the options of a line without a requirement."""
         for name in given.requirements:
             self._read_nested(name, "-r", place)
         for name in given.constraints:
             self._read_nested(name, "-c", place)
         if given.extra_index_urls:
             self.warnings.append(
-                f"{place.where}: `--extra-index-url` asks several indexes for every project; "
-                "whoever registers a name on one of them can replace a private project"
+                f"{place.where}: `--extra-index-url` searches several indexes for every project; "
+                "a project of the same name on a public index can replace a private one"
             )
         if given.use_features:
             self.warnings.append(f"{place.where}: `--use-feature` is ignored")
@@ -362,7 +369,11 @@ class _RequirementsReader:
         )
 
     def _link(self, value: str, place: _LineOrigin) -> str:
-        """Return a ``--find-links`` as pip finds it: beside the file that names it, or from where we are."""
+        """Return the value of ``--find-links``: a URL, or an absolute path.
+
+        A relative path is resolved as in pip: against the directory of its file if it exists there,
+        else against the working directory.
+        """
         if is_url(value):
             return value
         beside = place.path.parent / value
@@ -370,7 +381,9 @@ class _RequirementsReader:
 
     def _read_nested(self, name: str, option: str, place: _LineOrigin) -> None:
         if is_url(name):
-            raise ProblemError(f"`{option}` names an address", hint="download the file and name the copy")
+            raise ProblemError(
+                f"`{option}` with a URL is unsupported", hint="download the file, and pass its path"
+            )
         path = Path(os.path.normpath(place.path.parent / name))
         chain = (*place.chain, (place.path, place.where))
         steps = (*(where for _, where in chain), self._display(path))
@@ -380,7 +393,7 @@ class _RequirementsReader:
         if any(path == above for above, _ in chain):
             raise ProblemError("the files include each other in a loop", details=details)
         if len(chain) > _MAX_DEPTH:
-            raise ProblemError(f"files include each other more than {_MAX_DEPTH} deep", details=details)
+            raise ProblemError(f"the files include each other more than {_MAX_DEPTH} deep", details=details)
         try:
             self._read_file(path, constraint=option == "-c", chain=chain)
         except ProblemError as refused:
@@ -389,8 +402,8 @@ class _RequirementsReader:
             ) from None
 
 
-def _in_address(reference: str, line: str) -> bool:
-    """Return whether a variable stands in the user information, the path or the query of an address."""
+def _in_url(reference: str, line: str) -> bool:
+    """Return whether a variable is in the user information, path, query or fragment of a URL."""
     for word in line.split():
         authority, *rest = re.split(r"[/?#]", word.partition("://")[2], maxsplit=1)
         if reference in authority.rpartition("@")[0] or any(reference in part for part in rest):

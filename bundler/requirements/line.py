@@ -1,7 +1,7 @@
-"""Stage 1: one line of a requirements file: a requirement, its options, and whether the policy allows them.
+"""Parse one line of a requirements file, and check it against the policy.
 
-Lines are taken apart by pip's own parser. Nothing editable, nothing remote
-without a digest or a full commit, no option that runs code.
+Lines are parsed by pip's own parser. The policy allows no editable requirement, no
+URL without a digest or a full commit, and no option that runs code.
 
 Specs: pip's requirements file format, PEP 508, PEP 440 (direct references).
 """
@@ -42,7 +42,7 @@ __all__ = ["RequirementKind", "RootRequirement", "parse_root", "split_options"]
 RequirementKind = Literal["index", "archive", "directory", "vcs"]
 
 _DIGESTS = {"sha256": 64, "sha384": 96, "sha512": 128}
-"""The algorithms pip accepts in ``--hash``, and their length in hexadecimal characters."""
+"""The algorithms that pip accepts in ``--hash``, with their length in hexadecimal digits."""
 
 _OPTIONS = frozenset(
     {
@@ -64,23 +64,23 @@ _LOOPBACK = frozenset({"127.0.0.1", "localhost", "::1"})
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class RootRequirement:
-    """One root requirement: what somebody asked for by name, path or address."""
+    """A requirement of the user: by name, path or URL."""
 
     text: str
-    """Canonical and free of secrets: PEP 508, or the path or address as it was written."""
+    """Normalized and without credentials: PEP 508, or the path or URL as written."""
     requirement: Requirement | None
-    """The same as a value where the project's name is known; its address is clean too."""
+    """The parsed requirement, its URL without credentials; None for a path or URL without a name."""
     origin: str
     """``requirements.txt:4``, ``pyproject.toml [dev]`` or ``command line``."""
     kind: RequirementKind
-    """Where the distribution comes from."""
+    """The source of the distribution."""
     location: str | None
-    """An absolute path or a clean address with its digest or commit; None for ``index``."""
+    """An absolute path, or a URL without credentials; None for ``index``."""
 
 
 @cache
 def _parser() -> OptionParser:
-    """Return pip's parser of options; it keeps no state of its own, the values do."""
+    """Return pip's option parser; it can be reused, since the values are its only state."""
     parser: OptionParser = build_parser()
     return parser
 
@@ -93,17 +93,20 @@ _NO_OPTIONS = _no_options()
 
 
 def split_options(line: str) -> tuple[str, Values]:
-    """Return the requirement of a line, if there is one, and its options, if they are allowed."""
+    """Split a line into its requirement, possibly empty, and its options.
+
+    :raises ProblemError: if an option is malformed, or not allowed.
+    """
     text, rest = break_args_options(line)
     if not rest:
         return text, _NO_OPTIONS
-    if text and _HASHES.fullmatch(rest):  # what the parser would find, at a tenth of the price
+    if text and _HASHES.fullmatch(rest):  # the result of the parser, ten times as fast
         hashes = [word.partition("=")[2] for word in rest.split()]
         return text, Values({**_NO_OPTIONS.__dict__, "hashes": hashes})
     try:
         words = shlex.split(rest)
     except ValueError as error:
-        raise ProblemError(f"its options cannot be told apart: {first_line(error)}") from error
+        raise ProblemError(f"cannot parse its options: {first_line(error)}") from error
     names = [
         word.partition("=")[0] if word.startswith("--") else word[:2] for word in words if word[0:1] == "-"
     ]
@@ -113,38 +116,41 @@ def split_options(line: str) -> tuple[str, Values]:
     try:
         _, stray = _parser().parse_args(words, given)
     except OptionParsingError as error:
-        said = str(error.msg).partition("error: ")[2].strip()
-        raise ProblemError(f"its options are wrong: {said}") from error
+        reason = str(error.msg).partition("error: ")[2].strip()
+        raise ProblemError(f"invalid options: {reason}") from error
     if stray:
         hint = "write the marker before the options" if stray[0].startswith(";") else None
-        raise ProblemError(f"pip would ignore `{stray[0]}`, which belongs to no option", hint=hint)
+        raise ProblemError(f"pip would ignore `{stray[0]}`, which is not an option", hint=hint)
+    # pip uses the last `-r` of a line and ignores the others.
     if len(given.find_links) > 1 or (len(names) > 1 and _NESTED.intersection(names)):
-        raise ProblemError("pip would read only one of its files", hint="write one option a line")
+        raise ProblemError("pip would read only one of its files", hint="write one option per line")
     return text, given
 
 
 def _check_option(name: str, text: str) -> None:
     if name in _EDITABLE:
         raise ProblemError(
-            "an editable requirement points back at this host", hint=f"write the plain path, without `{name}`"
+            "an editable requirement depends on files of this host", hint=f"write the path without `{name}`"
         )
     if name == "--hash" and not text:
-        raise ProblemError("this `--hash` belongs to no requirement: the line before it does not end in `\\`")
+        raise ProblemError("`--hash` without a requirement: the line before it does not end in `\\`")
     allowed = {"--hash"} if text else _OPTIONS
     if name not in allowed:
         near = closest(name, allowed)
-        what = "after a requirement" if text else "in a requirements file"
+        place = "after a requirement" if text else "in a requirements file"
         raise ProblemError(
-            f"the option `{name}` is not allowed {what}", hint=f"did you mean `{near}`?" if near else None
+            f"the option `{name}` is not allowed {place}", hint=f"did you mean `{near}`?" if near else None
         )
 
 
 def parse_root(text: str, *, origin: str, cwd: Path, hashes: Sequence[str] = ()) -> RootRequirement:
-    """Return one requirement as a value.
+    """Parse one requirement, and check it against the policy.
 
-    :param text: without options and comments, with variables expanded.
-    :param hashes: what stood in its ``--hash`` options.
-    :raises RefusedError: if it is none, or the policy forbids it.
+    :param text: the line without options and comments, with variables expanded.
+    :param origin: the file and line, for messages.
+    :param cwd: the directory that a relative path starts at.
+    :param hashes: the values of its ``--hash`` options.
+    :raises ProblemError: if it is malformed, or the policy does not allow it.
     """
     algorithms = {_check_digest(*item.partition(":")[::2]) for item in hashes}
     plain = _PLAIN.fullmatch(text)
@@ -158,31 +164,34 @@ def parse_root(text: str, *, origin: str, cwd: Path, hashes: Sequence[str] = ())
         named.extras |= parts.extras if parts.link else set()
     if parts.link is None and named is not None and named.url is None:
         return RootRequirement(text=str(named), requirement=named, origin=origin, kind="index", location=None)
-    address = str(parts.link.url if parts.link else named and named.url)
-    if parts.link is None and not is_url(address):
-        raise ProblemError("what stands behind its `@` is no address that pip could fetch")
+    url = str(parts.link.url if parts.link else named and named.url)
+    if parts.link is None and not is_url(url):
+        raise ProblemError("the text after `@` is not a URL that pip can fetch")
     try:
-        kind, location = _locate(address, cwd, algorithms)
+        kind, location = _locate(url, cwd, algorithms)
     except ProblemError:
         raise
     except ValueError as error:
-        raise ProblemError(f"its address is malformed: {first_line(error)}") from error
-    clean = _clean(address)
+        raise ProblemError(f"its URL is malformed: {first_line(error)}") from error
+    clean = _clean(url)
     if named is not None and named.url:
         named.url = clean
         clean = str(named)
     else:
-        clean += f"[{','.join(sorted(parts.extras))}]" if parts.extras else ""
-        clean += f" ; {parts.marker}" if parts.marker else ""
+        if parts.extras:
+            clean += f"[{','.join(sorted(parts.extras))}]"
+        if parts.marker:
+            clean += f" ; {parts.marker}"
     return RootRequirement(text=clean, requirement=named, origin=origin, kind=kind, location=location)
 
 
-def _clean(address: str) -> str:
-    return redact(split_url(address)[0]) if "://" in address else address
+def _clean(url: str) -> str:
+    """Return a URL without its credentials, and a path unchanged."""
+    return redact(split_url(url)[0]) if "://" in url else url
 
 
 def _plain_requirement(name: str, version: str) -> Requirement:
-    """Return what ``Requirement(f"{name}=={version}")`` returns, three times as fast (tested to be equal)."""
+    """Return ``Requirement(f"{name}=={version}")`` without the parser, in a third of its time."""
     requirement = Requirement.__new__(Requirement)
     requirement.name, requirement.url, requirement.marker = name, None, None
     requirement.extras, requirement.specifier = set(), SpecifierSet(f"=={version}")
@@ -190,42 +199,48 @@ def _plain_requirement(name: str, version: str) -> Requirement:
 
 
 def _parse_parts(text: str) -> RequirementParts:
-    """Return the parts of a requirement as pip tells them apart."""
+    """Return the parts of a requirement, as parsed by pip.
+
+    :raises ProblemError: if it is malformed.
+    """
     if not text.replace("\t", " ").isprintable():
-        raise ProblemError("it holds a control character")
+        raise ProblemError("it contains a control character")
     try:
         return parse_reqparts_from_string(text)
     except (PipError, ValueError) as error:
         name = re.split(r"[\s\[<>=!~;@(]", text, maxsplit=1)[0]
-        odd = next((char for char in name if not char.isascii()), None)
-        if odd and "/" not in name and not is_archive_file(name):
-            known = f"U+{ord(odd):04X} {unicodedata.name(odd, '')}".rstrip()
-            raise ProblemError(f"a project's name is ASCII, and this one holds {known}") from error
+        foreign = next((char for char in name if not char.isascii()), None)
+        if foreign and "/" not in name and not is_archive_file(name):
+            character = f"U+{ord(foreign):04X} {unicodedata.name(foreign, '')}".rstrip()
+            raise ProblemError(f"invalid character in the name of the project: {character}") from error
         cause = error.__context__ if isinstance(error.__context__, InvalidRequirement) else error
-        hint = "a version is pinned with `==`" if "Did you mean ==" in str(error) else None
-        raise ProblemError(f"it is not a requirement: {first_line(cause)}", hint=hint) from error
+        hint = "pin a version with `==`" if "Did you mean ==" in str(error) else None
+        raise ProblemError(f"not a valid requirement: {first_line(cause)}", hint=hint) from error
 
 
-def _locate(address: str, cwd: Path, algorithms: set[str]) -> tuple[RequirementKind, str]:
-    """Return what an address or a path leads to, and where that is."""
-    if not is_url(address):
-        return _local(Path(os.path.normpath(cwd / address)))
-    parts = urlsplit(address)
+def _locate(url: str, cwd: Path, algorithms: set[str]) -> tuple[RequirementKind, str]:
+    """Return the kind of a URL or path, and its clean URL or absolute path.
+
+    :raises ProblemError: if the policy does not allow it.
+    """
+    if not is_url(url):
+        return _local(Path(os.path.normpath(cwd / url)))
+    parts = urlsplit(url)
     if parts.scheme == "file":
-        return _local(Path(os.path.normpath(cwd / url_to_path("file" + address[4:]))))
-    location = _clean(address)
+        return _local(Path(os.path.normpath(cwd / url_to_path("file" + url[4:]))))
+    location = _clean(url)
     if "+" in parts.scheme:
-        _check_vcs(address)
+        _check_vcs(url)
         return "vcs", location
     if parts.scheme not in ("http", "https") or not parts.hostname:
-        raise ProblemError(f"bundler does not fetch from `{parts.scheme}:` addresses", hint="use https")
+        raise ProblemError(f"unsupported URL scheme `{parts.scheme}:`", hint="use https")
     digests = [
         (name, value) for name, value in parse_qsl(parts.fragment) if name in _WEAK or name in _DIGESTS
     ]
     algorithms = algorithms | {_check_digest(*item) for item in digests}
     if len(digests) > 1 or "sha256" not in algorithms:
         raise ProblemError(
-            "a direct address needs exactly one `#sha256=`: its content may change at any time",
+            "a URL must have exactly one `#sha256=` fragment: its content may change at any time",
             hint="append `#sha256=` and the digest that `sha256sum` prints for the file",
         )
     return "archive", location
@@ -235,41 +250,42 @@ def _local(path: Path) -> tuple[RequirementKind, str]:
     if path.is_dir():
         if any((path / name).is_file() for name in ("pyproject.toml", "setup.py")):
             return "directory", str(path)
-        raise ProblemError("the folder holds neither `pyproject.toml` nor `setup.py`")
+        raise ProblemError("the directory contains neither `pyproject.toml` nor `setup.py`")
     if not path.exists():
-        raise ProblemError("there is no such file or folder", details=(f"at      `{path}`",))
+        raise ProblemError("file or directory not found", details=(f"at      `{path}`",))
     if not (path.is_file() and is_archive_file(path.name)):
         raise ProblemError("the file is neither a wheel nor an sdist")
     return "archive", str(path)
 
 
-def _check_vcs(address: str) -> None:
-    parts = urlsplit(address)
+def _check_vcs(url: str) -> None:
+    """Check that the URL of a repository is for git over https, with a full commit ID."""
+    parts = urlsplit(url)
     if parts.scheme != "git+https" and not (parts.scheme == "git+http" and parts.hostname in _LOOPBACK):
         raise ProblemError(
-            f"bundler fetches source from git over https only, not by `{parts.scheme}`",
-            hint="use `git+https://` and a commit, or the path of a checkout",
+            f"unsupported URL scheme `{parts.scheme}`: only git over https is supported",
+            hint="use `git+https://` with a commit, or the path of a checkout",
         )
     _, _, commit = parts.path.rpartition("@")
     if not _COMMIT.fullmatch(commit) or "@" not in parts.path or not parts.hostname:
         raise ProblemError(
-            "a branch or tag may move: the address needs a full commit",
-            details=("wanted  `@` and 40 hexadecimal characters",),
-            hint="append `@` and what `git ls-remote` prints for the branch or tag",
+            "the URL must have a full commit ID: a branch or tag may move",
+            details=("wanted  `@` and 40 hexadecimal digits",),
+            hint="append `@` and the ID that `git ls-remote` prints for the branch or tag",
         )
 
 
 def _check_digest(algorithm: str, digest: str) -> str:
-    """Return the algorithm of a digest that can be trusted."""
+    """Return the algorithm of a digest, if it is secure and the digest is well-formed."""
     length = _DIGESTS.get(algorithm)
     if length is None:
         raise ProblemError(
-            f"`{algorithm}` is no digest to rely on", details=("wanted  sha256",), hint="use `--hash=sha256:`"
+            f"`{algorithm}` is not a secure digest", details=("wanted  sha256",), hint="use `--hash=sha256:`"
         )
     if len(digest) != length or not _HEX.fullmatch(digest):
         raise ProblemError(
-            f"this is no {algorithm} digest",
-            details=(f"wanted  {length} hexadecimal characters", f"found   {len(digest)}: `{digest[:80]}`"),
+            f"not a valid {algorithm} digest",
+            details=(f"wanted  {length} hexadecimal digits", f"found   {len(digest)}: `{digest[:80]}`"),
         )
     return algorithm
 
@@ -278,7 +294,7 @@ _PATH = re.compile(r"[^\s\[;]+")
 
 
 def absolute_line(line: str, root: RootRequirement) -> str:
-    """Return the line of a requirement that names a local path, with the path made absolute.
+    """Return the line of a requirement by path, with the path made absolute.
 
     >>> root = RootRequirement(text="", requirement=None, origin="", kind="archive", location="/b/a.whl")
     >>> absolute_line("./a.whl[x]", root)

@@ -1,7 +1,7 @@
-"""Stage 1, pure: the requirements of a ``pyproject.toml``.
+"""Read the requirements of a ``pyproject.toml``, its extras and dependency groups.
 
-Nothing is run: a project whose dependencies are computed by its build backend
-(``dynamic``) is refused here and can be passed as a directory instead.
+No build backend runs: a project with ``dynamic`` dependencies is rejected, and can be
+passed as a directory instead.
 
 Specs: PyPA "pyproject.toml", PEP 735 (dependency groups), PEP 685 (extra names).
 """
@@ -24,19 +24,21 @@ __all__ = ["read_project"]
 
 
 _TOML_PLACE = re.compile(r" \(at (?:line (?P<line>\d+), column \d+|end of document)\)$")
-Asked = tuple[str, Requirement]
-"""What asks (empty, ``[extra]`` or ``[group name]``) and what for."""
+LabeledRequirement = tuple[str, Requirement]
+"""The table of a requirement (empty, ``[extra]`` or ``[group name]``), and the requirement."""
 
 
 def read_project(
     text: str, *, extras: Sequence[str] = (), groups: Sequence[str] = ()
-) -> Iterator[Asked | ProblemError]:
-    r"""Yield what a ``pyproject.toml`` asks for, and each thing that is wrong with it.
+) -> Iterator[LabeledRequirement | ProblemError]:
+    r"""Yield the requirements and the problems of a ``pyproject.toml``.
 
-    First ``[project] dependencies``, then the extras, then the groups, in the
-    order they were asked for. An extra that names the project itself
-    (``all = ["name[dev]"]``) is replaced by what the named extras hold.
-    A file without ``[project]`` may still have groups.
+    The order is ``[project] dependencies``, the extras, the groups, each in the given
+    order. A requirement on the project itself (``all = ["name[dev]"]``) is replaced by
+    the requirements of its extras. A file without ``[project]`` may contain groups.
+
+    :param extras: names of extras to include.
+    :param groups: names of dependency groups to include.
 
     >>> list(read_project("[project]\nname = 'x'\ndependencies = ['six']"))
     [('', <Requirement('six')>)]
@@ -47,7 +49,7 @@ def read_project(
         place = _TOML_PLACE.search(str(error))
         line = place["line"] if place else None
         yield ProblemError(
-            f"it is not TOML: {_TOML_PLACE.sub('', first_line(error))}",
+            f"not valid TOML: {_TOML_PLACE.sub('', first_line(error))}",
             line=int(line) if line else len(text.splitlines()) or 1,
         )
         return
@@ -56,18 +58,21 @@ def read_project(
         yield from _from_project(project, extras)
     elif extras or not groups:
         yield ProblemError(
-            "it has no `[project]` table", hint="pass the project's folder (`.`) to let pip build it"
+            "missing `[project]` table", hint="pass the project's directory (`.`) to let pip build it"
         )
     yield from _from_groups(document.get("dependency-groups", {}), groups)
 
 
-def _from_project(project: Mapping[str, Any], extras: Sequence[str]) -> Iterator[Asked | ProblemError]:
+def _from_project(
+    project: Mapping[str, Any], extras: Sequence[str]
+) -> Iterator[LabeledRequirement | ProblemError]:
     dynamic = project.get("dynamic", [])
-    for field in ("dependencies", *(["optional-dependencies"] if extras else [])):
+    fields = ["dependencies", "optional-dependencies"] if extras else ["dependencies"]
+    for field in fields:
         if isinstance(dynamic, list) and field in dynamic:
             yield ProblemError(
-                f"its `{field}` are dynamic: only its build backend knows them",
-                hint="pass the project's folder (`.`) to let pip build it",
+                f"`{field}` is dynamic: only the build backend can compute it",
+                hint="pass the project's directory (`.`) to let pip build it",
             )
             return
     optional = project.get("optional-dependencies", {})
@@ -88,11 +93,16 @@ def _from_project(project: Mapping[str, Any], extras: Sequence[str]) -> Iterator
 
 def _expanded(
     own: str, tables: Mapping[str, tuple[str, Any]], extras: Sequence[str]
-) -> Iterator[Asked | ProblemError]:
-    """Yield the requirements of the chosen tables; a reference to the project itself opens more of them."""
-    nothing: frozenset[str] = frozenset()
-    pending = [("", "", nothing)]
-    pending += [(canonicalize_name(name), f"[{name}]", nothing) for name in extras]
+) -> Iterator[LabeledRequirement | ProblemError]:
+    """Yield the requirements of the selected tables, and of the extras they refer to.
+
+    :param own: the normalized name of the project.
+    :param tables: the label and the value of each table, by the name of its extra.
+    """
+    unconditional: frozenset[str] = frozenset()
+    pending = [("", "", unconditional)]
+    pending += [(canonicalize_name(name), f"[{name}]", unconditional) for name in extras]
+    # Extras may refer to each other in a loop; each is expanded once under each set of markers.
     seen = set()
     while pending:
         step = pending.pop(0)
@@ -104,7 +114,7 @@ def _expanded(
             if isinstance(item, ProblemError):
                 yield item
             elif canonicalize_name(item.name) == own and not item.url:
-                below = conditions | ({str(item.marker)} if item.marker else nothing)
+                below = conditions | {str(item.marker)} if item.marker else conditions
                 inner = [(canonicalize_name(extra), label, below) for extra in sorted(item.extras)]
                 yield from (
                     _unknown("extra", extra, tables.keys() - {""})
@@ -125,20 +135,20 @@ def _listed(table: str, values: object) -> Iterator[Requirement | ProblemError]:
         try:
             yield Requirement(value)
         except InvalidRequirement as error:
-            yield ProblemError(f"`{value}` in `{table}` is not a requirement: {first_line(error)}")
+            yield ProblemError(f"`{value}` in `{table}` is not a valid requirement: {first_line(error)}")
         except TypeError:
             yield ProblemError(f"`{value}` in `{table}` is not a string")
 
 
 def _under(requirement: Requirement, conditions: frozenset[str]) -> Requirement:
-    """Return ``requirement`` so that it holds only where all ``conditions`` do."""
+    """Return ``requirement`` with a marker that is true only if all ``conditions`` are."""
     if conditions:
         own = {str(requirement.marker)} if requirement.marker else set()
         requirement.marker = Marker(" and ".join(f"({text})" for text in sorted(conditions | own)))
     return requirement
 
 
-def _from_groups(table: object, groups: Sequence[str]) -> Iterator[Asked | ProblemError]:
+def _from_groups(table: object, groups: Sequence[str]) -> Iterator[LabeledRequirement | ProblemError]:
     if not groups:
         return
     if not isinstance(table, dict):
@@ -169,7 +179,7 @@ def _unknown(kind: str, name: str, known: Iterable[str]) -> ProblemError:
     names = sorted(known)
     near = closest(canonicalize_name(name), names)
     return ProblemError(
-        f"it has no {kind} `{name}`",
+        f"unknown {kind} `{name}`",
         details=(f"known   {', '.join(f'`{item}`' for item in names) or 'none'}",),
         hint=f"did you mean `--{kind} {near}`?" if near else None,
     )

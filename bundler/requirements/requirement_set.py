@@ -1,4 +1,4 @@
-"""The result of reading the user's requirements, as values."""
+"""The requirements of a run, as values."""
 
 from __future__ import annotations
 
@@ -16,25 +16,24 @@ __all__ = ["CondaInput", "IndexOptions", "RequirementSet", "Specification"]
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class IndexOptions:
-    """The index settings that stand in requirements files.
+    """The index options of the requirements files or of the command line.
 
-    Addresses are raw, credentials included, so they are kept out of the repr;
-    `resolve.index` takes them apart.
+    URLs are verbatim, with credentials, and are therefore excluded from the repr.
     """
 
     index_url: str | None = field(default=None, repr=False)
     """The last ``--index-url``."""
     extra_index_urls: tuple[str, ...] = field(default=(), repr=False)
-    """Every ``--extra-index-url``, in order, once."""
+    """All ``--extra-index-url``, in order, without duplicates."""
     find_links: tuple[str, ...] = field(default=(), repr=False)
-    """Every ``--find-links``: addresses, and absolute paths."""
+    """All ``--find-links``: URLs and absolute paths."""
     no_index: bool = False
-    """Whether no index may be asked."""
+    """Whether ``--no-index`` is given."""
     trusted_hosts: tuple[str, ...] = ()
-    """Every ``--trusted-host``."""
+    """All ``--trusted-host``."""
 
     def merged_with(self, other: IndexOptions) -> IndexOptions:
-        """Return both; where only one value can be, that of ``other`` wins."""
+        """Return the union of both; ``other`` takes precedence for single values."""
         return IndexOptions(
             index_url=other.index_url or self.index_url,
             extra_index_urls=tuple(dict.fromkeys(self.extra_index_urls + other.extra_index_urls)),
@@ -46,56 +45,56 @@ class IndexOptions:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class RequirementSet:
-    """All that was asked for, read and held against the policy; pip gets the files as they are."""
+    """All requirements of a run, checked against the policy, and the input of pip."""
 
     roots: tuple[RootRequirement, ...]
-    """Every requirement, in the order it was read."""
+    """The requirements, in the order of reading."""
     constraints: tuple[RootRequirement, ...]
-    """Every constraint, in the order it was read."""
+    """The constraints, in the order of reading."""
     requirement_files: tuple[Path, ...]
-    """What pip gets as ``-r``, absolute."""
+    """Absolute paths, passed to pip as ``-r``."""
     constraint_files: tuple[Path, ...]
-    """What pip gets as ``-c``, absolute."""
+    """Absolute paths, passed to pip as ``-c``."""
     strings: tuple[str, ...] = field(repr=False)
-    """What pip gets besides, one requirement each, raw: an address may hold credentials."""
+    """Further requirements passed to pip verbatim; their URLs may contain credentials."""
     options: IndexOptions
-    """The index settings in the files."""
+    """The index options of the files."""
     variables: tuple[str, ...]
-    """The names of the environment variables the files use; pip must be given them."""
+    """The names of the environment variables that the files use, to be passed to pip."""
     require_hashes: bool
-    """Whether pip will insist on a hash for everything: there was a ``--hash`` or ``--require-hashes``."""
+    """Whether pip requires a hash for every file: the input has a ``--hash`` or ``--require-hashes``."""
     files_read: tuple[Path, ...]
-    """Every file that was read, nested ones included."""
+    """All files that were read, including nested ones."""
     warnings: tuple[str, ...]
-    """What the user will want to know, each one line."""
+    """Warnings for the user, one line each."""
     conda: CondaInput | None = None
-    """The conda specification among the files."""
+    """The conda environment file of the input."""
 
     @property
     def system_packages(self) -> tuple[SystemPackage, ...]:
-        """The conda packages without a counterpart on an index, which the base must provide."""
+        """The conda packages with no counterpart on PyPI; the base image must provide them."""
         return self.conda.read.system_packages if self.conda else ()
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Specification:
-    """The text of a conda specification."""
+    """The text of a conda environment file."""
 
     text: str
     where: str
-    """The file as the user would write it, or what else the text is."""
+    """The path as the user would write it, or the name of another source, for messages."""
     path: Path
-    """The file; in its folder, as for conda, relative paths start."""
+    """The path of the file; relative paths in it start at its directory, as in conda."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class CondaInput:
-    """What a conda specification says besides its requirements."""
+    """A conda environment file, translated."""
 
     where: str
-    """The file as the user would write it, or what else it is."""
+    """The path as the user would write it, or the name of another source, for messages."""
     read: CondaRequirements
 
     def translations(self) -> tuple[str, ...]:
-        """Return what became of each conda package, one line each."""
-        return tuple(f"{self.where}:{line}: {story}" for line, story in self.read.translations)
+        """Return the translation of each conda package, one line each."""
+        return tuple(f"{self.where}:{line}: {summary}" for line, summary in self.read.translations)

@@ -1,1 +1,1 @@
-"""Stages 2 and 3, lock and wheels: resolve, lock, download, build sdists."""
+"""Resolve requirements to a lock, download its files and build its sdists."""

@@ -1,14 +1,15 @@
-"""Stage 3, effect: bring every locked file into the store, in parallel, hashed while it streams.
+"""Download the files of a lock into the store, in parallel, hashed while they stream.
 
-A file enters the store only if its sha256 is the locked one, and nothing opens
-it before. Redirects are followed here, hop by hop, so that each hop gets the
-scheme check, the trust and the credentials of its own origin. A broken answer
-is asked for again from its first byte: no two answers are ever spliced.
+A file enters the store only if its sha256 is the locked one; no other code reads it
+before. Redirects are followed here, hop by hop, so that each hop gets the scheme
+check, the verification and the credentials of its own origin. After a broken
+response the file is requested again from its first byte: parts of two responses
+are never combined.
 
-Certificates and proxy come from the index settings. Where those are silent, the
-usual variables count (REQUESTS_CA_BUNDLE, SSL_CERT_FILE, HTTPS_PROXY ...) and
-the user's netrc, for the host it names: requests and OpenSSL read them from the
-process, as pip does. They decide whom we ask, never what we accept.
+Certificates and proxy come from the index settings, else from the usual variables
+(REQUESTS_CA_BUNDLE, SSL_CERT_FILE, HTTPS_PROXY ...) and the user's netrc: requests
+and OpenSSL read those from the process, as in pip. They select the server; the
+digest alone decides which content is accepted.
 """
 
 from __future__ import annotations
@@ -53,18 +54,18 @@ __all__ = ["Download", "DownloadLimits", "download_of", "fetch_all"]
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Download:
-    """One file of the lock."""
+    """One file to download."""
 
     url: str
-    """Where it is: http(s), ``file:`` or a path; without credentials."""
+    """An http(s) or ``file:`` URL, or a path; without credentials."""
     sha256: Sha256
-    """The only bytes that will do."""
+    """The digest that the file must have."""
     size: int | None
-    """Its size in bytes, if the lock knows it."""
+    """Its size in bytes, if the lock contains it."""
     filename: str
-    """The name of the wheel or sdist."""
+    """The filename of the wheel or sdist."""
     name: str
-    """The distribution it belongs to, for messages."""
+    """The name of its distribution, for messages."""
 
 
 def download_of(package: LockedDistribution) -> Download:
@@ -73,7 +74,7 @@ def download_of(package: LockedDistribution) -> Download:
     :raises InputError: if the lock has no sha256 for it.
     """
     if package.sha256 is None:
-        raise InputError(f"`{package.name}` has no sha256 in the lock")
+        raise InputError(f"the lock has no sha256 for `{package.name}`")
     return Download(
         name=package.name,
         url=package.location,
@@ -85,18 +86,18 @@ def download_of(package: LockedDistribution) -> Download:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class DownloadLimits:
-    """How long a slow, broken or endless answer is put up with."""
+    """Limits for slow, stalled or unbounded responses."""
 
     window: float | None = None
-    """Seconds over which the rate is averaged, and that headers may take; None is four times the timeout."""
+    """Seconds over which the rate is averaged; None is four times the timeout."""
     min_rate: int = 1024
-    """Bytes a second below which a download fails."""
+    """Bytes per second; a slower download fails."""
     backoff: float = 0.5
-    """Seconds before the first repetition; doubled for each further one, and jittered."""
+    """Seconds before the first repetition; doubled for each further one, with jitter."""
     longest_wait: float = 30.0
-    """Seconds at most before any repetition, whatever ``Retry-After`` asks for."""
+    """Maximum seconds before a repetition; a longer ``Retry-After`` is cut to it."""
     max_size: int = 8 << 30
-    """Bytes at most where neither the lock nor the server names a size."""
+    """Maximum bytes of a file whose size neither the lock nor the server states."""
 
 
 PATIENCE = DownloadLimits()
@@ -111,17 +112,17 @@ def fetch_all(
     jobs: int = 8,
     patience: DownloadLimits = PATIENCE,
 ) -> None:
-    """Bring each file that is not in the store into it, bound as a reference of the kind ``file``.
+    """Download the files that the store lacks, and bind each as a reference of the kind ``file``.
 
-    On a failure the others are cancelled and the first error is raised; what
-    was complete stays in the store, so that the next run goes on from there.
+    After a failure the other downloads are canceled and the first error is raised;
+    complete files stay in the store, so that the next run continues from there.
 
     :param settings: timeout, retries, certificates, proxy and credentials.
-    :param jobs: how many files are fetched at once.
-    :param patience: the limits for servers that misbehave.
-    :raises NetworkError: if a file cannot be had: no answer, a refusal, an
-        unsafe redirect, an answer that breaks off, crawls or never ends.
-    :raises IntegrityError: if a file is not the locked one.
+    :param jobs: number of parallel downloads.
+    :param patience: limits for the responses of the servers.
+    :raises NetworkError: if a file cannot be downloaded: no response, an error status, an
+        unsafe redirect, a response that is incomplete, too slow or too long.
+    :raises IntegrityError: if a file does not have the locked digest or size.
     """
     missing = _missing(downloads, store)
     if not missing:
@@ -134,20 +135,20 @@ def fetch_all(
         closing(_Fetcher(store, settings, patience, task)) as fetcher,
         ThreadPoolExecutor(min(jobs, len(missing)), thread_name_prefix="fetch") as pool,
     ):
-        # Of a trusted host: the user asked for it, and the digest decides.
+        # urllib3 warns for each trusted host: the user asked for it, and the digest is verified.
         warnings.filterwarnings("ignore", message="Unverified HTTPS request")
         futures = [pool.submit(fetcher.fetch, download) for download in missing]
         try:
             for future in as_completed(futures):
                 future.result()
         finally:
-            # Also on an interrupt: the pool waits for its threads, so they must end.
+            # Also after an interrupt: leaving the pool waits for its threads, so they must end.
             fetcher.stopped.set()
             pool.shutdown(cancel_futures=True)
 
 
 def _missing(downloads: Sequence[Download], store: Store) -> list[Download]:
-    """Return what must be fetched, each digest once, the largest first, so that no long one starts last."""
+    """Return the files the store lacks, each digest once, the largest first, so that it ends early."""
     missing: dict[Sha256, Download] = {}
     for download in downloads:
         if not store.has(download.sha256):
@@ -158,11 +159,11 @@ def _missing(downloads: Sequence[Download], store: Store) -> list[Download]:
 
 
 class _StoppedError(Exception):
-    """Another download has failed."""
+    """This download was canceled because another one failed."""
 
 
 class _Fetcher:
-    """The downloads of one call: a session for each thread, one stop for all."""
+    """The downloads of one `fetch_all`: a session for each thread, one event that stops all."""
 
     def __init__(self, store: Store, settings: IndexSettings, patience: DownloadLimits, task: Task) -> None:
         self.stopped = threading.Event()
@@ -179,22 +180,22 @@ class _Fetcher:
             session.close()
 
     def fetch(self, download: Download) -> None:
-        """Bring one file into the store, however many tries it takes."""
-        bring = self._copy if origin_of(download.url) is None else self._try
+        """Copy or download one file into the store, and repeat transient failures."""
+        attempt_once = self._copy if origin_of(download.url) is None else self._request
         for attempt in range(self._settings.retries + 1):
             try:
-                bring(download)
+                attempt_once(download)
                 break
             except FaultError as fault:
-                if not fault.passing or attempt == self._settings.retries:
-                    # The cause is not chained: its text may hold a signed address.
+                if not fault.transient or attempt == self._settings.retries:
+                    # The cause is not chained: its text may contain a signed URL.
                     raise _error(download, fault, tries=attempt + 1, settings=self._settings) from None
                 jittered = self._patience.backoff * 2**attempt * random.uniform(0.5, 1)  # noqa: S311 - no secret
                 wait = jittered if fault.retry_after is None else fault.retry_after
                 self.stopped.wait(min(wait, self._patience.longest_wait))
 
-    def _try(self, download: Download) -> None:
-        """Ask once, and write the answer into the store."""
+    def _request(self, download: Download) -> None:
+        """Request a file once, and write the response to the store."""
         with closing(self._open(download.url)) as response:
             try:
                 length = response.headers.get("Content-Length", "")
@@ -204,16 +205,19 @@ class _Fetcher:
                 )
             except FaultError as fault:
                 if response.headers.get("Content-Type", "").lower().startswith("text/html"):
-                    fault.hint = f"run `curl -sSIL {redact(download.url)}`: a web page answers, not the index"
+                    url = redact(download.url)
+                    fault.hint = (
+                        f"run `curl -sSIL {url}`: the response is a web page, not a file of the index"
+                    )
                 raise
 
     def _copy(self, download: Download) -> None:
-        """Bring a file of this machine into the store."""
+        """Copy a local file to the store."""
         is_url = download.url.startswith("file:")
         path = Path(url2pathname(urlsplit(download.url).path) if is_url else download.url)
         try:
-            if path.exists() and not path.is_file():  # a pipe would block for ever
-                raise FaultError(found="no regular file")
+            if path.exists() and not path.is_file():  # opening a pipe would block forever
+                raise FaultError(found="not a regular file")
             with path.open("rb") as source:
                 chunks = iter(lambda: source.read(CHUNK), b"")
                 self._receive(download, chunks, path.stat().st_size)
@@ -221,7 +225,7 @@ class _Fetcher:
             raise FaultError(found=error.strerror or str(error)) from error
 
     def _open(self, url: str) -> requests.Response:
-        """Return the answer at the end of all redirects; the caller closes it."""
+        """Return the response at the end of all redirects; the caller closes it."""
         for _ in range(MAX_HOPS + 1):
             response = self._get(url)
             target = self._session().get_redirect_target(response)
@@ -234,16 +238,16 @@ class _Fetcher:
         raise FaultError(found=f"more than {MAX_HOPS} redirects", at=url)
 
     def _get(self, url: str) -> requests.Response:
-        """Ask one server, with the credentials, the trust and the proxy that are meant for it."""
+        """Send one request, with the credentials, verification and proxy configured for its origin."""
         self._check_stopped()
         secret = self._settings.credentials_for(url)
         proxy = self._settings.proxy
         try:
             return self._session().get(
                 url,
-                # As bytes: requests would spell a str in Latin-1.
+                # As bytes: requests would encode a str as Latin-1.
                 auth=(secret.user.encode(), secret.password.encode()) if secret else None,  # type: ignore[arg-type]
-                # The bytes as they are: a compressed answer has another digest.
+                # The file itself: a compressed response would have another digest.
                 headers={"Accept-Encoding": "identity"},
                 stream=True,
                 allow_redirects=False,
@@ -263,7 +267,11 @@ class _Fetcher:
         return session
 
     def _receive(self, download: Download, chunks: Iterator[bytes], declared: int | None) -> None:
-        """Write a file into the store while it is counted and hashed; ``declared`` is the sender's size."""
+        """Write a file to the store, and verify its size and digest.
+
+        :param declared: the size of a local file, or the Content-Length of a response.
+        :raises FaultError: if the size or the digest is wrong.
+        """
         known = download.size if download.size is not None else declared
         limit = known if known is not None else self._patience.max_size
         if declared is not None and declared > limit:
@@ -276,12 +284,13 @@ class _Fetcher:
                     received += len(chunk)
                     self._task.advance(len(chunk))
                     if received > limit:
-                        raise FaultError(found="more than that", wanted=f"{limit} bytes")
+                        raise FaultError(found=f"more than {limit} bytes", wanted=f"{limit} bytes")
                     writer.write(chunk)
-                # Without a declared size, hanging up is how an answer ends, and how it breaks off.
+                # Without a Content-Length, a closed connection is the end of a complete and of an
+                # incomplete response alike (RFC 9112, 6.3): only the size of the lock shows which.
                 if declared is None and received < (known or 0):
-                    found = f"{received} bytes, then the end"
-                    raise FaultError(found=found, wanted=f"{known} bytes", passing=True)
+                    found = f"the response ended after {received} bytes"
+                    raise FaultError(found=found, wanted=f"{known} bytes", transient=True)
                 try:
                     writer.commit(download.sha256)
                 except IntegrityError as error:
@@ -298,7 +307,7 @@ class _Fetcher:
 
 
 def _error(download: Download, fault: FaultError, *, tries: int, settings: IndexSettings) -> BundlerError:
-    """Return the error the user sees: the file, the host, wanted and found."""
+    """Return the error for the user: the file, the host, wanted and found."""
     at = split_url(fault.at or download.url)[0]
     origin = origin_of(at)
     place = f" from `{printable(origin[1])}`" if origin else ""
@@ -307,7 +316,7 @@ def _error(download: Download, fault: FaultError, *, tries: int, settings: Index
         "wanted": fault.wanted or f"sha256 {download.sha256}",
         "found": fault.found + (f" (tried {tries} times)" if tries > 1 else ""),
         "for": download.name,
-        "address": download.url,
+        "URL": download.url,
         "reached": "" if at == download.url else at,
         "index": settings.name_of(download.url) or "",
     }

@@ -1,10 +1,8 @@
-"""Stage 2, effect: where distributions come from, read once from pip's own settings.
+"""The index settings: pip's configuration, overridden by requirements files and the command line.
 
-pip is asked what it would do (``pip config list`` in the user's own home), the
-command line and the requirements files are laid over it, and the result is
-handed on explicitly. No later stage reads a configuration file or a ``PIP_*``
-variable, so nothing else that is set there (a target, a prefix, a constraint)
-can reach the bundle.
+``pip config list`` runs once, with the user's home, and its result is passed on
+explicitly. No later stage reads a configuration file or a ``PIP_*`` variable, so
+that other settings (a target, a prefix, a constraint) cannot change the bundle.
 
 Specs: pip documentation, "Configuration" and "Repository options".
 """
@@ -28,10 +26,10 @@ __all__ = ["Index", "IndexSettings", "Origin", "origin_of", "read_index_settings
 
 IndexKind = Literal["index", "extra", "find-links"]
 Origin = tuple[str, str, int]
-"""Scheme, host in lower case, port: who may be told a password."""
+"""Scheme, host in lower case, port (RFC 6454): credentials are sent to their own origin only."""
 
 DEFAULT_NAME = "default"
-"""What the index that is built into pip is called; its address is pip's business."""
+"""The name of the index that is built into pip, in locks and manifests."""
 
 _LABELS: dict[IndexKind, str] = {"index": "index-url", "extra": "extra-index-url", "find-links": "find-links"}
 _TIMEOUT = 15.0
@@ -41,49 +39,49 @@ _PORTS = {"http": 80, "https": 443}
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Index:
-    """One place distributions come from."""
+    """One index, or one location of ``--find-links``."""
 
     name: str
-    """Host and path without scheme and slash at the end; ``local:<folder's name>`` for a folder or a file."""
+    """Host and path, without scheme and trailing slash; ``local:NAME`` for a local directory or file."""
     url: str
-    """Its address without credentials and query; a folder is a ``file:`` address."""
+    """The URL without credentials and query; a ``file:`` URL for a local directory or file."""
     kind: IndexKind
-    """Which option of pip names it."""
+    """The option of pip that names it."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class IndexSettings:
-    """All that decides where files come from and how they are reached."""
+    """The indexes, and the settings of connections to them."""
 
     indexes: tuple[Index, ...] = ()
-    """In pip's order: the index, the extra ones, find-links; with ``no_index`` find-links alone."""
+    """In pip's order: index-url, extra-index-url, find-links; with ``no_index`` find-links only."""
     no_index: bool = False
-    """Whether only find-links count."""
+    """Whether all indexes are ignored, but for find-links."""
     cert: str | None = None
-    """A file or folder of certificate authorities that replaces all others."""
+    """A file or directory of CA certificates that replaces all others."""
     client_cert: str | None = None
-    """A file with the certificate and key that this side shows."""
+    """A PEM file with the client certificate and its key."""
     proxy: str | None = field(default=None, repr=False)
-    """The proxy for every address, with its credentials; None leaves it to the usual variables."""
+    """The proxy for all URLs, with its credentials; None uses HTTPS_PROXY and the like."""
     trusted_hosts: tuple[str, ...] = ()
-    """``host`` or ``host:port`` whose certificate is not checked."""
+    """``host`` or ``host:port`` whose certificate is not verified."""
     timeout: float = _TIMEOUT
-    """Seconds without a byte until a connection counts as dead."""
+    """Seconds without data after which a connection fails."""
     retries: int = _RETRIES
-    """How often a failed request is repeated."""
+    """Number of repetitions after a transient failure."""
     keyring_provider: str | None = None
     """pip's ``--keyring-provider``, for the pip that resolves."""
     default_index: bool = True
-    """Whether the index is the one built into pip, named ``default``."""
-    # By the address of the index; and every address as `indexes` has it, with credentials and query.
+    """Whether the index built into pip, named ``default``, is used."""
+    # Credentials by the URL of their index; and the URLs of `indexes` with credentials and query.
     _credentials: tuple[tuple[str, Credentials], ...] = field(default=(), repr=False, compare=False)
     _raw: tuple[str, ...] = field(default=(), repr=False, compare=False)
 
     def pip_environment(self) -> dict[str, str]:
-        """Return the variables that give a child pip these settings and no others.
+        """Return the ``PIP_*`` variables that pass these settings to a child pip.
 
-        With credentials: an environment is readable by its own user only, an
-        argument list by everyone.
+        They contain the credentials: other users can read the arguments of a
+        process, but not its environment (proc(5), ``/proc/PID/environ``).
         """
         by_kind: dict[IndexKind, list[str]] = {"index": [], "extra": [], "find-links": []}
         for index, raw in zip(self.indexes, self._raw, strict=True):
@@ -104,20 +102,27 @@ class IndexSettings:
         return {name: value for name, value in settings.items() if value}
 
     def credentials_for(self, url: str) -> Credentials | None:
-        """Return what a configured index of the very same scheme, host and port is reached with.
+        """Return the credentials configured for the index with this URL's origin, or None.
 
-        Where one host has several, the path that has most in common with that of ``url`` decides, as in pip.
+        If several indexes share the origin, the one with the longest common path is used, as in pip.
         """
         origin = origin_of(url)
-        known = [one for one in self._credentials if origin is not None and origin_of(one[0]) == origin]
-        best = max(known, key=lambda one: _shared_depth(one[0], url), default=None)
+        candidates = [
+            (index_url, secret)
+            for index_url, secret in self._credentials
+            if origin is not None and origin_of(index_url) == origin
+        ]
+        best = max(candidates, key=lambda pair: _shared_depth(pair[0], url), default=None)
         return best[1] if best else None
 
     def summary(self) -> tuple[str, ...]:
-        """Return one line per setting that decides where files come from; no secret is in them."""
-        lines = [("index-url", "(built into pip)")] if self.default_index else []
+        """Return one line for each setting, redacted."""
+        lines = []
+        if self.default_index:
+            lines.append(("index-url", "(built into pip)"))
         lines += [(_LABELS[index.kind], index.url) for index in self.indexes]
-        lines += [("no-index", "yes")] if self.no_index else []
+        if self.no_index:
+            lines.append(("no-index", "yes"))
         lines += [("cert", self.cert or ""), ("client-cert", self.client_cert or "")]
         lines += [("proxy", split_url(self.proxy or "")[0])]
         lines += [("keyring-provider", self.keyring_provider or "")]
@@ -126,26 +131,36 @@ class IndexSettings:
         return tuple(redact(f"{name} {printable(value)}") for name, value in lines if value)
 
     def name_of(self, file_url: str) -> str | None:
-        """Return the name of the index a file came from, or None unless that is certain.
+        """Return the name of the index a file was downloaded from, or None if it is ambiguous.
 
-        It is, if there is but one index; else if the address lies under exactly
-        one folder or find-links page; else if exactly one index is on its host.
+        pip's report does not contain it. It is certain if there is only one index; else if
+        the URL is below exactly one directory or page of find-links; else if exactly one
+        index has the host of the URL.
         """
-        names = [index.name for index in self.indexes] + [DEFAULT_NAME] * self.default_index
+        names = [index.name for index in self.indexes]
+        if self.default_index:
+            names.append(DEFAULT_NAME)
         origin = origin_of(file_url)
-        # A local file under no folder of ours was named by itself.
+        # A local file that is not below a configured directory is a requirement by path.
         if len(names) == 1 and origin is not None:
             return names[0]
-        folders = [one for one in self.indexes if one.kind == "find-links" or one.url.startswith("file:")]
-        bases = [one.name for one in folders if _is_under(file_url, one.url)]
-        if bases:
-            return bases[0] if len(bases) == 1 else None
-        hosts = [one.name for one in self.indexes if origin and (origin_of(one.url) or ())[1:] == origin[1:]]
-        return hosts[0] if len(hosts) == 1 else None
+        containing = [
+            index.name
+            for index in self.indexes
+            if (index.kind == "find-links" or index.url.startswith("file:"))
+            and _is_under(file_url, index.url)
+        ]
+        if containing:
+            return containing[0] if len(containing) == 1 else None
+        if origin is None:
+            return None
+        # Without the scheme: an index on http may link to files on https of the same host and port.
+        same_host = [index.name for index in self.indexes if (origin_of(index.url) or ())[1:] == origin[1:]]
+        return same_host[0] if len(same_host) == 1 else None
 
 
 def origin_of(url: str) -> Origin | None:
-    """Return the origin of an http(s) address, None for any other.
+    """Return the origin of an http(s) URL, or None for any other text.
 
     >>> origin_of("https://Index.example/packages")
     ('https', 'index.example', 443)
@@ -163,16 +178,17 @@ def origin_of(url: str) -> Origin | None:
 def read_index_settings(
     host: HostEnvironment, scratch: Path, *, flags: IndexOptions, from_files: IndexOptions | None = None
 ) -> IndexSettings:
-    """Return pip's settings with the requirements files' and the command line's laid over them.
+    """Return pip's settings, overridden by the requirements files and the command line.
 
-    An index address of the command line replaces that of the files, which
-    replaces that of the environment, which replaces that of pip's files; lists
-    add up, the most special first. ``no_index`` anywhere wins, as it does in pip.
+    An ``index-url`` of the command line replaces that of the requirements files,
+    which replaces that of the environment, which replaces that of pip's configuration
+    files. Lists are concatenated in the same order. ``no-index`` in any of them counts,
+    as in pip.
 
-    :param scratch: an existing private folder for the child.
-    :param flags: what the command line says.
-    :param from_files: what the requirements files say.
-    :raises InputError: if pip cannot read its configuration, or a value makes no sense.
+    :param scratch: an existing private directory for the child.
+    :param flags: the options of the command line.
+    :param from_files: the options of the requirements files.
+    :raises InputError: if pip cannot read its configuration, or a value is invalid.
     """
     config = PipConfig(read_pip_config(host, scratch), host)
     layers = [options for options in (flags, from_files) if options is not None]
@@ -184,7 +200,8 @@ def read_index_settings(
 
     wanted: list[tuple[IndexKind, str]] = []
     if not no_index:
-        wanted += [("index", index_url)] if index_url else []
+        if index_url:
+            wanted.append(("index", index_url))
         wanted += [("extra", url) for url in extra]
     wanted += [("find-links", url) for url in find_links]
     raw = tuple(_absolute(text, host) for _, text in wanted)
@@ -205,46 +222,46 @@ def read_index_settings(
     )
 
 
-# --- pip's configuration ----------------------------------------------------
-
-
-# --- addresses --------------------------------------------------------------
-
-
 def _merged(layers: list[tuple[str, ...]], last: tuple[str, ...]) -> tuple[str, ...]:
-    """Return every item once, in order of its first appearance."""
+    """Return the items of all layers, in order, without duplicates."""
     return tuple(dict.fromkeys(item for layer in (*layers, last) for item in layer))
 
 
 def _split(url: str) -> SplitResult:
-    """Return the parts of an address, or raise InputError if it is none."""
+    """Return the parts of a URL.
+
+    :raises InputError: if it is malformed.
+    """
     try:
         parts = urlsplit(url)
-        _ = parts.port  # raises if it is no number
+        _ = parts.port  # raises ValueError if it is not a number
     except ValueError:
-        # A password with a bare slash ends up here, in pieces: show nothing before the last `@`.
+        # A password with an unescaped slash fails here, as a port: quote nothing before the last `@`.
         raise InputError(
-            "the address of an index or proxy cannot be read",
+            "the URL of an index or proxy is malformed",
             evidence=(
                 "wanted  scheme://[user:password@]host[:port]/path",
                 f"found   ...{printable(url.rpartition('@')[2])}",
             ),
-            hint="spell special characters of a password as in `p%2Fw`",
+            hint="percent-encode the special characters of a password, as in `p%2Fw`",
         ) from None
     return parts
 
 
 def _absolute(text: str, host: HostEnvironment) -> str:
-    """Return an address as it is, and a path as a ``file:`` address."""
+    """Return a URL unchanged, and a path as a ``file:`` URL."""
     scheme, colon, _ = text.partition(":")
-    # One letter before the colon is a drive.
+    # No URL scheme has one letter; `c:` would be a relative path here, as in pip.
     if colon and len(scheme) > 1 and scheme.isalnum():
         return text
     return local_path(text, host).as_uri()
 
 
 def _parse_index(kind: IndexKind, raw: str) -> tuple[Index, Credentials | None]:
-    """Return one index and what it is reached with, or raise InputError if it is no http(s) or file one."""
+    """Return an index and its credentials.
+
+    :raises InputError: if the URL is malformed, or neither http(s) nor ``file:``.
+    """
     parts = _split(raw)
     if parts.scheme == "file":
         name = PurePosixPath(unquote(parts.path)).name
@@ -252,8 +269,8 @@ def _parse_index(kind: IndexKind, raw: str) -> tuple[Index, Credentials | None]:
     url, secret = split_url(raw)
     if origin_of(url) is None:
         raise InputError(
-            f"`{printable(redact(url))}` is no address of an index",
-            evidence=("wanted  http://, https://, file:// or a folder",),
+            f"`{printable(redact(url))}` is not the URL of an index",
+            evidence=("wanted  http://, https://, file:// or a directory",),
         )
     clean = urlsplit(url)
     return Index(name=f"{clean.netloc}{clean.path}".rstrip("/"), url=url, kind=kind), secret
@@ -270,11 +287,11 @@ def _parse_proxy(text: str | None) -> str | None:
 
 
 def _is_under(url: str, base: str) -> bool:
-    """Whether an address lies below another, component by component."""
+    """Return whether a URL is below another one, by whole path components."""
     return url.startswith(base.rstrip("/") + "/") and "/../" not in url
 
 
-def _shared_depth(one: str, other: str) -> int:
-    """Return how many components two addresses share from the left."""
-    pairs = zip(one.rstrip("/").split("/"), other.split("/"), strict=False)
+def _shared_depth(index_url: str, file_url: str) -> int:
+    """Return the number of leading components that two URLs have in common."""
+    pairs = zip(index_url.rstrip("/").split("/"), file_url.split("/"), strict=False)
     return sum(1 for _ in takewhile(lambda pair: pair[0] == pair[1], pairs))

@@ -1,11 +1,11 @@
-"""Stage 2, pure: what was chosen, by digest, as a ``pylock.toml``.
+"""Read and write ``pylock.toml``: the resolved distributions, with their digests.
 
-A `Lock` is for one target and holds exactly one source for each distribution.
-It is written as PEP 751 wants it, so other installers can read it, and any
-PEP 751 lockfile that fits the target can be read. Addresses never carry
-credentials; files on this machine are named relative to the lockfile.
+A `Lock` is for one target and contains one file or source of each distribution.
+Other installers can read the lockfiles written here, and any PEP 751 lockfile that
+supports the target can be read. URLs are written without credentials, and local
+files relative to the lockfile.
 
-Specs: pylock.toml (PEP 751); through `packaging.pylock`.
+Spec: pylock.toml (PEP 751), through `packaging.pylock`.
 """
 
 from __future__ import annotations
@@ -51,34 +51,34 @@ PackageKind = Literal["wheel", "sdist", "directory", "vcs"]
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class LockedDistribution:
-    """One distribution and the one place it comes from."""
+    """One distribution of a lock, and its source."""
 
     name: NormalizedName
     version: Version | None
-    """Known for all but a folder or a repository that some other tool locked."""
+    """None only for a directory or repository locked by another tool: PEP 751 does not require it there."""
     kind: PackageKind
     location: str
-    """A clean http(s) address, or an absolute path on this machine."""
+    """An http(s) URL without credentials, or an absolute path on this machine."""
     filename: str
-    """The name of the wheel or sdist; of the folder or repository for the other two kinds."""
+    """The filename of the wheel or sdist; the name of the directory or repository for the other kinds."""
     sha256: Sha256 | None
-    """Of the file; of the tree for a folder (docs/format.md, "Local folders"); None for a repository."""
+    """Of the file; of the tree for a directory (docs/format.md, "Local folders"); None for a repository."""
     size: int | None = None
-    """Bytes, where the index says so."""
+    """Bytes, if known."""
     index: str | None = None
-    """The name of the index it came from, where that is certain."""
+    """The name of its index, if known; see `IndexSettings.name_of`."""
     commit: str | None = None
-    """The full commit id of a repository."""
+    """The full commit ID of a repository."""
     subdirectory: str | None = None
-    """Where in an archive or a repository the project lies."""
+    """The path of the project in an archive or repository."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Lock:
-    """Everything a bundle is made from."""
+    """The resolved distributions of a bundle."""
 
     requirements: tuple[str, ...]
-    """What was asked for, sorted; empty in a lockfile that another tool wrote."""
+    """The requirements it was resolved from, sorted; empty in the lockfile of another tool."""
     packages: tuple[LockedDistribution, ...]
     """Sorted by name, each name once."""
 
@@ -86,8 +86,8 @@ class Lock:
 def render_lock(lock: Lock, target: Target, place: Callable[[Path], str]) -> str:
     """Return the text of a lockfile.
 
-    :param place: how a file on this machine is named in it: relative to the
-        lockfile, or by its bare name in a bundle, where no path may stand.
+    :param place: returns the path to write for a local file: relative to the lockfile, or
+        the filename alone in a bundle, which must not contain paths of this machine.
     """
     pylock = Pylock(
         lock_version=Version("1.0"),
@@ -101,10 +101,10 @@ def render_lock(lock: Lock, target: Target, place: Callable[[Path], str]) -> str
 
 
 def parse_lock(text: str, *, source: Path, target: Target) -> Lock:
-    """Return what a lockfile chooses for ``target``.
+    """Return the distributions that a lockfile selects for ``target``.
 
-    :param source: where it lies; relative paths in it start there.
-    :raises InputError: if it breaks PEP 751, is for another target, or leaves a file without a sha256.
+    :param source: the path of the lockfile; relative paths in it start at its directory.
+    :raises InputError: if it violates PEP 751, does not support the target, or has a file without sha256.
     """
     try:
         pylock = Pylock.from_dict(tomllib.loads(text))
@@ -120,7 +120,7 @@ def parse_lock(text: str, *, source: Path, target: Target) -> Lock:
         chosen = list(pylock.select(environment=target.environment, tags=target.tags))
     except PylockSelectError as error:
         raise InputError(
-            f"{source.name}: this lock is not for {target.name}",
+            f"{source.name}: the lock does not support {target.name}",
             evidence=(redact(str(error)),),
             hint="lock again for this target: `bundler lock -r requirements.txt -o pylock.toml`",
         ) from error
@@ -133,37 +133,41 @@ def parse_lock(text: str, *, source: Path, target: Target) -> Lock:
 
 
 def check_lock(lock: Lock, roots: Iterable[RootRequirement], target: Target, source: str) -> None:
-    """Check that a lock still meets the requirements it is used with.
+    """Check that a lock satisfies the requirements it is used with.
 
-    :raises InputError: with one line for each difference.
+    :param source: the name of the lockfile, for the message.
+    :raises InputError: if it does not, with one line of evidence for each difference.
     """
     roots = tuple(roots)
     by_name = {package.name: package for package in lock.packages}
-    wrong = []
+    differences = []
     for root in roots:
         requirement = root.requirement
         if requirement is None or (requirement.marker and not requirement.marker.evaluate(target.markers)):
             continue
         locked = by_name.get(canonicalize_name(requirement.name))
         if locked is None:
-            wrong.append(f"+ {root.text}  ({root.origin}) is not in the lock")
+            differences.append(f"+ {root.text}  ({root.origin}) is not in the lock")
         elif locked.version and not requirement.specifier.contains(locked.version, prereleases=True):
-            wrong.append(f"~ {root.text}  ({root.origin}) but the lock has {locked.name} {locked.version}")
-    asked = {root.text for root in roots}
+            differences.append(
+                f"~ {root.text}  ({root.origin}) but the lock has {locked.name} {locked.version}"
+            )
+    required = {root.text for root in roots}
+    # The lockfile of another tool does not list its requirements.
     if lock.requirements:
-        known = {line.split()[1] for line in wrong}
-        wrong += [
-            f"- {text}  is in the lock, but no longer required" for text in set(lock.requirements) - asked
+        reported = {line.split()[1] for line in differences}
+        differences += [
+            f"- {text}  is in the lock, but no longer required" for text in set(lock.requirements) - required
         ]
-        wrong += [
-            f"+ {text}  is required, but the lock was made without it"
-            for text in asked - set(lock.requirements)
-            if text not in known
+        differences += [
+            f"+ {text}  is required, but was not when the lock was created"
+            for text in required - set(lock.requirements)
+            if text not in reported
         ]
-    if wrong:
+    if differences:
         raise InputError(
             f"`{source}` does not match its requirements",
-            evidence=tuple(sorted(wrong)),
+            evidence=tuple(sorted(differences)),
             hint=f"lock again: `bundler lock -r requirements.txt -o {source}`",
         )
 
@@ -194,7 +198,7 @@ def _from_package(package: Package, chosen: object, *, base: Path, source: Path)
     common: dict[str, Any] = {"name": package.name, "version": package.version}
     if isinstance(chosen, PackageDirectory):
         if chosen.editable:
-            raise InputError(f"{source.name}: `{package.name}` is editable, and a bundle is not")
+            raise InputError(f"{source.name}: `{package.name}` is editable, which a bundle cannot be")
         folder = (base / chosen.path / (chosen.subdirectory or "")).resolve()
         tree = tool.get("tree-sha256")
         return LockedDistribution(
@@ -207,7 +211,8 @@ def _from_package(package: Package, chosen: object, *, base: Path, source: Path)
     if isinstance(chosen, PackageVcs):
         if chosen.type != "git" or chosen.url is None:
             raise InputError(
-                f"{source.name}: `{package.name}` comes from {chosen.type}; only git addresses are known"
+                f"{source.name}: `{package.name}` has a source of the type {chosen.type};"
+                " only git URLs are supported"
             )
         url, _ = split_url(chosen.url)
         return LockedDistribution(
@@ -230,7 +235,7 @@ def _from_package(package: Package, chosen: object, *, base: Path, source: Path)
     except (KeyError, ValueError):
         raise InputError(
             f"{source.name}: `{filename}` has no usable sha256",
-            evidence=(f"found   {', '.join(sorted(chosen.hashes)) or 'no hash at all'}",),
+            evidence=(f"found   {', '.join(sorted(chosen.hashes)) or 'no hash'}",),
         ) from None
     is_wheel = filename.endswith(".whl")
     return LockedDistribution(

@@ -1,9 +1,9 @@
-"""Stage 2, effect: the newest pip, setuptools and wheel that support the target, and how its pip is run.
+"""Fetch the newest pip, setuptools and wheel that support the target, and run this pip.
 
-They come from the index like any wheel, by digest, through the store; nothing
-is vendored and nothing of them gets into a bundle. pip runs under the target
-Python (its markers are then the target's: pypa/pip#11664), isolated, from an
-unpacked folder: from its zip it costs a second at each start.
+They are downloaded from the index by digest, as any wheel, and are not part of the
+bundle. pip runs under the target Python, since it evaluates markers for the
+Python it runs on, whatever ``--python-version`` is (pypa/pip#11664). It is
+unpacked: running it from its wheel takes a second longer at each start.
 """
 
 from __future__ import annotations
@@ -36,14 +36,14 @@ __all__ = ["Toolchain", "install_toolchain", "pip_failure"]
 _PROJECTS = ("pip", "setuptools", "wheel")
 _PIP_SECONDS = 3600
 
-# What stood on our command line reaches pip in a file of ours.
+# pip gets the requirements of the command line in a private file; its messages quote that path.
 _ARGUMENT = re.compile(r"-r \S+/scratch/\w+/requirements\.txt \(line (\d+)\)")
 
-# How pip tells which requirement excludes which: an indented block.
+# pip's explanation of a conflict: an indented block after this line.
 _CONFLICT = re.compile(r"^The conflict is caused by:\n((?:[ \t]+.*\n?)+)", re.MULTILINE)
 
-# What pip prints when it cannot reach an index; it then goes on and says that
-# no version was found, which would be a lie.
+# pip's output if it cannot reach an index. It then continues, and reports that no version was
+# found, which hides the cause.
 _NETWORK_SIGNS = (
     "NewConnectionError",
     "ConnectTimeoutError",
@@ -60,20 +60,20 @@ _NETWORK_SIGNS = (
 
 @dataclass(frozen=True, kw_only=True)
 class Toolchain:
-    """The target's own pip, in an empty virtual environment of the target."""
+    """The target's pip, in an empty virtual environment of the target."""
 
     python: Path
-    """The Python of that environment."""
+    """The Python of the environment."""
     pip: Path
     """The unpacked ``pip`` package."""
     wheels: Path
-    """A folder with the wheels of setuptools and wheel, for build environments."""
+    """A directory with the wheels of setuptools and wheel, for build environments."""
     versions: dict[str, str]
-    """Which pip, setuptools and wheel these are."""
+    """The versions of pip, setuptools and wheel, by name."""
     cache: Path
-    """pip's cache of index pages; a cache only, every file is hashed again."""
+    """pip's cache of index pages; files from it are hashed again."""
     extra_config: Path
-    """Settings of setuptools for every build."""
+    """A configuration file of setuptools for every build."""
     target_version: str
     """The full version of the target Python."""
     host: HostEnvironment
@@ -88,14 +88,16 @@ class Toolchain:
         on_stdout: Callable[[bytes], None] | None = None,
         extra_env: Mapping[str, str] | None = None,
     ) -> Completed:
-        """Run pip under the target Python, in the user's working directory, as pip's relative paths need.
+        """Run pip under the target Python, in the user's working directory, where relative paths start.
 
-        :param cached: whether pip may keep what it fetches and builds for later runs.
+        :param cached: whether pip may use and fill its cache.
+        :param on_stdout: called with each line of standard output, from a thread.
+        :param extra_env: further environment variables.
         """
         env = self.host.child_env(
             self.scratch,
             **self.settings.pip_environment(),
-            # setuptools leaves its notes in the project's folder, which is the user's.
+            # setuptools would write `*.egg-info` into the directory of the project, which is the user's.
             DIST_EXTRA_CONFIG=str(self.extra_config),
             PYTHONDONTWRITEBYTECODE="1",
             **(extra_env or {}),
@@ -120,11 +122,12 @@ def install_toolchain(
     scratch: Path,
     reporter: Reporter,
 ) -> Toolchain:
-    """Fetch the toolchain of a target into ``scratch`` and return it.
+    """Fetch the toolchain of a target into ``scratch``.
 
     :raises ResolutionError: if the index has no pip for this Python.
+    :raises NetworkError: if the index cannot be reached.
     """
-    report = _find(interpreter, settings, host, scratch)
+    report = _resolve_toolchain(interpreter, settings, host, scratch)
     downloads = [_download(item) for item in report["install"]]
     fetch_all(downloads, store, settings, reporter=reporter)
     wheels = scratch / "toolchain" / "wheels"
@@ -155,36 +158,40 @@ def install_toolchain(
 
 
 def pip_failure(ended: Completed, what: str) -> BundlerError:
-    """Return the error for a pip that failed: a network that is down is told from a missing version."""
-    said = _ARGUMENT.sub(r"argument \1", ended.stderr + ended.stdout.decode("utf-8", "replace"))
-    lines = [line.removeprefix("ERROR: ").strip() for line in said.splitlines() if line.startswith("ERROR:")]
-    # A crash of pip is announced by this word alone, its reason comes last.
-    evidence = tuple(line for line in dict.fromkeys(lines) if line != "Exception:") or tail(said)
-    if any(sign in said for sign in _NETWORK_SIGNS):
+    """Return the error for a failed pip, classified by its output, since its exit code is always 1.
+
+    :param what: the message of a `ResolutionError`.
+    :return: a NetworkError, an IntegrityError, or a ResolutionError.
+    """
+    output = _ARGUMENT.sub(r"argument \1", ended.stderr + ended.stdout.decode("utf-8", "replace"))
+    lines = [
+        line.removeprefix("ERROR: ").strip() for line in output.splitlines() if line.startswith("ERROR:")
+    ]
+    # After a crash, pip prints this line and a traceback, whose last line is the reason.
+    evidence = tuple(line for line in dict.fromkeys(lines) if line != "Exception:") or tail(output)
+    if any(sign in output for sign in _NETWORK_SIGNS):
         first = next(
-            line.strip() for line in said.splitlines() if any(sign in line for sign in _NETWORK_SIGNS)
+            line.strip() for line in output.splitlines() if any(sign in line for sign in _NETWORK_SIGNS)
         )
         return NetworkError(
             f"{what}: the index cannot be reached",
             evidence=(first[:400],),
             hint="check `--index-url`, the proxy variables and SSL_CERT_FILE",
         )
-    if "DO NOT MATCH THE HASHES" in said:
-        hashes = [line.strip() for line in said.splitlines() if re.search(r"\b(Expected|Got|from)\b", line)]
-        return IntegrityError(
-            "a file of the index does not have the hash that is required", evidence=tuple(hashes)
-        )
-    if (conflict := _CONFLICT.search(said)) is not None:
+    if "DO NOT MATCH THE HASHES" in output:
+        hashes = [line.strip() for line in output.splitlines() if re.search(r"\b(Expected|Got|from)\b", line)]
+        return IntegrityError("a file of the index does not have the required hash", evidence=tuple(hashes))
+    if (conflict := _CONFLICT.search(output)) is not None:
         evidence = (*evidence, *(line.strip() for line in conflict[1].splitlines() if line.strip()))
-    if "subprocess-exited-with-error" in said:
+    if "subprocess-exited-with-error" in output:
         evidence = tail(ended.stderr, 20)
     return ResolutionError(what, evidence=evidence)
 
 
-def _find(
+def _resolve_toolchain(
     interpreter: Interpreter, settings: IndexSettings, host: HostEnvironment, scratch: Path
 ) -> dict[str, Any]:
-    """Ask our own pip, which runs anywhere, which toolchain the target can run."""
+    """Return the report of bundler's own pip on the newest toolchain that supports the target's Python."""
     report = scratch / "toolchain.json"
     argv = [
         sys.executable,
@@ -202,10 +209,10 @@ def _find(
     env = host.child_env(scratch, **settings.pip_environment())
     ended = run_process(argv, env=env, cwd=host.cwd, timeout=_PIP_SECONDS)
     if ended.returncode != 0:
-        what = f"the index offers no pip, setuptools and wheel for Python {interpreter.target.python_version}"
-        raise pip_failure(ended, what)
-    found: dict[str, Any] = json.loads(report.read_text("utf-8"))
-    return found
+        message = f"the index has no pip, setuptools and wheel for Python {interpreter.target.python_version}"
+        raise pip_failure(ended, message)
+    content: dict[str, Any] = json.loads(report.read_text("utf-8"))
+    return content
 
 
 def _download(item: dict[str, Any]) -> Download:
@@ -214,14 +221,14 @@ def _download(item: dict[str, Any]) -> Download:
     try:
         sha256 = parse_sha256(info["archive_info"]["hashes"]["sha256"])
     except KeyError:
-        raise ResolutionError(f"the index gives no sha256 for `{name}` {version}") from None
+        raise ResolutionError(f"the index provides no sha256 for `{name}` {version}") from None
     url, _ = split_url(info["url"])
     url = url.partition("#")[0]
     return Download(name=name, url=url, sha256=sha256, size=None, filename=url_filename(url))
 
 
 def _unpack(blob: Path, filename: str, folder: Path) -> None:
-    """Unpack a wheel of the toolchain, checked as strictly as any other."""
+    """Unpack the wheel of pip, after the same checks as for any other wheel."""
     with blob.open("rb") as source:
         wheel = read_wheel(source, filename)
         for file in wheel.files:

@@ -1,4 +1,4 @@
-"""Stage 2, effect: the configuration of pip, read once by pip itself.
+"""Read the configuration of pip, by running ``pip config list`` once.
 
 Spec: pip documentation, "Configuration".
 """
@@ -19,7 +19,7 @@ from bundler.redaction import redact
 from bundler.system.environ import HostEnvironment
 from bundler.system.process import run_process, tail
 
-# The option of pip -> the keys that set it, the one that wins first.
+# Each option of pip, with the configuration keys that set it, in order of precedence.
 _KEYS = {
     "index-url": ("index-url", "pypi-url"),
     "extra-index-url": ("extra-index-url",),
@@ -33,10 +33,10 @@ _KEYS = {
     "retries": ("retries",),
     "keyring-provider": ("keyring-provider",),
 }
-# pip's own order, least first: its base, the command's section, the environment.
+# pip's sections, lowest precedence first: all commands, one command, the environment.
 _SECTIONS = ("global", "download", "install", ":env:")
-# Where pip looks for its files; the rest of the user's environment is not its business here.
-_HOMES = ("HOME", "USERPROFILE", "APPDATA", "XDG_CONFIG_HOME", "XDG_CONFIG_DIRS", "PIP_CONFIG_FILE")
+# The variables that locate pip's configuration files.
+_HOMES = ("HOME", "XDG_CONFIG_HOME", "XDG_CONFIG_DIRS", "PIP_CONFIG_FILE")
 _LINE = re.compile(r"(?P<section>[^.=\s]+)\.(?P<key>[^=\s]+)=(?P<value>.+)")
 _BAD_FILE = re.compile(r"(?:file: '|characters in )(?P<path>[^'\n]+?)(?:'|\.?$)", re.MULTILINE)
 _TRUE = ("y", "yes", "t", "true", "on", "1")
@@ -44,73 +44,78 @@ _FALSE = ("n", "no", "f", "false", "off", "0")
 
 
 class PipConfig:
-    """What pip has configured, one value per option, with pip's reading of each type."""
+    """The configured options of pip, with accessors that parse a value as pip does."""
 
     def __init__(self, values: Mapping[str, str], host: HostEnvironment) -> None:
         self._values = values
         self._host = host
 
     def text(self, option: str) -> str | None:
-        """Return the value of an option, or None if it is not set."""
+        """Return the value of an option, or None if it is unset."""
         return self._values.get(option)
 
     def items(self, option: str) -> tuple[str, ...]:
-        """Return the values of an option that takes several."""
+        """Return the values of a list option, which pip separates by whitespace."""
         return tuple(self._values.get(option, "").split())
 
     def path(self, option: str) -> str | None:
-        """Return the absolute path that an option names."""
+        """Return a path option as an absolute path, or None if it is unset."""
         value = self.text(option)
         return str(local_path(value, self._host)) if value else None
 
     def flag(self, option: str) -> bool:
-        """Return whether an option is switched on.
+        """Return the value of a boolean option; False if it is unset.
 
         :raises InputError: if its value is neither yes nor no.
         """
         value = self._values.get(option, "no").lower()
         if value not in (*_TRUE, *_FALSE):
-            raise self._senseless(option, "yes or no")
+            raise self._invalid(option, "yes or no")
         return value in _TRUE
 
     def number(self, option: str, default: float, *, least: float) -> float:
-        """Return the number an option is set to.
+        """Return the value of a numeric option.
 
-        :raises InputError: if it is not a number of at least ``least``.
+        :param default: the value if the option is unset.
+        :raises InputError: if it is not a finite number of at least ``least``.
         """
         value = self.text(option)
         try:
             number = float(value) if value else default
         except ValueError:
-            raise self._senseless(option, "a number") from None
+            raise self._invalid(option, "a number") from None
         if not least <= number < float("inf"):
-            raise self._senseless(option, f"a number from {least:g}")
+            raise self._invalid(option, f"a number from {least:g}")
         return number
 
-    def _senseless(self, option: str, wanted: str) -> InputError:
+    def _invalid(self, option: str, wanted: str) -> InputError:
         return InputError(
-            f"pip's setting `{option}` makes no sense",
+            f"invalid value of pip's setting `{option}`",
             evidence=(f"wanted  {wanted}", f"found   {printable(redact(self._values[option]))}"),
             hint="run `pip config debug` to see which file or variable sets it",
         )
 
 
 def read_pip_config(host: HostEnvironment, scratch: Path) -> dict[str, str]:
-    """Return the value pip would use for each option of ours that is set."""
-    done = run_process(
+    """Return the effective value of each index option that is set.
+
+    :param scratch: an existing private directory for the child.
+    :raises InputError: if pip cannot read its configuration.
+    """
+    ended = run_process(
         [sys.executable, "-I", "-m", "pip", "config", "list"],
         env=_pip_reader_env(host, scratch),
         cwd=host.cwd,
         timeout=120,
     )
-    if done.returncode != 0:
-        # Before 26.3 pip says so on stdout.
-        said = done.stderr + done.stdout.decode("utf-8", "replace")
-        found = _BAD_FILE.search(said)
-        name = f" `{printable(found['path'])}`" if found else ""
-        raise InputError(f"pip cannot read its configuration{name}", evidence=tail(said))
-    listed = dict(_parse_listing(done.stdout.decode("utf-8", "replace")))
-    # Least first, so that what counts more is written last; an empty value counts as none, as in pip.
+    if ended.returncode != 0:
+        # pip before 26.3 writes the error to stdout.
+        output = ended.stderr + ended.stdout.decode("utf-8", "replace")
+        match = _BAD_FILE.search(output)
+        name = f" `{printable(match['path'])}`" if match else ""
+        raise InputError(f"pip cannot read its configuration{name}", evidence=tail(output))
+    listed = dict(_parse_listing(ended.stdout.decode("utf-8", "replace")))
+    # Lowest precedence first: a later value overwrites an earlier one. pip ignores empty values.
     return {
         option: value
         for option, keys in _KEYS.items()
@@ -121,7 +126,10 @@ def read_pip_config(host: HostEnvironment, scratch: Path) -> dict[str, str]:
 
 
 def _pip_reader_env(host: HostEnvironment, scratch: Path) -> dict[str, str]:
-    """Return an environment in which pip finds the user's settings and cannot be silenced by others."""
+    """Return an environment in which pip reads the user's configuration, and prints it.
+
+    PIP_QUIET and PIP_VERBOSE are fixed: with ``quiet`` in a file, ``pip config list`` prints nothing.
+    """
     env = host.child_env(scratch, PIP_QUIET="0", PIP_VERBOSE="0")
     del env["PIP_CONFIG_FILE"]
     ours = [f"PIP_{key.upper().replace('-', '_')}" for keys in _KEYS.values() for key in keys]
@@ -132,16 +140,16 @@ def _pip_reader_env(host: HostEnvironment, scratch: Path) -> dict[str, str]:
 
 
 def _parse_listing(text: str) -> Iterator[tuple[tuple[str, str], str]]:
-    """Yield section and key with their value from lines like ``global.timeout='60'``."""
+    """Yield ``(section, key), value`` from lines like ``global.timeout='60'``; the value is a repr."""
     for line in text.splitlines():
-        if found := _LINE.fullmatch(line):
+        if match := _LINE.fullmatch(line):
             with suppress(ValueError, SyntaxError):
-                yield (found["section"], found["key"]), str(ast.literal_eval(found["value"]))
+                yield (match["section"], match["key"]), str(ast.literal_eval(match["value"]))
 
 
 def local_path(text: str, host: HostEnvironment) -> Path:
-    """Return an absolute path; ``~`` is the user's home, not that of any child."""
-    home = host.get("HOME") or host.get("USERPROFILE")
+    """Return a path made absolute; ``~`` is HOME, as in pip."""
+    home = host.get("HOME")
     if home and (text == "~" or text.startswith("~/")):
         text = home + text[1:]
     return Path(normpath(host.cwd / text))

@@ -1,10 +1,10 @@
-"""Stage 2, effect: from requirements to a lock, decided by pip.
+"""Resolve requirements to a lock with pip.
 
-The target's own pip resolves under the target's own Python, in an empty
-environment, and installs nothing (``--dry-run --report``). It sits behind the
-`Resolver` protocol, so another resolver can be added beside it.
+The target's pip resolves under the target Python, in an empty environment, and
+installs nothing (``--dry-run --report``). Another resolver can implement the
+`Resolver` protocol.
 
-Spec of what is read: pip's installation report, version 1.
+Spec: pip's installation report, version 1.
 """
 
 from __future__ import annotations
@@ -37,20 +37,21 @@ _COLLECTING = re.compile(rb"^(?:Collecting|Processing) (\S+)")
 
 
 class Resolver(Protocol):
-    """Chooses one distribution for each project the requirements lead to."""
+    """Selects one distribution of each required project, dependencies included."""
 
     def resolve(self, requirements: RequirementSet, *, reporter: Reporter) -> Lock:
         """Return the lock.
 
-        :raises ResolutionError: if no choice meets the requirements.
+        :raises ResolutionError: if no set of distributions satisfies the requirements.
         :raises NetworkError: if the index cannot be reached.
         """
 
 
 class PipResolver:
-    """pip, as `resolve.pip` set it up for the target.
+    """Resolves with the target's pip.
 
-    :param only_binary: refuse source distributions.
+    :param toolchain: the pip; see `resolve.pip`.
+    :param only_binary: whether to reject source distributions.
     """
 
     def __init__(self, toolchain: Toolchain, *, only_binary: bool = False) -> None:
@@ -77,7 +78,7 @@ class PipResolver:
                 },
             )
         if ended.returncode != 0:
-            raise pip_failure(ended, "no set of distributions meets the requirements")
+            raise pip_failure(ended, "no compatible set of versions exists")
         report = json.loads(report_file.read_text("utf-8"))
         packages = [self._locked(item, reporter) for item in report["install"]]
         texts = sorted({root.text for root in requirements.roots})
@@ -92,8 +93,8 @@ class PipResolver:
         if self._only_binary:
             arguments += ["--only-binary", ":all:"]
         if requirements.strings:
-            # Never as arguments: an address in them may hold a token, and
-            # anybody may read the arguments of a process.
+            # Not as arguments: a URL may contain a token, and other users can read
+            # the arguments of a process.
             listed = self._toolchain.scratch / "requirements.txt"
             listed.touch(mode=0o600)
             listed.write_text("".join(f"{text}\n" for text in requirements.strings), "utf-8")
@@ -150,9 +151,9 @@ def _sha256(info: dict[str, Any], filename: str) -> Sha256:
         return parse_sha256(hashes["sha256"])
     except (KeyError, ValueError):
         raise ResolutionError(
-            f"the index gives no sha256 for `{filename}`",
-            evidence=(f"found   {redact(', '.join(sorted(hashes))) or 'no hash at all'}",),
-            hint="download the file, and require it by path",
+            f"the index provides no sha256 for `{filename}`",
+            evidence=(f"found   {redact(', '.join(sorted(hashes))) or 'no hash'}",),
+            hint="download the file, and require it by its path",
         ) from None
 
 

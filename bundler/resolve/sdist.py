@@ -1,21 +1,20 @@
-"""Stage 3, effect: source distributions, local folders and repositories to wheels, under the target Python.
+"""Build wheels from sdists, local directories and repositories, under the target Python.
 
-The build runs in an isolated environment (PEP 517, PEP 518) of the target's own
-pip. What comes out is packed anew, so that two builds of one source are one
-file, and is kept in the store by the source's digest.
+The target's own pip builds in an isolated environment (PEP 517, PEP 518). The
+wheel is packed again, sorted and with one time stamp, so that two builds of one
+source are identical, and is stored under the digest of its source.
 """
 
 from __future__ import annotations
 
 import hashlib
-import json
 import os
 import re
 import shlex
 import shutil
 import sys
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -36,12 +35,12 @@ if TYPE_CHECKING:
 __all__ = ["BuiltWheel", "build_wheel", "hash_tree"]
 
 BUILD_FORMAT = 1
-"""To be raised with any change of how wheels are built, so that they are built anew."""
+"""Part of the key of a built wheel; increment it with any change of the build, to rebuild all wheels."""
 
 _PACK_SECONDS = 600
 _USED = re.compile(r"^\s*Successfully installed (.+)$", re.MULTILINE)
 
-# Not part of a project: what tools leave behind, and what differs between two checkouts.
+# Not sources of a project: caches and environments of tools, and metadata that differs between checkouts.
 _NOT_SOURCE = frozenset(
     {"__pycache__", ".git", ".hg", ".tox", ".nox", ".venv", ".mypy_cache", ".pytest_cache"}
 )
@@ -49,21 +48,25 @@ _NOT_SOURCE = frozenset(
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class BuiltWheel:
-    """A wheel that was built here."""
+    """A wheel that was built on this machine; the store contains one for each source and target."""
 
     sha256: Sha256
-    """Its digest in the store."""
+    """The digest of the wheel in the store."""
     filename: str
     requires: tuple[str, ...]
-    """What was in the build environment, ``name-version``, sorted."""
+    """The distributions of the build environment, ``name-version``, sorted."""
     build_dir: str = ""
-    """Where it was built; empty if it came from the store."""
+    """The directory of this build; empty if the wheel was built by an earlier run."""
+
+    def __post_init__(self) -> None:
+        """Reject a value with an invalid digest: `Store.recall` then counts it as missing."""
+        parse_sha256(self.sha256)
 
 
 def hash_tree(folder: Path) -> Sha256:
-    """Return the digest of a project folder: each file's path and content, sorted; no times, no modes.
+    """Return the digest of a project directory, over the path and content of each file, sorted by path.
 
-    What tools leave behind (``__pycache__``, ``.git``, ...) does not count.
+    Times, modes and the caches of tools (``__pycache__``, ``.git``, ...) do not count.
     Encoding: docs/format.md, "Local folders".
     """
     digest = hashlib.sha256(b"bundler folder v1\0")
@@ -81,18 +84,18 @@ def hash_tree(folder: Path) -> Sha256:
 def build_wheel(
     locked: LockedDistribution, target: Target, toolchain: Callable[[], Toolchain], store: Store
 ) -> BuiltWheel:
-    """Return the wheel of a locked source, built now unless the store has it.
+    """Return the wheel of a locked source from the store, or build it.
 
-    :param toolchain: called only if something must be built.
-    :raises ResolutionError: if the build fails; the evidence is the end of what it said.
-    :raises IntegrityError: if a local folder is not the one that was locked.
+    :param toolchain: called only if the wheel must be built.
+    :raises ResolutionError: if the build fails; the evidence is the end of its output.
+    :raises IntegrityError: if the content of a local directory differs from the lock.
     """
     source = locked.sha256 or f"{locked.location}@{locked.commit}#{locked.subdirectory or ''}"
     if locked.kind == "directory":
         source = hash_tree(Path(locked.location))
         if locked.sha256 not in (None, source):
             raise IntegrityError(
-                f"the folder of `{locked.name}` has changed since it was locked",
+                f"the directory of `{locked.name}` has changed since it was locked",
                 evidence=(
                     f"at      {locked.location}",
                     f"wanted  sha256 {locked.sha256}",
@@ -101,27 +104,23 @@ def build_wheel(
                 hint="lock again: `bundler lock -r requirements.txt -o pylock.toml`",
             )
     key = key_of("built", locked.kind, source, target.version, target.abi, target.platform, str(BUILD_FORMAT))
-    if (known := _known(key, store)) is not None:
-        return known
+    if (stored := _recall(key, store)) is not None:
+        return stored
     with store.locked(key), store.scratch() as scratch:
-        if (known := _known(key, store)) is not None:
-            return known
-        made = _build(locked, toolchain(), store, scratch)
-        facts = {"filename": made.filename, "requires": list(made.requires), "sha256": made.sha256}
-        store.bind("built", key, store.add(json.dumps(facts, sort_keys=True).encode()))
-    return made
+        # Another process may have built the wheel while this one waited for the lock.
+        if (stored := _recall(key, store)) is not None:
+            return stored
+        built = _build(locked, toolchain(), store, scratch)
+        store.remember("built", key, replace(built, build_dir=""))
+    return built
 
 
-def _known(key: str, store: Store) -> BuiltWheel | None:
-    facts_blob = store.lookup("built", key)
-    if facts_blob is None:
+def _recall(key: str, store: Store) -> BuiltWheel | None:
+    """Return the wheel of an earlier build, if the store still contains its file."""
+    wheel = store.recall("built", key, BuiltWheel)
+    if wheel is None or store.lookup("file", wheel.sha256) is None:
         return None
-    facts = json.loads(store.read(facts_blob))
-    if store.lookup("file", facts["sha256"]) is None:
-        return None
-    return BuiltWheel(
-        sha256=parse_sha256(facts["sha256"]), filename=facts["filename"], requires=tuple(facts["requires"])
-    )
+    return wheel
 
 
 def _build(locked: LockedDistribution, toolchain: Toolchain, store: Store, scratch: Path) -> BuiltWheel:
@@ -131,15 +130,15 @@ def _build(locked: LockedDistribution, toolchain: Toolchain, store: Store, scrat
     ended = toolchain.run_pip(
         [*arguments, _source(locked, store, scratch)],
         cached=False,
-        # Debug information would hold the path of the build.
+        # Debug information would contain the random path of the build directory.
         extra_env={"CFLAGS": flags, "CXXFLAGS": flags, "TMPDIR": str(scratch)},
     )
     wheels = sorted(out.glob("*.whl")) if out.is_dir() else []
     if ended.returncode != 0 or len(wheels) != 1:
-        what = f"`{locked.name}` {locked.version or ''} cannot be built for Python {toolchain.target_version}"
-        raise pip_failure(ended, " ".join(what.split()))
-    said = ended.stderr + ended.stdout.decode("utf-8", "replace")
-    used = sorted({item for match in _USED.finditer(said) for item in match[1].split()})
+        project = f"`{locked.name}` {locked.version}" if locked.version else f"`{locked.name}`"
+        raise pip_failure(ended, f"{project} cannot be built for Python {toolchain.target_version}")
+    output = ended.stderr + ended.stdout.decode("utf-8", "replace")
+    used = sorted({item for match in _USED.finditer(output) for item in match[1].split()})
     packed = _pack(wheels[0], toolchain, scratch)
     with packed.open("rb") as stream, store.write() as blob:
         shutil.copyfileobj(stream, blob)
@@ -149,32 +148,35 @@ def _build(locked: LockedDistribution, toolchain: Toolchain, store: Store, scrat
 
 
 def _source(locked: LockedDistribution, store: Store, scratch: Path) -> str:
-    """Return what pip is to build: a private copy, so that a build cannot write into the user's folder."""
-    inside = f"#subdirectory={locked.subdirectory}" if locked.subdirectory else ""
+    """Return the argument for ``pip wheel``: a URL, or a private copy of the source.
+
+    A copy, since setuptools writes ``build/`` and ``*.egg-info`` into the directory that it builds.
+    """
+    fragment = f"#subdirectory={locked.subdirectory}" if locked.subdirectory else ""
     if locked.kind == "vcs":
-        return f"git+{locked.location}@{locked.commit}{inside}"
-    place = scratch / "source"
-    place.mkdir()
+        return f"git+{locked.location}@{locked.commit}{fragment}"
+    parent = scratch / "source"
+    parent.mkdir()
     if locked.kind == "directory":
-        copy = place / locked.filename
+        copy = parent / locked.filename
         for path in _source_files(Path(locked.location)):
             (copy / path).parent.mkdir(parents=True, exist_ok=True)
             shutil.copyfile(Path(locked.location) / path, copy / path)
         return str(copy)
     if locked.sha256 is None:
-        raise ResolutionError(f"`{locked.name}` has no sha256 in the lock")
-    file = place / locked.filename
+        raise ResolutionError(f"the lock has no sha256 for `{locked.name}`")
+    file = parent / locked.filename
     with file.open("xb") as stream:
         store.copy(locked.sha256, stream.write)
-    return file.as_uri() + inside if inside else str(file)
+    return file.as_uri() + fragment if fragment else str(file)
 
 
 def _pack(wheel: Path, toolchain: Toolchain, scratch: Path) -> Path:
-    """Pack a wheel anew with the PyPA's ``wheel``: sorted, one time, two modes, a RECORD that is right."""
+    """Repack a wheel with ``wheel pack``: sorted entries, one time, two modes, a new RECORD."""
     try:
         name, version, _, _ = parse_wheel_filename(wheel.name)
     except InvalidWheelFilename as error:
-        raise ResolutionError(f"the build made `{wheel.name}`, which is not the name of a wheel") from error
+        raise ResolutionError(f"the build created `{wheel.name}`, an invalid wheel filename") from error
     tree = scratch / "tree" / f"{name}-{version}"
     with wheel.open("rb") as stream:
         reader = ZipReader(stream, name=wheel.name)
@@ -190,16 +192,17 @@ def _pack(wheel: Path, toolchain: Toolchain, scratch: Path) -> Path:
     argv = [sys.executable, "-I", "-m", "wheel", "pack", "--dest-dir", str(packed), str(tree)]
     env = toolchain.host.child_env(scratch)
     ended = run_process(argv, env=env, cwd=scratch, timeout=_PACK_SECONDS)
-    made = sorted(packed.glob("*.whl"))
-    if ended.returncode != 0 or len(made) != 1:
-        raise ResolutionError(
-            f"the wheel that the build made, `{wheel.name}`, is malformed", evidence=tail(ended.stderr)
-        )
-    return made[0]
+    repacked = sorted(packed.glob("*.whl"))
+    if ended.returncode != 0 or len(repacked) != 1:
+        raise ResolutionError(f"the built wheel `{wheel.name}` is malformed", evidence=tail(ended.stderr))
+    return repacked[0]
 
 
 def _source_files(folder: Path) -> Iterator[Path]:
-    """Yield the files of a project, relative to its folder; links are followed only to files."""
+    """Yield the source files of a project, relative to its directory.
+
+    Links to files are followed, links to directories are not: they may form a loop.
+    """
     for parent, folders, files in os.walk(folder):
         folders[:] = sorted(
             name for name in folders if name not in _NOT_SOURCE and not name.endswith(".egg-info")

@@ -1,6 +1,13 @@
-"""Stage 3, effect: one HTTP request, with the trust, the proxy and the credentials of its origin.
+"""The HTTP side of downloads: sessions, certificates, redirects, response bodies and their errors.
 
-Failures become a `FaultError`, which `download` completes with the file and the index.
+A failure of one request is a `FaultError`; `resolve.download` adds the file and
+the index, and repeats the request if the failure is transient.
+
+Retries are not left to urllib3's `Retry`. It waits in ``time.sleep``, which
+neither an interrupt nor the failure of another download can end; it does not see
+a body that breaks off, since responses are streamed, so the attempts of its loop
+and of ours would multiply (36 for 5 retries); and it counts anew for each hop of
+a redirect, while `DownloadLimits` bounds the attempts and waits of a file.
 """
 
 from __future__ import annotations
@@ -26,33 +33,43 @@ if TYPE_CHECKING:
 
 
 MAX_HOPS = 10
-_READ = 1 << 17  # bytes; more than a socket ever has ready
+"""Redirects that are followed for one file."""
+_READ = 1 << 17
+"""Bytes of one read; more than a socket buffers."""
 _LOG_IN = "put the credentials into `index-url` of pip's configuration, or into netrc"
 _HINTS = {
     401: _LOG_IN,
     403: _LOG_IN,
-    404: "lock again: the index no longer has the file at this address",
+    404: "lock again: the index no longer has the file at this URL",
     407: "put the proxy's credentials into pip's `proxy` setting",
     410: "lock again: the index has withdrawn the file",
 }
-_CA_HINT = "run `pip config set global.cert FILE` with the certificate of your own authority"
+_CA_HINT = "run `pip config set global.cert FILE` with the certificate of your certificate authority"
 
 
 @dataclass(kw_only=True, eq=False)
 class FaultError(Exception):
-    """What went wrong with one request; `_Fetcher.fetch` makes the error of it that the user sees."""
+    """The failure of one request; `download` turns it into the error for the user."""
 
     found: str
     wanted: str | None = None
-    at: str | None = None  # the address, where it is not the file's own
+    at: str | None = None
+    """The URL of the request, if a redirect led away from the URL of the file."""
     hint: str | None = None
     kind: type[BundlerError] = NetworkError
-    passing: bool = False  # another try may not meet it
+    transient: bool = False
+    """Whether a repetition may succeed."""
     retry_after: float | None = None
+    """Seconds that the server asked to wait."""
 
 
 def body_chunks(response: requests.Response, window: float, min_rate: int) -> Iterator[bytes]:
-    """Yield what has arrived as soon as it has, undecoded, while each window brings enough."""
+    """Yield the chunks of a response body as they arrive, without decoding a Content-Encoding.
+
+    :param window: seconds over which the rate is averaged.
+    :param min_rate: bytes per second.
+    :raises FaultError: if a window is slower than ``min_rate``, or the connection breaks.
+    """
     from urllib3.exceptions import HTTPError  # noqa: PLC0415 - slow to import
 
     start, before, received = time.monotonic(), 0, 0
@@ -62,29 +79,31 @@ def body_chunks(response: requests.Response, window: float, min_rate: int) -> It
             if (elapsed := time.monotonic() - start) >= window:
                 if received - before < min_rate * elapsed:
                     raise FaultError(
-                        found=f"{received - before} bytes in {elapsed:.0f} s", wanted="a faster answer"
+                        found=f"{received - before} bytes in {elapsed:.0f} s",
+                        wanted=f"{min_rate} bytes per second",
                     )
                 start, before = start + elapsed, received
             yield chunk
     except (HTTPError, OSError) as error:
-        found = f"{received} bytes, then a broken answer: {printable(redact(str(_root(error))))[:200]}"
-        raise FaultError(found=found, passing=True) from error
+        reason = printable(redact(str(_root(error))))[:200]
+        found = f"the response ended after {received} bytes: {reason}"
+        raise FaultError(found=found, transient=True) from error
 
 
 def refused_response(response: requests.Response, url: str) -> FaultError:
-    """Return the fault of an answer that is not the file; it may pass if the server is to blame."""
+    """Return the failure for a status other than 200; 429 and 5xx are transient."""
     code = response.status_code
     return FaultError(
         found=f"HTTP {code} {printable(str(response.reason or ''))[:80]}".rstrip(),
         at=url,
         hint=_HINTS.get(code),
-        passing=code == HTTPStatus.TOO_MANY_REQUESTS or code >= HTTPStatus.INTERNAL_SERVER_ERROR,
+        transient=code == HTTPStatus.TOO_MANY_REQUESTS or code >= HTTPStatus.INTERNAL_SERVER_ERROR,
         retry_after=_seconds(response.headers.get("Retry-After", "")),
     )
 
 
 def _seconds(text: str) -> float | None:
-    """Return what ``Retry-After`` asks for (RFC 9110, 10.2.3: a number or a date), None if it is neither."""
+    """Return the seconds of a ``Retry-After`` header, a number or a date (RFC 9110, 10.2.3), or None."""
     if text.isascii() and text.isdigit():
         return float(text[:9])
     with suppress(ValueError, OverflowError):
@@ -93,12 +112,17 @@ def _seconds(text: str) -> float | None:
 
 
 def next_hop(url: str, target: str) -> str:
-    """Return where a redirect leads, without the credentials it may bring."""
+    """Return the URL of a redirect, without credentials that the server put into it.
+
+    :param url: the URL that redirects.
+    :param target: the ``Location``, which may be relative.
+    :raises FaultError: if it is not http(s), or leads from https to http.
+    """
     wanted = ("https",) if url.startswith("https:") else ("http", "https")
     parts, clean = urlsplit(""), "?"
     with suppress(ValueError):
         parts = urlsplit(urljoin(url, target))
-        clean, _ = split_url(parts.geturl())  # registers what is secret in it
+        clean, _ = split_url(parts.geturl())  # registers its secrets for redaction
     origin = origin_of(clean)
     if origin is None or origin[0] not in wanted:
         found = f"a redirect to `{printable(clean)}`"
@@ -107,29 +131,30 @@ def next_hop(url: str, target: str) -> str:
 
 
 def explain_failure(error: Exception, url: str) -> FaultError:
-    """Return what an exception of requests means."""
+    """Return the failure for an exception of requests."""
     from requests import exceptions  # noqa: PLC0415 - slow to import
 
     root = _root(error)
     text = printable(redact(str(root)))[:200]
     fault = FaultError(found=f"no connection: {text}", at=url)
     if isinstance(error, exceptions.ProxyError):
-        fault.found = f"no way through the proxy: {text}"
+        fault.found = f"the proxy cannot be used: {text}"
         fault.hint = _HINTS[407] if "407" in text else None
-        fault.passing = fault.hint is None
+        fault.transient = fault.hint is None
     elif isinstance(error, exceptions.SSLError) and not isinstance(root, ssl.SSLEOFError):
         fault.found, fault.hint = f"no trusted connection: {text}", _CA_HINT
     elif isinstance(error, exceptions.Timeout):
-        fault.found, fault.passing = "no answer in time", True
+        fault.found, fault.transient = "no response in time", True
     elif isinstance(root, socket.gaierror):
-        fault.found, fault.passing = f"no such host: {text}", True
+        # Transient: EAI_AGAIN and a resolver that is starting up look the same as an unknown name.
+        fault.found, fault.transient = f"host not found: {text}", True
     else:
-        fault.passing = isinstance(error, exceptions.ConnectionError)
+        fault.transient = isinstance(error, exceptions.ConnectionError)
     return fault
 
 
 def _root(error: BaseException) -> BaseException:
-    """Return the exception at the bottom of those that requests and urllib3 wrap around it."""
+    """Return the innermost exception of those that requests and urllib3 wrap around each other."""
     for inner in (getattr(error, "reason", None), *error.args, error.__cause__):
         if isinstance(inner, BaseException):
             return _root(inner)
@@ -137,28 +162,41 @@ def _root(error: BaseException) -> BaseException:
 
 
 def is_trusted(url: str, settings: IndexSettings) -> bool:
-    """Whether the user has waived the certificate of this very host (``host`` or ``host:port``)."""
+    """Return whether ``trusted-host`` names the host of a URL, as ``host`` or ``host:port``."""
     _, host, port = origin_of(url) or ("", "", 0)
     spelled = f"[{host}]" if ":" in host else host
     return not {host, spelled, f"{spelled}:{port}"}.isdisjoint(map(str.lower, settings.trusted_hosts))
 
 
 def make_session(settings: IndexSettings) -> requests.Session:
-    """Return a session that trusts what the system and requests trust, or ``cert`` alone where it is set."""
+    """Return a session that verifies servers as pip does.
+
+    Without ``cert`` it trusts the certificates of the system (truststore: SSL_CERT_FILE,
+    SSL_CERT_DIR, or the directory of the distribution where OpenSSL's own is empty, as in conda's
+    and uv's Pythons) and those of requests (REQUESTS_CA_BUNDLE, or certifi). With ``cert`` it trusts
+    those of this file alone.
+    """
     import requests  # noqa: PLC0415 - slow to import
+    import truststore  # noqa: PLC0415 - slow to import
     from requests.adapters import HTTPAdapter  # noqa: PLC0415 - slow to import
 
     class SystemTrust(HTTPAdapter):
+        """requests has no parameter for an SSL context; pip's session has the same adapter."""
+
         def init_poolmanager(self, *args: Any, **kwargs: Any) -> None:
-            super().init_poolmanager(*args, **kwargs, ssl_context=ssl.create_default_context())
+            super().init_poolmanager(*args, **kwargs, ssl_context=_system_context())
 
         def proxy_manager_for(self, proxy: str, **kwargs: Any) -> Any:
-            return super().proxy_manager_for(proxy, **kwargs, ssl_context=ssl.create_default_context())
+            return super().proxy_manager_for(proxy, **kwargs, ssl_context=_system_context())
+
+    def _system_context() -> ssl.SSLContext:
+        return truststore.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
 
     session = requests.Session()
     if not settings.cert:
         session.mount("https://", SystemTrust())
     for host in settings.trusted_hosts:
-        # With a context of its own: the checks are switched off in there.
+        # An adapter of its own: urllib3 switches verification off in the context of the connection,
+        # which the other hosts must not share.
         session.mount(f"https://{host.lower()}", HTTPAdapter())
     return session

@@ -1,1 +1,1 @@
-"""A content-addressed store of wheels, layers and results."""
+"""The content-addressed store: wheels, layers, segments and cached results."""

@@ -1,4 +1,4 @@
-"""Effect: the size of a store, its garbage, and the check of all its bytes."""
+"""Maintain a store: report its size, collect garbage, verify every blob."""
 
 from __future__ import annotations
 
@@ -28,52 +28,57 @@ _DAY = 86400
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class StoreInfo:
-    """How large the store is."""
+    """The size of a store."""
 
     path: str
+    """The directory of the store."""
     blobs: int
     bytes: int
+    """Total size of the blobs."""
     references: int
     scratch: int
-    """Private folders, of commands that run and of commands that were killed."""
+    """Number of private directories, of running and of killed commands."""
     quarantined: int
+    """Number of blobs that were moved out because their content had changed."""
 
     def to_json(self) -> dict[str, Any]:
-        """Return the facts as plain values."""
+        """Return the fields as plain values, for ``--json``."""
         return asdict(self)
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class GcReport:
-    """What was removed."""
+    """The numbers of removed items."""
 
     references: int
     blobs: int
     bytes: int
+    """Total size of the removed blobs."""
     scratch: int
 
     def to_json(self) -> dict[str, Any]:
-        """Return the facts as plain values."""
+        """Return the fields as plain values, for ``--json``."""
         return asdict(self)
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class FsckReport:
-    """What a check of everything found."""
+    """The result of `check_store`."""
 
     checked: int
+    """Number of blobs that were hashed."""
     quarantined: tuple[str, ...]
-    """The digests of blobs whose bytes had changed."""
+    """The digests of blobs whose content had changed."""
     dropped: tuple[str, ...]
-    """References that named nothing."""
+    """References to blobs that do not exist, ``kind/ab/key``."""
 
     def to_json(self) -> dict[str, Any]:
-        """Return the facts as plain values."""
+        """Return the fields as plain values, for ``--json``."""
         return {**asdict(self), "quarantined": list(self.quarantined), "dropped": list(self.dropped)}
 
 
 def store_info(store: Store) -> StoreInfo:
-    """Count what is there."""
+    """Return the number and size of the items of a store."""
     sizes = [path.stat().st_size for path in store.blobs()]
     return StoreInfo(
         path=str(store.root.parent),
@@ -86,14 +91,16 @@ def store_info(store: Store) -> StoreInfo:
 
 
 def collect_garbage(store: Store, *, unused_days: int) -> GcReport:
-    """Remove references that were not used for so many days, and blobs that no reference names.
+    """Remove unused references, blobs without a reference, the quarantine and leftovers of killed commands.
 
-    Waits until no other command works. Leftovers of killed commands and what
-    was set aside go too.
+    Waits for an exclusive lock, that is, until no other command uses the store.
+
+    :param unused_days: a reference is removed if its last use is older than this.
     """
     store.prepare()
     with locked_file(store.root / "locks" / "use", shared=False, reporter=store.reporter):
         oldest = time.time() - unused_days * _DAY
+        # Store.lookup sets the mtime of a reference at each use.
         stale = [ref for ref in store.refs() if ref.stat().st_mtime <= oldest or read_ref(ref) is None]
         for ref in stale:
             ref.unlink()
@@ -110,7 +117,7 @@ def collect_garbage(store: Store, *, unused_days: int) -> GcReport:
 
 
 def check_store(store: Store) -> FsckReport:
-    """Hash every blob and follow every reference; what is wrong is set aside or dropped."""
+    """Hash every blob and resolve every reference; quarantine changed blobs and drop dangling references."""
     checked = 0
     bad = []
     with store.in_use():
@@ -128,8 +135,8 @@ def check_store(store: Store) -> FsckReport:
 
 
 def remove_abandoned(store: Store) -> int:
-    """Remove the private folders of processes that are gone; their lock is free then."""
-    swept = 0
+    """Remove the private directories of ended processes, known by their free lock; return the number."""
+    removed = 0
     for path in list(store.scratch_directories()):
         lock = path.with_suffix(".lock")
         if lock.exists() and not try_lock(lock):
@@ -139,5 +146,5 @@ def remove_abandoned(store: Store) -> int:
         else:
             path.unlink(missing_ok=True)
         lock.unlink(missing_ok=True)
-        swept += 1
-    return swept
+        removed += 1
+    return removed

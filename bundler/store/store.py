@@ -1,16 +1,17 @@
-"""Effect: a content-addressed store of bytes, and small named references to them.
+"""A content-addressed store of bytes, with small named references to them.
 
-Blobs are named by their sha256 and never change; a reference names a blob, as a
-ref of git names an object. Whatever is copied out is hashed again: what does
-not agree is set aside, and made anew by whoever needs it.
+A blob is named by its sha256 and never changes; a reference contains the digest
+of a blob, as a ref of git contains that of an object. A blob is hashed again each
+time it is read; if its content has changed, it is moved to the quarantine, and
+the next command creates it again.
 
     ROOT/v1/CACHEDIR.TAG
     ROOT/v1/blobs/ab/<sha256>           read-only
-    ROOT/v1/refs/<kind>/ab/<key>        the sha256 of a blob; touched when it is used
-    ROOT/v1/scratch/<random>/           private folders of running commands
-    ROOT/v1/quarantine/                 blobs that did not agree with their name
+    ROOT/v1/refs/<kind>/ab/<key>        the sha256 of a blob; its mtime is the time of its last use
+    ROOT/v1/scratch/<random>/           private directories of running commands
+    ROOT/v1/quarantine/                 blobs whose content does not match their name
     ROOT/v1/pip/                        pip's cache of index pages
-    ROOT/v1/locks/                      files that are locked, and never deleted
+    ROOT/v1/locks/                      lock files, never deleted
 
 Format: docs/architecture.md, "The store". Cache directory tagging: bford.info/cachedir.
 """
@@ -54,14 +55,15 @@ _KEY_DOMAIN = b"bundler key v1\0"
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Blob:
-    """Bytes in the store."""
+    """A blob of the store."""
 
     sha256: Sha256
     size: int
+    """Bytes."""
 
 
 def open_store(path: Path | None, host: HostEnvironment, reporter: Reporter) -> Store:
-    """Return the store: the one that is named, that of BUNDLER_STORE, or the user's own."""
+    """Return the store at ``path``, else at BUNDLER_STORE, else in the user's cache directory."""
     if path is None:
         named = host.get("BUNDLER_STORE")
         path = Path(named) if named else _cache_folder()
@@ -75,7 +77,9 @@ def _cache_folder() -> Path:
 
 
 def key_of(*parts: str | bytes) -> str:
-    """Return the key of a reference: one digest over all parts, each with its length before it.
+    """Return the key of a reference: the sha256 of all parts.
+
+    Each part is preceded by its length, so that no two lists of parts encode to the same bytes.
 
     >>> key_of("ab", "c") == key_of("a", "bc")
     False
@@ -89,7 +93,7 @@ def key_of(*parts: str | bytes) -> str:
 
 
 class BlobWriter:
-    """Bytes on their way into the store, hashed as they are written."""
+    """A blob that is being written; hashes its content on the way."""
 
     def __init__(self, store: Store, stream: BinaryIO, staged: Path) -> None:
         self._store = store
@@ -99,40 +103,40 @@ class BlobWriter:
         self._size = 0
 
     def write(self, data: bytes) -> int:
-        """Add to the content."""
+        """Append to the content, and return the number of bytes."""
         self._digest.update(data)
         self._size += len(data)
         self._stream.write(data)
         return len(data)
 
     def commit(self, expected: Sha256 | None = None) -> Blob:
-        """Publish what was written under its digest.
+        """Publish the written content under its digest.
 
-        :param expected: the only digest that will do.
-        :raises IntegrityError: if it is another one; nothing is published then.
+        :param expected: the digest that the content must have; None accepts any.
+        :raises IntegrityError: if the digest is a different one; nothing is published then.
         """
-        found = parse_sha256(self._digest.hexdigest())
-        if expected is not None and found != expected:
+        digest = parse_sha256(self._digest.hexdigest())
+        if expected is not None and digest != expected:
             raise IntegrityError(
-                "these are not the bytes that were asked for",
-                evidence=(f"wanted  sha256 {expected}", f"found   sha256 {found}, {self._size} bytes"),
+                "the content does not have the expected digest",
+                evidence=(f"wanted  sha256 {expected}", f"found   sha256 {digest}, {self._size} bytes"),
             )
         self._stream.flush()
         os.fsync(self._stream.fileno())
         self._stream.close()
         self._staged.chmod(0o444)
-        final = self._store.path_of(found)
+        final = self._store.path_of(digest)
         final.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-        # Another process may have been quicker with the same bytes: then ours are dropped.
+        # Another process may have published the same content first; its file is as good.
         with suppress(FileExistsError):
             publish_file(self._staged, final)
-        return Blob(sha256=found, size=self._size)
+        return Blob(sha256=digest, size=self._size)
 
 
 class Store:
-    """The store at ``root``; it is made when something is first written.
+    """The store in the directory ``root``, which is created at the first write.
 
-    :raises OutputError: if the folder belongs to somebody else.
+    :raises OutputError: if the directory belongs to another user, who could replace its content.
     """
 
     def __init__(self, root: Path, *, reporter: Reporter = SILENT) -> None:
@@ -140,7 +144,7 @@ class Store:
         self.reporter = reporter
         with suppress(FileNotFoundError, NotADirectoryError):
             owner = root.stat().st_uid
-            if os.name == "posix" and owner != os.geteuid():
+            if owner != os.geteuid():
                 raise OutputError(
                     f"the store `{root}` belongs to another user",
                     evidence=(f"wanted  user {os.geteuid()}", f"found   user {owner}"),
@@ -148,36 +152,33 @@ class Store:
                 )
 
     def path_of(self, digest: Sha256) -> Path:
-        """Return where a blob lies, or would."""
+        """Return the path of a blob, whether or not it exists."""
         return self.root / "blobs" / digest[:2] / digest
 
     @contextmanager
     def in_use(self) -> Iterator[None]:
-        """Keep `gc` away while a command works."""
+        """Prevent garbage collection while the context is open."""
         self.prepare()
         with locked_file(self.root / "locks" / "use", shared=True, reporter=self.reporter):
             yield
 
     @contextmanager
     def locked(self, key: str) -> Iterator[None]:
-        """Let one process at a time do the work that ``key`` names; a process that is killed lets go."""
+        """Hold an exclusive lock on ``key``, so that one process at a time creates the value."""
         self.prepare()
         with locked_file(self.root / "locks" / key, shared=False, reporter=self.reporter):
             yield
 
     @contextmanager
     def write(self) -> Iterator[BlobWriter]:
-        """Open a blob for writing; nothing of it is left unless it is committed."""
+        """Open a new blob for writing; its content is removed unless it is committed.
+
+        :raises OutputError: if the store cannot be written.
+        """
         self.prepare()
         staged = self.root / "scratch" / f"{secrets.token_hex(16)}.blob"
         try:
-            flags = (
-                os.O_WRONLY
-                | os.O_CREAT
-                | os.O_EXCL
-                | getattr(os, "O_CLOEXEC", 0)
-                | getattr(os, "O_BINARY", 0)
-            )
+            flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC
             with os.fdopen(os.open(staged, flags, 0o600), "wb") as stream:
                 yield BlobWriter(self, stream, staged)
         except OSError as error:
@@ -187,65 +188,70 @@ class Store:
                 staged.unlink()
 
     def add(self, content: bytes) -> Sha256:
-        """Store a small content and return its digest."""
+        """Store bytes that are in memory, and return their digest."""
         with self.write() as blob:
             blob.write(content)
             return blob.commit().sha256
 
     def has(self, digest: Sha256) -> bool:
-        """Return whether there is a blob of that name; its bytes are not looked at."""
+        """Return whether a blob exists; its content is not verified."""
         return self.path_of(digest).is_file()
 
     def open(self, digest: Sha256) -> BinaryIO:
-        """Open a blob for reading; the reader is to check what it reads.
+        """Open a blob for reading; the caller must verify its content.
 
-        :raises IntegrityError: if there is none.
+        :raises IntegrityError: if the blob does not exist.
         """
         try:
             return self.path_of(digest).open("rb")
         except FileNotFoundError:
             raise IntegrityError(
-                f"{digest[:12]} is gone from the store", hint="run the same command again"
+                f"blob {digest[:12]} not found in the store", hint="run the same command again"
             ) from None
 
     def copy(self, digest: Sha256, sink: Callable[[bytes], object]) -> int:
-        """Hand a blob to ``sink`` piece by piece, hashing it again, and return its size.
+        """Write a blob to ``sink`` in chunks, verify its digest, and return its size in bytes.
 
-        :raises IntegrityError: if its bytes have changed; it is set aside then.
+        :raises IntegrityError: if its content has changed, after all chunks were written; the blob
+            is quarantined then.
         """
-        found = hashlib.sha256()
+        actual = hashlib.sha256()
         size = 0
         with self.open(digest) as stream:
             while chunk := stream.read(CHUNK):
-                found.update(chunk)
+                actual.update(chunk)
                 size += len(chunk)
                 sink(chunk)
-        if found.hexdigest() != digest:
-            self._set_aside(digest, found.hexdigest())
+        if actual.hexdigest() != digest:
+            self._quarantine(digest, actual.hexdigest())
         return size
 
     def read(self, digest: Sha256, *, limit: int = _READ_LIMIT) -> bytes:
-        """Return a small blob, hashed again.
+        """Return the verified content of a small blob.
 
-        :raises IntegrityError: if its bytes have changed; it is set aside then.
+        :param limit: the most bytes that are read; a larger blob fails the verification.
+        :raises IntegrityError: if its content has changed; the blob is quarantined then.
         """
         with self.open(digest) as stream:
             content = stream.read(limit)
-        found = hashlib.sha256(content).hexdigest()
-        if found != digest:
-            self._set_aside(digest, found)
+        actual = hashlib.sha256(content).hexdigest()
+        if actual != digest:
+            self._quarantine(digest, actual)
         return content
 
     def verified_path(self, digest: Sha256) -> Path:
-        """Return where a blob lies, after hashing it again.
+        """Return the path of a blob after verifying its content.
 
-        :raises IntegrityError: if its bytes have changed; it is set aside then.
+        :raises IntegrityError: if its content has changed; the blob is quarantined then.
         """
         self.copy(digest, lambda _: None)
         return self.path_of(digest)
 
     def bind(self, kind: str, key: str, digest: Sha256) -> None:
-        """Let a reference name a blob; it may have named another one."""
+        """Point a reference to a blob; an existing reference is replaced.
+
+        :raises OutputError: if the reference cannot be written.
+        """
         ref = self._ref(kind, key)
         try:
             ref.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
@@ -254,20 +260,26 @@ class Store:
         replace_file(ref, f"{digest}\n".encode(), mode=0o600)
 
     def lookup(self, kind: str, key: str) -> Sha256 | None:
-        """Return the blob a reference names, and note that it was used; None if nothing is there."""
+        """Return the digest a reference contains, or None if the reference or its blob is missing.
+
+        The mtime of the reference is set to the current time, for the garbage collection.
+        """
         ref = self._ref(kind, key)
         digest = read_ref(ref)
         if digest is None or not self.has(digest):
             return None
-        # The store may be read-only for us; then nobody collects it either.
+        # A read-only store cannot record the use, and is not collected by this user either.
         with suppress(OSError):
             os.utime(ref)
         return digest
 
     def recall(self, kind: str, key: str, type_: type[T]) -> T | None:
-        """Return a value that `remember` stored, or None.
+        """Return a value stored by `remember`, or None.
 
-        A value of another shape counts as absent: an older release stored it, or somebody changed it.
+        A value that does not decode as ``type_`` counts as missing: another release wrote it, or its
+        blob was changed.
+
+        :param type_: the type of the value: a msgspec struct, a dataclass, or a plain type.
         """
         digest = self.lookup(kind, key)
         if digest is None:
@@ -278,15 +290,15 @@ class Store:
             return None
 
     def remember(self, kind: str, key: str, value: object) -> None:
-        """Store a value under a key, as JSON."""
-        import msgspec  # noqa: PLC0415 - `store info` needs none
+        """Store a value under a key, as JSON with sorted keys."""
+        import msgspec  # noqa: PLC0415 - 15 ms that `store info` does not need
 
         self.bind(kind, key, self.add(msgspec.json.encode(value, order="sorted")))
 
     def memo(self, kind: str, key: str, type_: type[T], make: Callable[[], T]) -> T:
-        """Return the value under a key, made and stored now if there is none.
+        """Return the value under a key; create and store it if it is missing.
 
-        :param make: called if there is none; two processes may both call it.
+        :param make: creates the value; without `locked`, two processes may both call it.
         """
         value = self.recall(kind, key, type_)
         if value is None:
@@ -296,7 +308,12 @@ class Store:
 
     @contextmanager
     def scratch(self) -> Iterator[Path]:
-        """Make a private folder that is removed at the end; `gc` removes those of killed processes."""
+        """Create a private directory that is removed when the context ends.
+
+        If the process is killed, `maintenance.remove_abandoned` removes the directory: its lock is free.
+
+        :raises OutputError: if it cannot be created.
+        """
         self.prepare()
         folder = self.root / "scratch" / secrets.token_hex(8)
         try:
@@ -312,9 +329,9 @@ class Store:
                 folder.with_suffix(".lock").unlink()
 
     def prepare(self) -> None:
-        """Make the directories of the store.
+        """Create the directories of the store.
 
-        :raises OutputError: if they cannot be made.
+        :raises OutputError: if they cannot be created.
         """
         try:
             self.root.parent.mkdir(parents=True, exist_ok=True)
@@ -340,11 +357,11 @@ class Store:
         return (path for path in (self.root / "refs").glob("*/??/*") if not path.name.startswith("."))
 
     def scratch_directories(self) -> Iterator[Path]:
-        """Yield the private directory of every command, also of those that were killed."""
+        """Yield the private directory of every running or killed command."""
         return (path for path in (self.root / "scratch").glob("*") if path.suffix != ".lock")
 
-    def _set_aside(self, digest: Sha256, found: str) -> None:
-        """Move a blob that has changed out of the way.
+    def _quarantine(self, digest: Sha256, actual: str) -> None:
+        """Move a changed blob to the quarantine.
 
         :raises IntegrityError: always.
         """
@@ -353,14 +370,14 @@ class Store:
         with suppress(FileNotFoundError):
             self.path_of(digest).replace(quarantine / f"{digest}.{secrets.token_hex(4)}")
         raise IntegrityError(
-            "a file of the store has changed; it was set aside",
-            evidence=(f"wanted  sha256 {digest}", f"found   sha256 {found}"),
+            "a blob of the store has changed; it was moved to the quarantine",
+            evidence=(f"wanted  sha256 {digest}", f"found   sha256 {actual}"),
             hint="run the same command again",
         )
 
 
 def read_ref(ref: Path) -> Sha256 | None:
-    """Return what a reference names, None if it is absent or torn."""
+    """Return the digest in a reference file; None if the file is missing or incomplete."""
     try:
         text = ref.read_text("ascii")
         return parse_sha256(text[:-1]) if text.endswith("\n") else None

@@ -1,1 +1,1 @@
-"""The operating system: environment, processes, atomic files, locks."""
+"""The operating system: environment, processes, atomic files and locks; Linux only."""

@@ -1,8 +1,8 @@
-"""Ground, effect: the one way a file or folder gets its final name: whole, durable, and never over another.
+"""Publish files and directories under their final name: complete, durable, and without overwriting.
 
-Everything is written under a name of its own beside the final one, flushed to
-the disk and renamed. At every instant the final name is absent or complete
-(docs/architecture.md, "The store").
+Every output is written under a random name in the same directory, flushed with
+``fsync`` and then linked or renamed. A reader therefore finds the final name
+absent or complete, also after a crash (docs/architecture.md, "The store").
 """
 
 from __future__ import annotations
@@ -12,7 +12,6 @@ import errno
 import os
 import secrets
 import shutil
-import sys
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
@@ -22,27 +21,29 @@ from bundler.errors import OutputError
 
 __all__ = ["output_error", "publish_file", "replace_file", "staged_dir", "staged_file", "sync_folder"]
 
+# Constants of renameat2(2), from linux/fs.h and fcntl.h.
 _RENAME_NOREPLACE = 1
 _AT_FDCWD = -100
 _FULL = (errno.ENOSPC, errno.EDQUOT)
+# The errors of link(2) on file systems without hard links: vfat, some FUSE and network file systems.
 _NO_LINKS = (errno.EPERM, errno.EOPNOTSUPP, errno.ENOSYS, errno.EMLINK, errno.EACCES)
 
 
 def output_error(path: Path, error: OSError) -> OutputError:
-    """Return a failure of the system as ours, naming the path."""
+    """Return the `OutputError` for a failed system call, with the path and the system's reason."""
     hint = None
     if error.errno in _FULL:
-        hint = "free some space, `bundler store gc`, or pass `--store` on another disk"
-    return OutputError(f"`{path}` cannot be written: {error.strerror or error}", hint=hint)
+        hint = "run `bundler store gc` to free space, or pass `--store` on another disk"
+    return OutputError(f"cannot write `{path}`: {error.strerror or error}", hint=hint)
 
 
 @contextmanager
 def staged_file(final: Path, *, mode: int = 0o644) -> Iterator[BinaryIO]:
-    """Open a file that appears as ``final`` when the context ends well, and not at all otherwise.
+    """Open a new file that is published as ``final`` when the context ends without an exception.
 
-    :param mode: its permission bits, whatever the umask.
-    :raises FileExistsError: if something has that name by then.
-    :raises OutputError: if the system refuses.
+    :param mode: permission bits of the file, independent of the umask.
+    :raises FileExistsError: if ``final`` exists when the context ends.
+    :raises OutputError: if the file cannot be written.
     """
     staged = _beside(final)
     try:
@@ -54,15 +55,18 @@ def staged_file(final: Path, *, mode: int = 0o644) -> Iterator[BinaryIO]:
     except OSError as error:
         raise output_error(final, error) from error
     finally:
-        # A read-only file system answers so even where nothing is; the first error is the one to tell.
+        # On a read-only file system unlink fails with EROFS even if there is no file to remove; the
+        # error to report is the first one.
         with suppress(OSError):
             staged.unlink()
 
 
 def publish_file(staged: Path, final: Path) -> None:
-    """Give a complete file its final name.
+    """Move a complete file to its final name.
 
-    :raises FileExistsError: if something has that name; the file stays where it was.
+    link(2) fails if the name exists, which rename(2) does not; so a hard link is tried first.
+
+    :raises FileExistsError: if ``final`` exists; ``staged`` is unchanged then.
     """
     try:
         os.link(staged, final, follow_symlinks=False)
@@ -78,9 +82,10 @@ def publish_file(staged: Path, final: Path) -> None:
 
 
 def replace_file(final: Path, content: bytes, *, mode: int = 0o644) -> None:
-    """Write a small file that may take the place of an older one, at once.
+    """Write a small file, atomically replacing an older one of the same name.
 
-    :raises OutputError: if the system refuses.
+    :param mode: permission bits of the file, independent of the umask.
+    :raises OutputError: if the file cannot be written.
     """
     staged = _beside(final)
     try:
@@ -91,17 +96,18 @@ def replace_file(final: Path, content: bytes, *, mode: int = 0o644) -> None:
     except OSError as error:
         raise output_error(final, error) from error
     finally:
-        # A read-only file system answers so even where nothing is; the first error is the one to tell.
+        # On a read-only file system unlink fails with EROFS even if there is no file to remove; the
+        # error to report is the first one.
         with suppress(OSError):
             staged.unlink()
 
 
 @contextmanager
 def staged_dir(final: Path) -> Iterator[Path]:
-    """Make a folder that appears as ``final`` when the context ends well, and not at all otherwise.
+    """Create a directory that is published as ``final`` when the context ends without an exception.
 
-    :raises FileExistsError: if something has that name by then, be it an empty folder.
-    :raises OutputError: if the system refuses.
+    :raises FileExistsError: if ``final`` exists when the context ends, even as an empty directory.
+    :raises OutputError: if the directory cannot be written.
     """
     staged = _beside(final)
     try:
@@ -120,9 +126,7 @@ def staged_dir(final: Path) -> Iterator[Path]:
 
 
 def sync_folder(folder: Path) -> None:
-    """Make the names in a folder durable; where folders cannot be opened, the system does it itself."""
-    if os.name != "posix":
-        return
+    """Flush the entries of a directory to the disk, so that a rename in it survives a power failure."""
     descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
     try:
         os.fsync(descriptor)
@@ -132,14 +136,11 @@ def sync_folder(folder: Path) -> None:
 
 @contextmanager
 def _created(path: Path, mode: int) -> Iterator[BinaryIO]:
-    flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL
-    for name in ("O_NOFOLLOW", "O_CLOEXEC", "O_BINARY"):
-        flags |= getattr(os, name, 0)
+    flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
     with os.fdopen(os.open(path, flags, 0o600), "wb") as stream:
         yield stream
         stream.flush()
-        if os.name == "posix":
-            os.fchmod(stream.fileno(), mode)
+        os.fchmod(stream.fileno(), mode)
         os.fsync(stream.fileno())
 
 
@@ -149,36 +150,29 @@ def _beside(final: Path) -> Path:
 
 
 def _rename_no_replace(source: Path, final: Path) -> None:
-    """Rename without replacing (Linux: renameat2); elsewhere a check comes right before the rename."""
-    if sys.platform == "linux":
-        rename = getattr(ctypes.CDLL(None, use_errno=True), "renameat2", None)
-        if rename is not None:
-            if rename(_AT_FDCWD, os.fsencode(source), _AT_FDCWD, os.fsencode(final), _RENAME_NOREPLACE) == 0:
-                return
-            code = ctypes.get_errno()
-            if code not in (errno.EINVAL, errno.ENOSYS):
-                raise OSError(code, os.strerror(code), str(final))
+    """Rename without replacing an existing name, by renameat2(2) where it is available.
+
+    Older musl has no renameat2, and NFS rejects its flag with EINVAL: there, the check precedes the
+    rename, and another process could create the name in between.
+    """
+    rename = getattr(ctypes.CDLL(None, use_errno=True), "renameat2", None)
+    if rename is not None:
+        if rename(_AT_FDCWD, os.fsencode(source), _AT_FDCWD, os.fsencode(final), _RENAME_NOREPLACE) == 0:
+            return
+        code = ctypes.get_errno()
+        if code not in (errno.EINVAL, errno.ENOSYS):
+            raise OSError(code, os.strerror(code), str(final))
     if os.path.lexists(final):
         raise FileExistsError(errno.EEXIST, os.strerror(errno.EEXIST), str(final))
     source.rename(final)
 
 
 def _sync_tree(folder: Path) -> None:
-    """Make a whole tree durable: one syncfs where there is one, else each file and folder."""
-    syncfs = getattr(ctypes.CDLL(None, use_errno=True), "syncfs", None) if sys.platform == "linux" else None
-    if syncfs is not None:
-        descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
-        try:
-            if syncfs(descriptor) != 0:
-                code = ctypes.get_errno()
-                raise OSError(code, os.strerror(code), str(folder))
-        finally:
-            os.close(descriptor)
-        return
-    for path in folder.rglob("*"):
-        if path.is_dir():
-            sync_folder(path)
-        else:
-            with path.open("rb+") as stream:
-                os.fsync(stream.fileno())
-    sync_folder(folder)
+    """Flush a whole tree with one syncfs(2); an fsync for each of thousands of files takes minutes."""
+    descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
+    try:
+        if ctypes.CDLL(None, use_errno=True).syncfs(descriptor) != 0:
+            code = ctypes.get_errno()
+            raise OSError(code, os.strerror(code), str(folder))
+    finally:
+        os.close(descriptor)

@@ -1,8 +1,8 @@
-"""Ground: the one reader of the environment, and the maker of every child's environment.
+"""Read the process environment once, and build clean environments for child processes.
 
-A child's environment is built from nothing: a short allow-list and the values
-its task needs. Whatever else was set and could have changed the bundle is
-neutralised by not being passed on, and is reported by name.
+The environment of a child is an allow-list plus the variables of its task. Other
+settings that could change a bundle (``PYTHONPATH``, ``PIP_*``, ``LD_PRELOAD`` ...)
+are not passed on, and are reported by name.
 """
 
 from __future__ import annotations
@@ -32,14 +32,11 @@ TRUST_AND_PROXY = (
     "all_proxy",
     "no_proxy",
 )
-"""Many build hosts reach their index only through their own authority or proxy; these are passed on."""
+"""Certificate and proxy settings, passed to children: many hosts reach an index only through these."""
 
-_LATEST_EPOCH = 0o77777777777  # the largest time in a ustar header
-
+# The largest time of a ustar header: 11 octal digits (POSIX, pax, "ustar Interchange Format").
+_LATEST_EPOCH = 0o77777777777
 _MAX_DIGITS = 100
-
-# What Windows needs to start any process at all.
-_SYSTEM = ("SYSTEMROOT", "SYSTEMDRIVE", "COMSPEC", "PATHEXT", "WINDIR", "NUMBER_OF_PROCESSORS")
 
 _HARMFUL_PREFIXES = ("PYTHON", "PIP_", "CONDA", "VIRTUALENV_", "UV_", "SETUPTOOLS_", "LD_", "DYLD_", "MAMBA_")
 _HARMFUL_NAMES = frozenset(
@@ -53,7 +50,7 @@ _HARMFUL_NAMES = frozenset(
         "DISTUTILS_USE_SDK",
     }
 )
-# pip reads these while the index settings are read, once, by `resolve.pip_config`.
+# These count: `resolve.pip_config` passes them to the pip that reads the index settings.
 _INDEX_SETTINGS = frozenset(
     {
         "PIP_INDEX_URL",
@@ -71,7 +68,7 @@ _INDEX_SETTINGS = frozenset(
         "PIP_CONFIG_FILE",
     }
 )
-# Settings of pip and Python that cannot change what is built.
+# Settings of pip and Python that cannot change a bundle.
 _HARMLESS = frozenset(
     {"PIP_DISABLE_PIP_VERSION_CHECK", "PYTHONUNBUFFERED", "PYTHONDONTWRITEBYTECODE", "PIP_NO_INPUT"}
 )
@@ -79,21 +76,23 @@ _HARMLESS = frozenset(
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class HostEnvironment:
-    """The environment variables and the working directory that bundler was started in."""
+    """The environment variables and the working directory of this process."""
 
     environ: Mapping[str, str]
-    """A copy of the environment; only `resolve.pip_config` reads it, for the settings of pip."""
+    """A copy of the environment; use `get` to read one variable."""
     cwd: Path
-    """The working directory; relative paths on the command line and in requirements files start here."""
+    """The working directory; relative paths of the command line are resolved against it."""
 
     def get(self, name: str) -> str | None:
-        """Return one variable, or None where it is unset or empty."""
+        """Return the value of a variable, or None if it is unset or empty."""
         return self.environ.get(name) or None
 
     def epoch(self) -> int:
-        """Return the time of every entry in an archive, seconds UTC: SOURCE_DATE_EPOCH, or 1980.
+        """Return the modification time of all archive entries, in seconds since 1970 UTC.
 
-        :raises UsageError: if SOURCE_DATE_EPOCH is not such a number, or is before 1980.
+        It is SOURCE_DATE_EPOCH (reproducible-builds.org), or 1980-01-01, the earliest time of a zip.
+
+        :raises UsageError: if SOURCE_DATE_EPOCH is not an integer from 1980 to the limit of ustar.
         """
         text = self.get("SOURCE_DATE_EPOCH")
         if text is None:
@@ -102,7 +101,7 @@ class HostEnvironment:
         number = int(text) if text.isascii() and text.isdigit() and len(text) < _MAX_DIGITS else -1
         if not DEFAULT_EPOCH <= number <= _LATEST_EPOCH:
             raise UsageError(
-                "SOURCE_DATE_EPOCH is not a time an archive can hold",
+                "SOURCE_DATE_EPOCH is outside of the range of archive times",
                 evidence=(
                     f"wanted  whole seconds from {DEFAULT_EPOCH} to {_LATEST_EPOCH}",
                     f"found   {text[:40]!r}",
@@ -112,16 +111,15 @@ class HostEnvironment:
         return number
 
     def child_env(self, scratch: Path, **extra: str) -> dict[str, str]:
-        """Return the whole environment of a child.
+        """Return the complete environment of a child process.
 
-        :param scratch: an existing private folder; it becomes HOME and TMPDIR, so
-            that neither a user site nor ``~/.pydistutils.cfg`` is found.
-        :param extra: the variables this child needs besides.
+        :param scratch: an existing private directory, used as HOME and TMPDIR, so
+            that the user's site-packages and ``~/.pydistutils.cfg`` have no effect.
+        :param extra: further variables; they override the others.
         """
         env = {
             "PATH": self.environ.get("PATH", os.defpath),
             "HOME": str(scratch),
-            "USERPROFILE": str(scratch),
             "TMPDIR": str(scratch),
             "TEMP": str(scratch),
             "TMP": str(scratch),
@@ -136,43 +134,41 @@ class HostEnvironment:
             "PIP_NO_INPUT": "1",
             "NO_COLOR": "1",
         }
-        for name in (*TRUST_AND_PROXY, *_SYSTEM):
+        for name in TRUST_AND_PROXY:
             if name in self.environ:
                 env[name] = self.environ[name]
         env.update(extra)
         return env
 
     def ignored_settings(self) -> tuple[str, ...]:
-        """Return, sorted, what was found around us that could have changed the bundle and cannot.
+        """Return the settings of this host that could change a bundle and are not passed on, sorted.
 
-        Environment variables by name (a value may be a secret), an active conda
-        or virtual environment with its folder, and files in the working directory
-        that would shadow a module of the standard library.
+        Environment variables by name only, since a value may be a secret; an active
+        conda or virtual environment with its directory; and files of the working
+        directory that would shadow a module of the standard library.
         """
-        found = []
+        settings = []
         for name, value in self.environ.items():
             if not value or name in _HARMLESS or name in _INDEX_SETTINGS:
                 continue
             if name in ("VIRTUAL_ENV", "CONDA_PREFIX"):
-                found.append(f"{name}={value}")
+                settings.append(f"{name}={value}")
             elif name in _HARMFUL_NAMES or name.startswith(_HARMFUL_PREFIXES):
-                found.append(name)
-        found.extend(f"./{path}" for path in _shadowing(self.cwd))
-        return tuple(sorted(found))
+                settings.append(name)
+        settings.extend(f"./{path}" for path in _shadowing(self.cwd))
+        return tuple(sorted(settings))
 
 
 def read_host_environment() -> HostEnvironment:
-    """Return the surroundings of this process; called once, by the command line."""
+    """Return the environment and working directory of this process; the command line calls it once."""
     return HostEnvironment(environ=dict(os.environ), cwd=Path.cwd())
 
 
 def _shadowing(folder: Path) -> list[str]:
-    """Return the entries of ``folder`` that ``import`` would take for a module of the standard library."""
+    """Return the files of a directory that would be imported in place of a standard library module."""
     try:
         names = [entry.name for entry in folder.iterdir()]
     except OSError:
         return []
-    modules = sys.stdlib_module_names
-    found = [name for name in names if name.endswith(".py") and name[:-3] in modules]
-    found += [name for name in ("sitecustomize.py", "usercustomize.py", "pip.py") if name in names]
-    return found
+    modules = {*sys.stdlib_module_names, "sitecustomize", "usercustomize", "pip"}
+    return [name for name in names if name.endswith(".py") and name[:-3] in modules]

@@ -1,14 +1,14 @@
-"""Ground, effect: locks that the system releases when their holder ends, however it ends.
+"""Locks between processes, by flock(2): the kernel releases them when the holder ends, even by SIGKILL.
 
-The files are never deleted while they may be locked (a lock on a deleted file
-excludes nobody), and name their holder for whoever has to wait. Where there is
-no ``flock`` (Windows), `filelock` takes its place, and shared locks exclude.
+A lock file is never deleted while it may be locked: a process that holds a lock
+on a deleted file does not exclude one that creates the name again. The file
+contains the process ID of its holder, for the message of a process that waits.
 """
 
 from __future__ import annotations
 
+import fcntl
 import os
-import sys
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
@@ -17,29 +17,22 @@ from pathlib import Path
 from bundler.reporter import Reporter
 from bundler.system.atomic import output_error
 
-if sys.platform != "win32":
-    import fcntl
-
 __all__ = ["locked_file", "try_lock"]
 
-_PATIENCE = 1.0
-"""Seconds of waiting until the holder is named."""
+_NOTE_AFTER = 1.0
+"""Seconds of waiting after which the holder is reported."""
 _POLL = 0.05
+"""Seconds between two attempts; flock(2) has no timeout, and a blocking call could not report."""
 
 
 @contextmanager
 def locked_file(path: Path, *, shared: bool, reporter: Reporter) -> Iterator[None]:
-    """Hold a lock while the context is open; wait for it as long as it takes.
+    """Acquire a lock for the duration of the context, and wait for it without a limit.
 
-    :param shared: whether others may hold it too, if they share it as well.
-    :raises OutputError: if the file system knows no locks.
+    :param path: the lock file; created if it is missing.
+    :param shared: whether other processes may hold a shared lock at the same time.
+    :raises OutputError: if the file cannot be opened, or its file system does not support locks.
     """
-    if sys.platform == "win32":
-        from filelock import FileLock  # noqa: PLC0415 - not needed elsewhere
-
-        with FileLock(path):
-            yield
-        return
     descriptor = _acquire(path, fcntl.LOCK_SH if shared else fcntl.LOCK_EX, reporter)
     try:
         if not shared:
@@ -51,9 +44,7 @@ def locked_file(path: Path, *, shared: bool, reporter: Reporter) -> Iterator[Non
 
 
 def try_lock(path: Path) -> bool:
-    """Return whether nobody holds a lock now."""
-    if sys.platform == "win32":
-        return False
+    """Return whether the lock is free at this moment."""
     with path.open("ab") as stream:
         try:
             fcntl.flock(stream, fcntl.LOCK_EX | fcntl.LOCK_NB)
@@ -64,12 +55,14 @@ def try_lock(path: Path) -> bool:
 
 def _acquire(path: Path, kind: int, reporter: Reporter) -> int:
     started = time.monotonic()
-    told = False
+    reported = False
     while True:
         descriptor = -1
         try:
             descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
             fcntl.flock(descriptor, kind | fcntl.LOCK_NB)
+            # The file may have been deleted and created again between open and flock: such a lock
+            # excludes no other process, so only a lock on the current inode counts.
             if os.fstat(descriptor).st_ino == path.stat().st_ino:
                 return descriptor
         except BlockingIOError:
@@ -83,8 +76,8 @@ def _acquire(path: Path, kind: int, reporter: Reporter) -> int:
             raise output_error(path, error) from error
         if descriptor >= 0:
             os.close(descriptor)
-        if not told and time.monotonic() - started > _PATIENCE:
-            told = True
+        if not reported and time.monotonic() - started > _NOTE_AFTER:
+            reported = True
             reporter.note(f"waiting for {_holder(path)}")
         time.sleep(_POLL)
 
@@ -93,5 +86,5 @@ def _holder(path: Path) -> str:
     with suppress(OSError):
         text = path.read_text("ascii", "replace").strip()
         if text.isdigit():
-            return f"process {text}, which works on the same"
-    return "another bundler, which works on the same"
+            return f"process {text}, which holds the lock `{path.name}`"
+    return f"another bundler process, which holds the lock `{path.name}`"

@@ -1,8 +1,9 @@
-"""Ground, effect: the one place that starts children.
+"""Run child processes; the only module that starts any.
 
-A child gets an argument list (never a shell), an environment built from
-nothing, no standard input, a process group of its own and a deadline. Both its
-pipes are drained while it runs, and nothing of the group outlives the call.
+A child is started from an argument list (never a shell), with an explicit
+environment, in a session and process group of its own, with a deadline. Threads
+read both of its pipes while it runs, so that a full pipe cannot block it, and
+its whole process group is killed when the call returns.
 """
 
 from __future__ import annotations
@@ -24,25 +25,25 @@ from bundler.redaction import redact
 __all__ = ["Completed", "end_all", "run_process", "tail"]
 
 _STDERR_LIMIT = 1 << 20
-_POSIX = os.name == "posix"
+"""Bytes of standard error that are kept: the end, where the reason of a failure is."""
 _running: set[subprocess.Popen[bytes]] = set()
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Completed:
-    """A child that has ended."""
+    """The result of a child process."""
 
     returncode: int
-    """The exit code; minus the signal's number if a signal ended it."""
+    """The exit code, or the negated signal number if a signal terminated the child."""
     stdout: bytes
-    """All it wrote to standard output."""
+    """Its complete standard output."""
     stderr: str
-    """The last MiB it wrote to standard error, redacted."""
+    """The last MiB of its standard error, redacted."""
     timed_out: bool
-    """Whether the deadline ended it."""
+    """Whether it was killed at the deadline."""
 
 
-def run_process(  # noqa: PLR0913 - each is a fact of the child, and all but argv and env have a default
+def run_process(  # noqa: PLR0913 - each describes the child, and all but argv and env have a default
     argv: Sequence[str | os.PathLike[str]],
     *,
     env: Mapping[str, str],
@@ -52,16 +53,16 @@ def run_process(  # noqa: PLR0913 - each is a fact of the child, and all but arg
     on_stderr: Callable[[str], None] | None = None,
     on_stdout: Callable[[bytes], None] | None = None,
 ) -> Completed:
-    """Run a child to its end.
+    """Run a child process and wait until it ends.
 
-    :param argv: the program by absolute path, and its arguments.
-    :param env: the whole environment of the child; nothing is inherited.
-    :param cwd: its working directory.
-    :param stdin: what it reads from standard input, which then ends.
-    :param timeout: seconds until its whole process group is killed.
-    :param on_stderr: called with each line of standard error as it comes.
-    :param on_stdout: called with each line of standard output as it comes.
-    :raises BundlerError: if it cannot be started.
+    :param argv: the absolute path of the program, and its arguments.
+    :param env: the complete environment of the child; nothing is inherited.
+    :param cwd: its working directory; by default that of this process.
+    :param stdin: the bytes of its standard input.
+    :param timeout: seconds after which its process group is killed.
+    :param on_stderr: called with each line of standard error, redacted, from a thread.
+    :param on_stdout: called with each line of standard output, from a thread.
+    :raises BundlerError: if the child cannot be started.
     """
     try:
         child = subprocess.Popen(
@@ -71,7 +72,7 @@ def run_process(  # noqa: PLR0913 - each is a fact of the child, and all but arg
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,
-            start_new_session=_POSIX,
+            start_new_session=True,
         )
     except OSError as error:
         raise BundlerError(
@@ -103,21 +104,22 @@ def run_process(  # noqa: PLR0913 - each is a fact of the child, and all but arg
 
 
 def end_all() -> None:
-    """Kill every child that runs, of whichever thread: whoever waits for one goes on at once."""
+    """Kill all running children; each `run_process` that waits for one, in any thread, then returns."""
     for child in list(_running):
         _kill_group(child)
 
 
 def tail(text: str, lines: int = 12) -> tuple[str, ...]:
-    """Return the last non-empty lines of what a child said, for the evidence of an error."""
+    """Return the last non-empty lines of a child's output, for the evidence of an error."""
     return tuple(line.rstrip() for line in text.splitlines() if line.strip())[-lines:]
 
 
 def _wait(child: subprocess.Popen[bytes], timeout: float) -> bool:
-    """Wait until a child has ended, and return whether it has.
+    """Wait for a child to end; return False at the timeout.
 
-    `subprocess.Popen.wait` with a timeout polls, up to 50 ms apart; a build
-    waits for ten children or more.
+    `subprocess.Popen.wait` with a timeout polls at intervals of up to 50 ms, and
+    a build waits for ten children or more: a pidfd (pidfd_open(2)) becomes readable
+    at once.
     """
     if hasattr(os, "pidfd_open"):
         with suppress(OSError):  # a kernel before 5.3, or a sandbox that refuses it
@@ -136,18 +138,16 @@ def _wait(child: subprocess.Popen[bytes], timeout: float) -> bool:
 
 
 def _end_group(child: subprocess.Popen[bytes]) -> None:
-    """Kill what is left of the child's process group, and reap the child."""
+    """Kill the remaining processes of the child's group, and reap the child."""
     _kill_group(child)
     child.wait()
 
 
 def _kill_group(child: subprocess.Popen[bytes]) -> None:
-    if _POSIX:
-        # The group may outlive its leader: a child of the child that went on.
-        with suppress(ProcessLookupError, PermissionError):
-            os.killpg(child.pid, signal.SIGKILL)
-    elif child.poll() is None:
-        child.kill()
+    # The group may outlive its leader, by a grandchild that continues in the background. Its ID
+    # is the PID of the leader, which the kernel does not assign again while the group exists.
+    with suppress(ProcessLookupError, PermissionError):
+        os.killpg(child.pid, signal.SIGKILL)
 
 
 def _feed(pipe: IO[bytes] | None, content: bytes) -> None:

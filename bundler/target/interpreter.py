@@ -1,4 +1,4 @@
-"""Stage 0, effect: find the target Python and ask it what it is."""
+"""Find the target Python, and probe its version, ABI, platform and standard library."""
 
 from __future__ import annotations
 
@@ -21,8 +21,8 @@ __all__ = ["Interpreter", "capture_profile", "find_interpreter"]
 _PROBE_SECONDS = 30
 _CAPTURE_SECONDS = 300
 
-# Where interpreters lie that are not on PATH: pyenv, conda and its forks, and
-# the prefixes of distributions and of containers. `{home}` is the user's.
+# Prefixes of interpreters that are not on PATH: of pyenv, conda and its forks, of Azure ML's
+# images (/azureml-envs), manylinux images (/opt/python) and Linux distributions. `{home}` is HOME.
 _PREFIXES = (
     "{home}/.pyenv/versions/*",
     "{home}/.conda/envs/*",
@@ -47,30 +47,32 @@ _PREFIXES = (
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Interpreter:
-    """A target Python that can be run on this machine."""
+    """A target Python that is installed on this machine."""
 
     python: Path
-    """The program itself, no shim and no link of a virtual environment."""
+    """Its ``sys.executable``."""
     stdlib: tuple[Path, ...]
-    """The folders its ``sys.path`` starts out with."""
+    """The directories of its standard library: its ``sys.path`` without site-packages."""
     target: Target
     stdlib_modules: frozenset[str] = frozenset()
     """The top-level modules of its standard library."""
 
 
 def find_interpreter(wanted: str, host: HostEnvironment, scratch: Path) -> Interpreter:
-    """Return the interpreter that ``--python`` asks for.
+    """Return the interpreter for a version or path.
 
     :param wanted: a version ("3.7" or "3.7.16") or the path of a program.
-    :param scratch: a private folder, the probe's HOME.
-    :raises InterpreterError: if there is none, or it cannot be a target; says what was tried.
+    :param scratch: an existing private directory, the HOME of the probe.
+    :raises InterpreterError: if no such interpreter is found, or it is not supported as a target; the
+        evidence lists the candidates.
+    :raises UsageError: if ``wanted`` is neither a version nor a path.
     """
     path = host.cwd / Path(wanted).expanduser()
     if path.is_file():
         return _probe(path, host, scratch)
     if "/" in wanted or "\\" in wanted:
         raise InterpreterError(
-            f"there is no Python at `{wanted}`", hint="pass `--python 3.7` to search for one"
+            f"Python `{wanted}` not found", hint="pass a version, such as `--python 3.7`, to search for one"
         )
     try:
         version = Version(wanted)
@@ -89,9 +91,9 @@ def find_interpreter(wanted: str, host: HostEnvironment, scratch: Path) -> Inter
             return found
         tried.append(f"tried   {candidate}: it is {found.target.version}")
     raise InterpreterError(
-        f"no CPython {wanted} was found",
+        f"CPython {wanted} not found",
         evidence=(
-            "looked in  PATH, pyenv, conda environments, uv's Pythons, "
+            "searched  PATH, pyenv, conda environments, uv's Pythons, "
             + ", ".join(sorted({prefix for prefix in _PREFIXES if prefix.startswith("/")})),
             *tried[:8],
         ),
@@ -100,31 +102,32 @@ def find_interpreter(wanted: str, host: HostEnvironment, scratch: Path) -> Inter
 
 
 def capture_profile(interpreter: Interpreter, host: HostEnvironment, scratch: Path) -> str:
-    """Return the profile of an interpreter as the JSON that `target/scripts/capture.py` prints.
+    """Return the profile of an interpreter, the JSON output of `target/scripts/capture.py`.
 
-    :raises InterpreterError: if it prints none.
+    :raises InterpreterError: if the script fails.
     """
     argv = [str(interpreter.python), "-s", "-B", str(script("capture"))]
     ended = run_process(argv, env=host.child_env(scratch), cwd=scratch, timeout=_CAPTURE_SECONDS)
     if ended.returncode != 0:
         raise InterpreterError(
-            f"the profile of `{interpreter.python}` could not be captured", evidence=tail(ended.stderr)
+            f"cannot capture the profile of `{interpreter.python}`", evidence=tail(ended.stderr)
         )
     return ended.stdout.decode("utf-8")
 
 
 def _candidates(wanted: str, host: HostEnvironment) -> Iterator[Path]:
-    """Yield programs that may be the version wanted, each once, the cheap places first."""
+    """Yield programs that may have the version, each once, the cheapest searches first."""
     minor = ".".join(wanted.split(".")[:2])
-    home = host.get("HOME") or host.get("USERPROFILE") or "/nonexistent"
+    home = host.get("HOME") or "/nonexistent"
     roots = list(_PREFIXES)
-    roots += [f"{root}/versions/*" for root in filter(None, [host.get("PYENV_ROOT")])]
+    if pyenv := host.get("PYENV_ROOT"):
+        roots.append(f"{pyenv}/versions/*")
     roots += [str(folder.parent / "versions" / "*") for folder in _path_folders(host) if _is_shims(folder)]
     for variable in ("CONDA_ROOT", "MAMBA_ROOT_PREFIX"):
         if root := host.get(variable):
             roots += [root, f"{root}/envs/*"]
-    # An active environment comes last, so that activating one does not change
-    # which Python a bundle is made for.
+    # Interpreters of an active environment come last, so that activating an environment does
+    # not change the target of a bundle.
     active = tuple(filter(None, (host.get("CONDA_PREFIX"), host.get("VIRTUAL_ENV"))))
     on_path = list(_on_path(minor, host))
     inside = [program for program in on_path if any(program.is_relative_to(root) for root in active)]
@@ -134,8 +137,8 @@ def _candidates(wanted: str, host: HostEnvironment) -> Iterator[Path]:
             yield program
     for root in roots:
         anchored = Path(root.format(home=home))
-        for found in sorted(Path(anchored.anchor).glob(str(anchored.relative_to(anchored.anchor)))):
-            program = found / "bin" / f"python{minor}"
+        for prefix in sorted(Path(anchored.anchor).glob(str(anchored.relative_to(anchored.anchor)))):
+            program = prefix / "bin" / f"python{minor}"
             if program.is_file() and _is_new(program, seen):
                 yield program
     yield from inside
@@ -154,17 +157,17 @@ def _path_folders(host: HostEnvironment) -> list[Path]:
 
 
 def _is_shims(folder: Path) -> bool:
-    """Return whether a folder holds pyenv's shims.
+    """Return whether a directory contains the shims of pyenv.
 
-    A shim answers for whatever version a file in the working directory names;
-    the real program is found under pyenv's versions.
+    A shim runs the version that ``.python-version`` in the working directory selects;
+    the real programs are in the ``versions`` directory of pyenv.
     """
     return folder.name == "shims"
 
 
 def _discovered(wanted: str, host: HostEnvironment, seen: set[Path]) -> Iterator[Path]:
-    """Yield what python-discovery finds: uv's own Pythons, the Windows registry, odd names on PATH."""
-    from python_discovery import get_interpreter  # noqa: PLC0415 - 90 ms that a found Python does not need
+    """Yield the interpreter found by python-discovery: a Python of uv, or one with another name on PATH."""
+    from python_discovery import get_interpreter  # noqa: PLC0415 - 90 ms, only for the last search
 
     env = {name: value for name, value in host.environ.items() if not name.startswith(("PYTHON", "LD_"))}
     info = get_interpreter(f"cpython{wanted}", env=env)
@@ -182,15 +185,18 @@ def _is_new(program: Path, seen: set[Path]) -> bool:
 
 
 def _probe(python: Path, host: HostEnvironment, scratch: Path) -> Interpreter:
-    """Run the probe inside ``python``."""
+    """Run the probe script in ``python``.
+
+    :raises InterpreterError: if it is not a working Python, or not supported as a target.
+    """
     argv = [str(python), "-I", "-S", "-B", str(script("probe"))]
     ended = run_process(argv, env=host.child_env(scratch), cwd=scratch, timeout=_PROBE_SECONDS)
     try:
         facts = json.loads(ended.stdout)
     except ValueError:
         raise InterpreterError(
-            f"`{python}` cannot be used as a Python",
-            evidence=tail(ended.stderr, 3) or ("it printed nothing",),
+            f"`{python}` is not a working Python",
+            evidence=tail(ended.stderr, 3) or ("no output",),
         ) from None
     target = target_from_probe(facts)
     stdlib = {*facts["stdlib"], *(path for path in facts["paths"] if path)}

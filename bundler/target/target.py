@@ -1,8 +1,7 @@
-"""Stage 0, pure: the Python a bundle is made for.
+"""The Python that a bundle is built for: version, ABI, platform, tags and markers.
 
-A `Target` is a value: what `target.interpreter` was told by the probe it ran inside
-the target Python, or what a manifest says. Nothing here asks the machine
-bundler runs on, whose version, markers and tags are other ones.
+A `Target` is created from the output of the probe script, or from a manifest. It does
+not depend on the Python that runs bundler, whose version, markers and tags differ.
 
 Specs: platform compatibility tags (PEP 425, 600, 656), dependency specifiers
 (PEP 508, "Environment markers").
@@ -26,33 +25,33 @@ if TYPE_CHECKING:
 __all__ = ["DEFAULT_PYTHON", "OLDEST", "Target", "site_packages_of", "target_from_probe"]
 
 DEFAULT_PYTHON = "3.7"
-"""What Azure ML's prebuilt images run."""
+"""The Python of Azure ML's prebuilt inference images."""
 
 OLDEST = Version("3.7")
-"""The oldest Python a bundle can be made for; bytecode needs PEP 552, which came with it."""
+"""The oldest supported target: hash-based bytecode files (PEP 552) were added in it."""
 
-# PEP 600 "Legacy manylinux tags": the glibc minor version each stands for.
+# The glibc minor versions of the legacy manylinux tags (PEP 600, "Legacy manylinux tags").
 _LEGACY_MANYLINUX = {17: "manylinux2014", 12: "manylinux2010", 5: "manylinux1"}
 _OLDEST_GLIBC_MINOR = 5
 
-# Markers whose value is a fact of one machine, not of the target.
+# Markers that depend on the kernel of one machine, not on the target.
 _HOST_MARKERS = frozenset({"platform_release", "platform_version"})
 
 
 @dataclass(frozen=True, kw_only=True)
 class Target:
-    """One CPython, on one kind of machine."""
+    """A CPython version on a platform."""
 
     version: str
-    """Its full version, "3.7.16": markers and Requires-Python are decided by all three numbers."""
+    """The full version, "3.7.16"; markers and Requires-Python may depend on its micro number."""
     abi: str
-    """Its ABI tag, "cp37m"."""
+    """The ABI tag, "cp37m"."""
     platform: str
-    """Its platform tag, "linux_x86_64"."""
+    """The platform tag, "linux_x86_64"."""
     libc: str
-    """The C library it runs on, "glibc 2.31" or "musl 1.2"; empty where there is none to name."""
+    """The C library, "glibc 2.31" or "musl 1.2"; empty if it is unknown."""
     markers: Mapping[str, str]
-    """Its PEP 508 environment."""
+    """The environment of markers (PEP 508)."""
 
     @cached_property
     def release(self) -> tuple[int, int]:
@@ -72,28 +71,28 @@ class Target:
 
     @property
     def cache_tag(self) -> str:
-        """What stands in the name of a compiled file, "cpython-37"."""
+        """The tag in the names of bytecode files, "cpython-37" (PEP 3147)."""
         return "cpython-{}{}".format(*self.release)
 
     @property
     def name(self) -> str:
-        """The target in the name of a file, "cp37-linux_x86_64"."""
+        """The name of the target in filenames, "cp37-linux_x86_64"."""
         return f"{self.python_tag}-{self.platform}"
 
     @property
     def site_packages(self) -> str:
-        """Where modules lie in a bundle, relative to its root, ``/`` between components."""
+        """The path of site-packages in a bundle, relative to its root."""
         return site_packages_of(self.python_version)
 
     @cached_property
     def environment(self) -> Environment:
-        """The markers as `packaging` takes them."""
+        """The markers, in the type that `packaging` expects."""
         environment: Any = dict(self.markers)
         return environment  # type: ignore[no-any-return]
 
     @cached_property
     def tags(self) -> tuple[Tag, ...]:
-        """Every tag a wheel for this target may carry, best first."""
+        """The supported wheel tags, in order of preference."""
         platforms = list(self._platforms())
         return (
             *cpython_tags(self.release, abis=[self.abi], platforms=platforms),
@@ -102,7 +101,7 @@ class Target:
 
     @property
     def marker(self) -> str:
-        """The marker that holds on this target and tells it from others; it goes into a lock."""
+        """The marker that identifies this target in the ``environments`` of a lockfile (PEP 751)."""
         return (
             f"implementation_name == 'cpython' and python_version == '{self.python_version}'"
             f" and sys_platform == '{self.markers['sys_platform']}'"
@@ -110,7 +109,7 @@ class Target:
         )
 
     def to_json(self) -> dict[str, str]:
-        """Return what a manifest says of the target; a libc is a fact of one machine and is not in it."""
+        """Return the ``target`` section of a manifest; without the libc, which depends on the machine."""
         return {
             "abi": self.abi,
             "implementation": self.markers["implementation_name"],
@@ -124,7 +123,7 @@ class Target:
     def of_manifest(
         cls, *, python: str, python_full_version: str, abi: str, platform: str, sys_platform: str
     ) -> Target:
-        """Return the target that a manifest names, its markers as far as a manifest has them."""
+        """Return the target of a manifest; markers that a manifest does not contain are empty."""
         return cls(
             version=python_full_version,
             abi=abi,
@@ -168,7 +167,7 @@ class Target:
 
 
 def site_packages_of(python: str) -> str:
-    """Return where modules lie in a bundle for a minor version of Python, relative to its root.
+    """Return the path of site-packages in a bundle for a minor version of Python, relative to its root.
 
     >>> site_packages_of("3.7")
     'lib/python3.7/site-packages'
@@ -177,16 +176,16 @@ def site_packages_of(python: str) -> str:
 
 
 def target_from_probe(facts: Mapping[str, Any]) -> Target:
-    """Return the target that the probe described.
+    """Return the target for the output of the probe script.
 
-    :raises InterpreterError: if bundles cannot be made for such a Python.
+    :raises InterpreterError: if the Python is not CPython, too old, or a debug build.
     """
     version = str(facts["version"])
     wanted = f"CPython {OLDEST} or newer, a release build"
     found = f"{facts['implementation']} {version} at `{facts['executable']}`"
     if facts["implementation"] != "cpython" or Version(version) < OLDEST or facts["debug"]:
         raise InterpreterError(
-            "bundles cannot be made for this Python",
+            "unsupported target Python",
             evidence=(f"wanted  {wanted}", f"found   {found}{' (debug build)' if facts['debug'] else ''}"),
         )
     libc = " ".join(facts["libc"]).strip()

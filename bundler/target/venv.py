@@ -1,4 +1,4 @@
-"""Effect: an empty virtual environment of the target Python, with nothing seeded into it."""
+"""Create empty virtual environments of the target Python."""
 
 from __future__ import annotations
 
@@ -17,11 +17,12 @@ _SECONDS = 120
 
 
 def create_venv(interpreter: Interpreter, folder: Path, host: HostEnvironment, scratch: Path) -> Path:
-    """Create a virtual environment at ``folder``, which must not exist, and return its Python.
+    """Create a virtual environment without pip, setuptools and activation scripts.
 
-    It holds no pip, no setuptools and no activation scripts.
-
-    :raises InterpreterError: if virtualenv cannot make it.
+    :param folder: the directory of the environment; it must not exist.
+    :param scratch: an existing private directory for virtualenv's own data.
+    :return: the Python of the environment.
+    :raises InterpreterError: if virtualenv fails.
     """
     argv = [
         sys.executable,
@@ -39,13 +40,13 @@ def create_venv(interpreter: Interpreter, folder: Path, host: HostEnvironment, s
     ended = run_process(argv, env=env, cwd=scratch, timeout=_SECONDS)
     if ended.returncode != 0:
         raise InterpreterError(
-            f"virtualenv cannot make an environment of `{interpreter.python}`",
+            f"virtualenv cannot create an environment for `{interpreter.python}`",
             evidence=tail(ended.stderr + ended.stdout.decode("utf-8", "replace")),
         )
-    # virtualenv puts a patch of distutils into every start of the environment.
-    # Since 20.27 it is written in syntax newer than 3.7, so each start of 3.7
-    # would print a traceback; nothing here needs it. To be dropped when
-    # virtualenv gets an option to leave it out.
+    # virtualenv installs a patch of distutils that runs at every start of the
+    # environment. Since 20.27 it uses syntax newer than 3.7, so each start of 3.7
+    # would print a traceback; bundler does not need it. Remove this when virtualenv
+    # has an option to omit the patch.
     for leftover in folder.glob("**/site-packages/_virtualenv.*"):
         leftover.unlink()
     return venv_python(folder)
@@ -53,4 +54,4 @@ def create_venv(interpreter: Interpreter, folder: Path, host: HostEnvironment, s
 
 def venv_python(folder: Path) -> Path:
     """Return the Python of the virtual environment at ``folder``."""
-    return folder / ("Scripts/python.exe" if os.name == "nt" else "bin/python")
+    return folder / "bin/python"

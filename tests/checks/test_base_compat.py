@@ -158,7 +158,7 @@ def test_a_freeze_cannot_say_what_uses_a_distribution() -> None:
     base = base_of({"numpy 1.19.5": []}, source="freeze")
 
     assert told(base, facts("numpy 1.21.6")) == [
-        "B501 the bundle's `numpy` 1.21.6 hides 1.19.5 of the base; what requires it there is not known"
+        "B501 the bundle's `numpy` 1.21.6 hides 1.19.5 of the base; its dependents there are not known"
     ]
 
 
@@ -331,8 +331,8 @@ def test_a_hidden_distribution_is_told_with_the_one_that_hides_it() -> None:
 
     assert told(base, *present) == [
         (
-            "B505 a `.pth` file of the base makes the module `google` at start, with its own path (`google`):"
-            " `google.cloud.storage` of the bundle is never found"
+            "B505 a `.pth` file of the base creates the module `google` at start, with its own path (`google`):"
+            " `google.cloud.storage` of the bundle is never imported"
         )
     ]
 

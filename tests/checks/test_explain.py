@@ -172,7 +172,7 @@ def test_why_of_what_is_not_there_says_what_is() -> None:
     with pytest.raises(InputError, match="`no\\\\x1b` is not in `small`") as raised:
         why(manifest_of(requires={"a": ()}), "no\x1b")
 
-    assert raised.value.evidence == ("it holds  a, pkg",)
+    assert raised.value.evidence == ("found   a, pkg",)
 
 
 # --- codes and findings -----------------------------------------------------------------------------
@@ -194,7 +194,7 @@ def test_every_code_has_that_form_and_is_found() -> None:
 
 
 def test_a_code_that_is_none() -> None:
-    with pytest.raises(InputError, match="there is no finding `Z999`") as raised:
+    with pytest.raises(InputError, match="`Z999` is not a finding code") as raised:
         rule_of("Z999")
 
     assert raised.value.evidence == (f"known   {', '.join(rules_by_code())}",)
@@ -332,7 +332,7 @@ def test_explain_what_is_left_to_the_base(bundler_cli: BundlerCli, bundle: Path)
 @pytest.mark.parametrize(
     ("args", "code", "said"),
     [
-        pytest.param(["explain", "Z999"], InputError.exit_code, "there is no finding `Z999`", id="no-code"),
+        pytest.param(["explain", "Z999"], InputError.exit_code, "`Z999` is not a finding code", id="no-code"),
         pytest.param(
             ["explain", "six"], 2, "bundler: hint: bundler explain six BUNDLE", id="distribution-without-bundle"
         ),

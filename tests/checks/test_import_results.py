@@ -5,16 +5,30 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
+import msgspec
 import pytest
 from packaging.requirements import Requirement
 from packaging.utils import canonicalize_name
 from support.facts import ENVIRONMENT, facts
 
-from bundler.checks.import_results import ImportResult, ImportStatus, classify, mark_optional, mark_unused
+from bundler.checks.import_results import (
+    ImportAnswer,
+    ImportResult,
+    ImportStatus,
+    classify,
+    mark_optional,
+    mark_unused,
+)
+from bundler.checks.modules import DistributionFacts
 from bundler.redaction import register_secret
 
 GL = "ImportError: libGL.so.1: cannot open shared object file: No such file or directory"
 GLIBC = "ImportError: /lib/x86_64-linux-gnu/libc.so.6: version `GLIBC_2.34' not found (required by x.so)"
+
+
+def outcome(distribution: DistributionFacts, module: str, raw: Mapping[str, Any]) -> ImportResult:
+    """Classify a line of the import runner."""
+    return classify(distribution, module, msgspec.convert(raw, ImportAnswer))
 
 
 def raised(message: str, **more: Any) -> dict[str, Any]:
@@ -114,7 +128,7 @@ def test_classify(
     requires = ("Dep.X>=1; python_version>'3.9'", "opt; extra=='all'", "ns-core")
     distribution = facts("Own", requires=requires, files=("ns/own/__init__.py",))
 
-    assert classify(distribution, "ns.own", raw) == ImportResult(
+    assert outcome(distribution, "ns.own", raw) == ImportResult(
         distribution=canonicalize_name("own"),
         module="ns.own",
         status=status,
@@ -144,7 +158,7 @@ def test_classify(
 def test_a_detail_is_the_same_on_every_host(message: str, detail: str) -> None:
     register_secret("sesame-open")
 
-    assert classify(facts("a"), "a", raised(message)).detail == detail
+    assert outcome(facts("a"), "a", raised(message)).detail == detail
 
 
 @pytest.mark.parametrize(
@@ -162,8 +176,8 @@ def test_what_only_an_extra_would_bring_is_optional(
 ) -> None:
     api = facts("api", requires=("grpcio; extra=='grpc'",), files=("ns/a.py", "ns/b.py"))
     outcomes = [
-        classify(api, "ns.a", {"ended": "raised", "message": "M", "missing": missing}),
-        classify(api, "ns.b", {"ended": others}),
+        outcome(api, "ns.a", {"ended": "raised", "message": "M", "missing": missing}),
+        outcome(api, "ns.b", {"ended": others}),
     ]
     marked = mark_optional(outcomes, [api], [Requirement(text) for text in roots], ENVIRONMENT)
 
@@ -185,8 +199,8 @@ def test_what_nothing_needs_to_import_is_unused(
 ) -> None:
     core = facts("core", files=("ns/new.py", "ns/old.py"))
     outcomes = [
-        classify(core, "ns.new", {"ended": "ok" if works else "raised"}),
-        classify(core, failed, {"ended": "raised", "message": "E"}),
+        outcome(core, "ns.new", {"ended": "ok" if works else "raised"}),
+        outcome(core, failed, {"ended": "raised", "message": "E"}),
     ]
 
     assert mark_unused(outcomes, asked=asked, imported=imported)[1].status == status
@@ -195,6 +209,6 @@ def test_what_nothing_needs_to_import_is_unused(
 @pytest.mark.parametrize("ended", ["crashed", "timed-out", "exited"])
 def test_a_crash_is_never_unused(ended: str) -> None:
     core = facts("core", files=("ns/new.py", "ns/old.py"))
-    outcomes = [classify(core, "ns.new", {"ended": "ok"}), classify(core, "ns.old", {"ended": ended})]
+    outcomes = [outcome(core, "ns.new", {"ended": "ok"}), outcome(core, "ns.old", {"ended": ended})]
 
     assert mark_unused(outcomes, asked=(), imported={})[1].status == ended

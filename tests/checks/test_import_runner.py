@@ -19,7 +19,7 @@ from packaging.requirements import Requirement
 from packaging.utils import canonicalize_name
 from packaging.version import Version
 
-from bundler.checks.import_results import ImportResult, classify
+from bundler.checks.import_results import ImportAnswer, ImportResult, classify
 from bundler.checks.import_runner import SCRIPT, ImportRequest, StartupError, import_modules
 from bundler.checks.modules import DistributionFacts, top_level_modules
 from bundler.checks.sandbox import CHILD, Network, Sandbox, find_sandbox
@@ -91,8 +91,8 @@ class Site:
         reporter: Reporter = SILENT,
         host: HostEnvironment | None = None,
         **options: Any,
-    ) -> dict[str, dict[str, Any]]:
-        """Import modules that are there, and return the answers."""
+    ) -> dict[str, ImportAnswer]:
+        """Import modules that exist, and return the answers."""
         given = {"allowed_roots": [self.venv, *self.interpreter.stdlib], "timeout": 30, "jobs": 2, **options}
         return import_modules(
             ImportRequest(python=self.python, modules=modules, **given),
@@ -468,10 +468,10 @@ def test_a_path_outside_of_the_environment_stops_the_check(site: Site, tmp_path:
     foreign.mkdir()
     line = str(foreign) if kind == "folder" else f"import sys; sys.path.insert(0, {str(foreign)!r})"
     (site.packages / "x.pth").write_text(line + "\n")
-    with pytest.raises(ClosureError, match="reaches folders outside") as caught:
+    with pytest.raises(ClosureError, match="has entries outside of the bundle") as caught:
         site.import_({"good.py": ""})
 
-    assert caught.value.evidence == (f"sys.path  {foreign}",)
+    assert caught.value.evidence == (f"found   {foreign}",)
 
 
 def test_a_link_out_of_the_environment_is_outside(site: Site, tmp_path: Path) -> None:
@@ -480,7 +480,7 @@ def test_a_link_out_of_the_environment_is_outside(site: Site, tmp_path: Path) ->
     (site.packages / "inside").symlink_to(foreign)
     (site.packages / "x.pth").write_text("inside\n")
 
-    with pytest.raises(ClosureError, match="reaches folders outside"):
+    with pytest.raises(ClosureError, match="has entries outside of the bundle"):
         site.import_({"good.py": ""})
 
 
@@ -503,8 +503,8 @@ def test_a_runner_that_dies_is_no_success(site: Site, line: str, message: str) -
     with pytest.raises(ClosureError) as caught:
         site.import_({"good.py": "", "other.py": ""})
 
-    assert caught.value.message == f"the import check {message} before it was done"
-    assert caught.value.evidence[:2] == ("wanted  the outcome of 2 modules", "found   0; nothing of `good`")
+    assert caught.value.message == f"the import check {message} before it was complete"
+    assert caught.value.evidence[:2] == ("wanted  the outcome of 2 modules", "found   0; none for `good`")
 
 
 def test_a_module_that_kills_the_runner_is_no_success(site: Site) -> None:
@@ -653,8 +653,8 @@ def test_a_mount_stands_before_the_standard_library_and_reads_no_pth(site: Site,
     roots = [site.venv, mount, *site.interpreter.stdlib]
     answers = site.ask(["first", "by_pth"], python_path=[mount], allowed_roots=roots)
 
-    assert answers["first"]["ended"] == "ok", answers["first"]
-    assert answers["by_pth"]["missing"] == "by_pth"
+    assert answers["first"].ended == "ok", answers["first"]
+    assert answers["by_pth"].missing == "by_pth"
 
 
 def test_a_mount_that_python_does_not_survive(site: Site, tmp_path: Path) -> None:
@@ -672,21 +672,21 @@ def test_a_mount_that_python_does_not_survive(site: Site, tmp_path: Path) -> Non
 @pytest.mark.parametrize(
     ("body", "ended", "calling"),
     [
-        pytest.param("def init(): pass", "ok", None, id="good"),
-        pytest.param("import helper\ndef init(): helper.x", "ok", None, id="finds-its-own"),
-        pytest.param("1/0\ndef init(): pass", "raised", None, id="import"),
+        pytest.param("def init(): pass", "ok", False, id="good"),
+        pytest.param("import helper\ndef init(): helper.x", "ok", False, id="finds-its-own"),
+        pytest.param("1/0\ndef init(): pass", "raised", False, id="import"),
         pytest.param("def init(): 1/0", "raised", True, id="init"),
         pytest.param("import sys\ndef init(): sys.exit(0)", "exited", True, id="exits"),
         pytest.param(
             "import os\ndef init():\n    assert os.environ['AZUREML_MODEL_DIR'] == '/m' and os.getcwd() == ROOT",
             "ok",
-            None,
+            False,
             id="surroundings",
         ),
     ],
 )
 def test_an_entry_script_runs_as_the_server_runs_it(
-    site: Site, tmp_path: Path, body: str, ended: str, calling: bool | None
+    site: Site, tmp_path: Path, body: str, ended: str, calling: bool
 ) -> None:
     root = tmp_path / "app"
     code = root / "code"
@@ -703,7 +703,7 @@ def test_an_entry_script_runs_as_the_server_runs_it(
     roots = [site.venv, root, *site.interpreter.stdlib]
     answer = site.ask([], script=script, python_path=[root], allowed_roots=roots)[SCRIPT]
 
-    assert (answer["ended"], answer.get("calling")) == (ended, calling), answer
+    assert (answer.ended, answer.calling) == (ended, calling), answer
 
 
 # --- the sandbox ------------------------------------------------------------

@@ -48,7 +48,7 @@ def test_m101_a_twin_of_the_standard_library(files: str, twins: str) -> None:
     assert found == [
         Finding(
             code="M101",
-            message=f"`backport` brings `{twin}`, which hides the module of the standard library",
+            message=f"`backport` contains `{twin}`, which hides the module of the standard library",
             distribution="backport",
             where=twin,
         )
@@ -80,7 +80,7 @@ def test_m107_what_runs_at_every_start(files: str, modules: str) -> None:
     assert found == [
         Finding(
             code="M107",
-            message=f"`own` brings `{module}`, which runs at every start of Python",
+            message=f"`own` contains `{module}`, which runs at every start of Python",
             distribution="own",
             where=module,
         )
@@ -98,7 +98,7 @@ def test_m107_what_runs_at_every_start(files: str, modules: str) -> None:
             "a.py a-nspkg.pth",
             False,
             "M103",
-            "`a-nspkg.pth` of `own` is not read on a mount; its modules import without it",
+            "`a-nspkg.pth` of `own` is not processed on a mount; its modules import without it",
             id="M103",
         ),
         pytest.param("a.py a.pth", True, "", "", id="M103-not-if-a-module-fails"),
@@ -106,11 +106,11 @@ def test_m107_what_runs_at_every_start(files: str, modules: str) -> None:
             "z.pth a.pth own-1.dist-info/RECORD",
             False,
             "M104",
-            "`own` holds no module, only `a.pth`, `z.pth`, which a mount does not read",
+            "`own` contains no modules, only `a.pth`, `z.pth`, which a mount does not process",
             id="M104",
         ),
         pytest.param(
-            "a.pth", True, "M104", "`own` holds no module, only `a.pth`, which a mount does not read",
+            "a.pth", True, "M104", "`own` contains no modules, only `a.pth`, which a mount does not process",
             id="M104-also-if-a-module-fails",
         ),
         pytest.param("a.py a/b.pth a.pth.txt", False, "", "", id="no-pth-that-site-reads"),

@@ -46,7 +46,7 @@ def test_a_good_report_raises_nothing() -> None:
     good.raise_for_errors()
     assert [(one.code, one.message) for one in good.findings] == [
         ("I206", "import `b` of `b` writes to `/etc/x`"),
-        ("I207", "import `b` of `b` tried `h:1`"),
+        ("I207", "import `b` of `b` tried to reach `h:1`"),
     ]
 
 
@@ -65,14 +65,14 @@ def test_the_error_names_every_failure_its_last_line_and_the_fix_of_each_code() 
         bad.raise_for_errors()
 
     assert caught.value.exit_code == 10
-    assert caught.value.message == "the bundle would not work where it is used: 5 errors"
+    assert caught.value.message == "the bundle does not work on its target: 5 errors"
     assert caught.value.evidence == (
         "I201  import `a.x` of `a`: missing-dependency `y`, which it does not declare: M: No module named 'y'",
         "I201  import `b_mod` of `b`: crashed: SIGABRT",
-        "      it wrote  terminate called",
+        "      stderr  terminate called",
         f"      fix: {rules_by_code()['I201'].fix}",
-        "I202  the requirements ask for `z`: it is not there",
-        "I202  `a` requires `y>=2`: found 1",
+        "I202  the requirements ask for `z`: not found",
+        "I202  `a` requires `y>=2`: found version 1",
         f"      fix: {rules_by_code()['I202'].fix}",
         "U302  no run()",
         f"      fix: {rules_by_code()['U302'].fix}",
@@ -191,8 +191,8 @@ def test_json_does_not_depend_on_the_order_and_leaves_the_host_and_the_users_cod
     assert json.loads(json.dumps(made.to_json())) == {
         "allowed": ["I202", "x", "y"],
         "findings": [
-            {**unmet_finding, "distribution": "", "message": "the requirements ask for `z`: it is not there"},
-            {**unmet_finding, "distribution": "b", "message": "`b` requires `y`: found 1"},
+            {**unmet_finding, "distribution": "", "message": "the requirements ask for `z`: not found"},
+            {**unmet_finding, "distribution": "b", "message": "`b` requires `y`: found version 1"},
         ],
         "glibc": "",
         "shared_objects": [],

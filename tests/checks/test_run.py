@@ -66,7 +66,7 @@ def test_a_backport_that_is_harmless_when_installed_kills_a_mount(
 
     errors = refused(warm_cli, "enumlike", cwd=tmp_path)
 
-    assert errors["M101"] == ["`enumlike` brings `enum`, which hides the module of the standard library"]
+    assert errors["M101"] == ["`enumlike` contains `enum`, which hides the module of the standard library"]
     assert errors["M102"][0].startswith("Python does not start with the bundle mounted on PYTHONPATH: ")
     result = built_locked(warm_cli, "enumlike", "--for", "venv", "--name", "app", cwd=tmp_path)
     assert list(result["verification"]["ways"]) == ["venv"]
@@ -107,7 +107,7 @@ def test_k18_what_lives_by_a_pth_file(index: LocalIndex, warm_cli: BundlerCli, t
                 "ModuleNotFoundError: No module named 'winapi'"
             )
         ],
-        "M104": ["`editable` holds no module, only `editable.pth`, which a mount does not read"],
+        "M104": ["`editable` contains no modules, only `editable.pth`, which a mount does not process"],
     }
     built_locked(warm_cli, "winlike", "--for", "venv", "--name", "app", cwd=tmp_path)
 
@@ -126,7 +126,7 @@ def test_k17_namespaces_of_every_kind_are_imported_from_a_mount(
     modules = {one["module"]: one["status"] for one in result["verification"]["ways"]["mount"]}
     assert modules == dict.fromkeys(("old.a", "old.b", "pk", "pk.a", "pk.b"), "ok")
     assert findings(result)["M103"] == [
-        "`old_a-1.0-nspkg.pth` of `old-a` is not read on a mount; its modules import without it"
+        "`old_a-1.0-nspkg.pth` of `old-a` is not processed on a mount; its modules import without it"
     ]
 
 
@@ -151,10 +151,12 @@ def test_k13_imports_that_nobody_declared(index: LocalIndex, warm_cli: BundlerCl
     result = built_locked(warm_cli, "lucky", "parts", "--name", "app", cwd=tmp_path)
 
     found = findings(result)
-    lucky = "`lucky` imports `basket` and does not declare it; it works because `carrier` requires `basket`"
+    lucky = (
+        "`lucky` imports `basket` without declaring it; it is installed because `carrier` requires `basket`"
+    )
     assert found["I205"] == [lucky]
-    assert found["I203"] == ["`parts` imports `nowhere`, which is not there, whenever the file is imported"]
-    assert found["I204"] == ["`parts` imports `nox`, which is not there, in a function"]
+    assert found["I203"] == ["`parts` imports `nowhere` (not found) at module level"]
+    assert found["I204"] == ["`parts` imports `nox` (not found) in a function"]
     jsonschema.validate(manifest_of(result), SCHEMA)
 
 
@@ -213,7 +215,7 @@ def test_what_passed_once_is_kept_shown_as_kept_and_tried_again_on_demand(
     assert (first["cached"], again["cached"], forced["cached"]) == ([], ["mount", "venv"], [])
     assert first["verification"] == again["verification"] == forced["verification"]
     told = warm_cli.run("build", *args, cwd=tmp_path).stderr
-    assert "1 of 1 modules import mounted on PYTHONPATH (kept from an earlier run)" in told
+    assert "1 of 1 modules import mounted on PYTHONPATH (from an earlier run)" in told
 
 
 @pytest.mark.slow
@@ -274,7 +276,7 @@ def test_the_users_code_is_followed_and_run(
     [
         pytest.param(
             {"score.py": "import nowhere\ndef init(): pass\ndef run(x): pass\n"},
-            {"U303": ["`code/score.py:1` imports `nowhere`, which nothing brings"]},
+            {"U303": ["`code/score.py:1` imports `nowhere`, which no distribution provides"]},
             id="nothing-brings-it",
         ),
         pytest.param(

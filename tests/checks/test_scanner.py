@@ -23,7 +23,7 @@ from bundler.digest import Sha256, sha256_of
 from bundler.errors import BundlerError
 from bundler.paths import archive_path
 from bundler.reporter import Silent
-from bundler.store.store import Store
+from bundler.store.store import Store, key_of
 from bundler.system.environ import read_host_environment
 from bundler.target.interpreter import Interpreter, find_interpreter
 from bundler.target.scripts import script
@@ -491,6 +491,41 @@ def test_shared_objects_are_read_once_and_damaged_ones_are_told(scanner: Scanner
     assert first == again
 
 
+@pytest.mark.parametrize(
+    ("kind", "key", "old"),
+    [
+        pytest.param(
+            "scan", "2", [["a.py", [["old", 0, 1, "top", []]], [], ""]], id="scan-of-an-older-release"
+        ),
+        pytest.param("scan", "3", [["a.py", [["old", 0, 1, "top", []]], [], ""]], id="scan-lists"),
+        pytest.param(
+            "scan", "3", [{"path": "a.py", "imports": [{"module": "old"}]}], id="scan-field-missing"
+        ),
+        pytest.param("scan", "3", [{"path": 1}], id="scan-of-another-type"),
+        pytest.param("elf", "1", [[], []], id="objects-of-an-older-release"),
+        pytest.param("elf", "2", [[], []], id="objects-lists"),
+        pytest.param("elf", "2", {"found": [{"path": "x"}], "damaged": []}, id="objects-field-missing"),
+        pytest.param("elf", "2", {"found": [], "damaged": [["x", "y", []]]}, id="damaged-lists"),
+    ],
+)
+def test_a_stored_value_of_another_shape_counts_as_absent(
+    kind: str, key: str, old: object, scanner: Scanner, tree: Path, tmp_path: Path
+) -> None:
+    layer = layer_of(
+        "a", tree, {f"{SITE}/a.py": "import new\n", f"{SITE}/a.so": make_elf(needed=["libnew.so"])}
+    )
+    version = [scanner._interpreter.target.version] if kind == "scan" else []
+    Store(tmp_path / "store").remember(kind, key_of(key, layer.digest, *version), old)
+
+    scans = scanner.layers([layer], lambda: tree, jobs=1, reporter=Silent())
+    objects = scanner.objects([layer], lambda: tree, jobs=1)
+
+    assert [one.module for one in scans[A][0].imports] == ["new"]
+    assert [one.needed for _, one in objects.found] == [("libnew.so",)]
+    assert scanner.layers([layer], never, jobs=1, reporter=Silent()) == scans
+    assert scanner.objects([layer], never, jobs=1) == objects
+
+
 def test_code_is_followed_from_the_entry_script(scanner: Scanner, tmp_path: Path) -> None:
     files = {
         "score.py": "import helper, os\nfrom src.pkg import part\ndef init(): pass\n",
@@ -520,7 +555,7 @@ def test_code_that_reaches_very_many_files_is_refused(
     (tmp_path / "score.py").write_text("import other\n")
     (tmp_path / "other.py").write_text("")
 
-    with pytest.raises(BundlerError, match="reaches more than 1 files"):
+    with pytest.raises(BundlerError, match=r"`score\.py` imports more than 1 files of the source directory"):
         scanner.code(UserCode(folder=tmp_path, script="score.py"))
 
 
@@ -547,7 +582,7 @@ def test_a_target_that_cannot_scan_at_all_is_an_error(interpreter: Interpreter, 
         replace(interpreter, python=python), Store(tmp_path / "store"), read_host_environment(), tmp_path
     )
 
-    with pytest.raises(BundlerError, match="could not be read") as raised:
+    with pytest.raises(BundlerError, match="cannot read the imports of source files") as raised:
         scanner.files(tmp_path, ["a.py"])
     assert raised.value.evidence == ("its library is gone",)
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 
+import msgspec
 import pytest
 from packaging.utils import NormalizedName, canonicalize_name
 from support.facts import facts
@@ -140,7 +141,7 @@ def test_what_is_kept_is_read_back() -> None:
         path="a.py", imports=(an_import("..a(b,c)", when="delayed", line=7),), defines=("x",), error="1: no"
     )
 
-    assert FileImports.from_json(scan.to_json()) == scan
+    assert msgspec.json.decode(msgspec.json.encode(scan), type=FileImports) == scan
 
 
 # --- import_findings --------------------------------------------------------------------------------
@@ -169,7 +170,7 @@ def told(
 @pytest.mark.parametrize(
     ("when", "code", "said"),
     [
-        ("top", "I203", "whenever the file is imported"),
+        ("top", "I203", "at module level"),
         ("conditional", "I204", "under a condition"),
         ("delayed", "I204", "in a function"),
         ("optional", "I204", "in try/except"),
@@ -179,7 +180,7 @@ def test_a_missing_import_is_ranked_by_when_it_runs(when: When, code: str, said:
     assert told(a_file("own.py", an_import("flask.json", when=when, line=3))) == [
         Finding(
             code=code,
-            message=f"`own` imports `flask`, which is not there, {said}",
+            message=f"`own` imports `flask` (not found) {said}",
             distribution="own",
             where="own.py:3",
         )
@@ -193,12 +194,12 @@ def test_a_missing_import_is_ranked_by_when_it_runs(when: When, code: str, said:
         pytest.param(
             ["b.py:9:optional", "c.py:1:delayed", "d.py:2:top"],
             "d.py:2",
-            "whenever the file is imported and in 2 more places",
+            "(not found) at module level and in 2 more places",
             id="the-most-certain",
         ),
-        pytest.param(["b.py:9:top", "b.py:2:top"], "b.py:2", "is imported and in 1 more place", id="first-line"),
-        pytest.param(["c.py:1:top", "b.py:2:top"], "b.py:2", "is imported and in 1 more place", id="first-path"),
-        pytest.param(["b.py:2:top"], "b.py:2", "is imported", id="1"),
+        pytest.param(["b.py:9:top", "b.py:2:top"], "b.py:2", "(not found) at module level and in 1 more place", id="first-line"),
+        pytest.param(["c.py:1:top", "b.py:2:top"], "b.py:2", "(not found) at module level and in 1 more place", id="first-path"),
+        pytest.param(["b.py:2:top"], "b.py:2", "(not found) at module level", id="1"),
     ],
 )  # fmt: skip
 def test_one_finding_names_the_place_that_matters_most(imports: list[str], where: str, said: str) -> None:
@@ -282,25 +283,25 @@ def test_an_extra_that_nobody_asked_for(module: str, unasked: str, is_extra: boo
     (finding,) = told(a_file("own.py", module), unasked=[unasked] if unasked else [])
 
     assert finding.code == ("I204" if is_extra else "I203")
-    assert finding.message.endswith("; an extra that nobody asked for would bring it") is is_extra
+    assert finding.message.endswith("; an extra that is not requested would provide it") is is_extra
 
 
 @pytest.mark.parametrize(
     ("found", "required_by", "message"),
     [
         pytest.param(
-            "six.moves", {}, "`own` imports `six` and does not declare it", id="nobody-knows-who-brings-it"
+            "six.moves", {}, "`own` imports `six` without declaring it", id="nobody-knows-who-brings-it"
         ),
         pytest.param(
             "numpy.core",
             {"numpy": ["`pandas` requires", "`scipy` requires"]},
-            "`own` imports `numpy` and does not declare it; it works because `pandas` requires `numpy`",
+            "`own` imports `numpy` without declaring it; it is installed because `pandas` requires `numpy`",
             id="works-because",
         ),
         pytest.param(
             "both",
             {"twin-a": ["your requirements ask for"]},
-            "`own` imports `both` and does not declare it; it works because your requirements ask for `twin-a`",
+            "`own` imports `both` without declaring it; it is installed because your requirements ask for `twin-a`",
             id="the-first-of-two-owners",
         ),
     ],

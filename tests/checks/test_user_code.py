@@ -56,17 +56,17 @@ def test_the_source_directory_is_known_by_its_real_name(
 @pytest.mark.parametrize(
     ("script", "said"),
     [
-        pytest.param("../other.py", "lies outside of the source directory", id="outside"),
-        pytest.param("/etc/passwd", "lies outside of the source directory", id="absolute-outside"),
-        pytest.param("link.py", "lies outside of the source directory", id="link-to-outside"),
-        pytest.param("none.py", "there is no entry script `none.py` in", id="missing"),
-        pytest.param("sub", "there is no entry script `sub` in", id="folder"),
-        pytest.param("notes.txt", "cannot be an entry script", id="no-py"),
-        pytest.param("a-b.py", "cannot be an entry script", id="hyphen"),
-        pytest.param("1.py", "cannot be an entry script", id="digit"),
-        pytest.param("class.py", "cannot be an entry script", id="keyword"),
-        pytest.param(".py", "cannot be an entry script", id="nameless"),
-        pytest.param("no\x1bne.py", "there is no entry script `no\\x1bne.py` in", id="control-character"),
+        pytest.param("../other.py", "is outside of the source directory", id="outside"),
+        pytest.param("/etc/passwd", "is outside of the source directory", id="absolute-outside"),
+        pytest.param("link.py", "is outside of the source directory", id="link-to-outside"),
+        pytest.param("none.py", "entry script `none.py` not found in", id="missing"),
+        pytest.param("sub", "entry script `sub` not found in", id="folder"),
+        pytest.param("notes.txt", "invalid name of an entry script", id="no-py"),
+        pytest.param("a-b.py", "invalid name of an entry script", id="hyphen"),
+        pytest.param("1.py", "invalid name of an entry script", id="digit"),
+        pytest.param("class.py", "invalid name of an entry script", id="keyword"),
+        pytest.param(".py", "invalid name of an entry script", id="nameless"),
+        pytest.param("no\x1bne.py", "entry script `no\\x1bne.py` not found in", id="control-character"),
     ],
 )
 def test_what_cannot_be_an_entry_script(script: str, said: str, source: Path) -> None:
@@ -227,34 +227,34 @@ def test_nothing_is_said_of_what_is_there(found: str) -> None:
     ("path", "found", "said_of_it"),
     [
         pytest.param(
-            "score.py", "none.x", "`src/score.py:1` imports `none`, which nothing brings", id="missing"
+            "score.py", "none.x", "`src/score.py:1` imports `none`, which no distribution provides", id="missing"
         ),
         pytest.param(
-            "score.py", "google.y", "`src/score.py:1` imports `google.y`, which nothing brings", id="pep420"
+            "score.py", "google.y", "`src/score.py:1` imports `google.y`, which no distribution provides", id="pep420"
         ),
         pytest.param(
-            "score.py", "pkg.none", "`src/score.py:1` imports `pkg.none`, which nothing brings", id="own-part"
+            "score.py", "pkg.none", "`src/score.py:1` imports `pkg.none`, which no distribution provides", id="own-part"
         ),
         pytest.param(
-            "score.py", "src.none", "`src/score.py:1` imports `src.none`, which nothing brings", id="root-part"
+            "score.py", "src.none", "`src/score.py:1` imports `src.none`, which no distribution provides", id="root-part"
         ),
         pytest.param(
-            "score.py", "src(none)", "`src/score.py:1` imports `src`, which nothing brings", id="root-name"
+            "score.py", "src(none)", "`src/score.py:1` imports `src`, which no distribution provides", id="root-name"
         ),
         pytest.param(
             "score.py",
             ".helper",
-            "`src/score.py:1` imports relatively, and the server loads it outside of any package",
+            "`src/score.py:1` is a relative import, but the server loads the entry script outside of any package",
             id="relative-in-the-entry-script",
         ),
         pytest.param(
             "pkg/a.py",
             "..none.x",
-            "`src/pkg/a.py:1` imports `..none.x`, which is not there",
+            "`src/pkg/a.py:1` imports `..none.x`: not found in the source directory",
             id="relative-missing",
         ),
         pytest.param(
-            "pkg/a.py", "...(x)", "`src/pkg/a.py:1` imports `...`, which is not there", id="relative-too-far"
+            "pkg/a.py", "...(x)", "`src/pkg/a.py:1` imports `...`: not found in the source directory", id="relative-too-far"
         ),
     ],
 )  # fmt: skip
@@ -276,7 +276,7 @@ def test_an_entry_script_in_a_subfolder_does_not_see_its_neighbours() -> None:
     code = UserCode(folder=Path("/srv/src"), script="sub/score.py")
     found = found_in("sub/score.py", "neighbour", "helper", code=code, files={"sub/neighbour.py"})
 
-    assert said(found) == ["U303 `src/sub/score.py:1` imports `neighbour`, which nothing brings"]
+    assert said(found) == ["U303 `src/sub/score.py:1` imports `neighbour`, which no distribution provides"]
 
 
 @pytest.mark.parametrize(

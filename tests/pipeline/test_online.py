@@ -128,7 +128,7 @@ def test_enum34_kills_a_mount_and_is_harmless_when_installed(
     errors = codes(online_cli, "enum34==1.1.10", cwd=tmp_path)
 
     assert errors == {
-        "M101": ["`enum34` brings `enum`, which hides the module of the standard library"],
+        "M101": ["`enum34` contains `enum`, which hides the module of the standard library"],
         "M102": [
             (
                 "Python does not start with the bundle mounted on PYTHONPATH: "

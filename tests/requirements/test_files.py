@@ -76,64 +76,70 @@ def folder(tmp_path: Path) -> Folder:
 
 
 REFUSED = {
-    "R01-operator": ("foo = = 1", "it is not a requirement: expected semicolon"),
-    "R01-comma": ("foo>=1,<", "it is not a requirement: expected comma"),
-    "R01-quote": ("foo==1'", "it is not a requirement: "),
-    "R01-marker": ("foo; bad == 1", "it is not a requirement: expected a marker variable"),
-    "R01-extra": ("foo[a==1", "it is not a requirement: expected matching RIGHT_BRACKET"),
-    "R01-control": ("foo\x01", r"it holds a control character"),
-    "R01-options": ("foo --hash='", "its options cannot be told apart: no closing quotation"),
-    "R01-value": ("--index-url", "its options are wrong: --index-url option requires 1 argument"),
+    "R01-operator": ("foo = = 1", "not a valid requirement: expected semicolon"),
+    "R01-comma": ("foo>=1,<", "not a valid requirement: expected comma"),
+    "R01-quote": ("foo==1'", "not a valid requirement: "),
+    "R01-marker": ("foo; bad == 1", "not a valid requirement: expected a marker variable"),
+    "R01-extra": ("foo[a==1", "not a valid requirement: expected matching RIGHT_BRACKET"),
+    "R01-control": ("foo\x01", r"it contains a control character"),
+    "R01-options": ("foo --hash='", "cannot parse its options: no closing quotation"),
+    "R01-value": ("--index-url", "invalid options: --index-url option requires 1 argument"),
     "R01-stray": (f"foo --hash=sha256:{SHA} ; python_version<'4'", "pip would ignore `;`"),
-    "R01-marker-of-path": ("https://index.example/[x.whl", "it is not a requirement: "),
+    "R01-marker-of-path": ("https://index.example/[x.whl", "not a valid requirement: "),
     "R01-wheel-name": ("./local.whl", "local.whl is not a valid wheel filename"),
-    "R05-missing": ("-r other.txt", "`-r other.txt`: there is no such file"),
-    "R05-folder": ("-r .", "`-r .`: it is a folder, not a file"),
+    "R05-missing": ("-r other.txt", "`-r other.txt`: file not found"),
+    "R05-folder": ("-r .", "`-r .`: a directory, not a file"),
     "R05-below-a-file": (
         "-r requirements.txt/x",
-        "`-r requirements.txt/x`: it cannot be read: not a directory",
+        "`-r requirements.txt/x`: cannot read the file: not a directory",
     ),
-    "R05-long": (f"-c {'x' * 300}", "it cannot be read: file name too long"),
-    "R05-https": ("-r https://index.example/r.txt", "`-r` names an address"),
-    "R05-file": ("-c file:///r.txt", "`-c` names an address"),
-    "R05-device": ("-r /dev/null", "it is not a regular file"),
+    "R05-long": (f"-c {'x' * 300}", "cannot read the file: file name too long"),
+    "R05-https": ("-r https://index.example/r.txt", "`-r` with a URL is unsupported"),
+    "R05-file": ("-c file:///r.txt", "`-c` with a URL is unsupported"),
+    "R05-device": ("-r /dev/null", "not a regular file"),
     "R05-two": ("-r a.txt -r b.txt", "pip would read only one of its files"),
     "R05-both": ("-r a.txt --pre", "pip would read only one of its files"),
     "R05-stray": ("-r a.txt b.txt", "pip would ignore `b.txt`"),
-    "R10-bare": ("https://index.example/foo-1.0.zip", "needs exactly one `#sha256=`"),
-    "R10-named": ("foo @ https://index.example/foo-1.0.zip", "needs exactly one `#sha256=`"),
-    "R10-short": ("foo @ https://index.example/f.zip#sha256=abc", "this is no sha256 digest"),
-    "R10-not-hex": (f"foo @ https://index.example/f.zip#sha256={'g' * 64}", "this is no sha256 digest"),
-    "R10-two": (f"foo @ https://h/f.zip#sha256={SHA}&sha256={SHA}", "needs exactly one `#sha256=`"),
-    "R10-sha512": (f"foo @ https://h/f.zip#sha512={'ab' * 64}", "needs exactly one `#sha256=`"),
-    "R10-ftp": (f"ftp://index.example/foo.zip#sha256={SHA}", "does not fetch from `ftp:` addresses"),
-    "R10-no-host": (f"https:///foo.zip#sha256={SHA}", "does not fetch from `https:` addresses"),
-    "R10-malformed": (f"foo @ https://[h/foo.zip#sha256={SHA}", "its address is malformed: invalid IPv6 URL"),
+    "R10-bare": ("https://index.example/foo-1.0.zip", "must have exactly one `#sha256=` fragment"),
+    "R10-named": ("foo @ https://index.example/foo-1.0.zip", "must have exactly one `#sha256=` fragment"),
+    "R10-short": ("foo @ https://index.example/f.zip#sha256=abc", "not a valid sha256 digest"),
+    "R10-not-hex": (f"foo @ https://index.example/f.zip#sha256={'g' * 64}", "not a valid sha256 digest"),
+    "R10-two": (
+        f"foo @ https://h/f.zip#sha256={SHA}&sha256={SHA}",
+        "must have exactly one `#sha256=` fragment",
+    ),
+    "R10-sha512": (f"foo @ https://h/f.zip#sha512={'ab' * 64}", "must have exactly one `#sha256=` fragment"),
+    "R10-ftp": (f"ftp://index.example/foo.zip#sha256={SHA}", "unsupported URL scheme `ftp:`"),
+    "R10-no-host": (f"https:///foo.zip#sha256={SHA}", "unsupported URL scheme `https:`"),
+    "R10-malformed": (f"foo @ https://[h/foo.zip#sha256={SHA}", "its URL is malformed: invalid IPv6 URL"),
     "R11-branch": ("git+https://h/x@main#egg=x", "a branch or tag may move"),
     "R11-none": ("x @ git+https://h/x", "a branch or tag may move"),
     "R11-short": (f"x @ git+https://h/x@{COMMIT[:39]}", "a branch or tag may move"),
     "R11-no-at": (f"x @ git+https://h/{COMMIT}", "a branch or tag may move"),
     "R11-path-only": (f"x @ git+https://h{COMMIT}", "a branch or tag may move"),
     "R11-injected": ("x @ git+https://h/x@--upload-pack=touch", "a branch or tag may move"),
-    "R11-ssh": (f"x @ git+ssh://git@h/x@{COMMIT}", "not by `git+ssh`"),
-    "R11-file": (f"x @ git+file:///x@{COMMIT}", "not by `git+file`"),
-    "R11-http": (f"x @ git+http://h/x@{COMMIT}", "not by `git+http`"),
-    "R11-http-named-like-loopback": (f"x @ git+http://localhost.h/x@{COMMIT}", "not by `git+http`"),
-    "R11-hg": (f"x @ hg+https://h/x@{COMMIT}", "not by `hg+https`"),
-    "R11-ext": (f"x @ ext::sh@{COMMIT}", "what stands behind its `@` is no address"),
+    "R11-ssh": (f"x @ git+ssh://git@h/x@{COMMIT}", "unsupported URL scheme `git+ssh`: only git over https"),
+    "R11-file": (f"x @ git+file:///x@{COMMIT}", "unsupported URL scheme `git+file`: only git over https"),
+    "R11-http": (f"x @ git+http://h/x@{COMMIT}", "unsupported URL scheme `git+http`: only git over https"),
+    "R11-http-named-like-loopback": (
+        f"x @ git+http://localhost.h/x@{COMMIT}",
+        "unsupported URL scheme `git+http`: only git over https",
+    ),
+    "R11-hg": (f"x @ hg+https://h/x@{COMMIT}", "unsupported URL scheme `hg+https`: only git over https"),
+    "R11-ext": (f"x @ ext::sh@{COMMIT}", "the text after `@` is not a URL"),
     "R11-ext-path": ("x @ ext::sh -c touch%20/tmp/x", "`-c` is not allowed after a requirement"),
-    "R11-git-ext": (f"git+ext::sh/@{COMMIT}", "there is no such file or folder"),
-    "R12-named-path": ("foo @ here", "what stands behind its `@` is no address"),
-    "R12-editable": ("-e .", "an editable requirement points back at this host"),
-    "R12-editable-long": ("--editable=./x", "an editable requirement points back at this host"),
-    "R12-editable-behind": ("foo -e .", "an editable requirement points back at this host"),
-    "R12-not-a-project": (".", "the folder holds neither `pyproject.toml` nor `setup.py`"),
-    "R12-no-folder": ("./nothing", "there is no such file or folder"),
-    "R12-no-wheel": ("foo-1.0-py3-none-any.whl", "there is no such file or folder"),
+    "R11-git-ext": (f"git+ext::sh/@{COMMIT}", "file or directory not found"),
+    "R12-named-path": ("foo @ here", "the text after `@` is not a URL"),
+    "R12-editable": ("-e .", "an editable requirement depends on files of this host"),
+    "R12-editable-long": ("--editable=./x", "an editable requirement depends on files of this host"),
+    "R12-editable-behind": ("foo -e .", "an editable requirement depends on files of this host"),
+    "R12-not-a-project": (".", "the directory contains neither `pyproject.toml` nor `setup.py`"),
+    "R12-no-folder": ("./nothing", "file or directory not found"),
+    "R12-no-wheel": ("foo-1.0-py3-none-any.whl", "file or directory not found"),
     "R12-other-file": ("./requirements.txt", "the file is neither a wheel nor an sdist"),
     "R12-passwd": ("file:///etc/passwd", "the file is neither a wheel nor an sdist"),
     "R12-named-passwd": ("foo @ file:///etc/passwd", "the file is neither a wheel nor an sdist"),
-    "R12-host": ("foo @ file://elsewhere/x.whl", "its address is malformed: non-local file URIs"),
+    "R12-host": ("foo @ file://elsewhere/x.whl", "its URL is malformed: non-local file URIs"),
     "R13-unset": ("foo @ https://${UNSET}@h/x", "the environment variable `UNSET` is not set"),
     "R13-unset-anywhere": ("foo==${UNSET}", "the environment variable `UNSET` is not set"),
     "R14-unknown": ("--no-such-opt", "the option `--no-such-opt` is not allowed in a requirements file"),
@@ -147,15 +153,18 @@ REFUSED = {
     "R14-no-hashes": ("--no-require-hashes", "`--no-require-hashes` is not allowed"),
     "R14-index-behind": ("foo --index-url https://h", "`--index-url` is not allowed after a requirement"),
     "R14-links-twice": ("-f a -f b", "pip would read only one of its files"),
-    "R16-hash-alone": (f"--hash=sha256:{SHA}", "this `--hash` belongs to no requirement"),
-    "R17-md5": ("foo==1 --hash=md5:" + "a" * 32, "`md5` is no digest to rely on"),
-    "R17-sha1": ("foo==1 --hash=sha1:" + "a" * 40, "`sha1` is no digest to rely on"),
-    "R17-md5-address": ("https://h/foo.zip#md5=" + "a" * 32, "`md5` is no digest to rely on"),
-    "R17-short": ("foo==1 --hash=sha256:abc", "this is no sha256 digest"),
-    "R17-no-algorithm": ("foo==1 --hash=abc", "`abc` is no digest to rely on"),
-    "R24-cyrillic": ("f\u043eo==1", "this one holds U+043E CYRILLIC SMALL LETTER O"),
-    "R24-hyphen": ("foo\u2010bar==1", "this one holds U+2010 HYPHEN"),
-    "R24-bidi": ("foo\u202e==1", "it holds a control character"),
+    "R16-hash-alone": (f"--hash=sha256:{SHA}", "`--hash` without a requirement"),
+    "R17-md5": ("foo==1 --hash=md5:" + "a" * 32, "`md5` is not a secure digest"),
+    "R17-sha1": ("foo==1 --hash=sha1:" + "a" * 40, "`sha1` is not a secure digest"),
+    "R17-md5-address": ("https://h/foo.zip#md5=" + "a" * 32, "`md5` is not a secure digest"),
+    "R17-short": ("foo==1 --hash=sha256:abc", "not a valid sha256 digest"),
+    "R17-no-algorithm": ("foo==1 --hash=abc", "`abc` is not a secure digest"),
+    "R24-cyrillic": (
+        "f\u043eo==1",
+        "invalid character in the name of the project: U+043E CYRILLIC SMALL LETTER O",
+    ),
+    "R24-hyphen": ("foo\u2010bar==1", "invalid character in the name of the project: U+2010 HYPHEN"),
+    "R24-bidi": ("foo\u202e==1", "it contains a control character"),
 }
 
 
@@ -221,22 +230,25 @@ BYTES = {
     "R02-latin-1": (b"six\n# gr\xf6\xdfe\n", "requirements.txt:2: byte 0xf6 at offset 8 is not UTF-8"),
     "R02-after-bom": (b"\xef\xbb\xbfsix\r\r\n\xf6", "requirements.txt:3: byte 0xf6 at offset 9 is not UTF-8"),
     "R02-half-utf16": (b"\xff\xfea\0b", "requirements.txt:1: byte 0x62 at offset 4 is not UTF-16-LE"),
-    "R02-nul": (b"six\nfoo\0\n", "requirements.txt:2: there is a NUL at byte offset 7"),
-    "R02-nul-utf16": (b"\xff\xfea\0\0\0", "requirements.txt:1: there is a NUL at byte offset 4"),
-    "R02-utf32": ("\ufeffsix".encode("utf-32-le"), "requirements.txt:1: there is a NUL at byte offset 2"),
+    "R02-nul": (b"six\nfoo\0\n", "requirements.txt:2: NUL character at byte offset 7"),
+    "R02-nul-utf16": (b"\xff\xfea\0\0\0", "requirements.txt:1: NUL character at byte offset 4"),
+    "R02-utf32": ("\ufeffsix".encode("utf-32-le"), "requirements.txt:1: NUL character at byte offset 2"),
     "R02-utf7": (
         b"#!\n# -*- coding: utf-7 -*-\n+AGYAbw-o\n",
-        "requirements.txt:2: its `coding: utf-7` comment asks for another encoding than UTF-8",
+        "requirements.txt:2: its `coding: utf-7` comment selects another encoding than UTF-8",
     ),
     "R02-no-such-coding": (
         b"# coding: klingon\nsix",
-        "requirements.txt:1: its `coding: klingon` comment asks for another encoding than UTF-8",
+        "requirements.txt:1: its `coding: klingon` comment selects another encoding than UTF-8",
     ),
     "R03-cut-off": (
         b"six\nfoo==1 \\\n",
-        "requirements.txt:2: the file ends inside a line: nothing follows its last `\\`",
+        "requirements.txt:2: the file ends after a line continuation `\\`",
     ),
-    "R03-cut-off-alone": (b"\\", "requirements.txt:1: the file ends inside a line: nothing follows"),
+    "R03-cut-off-alone": (
+        b"\\",
+        "requirements.txt:1: the file ends after a line continuation",
+    ),
 }
 
 
@@ -248,7 +260,7 @@ def test_bad_bytes_are_named_by_line_and_offset(folder: Folder, content: bytes, 
 def test_all_problems_are_told_at_once(folder: Folder) -> None:
     """One error for the whole input, each problem with its line as it was written (R01, R12, R14)."""
     folder.write("more.txt", "\n\nbar = 1\n")
-    semicolon = "it is not a requirement: expected semicolon (after name with no version specifier) or end"
+    semicolon = "not a valid requirement: expected semicolon (after name with no version specifier) or end"
 
     told = folder.refused("foo = = 1\n-r more.txt\n-e ./x  # mine\n--find-link x\n", strings=["./gone"])
 
@@ -256,17 +268,17 @@ def test_all_problems_are_told_at_once(folder: Folder) -> None:
         "5 problems in the requirements",
         f"  requirements.txt:1: {semicolon}",
         "    line    `foo = = 1`",
-        "    hint    a version is pinned with `==`",
+        "    hint    pin a version with `==`",
         f"  more.txt:3: {semicolon}",
         "    line    `bar = 1`",
-        "    hint    a version is pinned with `==`",
-        "  requirements.txt:3: an editable requirement points back at this host",
+        "    hint    pin a version with `==`",
+        "  requirements.txt:3: an editable requirement depends on files of this host",
         "    line    `-e ./x`",
-        "    hint    write the plain path, without `-e`",
+        "    hint    write the path without `-e`",
         "  requirements.txt:4: the option `--find-link` is not allowed in a requirements file",
         "    line    `--find-link x`",
         "    hint    did you mean `--find-links`?",
-        "  command line: there is no such file or folder",
+        "  command line: file or directory not found",
         "    line    `./gone`",
         f"    at      `{folder.path}/gone`",
     ]
@@ -276,10 +288,10 @@ def test_one_problem_is_told_in_full(folder: Folder) -> None:
     told = folder.refused(f"six\n\nx @ \\\n  git+https://index.example/x@v{COMMIT}\n")
 
     assert told.splitlines() == [
-        "requirements.txt:3: a branch or tag may move: the address needs a full commit",
+        "requirements.txt:3: the URL must have a full commit ID: a branch or tag may move",
         f"  line    `x @   git+https://index.example/x@v{COMMIT}`",
-        "  wanted  `@` and 40 hexadecimal characters",
-        "hint: append `@` and what `git ls-remote` prints for the branch or tag",
+        "  wanted  `@` and 40 hexadecimal digits",
+        "hint: append `@` and the ID that `git ls-remote` prints for the branch or tag",
     ]
 
 
@@ -341,7 +353,9 @@ class TestNested:
         """R06: pip refuses these after it has started; so they are refused before."""
         folder.write("c.txt", line)
 
-        assert folder.refused("foo\n-c c.txt").startswith("c.txt:1: a constraint is a name and a version")
+        assert folder.refused("foo\n-c c.txt").startswith(
+            "c.txt:1: a constraint must have a name, and no extras"
+        )
 
     def test_loop_is_shown(self, folder: Folder) -> None:
         """R04: a file that includes itself through another."""
@@ -364,7 +378,7 @@ class TestNested:
 
         told = folder.refused("-r 0.txt").splitlines()
 
-        assert told[0] == "49.txt:1: files include each other more than 50 deep"
+        assert told[0] == "49.txt:1: the files include each other more than 50 deep"
         assert told[2] == (
             "  chain   requirements.txt:1 -> 0.txt:1 -> 1.txt:1 -> ... -> 48.txt:1 -> 49.txt:1 -> 50.txt"
         )
@@ -384,21 +398,21 @@ class TestNested:
 
         assert told.splitlines() == [
             "2 problems in the requirements",
-            "  gone.txt: there is no such file",
-            f"  {outside}: there is no such file",
+            "  gone.txt: file not found",
+            f"  {outside}: file not found",
         ]
 
     @pytest.mark.skipif(os.geteuid() == 0, reason="root reads everything")
     def test_unreadable_file(self, folder: Folder) -> None:
         folder.write("secret.txt", "six").chmod(0)
 
-        assert "`-r secret.txt`: it cannot be read: permission denied" in folder.refused("-r secret.txt")
+        assert "`-r secret.txt`: cannot read the file: permission denied" in folder.refused("-r secret.txt")
 
     def test_fifo_is_not_waited_for(self, folder: Folder) -> None:
         """Process substitution can be read once only, and pip reads again."""
         os.mkfifo(folder.path / "pipe")
 
-        assert folder.refused(files=[Path("pipe")]).startswith("pipe: it is not a regular file")
+        assert folder.refused(files=[Path("pipe")]).startswith("pipe: not a regular file")
 
 
 class TestSources:
@@ -499,11 +513,11 @@ class TestHashes:
     @pytest.mark.parametrize(
         ("line", "fact"),
         [
-            ("foo==1", "it has no `--hash`"),
-            (f"foo>=1 --hash=sha256:{SHA}", "it has a `--hash` but is not pinned with `==`"),
-            (f"foo==1.* --hash=sha256:{SHA}", "it has a `--hash` but is not pinned with `==`"),
-            (f"foo @ git+https://index.example/foo@{COMMIT}", "it is no single file and has no hash"),
-            ("./project", "it is no single file and has no hash"),
+            ("foo==1", "missing `--hash`"),
+            (f"foo>=1 --hash=sha256:{SHA}", "a requirement with `--hash` must be pinned with `==`"),
+            (f"foo==1.* --hash=sha256:{SHA}", "a requirement with `--hash` must be pinned with `==`"),
+            (f"foo @ git+https://index.example/foo@{COMMIT}", "a directory or repository cannot have a hash"),
+            ("./project", "a directory or repository cannot have a hash"),
         ],
     )
     def test_hashes_are_for_all_or_none(self, folder: Folder, line: str, fact: str) -> None:
@@ -512,10 +526,10 @@ class TestHashes:
 
         told = folder.refused(f"six==1 --hash=sha256:{SHA}\n{line}")
 
-        assert told.startswith(f"requirements.txt:2: {fact}, and hashes are for all requirements or none")
+        assert told.startswith(f"requirements.txt:2: {fact}: either all requirements have hashes, or none")
 
     def test_option_asks_for_hashes(self, folder: Folder) -> None:
-        assert "it has no `--hash`" in folder.refused("six==1\n--require-hashes")
+        assert "missing `--hash`" in folder.refused("six==1\n--require-hashes")
 
     def test_constraint_may_carry_the_hash(self, folder: Folder) -> None:
         folder.write("c.txt", f"Six==1 --hash=sha256:{SHA}")
@@ -607,7 +621,7 @@ class TestVariables:
 
         told = folder.refused(strings=[f"foo @ https://${{TOKEN_}}@h/foo.zip#sha256={SHA}"])
 
-        assert "variables, options and comments belong in a requirements file" in told
+        assert "variables, options and comments are allowed in a requirements file only" in told
 
 
 class TestOptions:
@@ -638,8 +652,8 @@ class TestOptions:
             trusted_hosts=("index.example",),
         )
         several = (
-            "`--extra-index-url` asks several indexes for every project; "
-            "whoever registers a name on one of them can replace a private project"
+            "`--extra-index-url` searches several indexes for every project; "
+            "a project of the same name on a public index can replace a private one"
         )
         assert found.warnings == (
             f"requirements.txt:1: {several}",
@@ -688,7 +702,7 @@ class TestCommandLine:
         folder.write("pylock.dev.toml", "")
 
         assert folder.refused(files=[Path("pylock.dev.toml")]).splitlines() == [
-            "pylock.dev.toml: this is a lock, not requirements",
+            "pylock.dev.toml: a lockfile, not a requirements file",
             "hint: pass `--lock pylock.dev.toml`",
         ]
 
@@ -733,7 +747,7 @@ class TestProjectFile:
 
         told = folder.refused(files=[Path("pyproject.toml")])
 
-        assert "pyproject.toml: a direct address needs exactly one `#sha256=`" in told
+        assert "pyproject.toml: a URL must have exactly one `#sha256=` fragment" in told
         assert "tomls3cret" not in told
 
     def test_broken_toml_has_a_line(self, folder: Folder) -> None:
@@ -741,10 +755,10 @@ class TestProjectFile:
 
         told = folder.refused(files=[Path("pyproject.toml")])
 
-        assert told == "pyproject.toml:3: it is not TOML: invalid value"
+        assert told == "pyproject.toml:3: not valid TOML: invalid value"
 
     def test_missing(self, folder: Folder) -> None:
-        assert folder.refused(files=[Path("pyproject.toml")]) == "pyproject.toml: there is no such file"
+        assert folder.refused(files=[Path("pyproject.toml")]) == "pyproject.toml: file not found"
 
 
 @pytest.mark.parametrize(
@@ -754,7 +768,7 @@ def test_nothing_asked_for_is_a_warning(folder: Folder, content: str) -> None:
     found = folder.read(content)
 
     assert found.roots == ()
-    assert found.warnings == ("nothing is required: the bundle will hold no distribution",)
+    assert found.warnings == ("no requirements: the bundle will contain no distribution",)
 
 
 def test_hundred_thousand_lines(folder: Folder) -> None:

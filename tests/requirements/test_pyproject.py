@@ -76,19 +76,19 @@ def test_groups_need_no_project_table() -> None:
 
 SEMICOLON = "expected semicolon (after name with no version specifier) or end"
 BAD = {
-    "not TOML": ("[project]\nx = 1\nx = 2", "it is not TOML: cannot overwrite a value"),
-    "cut off": ("[project]\nx = [\n", "it is not TOML: invalid value"),
-    "no project": ("[tool.x]", "it has no `[project]` table"),
-    "project is no table": ("project = 3", "it has no `[project]` table"),
+    "not TOML": ("[project]\nx = 1\nx = 2", "not valid TOML: cannot overwrite a value"),
+    "cut off": ("[project]\nx = [\n", "not valid TOML: invalid value"),
+    "no project": ("[tool.x]", "missing `[project]` table"),
+    "project is no table": ("project = 3", "missing `[project]` table"),
     "dynamic": (
         "[project]\ndynamic = ['version', 'dependencies']",
-        "its `dependencies` are dynamic: only its build backend knows them",
+        "`dependencies` is dynamic: only the build backend can compute it",
     ),
     "no list": ("[project]\ndependencies = 'six'", "`project.dependencies` is not a list of requirements"),
     "no string": ("[project]\ndependencies = [1]", "`1` in `project.dependencies` is not a string"),
     "syntax": (
         "[project]\ndependencies = ['foo = 1']",
-        f"`foo = 1` in `project.dependencies` is not a requirement: {SEMICOLON}",
+        f"`foo = 1` in `project.dependencies` is not a valid requirement: {SEMICOLON}",
     ),
     "extras are no table": (
         "[project]\noptional-dependencies = []",
@@ -119,8 +119,8 @@ def test_dynamic_extras_are_refused_only_when_asked_for() -> None:
     assert asked(text) == [("", "six")]
     assert [(item.fact, item.hint) for item in refused(text, extras=("dev",))] == [
         (
-            "its `optional-dependencies` are dynamic: only its build backend knows them",
-            "pass the project's folder (`.`) to let pip build it",
+            "`optional-dependencies` is dynamic: only the build backend can compute it",
+            "pass the project's directory (`.`) to let pip build it",
         )
     ]
 
@@ -128,13 +128,13 @@ def test_dynamic_extras_are_refused_only_when_asked_for() -> None:
 @pytest.mark.parametrize(
     ("extras", "groups", "fact", "known", "hint"),
     [
-        (("docs",), (), "it has no extra `docs`", "`all`, `dev`, `docs-x`", "did you mean `--extra docs-x`?"),
-        (("",), (), "it has no extra ``", "`all`, `dev`, `docs-x`", None),
-        ((), ("zzz",), "it has no group `zzz`", "`lint`, `test-it`", None),
+        (("docs",), (), "unknown extra `docs`", "`all`, `dev`, `docs-x`", "did you mean `--extra docs-x`?"),
+        (("",), (), "unknown extra ``", "`all`, `dev`, `docs-x`", None),
+        ((), ("zzz",), "unknown group `zzz`", "`lint`, `test-it`", None),
         (
             (),
             ("tset-it",),
-            "it has no group `tset-it`",
+            "unknown group `tset-it`",
             "`lint`, `test-it`",
             "did you mean `--group test-it`?",
         ),
@@ -151,7 +151,7 @@ def test_unknown_name_is_refused_with_the_known_ones(
 def test_unknown_extra_of_itself() -> None:
     text = "[project]\nname='x'\n[project.optional-dependencies]\nall = ['x[gone]']"
 
-    assert [item.fact for item in refused(text, extras=("all",))] == ["it has no extra `gone`"]
+    assert [item.fact for item in refused(text, extras=("all",))] == ["unknown extra `gone`"]
 
 
 @pytest.mark.parametrize(

@@ -198,6 +198,29 @@ def test_n16_a_certificate_counts(certificate: str, works: bool, store: Store, t
                 fetch(url, store, tmp_path, PIP_CERT=str(file))
 
 
+CA_VARIABLES = ["SSL_CERT_FILE", "REQUESTS_CA_BUNDLE", "CURL_CA_BUNDLE"]
+
+
+@pytest.mark.parametrize("variable", CA_VARIABLES)
+def test_a_certificate_of_the_environment_counts_unless_one_is_configured(
+    variable: str, store: Store, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """requests and OpenSSL read them from the process; pip's `cert` replaces them."""
+    file = tmp_path / "certificate.pem"
+    file.write_text(CERTIFICATE)
+    other = tmp_path / "other.pem"
+    other.write_text(EXPIRED)
+    for name in CA_VARIABLES:
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.setenv(variable, str(file))
+    with serving_tls(CERTIFICATE, tmp_path) as secure:
+        url = secure.add("/x.whl", ok(BODY), host="localhost")
+        with pytest.raises(NetworkError, match="cannot fetch"):
+            fetch(url, store, tmp_path, PIP_CERT=str(other))
+        fetch(url, store, tmp_path)
+    assert store.has(sha256_of(BODY))
+
+
 def serving_tls(certificate: str, tmp_path: Path) -> AbstractContextManager[Server]:
     from support.faultserver import KEY  # noqa: PLC0415
 

@@ -16,7 +16,6 @@ from bundler.azureml.core._docker_section import DEFAULT_CPU_IMAGE, DockerImageP
 from bundler.azureml.core._files import FileName, as_path, display_name
 from bundler.azureml.core._folder import read_saved_environment, write_folder
 from bundler.azureml.core._pip_lines import read_lines
-from bundler.azureml.core._python_version import allows
 from bundler.azureml.core._sections import DatabricksSection, PythonSection, SparkSection
 from bundler.azureml.core._settings import (
     Section,
@@ -32,6 +31,7 @@ from bundler.azureml.core.conda_dependencies import CondaDependencies, no_single
 from bundler.azureml.core.container_registry import ContainerRegistry
 from bundler.errors import InputError, UsageError
 from bundler.problems import ProblemError
+from bundler.requirements.conda.version import allows
 from bundler.target.target import DEFAULT_PYTHON
 
 __all__ = [

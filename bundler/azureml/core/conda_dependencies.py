@@ -23,11 +23,11 @@ from bundler.azureml.core._arguments import (
 )
 from bundler.azureml.core._env_file import EnvFile
 from bundler.azureml.core._files import FileName, as_path, display_name, input_error_at, read_text
-from bundler.azureml.core._python_version import allows, checked_version, chosen_version
 from bundler.errors import BundlerError, InputError, OutputError, UsageError
 from bundler.paths import printable
 from bundler.problems import ProblemError, register_urls
 from bundler.requirements.conda.matchspec import MatchSpec, parse_match_spec
+from bundler.requirements.conda.version import allows, checked_version, chosen_version
 from bundler.system.atomic import replace_file
 from bundler.target.target import DEFAULT_PYTHON
 

@@ -1,1 +1,1 @@
-"""Conda environment files, translated to requirements."""
+"""Translate conda environment files to requirements."""

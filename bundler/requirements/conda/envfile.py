@@ -1,6 +1,6 @@
-"""Stage 1, pure: the text of conda's ``env.yml`` and what it lists, each entry with its line.
+"""Read a conda ``env.yml`` as lists of entries, each with its line.
 
-Entries are handed on as they stand; `conda.matchspec` understands conda's, `requirements.files` pip's.
+Entries are not parsed here: `conda.matchspec` parses those of conda, `requirements.files` those of pip.
 
 Spec: CEP 24 (conda environment files).
 """
@@ -26,37 +26,37 @@ _VARIABLE = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class EnvFileLine:
-    """One entry of the file."""
+    """One entry of a list in the file."""
 
     text: str
-    """As it stands, without YAML's quotes; never empty, never more than one line."""
+    """Its text without YAML's quotes; one line, not empty."""
     line: int
-    """Where it stands, from 1."""
+    """Its line number, from 1."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class CondaFile:
-    """What an environment file asks for, before any of it is understood."""
+    """The content of an environment file, with unparsed entries."""
 
     name: str | None = None
-    """The environment's name."""
+    """The name of the environment."""
     channels: tuple[str, ...] = ()
-    """In their order, without credentials and tokens."""
+    """The channels in order, without credentials and tokens."""
     packages: tuple[EnvFileLine, ...] = ()
-    """Conda's match specifications, ``python`` and ``pip`` among them."""
+    """Match specifications of conda, including ``python`` and ``pip``."""
     pip: tuple[EnvFileLine, ...] = ()
-    """Lines of a requirements file, options among them."""
+    """Lines of the ``pip`` section: requirements and options."""
     variables: Mapping[str, str] = field(default_factory=lambda: MappingProxyType({}), repr=False)
-    """Environment variables; they may be secrets and are not for display."""
+    """Environment variables; excluded from the repr, since they may be secrets."""
     warnings: tuple[str, ...] = ()
-    """What has no effect here."""
+    """One line for each part of the file that has no effect."""
 
 
 def parse_conda_file(text: str) -> tuple[CondaFile, tuple[ProblemError, ...]]:
-    """Return what an environment file lists, and everything that is wrong with it, by line.
+    """Parse an environment file; return its content and its problems, sorted by line.
 
-    The file is of use only if nothing is wrong; text that is not YAML is the one
-    problem of an empty `CondaFile`. Credentials are registered before anything is quoted.
+    The content is complete only without problems; it is empty if the text is not YAML.
+    Credentials are registered for redaction before any text is quoted.
 
     >>> parse_conda_file("dependencies: [numpy=1.2]")[0].packages
     (EnvFileLine(text='numpy=1.2', line=1),)
@@ -72,7 +72,7 @@ def parse_conda_file(text: str) -> tuple[CondaFile, tuple[ProblemError, ...]]:
 
 
 class _EnvFileReader:
-    """One tree turned into a `CondaFile`; problems are gathered, not raised."""
+    """Converts a YAML tree to a `CondaFile`; collects problems instead of raising them."""
 
     def __init__(self, text: str) -> None:
         self.problems: list[ProblemError] = []
@@ -82,13 +82,15 @@ class _EnvFileReader:
         if tree is None:
             return CondaFile(warnings=("it is empty",))
         if not isinstance(tree, CommentedMap):
-            self._refuse("it is not an environment: a mapping with `dependencies` is wanted", 1)
+            self._refuse("not an environment: expected a mapping with `dependencies`", 1)
             return CondaFile()
         for key in tree:
             if key not in KEYS:
                 self._unknown(key, _key_line(tree, key))
         packages, pip = self._dependencies(tree)
-        warnings = ["`prefix` is ignored: a bundle has no place of its own"] if "prefix" in tree else []
+        warnings = []
+        if "prefix" in tree:
+            warnings.append("`prefix` is ignored: a bundle has no fixed directory")
         if not tree.get("dependencies"):
             warnings.append("it lists no `dependencies`")
         return CondaFile(
@@ -120,8 +122,8 @@ class _EnvFileReader:
         self._refuse(f"`name` is {_kind(name)}, not text", line, hint)
         return None
 
-    def _lines(self, tree: CommentedMap, key: str, what: str) -> list[EnvFileLine]:
-        """Return the entries of a list of texts that stands under ``key``."""
+    def _lines(self, tree: CommentedMap, key: str, label: str) -> list[EnvFileLine]:
+        """Return the entries of the list of strings under ``key``; ``label`` names an entry in messages."""
         values = tree.get(key)
         if values is None:
             return []
@@ -129,8 +131,8 @@ class _EnvFileReader:
             hint = f"{key}: [{shorten(values)}]" if isinstance(values, str) else None
             self._refuse(f"`{key}` is {_kind(values)}, not a list", _value_line(tree, key), hint)
             return []
-        found = [self._line(value, _item_line(values, index), what) for index, value in enumerate(values)]
-        return [line for line in found if line]
+        lines = [self._line(value, _item_line(values, index), label) for index, value in enumerate(values)]
+        return [line for line in lines if line]
 
     def _channels(self, tree: CommentedMap) -> Iterator[str]:
         for line in self._lines(tree, "channels", "a channel"):
@@ -139,14 +141,15 @@ class _EnvFileReader:
             except ProblemError as refused:
                 self._refuse(refused.fact, line.line)
 
-    def _line(self, value: object, line: int, what: str) -> EnvFileLine | None:
+    def _line(self, value: object, line: int, label: str) -> EnvFileLine | None:
         if not isinstance(value, str):
+            # `- numpy: 1.2` is a mapping, as is an unquoted URL with a space after its colon.
             hint = "put the whole entry in quotes" if isinstance(value, dict) else None
-            self._refuse(f"{what} is {_kind(value)}, not text", line, hint)
+            self._refuse(f"{label} is {_kind(value)}, not text", line, hint)
         elif not value.strip():
-            self._refuse(f"{what} is empty", line)
+            self._refuse(f"{label} is empty", line)
         elif len(value.strip().splitlines()) > 1:
-            self._refuse(f"{what} spans several lines", line, "write one entry for each")
+            self._refuse(f"{label} spans several lines", line, "write one entry for each")
         else:
             register_channels(value)
             return EnvFileLine(text=value.strip(), line=line)
@@ -162,8 +165,9 @@ class _EnvFileReader:
         for index, value in enumerate(values):
             line = _item_line(values, index)
             if not isinstance(value, CommentedMap):
-                found = self._line(value, line, "a dependency")
-                packages += [found] if found else []
+                package = self._line(value, line, "a dependency")
+                if package:
+                    packages.append(package)
                 continue
             for key in value:
                 if key != "pip":
@@ -175,7 +179,7 @@ class _EnvFileReader:
         return tuple(packages), tuple(pip or ())
 
     def _not_pip(self, value: CommentedMap, key: object) -> None:
-        fact = f"unknown `{shorten(str(key))}` section: `pip` is the only one there is"
+        fact = f"unknown `{shorten(str(key))}` section: only `pip` is supported"
         version = self._source(value, key) or value[key]
         written = f"- {shorten(str(key))}={shorten(version)}" if isinstance(version, str) else None
         self._refuse(fact, _key_line(value, key), written and f"did you mean `{written}`?")
@@ -187,7 +191,7 @@ class _EnvFileReader:
         if not isinstance(values, CommentedMap):
             self._refuse(f"`variables` is {_kind(values)}, not a mapping", _value_line(tree, "variables"))
             return MappingProxyType({})
-        found = {}
+        variables = {}
         for key, value in values.items():
             text = value if isinstance(value, str) else self._source(values, key)
             if not isinstance(key, str) or not _VARIABLE.fullmatch(key):
@@ -195,11 +199,11 @@ class _EnvFileReader:
             elif value is None or text is None:
                 self._refuse(f"the variable `{key}` is {_kind(value)}, not text", _key_line(values, key))
             else:
-                found[key] = text
-        return MappingProxyType(found)
+                variables[key] = text
+        return MappingProxyType(variables)
 
     def _source(self, tree: CommentedMap, key: object) -> str | None:
-        """Return a number, date or truth value as it is written, not as YAML understands it."""
+        """Return a number, date or boolean as written: YAML reads ``1.10`` as 1.1."""
         line, column = tree.lc.value(key)
         return plain_scalars(self._text).get((line, column))
 
@@ -217,7 +221,7 @@ def _item_line(tree: CommentedSeq, index: int) -> int:
 
 
 def _kind(value: object) -> str:
-    """Return what a value is, in the words of the file's author."""
+    """Return the name of a value's type in YAML, for messages."""
     kinds: tuple[tuple[type | tuple[type, ...], str], ...] = (
         (type(None), "empty"),
         (str, "text"),

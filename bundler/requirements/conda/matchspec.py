@@ -1,7 +1,7 @@
-"""Stage 1, pure: conda's match specifications, and what each asks of a Python package index.
+"""Parse match specifications of conda, and translate them to requirements.
 
-Nothing is asked of an index or of conda: which project a package is comes from a
-dated table, and a name that is in no table is assumed to be the project's.
+No index and no channel is queried: a dated table (`data.conda_names`) maps conda
+packages to projects, and a name that it lacks is taken as the name of the project.
 
 Specs: CEP 26 (names), CEP 29 (match specifications), PEP 508.
 """
@@ -41,8 +41,9 @@ _FIELD = re.compile(
 )
 _FIELDS = ("version", "build", "build_number", "channel", "subdir")
 _FILE = (".conda", ".tar.bz2")
-_ADDRESS = re.compile(r"://[^\s\"'<>]+")
-_SCHEME = 20
+_URL = re.compile(r"://[^\s\"'<>]+")
+# Characters before a match that may belong to the scheme or host; bounded, so that the search is linear.
+_SCHEME_LENGTH = 20
 _HOST = re.compile(r"(?:://|\w\.\w)\S*\Z")
 _HOST_LENGTH = 300
 _TOKEN = re.compile(r"/t/(?P<token>[^/\s\"'<>]+)")
@@ -51,43 +52,43 @@ _USER = re.compile(r"(?P<user>[^/@]+)@")
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class MatchSpec:
-    """One conda package, and the releases of it that will do."""
+    """A conda package, with the accepted versions, builds and channel."""
 
     name: str
-    """In lower case."""
+    """The name in lower case."""
     version: str | None
-    """``==1.2``, ``1.2.*``, ``>=1,<2|3.*``, without spaces; None is any."""
+    """``==1.2``, ``1.2.*``, ``>=1,<2|3.*``, without spaces; None accepts any."""
     build: str | None
-    """The build string, which may hold globs; None is any."""
+    """The build string, possibly with globs; None accepts any."""
     channel: str | None
-    """Where conda would take it from, without credentials."""
+    """The channel, without credentials; None is the default of conda."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Translation:
-    """What a match specification means where there is no conda."""
+    """The meaning of a match specification without conda."""
 
     spec: MatchSpec
-    """What was asked."""
+    """The translated specification."""
     role: Role
-    """Where the package comes from."""
+    """The source of the package: an index, the target Python, the base image, or none."""
     requirement: Requirement | None
-    """What to ask of the index, for ``requirement``."""
+    """The requirement, if the role is ``requirement``."""
     python: SpecifierSet | None
-    """The releases of Python that will do, for ``python``."""
+    """The accepted versions of Python, if the role is ``python``."""
     libraries: tuple[str, ...]
-    """How names of shared libraries begin, any one of which shows that a base has it, for ``base``."""
+    """Prefixes of shared library names, if the role is ``base``: a base with one of them has the package."""
     notes: tuple[str, ...]
-    """What was lost or assumed."""
+    """The inexact and assumed parts of the translation, one line each."""
 
 
 def parse_match_spec(text: str) -> MatchSpec:
-    """Return the parts of a specification as ``env.yml`` has it.
+    """Parse a match specification of an ``env.yml``.
 
     ``name=1.2`` is any 1.2 release (``1.2.*``); ``name==1.2``, ``name 1.2`` and
     ``name=1.2=build`` are exactly 1.2.
 
-    :raises RefusedError: if conda would not take it, or its own tools read it differently.
+    :raises ProblemError: if conda rejects it, or conda's tools disagree about its meaning.
 
     >>> parse_match_spec("conda-forge::numpy=1.21").version
     '1.21.*'
@@ -116,10 +117,10 @@ def parse_match_spec(text: str) -> MatchSpec:
 
 
 def translate(spec: MatchSpec) -> Translation:
-    """Return what ``spec`` means where there is no conda.
+    """Translate a match specification to a requirement, a version of Python, or a system package.
 
-    :raises RefusedError: if it is needed and cannot be asked for: a package that is on
-        no index, alternatives that are more than one range, a version unknown to PEP 440.
+    :raises ProblemError: if it is required and cannot be translated: a package that no index
+        has, alternative version ranges, a version that is invalid in PEP 440.
 
     >>> str(translate(parse_match_spec("pytorch=1.13=py3.7_cuda11.7_0")).requirement)
     'torch==1.13'
@@ -133,8 +134,10 @@ def translate(spec: MatchSpec) -> Translation:
         python = _python(spec, notes)
     elif known.role == "requirement":
         requirement = _requirement(spec, known, notes)
-        notes += [f"build `{spec.build}` is left out"] if spec.build else []
-        notes += [f"channel `{spec.channel}` is left out"] if spec.channel else []
+        if spec.build:
+            notes.append(f"build `{spec.build}` is ignored")
+        if spec.channel:
+            notes.append(f"channel `{spec.channel}` is ignored")
     return Translation(
         spec=spec,
         role=known.role,
@@ -146,16 +149,21 @@ def translate(spec: MatchSpec) -> Translation:
 
 
 def register_channels(text: str) -> None:
-    """Register each credential and token of an address in ``text``; linear in its length."""
-    for found in _ADDRESS.finditer(text):
-        register_urls(text[max(0, found.start() - _SCHEME) : found.end()])
-    for found in _TOKEN.finditer(text):
-        if _HOST.search(text, max(0, found.start() - _HOST_LENGTH), found.start()):
-            register_secret(found["token"])
+    """Register the credentials and tokens of all URLs in ``text`` for redaction; in linear time.
+
+    The token of a private channel is a path component: ``https://host/t/TOKEN/channel``.
+    """
+    for url in _URL.finditer(text):
+        register_urls(text[max(0, url.start() - _SCHEME_LENGTH) : url.end()])
+    for token in _TOKEN.finditer(text):
+        if _HOST.search(text, max(0, token.start() - _HOST_LENGTH), token.start()):
+            register_secret(token["token"])
 
 
 def clean_channel(text: str) -> str:
-    """Return a channel without its credentials and its token, which are registered as secrets.
+    """Return a channel without its credentials and token, which are registered for redaction.
+
+    :raises ProblemError: if its URL is malformed.
 
     >>> clean_channel("https://me:hunter2@conda.example/t/secret-1/main")
     'https://conda.example/main'
@@ -168,7 +176,7 @@ def clean_channel(text: str) -> str:
             return split_url(text)[0]
         except ValueError as error:
             _register_user(text.partition("://")[2].rpartition("@")[0])
-            raise ProblemError("the address of a channel cannot be read") from error
+            raise ProblemError("the URL of a channel is malformed") from error
     user = _USER.match(text)
     if not user:
         return text
@@ -182,25 +190,30 @@ def _register_user(user: str) -> None:
 
 
 def _check_form(text: str) -> None:
-    """Refuse what is no specification at all: a file, a condition, an expression."""
+    """Reject text that is not a match specification: a file, a condition, a requirement of pip."""
     if not text:
         raise ProblemError("the name of a package is missing")
     if len(text) > _MAX_LENGTH:
         raise ProblemError(f"a package has more than {_MAX_LENGTH} characters")
     if not text.isascii() or not text.isprintable():
-        raise ProblemError(f"`{text}` holds a character that no conda package has")
+        raise ProblemError(f"`{text}` contains a character that is invalid in conda packages")
     if text.endswith(_FILE):
-        raise ProblemError(f"`{text}` is a file for conda alone", hint="write `name=1.2`")
+        raise ProblemError(
+            f"`{text}` is a package file of conda, which is unsupported", hint="write `name=1.2`"
+        )
     if ";" in text or " if " in text:
         raise ProblemError(f"`{text}` has a condition", hint="move it to the `pip` section")
     if "@" in text.rpartition("::")[2]:
         raise ProblemError(f"`{text}` is not a conda package", hint="move it to the `pip` section")
     if "(" in text or ")" in text:
-        raise ProblemError(f"conda's tools do not agree on what the parentheses of `{text}` are")
+        raise ProblemError(f"conda's tools disagree about the meaning of the parentheses in `{text}`")
 
 
 def _fields(text: str) -> tuple[str, dict[str, str]]:
-    """Return ``text`` without its brackets, and the fields that stood in them."""
+    """Return ``text`` without its brackets, and the ``key=value`` fields inside them.
+
+    :raises ProblemError: if the brackets are malformed, or a field is unknown, empty or repeated.
+    """
     text, bracket, inside = text.partition("[")
     if not bracket:
         return text, {}
@@ -210,20 +223,20 @@ def _fields(text: str) -> tuple[str, dict[str, str]]:
     fields: dict[str, str] = {}
     position = 0
     while position < len(inside):
-        found = _FIELD.match(inside, position)
-        if not found:
+        field = _FIELD.match(inside, position)
+        if not field:
             hint = None if "=" in inside else "move a name with extras to the `pip` section"
             raise ProblemError(f"`[{inside}]` is not a list of `key=value`", hint=hint)
-        key, value = found["key"], next(item for item in found.group("a", "b", "c") if item is not None)
+        key, value = field["key"], next(item for item in field.group("a", "b", "c") if item is not None)
         if key not in _FIELDS:
             near = closest(key, _FIELDS)
-            raise ProblemError(
-                f"the field `{key}` means nothing without conda", hint=near and f"did you mean `{near}`?"
-            )
-        if key in fields or not value.strip():
-            raise ProblemError(f"the field `{key}` is {'given twice' if key in fields else 'empty'}")
-        fields[key] = _closed_up(value)
-        position = found.end()
+            raise ProblemError(f"unsupported field `{key}`", hint=near and f"did you mean `{near}`?")
+        if key in fields:
+            raise ProblemError(f"the field `{key}` is given twice")
+        if not value.strip():
+            raise ProblemError(f"the field `{key}` is empty")
+        fields[key] = _without_spaces(value)
+        position = field.end()
     return text, fields
 
 
@@ -236,17 +249,20 @@ def _bad_name(name: str, text: str) -> ProblemError:
     return ProblemError(f"`{name}` is not the name of a conda package", hint=hint)
 
 
-def _closed_up(text: str) -> str:
-    """Return ``text`` without the spaces that conda lets stand around its operators."""
-    return _SPACED.sub(lambda found: found[1] or found[2], text.strip())
+def _without_spaces(text: str) -> str:
+    """Return ``text`` without the spaces that conda allows around operators."""
+    return _SPACED.sub(lambda match: match[1] or match[2], text.strip())
 
 
 def _version_and_build(text: str) -> tuple[str, str]:
-    """Return what follows a name as a version and a build string; empty is none."""
-    version, space, build = _closed_up(text).partition(" ")
+    """Return the version and the build string after a name, each possibly empty.
+
+    They are separated by ``=`` (``=1.2=py37_0``) or by a space (``1.2 py37_0``).
+    """
+    version, space, build = _without_spaces(text).partition(" ")
     if not space:
-        found = _VERSION_BUILD.fullmatch(version)
-        return (found["version"], found["build"]) if found else (version, "")
+        parts = _VERSION_BUILD.fullmatch(version)
+        return (parts["version"], parts["build"]) if parts else (version, "")
     if _BUILD.fullmatch(build.strip().removeprefix("=")):
         return version, build.strip().removeprefix("=")
     bounds = f"{version},{build.strip()}"
@@ -258,21 +274,21 @@ def _version_and_build(text: str) -> tuple[str, str]:
 
 def _python(spec: MatchSpec, notes: list[str]) -> SpecifierSet:
     if "pypy" in (spec.build or "").lower():
-        raise ProblemError(f"build `{spec.build}` of `python` is PyPy, and only CPython is bundled for")
-    found = SpecifierSet(",".join(specifiers(spec.name, spec.version, notes) if spec.version else ()))
+        raise ProblemError(f"build `{spec.build}` of `python` is PyPy; only CPython is supported")
+    accepted = SpecifierSet(",".join(specifiers(spec.name, spec.version, notes) if spec.version else ()))
     notes += [
-        f"`{item}` is {item.version}.0 alone; `python={item.version}` is the series"
-        for item in found
+        f"`{item}` is {item.version}.0 only; write `python={item.version}` for all its releases"
+        for item in accepted
         if item.operator == "==" and item.version.count(".") == 1 and "*" not in item.version
     ]
-    return found
+    return accepted
 
 
 def _requirement(spec: MatchSpec, known: Known, notes: list[str]) -> Requirement:
-    asked = specifiers(spec.name, spec.version, notes, longer=known.longer) if spec.version else ()
+    clauses = specifiers(spec.name, spec.version, notes, longer=known.longer) if spec.version else ()
     try:
-        requirement = Requirement(known.project + ",".join(asked))
+        requirement = Requirement(known.project + ",".join(clauses))
         canonicalize_name(requirement.name, validate=True)
     except (InvalidName, InvalidRequirement) as error:
-        raise ProblemError(f"`{known.project}` cannot be the name of a project") from error
+        raise ProblemError(f"`{known.project}` is not a valid project name") from error
     return requirement

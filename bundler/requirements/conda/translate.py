@@ -1,7 +1,7 @@
-"""Stage 1, pure: a conda specification as requirements, and what it asks of Python and base besides.
+"""Translate a conda environment file to requirements, a version of Python, and system packages.
 
-What conda packages become is `conda.matchspec`'s table; the pip section is taken as it
-stands. All problems of a file are collected, each with its line.
+Conda packages are translated by `conda.matchspec`; the lines of the ``pip`` section are
+returned unchanged. All problems of a file are collected, each with its line.
 """
 
 from __future__ import annotations
@@ -26,56 +26,55 @@ __all__ = [
 
 _LOWEST_MINOR = 7
 _HIGHEST_MINOR = 20
-"""Above every release of Python 3 that is planned."""
+"""Greater than the minor version of every planned Python 3 (PEP 602: one per year)."""
 _RELEASES = 100
-"""No minor version has had as many."""
+"""Greater than the number of releases of every minor version."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class SystemPackage:
-    """A conda package without a counterpart on an index: the base image has to bring it."""
+    """A conda package with no counterpart on PyPI; the base image must provide it."""
 
     name: str
     text: str
-    """The specification as it stands in the file."""
+    """The specification, as written in the file."""
     line: int
     libraries: tuple[str, ...]
-    """Beginnings of the file names of its shared libraries, by which a base shows that it has it."""
+    """Prefixes of its shared library names; a base with one of them has the package."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class CondaRequirements:
-    """A conda specification, read."""
+    """The translation of a conda environment file."""
 
     name: str | None
     python: SpecifierSet | None
-    """What it asks of the target; None where it does not say."""
+    """The accepted versions of the target Python; None without a ``python`` entry."""
     python_text: str
-    """The same as it stands in the file."""
+    """The ``python`` entry, as written in the file."""
     lines: tuple[EnvFileLine, ...]
-    """Lines of a requirements file, with the line of the specification each stands for."""
+    """Lines of a requirements file, each with its line number in the ``env.yml``."""
     translations: tuple[tuple[int, str], ...]
-    """What became of each conda package, by line."""
+    """The result for each conda package, by line."""
     system_packages: tuple[SystemPackage, ...]
     variables: Mapping[str, str]
     warnings: tuple[str, ...]
     problems: tuple[tuple[ProblemError, str], ...]
-    """What is wrong with the file, each with the text it is about."""
+    """The problems of the file, each with the text it refers to."""
 
     @property
     def lowest(self) -> str | None:
-        """The Python to take where nothing else names one; None if it asks for none that is supported."""
+        """The lowest accepted minor version of Python; None if no supported one is accepted."""
         return lowest_python(self.python) if self.python is not None else None
 
 
 def conda_requirements(text: str, *, strict: bool = False) -> CondaRequirements:
-    """Return a conda specification as requirements.
+    """Translate the content of an ``env.yml``.
 
-    :param text: the content of an ``env.yml``.
-    :param strict: whether a package that no index has is an error.
+    :param strict: whether a package without a counterpart on PyPI is a problem.
     """
-    file, refused = parse_conda_file(text)
-    problems = [(one, "") for one in refused]
+    file, file_problems = parse_conda_file(text)
+    problems = [(problem, "") for problem in file_problems]
     translated: list[tuple[EnvFileLine, Translation]] = []
     for line in file.packages:
         try:
@@ -83,22 +82,22 @@ def conda_requirements(text: str, *, strict: bool = False) -> CondaRequirements:
         except ProblemError as error:
             problems.append((_at(error, line.line), line.text))
     system_packages = []
-    for line, found in translated:
-        if found.role != "base":
+    for line, translation in translated:
+        if translation.role != "base":
             continue
-        system_packages.append(_system_package(line.text, found, line.line))
+        system_packages.append(_system_package(line.text, translation, line.line))
         if strict:
-            problems.append((_not_on_an_index(found.spec, line.line), line.text))
-    pythons = [(line, found.python) for line, found in translated if found.role == "python"]
+            problems.append((_not_on_an_index(translation.spec, line.line), line.text))
+    pythons = [(line, translation.python) for line, translation in translated if translation.role == "python"]
     if len(pythons) > 1:
-        again = ProblemError("`python` is asked for a second time", line=pythons[1][0].line)
-        problems.append((again, pythons[1][0].text))
+        duplicate = ProblemError("`python` is listed twice", line=pythons[1][0].line)
+        problems.append((duplicate, pythons[1][0].text))
     return CondaRequirements(
         name=file.name,
         python=pythons[0][1] if pythons else None,
         python_text=pythons[0][0].text if pythons else "",
         lines=tuple(_lines(file, translated)),
-        translations=tuple((line.line, _story(line.text, found)) for line, found in translated),
+        translations=tuple((line.line, _summary(line.text, result)) for line, result in translated),
         system_packages=tuple(system_packages),
         variables=MappingProxyType(dict(file.variables)),
         warnings=file.warnings,
@@ -107,25 +106,25 @@ def conda_requirements(text: str, *, strict: bool = False) -> CondaRequirements:
 
 
 def lowest_python(specifier: SpecifierSet) -> str | None:
-    """Return the lowest minor version of Python from 3.7 on of which some release will do, or None.
+    """Return the lowest minor version of Python, from 3.7 on, with an accepted release, or None.
 
     >>> lowest_python(SpecifierSet(">=3.8,<3.11")), lowest_python(SpecifierSet("==3.7.16"))
     ('3.8', '3.7')
     """
     for minor in range(_LOWEST_MINOR, _HIGHEST_MINOR):
-        # `>=3.8.5` is met by some 3.8; whether by the one found is looked at when it is.
+        # `>=3.8.5` accepts some 3.8; the interpreter that is found is checked by its full version.
         if any(specifier.contains(f"3.{minor}.{patch}") for patch in range(_RELEASES)):
             return f"3.{minor}"
     return None
 
 
 def parse_system_package(text: str) -> SystemPackage:
-    """Return a package that the base has to bring, from what a manifest says of it."""
+    """Return a system package from its specification in a manifest."""
     return _system_package(text, translate(parse_match_spec(text)), 0)
 
 
-def _system_package(text: str, found: Translation, line: int) -> SystemPackage:
-    return SystemPackage(name=found.spec.name, text=text, line=line, libraries=found.libraries)
+def _system_package(text: str, translation: Translation, line: int) -> SystemPackage:
+    return SystemPackage(name=translation.spec.name, text=text, line=line, libraries=translation.libraries)
 
 
 def _at(error: ProblemError, line: int) -> ProblemError:
@@ -134,27 +133,27 @@ def _at(error: ProblemError, line: int) -> ProblemError:
 
 def _not_on_an_index(spec: MatchSpec, line: int) -> ProblemError:
     return ProblemError(
-        f"`{spec.name}` has no counterpart on a package index: it must come from the base image",
+        f"`{spec.name}` has no counterpart on PyPI: the base image must provide it",
         hint="remove the line, or build without `--strict`",
         line=line,
     )
 
 
 def _lines(file: CondaFile, translated: list[tuple[EnvFileLine, Translation]]) -> Iterator[EnvFileLine]:
-    for line, found in translated:
-        if found.requirement is not None:
-            yield EnvFileLine(text=str(found.requirement), line=line.line)
+    for line, translation in translated:
+        if translation.requirement is not None:
+            yield EnvFileLine(text=str(translation.requirement), line=line.line)
     yield from file.pip
 
 
-def _story(text: str, found: Translation) -> str:
-    """Return in one line what becomes of a conda package."""
-    became = {
-        "requirement": f"becomes `{found.requirement}`",
+def _summary(text: str, translation: Translation) -> str:
+    """Return one line on the translation of a conda package."""
+    result = {
+        "requirement": f"becomes `{translation.requirement}`",
         "python": "is the target",
-        "tool": "is left out",
-        "base": "is left to the base image",
-        "nothing": "is left out",
-    }[found.role]
-    notes = f" ({'; '.join(found.notes)})" if found.notes else ""
-    return f"`{text}` {became}{notes}"
+        "tool": "is omitted",
+        "base": "must be in the base image",
+        "nothing": "is omitted",
+    }[translation.role]
+    notes = f" ({'; '.join(translation.notes)})" if translation.notes else ""
+    return f"`{text}` {result}{notes}"

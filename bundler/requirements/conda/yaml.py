@@ -1,8 +1,8 @@
-"""Stage 1, pure: text to a YAML tree that keeps comments and lines, and nothing that is unsafe.
+"""Parse YAML to a tree with comments and line numbers, and reject its unsafe features.
 
-Nothing is built from a tag or read from elsewhere. What would make the parser
-slow or the file ambiguous (merge keys, growing aliases, several documents, line
-breaks that editors do not show) is refused before a tree is made.
+Tags, merge keys, nested aliases, directives, several documents and line breaks that
+editors do not display are rejected from the events of the parser, before it builds a
+tree: they could run constructors, grow exponentially, or hide entries.
 
 Spec: YAML 1.2.
 """
@@ -36,15 +36,16 @@ _MAX_DEPTH = 32
 _MAX_EVENTS = 20_000
 _MAX_ALIASES = 64
 _MAX_SCALAR = 4000
-# Characters YAML has no room for, and line breaks of YAML 1.1 that editors do not show.
+# Characters outside of YAML's c-printable (YAML 1.2, 5.1), and the line breaks of YAML 1.1 that editors
+# do not display: NEL, LS and PS.
 _UNSEEN = re.compile(
     "[^\\t\\n\\r\\x20-\\x7e\\xa0-\\u2027\\u202a-\\ud7ff\\ue000-\\ufefe\\uff00-\\ufffd\U00010000-\U0010ffff]"
 )
 _LINE_END = re.compile(r"\r\n|\r|\n")
 _DUPLICATE = re.compile(r'found duplicate key "(?P<key>.*?)" with value', re.DOTALL)
 _CLIP = 80
-# What the parser raises besides its own errors: for a date or a number that Python cannot hold,
-# a mapping as a key of another, comments at places where it has no room for them.
+# Exceptions that ruamel.yaml raises besides its own: for a date or number out of range, a mapping as a
+# mapping key, and comments in places that it does not expect.
 _FAILURES = (
     ValueError,
     TypeError,
@@ -60,64 +61,62 @@ YamlPosition = tuple[int, int]
 
 
 def load_yaml(text: str) -> Any:
-    r"""Return the tree of a YAML document, with comments and line numbers (ruamel's round-trip form).
+    r"""Return the tree of a YAML document, with comments and line numbers (ruamel's round-trip types).
 
-    :raises RefusedError: with the line, if it is not YAML, is more than one document,
-        has tags, directives, merge keys or duplicate keys, or could grow when it is read:
-        more than 1 MiB, 20,000 nodes, 32 levels or 64 aliases, or an alias inside an anchor.
+    :raises ProblemError: with the line, if the text is not YAML, has several documents, tags,
+        directives, merge keys or duplicate keys, or exceeds a limit: 1 MiB, 20,000 events,
+        32 levels, 64 aliases, no alias inside of an anchored collection.
 
     >>> load_yaml("name: x")["name"]
     'x'
     """
     plain_scalars(text)
-    with _failures_told():
+    with _parser_errors():
         return YAML(typ="rt", pure=True).load(text)
 
 
 def plain_scalars(text: str) -> dict[YamlPosition, str]:
-    """Return the text of each scalar without quotes by its place, as it is written.
+    """Return the source text of each unquoted scalar, by its position.
 
-    For numbers and the like, whose spelling a tree does not keep.
+    For numbers and dates: the tree contains their value, not their spelling.
 
-    :raises RefusedError: as `load_yaml`, but for duplicate keys and values that Python cannot hold.
+    :raises ProblemError: as `load_yaml`, except for duplicate keys and values out of range.
     """
     if len(text) > _MAX_SIZE or len(text.encode("utf-8", "surrogatepass")) > _MAX_SIZE:
         raise ProblemError("it is larger than 1 MiB")
     unseen = _UNSEEN.search(text)
     if unseen:
         raise ProblemError(
-            f"there is a character U+{ord(unseen[0]):04X} that YAML or an editor does not show",
+            f"invalid or invisible character U+{ord(unseen[0]):04X}",
             line=len(_LINE_END.findall(text, 0, unseen.start())) + 1,
         )
-    with _failures_told():
+    with _parser_errors():
         return _Scan().run(text)
 
 
 @contextmanager
-def _failures_told() -> Iterator[None]:
-    """Turn whatever the parser raises into a `ProblemError`."""
+def _parser_errors() -> Iterator[None]:
+    """Convert every exception of the parser to a `ProblemError`."""
     try:
         yield
     except ProblemError:
         raise
     except DuplicateKeyError as error:
-        found = _DUPLICATE.match(error.problem or "")
-        key = f"`{shorten(found['key'])}`" if found else "a key"
-        raise ProblemError(f"{key} stands twice in one mapping", line=_line_of(error)) from error
+        match = _DUPLICATE.match(error.problem or "")
+        key = f"`{shorten(match['key'])}`" if match else "a key"
+        raise ProblemError(f"{key} occurs twice in one mapping", line=_line_of(error)) from error
     except YAMLError as error:
         raise _not_yaml(error) from error
     except _FAILURES as error:
         reason = shorten(first_line(error)) or "the parser gave up"
-        raise ProblemError(f"it holds a value that cannot be read: {reason}") from error
+        raise ProblemError(f"invalid value: {reason}") from error
 
 
 def _not_yaml(error: YAMLError) -> ProblemError:
     problem = getattr(error, "problem", None) or first_line(error)
     if "'\\t'" in problem:
-        return ProblemError(
-            "a tab stands where YAML wants spaces", hint="indent with spaces", line=_line_of(error)
-        )
-    return ProblemError(f"it is not YAML: {shorten(problem)}", line=_line_of(error))
+        return ProblemError("invalid indentation by a tab", hint="indent with spaces", line=_line_of(error))
+    return ProblemError(f"not valid YAML: {shorten(problem)}", line=_line_of(error))
 
 
 def _line_of(error: YAMLError) -> int | None:
@@ -126,7 +125,7 @@ def _line_of(error: YAMLError) -> int | None:
 
 
 class _Scan:
-    """The events of one document, checked one by one, so that no tree is made of what is refused."""
+    """Checks the events of a document one by one, without building a tree."""
 
     def __init__(self) -> None:
         self._scalars: dict[YamlPosition, str] = {}
@@ -146,7 +145,7 @@ class _Scan:
         return self._scalars
 
     def _look(self, event: Event) -> str | None:
-        """Return what is wrong with one event."""
+        """Return the problem of one event, or None."""
         if isinstance(event, DocumentStartEvent):
             return self._document(event)
         if isinstance(event, AliasEvent):
@@ -160,15 +159,16 @@ class _Scan:
     def _document(self, event: DocumentStartEvent) -> str | None:
         self._documents += 1
         if self._documents > 1:
-            return "a second document begins: one file is one environment"
+            return "a second document begins: a file must contain one environment"
         if event.version or event.tags:
-            return "a `%` directive changes how YAML is read"
+            return "unsupported `%` directive"
         return None
 
     def _alias(self) -> str | None:
         self._aliases += 1
         if any(self._open):
-            return "an alias stands inside an anchor, so that it would multiply"
+            # Ten levels of such aliases expand to billions of nodes ("billion laughs").
+            return "an alias inside of an anchored collection is unsupported"
         if self._aliases > _MAX_ALIASES:
             return f"it has more than {_MAX_ALIASES} aliases"
         return None
@@ -186,7 +186,7 @@ class _Scan:
             if event.tag:
                 return _tagged(event.tag)
             if len(self._open) > _MAX_DEPTH:
-                return f"it is nested deeper than {_MAX_DEPTH} levels"
+                return f"nested more than {_MAX_DEPTH} levels deep"
         return None
 
     def _scalar(self, event: ScalarEvent) -> str | None:
@@ -196,16 +196,16 @@ class _Scan:
             return f"an entry is longer than {_MAX_SCALAR} characters"
         if event.style in (None, ""):
             if event.value == "<<":
-                return "a merge key `<<` hides what the file lists"
+                return "unsupported merge key `<<`"
             self._scalars[event.start_mark.line, event.start_mark.column] = event.value
         return None
 
 
 def _tagged(tag: object) -> str:
-    return f"a tag `{shorten(str(tag))}` asks for something other than text, lists and mappings"
+    return f"unsupported tag `{shorten(str(tag))}`: only text, lists and mappings are allowed"
 
 
 def shorten(text: str) -> str:
-    """Return the beginning of a text from the file in one line, short enough to be quoted."""
+    """Return the first 80 characters of a text, in one line, for quoting in a message."""
     text = " ".join(text[: 2 * _CLIP].split())
     return text if len(text) <= _CLIP else f"{text[:_CLIP]}..."

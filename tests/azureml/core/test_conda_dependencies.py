@@ -13,10 +13,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from bundler.azureml.core import CondaDependencies as FromPackage
-from bundler.azureml.core import _python_version as python_version
 from bundler.azureml.core.conda_dependencies import CondaDependencies
 from bundler.azureml.exceptions import MissingError, UserErrorException
 from bundler.errors import BundlerError, InputError, OutputError, UsageError
+from bundler.requirements.conda import version as python_version
 
 # Azure ML's documents, "Environment": "This example will generate the following file".
 DOCUMENTED = """\
@@ -240,7 +240,7 @@ def test_a_package_whose_name_begins_with_python_is_another_one() -> None:
 def test_what_is_no_version_of_python_is_refused(version: str) -> None:
     """The original takes all of these but the last."""
     conda = CondaDependencies()
-    with pytest.raises(InputError, match="is no version of Python"):
+    with pytest.raises(InputError, match="is not a version of Python"):
         conda.set_python_version(version)
 
     assert conda.get_python_version() == "3.7"

@@ -285,7 +285,7 @@ def test_a_dockerfile_may_be_a_path_a_text_or_an_open_file(folder: Path) -> None
         ("RUN true\nCMD true\n", InputError, "there is no `FROM` in it"),
         ("# FROM base\nRUN true\n", InputError, "there is no `FROM` in it"),
         ("empty", InputError, "empty: there is no `FROM` in it"),
-        (".", InputError, "it is a folder, not a file"),
+        (".", InputError, "a directory, not a file"),
         (io.StringIO("RUN true"), InputError, "the open file: there is no `FROM` in it"),
     ],
 )
@@ -396,7 +396,7 @@ def test_the_files_a_requirements_file_names_are_taken_in(folder: Path) -> None:
         ("six\n-r none.txt\n", MissingError, r"r\.txt:2: there is no file `none\.txt`"),
         ("six\n-r r.txt\n", InputError, r"r\.txt:2: the files include each other in a loop"),
         ("-r again.txt\n", InputError, r"again\.txt:2: the files include each other in a loop"),
-        ("six==1 \\\n", InputError, r"r\.txt:1: the file ends inside a line"),
+        ("six==1 \\\n", InputError, r"r\.txt:1: the file ends after a line continuation"),
         ("banana split\n", InputError, "it is not a requirement"),
         ("six\0\n", InputError, "NUL"),
     ],

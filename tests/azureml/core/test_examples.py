@@ -257,7 +257,7 @@ def test_the_python_of_an_image_is_looked_at(programs: Programs) -> None:
     ended = programs.ended("custom_interpreter.py", "/opt/miniconda/bin/python", "image.tar")
 
     assert ended.returncode != 0
-    assert "`code/score.py:6` imports `yaml`, which nothing brings" in ended.stderr
+    assert "`code/score.py:6` imports `yaml`, which no distribution provides" in ended.stderr
     assert "imports `requests`" not in ended.stderr
 
 
@@ -376,7 +376,7 @@ def test_an_environment_that_does_not_build_leaves_no_package(programs: Programs
     ended = programs.ended("model_package.py")
 
     assert ended.returncode != 0
-    assert "imports `absent`, which nothing brings" in ended.stderr
+    assert "imports `absent`, which no distribution provides" in ended.stderr
     assert not (programs.folder / "context").exists()
 
 
@@ -487,7 +487,7 @@ def test_a_curated_environment_is_built(online_cli: BundlerCli, tmp_path: Path) 
     ended = online_cli.run("env", "build", name, cwd=tmp_path, env={"BUNDLER_WORKSPACE": str(tmp_path / "w")})
 
     assert ended.returncode == 0, ended.stderr
-    assert "note      curated, as of 2026-11-21: built as it stands" in ended.stderr
+    assert "note      curated, as of 2026-11-21: built unchanged" in ended.stderr
     assert (tmp_path / ended.stdout.split("\t")[0]).is_file()
 
 

@@ -106,7 +106,7 @@ def test_the_lines_are_numbered_and_end_with_the_exit_code() -> None:
         f"AML_APP_ROOT = {ROOT}",
         f"AZUREML_ENTRY_SCRIPT = {ROOT}/code/score.py",
         f"AZUREML_EXTRA_PYTHON_LIB_PATH = {ROOT}/code/code/lib",
-        "exit code 97: the folder of AZUREML_EXTRA_PYTHON_LIB_PATH is not there",
+        "exit code 97: the directory of AZUREML_EXTRA_PYTHON_LIB_PATH does not exist",
     )
 
 

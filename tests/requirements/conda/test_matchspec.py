@@ -189,21 +189,21 @@ MALFORMED = {
     "numpy 1..2": ("`1..2` is not a version", None),
     "numpy 1._": ("`1._` is not a version", None),
     "numpy 1!2!3": ("`1!2!3` is not a version", None),
-    "numpy ^1.*$": ("`^1.*$` is a regular expression, which no index understands", None),
-    "numpy=1.*.3": ("`=1.*.3` has a star inside, which no index understands", None),
-    "numpy>*": ("`>*` has a star inside, which no index understands", None),
-    "numpy>=1,=*": ("`=*` has a star inside, which no index understands", None),
-    "numpy>=1,==1.2.*": ("conda's tools do not agree on what `==1.2.*` is", "write `=1.2`"),
-    "numpy==1.2.*=py37_0": ("conda's tools do not agree on what `==1.2.*` is", "write `=1.2`"),
-    "numpy!=1.2*": ("conda's tools do not agree on what `!=1.2*` is", "write `!=1.2.*`"),
-    "numpy>1.2.*": ("conda's tools do not agree on what `>1.2.*` is", "write `>1.2`"),
-    "numpy<=1.2.*": ("conda's tools do not agree on what `<=1.2.*` is", "write `<=1.2`"),
-    "numpy>=1.2*": ("conda's tools do not agree on what `>=1.2*` is", "write `>=1.2`"),
-    "numpy~=1.2.*": ("conda's tools do not agree on what `~=1.2.*` is", "write `=1.2`"),
-    "numpy=1.2*,<2": ("conda's tools do not agree on what `=1.2*` is", "write `=1.2`"),
+    "numpy ^1.*$": ("`^1.*$` is a regular expression, which PEP 440 cannot express", None),
+    "numpy=1.*.3": ("`=1.*.3` has a star inside, which PEP 440 cannot express", None),
+    "numpy>*": ("`>*` has a star inside, which PEP 440 cannot express", None),
+    "numpy>=1,=*": ("`=*` has a star inside, which PEP 440 cannot express", None),
+    "numpy>=1,==1.2.*": ("conda's tools disagree about the meaning of `==1.2.*`", "write `=1.2`"),
+    "numpy==1.2.*=py37_0": ("conda's tools disagree about the meaning of `==1.2.*`", "write `=1.2`"),
+    "numpy!=1.2*": ("conda's tools disagree about the meaning of `!=1.2*`", "write `!=1.2.*`"),
+    "numpy>1.2.*": ("conda's tools disagree about the meaning of `>1.2.*`", "write `>1.2`"),
+    "numpy<=1.2.*": ("conda's tools disagree about the meaning of `<=1.2.*`", "write `<=1.2`"),
+    "numpy>=1.2*": ("conda's tools disagree about the meaning of `>=1.2*`", "write `>=1.2`"),
+    "numpy~=1.2.*": ("conda's tools disagree about the meaning of `~=1.2.*`", "write `=1.2`"),
+    "numpy=1.2*,<2": ("conda's tools disagree about the meaning of `=1.2*`", "write `=1.2`"),
     "numpy~=1": ("`~=1` needs a second number", "write `=1`"),
     "numpy (>=1,<2)|3": (
-        "conda's tools do not agree on what the parentheses of `numpy (>=1,<2)|3` are",
+        "conda's tools disagree about the meaning of the parentheses in `numpy (>=1,<2)|3`",
         None,
     ),
     "numpy; python_version<'3.8'": (
@@ -218,11 +218,11 @@ MALFORMED = {
     "mkl|blas": ("a version is missing", None),
     "mkl@": ("`mkl@` is not a conda package", "move it to the `pip` section"),
     "./numpy-1.2-py37_0.tar.bz2": (
-        "`./numpy-1.2-py37_0.tar.bz2` is a file for conda alone",
+        "`./numpy-1.2-py37_0.tar.bz2` is a package file of conda, which is unsupported",
         "write `name=1.2`",
     ),
     "https://x.example/n-1-0.conda": (
-        "`https://x.example/n-1-0.conda` is a file for conda alone",
+        "`https://x.example/n-1-0.conda` is a package file of conda, which is unsupported",
         "write `name=1.2`",
     ),
     "uvicorn[standard]": (
@@ -233,12 +233,12 @@ MALFORMED = {
     "numpy[version='']": ("the field `version` is empty", None),
     "numpy[version=1,version=2]": ("the field `version` is given twice", None),
     "numpy[version=1] x": ("`numpy[` has no `]` at its end", None),
-    "numpy[verison=1]": ("the field `verison` means nothing without conda", "did you mean `version`?"),
-    "numpy[md5=00]": ("the field `md5` means nothing without conda", None),
+    "numpy[verison=1]": ("unsupported field `verison`", "did you mean `version`?"),
+    "numpy[md5=00]": ("unsupported field `md5`", None),
     "numpy=1[version=2]": ("`numpy` has a version inside and outside of its brackets", None),
-    "numpy\u202f1.2": ("`numpy\u202f1.2` holds a character that no conda package has", None),
-    "numpy\t1.2": ("`numpy\t1.2` holds a character that no conda package has", None),
-    "\uff4eumpy": ("`\uff4eumpy` holds a character that no conda package has", None),
+    "numpy\u202f1.2": ("`numpy\u202f1.2` contains a character that is invalid in conda packages", None),
+    "numpy\t1.2": ("`numpy\t1.2` contains a character that is invalid in conda packages", None),
+    "\uff4eumpy": ("`\uff4eumpy` contains a character that is invalid in conda packages", None),
     "a" * 1001: ("a package has more than 1000 characters", None),
     "https://[x/main::numpy": ("`https://[` has no `]` at its end", None),
 }
@@ -254,12 +254,12 @@ def test_malformed_is_refused(text: str, fact: str, hint: str | None) -> None:
 
 
 ASSUMED = "`{}` is assumed to have the same name on PyPI"
-BUILD = "build `py37_0` is left out"
+BUILD = "build `py37_0` is ignored"
 # The requirement and the notes.
 REQUIREMENTS = {
     "numpy": ("numpy", ()),
     "numpy=1.2=py37_0": ("numpy==1.2", (BUILD,)),
-    "conda-forge::numpy": ("numpy", ("channel `conda-forge` is left out",)),
+    "conda-forge::numpy": ("numpy", ("channel `conda-forge` is ignored",)),
     "numpy>=1.20,<2.0a0": ("numpy>=1.20,<2.0", ()),
     "numpy<2.0.dev0": ("numpy<2.0", ()),
     "numpy<2.0a1": ("numpy<2.0a1", ()),
@@ -269,11 +269,11 @@ REQUIREMENTS = {
     "numpy==1.2+cpu": ("numpy==1.2+cpu", ()),
     "certifi=2022.09.24": ("certifi==2022.9.24.*", ()),
     "my-own": ("my-own", (ASSUMED.format("my-own"),)),
-    "annoy": ("annoy", (ASSUMED.format("annoy") + ", where that is what conda calls `python-annoy`",)),
-    "torch": ("torch", (ASSUMED.format("torch") + ", where that is what conda calls `pytorch`",)),
+    "annoy": ("annoy", (ASSUMED.format("annoy") + "; there, that project is `python-annoy` in conda",)),
+    "torch": ("torch", (ASSUMED.format("torch") + "; there, that project is `pytorch` in conda",)),
     "pytorch=1.13=py3.7_cuda11.7_0": (
         "torch==1.13",
-        ("`pytorch` is `torch` on PyPI", "build `py3.7_cuda11.7_0` is left out"),
+        ("`pytorch` is `torch` on PyPI", "build `py3.7_cuda11.7_0` is ignored"),
     ),
     "pytorch_geometric": ("torch-geometric", ("`pytorch_geometric` is `torch-geometric` on PyPI",)),
     "pytables>=3": ("tables>=3", ("`pytables` is `tables` on PyPI",)),
@@ -284,7 +284,7 @@ REQUIREMENTS = {
         "opencv-python==4.5.5.*",
         (
             "`opencv` is `opencv-python` on PyPI",
-            "`opencv-python-headless` would do too",
+            "`opencv-python-headless` is an alternative",
             "`==4.5.5` is taken as `==4.5.5.*`: releases on PyPI have one more number",
         ),
     ),
@@ -337,7 +337,7 @@ def test_what_is_no_requirement(text: str, role: str, libraries: tuple[str, ...]
 
 def test_a_library_with_a_namesake_says_how_to_get_that() -> None:
     assert translate(parse_match_spec("redis")).notes == (
-        "`redis` is no Python project, and must be in the base",
+        "`redis` is not a Python project: the base must have it",
         "the Python project `redis` is `redis-py` in conda",
     )
 
@@ -367,45 +367,45 @@ def test_python(text: str, specifier: str, inside: str, outside: str | None) -> 
 
 def test_python_of_two_numbers_is_one_release() -> None:
     assert translate(parse_match_spec("python==3.7")).notes == (
-        "`==3.7` is 3.7.0 alone; `python=3.7` is the series",
+        "`==3.7` is 3.7.0 only; write `python=3.7` for all its releases",
     )
 
 
 REFUSED = {
     "numpy 1.2|1.3": (
-        "`numpy ==1.2|==1.3` offers a choice of ranges, which PEP 440 cannot express",
-        "write one of them: `numpy ==1.3`",
+        "`numpy ==1.2|==1.3` has alternative ranges, which PEP 440 cannot express",
+        "keep one of them: `numpy ==1.3`",
     ),
     "numpy=1.2|>=2": (
-        "`numpy 1.2.*|>=2` offers a choice of ranges, which PEP 440 cannot express",
-        "write one of them: `numpy >=2`",
+        "`numpy 1.2.*|>=2` has alternative ranges, which PEP 440 cannot express",
+        "keep one of them: `numpy >=2`",
     ),
     "python=3.7|3.8": (
-        "`python 3.7.*|==3.8` offers a choice of ranges, which PEP 440 cannot express",
-        "write one of them: `python ==3.8`",
+        "`python 3.7.*|==3.8` has alternative ranges, which PEP 440 cannot express",
+        "keep one of them: `python ==3.8`",
     ),
     "numpy==9e": (
-        "`==9e` of `numpy` is a version to conda, but not to PEP 440",
-        "leave the version out: `numpy`",
+        "`==9e` of `numpy` is a valid version in conda, but not in PEP 440",
+        "omit the version: `numpy`",
     ),
     "numpy=1.1.1k": (
-        "`1.1.1k.*` of `numpy` is a version to conda, but not to PEP 440",
-        "leave the version out: `numpy`",
+        "`1.1.1k.*` of `numpy` is a valid version in conda, but not in PEP 440",
+        "omit the version: `numpy`",
     ),
     "numpy==1.0-1": (
-        "`==1.0-1` of `numpy` is a version to conda, but not to PEP 440",
-        "leave the version out: `numpy`",
+        "`==1.0-1` of `numpy` is a valid version in conda, but not in PEP 440",
+        "omit the version: `numpy`",
     ),
     "numpy==v1": (
-        "`==v1` of `numpy` is a version to conda, but not to PEP 440",
-        "leave the version out: `numpy`",
+        "`==v1` of `numpy` is a valid version in conda, but not in PEP 440",
+        "omit the version: `numpy`",
     ),
     "numpy>=1.2+cpu": (
-        "`>=1.2+cpu` of `numpy` is a version to conda, but not to PEP 440",
-        "leave the version out: `numpy`",
+        "`>=1.2+cpu` of `numpy` is a valid version in conda, but not in PEP 440",
+        "omit the version: `numpy`",
     ),
     "python=3.9=0_73_pypy": (
-        "build `0_73_pypy` of `python` is PyPy, and only CPython is bundled for",
+        "build `0_73_pypy` of `python` is PyPy; only CPython is supported",
         None,
     ),
     "anaconda=2021.5": (
@@ -414,9 +414,9 @@ REFUSED = {
     ),
     "spacy-model-en_core_web_sm": (
         "`spacy-model-en_core_web_sm` is not on PyPI",
-        "list the address of the model's wheel in the `pip` section",
+        "list the URL of the model's wheel in the `pip` section",
     ),
-    "foo_": ("`foo_` cannot be the name of a project", None),
+    "foo_": ("`foo_` is not a valid project name", None),
 }
 
 
@@ -454,7 +454,7 @@ def test_an_address_that_cannot_be_read_is_refused_without_its_password() -> Non
     with pytest.raises(ProblemError) as caught:
         clean_channel("https://me:tk-secret-f@[x/main")
 
-    assert caught.value.fact == "the address of a channel cannot be read"
+    assert caught.value.fact == "the URL of a channel is malformed"
     assert "tk-secret-f" not in redact("tk-secret-f me:tk-secret-f")
 
 
