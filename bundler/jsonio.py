@@ -62,7 +62,8 @@ def convert(value: object, kind: type[T], source: str, *, error: type[BundlerErr
 def _malformed(cause: Exception, source: str, error: type[BundlerError]) -> BundlerError:
     """Return the error for a document, with the path that msgspec reports."""
     fact, _, place = str(cause).partition(" - at ")
-    where = f"{place.strip('`')}: " if place else ""
+    place = place.replace("`key` in ", "a key of ").replace("`", "")
+    where = f"{place}: " if place else ""
     return error(f"{printable(source)}: {where}{printable(fact[:1].lower() + fact[1:])}")
 
 

@@ -50,6 +50,16 @@ LIMIT = 256 << 20
 
 _MAX_FILES = 500_000
 _MODES = {"0644": 0o644, "0755": 0o755}
+_WAYS = ("mount", "venv", "server")
+_DISTRIBUTION = {
+    "name": str,
+    "version": str,
+    "wheel": str,
+    "size": int,
+    "licence": str,
+    "requires_dist": list,
+}
+_FINDING = {"allowed": bool, "code": str, "distribution": str, "message": str, "severity": str, "where": str}
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

@@ -62,7 +62,7 @@ class CheckRequest:
     base: BaseProfile | None = None
     """The profile of the base; None if there is no base."""
     base_plan: Callable[[Collection[NormalizedName]], BundlePlan | None] | None = None
-    """Returns the base's packages in layers: its server's, and those with the given names."""
+    """Returns base packages in layers: the server, `provided`, and the distributions with these names."""
     server: tuple[Requirement, ...] = ()
     """The requirements of the base's server, for a base without metadata of it."""
     provided: Mapping[NormalizedName, Version] = field(default_factory=dict)

@@ -9,19 +9,10 @@ from bundler.base_image.reader import read_base
 from bundler.bundle.manifest import Manifest
 from bundler.bundle.writer import Output, write_bundle
 from bundler.checks.run import CheckResult
+from bundler.pipeline.inputs import fetch_wheels, read_lock, render_bundle_lock, resolve_requirements
 from bundler.pipeline.options import BuildOptions, LockOptions
 from bundler.pipeline.run import open_run
-from bundler.pipeline.stages import (
-    build_layers,
-    check_bundle,
-    describe_bundle,
-    fetch_wheels,
-    plan_base,
-    plan_contents,
-    read_lock,
-    render_bundle_lock,
-    resolve_requirements,
-)
+from bundler.pipeline.stages import build_layers, check_bundle, describe_bundle, plan_base, plan_contents
 from bundler.resolve.lockfile import Lock
 from bundler.target.target import Target
 

@@ -6,11 +6,10 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from functools import partial
 from importlib.metadata import version as version_of
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from packaging.requirements import InvalidRequirement, Requirement
@@ -19,7 +18,7 @@ from packaging.utils import NormalizedName, canonicalize_name, parse_wheel_filen
 from bundler import __version__
 from bundler.base_image.profile import BaseProfile
 from bundler.bundle.layer import Layer
-from bundler.bundle.layer_builder import LayerBuilder, WheelRef
+from bundler.bundle.layer_builder import LayerBuilder
 from bundler.bundle.manifest import Manifest, distribution_section, files_section, make_manifest
 from bundler.bundle.plan import BundlePlan, plan_bundle
 from bundler.bundle.segment import SegmentFormat
@@ -27,46 +26,29 @@ from bundler.checks.provided import NOTHING_PROVIDED, ProvidedByBase, plan_provi
 from bundler.checks.run import CheckRequest, CheckResult, report_checks, run_checks
 from bundler.data.inference_server import SERVER, server_requirements
 from bundler.digest import sha256_of
-from bundler.errors import InputError, IntegrityError, MalformedError
+from bundler.errors import IntegrityError, MalformedError
+from bundler.pipeline.inputs import Wheels, fetch_wheels, render_bundle_lock
 from bundler.requirements.files import read_requirements
-from bundler.resolve.download import download_of, fetch_all
-from bundler.resolve.lockfile import Lock, LockedDistribution, check_lock, parse_lock, render_lock
+from bundler.resolve.lockfile import Lock
 from bundler.resolve.resolver import PipResolver
-from bundler.resolve.sdist import BuiltWheel, build_wheel
 
 if TYPE_CHECKING:
     from bundler.pipeline.options import BuildOptions
     from bundler.pipeline.run import Run
-    from bundler.requirements.requirement_set import RequirementSet
 
 __all__ = [
     "Contents",
-    "Wheels",
     "build_layers",
     "check_bundle",
     "describe_bundle",
-    "fetch_wheels",
     "plan_base",
     "plan_contents",
     "plan_requirements",
-    "read_lock",
-    "render_bundle_lock",
-    "resolve_requirements",
 ]
 
 # The .pth files of setuptools and of pkg_resources-style namespace packages. Their code is known, and only
 # sets up imports.
 _KNOWN_PTH = re.compile(r".*-nspkg\.pth|distutils-precedence\.pth")
-
-
-@dataclass(frozen=True, kw_only=True)
-class Wheels:
-    """The wheels of a lock, stored in the store."""
-
-    refs: tuple[WheelRef, ...]
-    """One wheel for each distribution, in the order of the lock."""
-    built: Mapping[NormalizedName, BuiltWheel]
-    """The wheels that were built from source distributions."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -78,94 +60,6 @@ class Contents:
     plan: BundlePlan
     provided: ProvidedByBase
     """The locked distributions that are omitted, since the base provides them."""
-
-
-# Lock.
-
-
-def resolve_requirements(run: Run, requirements: RequirementSet | None) -> Lock:
-    """Resolve requirements with the pip of the target.
-
-    :raises InputError: if ``requirements`` is None.
-    :raises ResolutionError: if no set of distributions satisfies them.
-    :raises NetworkError: if the index cannot be reached.
-    """
-    if requirements is None:
-        raise InputError("no requirements given", hint="pass `-r requirements.txt`")
-    if not requirements.roots:
-        return Lock(requirements=(), packages=())
-    resolver = PipResolver(run.toolchain, only_binary=run.only_binary)
-    lock = resolver.resolve(requirements, reporter=run.reporter)
-    run.reporter.stage("lock", f"{_distributions(lock)} resolved by pip {run.toolchain.versions['pip']}")
-    return lock
-
-
-def _distributions(lock: Lock) -> str:
-    return f"{len(lock.packages)} distribution{'' if len(lock.packages) == 1 else 's'}"
-
-
-def read_lock(run: Run, path: Path, requirements: RequirementSet | None) -> Lock:
-    """Read a lockfile, and check that it satisfies the requirements.
-
-    :param requirements: None skips the check.
-    :raises InputError: if the lockfile is malformed, or does not satisfy the requirements.
-    """
-    try:
-        text = path.read_text("utf-8")
-    except (OSError, UnicodeDecodeError) as error:
-        raise InputError(f"cannot read `{path}`", evidence=(str(error),)) from error
-    lock = parse_lock(text, source=path, target=run.interpreter.target)
-    if requirements is not None:
-        check_lock(lock, requirements.roots, run.interpreter.target, path.name)
-    run.reporter.stage("lock", f"{_distributions(lock)} from {path.name}")
-    return lock
-
-
-def render_bundle_lock(run: Run, lock: Lock) -> bytes:
-    """Return the lockfile of the bundle, which contains the names of local files, but not their paths."""
-    return render_lock(lock, run.interpreter.target, lambda path: path.name).encode()
-
-
-# Wheels.
-
-
-def fetch_wheels(run: Run, lock: Lock) -> Wheels:
-    """Download the files of the lock, and build the wheels of its source distributions.
-
-    :raises InputError: if the lock contains source distributions, and the run rejects them.
-    :raises NetworkError: if a file cannot be downloaded.
-    :raises IntegrityError: if a file does not have the locked digest.
-    :raises ResolutionError: if a wheel cannot be built.
-    """
-    files = [package for package in lock.packages if package.sha256 and package.kind in ("wheel", "sdist")]
-    fetch_all([download_of(package) for package in files], run.store, run.settings, reporter=run.reporter)
-    sources = [package for package in lock.packages if package.kind != "wheel"]
-    if sources and run.only_binary:
-        raise InputError(
-            "the lock contains source distributions, which `--only-binary` rejects",
-            evidence=tuple(f"{package.name}  {package.filename}" for package in sources),
-        )
-    built = {}
-    with run.reporter.task("building", len(sources)) as task:
-        for package in sources:
-            built[package.name] = build_wheel(
-                package, run.interpreter.target, lambda: run.toolchain, run.store
-            )
-            task.advance()
-    outcome = f"{len(lock.packages) - len(sources)} fetched"
-    if sources:
-        outcome += f", {len(sources)} built from source"
-    run.reporter.stage("wheels", outcome)
-    refs = (_wheel_ref(package, built.get(package.name)) for package in lock.packages)
-    return Wheels(refs=tuple(ref for ref in refs if ref is not None), built=built)
-
-
-def _wheel_ref(package: LockedDistribution, built: BuiltWheel | None) -> WheelRef | None:
-    if built is not None:
-        return WheelRef(sha256=built.sha256, filename=built.filename, forbidden=built.build_dir.encode())
-    if package.sha256 is None:
-        return None
-    return WheelRef(sha256=package.sha256, filename=package.filename)
 
 
 # Layers.

@@ -13,21 +13,12 @@ from typing import TYPE_CHECKING
 
 import pytest
 from support.bundles import make_bundle
-from support.paths import PACKAGE, ROOT
+from support.paths import PACKAGE
 from support.wheels import make_wheel
-
-from bundler import errors
 
 if TYPE_CHECKING:
     from support.cli import BundlerCli
     from support.localindex import LocalIndex
-
-DOCS = ROOT / "docs"
-CLASSES = [
-    value
-    for value in vars(errors).values()
-    if isinstance(value, type) and issubclass(value, errors.BundlerError)
-]
 
 
 @pytest.mark.parametrize("command", [[], ["build"], ["lock"], ["inspect"], ["verify"], ["unpack"], ["store"]])
@@ -47,16 +38,6 @@ def test_help_imports_nothing_heavy() -> None:
     ended = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
 
     assert ended.stderr == "[]\n"
-
-
-def test_every_error_class_has_an_exit_code_and_a_page() -> None:
-    pages = (DOCS / "troubleshooting.md").read_text("utf-8")
-    codes = {cls.exit_code for cls in CLASSES}
-
-    assert len(codes) == len(CLASSES)
-    for cls in CLASSES:
-        assert f"\n## {cls.slug}\n" in pages
-        assert re.search(rf"^\| {cls.exit_code} \| `{cls.slug}` \|", pages, re.MULTILINE), cls
 
 
 @pytest.mark.parametrize(

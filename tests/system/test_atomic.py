@@ -7,7 +7,7 @@ import errno
 import os
 import stat
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -31,6 +31,16 @@ def names(folder: Path) -> list[str]:
 
 def path_of(descriptor: int) -> Path:
     return Path(f"/proc/self/fd/{descriptor}").readlink()
+
+
+def failing(code: str) -> Callable[..., None]:
+    """Return a call of the system that fails with an error."""
+
+    def call(*_: object, **__: object) -> None:
+        number = getattr(errno, code)
+        raise OSError(number, os.strerror(number))
+
+    return call
 
 
 @contextmanager
@@ -92,7 +102,7 @@ def test_an_error_of_the_system_names_the_final_path(tmp_path: Path, kind: str) 
         raise OSError(errno.EIO, os.strerror(errno.EIO))
 
     assert caught.value.message.startswith(f"`{final}` ")
-    assert caught.value.message.endswith("Input/output error")
+    assert caught.value.message.endswith(": Input/output error")
     assert names(tmp_path) == []
 
 
@@ -102,7 +112,9 @@ def test_a_missing_directory_is_an_error_of_output(tmp_path: Path, kind: str) ->
         pass
 
 
-@pytest.mark.parametrize("name", ["x" * 255, "é" * 127, "模" * 85])
+@pytest.mark.parametrize(
+    "name", ["x" * 255, "é" * 127, "模" * 85], ids=["one-byte", "two-bytes", "three-bytes"]
+)
 def test_a_name_may_be_as_long_as_the_system_allows(tmp_path: Path, name: str) -> None:
     """255 bytes: the name beside it has to be shorter than that, too."""
     with staged_file(tmp_path / name) as stream:
@@ -154,16 +166,27 @@ class OldLibrary:
 class OldFileSystem:
     """The C library where a file system knows no flags of renameat2, as network file systems do."""
 
+    code = errno.EINVAL
+
     def renameat2(self, *_: object) -> int:
-        ctypes.set_errno(errno.EINVAL)
+        ctypes.set_errno(self.code)
         return -1
 
 
-@pytest.fixture(params=["no renameat2", "flags unknown", "another system"])
+class OldKernel(OldFileSystem):
+    """The C library on a kernel that has no renameat2."""
+
+    code = errno.ENOSYS
+
+
+LIBRARIES = {"old library": OldLibrary, "old file system": OldFileSystem, "old kernel": OldKernel}
+
+
+@pytest.fixture(params=[*LIBRARIES, "another system"])
 def old_system(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
     if request.param == "another system":
         monkeypatch.setattr(sys, "platform", "darwin")
-    library = OldFileSystem if request.param == "flags unknown" else OldLibrary
+    library = LIBRARIES.get(request.param, OldLibrary)
     monkeypatch.setattr(ctypes, "CDLL", lambda *_, **__: library())
 
 
@@ -188,6 +211,19 @@ def test_nothing_is_replaced_on_an_old_system_either(tmp_path: Path, there: str)
         pass
 
     assert final.lstat().st_ino == before.st_ino
+    assert names(tmp_path) == ["out"]
+
+
+@pytest.mark.parametrize("there", ["empty directory", "file"])
+def test_the_system_itself_refuses_to_replace(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, there: str
+) -> None:
+    """A check before the rename is not enough: another process may come between the two."""
+    monkeypatch.setattr(os.path, "lexists", lambda _: False)
+    occupy(tmp_path / "out", there)
+
+    with pytest.raises(FileExistsError), staged("directory", tmp_path / "out"):
+        pass
     assert names(tmp_path) == ["out"]
 
 
@@ -230,6 +266,28 @@ def test_what_cannot_be_linked_is_renamed(tmp_path: Path) -> None:
     with pytest.raises(FileExistsError):
         publish_file(tmp_path / "staged", tmp_path / "final")
     assert names(tmp_path) == ["final", "staged"]
+
+
+@pytest.mark.parametrize("code", ["EPERM", "EOPNOTSUPP", "ENOSYS", "EMLINK", "EACCES"])
+def test_a_file_system_without_hard_links_says_so_in_many_ways(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, code: str
+) -> None:
+    monkeypatch.setattr(os, "link", failing(code))
+    with staged_file(tmp_path / "out") as stream:
+        stream.write(b"content")
+
+    assert (tmp_path / "out").read_bytes() == b"content"
+    assert names(tmp_path) == ["out"]
+
+
+def test_another_failure_to_link_is_not_taken_for_that(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(os, "link", failing("EIO"))
+    with pytest.raises(OutputError, match="Input/output error"), staged("file", tmp_path / "out"):
+        pass
+
+    assert names(tmp_path) == []
 
 
 def test_a_link_is_published_itself(tmp_path: Path) -> None:
@@ -330,6 +388,19 @@ def test_a_replaced_file_is_on_the_disk_before_it_gets_its_name(
     replace_file(tmp_path / "out", b"content")
 
     assert synced == [("staged", False), (tmp_path.name, True)]
+
+
+@pytest.mark.parametrize("content", [b"x", bytes(10_000_000)])
+def test_the_whole_content_is_flushed(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, content: bytes
+) -> None:
+    """Not what Python has written so far: the rest may be in its buffer."""
+    sizes = []
+    monkeypatch.setattr(os, "fsync", lambda descriptor: sizes.append(os.fstat(descriptor).st_size))
+    with staged_file(tmp_path / "out") as stream:
+        stream.write(content)
+
+    assert sizes[0] == len(content)
 
 
 @pytest.mark.usefixtures("old_system")
