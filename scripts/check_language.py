@@ -25,7 +25,7 @@ PER_WORDS = 10_000
 # The verb "hold" and "keep" of rule 4 are not counted: locks are held and files are kept.
 HABITS = {
     # Rule 1. Memory and network hosts have addresses; an index has a URL.
-    "address": r"\baddress(?:es)?\b(?! space| of memory)(?<!IP address)(?<!IP addresses)",
+    "address": r"\b(?<!IP )(?<!memory )address(?:es)?\b(?! space)",
     "folder": r"\bfolders?\b",
     # Rule 2. "There is no X" and "is no longer" are good English, "X is no Y" is not.
     "is no": r"\b(?<!there )(?:is|are|was|were) no\b(?! longer\b| more than\b| less than\b)",
@@ -86,7 +86,7 @@ class Strings(ast.NodeVisitor):
     """Collects the docstrings and messages of a module, each f-string as one text."""
 
     def __init__(self) -> None:
-        self.found: list[tuple[int, str]] = []
+        self.texts: list[tuple[int, str]] = []
 
     def visit_Constant(self, node: ast.Constant) -> None:
         if isinstance(node.value, str):
@@ -106,7 +106,7 @@ class Strings(ast.NodeVisitor):
 
     def add(self, line: int, text: str) -> None:
         if len(WORD.findall(text)) >= MIN_MESSAGE_WORDS:
-            self.found.append((line, text))
+            self.texts.append((line, text))
 
 
 def python_passages(path: Path) -> Iterator[Passage]:
@@ -114,7 +114,7 @@ def python_passages(path: Path) -> Iterator[Passage]:
     source = path.read_text("utf-8")
     strings = Strings()
     strings.visit(ast.parse(source, str(path)))
-    for line, text in strings.found:
+    for line, text in strings.texts:
         yield Passage(path, line, DOCTEST.sub("", text))
     start, lines = 0, list[str]()
     for token in tokenize.generate_tokens(io.StringIO(source).readline):
@@ -175,10 +175,10 @@ def count_words(passage: Passage) -> int:
     return len(WORD.findall(CODE.sub(PLACEHOLDER, passage.text)))
 
 
-def rates(words: int, found: Iterable[Occurrence]) -> dict[str, tuple[int, float]]:
+def rates(words: int, habits: Iterable[Occurrence]) -> dict[str, tuple[int, float]]:
     """Return the count of each habit, and its rate per 10,000 words."""
     counts = dict.fromkeys(HABITS, 0)
-    for occurrence in found:
+    for occurrence in habits:
         counts[occurrence.habit] += 1
     return {habit: (count, count * PER_WORDS / max(words, 1)) for habit, count in counts.items()}
 
@@ -191,15 +191,15 @@ def main(argv: list[str]) -> int:
     root: Path = arguments.root
 
     texts = list(passages(root))
-    found = [occurrence for passage in texts for occurrence in occurrences(passage)]
+    habits = [occurrence for passage in texts for occurrence in occurrences(passage)]
     if arguments.list:
-        for one in found:
-            if one.habit == arguments.list:
-                print(f"{one.path.relative_to(root)}:{one.line}: {one.text}")
+        for occurrence in habits:
+            if occurrence.habit == arguments.list:
+                print(f"{occurrence.path.relative_to(root)}:{occurrence.line}: {occurrence.text}")
         return 0
 
     words = sum(map(count_words, texts))
-    table = rates(words, found)
+    table = rates(words, habits)
     print(f"{'habit':12}{'count':>7}{f'per {PER_WORDS:,} words':>24}")
     for habit, (count, rate) in table.items():
         print(f"{habit:12}{count:7}{rate:24.1f}")

@@ -30,7 +30,7 @@ BAD: dict[str, tuple[str, ...]] = {
 }
 
 GOOD = (
-    "The URL of the index, an IP address, and the address space of a process.",
+    "The URL of the index, an IP address, a memory address, and the address space of a process.",
     "Search this directory for wheels.",
     "`x` is not a wheel; there is no index, and it is no longer used.",
     "`un` already exists; is there a lockfile? There is a lockfile.",
@@ -45,7 +45,7 @@ GOOD = (
 
 
 def habits_of(text: str) -> list[str]:
-    return [found.habit for found in occurrences(Passage(Path("page.md"), 1, text))]
+    return [occurrence.habit for occurrence in occurrences(Passage(Path("page.md"), 1, text))]
 
 
 def test_every_habit_has_an_example() -> None:
@@ -127,9 +127,9 @@ def tree(root: Path, files: dict[str, str]) -> Path:
 
 def listed(root: Path) -> set[tuple[str, str, int]]:
     return {
-        (found.habit, found.path.relative_to(root).as_posix(), found.line)
+        (occurrence.habit, occurrence.path.relative_to(root).as_posix(), occurrence.line)
         for passage in check_language.passages(root)
-        for found in occurrences(passage)
+        for occurrence in occurrences(passage)
     }
 
 

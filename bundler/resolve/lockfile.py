@@ -62,7 +62,7 @@ class LockedDistribution:
     filename: str
     """The filename of the wheel or sdist; the name of the directory or repository for the other kinds."""
     sha256: Sha256 | None
-    """Of the file; of the tree for a directory (docs/format.md, "Local folders"); None for a repository."""
+    """Of the file or of the directory tree (docs/format.md, "Local directories"); None for a repository."""
     size: int | None = None
     """Bytes, if known."""
     index: str | None = None

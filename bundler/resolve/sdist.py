@@ -67,7 +67,7 @@ def hash_tree(folder: Path) -> Sha256:
     """Return the digest of a project directory, over the path and content of each file, sorted by path.
 
     Times, modes and the caches of tools (``__pycache__``, ``.git``, ...) do not count.
-    Encoding: docs/format.md, "Local folders".
+    Encoding: docs/format.md, "Local directories".
     """
     digest = hashlib.sha256(b"bundler folder v1\0")
     for path in sorted(
