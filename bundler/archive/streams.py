@@ -70,7 +70,7 @@ class ExactReader:
                 if not self._rest:
                     if short:
                         return
-                    raise IntegrityError("the archive ends too early")
+                    raise IntegrityError("the archive is truncated")
             piece, self._rest = self._rest[:length], self._rest[length:]
             length -= len(piece)
             yield piece

@@ -95,7 +95,7 @@ def make_package(request: PackageRequest, *, store: Store, reporter: Reporter) -
         if request.base is not None and manifest is not None:
             for finding in check_fit(manifest, read_base(request.base)):
                 reporter.warn(f"{finding.code}  {finding.message}")
-            reporter.stage("base", "the bundle fits it")
+            reporter.stage("base", "the bundle fits")
         if request.options.code is not None:
             _rehearse(app, request, reporter)
         if request.context is not None:

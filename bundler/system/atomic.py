@@ -168,10 +168,17 @@ def _rename_no_replace(source: Path, final: Path) -> None:
 
 
 def _sync_tree(folder: Path) -> None:
-    """Flush a whole tree with one syncfs(2); an fsync for each of thousands of files takes minutes."""
+    """Flush a whole tree with one syncfs(2); an fsync for each of thousands of files takes minutes.
+
+    A system without it, such as macOS, flushes all of its file systems.
+    """
+    syncfs = getattr(ctypes.CDLL(None, use_errno=True), "syncfs", None)
+    if syncfs is None:
+        os.sync()
+        return
     descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
     try:
-        if ctypes.CDLL(None, use_errno=True).syncfs(descriptor) != 0:
+        if syncfs(descriptor) != 0:
             code = ctypes.get_errno()
             raise OSError(code, os.strerror(code), str(folder))
     finally:

@@ -166,14 +166,14 @@ def test_every_truncation_is_refused(codec: Codec) -> None:
 
     for length in range(len(stream)):
         if length not in ends:
-            with pytest.raises(IntegrityError, match="`x` ends too early"):
+            with pytest.raises(IntegrityError, match="`x` is truncated"):
                 read(stream[:length], codec)
 
 
 @pytest.mark.parametrize("codec", CODECS)
 @pytest.mark.parametrize("chunks", [[], [b""], [b"", b""]])
 def test_an_empty_stream_ends_too_early(codec: Codec, chunks: list[bytes]) -> None:
-    with pytest.raises(IntegrityError, match="`x` ends too early"):
+    with pytest.raises(IntegrityError, match="`x` is truncated"):
         list(decompressed(chunks, codec, "x"))
 
 

@@ -32,19 +32,19 @@ REFUSED = [
     ),
     pytest.param(
         "[console_scripts]\n../x = demo:main\n",
-        "its entry point name `../x` is not that of a file: its component `..` is not allowed",
+        "its entry point name `../x` is not a valid file name: its component `..` is not allowed",
         (),
         id="not-a-path",
     ),
     pytest.param(
         "[console_scripts]\na/b = demo:main\n",
-        "its entry point name `a/b` has a slash or a space",
+        "its entry point name `a/b` contains a slash or a space",
         (),
         id="slash",
     ),
     pytest.param(
         "[console_scripts]\npython3.7 = demo:main\n",
-        "its entry point name `python3.7` is reserved: it is that of Python",
+        "its entry point name `python3.7` is reserved for Python",
         (),
         id="reserved",
     ),
@@ -56,7 +56,7 @@ REFUSED = [
     ),
     pytest.param(
         "[console_scripts]\na = demo:main\n[gui_scripts]\na = demo:main\n",
-        "two of its entry points are the launcher `a`",
+        "two of its entry points have the name `a`",
         (),
         id="two-launchers",
     ),

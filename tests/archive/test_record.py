@@ -63,13 +63,13 @@ REFUSED = [
     ),
     pytest.param(
         rows(RIGHT, *(f"gone{number},sha256={encoded(DIGEST.digest())}," for number in range(5))),
-        "`gone0` is in RECORD, but not in the wheel",
+        "`gone0` is in RECORD but missing from the wheel",
         ("found   gone0, gone1, gone2, gone3, gone4",),
         id="five-without-a-file",
     ),
     pytest.param(
         rows(RIGHT, *(f"gone{number},sha256={encoded(DIGEST.digest())}," for number in range(6))),
-        "`gone0` is in RECORD, but not in the wheel",
+        "`gone0` is in RECORD but missing from the wheel",
         ("found   gone0, gone1, gone2, gone3, gone4 and 1 more",),
         id="six-without-a-file",
     ),
@@ -100,13 +100,13 @@ REFUSED = [
     ),
     pytest.param(
         rows(RIGHT.replace(",12", ",13")),
-        "line 1 of its RECORD has another size for `demo.py`",
+        "line 1 of its RECORD has a different size for `demo.py`",
         ("wanted  13 bytes", "found   12 bytes"),
         id="size",
     ),
     pytest.param(
         rows(f"demo.py,sha512={encoded(hashlib.sha512(b'').digest())},12"),
-        "`demo.py` does not have the digest in RECORD",
+        "`demo.py` does not match its digest in RECORD",
         (
             f"wanted  sha512 {hashlib.sha512(b'').hexdigest()}",
             f"found   sha512 {hashlib.sha512(SOURCE).hexdigest()}",
@@ -139,7 +139,7 @@ def test_names_are_displayed_escaped() -> None:
     with pytest.raises(MalformedError) as caught:
         opened(RECORD=rows(f"a\u202eb,sha256={encoded(DIGEST.digest())},"))
 
-    assert caught.value.evidence == ("found   `a\\u202eb`: it holds a control or bidirectional character",)
+    assert caught.value.evidence == ("found   `a\\u202eb`: it contains a control or bidirectional character",)
 
 
 @given(content=st.binary(min_size=1), hexadecimal=st.booleans())
@@ -199,7 +199,7 @@ def test_a_file_of_the_dist_info_directory_must_have_its_digest() -> None:
 
     with pytest.raises(MalformedError) as caught:
         wheel.dist_info_file("METADATA")
-    assert caught.value.message == f"`demo.whl`: `{INFO}/METADATA` does not have the digest in RECORD"
+    assert caught.value.message == f"`demo.whl`: `{INFO}/METADATA` does not match its digest in RECORD"
     assert caught.value.evidence == (
         f"wanted  sha256 {hashlib.sha256(content).hexdigest()}",
         f"found   sha256 {hashlib.sha256(changed).hexdigest()}",

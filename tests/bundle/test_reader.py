@@ -230,7 +230,7 @@ def test_a_changed_byte_is_named_with_both_digests(tmp_path: Path) -> None:
     ("end", "told"),
     [
         pytest.param(END + bytes(512), "unexpected data after its end", id="B22-third-block"),
-        pytest.param(END[:512], "ends too early", id="B22-one-block"),
+        pytest.param(END[:512], "is truncated", id="B22-one-block"),
         pytest.param(b"x" + END[1:], "is in it twice|is extra|`x`", id="B22-not-zero"),
         pytest.param(END + b"junk", "unexpected data after its end", id="B22-trailing"),
         pytest.param(

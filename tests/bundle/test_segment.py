@@ -212,9 +212,9 @@ def entries(*changed: tuple[str, bytes], form: SegmentFormat = FORM) -> bytes:
 
 GOOD = entries()
 DAMAGED = [
-    pytest.param(GOOD[:-1], "ends too early", id="padding-cut-off"),
-    pytest.param(GOOD[:100], "ends too early", id="header-cut-off"),
-    pytest.param(b"", "ends too early", id="empty"),
+    pytest.param(GOOD[:-1], "is truncated", id="padding-cut-off"),
+    pytest.param(GOOD[:100], "is truncated", id="header-cut-off"),
+    pytest.param(b"", "is truncated", id="empty"),
     pytest.param(GOOD + b"x", "is longer than its table", id="longer"),
     pytest.param(GOOD + GOOD, "is longer than its table", id="twice"),
     pytest.param(b"b" + GOOD[1:], r"is damaged at `lib/a\.py`", id="name"),

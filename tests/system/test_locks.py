@@ -73,7 +73,7 @@ def lock(tmp_path: Path) -> Path:
 @pytest.fixture
 def impatient(monkeypatch: pytest.MonkeyPatch) -> None:
     """Name the holder at once."""
-    monkeypatch.setattr(locks, "_PATIENCE", 0.0)
+    monkeypatch.setattr(locks, "_NOTE_AFTER", 0.0)
 
 
 # --- who excludes whom ----------------------------------------------------------------------------
@@ -218,9 +218,9 @@ def test_a_shared_lock_leaves_the_file_as_it_is(lock: Path) -> None:
     ("content", "holder"),
     [
         pytest.param(b"123\n", "process 123,", id="number"),
-        pytest.param(b"", "another bundler,", id="empty"),
-        pytest.param(b"\xff\n", "another bundler,", id="not-text"),
-        pytest.param(b"1\x1b[31m\n", "another bundler,", id="not-a-number"),
+        pytest.param(b"", "another bundler process,", id="empty"),
+        pytest.param(b"\xff\n", "another bundler process,", id="not-text"),
+        pytest.param(b"1\x1b[31m\n", "another bundler process,", id="not-a-number"),
     ],
 )
 @pytest.mark.usefixtures("impatient")
