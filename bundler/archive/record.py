@@ -190,7 +190,7 @@ class OpenedWheel:
     digests: Mapping[ArchivePath, Sha256 | None]
 
     def dist_info_file(self, name: str, limit: int = _TEXT_LIMIT) -> bytes | None:
-        """Return the checked content of a file of the ``.dist-info`` folder, None if there is none."""
+        """Return the checked content of a file of the ``.dist-info`` directory, None if there is none."""
         path = ArchivePath(f"{self.dist_info}/{name}")
         member = self.reader.members.get(path)
         if member is None:

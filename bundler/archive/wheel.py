@@ -1,6 +1,6 @@
 """Pure: a wheel in an open archive, validated against its own metadata.
 
-The file name, the ``.dist-info`` folder, WHEEL and METADATA must name one
+The file name, the ``.dist-info`` directory, WHEEL and METADATA must name one
 distribution. RECORD is checked both ways when the wheel is opened: each member
 is listed, each row has its member. Digests are checked whenever content is read.
 

@@ -35,7 +35,7 @@ __all__ = ["Tree", "profile_of", "read_layers", "read_root_directory"]
 
 _MAX_LINKS = 40
 _SKIPPED = frozenset({"dev", "proc", "sys"})
-"""Folders of a running system that hold no files."""
+"""Directories of a running system that hold no files."""
 
 _PROGRAM = re.compile(r"(?:(?P<prefix>.*)/)?bin/python(?P<minor>3\.\d+)")
 _SITE = re.compile(
@@ -297,7 +297,7 @@ def _choose(tree: Tree, prefer: str | None) -> _Python:
 
 
 def _sites(tree: Tree, python: _Python) -> list[str]:
-    """Return the folders that hold distributions, in the order of sys.path."""
+    """Return the directories that hold distributions, in the order of sys.path."""
     base = f"{python.prefix}/" if python.prefix else ""
     found = []
     if python.prefix == "usr":
@@ -326,7 +326,7 @@ def _full_version(tree: Tree, python: _Python) -> str:
 
 
 def _library_folders(tree: Tree, python: _Python) -> list[str]:
-    """Return the folders the loader searches, the first one first."""
+    """Return the directories the loader searches, the first one first."""
     found = []
     if azure := tree.env.get("AZUREML_CONDA_ENVIRONMENT_PATH"):
         found.append(f"{azure}/lib")
@@ -338,7 +338,7 @@ def _library_folders(tree: Tree, python: _Python) -> list[str]:
 
 
 def _in_folder(tree: Tree, folder: str, matches: Callable[[str], object]) -> Iterator[tuple[str, str]]:
-    """Yield the matching names in a folder, with the file that each is in the end."""
+    """Yield the matching names in a directory, with the file that each is in the end."""
     start = f"{folder}/"
     for table in (tree.files, tree.links):
         for path in sorted(table):

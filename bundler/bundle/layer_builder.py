@@ -274,9 +274,9 @@ def _describe(
 
 
 def _pth(wheel: Wheel) -> tuple[tuple[str, ...], tuple[str, ...]]:
-    """Return the ``.pth`` files of a wheel in which a line runs code, and the folders the others name.
+    """Return the ``.pth`` files of a wheel in which a line runs code, and the directories the others name.
 
-    A line that starts with import runs; any other one, but for comments, is a folder (docs of ``site``).
+    A line that starts with import runs; any other one, but for comments, is a directory (docs of ``site``).
     """
     running, folders = set(), set()
     for file in wheel.files:

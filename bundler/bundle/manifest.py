@@ -85,7 +85,7 @@ class Manifest:
 
     @property
     def name(self) -> str:
-        """The bundle's name, which is its root folder in an archive."""
+        """The bundle's name, which is its root directory in an archive."""
         return self.document.name
 
     @property

@@ -134,7 +134,7 @@ def folders_of(paths: Iterable[str]) -> list[ArchivePath]:
 
 
 def archive_order(head: Sequence[ArchiveMember], files: Sequence[ArchiveMember]) -> Iterator[ArchiveMember]:
-    """Yield all members of an archive: the root, the head, the other folders, the files.
+    """Yield all members of an archive: the root, the head, the other directories, the files.
 
     A reader knows the root's name from the first header and everything else
     from the manifest, which is the first file.

@@ -55,7 +55,7 @@ class Checked:
 
 
 def verify_bundle(path: Path, *, reporter: Reporter) -> Checked:
-    """Check a bundle, an archive or an unpacked folder, against its manifest.
+    """Check a bundle, an archive or an unpacked directory, against its manifest.
 
     :raises IntegrityError: if a file is changed or missing; the message contains its path.
     :raises MalformedError: if it has an extra file, or is not a bundle.
@@ -83,7 +83,7 @@ def verify_bundle(path: Path, *, reporter: Reporter) -> Checked:
 def unpack_bundle(path: Path, dest: Path, *, reporter: Reporter) -> Checked:
     """Check an archive and write it to ``dest``, which becomes the bundle's root and must not exist.
 
-    An empty folder counts as not existing. On failure nothing is left.
+    An empty directory counts as not existing. On failure nothing is left.
     """
     if path.is_dir():
         raise OutputError(f"`{path}` is a directory: it is unpacked already", hint=f"bundler verify {path}")
@@ -109,7 +109,7 @@ def unpack_bundle(path: Path, dest: Path, *, reporter: Reporter) -> Checked:
 
 
 def read_manifest(path: Path) -> Manifest:
-    """Return the manifest of an archive or of a folder; nothing else is checked."""
+    """Return the manifest of an archive or of a directory; nothing else is checked."""
     if path.is_dir():
         return _folder_manifest(path)
     with _opened(path) as (stream, codec):
@@ -131,7 +131,7 @@ def read_archive(chunks: Iterable[bytes], codec: Codec, name: str) -> tuple[Mani
     manifest = parse_manifest(content, f"{name}: manifest.json")
     if manifest.name != root:
         raise MalformedError(
-            f"{name}: its folder is not the one its manifest names",
+            f"{name}: its directory is not the one its manifest names",
             evidence=(f"wanted  {manifest.name}", f"found   {printable(root)}"),
         )
     expected = (
@@ -206,7 +206,7 @@ def _differs(name: str, manifest: Manifest, path: str | None, header: bytes) -> 
 
 
 def _root_of(header: bytes, name: str) -> str:
-    """Return the folder an archive starts with, one component; the header is compared in full later."""
+    """Return the directory an archive starts with, one component; the header is compared in full later."""
     raw = header[:100].rstrip(b"\0")
     try:
         root = archive_path(raw.decode("utf-8").removesuffix("/"))
@@ -214,7 +214,7 @@ def _root_of(header: bytes, name: str) -> str:
         root = archive_path("?")
     if "/" in root or root == "?":
         raise MalformedError(
-            f"{name}: this is not a bundle", evidence=("wanted  one folder, named as the bundle, first",)
+            f"{name}: this is not a bundle", evidence=("wanted  one directory, named as the bundle, first",)
         )
     return root
 
@@ -238,7 +238,7 @@ def _opened(path: Path) -> Iterator[tuple[BinaryIO, Codec]]:
     if codec is None:
         raise MalformedError(
             f"`{path}` is not a bundle",
-            evidence=("wanted  a .tar.gz or .tar.zst archive, or an unpacked folder",),
+            evidence=("wanted  a .tar.gz or .tar.zst archive, or an unpacked directory",),
         )
     try:
         descriptor = os.open(path, os.O_RDONLY | getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_BINARY", 0))

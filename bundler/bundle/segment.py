@@ -1,6 +1,6 @@
 """Effect: store the files of a layer as a segment, a compressed part of an archive.
 
-A segment is the tar entries of one layer below one root folder, compressed as
+A segment is the tar entries of one layer below one root directory, compressed as
 one member. It is made once; a warm build copies it. Another root, codec or set
 of files is derived from a stored segment, without the wheel.
 """

@@ -59,8 +59,8 @@ def write_bundle(  # noqa: PLR0913 - inputs and output of a bundle
 ) -> Output:
     """Write a bundle and, beside it, its manifest and its sha256.
 
-    :param stem: the path of all three without a suffix; its folder is made.
-    :param as_folder: write an unpacked folder instead of an archive.
+    :param stem: the path of all three without a suffix; its directory is made.
+    :param as_folder: write an unpacked directory instead of an archive.
     :raises OutputError: if the path exists with other content.
     """
     try:

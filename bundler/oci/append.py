@@ -9,7 +9,7 @@ are the lowest ones, as they are when the code alone has changed, ``docker load`
 takes the delta where the older image is in Docker's classic store (run with
 20.10). All other loaders need all layers: the site first joins the delta with an
 archive of the older image, with `join_delta` or by hand (``DELTA.txt`` in the
-delta has the commands): unpack both into one folder, the delta second, and pack that again.
+delta has the commands): unpack both into one directory, the delta second, and pack that again.
 
 Specs: OCI image layout (1.1); Docker image
 specification v1.2.

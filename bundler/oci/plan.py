@@ -141,7 +141,7 @@ def _folder_header(path: str, node: Node, epoch: int) -> bytes:
 
 
 def _check_paths(app: App, base: BaseFilesystem) -> dict[str, Node]:
-    """Return each folder that is needed, as the base has it or as we make it."""
+    """Return each directory that is needed, as the base has it or as we make it."""
     ours = Node(is_folder=True, mode=0o775 if app.group_writable else 0o755, uid=0, gid=0)
     folders: dict[str, Node] = {}
     files: set[str] = set()
@@ -159,7 +159,7 @@ def _check_paths(app: App, base: BaseFilesystem) -> dict[str, Node]:
             raise MalformedError(f"`{printable(path)}` is in the application twice")
         files.add(path)
     if both := sorted(files & folders.keys()):
-        raise MalformedError(f"`{printable(both[0])}` is a file and a folder in the application")
+        raise MalformedError(f"`{printable(both[0])}` is a file and a directory in the application")
     return folders
 
 
@@ -175,14 +175,14 @@ def _check_name(path: str) -> None:
 
 def _check_node(path: str, node: Node, *, needed_for: str) -> None:
     if not node.is_folder:
-        _refuse_node(path, node, f"a folder, for `{printable(needed_for)}`")
+        _refuse_node(path, node, f"a directory, for `{printable(needed_for)}`")
 
 
 def _refuse_node(path: str, node: Node, wanted: str) -> None:
     raise MalformedError(
         f"`/{printable(path)}` is {node.kind} in the base",
         evidence=(f"wanted  {wanted}", f"found   {node.kind}"),
-        hint="take a base that has a folder there, or nothing",
+        hint="take a base that has a directory there, or nothing",
     )
 
 

@@ -1,6 +1,6 @@
 """Effect: an image in a file, read as a stream and never unpacked.
 
-Two forms, as a tar (also one that was compressed as a whole) or as a folder: what
+Two forms, as a tar (also one that was compressed as a whole) or as a directory: what
 ``docker save`` writes (``manifest.json``, with ``<id>/layer.tar`` or blobs), and
 the OCI image layout (``index.json``). Where both exist, the layout takes precedence, as it does
 for containerd: it names every blob by digest.

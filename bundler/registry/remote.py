@@ -215,7 +215,7 @@ def open_remote(location: str) -> Remote:
             f"`{where}` cannot store a workspace",
             evidence=(
                 "wanted  a service with exclusive creation of files",
-                f"known   {', '.join(f'`{name}://`' for name in sorted(_DRIVERS))}, `file://` and folders",
+                f"known   {', '.join(f'`{name}://`' for name in sorted(_DRIVERS))}, `file://`, directories",
             ),
         )
     file_system, root = _connect(location, where, driver)

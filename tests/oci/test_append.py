@@ -534,7 +534,7 @@ def refused(error: type[BundlerError], told: str, folder: Path, act: Callable[[]
             {"var": Link("usr/var")},
             "`/var` is a symbolic link to `usr/var` in the base",
             (
-                f"wanted  a folder, for `{APP}/{SITE}/six-1.16.0.dist-info/RECORD`",
+                f"wanted  a directory, for `{APP}/{SITE}/six-1.16.0.dist-info/RECORD`",
                 "found   a symbolic link to `usr/var`",
             ),
             id="link-above",
@@ -589,8 +589,8 @@ def test_a_name_that_would_hide_files_is_refused(path: str, base: Path) -> None:
     ("layers", "told"),
     [
         ((layer("a", file("x")), layer("b", file("x"))), "is in the application twice"),
-        ((layer("a", file("x")), layer("b", file("x/y"))), "is a file and a folder in the application"),
-        ((layer("a", file("x/y")), layer("b", file("x"))), "is a file and a folder in the application"),
+        ((layer("a", file("x")), layer("b", file("x/y"))), "is a file and a directory in the application"),
+        ((layer("a", file("x/y")), layer("b", file("x"))), "is a file and a directory in the application"),
     ],
 )
 def test_an_app_that_contradicts_itself_is_refused(
