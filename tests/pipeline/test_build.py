@@ -483,7 +483,7 @@ def test_k15_a_file_where_another_has_a_folder(
     make_wheel(shop.folder, "one", "1.0", {"thing/__init__.py": ""})
     make_wheel(shop.folder, "two", "1.0", {"thing": "a file", "two.py": ""})
 
-    assert "a file of two, a folder of one" in refused(
+    assert "a file of two, a directory of one" in refused(
         warm_cli, 7, *locked(warm_cli, "one", "two"), cwd=tmp_path
     )
 
