@@ -6,6 +6,7 @@ import json
 import shutil
 import subprocess
 import sys
+import tarfile
 from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -13,6 +14,11 @@ from typing import TYPE_CHECKING, Any
 import pytest
 from support.cli import built
 from support.paths import ROOT
+
+from bundler.deploy.context import from_image, write_context
+from bundler.digest import sha256_of
+from bundler.oci.filetree import APP_ROOT, App, AppFile, AppLayer
+from bundler.paths import archive_path
 
 if TYPE_CHECKING:
     from support.cli import BundlerCli
@@ -255,3 +261,38 @@ def test_the_mount_command_runs_the_base_as_it_is(
         assert docker.post(container, "/score", ROWS).json == ["setosa", "virginica"]
     finally:
         docker.remove(container)
+
+
+NAMES = [
+    *("my code", "a$b", "${HOME}", "$(id)", "it's", 'say "x"', "all*", "any?", "v[1]"),
+    *("{a,b}", "#x", "!x", "--from=x", "a;b", "größe x", "x\u00a0y"),
+]
+
+
+def test_no_name_is_interpreted_by_a_dockerfile(docker: Docker, tmp_path: Path) -> None:
+    """Of a directory, and of a file at the top of the application."""
+    contents = {f"{name}/x.py": name.encode() for name in NAMES} | {f"{name}.py": b"" for name in NAMES}
+    files = [
+        AppFile(
+            path=archive_path(path),
+            mode=0o644,
+            size=len(content),
+            sha256=sha256_of(content),
+            chunks=[content].copy,
+        )
+        for path, content in sorted(contents.items(), key=lambda item: item[0].encode())
+    ]
+    layer = AppLayer(comment="code", files=tuple(files))
+    app = App(layers=(layer,), env={}, user="", command=(), port=0, epoch=0, labels={})
+    write_context(app, None, head=from_image("scratch"), out=tmp_path / "context")
+
+    docker.build(tmp_path / "context", "names:1")
+    container = docker.call("create", "names:1", "/none").strip()
+    docker.call("export", "--output", str(tmp_path / "root.tar"), container)
+    docker.remove(container)
+    with tarfile.open(tmp_path / "root.tar") as archive:
+        found = {member.name for member in archive if member.isfile()}
+
+    assert {path for path in found if path.startswith(APP_ROOT)} == {
+        f"{APP_ROOT}/{path}" for path in contents
+    }
