@@ -34,6 +34,7 @@ _ZSTD_LEVEL = 3
 _ZSTD_WINDOW_LOG_MAX = 27
 """128 MiB: the maximum window of a frame, and so the memory of a reader (RFC 8878, 3.1.1.1.2)."""
 _GZIP_WBITS = 31
+_COPY = "copy it again from its source"
 _MAGIC: dict[Codec, bytes] = {"gz": b"\x1f\x8b", "zst": b"\x28\xb5\x2f\xfd"}
 
 
@@ -98,13 +99,13 @@ def decompressed(chunks: Iterable[bytes], codec: Codec, name: str) -> Iterator[b
             try:
                 yield from _bounded(unit, pending)
             except _errors() as error:
-                raise IntegrityError(f"`{name}` is damaged", evidence=(str(error),)) from error
+                raise IntegrityError(f"`{name}` is damaged", evidence=(str(error),), hint=_COPY) from error
             pending = b""
             if unit.eof:
                 pending = unit.unused_data
                 unit = None
     if unit is not None or not started:
-        raise IntegrityError(f"`{name}` is truncated")
+        raise IntegrityError(f"`{name}` is truncated", hint=_COPY)
 
 
 def _bounded(unit: Any, data: bytes) -> Iterator[bytes]:

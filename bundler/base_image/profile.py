@@ -235,7 +235,7 @@ def _check_format(values: object, source: Path) -> None:
         raise InputError(
             f"`{source}` is not the profile of a base",
             evidence=(f'wanted  JSON with "format": "{FORMAT}"',),
-            hint="run `python capture.py > base.json` on the base",
+            hint="`bundler profile --script > capture.py`, then on the base `python3 capture.py > base.json`",
         )
     if values.get("format_version") != FORMAT_VERSION:
         raise InputError(

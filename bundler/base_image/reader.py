@@ -22,7 +22,7 @@ __all__ = ["read_base"]
 
 _TEXT_LIMIT = 64 << 20
 _WANTED = (
-    "wanted  a profile (JSON of capture.py), a `pip freeze`, the directory of a root filesystem,",
+    "wanted  a profile (JSON of `bundler profile`), a `pip freeze`, the directory of a root filesystem,",
     "        or an image: a tar of `docker save`, an OCI layout",
 )
 

@@ -23,6 +23,7 @@ from bundler.cli.console import (
     print_talk,
 )
 from bundler.errors import BundlerError, UsageError
+from bundler.problems import closest
 from bundler.system.process import end_all
 
 if TYPE_CHECKING:
@@ -55,8 +56,7 @@ def run_cli(arguments: Sequence[str]) -> int:  # noqa: PLR0911 - one for each wa
     except BundlerError as error:
         return _fail(error, command, as_json=as_json)
     except click.UsageError as error:
-        help_of = f"bundler {command} --help" if command else "bundler --help"
-        usage = UsageError(error.format_message(), hint=help_of)
+        usage = UsageError(error.format_message(), hint=_usage_hint(command))
         return _fail(usage, command, as_json=as_json)
     except click.exceptions.Exit as error:
         return error.exit_code
@@ -76,6 +76,13 @@ def run_cli(arguments: Sequence[str]) -> int:  # noqa: PLR0911 - one for each wa
         for number, handler in zip((signal.SIGINT, signal.SIGTERM), previous, strict=True):
             signal.signal(number, handler)
     return 0
+
+
+def _usage_hint(command: str) -> str:
+    if command in _COMMANDS:
+        return f"bundler {command} --help"
+    near = closest(command, _COMMANDS)
+    return f"bundler {near} --help" if near else "bundler --help"
 
 
 def _fail(error: BundlerError, command: str, *, as_json: bool) -> int:

@@ -61,12 +61,16 @@ def read_lock(run: Run, path: Path, requirements: RequirementSet | None) -> Lock
     """Read a lockfile, and check that it satisfies the requirements.
 
     :param requirements: None skips the check.
-    :raises InputError: if the lockfile is malformed, or does not satisfy the requirements.
+    :raises InputError: if the lockfile is missing or malformed, or does not satisfy the requirements.
     """
     try:
         text = path.read_text("utf-8")
-    except (OSError, UnicodeDecodeError) as error:
-        raise InputError(f"cannot read `{path}`", evidence=(str(error),)) from error
+    except FileNotFoundError as error:
+        raise InputError(f"{path}: file not found") from error
+    except OSError as error:
+        raise InputError(f"{path}: cannot be read: {error.strerror}") from error
+    except UnicodeDecodeError as error:
+        raise InputError(f"{path}: not a lockfile: it is not UTF-8 text") from error
     lock = parse_lock(text, source=path, target=run.interpreter.target)
     if requirements is not None:
         check_lock(lock, requirements.roots, run.interpreter.target, path.name)

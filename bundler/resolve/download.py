@@ -294,7 +294,7 @@ class _Fetcher:
                 try:
                     writer.commit(download.sha256)
                 except IntegrityError as error:
-                    found = " ".join(error.evidence)
+                    found = error.evidence[-1].removeprefix("found").lstrip()
                     raise FaultError(found=found, kind=IntegrityError) from error
         except BaseException:
             self._task.advance(-received)

@@ -185,6 +185,7 @@ def test_a_changed_byte_of_the_content_is_found_by_the_checksum(codec: Codec) ->
     with pytest.raises(IntegrityError, match="`x` is damaged") as caught:
         read(bytes(stream), codec)
     assert caught.value.evidence[0]
+    assert caught.value.hint == "copy it again from its source"
 
 
 @pytest.mark.parametrize("codec", CODECS)

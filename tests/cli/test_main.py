@@ -52,6 +52,10 @@ def test_help_imports_nothing_heavy() -> None:
         (["build", "-r", "missing.txt"], 3, "missing.txt"),
         (["verify", "missing.tar.gz"], 11, "cannot be read"),
         (["verify", "missing"], 7, "is not a bundle"),
+        (["buidl"], 2, "hint: bundler build --help"),
+        (["nonsense"], 2, "hint: bundler --help"),
+        (["build", "--lock", "missing.toml"], 3, "missing.toml: file not found"),
+        (["build", "--lock", sys.executable], 3, "not a lockfile: it is not UTF-8 text"),
         (["build", "x", "--python", "nonsense"], 2, "neither a version nor the path"),
     ],
 )

@@ -268,8 +268,12 @@ def test_a_local_file_is_taken_by_its_digest(as_url: bool, store: Store, tmp_pat
 
     shutil.rmtree(store.root)
     file.write_bytes(BODY[::-1])
-    with pytest.raises(IntegrityError):
+    with pytest.raises(IntegrityError) as caught:
         fetch(location, store, tmp_path)
+    assert caught.value.evidence[:2] == (
+        f"wanted   sha256 {sha256_of(BODY)}",
+        f"found    sha256 {sha256_of(BODY[::-1])}, {len(BODY)} bytes",
+    )
     file.unlink()
     with pytest.raises(BundlerError, match=r"x-1\.0"):
         fetch(location, store, tmp_path)
