@@ -596,6 +596,11 @@ def test_a_layer_that_is_there_twice_is_a_link_the_second_time(tmp_path: Path) -
         pytest.param({f"./{SITE}/.wh.six-1.16.0.dist-info": ""}, {"flask"}, id="dot-slash"),
         pytest.param({f"/{SITE}/.wh.six-1.16.0.dist-info": ""}, {"flask"}, id="absolute"),
         pytest.param({f"{SITE}/.wh.six-1.16.0": ""}, {"six", "flask"}, id="whiteout-of-a-prefix"),
+        pytest.param(
+            {f"{SITE}/b-1.dist-info/METADATA": "Name: b\n", f"{SITE}/c-1.dist-info/METADATA": "Version: 1\n"},
+            {"six", "flask", "c"},
+            id="without-a-version",
+        ),
     ],
 )
 def test_a_layer_hides_what_is_below_it(tmp_path: Path, upper: Entries, left: set[str]) -> None:

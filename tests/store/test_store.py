@@ -129,14 +129,19 @@ def test_gc_keeps_what_was_used_and_removes_the_rest(tmp_path: Path) -> None:
     store.bind("file", key_of("kept"), kept)
     store.bind("file", key_of("old"), old)
     month = time.time() - 40 * 86400
-    for ref in (store.root / "refs").glob("*/*/*"):
-        os.utime(ref, (month, month))
+    responses = [store.root / "pip" / name for name in ("http/new", "http/old")]
+    responses[0].parent.mkdir(parents=True)
+    for response in responses:
+        response.touch()
+    for path in [*(store.root / "refs").glob("*/*/*"), responses[1]]:
+        os.utime(path, (month, month))
     assert store.lookup("file", key_of("kept")) == kept  # which counts as a use
 
     report = collect_garbage(store, unused_days=30)
 
     assert (report.references, report.blobs, report.bytes) == (1, 2, 10)
     assert [store.has(digest) for digest in (kept, old, unnamed)] == [True, False, False]
+    assert [response.exists() for response in responses] == [True, False]
 
 
 def test_h18_a_store_that_cannot_be_written_still_answers(tmp_path: Path) -> None:
