@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import random
 import tarfile
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import replace
@@ -148,6 +149,21 @@ def test_how_a_content_is_cut_does_not_reach_the_bytes(store: Store) -> None:
     assert len(raw(digests.pop(), store)) == sum(
         512 + len(body) + -len(body) % 512 for body in contents.values()
     )
+
+
+def test_a_large_content_is_written_while_it_is_read(store: Store) -> None:
+    """Memory does not grow with the size of a layer."""
+    content = random.Random(1).randbytes(2 << 20)
+    layer = layer_of({"a": content})
+    written = []
+
+    def pieces(_: LayerFile) -> Iterator[bytes]:
+        for at in range(0, len(content), 1 << 16):
+            written.append(sum(path.stat().st_size for path in (store.root / "scratch").iterdir()))
+            yield content[at : at + (1 << 16)]
+
+    write_segment(layer.files, pieces, FORM, store)
+    assert written[-1] > 1 << 20
 
 
 def test_an_empty_segment_is_an_empty_member(store: Store) -> None:
