@@ -26,6 +26,8 @@ __all__ = ["Completed", "end_all", "run_process", "tail"]
 
 _STDERR_LIMIT = 1 << 20
 """Bytes of standard error that are kept: the end, where the reason of a failure is."""
+_POLL_MAX = (1 << 31) - 1
+"""The longest timeout of poll(2) in milliseconds, 24 days; `bundler serve` runs longer."""
 _running: set[subprocess.Popen[bytes]] = set()
 
 
@@ -127,7 +129,10 @@ def _wait(child: subprocess.Popen[bytes], timeout: float) -> bool:
             try:
                 poll = select.poll()
                 poll.register(descriptor, select.POLLIN)
-                return bool(poll.poll(timeout * 1000))
+                left = timeout * 1000
+                while left > _POLL_MAX and not poll.poll(_POLL_MAX):
+                    left -= _POLL_MAX
+                return bool(poll.poll(min(left, _POLL_MAX)))
             finally:
                 os.close(descriptor)
     try:

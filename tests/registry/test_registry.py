@@ -1115,7 +1115,7 @@ def test_a_service_that_is_not_there_is_named_without_secrets(
         lambda: registry.fetch_blob(sha256_of(b""), tmp_path / "back"),
     ]
     for use in uses:
-        with pytest.raises(NetworkError, match="`s3://bucket/x` cannot be reached") as caught:
+        with pytest.raises(NetworkError, match="`s3://bucket/x` is unreachable") as caught:
             use()
         text = "\n".join([caught.value.message, *caught.value.evidence])
         assert "127.0.0.1:9" in text

@@ -129,6 +129,18 @@ def test_output_and_exit_code_are_returned() -> None:
     assert ended == Completed(returncode=3, stdout=b"out\r\n\xff\0end", stderr="err", timed_out=False)
 
 
+def test_a_timeout_may_be_longer_than_that_of_poll() -> None:
+    """That of `bundler serve` is a year; poll(2) has 24 days."""
+    assert python("sys.exit(3)", timeout=365 * 86400).returncode == 3
+
+
+def test_a_long_timeout_is_waited_for_in_parts(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(process, "_POLL_MAX", 10)
+
+    assert python("time.sleep(0.2); sys.exit(3)").returncode == 3
+    assert python("time.sleep(60)", timeout=0.1).timed_out
+
+
 def test_both_pipes_are_drained_while_the_child_runs() -> None:
     """A pipe has room for 64 KiB: a parent that reads one after the other would wait for ever."""
     code = "for _ in range(8): os.write(2, b'e' * 99_999 + b'\\n'); os.write(1, b'o' * 99_999 + b'\\n')"
