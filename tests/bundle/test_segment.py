@@ -157,7 +157,7 @@ def test_a_large_content_is_written_while_it_is_read(store: Store) -> None:
     layer = layer_of({"a": content})
     written = []
 
-    def pieces(_: LayerFile) -> Iterator[bytes]:
+    def pieces(_: TreeFile) -> Iterator[bytes]:
         for at in range(0, len(content), 1 << 16):
             written.append(sum(path.stat().st_size for path in (store.root / "scratch").iterdir()))
             yield content[at : at + (1 << 16)]
