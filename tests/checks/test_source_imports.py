@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 import msgspec
 import pytest
 from packaging.utils import NormalizedName, canonicalize_name
-from support.facts import facts
+from support.facts import an_import, facts
 
 from bundler.checks.findings import Finding
 from bundler.checks.source_imports import (
@@ -31,19 +31,6 @@ PRESENT = (
 )
 WORLD = ModuleIndex(PRESENT, stdlib=STDLIB, base={"flask", "azure"})
 BARE = ModuleIndex(PRESENT, stdlib=STDLIB)
-
-
-def an_import(text: str, *, when: When = "top", line: int = 1) -> FoundImport:
-    """Return the import that ``..a.b(c,d)`` stands for."""
-    dotted, _, names = text.partition("(")
-    module = dotted.lstrip(".")
-    return FoundImport(
-        module=module,
-        level=len(dotted) - len(module),
-        line=line,
-        when=when,
-        names=tuple(filter(None, names.rstrip(")").split(","))),
-    )
 
 
 def a_file(path: str, *imports: FoundImport | str) -> FileImports:

@@ -7,7 +7,7 @@ from collections.abc import Callable, Collection
 from pathlib import Path
 
 import pytest
-from support.facts import facts
+from support.facts import an_import, facts
 
 from bundler.checks.findings import Finding
 from bundler.checks.source_imports import FileImports, FoundImport, ModuleIndex, When
@@ -99,19 +99,6 @@ FILES = {
 
 def of(files: Collection[str]) -> Callable[[str], bool]:
     return files.__contains__
-
-
-def an_import(text: str, *, when: When = "top", line: int = 1) -> FoundImport:
-    """Return the import that ``..a.b(c,d)`` stands for."""
-    dotted, _, names = text.partition("(")
-    module = dotted.lstrip(".")
-    return FoundImport(
-        module=module,
-        level=len(dotted) - len(module),
-        line=line,
-        when=when,
-        names=tuple(filter(None, names.rstrip(")").split(","))),
-    )
 
 
 @pytest.mark.parametrize(

@@ -10,6 +10,7 @@ from packaging.version import Version
 
 from bundler.base_image.profile import NO_BASE, BaseDistribution, BaseProfile
 from bundler.checks.modules import DistributionFacts
+from bundler.checks.source_imports import FoundImport, When
 
 ENVIRONMENT = {
     "implementation_name": "cpython",
@@ -50,4 +51,17 @@ def base_of(*, libraries: set[str] | None = None, **installed: str) -> BaseProfi
             )
             for name, version in installed.items()
         },
+    )
+
+
+def an_import(text: str, *, when: When = "top", line: int = 1) -> FoundImport:
+    """Return the import that ``..a.b(c,d)`` stands for."""
+    dotted, _, names = text.partition("(")
+    module = dotted.lstrip(".")
+    return FoundImport(
+        module=module,
+        level=len(dotted) - len(module),
+        line=line,
+        when=when,
+        names=tuple(filter(None, names.rstrip(")").split(","))),
     )
