@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from pathlib import Path
 from types import MappingProxyType
 
 from packaging.utils import InvalidName, NormalizedName, canonicalize_name
 from packaging.version import InvalidVersion, Version
 
-from bundler.base_image.profile import BaseDistribution, BaseProfile
+from bundler.base_image.profile import NO_BASE, BaseDistribution, BaseProfile
 from bundler.base_image.rootfs import profile_of, read_layers, read_root_directory
 from bundler.errors import InputError
 from bundler.oci.blobs import is_image
@@ -113,18 +114,7 @@ def _parse_freeze(text: str, path: Path) -> BaseProfile:
             )
     if not found and not notes:
         return _refuse(path, "a text without `name==version`")
-    return BaseProfile(
-        source="freeze",
-        python_version=None,
-        abi=None,
-        platform=None,
-        glibc=None,
-        libraries=None,
-        symbol_versions=MappingProxyType({}),
-        distributions=MappingProxyType(found),
-        requires_known=False,
-        notes=tuple(notes),
-    )
+    return replace(NO_BASE, distributions=MappingProxyType(found), notes=tuple(notes))
 
 
 def _pinned(line: str, where: str) -> tuple[NormalizedName, Version]:
