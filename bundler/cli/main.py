@@ -23,7 +23,6 @@ from bundler.cli.console import (
     print_talk,
 )
 from bundler.errors import BundlerError, UsageError
-from bundler.problems import closest
 from bundler.system.process import end_all
 
 if TYPE_CHECKING:
@@ -81,6 +80,8 @@ def run_cli(arguments: Sequence[str]) -> int:  # noqa: PLR0911 - one for each wa
 def _usage_hint(command: str) -> str:
     if command in _COMMANDS:
         return f"bundler {command} --help"
+    from bundler.problems import closest  # noqa: PLC0415 - only for an unknown command
+
     near = closest(command, _COMMANDS)
     return f"bundler {near} --help" if near else "bundler --help"
 
