@@ -8,7 +8,7 @@ from collections.abc import Iterable, Iterator
 from bundler.digest import Sha256, parse_sha256
 from bundler.errors import BundlerError, IntegrityError
 
-__all__ = ["ExactReader", "HashingReader", "verified"]
+__all__ = ["ExactReader", "HashingReader", "require_digest", "verified"]
 
 
 def verified(
@@ -44,6 +44,18 @@ def verified(
             fact,
             evidence=(f"wanted  {sizes[0]}sha256 {sha256}", f"found   {sizes[1]}sha256 {found}"),
             hint=hint,
+        )
+
+
+def require_digest(found: Sha256, wanted: Sha256, fact: str, *, hint: str | None = None) -> None:
+    """Check that two digests are equal.
+
+    :param fact: the message if they differ.
+    :raises IntegrityError: if they differ.
+    """
+    if found != wanted:
+        raise IntegrityError(
+            fact, evidence=(f"wanted  sha256 {wanted}", f"found   sha256 {found}"), hint=hint
         )
 
 

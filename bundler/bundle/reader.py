@@ -18,7 +18,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, BinaryIO
 
 from bundler.archive.compression import Codec, decompressed
-from bundler.archive.streams import ExactReader, verified
+from bundler.archive.streams import ExactReader, require_digest, verified
 from bundler.archive.tar import BLOCK, END, directory_header, file_header, padding
 from bundler.bundle.extract import ExtractEntry, extract_entries
 from bundler.bundle.manifest import LIMIT, Manifest, parse_manifest
@@ -50,8 +50,11 @@ class Checked:
     """Bytes of the archive, or of all files of a folder."""
     companions: tuple[str, ...]
     """The files beside the archive that were compared with it."""
-    notes: tuple[str, ...]
-    """Paths that some operating system cannot represent (pathvalidate), at most ten."""
+
+    @property
+    def notes(self) -> tuple[str, ...]:
+        """Paths that some operating system cannot represent (pathvalidate), at most ten."""
+        return _portability(self.manifest)
 
 
 def verify_bundle(path: Path, *, reporter: Reporter) -> Checked:
@@ -76,7 +79,6 @@ def verify_bundle(path: Path, *, reporter: Reporter) -> Checked:
         sha256=sha256,
         size=size,
         companions=companions,
-        notes=_portability(manifest),
     )
 
 
@@ -104,7 +106,6 @@ def unpack_bundle(path: Path, dest: Path, *, reporter: Reporter) -> Checked:
         sha256=sha256,
         size=size,
         companions=companions,
-        notes=_portability(manifest),
     )
 
 
@@ -271,12 +272,12 @@ def _check_companions(path: Path, stream: BinaryIO) -> tuple[Sha256, int, tuple[
         promised = parse_sha256(beside.read_text("utf-8").split()[0])
     except (ValueError, IndexError) as error:
         raise MalformedError(f"`{beside}` does not contain a sha256") from error
-    if promised != sha256:
-        raise IntegrityError(
-            f"`{path.name}` is not the file that `{beside.name}` was made for",
-            evidence=(f"wanted  sha256 {promised}", f"found   sha256 {sha256}"),
-            hint="copy the archive again",
-        )
+    require_digest(
+        sha256,
+        promised,
+        f"`{path.name}` is not the file that `{beside.name}` was made for",
+        hint="copy the archive again",
+    )
     return sha256, size, (beside.name,)
 
 
@@ -334,7 +335,6 @@ def _verify_folder(folder: Path, reporter: Reporter) -> Checked:
         sha256=None,
         size=sum(file.size for file in manifest.files),
         companions=(),
-        notes=_portability(manifest),
     )
 
 

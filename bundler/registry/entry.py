@@ -15,8 +15,9 @@ from typing import Annotated, Any
 
 import msgspec
 
+from bundler.archive.streams import require_digest
 from bundler.digest import Sha256, parse_sha256, sha256_of
-from bundler.errors import IntegrityError, MalformedError
+from bundler.errors import MalformedError
 from bundler.jsonio import canonical_json, convert
 from bundler.paths import printable
 
@@ -31,7 +32,6 @@ __all__ = [
     "encode_label",
     "encode_record",
     "malformed",
-    "require_agreement",
 ]
 
 # The rule of Azure's SDK for models (azureml-core 1.55, `model_name_validation`); directories can have it.
@@ -102,7 +102,11 @@ def decode_record(content: bytes, where: str) -> RegisteredVersion:
         sha256=parse_sha256(document.sha256),
         created=document.created,
     )
-    require_agreement(record.sha256, _content_digest(record.content, where), where)
+    require_digest(
+        _content_digest(record.content, where),
+        record.sha256,
+        f"`{where}` has changed since it was registered",
+    )
     return record
 
 
@@ -124,18 +128,6 @@ def decode_label(content: bytes, where: str) -> tuple[str, str, str]:
 def malformed(where: str, reason: str) -> MalformedError:
     """Return the error for a malformed file of the registry."""
     return MalformedError(f"`{where}` is malformed", evidence=(f"found   {printable(reason)[:300]}",))
-
-
-def require_agreement(wanted: Sha256, found: Sha256, where: str) -> None:
-    """Check that the digest of stored bytes is the recorded one.
-
-    :raises IntegrityError: if the digests differ.
-    """
-    if found != wanted:
-        raise IntegrityError(
-            f"`{where}` has changed since it was registered",
-            evidence=(f"wanted  sha256 {wanted}", f"found   sha256 {found}"),
-        )
 
 
 def _envelope(content: bytes, where: str, form: str) -> dict[str, Any]:

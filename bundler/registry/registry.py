@@ -25,6 +25,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, BinaryIO, Literal
 
+from bundler.archive.streams import require_digest
 from bundler.digest import Sha256, hash_stream, sha256_of
 from bundler.errors import InputError, IntegrityError, OutputError, UsageError
 from bundler.jsonio import canonical_json
@@ -46,7 +47,6 @@ from bundler.registry.entry import (
     is_entry_directory,
     is_label_file,
     malformed,
-    require_agreement,
 )
 from bundler.registry.storage import Storage
 from bundler.system.atomic import staged_file
@@ -208,7 +208,9 @@ class Registry:
                     raise IntegrityError(f"{sha256[:12]} is gone from `{self._storage.location}`") from None
                 size = stream.tell()
                 where = f"{self._storage.location}/{blob_path(sha256)}"
-                require_agreement(sha256, Sha256(digest.hexdigest()), where)
+                require_digest(
+                    Sha256(digest.hexdigest()), sha256, f"`{where}` has changed since it was registered"
+                )
         except FileExistsError as error:
             raise exists from error
         return size

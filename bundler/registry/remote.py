@@ -22,12 +22,13 @@ from types import MappingProxyType
 from typing import Any
 from urllib.parse import urlsplit
 
+from bundler.archive.streams import require_digest
 from bundler.digest import CHUNK, Sha256, hash_stream
 from bundler.errors import BundlerError, IntegrityError, NetworkError, OutputError, UsageError
 from bundler.paths import UnsafePathError, archive_path, printable
 from bundler.redaction import redact, split_url
 
-__all__ = ["Remote", "open_remote", "relative_path", "require_digest", "stream_to"]
+__all__ = ["Remote", "open_remote", "relative_path", "stream_to"]
 
 _QUERY = re.compile(r"(?P<bare>://[^\s?'\"]+)\?[^\s'\"]+")
 _DETAIL_LENGTH = 500
@@ -134,7 +135,7 @@ class Remote:
         with source.open("rb") as file:
             found = hash_stream(file)[0]
         try:
-            require_digest(sha256, found, source)
+            require_digest(found, sha256, f"`{printable(str(source))}` changed while it was copied")
         except IntegrityError:
             with self._service(final):
                 self._files.rm_file(final)
@@ -293,18 +294,6 @@ def stream_to(
             if not chunk:
                 return
             sink(chunk)
-
-
-def require_digest(wanted: Sha256, found: Sha256, source: Path) -> None:
-    """Check that a source did not change while it was copied.
-
-    :raises IntegrityError: if the digests differ.
-    """
-    if found != wanted:
-        raise IntegrityError(
-            f"`{printable(str(source))}` changed while it was copied",
-            evidence=(f"wanted  sha256 {wanted}", f"found   sha256 {found}"),
-        )
 
 
 def _is_answer(error: Exception) -> bool:

@@ -16,11 +16,12 @@ from pathlib import Path
 from typing import Protocol
 from urllib.parse import unquote, urlsplit
 
+from bundler.archive.streams import require_digest
 from bundler.digest import Sha256, copy_and_hash
 from bundler.errors import OutputError, UsageError
 from bundler.paths import printable
 from bundler.redaction import redact
-from bundler.registry.remote import open_remote, relative_path, require_digest, stream_to
+from bundler.registry.remote import open_remote, relative_path, stream_to
 from bundler.system.atomic import output_error, replace_file, staged_file, sync_folder
 
 __all__ = ["Folder", "Storage", "open_storage"]
@@ -144,7 +145,8 @@ class Folder:
             if os.path.lexists(final):
                 return
             with suppress(FileExistsError), staged_file(final, mode=_MODE) as stream:
-                require_digest(sha256, copy_and_hash(file, stream)[0], source)
+                found = copy_and_hash(file, stream)[0]
+                require_digest(found, sha256, f"`{printable(str(source))}` changed while it was copied")
 
     def fetch(self, path: str, sink: Callable[[bytes], object]) -> None:
         """See `Storage.fetch`."""
