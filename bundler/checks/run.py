@@ -18,7 +18,6 @@ from packaging.utils import NormalizedName, canonicalize_name
 from packaging.version import Version
 
 from bundler.base_image.profile import NO_BASE, BaseProfile
-from bundler.bundle.layer import Layer
 from bundler.bundle.plan import BundlePlan
 from bundler.bundle.segment import SegmentFormat
 from bundler.checks.base_compat import check_base, check_system_packages, unfit_for_server
@@ -35,6 +34,7 @@ from bundler.checks.shared_objects import SharedObject, check_shared_objects, gl
 from bundler.checks.source_imports import FileImports, ModuleIndex, import_findings, imported_modules
 from bundler.checks.user_code import UserCode
 from bundler.checks.user_code_run import CodeCheck, CodeChecker
+from bundler.checks.wheels import distribution_facts, wheel_findings
 from bundler.data.inference_server import SERVER, SERVER_MODULES
 from bundler.target.interpreter import Interpreter
 
@@ -161,7 +161,8 @@ class _CheckRun:
         self._environments = environments
         self._scanner = scanner
         self._reporter = reporter
-        self._facts = [_facts(layer, self._target.site_packages) for layer in request.plan.layers]
+        self._facts = [distribution_facts(layer, self._target.site_packages) for layer in request.plan.layers]
+        self._layers = [request.plan.shipped(layer) for layer in request.plan.layers]
 
     def run(self) -> CheckResult:
         """Run all checks and return the report."""
@@ -169,10 +170,14 @@ class _CheckRun:
         if request.base_plan is not None:
             self._environments.base = request.base_plan(self._taken_from_base())
         modes = [self._mode(mode) for mode in self._modes()]
-        objects = self._scanner.objects(
-            request.plan.layers, lambda: self._environments.tree, jobs=request.jobs
-        )
-        found = [*self._mounted(modes), *self._imported(), *objects.damaged]
+        objects = self._scanner.objects(self._layers, lambda: self._environments.tree, jobs=request.jobs)
+        site = self._target.site_packages
+        found = [
+            *wheel_findings(request.plan, self._facts, site, lambda: self._imports),
+            *self._mounted(modes),
+            *self._imported(),
+            *objects.damaged,
+        ]
         found += self._linked(objects.found)
         floor = glibc_floor(shared for _, shared in objects.found)
         found += self._based(floor)
@@ -228,7 +233,7 @@ class _CheckRun:
         if mode == "server" and self._environments.base is not None:
             # The bundle's copy of a distribution hides the base's.
             layers = (layer for layer in self._environments.base.layers if layer.name not in own)
-            of_base = [_facts(layer, self._target.site_packages) for layer in layers]
+            of_base = [distribution_facts(layer, self._target.site_packages) for layer in layers]
         facts = [*self._facts, *of_base]
         tried = self._environments.modules(mode, list(self._owners(facts)))
         roots = [*self._request.roots, *self._request.server]
@@ -282,6 +287,7 @@ class _CheckRun:
                 self._facts,
                 stdlib=self._interpreter.stdlib_modules,
                 scripts={layer.name: layer.scripts for layer in self._request.plan.layers},
+                pth_code={layer.name: layer.pth_code for layer in self._request.plan.layers},
                 failed={outcome.distribution for outcome in mount.outcomes if outcome.status not in HARMLESS},
             )
 
@@ -299,9 +305,9 @@ class _CheckRun:
     @cached_property
     def _scans(self) -> Mapping[NormalizedName, Sequence[FileImports]]:
         """The imports of the bundle's source files, by distribution."""
-        layers, jobs = self._request.plan.layers, self._request.jobs
+        jobs = self._request.jobs
         return self._scanner.layers(
-            layers, lambda: self._environments.tree, jobs=jobs, reporter=self._reporter
+            self._layers, lambda: self._environments.tree, jobs=jobs, reporter=self._reporter
         )
 
     @cached_property
@@ -384,15 +390,3 @@ def _required_by(
         for requirement in facts.requires_dist:
             found.setdefault(canonicalize_name(requirement.name), []).append(f"`{facts.name}` requires")
     return {name: list(dict.fromkeys(who)) for name, who in found.items()}
-
-
-def _facts(layer: Layer, site_packages: str) -> DistributionFacts:
-    """Return the metadata of a layer, and its files in site-packages."""
-    prefix = f"{site_packages}/"
-    return DistributionFacts(
-        name=layer.name,
-        display_name=layer.display_name,
-        version=layer.version,
-        requires_dist=layer.requirements(),
-        files=tuple(file.path[len(prefix) :] for file in layer.files if file.path.startswith(prefix)),
-    )
