@@ -185,7 +185,7 @@ def _sha256_of(
     Metadata may differ from RECORD: tools edit it after the build (``top_level.txt`` of decord 0.6.0).
     """
     if not in_dist_info and (digest is None or digest.algorithm == "sha256"):
-        return digest and parse_sha256(digest.value.hex())
+        return parse_sha256(digest.value.hex()) if digest else None
     recorded = hashlib.new(digest.algorithm, usedforsecurity=False) if digest else None
     sha256 = hashlib.sha256()
     for chunk in reader.chunks(member):

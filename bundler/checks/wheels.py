@@ -19,6 +19,7 @@ from bundler.text import listing
 __all__ = ["distribution_facts", "wheel_findings"]
 
 _LISTED = 3
+_KINDS = {"W702": ("files", "those"), "W703": ("launchers", "those"), "W704": ("code", "that")}
 _LAUNCHER = re.compile(r"(?:bin|libexec)/[^/]+")
 _LIBRARY = re.compile(r".*\.so(?:\.\d+)*")
 
@@ -78,12 +79,13 @@ def _collisions(
             code = "W703" if _LAUNCHER.fullmatch(path) else "W702"
         groups.setdefault((code, owners), []).append(inside)
     for (code, owners), paths in groups.items():
-        names = " and ".join(f"`{name}`" for name in owners)
-        what = {"W702": "files", "W703": "launchers", "W704": "code"}[code]
+        *names, last = (f"`{name}`" for name in owners)
+        what, which = _KINDS[code]
         files = listing((f"`{printable(path)}`" for path in paths), _LISTED)
         yield Finding(
             code=code,
-            message=f"{names} install different {what} at {files}; the bundle has that of `{owners[0]}`",
+            message=f"{', '.join(names)} and {last} install different {what} at {files}; "
+            f"the bundle has {which} of `{owners[0]}`",
             distribution=owners[0],
             where=paths[0],
         )
