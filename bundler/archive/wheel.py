@@ -131,7 +131,8 @@ def read_wheel(source: BinaryIO, filename: str) -> Wheel:
     reader = ZipReader(source, name=filename)
     dist_info = _find_dist_info(reader, name, version)
     wheel = OpenedWheel(reader=reader, dist_info=dist_info, record=read_record(reader, dist_info))
-    faults = list(wheel.record.faults)
+    faults = [f"it has an archive comment: `{reader.comment}`"] if reader.comment else []
+    faults += wheel.record.faults
     root_is_purelib, wheel_notes = _read_wheel_file(wheel, tags, faults)
     metadata, metadata_notes = _read_metadata(wheel, name, version, faults)
     _check_labels(metadata.version, version, dist_info, faults)

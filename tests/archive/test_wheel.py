@@ -244,6 +244,11 @@ CLERICAL = [
         "its METADATA has a form feed or vertical tab in a header",
     ),
     case(
+        "orjson-2.0.0",
+        packed(members())[:-2] + b"\6\0zip-rs",
+        "it has an archive comment: `zip-rs`",
+    ),
+    case(
         "data-of-another-spelling",
         packed(members({**MODULE, "Demo-1.0.0.data/scripts/run": "x"})),
         "its `.data` directory is not named as its `.dist-info` directory: `Demo-1.0.0.data`",
