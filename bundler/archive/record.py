@@ -120,7 +120,7 @@ def _rows(reader: ZipReader, dist_info: str, faults: _Faults) -> Iterator[tuple[
         refuse(reader, "its RECORD is not UTF-8", found=error)
     if text.startswith("\ufeff"):
         faults.add("starts with a byte order mark", member.path)
-    lines = text.removeprefix("\ufeff").removesuffix("\n").split("\n")
+    lines = text.removeprefix("\ufeff").removesuffix("\n").split("\n") if text else []
     table = csv.reader(line.removesuffix("\r") for line in lines)
     while True:
         try:
@@ -129,11 +129,12 @@ def _rows(reader: ZipReader, dist_info: str, faults: _Faults) -> Iterator[tuple[
             refuse(reader, f"line {table.line_num} of its RECORD is malformed", found=error)
         if row is None:
             return
+        if not row:
+            refuse(reader, f"line {table.line_num} of its RECORD is malformed", found="an empty line")
         if len(row) != _FIELDS:
             faults.add(f"has rows without {_FIELDS} fields", f"line {table.line_num}")
-        if row:
-            name, digest, size, *_ = (*row, "", "")
-            yield _path(reader, table.line_num, name, faults), digest, size
+        name, digest, size, *_ = (*row, "", "")
+        yield _path(reader, table.line_num, name, faults), digest, size
 
 
 def _path(reader: ZipReader, line: int, name: str, faults: _Faults) -> ArchivePath:

@@ -33,7 +33,7 @@ from bundler.errors import MalformedError
 from bundler.paths import ArchivePath, portability_note, printable
 from bundler.redaction import redact
 
-__all__ = ["Scheme", "Wheel", "WheelFile", "WheelMetadata", "read_wheel"]
+__all__ = ["Scheme", "Wheel", "WheelFile", "WheelMetadata", "read_wheel", "same_release"]
 
 Scheme = Literal["purelib", "platlib", "headers", "scripts", "data"]
 """Where the files of a wheel go (sysconfig's names of installation paths)."""
@@ -158,7 +158,7 @@ def _find_dist_info(reader: ZipReader, name: NormalizedName, version: Version) -
     if len(found) != 1:
         fact = f"it has {len(found)} `.dist-info` directories, not 1"
         refuse(reader, fact, found=", ".join(found) or "none")
-    if not _names(found[0], name, version):
+    if not _names(found[0], ".dist-info", name, version):
         wanted = f"`{name}` {version}, as the file name has it"
         refuse(
             reader, "its `.dist-info` directory does not match its file name", found=found[0], wanted=wanted
@@ -166,17 +166,25 @@ def _find_dist_info(reader: ZipReader, name: NormalizedName, version: Version) -
     return found[0]
 
 
-def _names(directory: str, name: NormalizedName, version: Version) -> bool:
+def _names(directory: str, suffix: str, name: NormalizedName, version: Version) -> bool:
     """Return whether a ``.dist-info`` or ``.data`` directory is that of a release, in any spelling."""
-    project, _, release = directory.rpartition(".")[0].rpartition("-")
-    return canonicalize_name(project) == name and _same_release(_version(release), version)
+    project, _, release = directory.removesuffix(suffix).rpartition("-")
+    parsed = _version(release)
+    return (
+        directory.endswith(suffix)
+        and canonicalize_name(project) == name
+        and parsed is not None
+        and same_release(parsed, version)
+    )
 
 
-def _same_release(one: Version | None, other: Version) -> bool:
-    """Return whether two versions are equal, or differ only in a local label that one of them lacks."""
-    if one is None or one == other:
-        return one is not None
-    return one.public == other.public and None in (one.local, other.local)
+def same_release(one: Version, other: Version) -> bool:
+    """Return whether two versions are equal, or differ only in a local label that one of them lacks.
+
+    >>> same_release(Version("1.12.1"), Version("1.12.1+cu102"))
+    True
+    """
+    return one == other or (one.public == other.public and None in (one.local, other.local))
 
 
 def _check_labels(version: Version, of_file: Version, dist_info: str, faults: list[str]) -> None:
@@ -257,7 +265,7 @@ def _read_metadata(
         refuse(wheel.reader, "its METADATA is malformed", found=error)
     display_name = _same_name(wheel.reader, raw, name)
     own = _version(raw.get("version", ""))
-    if own is None or not _same_release(own, version):
+    if own is None or not same_release(own, version):
         fact = "the Version in its METADATA does not match its file name"
         refuse(wheel.reader, fact, found=raw.get("version", "not one"), wanted=version)
     notes: list[str] = []
@@ -352,7 +360,7 @@ def _place(wheel: OpenedWheel, root: Scheme, path: ArchivePath) -> tuple[Scheme,
     if not _is_data(path):
         return root, path
     project, _, release = wheel.dist_info.removesuffix(".dist-info").rpartition("-")
-    if not _names(top, canonicalize_name(project), Version(release)):
+    if not _names(top, ".data", canonicalize_name(project), Version(release)):
         fact = f"`{printable(path)}` is in a `.data` directory of another name"
         refuse(wheel.reader, fact, found=top, wanted=_data_dir(wheel))
     name, _, place = below.partition("/")

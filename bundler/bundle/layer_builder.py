@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import io
 import json
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -299,7 +300,9 @@ def _pth(
         if folder != site_packages or not name.endswith(".pth") or not isinstance(file.source, WheelFile):
             continue
         text = b"".join(wheel.chunks(file.source)).decode("utf-8-sig", "replace")
-        lines = [line for line in map(str.strip, text.splitlines()) if line and not line.startswith("#")]
+        # Lines end as in a text file, and since Python 3.13 at form feeds, too: both readings count.
+        split = dict.fromkeys(line.strip() for line in (*io.StringIO(text, newline=None), *text.splitlines()))
+        lines = [line for line in split if line and not line.startswith("#")]
         running = [line for line in lines if line.startswith(("import ", "import\t"))]
         folders.update(line for line in lines if line not in running)
         if running:

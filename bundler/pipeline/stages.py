@@ -15,6 +15,7 @@ from packaging.requirements import InvalidRequirement, Requirement
 from packaging.utils import NormalizedName, canonicalize_name, parse_wheel_filename
 
 from bundler import __version__
+from bundler.archive.wheel import same_release
 from bundler.base_image.profile import BaseProfile
 from bundler.bundle.layer import Layer
 from bundler.bundle.layer_builder import LayerBuilder
@@ -82,7 +83,8 @@ def build_layers(
     )
     layers = builder.build_all(wheels.refs, jobs=jobs, reporter=run.reporter)
     for layer, package in zip(layers, lock.packages, strict=True):
-        if layer.name != package.name or (package.version and layer.version != package.version):
+        same = package.version is None or same_release(layer.version, package.version)
+        if layer.name != package.name or not same:
             raise IntegrityError(
                 f"`{layer.wheel}` is not the locked distribution",
                 evidence=(

@@ -54,6 +54,12 @@ REFUSED = [
         id="not-utf8",
     ),
     pytest.param(
+        rows(RIGHT, ""),
+        "line 5 of its RECORD is malformed",
+        ("found   an empty line",),
+        id="empty-line",
+    ),
+    pytest.param(
         rows("../demo.py,,"),
         "line 1 of its RECORD is malformed",
         ("found   `../demo.py`: its component `..` is not allowed",),
@@ -155,7 +161,8 @@ CLERICAL = [
     pytest.param(rows(RIGHT.replace(",12", ",13")), "has another size for: `demo.py`", True, id="size"),
     pytest.param(rows(RIGHT.replace(",12", ",twelve")), "has another size for: `demo.py`", True, id="no-number"),
     pytest.param(rows(RIGHT, PADDED.replace(",12", "")), "", True, id="duplicate"),
-    pytest.param(rows(RIGHT, "", "a"), "", True, id="rows-of-other-lengths"),
+    pytest.param(rows(RIGHT, "a"), "", True, id="row-of-one-field"),
+    pytest.param(b"", "", False, id="empty"),
     pytest.param(b"\xef\xbb\xbf" + rows(RIGHT), f"starts with a byte order mark: `{RECORD}`", True, id="bom"),
     pytest.param(
         rows("demo.py,sha256"), "has rows without 3 fields: `line 1`; has no digest for: `demo.py`", False,
@@ -176,7 +183,7 @@ def test_a_fault_that_pip_accepts_is_noted(record: bytes, faults: str, has_diges
 
 
 def test_faults_are_in_order_and_several_rows_of_a_file_are_compared() -> None:
-    wheel = opened(RECORD=rows(RIGHT, PADDED.replace(",12", ","), "", "demo.py,,"))
+    wheel = opened(RECORD=rows(RIGHT, PADDED.replace(",12", ","), "demo.py,,,"))
 
     assert wheel.record.faults == (
         "its RECORD has a digest in another encoding for: `demo.py`",

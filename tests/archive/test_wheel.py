@@ -105,6 +105,16 @@ IDENTITY = [
         "other-1.0.dist-info",
     ),
     case("W29-two-by-case", packed(members({"x-1.DIST-INFO/METADATA": ""})), "2 `.dist-info` directories"),
+    case(
+        "W29-one-by-case",
+        zip_bytes(
+            {
+                path.replace("dist-info", "DIST-INFO"): content
+                for path, content in with_record(members(), INFO).items()
+            }
+        ),
+        "does not match its file name",
+    ),
     case("W33-missing", packed(members(edit={"WHEEL": None})), "no WHEEL"),
     case("W33-2.0", packed(members(edit={"WHEEL": swap("1.0", "2.0")})), "Wheel-Version", "2.0", "1.x"),
     case("W33-none", packed(members(edit={"WHEEL": swap("^Wheel-Version.*\n", "")})), "Wheel-Version"),
@@ -548,6 +558,8 @@ PLACES = [
     case("W37-scheme-file", f"{DATA}/scripts", "unknown scheme"),
     case("W37-other", "other-1.0.data/scripts/x", "`.data` directory of another name", DATA),
     case("W37-by-case", "x.DATA/scripts/x", "`.data` directory of another name"),
+    case("W37-suffix-by-case", "demo-1.0.DATA/scripts/x", "`.data` directory of another name"),
+    case("W37-other-version", "demo-1.1.data/scripts/x", "`.data` directory of another name"),
     case("W37-same-place", f"{DATA}/purelib/demo.py", "same installation path", "demo.py"),
     case(
         "W29-in-data", f"{DATA}/platlib/other-1.0.dist-info/METADATA", "into another `.dist-info` directory"
