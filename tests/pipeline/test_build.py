@@ -604,7 +604,9 @@ def test_a_wheel_with_clerical_faults_becomes_a_bundle_with_a_record_of_its_own(
     info = "odd-1.0.dist-info"
     members = wheel_files("odd", "1.0", {"odd.py": "ODD = 1\n", "odd-1.0.0.data/scripts/odd": "#!python\n"})
     members[f"{info}/WHEEL"] = b"Wheel-Version: 1.0\nTag: \n"
-    members[f"{info}/METADATA"] += b"License: GPL\n        \x0c        \n"
+    members[f"{info}/METADATA"] = (
+        b"Metadata-Version: 2.1\nName: odd\nVersion: 1.0+cpu\nLicense: GPL\n        \x0c        \n"
+    )
     record = "/odd.py,md5=,1\ngone.c,sha256=abc=,3\nodd/,,\n"
     wheel = shop.folder / "odd-1.0-py3-none-any.whl"
     wheel.write_bytes(zip_bytes({**members, f"{info}/RECORD": record.encode()}))
@@ -635,7 +637,11 @@ def test_a_wheel_with_clerical_faults_becomes_a_bundle_with_a_record_of_its_own(
         "its RECORD lists files that are missing from it: `gone.c`, `odd`",
         "its Root-Is-Purelib is not one true or false: missing",
         "its `.data` directory is not named as its `.dist-info` directory: `odd-1.0.0.data`",
+        "its `.dist-info` directory has version 1.0, its METADATA 1.0+cpu",
+        "its file name has version 1.0, its METADATA 1.0+cpu",
     ]
+    (distribution,) = manifest_of(result)["distributions"]
+    assert (distribution["version"], distribution["notes"]) == ("1.0+cpu", [])
     listed = warm_cli.run("inspect", result["path"], cwd=tmp_path).stdout
     assert "W701" in listed
 
