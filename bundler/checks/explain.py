@@ -80,11 +80,14 @@ def findings_of(manifest: Manifest, *, code: str = "", distribution: str = "") -
 def why(manifest: Manifest, name: str) -> Why:
     """Return why a distribution is in a bundle, or is left to the base.
 
+    :param name: of the distribution, or of a top-level module of it.
     :raises InputError: if it is neither; lists the distributions in the bundle.
     """
     wanted = canonicalize_name(name)
     present = {item.name: item for item in manifest.document.distributions}
     provided = manifest.document.base.provided
+    if wanted not in present and wanted not in provided:
+        wanted = NormalizedName(_owner_of(manifest, name) or wanted)
     if wanted not in present and wanted not in provided:
         raise InputError(
             f"`{printable(name)}` is not in `{manifest.name}`",
@@ -112,6 +115,12 @@ def why(manifest: Manifest, name: str) -> Why:
         chain=requirement_chain(asked, edges, wanted),
         required_by=tuple(dict.fromkeys(required_by)),
     )
+
+
+def _owner_of(manifest: Manifest, module: str) -> str:
+    """Return the distribution in a bundle that installs a top-level module; empty if none does."""
+    stem = f"{manifest.target.site_packages}/{module}"
+    return next((file.owner for file in manifest.files if file.path.startswith((f"{stem}/", f"{stem}."))), "")
 
 
 def _parse_requirements(texts: Sequence[str]) -> list[Requirement]:

@@ -220,6 +220,10 @@ def test_a_needed_failure_is_named_once_with_its_root_and_who_brought_it(
         "fix: add `setuptools` to your requirements, it provides `pkg_resources`",
     ):
         assert line in ended.stderr
+    explained = warm_cli.run("explain", "root_cause", cwd=tmp_path)
+    assert explained.stdout.splitlines()[0] == "root-cause 1.0  root_cause-1.0-py3-none-any.whl"
+    assert "because      `middle` requires `root-cause`" in explained.stdout
+    assert "error     I201  import `root_cause`" in explained.stdout
 
 
 def test_a_part_that_only_its_package_can_load(
