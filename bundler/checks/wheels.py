@@ -7,16 +7,15 @@ imports a license, while two versions of one module exclude each other.
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 
-from bundler.bundle.layer import Layer
 from bundler.bundle.plan import BundlePlan
 from bundler.checks.findings import Finding
 from bundler.checks.modules import DistributionFacts, importable_name, is_beside_modules
 from bundler.paths import ArchivePath, printable
 from bundler.text import listing
 
-__all__ = ["distribution_facts", "wheel_findings"]
+__all__ = ["wheel_findings"]
 
 _LISTED = 3
 _KINDS = {"W702": ("files", "those"), "W703": ("launchers", "those"), "W704": ("code", "that")}
@@ -24,41 +23,29 @@ _LAUNCHER = re.compile(r"(?:bin|libexec)/[^/]+")
 _LIBRARY = re.compile(r".*\.so(?:\.\d+)*")
 
 
-def distribution_facts(layer: Layer, site_packages: str) -> DistributionFacts:
-    """Return the metadata of a layer, and its files in site-packages."""
-    prefix = f"{site_packages}/"
-    return DistributionFacts(
-        name=layer.name,
-        display_name=layer.display_name,
-        version=layer.version,
-        requires_dist=layer.requirements(),
-        files=tuple(file.path[len(prefix) :] for file in layer.files if file.path.startswith(prefix)),
-    )
-
-
 def wheel_findings(
     plan: BundlePlan,
     distributions: Sequence[DistributionFacts],
     site_packages: str,
-    imports: Callable[[], Mapping[str, bool]],
+    loaded: Collection[str],
 ) -> Iterator[Finding]:
     """Yield the findings W701 to W704; those about paths once for each group of distributions.
 
-    :param imports: returns the modules that files of the bundle import, each with whether one is certain to.
+    :param loaded: the modules that the import of another one loads.
     """
     for layer in plan.layers:
         for fault in layer.faults:
             yield Finding(code="W701", message=f"`{layer.wheel}`: {fault}", distribution=layer.name)
     if plan.collisions:
         collisions = {path: plan.shared[path] for path in plan.collisions}
-        yield from _collisions(collisions, distributions, site_packages, imports())
+        yield from _collisions(collisions, distributions, site_packages, loaded)
 
 
 def _collisions(
     collisions: Mapping[ArchivePath, tuple[str, ...]],
     distributions: Sequence[DistributionFacts],
     site_packages: str,
-    imported: Mapping[str, bool],
+    loaded: Collection[str],
 ) -> Iterator[Finding]:
     packages = {
         path.partition("/")[0]
@@ -72,7 +59,7 @@ def _collisions(
             continue  # as its source
         inside = path.removeprefix(f"{site_packages}/")
         if inside != path:
-            code = _code_in_site_packages(inside, packages, imported)
+            code = _code_in_site_packages(inside, packages, loaded)
         elif _LIBRARY.fullmatch(path):
             code = "W704"
         else:
@@ -91,7 +78,7 @@ def _collisions(
         )
 
 
-def _code_in_site_packages(path: str, packages: set[str], imported: Mapping[str, bool]) -> str:
+def _code_in_site_packages(path: str, packages: set[str], loaded: Collection[str]) -> str:
     """Return the code of the finding for a path in site-packages.
 
     Data in a package belongs to its code. Tests and samples at the top are no part of it, if no module
@@ -101,6 +88,6 @@ def _code_in_site_packages(path: str, packages: set[str], imported: Mapping[str,
     if _LIBRARY.fullmatch(path) or (not slash and path.endswith(".pth")):
         return "W704"
     name = (top if top in packages else None) if slash else importable_name(top)
-    if name is None or (is_beside_modules(name) and not imported.get(name, False)):
+    if name is None or (is_beside_modules(name) and name not in loaded):
         return "W702"
     return "W704"

@@ -2,20 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 
 import pytest
 from support.layers import layer_with
 
 from bundler.bundle.plan import plan_bundle
+from bundler.checks.contents import layer_facts
 from bundler.checks.findings import Finding
-from bundler.checks.wheels import distribution_facts, wheel_findings
+from bundler.checks.wheels import wheel_findings
 
 SITE = "lib/python3.7/site-packages"
 
 
 def findings(
-    *wheels: tuple[str, Mapping[str, bytes]], requested: str = "", imported: Mapping[str, bool] | None = None
+    *wheels: tuple[str, Mapping[str, bytes]], requested: str = "", loaded: Collection[str] = ()
 ) -> list[Finding]:
     """Return the findings about distributions with these files, paths in site-packages but for `/x`."""
     layers = [
@@ -29,14 +30,14 @@ def findings(
         for name, files in wheels
     ]
     plan = plan_bundle(layers, {requested})
-    facts = [distribution_facts(layer, SITE) for layer in plan.layers]
-    return list(wheel_findings(plan, facts, SITE, lambda: imported or {}))
+    facts = [layer_facts(layer, SITE) for layer in plan.layers]
+    return list(wheel_findings(plan, facts, SITE, loaded))
 
 
 def test_w701_each_fault_of_a_wheel() -> None:
     layer = layer_with("demo", {}, faults=("its WHEEL has no Tag", "its RECORD does not list: `x`"))
 
-    assert list(wheel_findings(plan_bundle([layer]), [], SITE, dict)) == [
+    assert list(wheel_findings(plan_bundle([layer]), [], SITE, ())) == [
         Finding(
             code="W701", message="`demo-1.0-py3-none-any.whl`: its WHEEL has no Tag", distribution="demo"
         ),
@@ -48,13 +49,10 @@ def test_w701_each_fault_of_a_wheel() -> None:
     ]
 
 
-def test_imports_are_not_read_without_a_collision() -> None:
+def test_equal_files_are_no_collision() -> None:
     layers = [layer_with(name, {f"{SITE}/LICENSE": b"", f"{SITE}/{name}.py": b""}) for name in "ab"]
 
-    def imports() -> Mapping[str, bool]:
-        raise AssertionError
-
-    assert list(wheel_findings(plan_bundle(layers), [], SITE, imports)) == []
+    assert list(wheel_findings(plan_bundle(layers), [], SITE, ())) == []
 
 
 @pytest.mark.parametrize(
@@ -103,19 +101,18 @@ def test_the_kind_of_file_decides(path: str, code: str) -> None:
     ("path", "name"), [("tests/__init__.py", "tests"), ("setup.py", "setup"), ("docs/a/x.txt", "docs")]
 )
 @pytest.mark.parametrize(
-    ("imported", "code"),
+    ("loaded", "code"),
     [
-        pytest.param({}, "W702", id="none"),
-        pytest.param({"other": True}, "W702", id="other"),
-        pytest.param({"NAME": False}, "W702", id="in-tests-alone"),
-        pytest.param({"NAME": True}, "W704", id="certain"),
+        pytest.param((), "W702", id="none"),
+        pytest.param(("other",), "W702", id="other"),
+        pytest.param(("NAME",), "W704", id="by-another-module"),
     ],
 )
 def test_code_that_is_named_as_tests_counts_if_a_module_imports_it(
-    path: str, name: str, imported: dict[str, bool], code: str
+    path: str, name: str, loaded: tuple[str, ...], code: str
 ) -> None:
-    imports = {name if key == "NAME" else key: value for key, value in imported.items()}
-    found = findings(("one", {path: b"1", "docs/conf.py": b""}), ("two", {path: b"2"}), imported=imports)
+    imports = [name if key == "NAME" else key for key in loaded]
+    found = findings(("one", {path: b"1", "docs/conf.py": b""}), ("two", {path: b"2"}), loaded=imports)
 
     assert [finding.code for finding in found] == [code]
 
