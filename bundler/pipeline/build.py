@@ -76,7 +76,7 @@ def build_bundle(options: BuildOptions, *, host: HostEnvironment, store: Store, 
         layers = build_layers(run, wheels, lock, options.segment_format, options.jobs)
         base = read_base(options.base) if options.base else None
         provided = plan_base(run, layers, lock, base if options.omit_provided else None)
-        contents = plan_contents(lock, wheels, layers, provided, options)
+        contents = plan_contents(run, lock, wheels, layers, provided, options)
         result = check_bundle(run, options, contents, base)
         manifest = describe_bundle(run, options, contents, result)
         accept_bundle(run, result, manifest)
