@@ -75,7 +75,6 @@ class CheckRequest:
     """Whether to run the entry script and call its init()."""
     model_dir: Path | None = None
     """The value of AZUREML_MODEL_DIR for init()."""
-    target_glibc: str | None = None
     allowed_imports: tuple[str, ...] = ()
     allowed: tuple[str, ...] = ()
     jobs: int = 1
@@ -328,9 +327,6 @@ class _CheckRun:
             self._target,
             bundled={PurePosixPath(file.path).name for _, file in self._request.plan.files()},
             base_libraries=base.libraries if base else None,
-            base_libc=(base.glibc or "") if base else "",
-            host_libc=self._target.libc.removeprefix("glibc ") if "glibc" in self._target.libc else "",
-            target_glibc=self._request.target_glibc,
             base_versions=base.symbol_versions if base else {},
         )
 

@@ -160,7 +160,7 @@ def plan_requirements(
     constraints = run.scratch / "pins.txt"
     constraints.write_text("".join(f"{pin}\n" for pin in pins))
     requirement_set = read_requirements(run.host, constraints=(constraints,), strings=requirements)
-    resolver = PipResolver(run.toolchain, only_binary=run.only_binary)
+    resolver = PipResolver(run.toolchain, only_binary=run.only_binary, prefer_binary=run.prefer_binary)
     lock = resolver.resolve(requirement_set, reporter=run.reporter)
     return plan_bundle(build_layers(run, fetch_wheels(run, lock), lock, segment_format, jobs))
 
@@ -191,7 +191,6 @@ def check_bundle(
             code=options.code,
             run_init=options.run_init,
             model_dir=options.model_dir,
-            target_glibc=options.target_glibc,
             allowed_imports=options.allow_import_failure,
             allowed=options.allow,
             jobs=options.jobs,
