@@ -69,6 +69,8 @@ class CheckRequest:
     """The distributions that the bundle leaves to the base, with the version it must have."""
     system_packages: Sequence[SystemPackage] = ()
     """The conda packages without a counterpart on an index, which the base must have."""
+    built_here: Collection[NormalizedName] = ()
+    """The distributions that were built from source on this machine."""
     code: UserCode | None = None
     """The user's code; None to check the bundle alone."""
     run_init: bool = False
@@ -328,6 +330,7 @@ class _CheckRun:
             bundled={PurePosixPath(file.path).name for _, file in self._request.plan.files()},
             base_libraries=base.libraries if base else None,
             base_versions=base.symbol_versions if base else {},
+            built_here=self._request.built_here,
         )
 
     def _based(self, floor: str) -> Iterator[Finding]:

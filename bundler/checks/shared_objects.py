@@ -12,7 +12,7 @@ from __future__ import annotations
 import re
 from collections import defaultdict
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from bundler.checks.elf import SharedObject, is_elf, numbers, read_shared_object
 from bundler.checks.findings import Finding, sorted_findings
@@ -92,6 +92,7 @@ def check_shared_objects(
     bundled: Collection[str],
     base_libraries: Collection[str] | None,
     base_versions: Mapping[str, str] = {},
+    built_here: Collection[str] = (),
 ) -> tuple[Finding, ...]:
     """Return the faults of shared objects that prevent their loading on the target, or may do so.
 
@@ -104,6 +105,7 @@ def check_shared_objects(
     :param bundled: the base names of all files in the bundle.
     :param base_libraries: the sonames of the base's libraries; None if they are not known.
     :param base_versions: the highest GLIBCXX and CXXABI of the base's libstdc++, if known.
+    :param built_here: the distributions that were built from source on this machine.
     """
     limits = _limits(target, base_versions)
     if not target.platform.startswith("linux_"):
@@ -116,7 +118,8 @@ def check_shared_objects(
     have = {*bundled, *(shared.soname for _, shared in fitting if shared.soname)}
     hits = [*_foreign(ordered, {name for name, _ in fitting}, target), *_other_python(fitting, target)]
     for name, shared in fitting:
-        hits += _too_new(name, shared, limits, have)
+        where = f"; it was built here, with {target.libc}" if name in built_here else ""
+        hits += [replace(hit, text=hit.text + where) for hit in _too_new(name, shared, limits, have)]
         hits += _absent(name, shared, have, base_libraries)
         hits += _searches(name, shared)
     if base_libraries is not None:

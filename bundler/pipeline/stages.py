@@ -22,6 +22,7 @@ from bundler.bundle.layer_builder import LayerBuilder
 from bundler.bundle.manifest import Manifest, distribution_section, files_section, make_manifest
 from bundler.bundle.plan import BundlePlan, plan_bundle
 from bundler.bundle.segment import SegmentFormat
+from bundler.checks.elf import numbers
 from bundler.checks.provided import NOTHING_PROVIDED, ProvidedByBase, plan_provided
 from bundler.checks.run import CheckRequest, CheckResult, report_checks, run_checks
 from bundler.data.inference_server import SERVER, server_requirements
@@ -188,6 +189,7 @@ def check_bundle(
             server=server_requirements(options.server) if options.server else (),
             provided=provided,
             system_packages=options.requirements.system_packages if options.requirements else (),
+            built_here=frozenset(contents.wheels.built),
             code=options.code,
             run_init=options.run_init,
             model_dir=options.model_dir,
@@ -201,9 +203,23 @@ def check_bundle(
         host=run.host,
         reporter=run.reporter,
     )
+    for name in sorted(contents.wheels.built):
+        if floor := _glibc_of(name, contents.plan, result):
+            run.reporter.stage("verify", f"{name} was built here: it needs glibc {floor} or newer")
     result.report.raise_for_errors()
     report_checks(result, run.reporter)
     return result
+
+
+def _glibc_of(name: NormalizedName, plan: BundlePlan, result: CheckResult) -> str:
+    """Return the glibc that the shared objects of a distribution need; empty if they need none."""
+    paths = {file.path for layer, file in plan.files() if layer.name == name}
+    versions = (
+        shared["versions"].get("GLIBC", "")
+        for shared in result.report.shared_objects
+        if shared["path"] in paths
+    )
+    return max(versions, key=numbers, default="")
 
 
 def _base_packages(
