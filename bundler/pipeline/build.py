@@ -18,7 +18,14 @@ from bundler.pipeline.inputs import (
 )
 from bundler.pipeline.options import BuildOptions, LockOptions
 from bundler.pipeline.run import open_run
-from bundler.pipeline.stages import build_layers, check_bundle, describe_bundle, plan_base, plan_contents
+from bundler.pipeline.stages import (
+    accept_bundle,
+    build_layers,
+    check_bundle,
+    describe_bundle,
+    plan_base,
+    plan_contents,
+)
 from bundler.resolve.lockfile import Lock, locked_glibc
 from bundler.target.target import Target
 
@@ -82,6 +89,7 @@ def build_bundle(options: BuildOptions, *, host: HostEnvironment, store: Store, 
         contents = plan_contents(lock, wheels, layers, provided, allowed_pth=options.allow_pth)
         result = check_bundle(run, options, contents, base)
         manifest = describe_bundle(run, options, contents, result)
+        accept_bundle(run, result, manifest)
         output = write_bundle(
             manifest,
             render_bundle_lock(run, lock),

@@ -14,6 +14,7 @@ from packaging.utils import NormalizedName
 
 from bundler.bundle.layer_builder import WheelRef
 from bundler.errors import InputError
+from bundler.pipeline.options import HOST_GLIBC
 from bundler.resolve.download import download_of, fetch_all
 from bundler.resolve.lockfile import Lock, LockedDistribution, check_lock, parse_lock, render_lock
 from bundler.resolve.resolver import PipResolver
@@ -87,11 +88,27 @@ def read_lock(run: Run, path: Path, text: str, requirements: RequirementSet | No
     :param requirements: None skips the check.
     :raises InputError: if the lockfile is malformed, or does not satisfy the requirements.
     """
-    lock = parse_lock(text, source=path, target=run.interpreter.target)
+    target = run.interpreter.target
+    lock = parse_lock(text, source=path, target=target)
+    _warn_of_builds(run, lock, text, path)
     if requirements is not None:
-        check_lock(lock, requirements.roots, run.interpreter.target, path.name)
+        check_lock(lock, requirements.roots, target, path.name)
     run.reporter.stage("lock", f"{counted(len(lock.packages), 'distribution')} from {path.name}")
     return lock
+
+
+def _warn_of_builds(run: Run, lock: Lock, text: str, path: Path) -> None:
+    """Warn of each sdist that is chosen since the wheels of the lock are for a newer glibc."""
+    target = run.interpreter.target
+    if target.glibc is None or all(package.kind != "sdist" for package in lock.packages):
+        return
+    unlimited = parse_lock(text, source=path, target=replace(target, glibc=None))
+    for package, other in zip(lock.packages, unlimited.packages, strict=True):
+        if package.kind != other.kind:
+            run.reporter.warn(
+                f"the lock has no wheel of `{package.name}` for glibc {target.glibc.version}, so its sdist is"
+                f" built; `--target-glibc {HOST_GLIBC}` accepts `{other.filename}`"
+            )
 
 
 def render_bundle_lock(run: Run, lock: Lock) -> bytes:

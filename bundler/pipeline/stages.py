@@ -32,13 +32,16 @@ from bundler.pipeline.inputs import Wheels, fetch_wheels, render_bundle_lock
 from bundler.requirements.files import read_requirements
 from bundler.resolve.lockfile import Lock
 from bundler.resolve.resolver import PipResolver
+from bundler.store.store import key_of
 
 if TYPE_CHECKING:
     from bundler.pipeline.options import BuildOptions
     from bundler.pipeline.run import Run
 
 __all__ = [
+    "REFUSED",
     "Contents",
+    "accept_bundle",
     "build_layers",
     "check_bundle",
     "describe_bundle",
@@ -50,6 +53,10 @@ __all__ = [
 # The .pth files of setuptools and of pkg_resources-style namespace packages. Their code is known, and only
 # sets up imports.
 _KNOWN_PTH = re.compile(r".*-nspkg\.pth|distutils-precedence\.pth")
+
+
+REFUSED = ("refused", key_of("last"))
+"""Where the store keeps the manifest of the last refused bundle."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -169,9 +176,9 @@ def plan_requirements(
 def check_bundle(
     run: Run, options: BuildOptions, contents: Contents, base: BaseProfile | None
 ) -> CheckResult:
-    """Check the bundle in each of its usage modes, and report the findings.
+    """Check the bundle in each of its usage modes.
 
-    :raises ClosureError: if a check fails with an error that ``--allow`` does not list.
+    :raises ClosureError: if a check itself fails; faults of the bundle are in the result.
     """
     provided = contents.provided.provided
     base_plan = None
@@ -206,9 +213,20 @@ def check_bundle(
     for name in sorted(contents.wheels.built):
         if floor := _glibc_of(name, contents.plan, result):
             run.reporter.stage("verify", f"{name} was built here: it needs glibc {floor} or newer")
+    return result
+
+
+def accept_bundle(run: Run, result: CheckResult, manifest: Manifest) -> None:
+    """Refuse a bundle with errors, else report the findings.
+
+    The store keeps the manifest of a refused bundle: no archive has it, and `bundler explain` reads it.
+
+    :raises ClosureError: if there is an error that ``--allow`` does not list.
+    """
+    if result.report.errors:
+        run.store.remember(*REFUSED, manifest.values)
     result.report.raise_for_errors()
     report_checks(result, run.reporter)
-    return result
 
 
 def _glibc_of(name: NormalizedName, plan: BundlePlan, result: CheckResult) -> str:

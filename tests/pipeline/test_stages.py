@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import platform
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -9,7 +10,7 @@ from typing import TYPE_CHECKING
 import pytest
 from support.cli import built
 from support.elfs import make_elf
-from support.wheels import make_sdist
+from support.wheels import make_sdist, make_wheel
 
 if TYPE_CHECKING:
     from support.cli import BundlerCli
@@ -81,3 +82,34 @@ def test_a_lock_is_built_for_the_glibc_that_it_records(
     assert refused.returncode == 10
     assert "`--target-glibc` is 2.28" in refused.stderr
     assert first["sha256"] == second["sha256"]
+
+
+def test_a_lock_whose_wheels_are_for_a_newer_glibc_warns_before_it_builds(
+    made: LocalIndex, warm_cli: BundlerCli, tmp_path: Path
+) -> None:
+    """As in a universal lock of uv, which lists every file of a release."""
+    tag = f"cp37-cp37m-manylinux_2_29_{platform.machine()}"
+    wheel = make_wheel(made.folder, "made", "1.0", tag=tag, purelib=False)
+    files = [
+        f'{{ url = "{made.url.replace("simple/", "files/")}{file.name}",'
+        f' hashes = {{ sha256 = "{hashlib.sha256(file.read_bytes()).hexdigest()}" }} }}'
+        for file in (wheel, made.folder / "made-1.0.tar.gz")
+    ]
+    (tmp_path / "pylock.toml").write_text(
+        'lock-version = "1.0"\ncreated-by = "uv"\n[[packages]]\nname = "made"\nversion = "1.0"\n'
+        f"wheels = [{files[0]}]\nsdist = {files[1]}\n"
+    )
+
+    low = warm_cli.run("build", "--lock", "pylock.toml", "--name", "low", cwd=tmp_path)
+    high = warm_cli.run(
+        "build", "--lock", "pylock.toml", "--target-glibc", "2.29", "--name", "high", cwd=tmp_path
+    )
+
+    assert low.returncode == 10
+    assert (
+        f"no wheel of `made` for glibc 2.27, so its sdist is built; `--target-glibc host` accepts `{wheel.name}`"
+        in low.stderr
+    )
+    assert high.returncode == 0, high.stderr
+    assert "sdist" not in high.stderr
+    assert "1 fetched" in high.stderr
