@@ -36,6 +36,7 @@ from bundler.checks.shared_objects import SharedObject, check_shared_objects, gl
 from bundler.checks.source_imports import FileImports, ModuleIndex, import_findings
 from bundler.checks.user_code import UserCode
 from bundler.checks.user_code_run import CodeCheck, CodeChecker
+from bundler.checks.wheels import wheel_findings
 from bundler.target.interpreter import Interpreter
 
 if TYPE_CHECKING:
@@ -164,6 +165,7 @@ class _CheckRun:
         self._reporter = reporter
         self._contents = BundleContents(request.plan.layers, request.roots, self._target)
         self._facts = self._contents.facts
+        self._layers = [request.plan.shipped(layer) for layer in request.plan.layers]
 
     def run(self) -> CheckResult:
         """Run all checks and return the report."""
@@ -172,10 +174,16 @@ class _CheckRun:
             self._environments.base = request.base_plan(self._taken_from_base())
         modes = [self._mode(mode) for mode in self._modes()]
         code = self._code()
-        objects = self._scanner.objects(
-            request.plan.layers, lambda: self._environments.tree, jobs=request.jobs
-        )
-        found = [*self._mounted(modes), *self._imported(), *objects.damaged]
+        objects = self._scanner.objects(self._layers, lambda: self._environments.tree, jobs=request.jobs)
+        loaded = {
+            name for mode in modes for one in mode.outcomes for name in one.loaded if name != one.module
+        }
+        found = [
+            *wheel_findings(request.plan, self._facts, self._target.site_packages, loaded),
+            *self._mounted(modes),
+            *self._imported(),
+            *objects.damaged,
+        ]
         found += self._linked(objects.found, self._mapped(modes, code))
         floor = glibc_floor(shared for _, shared in objects.found)
         found += self._based(floor)
@@ -279,6 +287,7 @@ class _CheckRun:
                 self._facts,
                 stdlib=self._interpreter.stdlib_modules,
                 scripts={layer.name: layer.scripts for layer in self._request.plan.layers},
+                pth_code={layer.name: layer.pth_code for layer in self._request.plan.layers},
                 failed={outcome.distribution for outcome in mount.outcomes if outcome.status not in HARMLESS},
             )
 
@@ -296,9 +305,9 @@ class _CheckRun:
     @cached_property
     def _scans(self) -> Mapping[NormalizedName, Sequence[FileImports]]:
         """The imports of the bundle's source files, by distribution."""
-        layers, jobs = self._request.plan.layers, self._request.jobs
+        jobs = self._request.jobs
         return self._scanner.layers(
-            layers, lambda: self._environments.tree, jobs=jobs, reporter=self._reporter
+            self._layers, lambda: self._environments.tree, jobs=jobs, reporter=self._reporter
         )
 
     def _imported(self) -> Iterator[Finding]:

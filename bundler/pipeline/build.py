@@ -86,7 +86,7 @@ def build_bundle(options: BuildOptions, *, host: HostEnvironment, store: Store, 
         wheels = fetch_wheels(run, lock)
         layers = build_layers(run, wheels, lock, options.segment_format, options.jobs)
         provided = plan_base(run, layers, lock, base if options.omit_provided else None)
-        contents = plan_contents(lock, wheels, layers, provided, allowed_pth=options.allow_pth)
+        contents = plan_contents(lock, wheels, layers, provided, options)
         result = check_bundle(run, options, contents, base)
         manifest = describe_bundle(run, options, contents, result)
         accept_bundle(run, result, manifest)
