@@ -56,7 +56,7 @@ def resolve_requirements(run: Run, requirements: RequirementSet | None) -> Lock:
         raise InputError("no requirements given", hint="pass `-r requirements.txt`")
     if not requirements.roots:
         return Lock(requirements=(), packages=())
-    resolver = PipResolver(run.toolchain, only_binary=run.only_binary, prefer_binary=run.prefer_binary)
+    resolver = PipResolver(run.toolchain, only_binary=run.only_binary)
     lock = resolver.resolve(requirements, reporter=run.reporter)
     run.reporter.stage(
         "lock",

@@ -48,7 +48,7 @@ class Run:
         """
         for line in self.settings.summary():
             self.reporter.note(f"index: {line}")
-        return install_toolchain(
+        toolchain = install_toolchain(
             self.interpreter,
             self.settings,
             host=self.host,
@@ -56,6 +56,7 @@ class Run:
             scratch=self.scratch,
             reporter=self.reporter,
         )
+        return replace(toolchain, prefer_binary=self.prefer_binary)
 
 
 @contextmanager

@@ -79,6 +79,8 @@ class Toolchain:
     """A configuration file of setuptools for every build."""
     target_version: str
     """The full version of the target Python."""
+    prefer_binary: bool = True
+    """Whether an older release with a wheel is preferred to a newer one with only an sdist."""
     host: HostEnvironment
     settings: IndexSettings
     scratch: Path
@@ -103,6 +105,8 @@ class Toolchain:
             # setuptools would write `*.egg-info` into the directory of the project, which is the user's.
             DIST_EXTRA_CONFIG=str(self.extra_config),
             PYTHONDONTWRITEBYTECODE="1",
+            # For build requirements, too: pip's own child inherits it. An empty variable counts as unset.
+            PIP_PREFER_BINARY="1" if self.prefer_binary else "",
             **(extra_env or {}),
         )
         links = " ".join(filter(None, (env.get("PIP_FIND_LINKS"), self.wheels.as_uri())))

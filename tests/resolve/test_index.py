@@ -183,6 +183,31 @@ def test_precedence(host: Host, flags: IndexOptions, files: IndexOptions, expect
     assert not settings.default_index
 
 
+@pytest.mark.parametrize("flags", ["", "a"])
+@pytest.mark.parametrize("files", ["", "b"])
+@pytest.mark.parametrize("env", ["", "c"])
+def test_lists_of_all_sources_add_up(host: Host, flags: str, files: str, env: str) -> None:
+    """Each of the options that may be repeated, from each source, the command line first."""
+
+    def options(name: str) -> IndexOptions:
+        names = (name,) if name else ()
+        urls = tuple(f"https://{one}.example/s" for one in names)
+        return IndexOptions(extra_index_urls=urls, find_links=urls, trusted_hosts=names)
+
+    url = f"https://{env}.example/s" if env else ""
+    settings = host.read_bare(
+        options(flags), options(files), PIP_EXTRA_INDEX_URL=url, PIP_FIND_LINKS=url, PIP_TRUSTED_HOST=env
+    )
+
+    names = tuple(name for name in (flags, files, env) if name)
+    assert settings.trusted_hosts == names
+    for kind in ("extra", "find-links"):
+        assert urls(settings, kind) == [f"https://{name}.example/s" for name in names]
+    passed = settings.pip_environment()
+    for variable in ("PIP_EXTRA_INDEX_URL", "PIP_FIND_LINKS"):
+        assert passed.get(variable, "").split() == urls(settings, "extra")
+
+
 def test_no_index_leaves_find_links(host: Host) -> None:
     settings = host.read_bare(
         PIP_NO_INDEX="true", PIP_INDEX_URL="https://env.example/s", PIP_FIND_LINKS="wheels"
