@@ -6,14 +6,15 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from packaging.utils import NormalizedName
 
 from bundler.bundle.layer_builder import WheelRef
-from bundler.errors import InputError
+from bundler.errors import InputError, ResolutionError
+from bundler.pipeline.conda import leave_to_base, missing_packages
 from bundler.resolve.download import download_of, fetch_all
 from bundler.resolve.lockfile import Lock, LockedDistribution, check_lock, parse_lock, render_lock
 from bundler.resolve.resolver import PipResolver
@@ -37,9 +38,10 @@ class Wheels:
     """The wheels that were built from source distributions."""
 
 
-def resolve_requirements(run: Run, requirements: RequirementSet | None) -> Lock:
+def resolve_requirements(run: Run, requirements: RequirementSet | None) -> tuple[Lock, RequirementSet | None]:
     """Resolve requirements with the pip of the target.
 
+    :return: the lock, and the requirements without the conda packages that the index does not have.
     :raises InputError: if ``requirements`` is None.
     :raises ResolutionError: if no set of distributions satisfies them.
     :raises NetworkError: if the index cannot be reached.
@@ -47,20 +49,31 @@ def resolve_requirements(run: Run, requirements: RequirementSet | None) -> Lock:
     if requirements is None:
         raise InputError("no requirements given", hint="pass `-r requirements.txt`")
     if not requirements.roots:
-        return Lock(requirements=(), packages=())
+        return Lock(requirements=(), packages=()), requirements
     resolver = PipResolver(run.toolchain, only_binary=run.only_binary)
-    lock = resolver.resolve(requirements, reporter=run.reporter)
+    try:
+        lock = resolver.resolve(requirements, reporter=run.reporter)
+    except ResolutionError as error:
+        missing = missing_packages(run, requirements, error)
+        if not missing:
+            raise
+        requirements = leave_to_base(run, requirements, missing, "the index")
+        lock, requirements = resolve_requirements(run, requirements)
+        return replace(lock, base=tuple(sorted(root.text for root in missing))), requirements
     run.reporter.stage(
         "lock",
         f"{counted(len(lock.packages), 'distribution')} resolved by pip {run.toolchain.versions['pip']}",
     )
-    return lock
+    return lock, requirements
 
 
-def read_lock(run: Run, path: Path, requirements: RequirementSet | None) -> Lock:
+def read_lock(
+    run: Run, path: Path, requirements: RequirementSet | None
+) -> tuple[Lock, RequirementSet | None]:
     """Read a lockfile, and check that it satisfies the requirements.
 
     :param requirements: None skips the check.
+    :return: the lock, and the requirements without the conda packages that it leaves to the base.
     :raises InputError: if the lockfile is missing or malformed, or does not satisfy the requirements.
     """
     try:
@@ -73,9 +86,11 @@ def read_lock(run: Run, path: Path, requirements: RequirementSet | None) -> Lock
         raise InputError(f"{path}: not a lockfile: it is not UTF-8 text") from error
     lock = parse_lock(text, source=path, target=run.interpreter.target)
     if requirements is not None:
+        missing = [root for root in requirements.assumed if root.text in lock.base]
+        requirements = leave_to_base(run, requirements, missing, f"`{path.name}`")
         check_lock(lock, requirements.roots, run.interpreter.target, path.name)
     run.reporter.stage("lock", f"{counted(len(lock.packages), 'distribution')} from {path.name}")
-    return lock
+    return lock, requirements
 
 
 def render_bundle_lock(run: Run, lock: Lock) -> bytes:

@@ -81,6 +81,8 @@ class Lock:
     """The requirements it was resolved from, sorted; empty in the lockfile of another tool."""
     packages: tuple[LockedDistribution, ...]
     """Sorted by name, each name once."""
+    base: tuple[str, ...] = ()
+    """The requirements that the base must provide instead: conda packages without a project on the index."""
 
 
 def render_lock(lock: Lock, target: Target, place: Callable[[Path], str]) -> str:
@@ -95,7 +97,12 @@ def render_lock(lock: Lock, target: Target, place: Callable[[Path], str]) -> str
         requires_python=SpecifierSet(f"=={target.python_version}.*"),
         environments=[Marker(target.marker)],
         packages=[_to_package(package, place) for package in lock.packages],
-        tool={"bundler": {"requirements": list(lock.requirements)}},
+        tool={
+            "bundler": {
+                "requirements": list(lock.requirements),
+                **({"base": list(lock.base)} if lock.base else {}),
+            }
+        },
     )
     return tomli_w.dumps(dict(pylock.to_dict()), multiline_strings=False)
 
@@ -128,8 +135,12 @@ def parse_lock(text: str, *, source: Path, target: Target) -> Lock:
     packages = sorted(
         (_from_package(*pair, base=base, source=source) for pair in chosen), key=lambda item: item.name
     )
-    requirements = (pylock.tool or {}).get("bundler", {}).get("requirements", [])
-    return Lock(requirements=tuple(str(item) for item in requirements), packages=tuple(packages))
+    ours = (pylock.tool or {}).get("bundler", {})
+    return Lock(
+        requirements=tuple(str(item) for item in ours.get("requirements", [])),
+        packages=tuple(packages),
+        base=tuple(str(item) for item in ours.get("base", [])),
+    )
 
 
 def check_lock(lock: Lock, roots: Iterable[RootRequirement], target: Target, source: str) -> None:

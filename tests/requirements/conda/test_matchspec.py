@@ -289,6 +289,20 @@ REQUIREMENTS = {
         ),
     ),
     "librosa": ("librosa", ()),
+    "setuptools": ("setuptools", ()),
+    "setuptools=46.1.3.post20200330=py37_0": (
+        "setuptools==46.1.3",
+        (
+            "`==46.1.3.post20200330` is taken as `==46.1.3`: the date of a build is not part of a release",
+            BUILD,
+        ),
+    ),
+    "setuptools=49.6.0.post20200814": (
+        "setuptools==49.6.0.*",
+        ("`49.6.0.post20200814.*` is taken as `49.6.0.*`: the date of a build is not part of a release",),
+    ),
+    "pytz=2022.1.post1": ("pytz==2022.1.post1", ("`2022.1.post1.*` is taken as `==2022.1.post1`",)),
+    "sip=4.19.8": ("sip==4.19.8.*", (ASSUMED.format("sip"),)),
     "cuda-python": ("cuda-python", ()),
 }
 
@@ -308,7 +322,7 @@ def test_requirement(text: str, requirement: str, notes: tuple[str, ...]) -> Non
     ("text", "role", "libraries"),
     [
         pytest.param("pip=20.2", "tool", (), id="L02-pip"),
-        pytest.param("setuptools", "tool", (), id="L02-setuptools"),
+        pytest.param("wheel=0.34", "tool", (), id="L02-wheel"),
         pytest.param("cudatoolkit=11.3.1=h2bc3f7f_2", "base", ("libcudart.so",), id="L02-cudatoolkit"),
         pytest.param("nvidia::cuda-nvcc", "base", (), id="L02-cuda"),
         pytest.param("openssl=1.1.1k=h27cfd23_0", "base", ("libssl.so",), id="L02-version-not-pep440"),
