@@ -19,8 +19,10 @@ from bundler.paths import printable
 
 __all__ = [
     "AS_OF",
+    "ROOT_IS_CWD",
     "SERVER",
     "SERVERS",
+    "SERVER_ENTRY_POINT",
     "SERVER_MODULES",
     "ServerRelease",
     "default_server",
@@ -43,6 +45,8 @@ class _ServerTables(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """The shape of ``inference_server.toml``."""
 
     as_of: Annotated[str, msgspec.Meta(pattern="^[0-9]{4}-[0-9]{2}-[0-9]{2}$")]
+    entry_point: str
+    root_is_cwd: str
     modules: dict[str, str]
     releases: dict[str, ServerRelease]
 
@@ -53,6 +57,10 @@ AS_OF: Final = _TABLES.as_of
 """The date on which the table was compared with the index."""
 SERVER: Final[NormalizedName] = canonicalize_name("azureml-inference-server-http")
 """The distribution whose ``azmlinfsrv`` the images start."""
+SERVER_ENTRY_POINT: Final = _TABLES.entry_point
+"""The ``module:function`` of its command ``azmlinfsrv``."""
+ROOT_IS_CWD: Final = Version(_TABLES.root_is_cwd)
+"""The first release whose application root is the working directory, unless AML_APP_ROOT is set."""
 SERVER_MODULES: Final[Mapping[str, Version]] = MappingProxyType(
     {module: Version(since) for module, since in _TABLES.modules.items()}
 )

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import difflib
 import posixpath
-import re
 import sys
 from collections.abc import Iterator, Mapping, Sequence
 
@@ -16,14 +15,12 @@ from bundler.checks.findings import Finding, sorted_findings
 from bundler.data.azure_image import MISSPELT, VARIABLES
 from bundler.deploy.startup.entry_script import is_importable_name, is_python_file
 from bundler.deploy.startup.files import Files
-from bundler.deploy.startup.variables import BootEnv, ResolvedPath, boot_env
+from bundler.deploy.startup.imports import ADDED
+from bundler.deploy.startup.variables import PYTHON_FOLDER, BootEnv, ResolvedPath, boot_env
 from bundler.paths import printable
 
 __all__ = ["check_start", "site_packages_below"]
 
-_VERSION = re.compile(r"(?:^|/)python(3\.\d+)(?=/|$)")
-# The Python version that added a standard library module after 3.7: before, a backport hides nothing.
-_SINCE: Mapping[str, tuple[int, int]] = {"zoneinfo": (3, 9), "graphlib": (3, 9), "tomllib": (3, 11)}
 _TOOLS = ("pip", "setuptools", "wheel", "pkg_resources")
 _OURS = ("az", "aml", "python")
 _ALIKE = 0.9  # a high ratio, since different variables share long parts (`AZUREML_EXTRA_`)
@@ -48,6 +45,7 @@ def check_start(
             *_misspelt(env),
             *_several(boot),
             *_ignored(boot),
+            *_unreached(boot),
             *_breaking(boot),
             *_script_name(boot),
             *_fragile(boot),
@@ -86,9 +84,23 @@ def _several(boot: BootEnv) -> Iterator[Finding]:
 
 
 def _ignored(boot: BootEnv) -> Iterator[Finding]:
+    """Yield the variables for further packages that the image does not read.
+
+    A directory that PYTHONPATH names as well is found there, as in a context for an unknown image.
+    """
     if boot.off:
         for source in boot.extra_sources:
-            yield Finding(code="D613", message=f"`{source.variable}` is ignored: {boot.off}")
+            if not (source.is_folder and boot.place_of(source).path in boot.libraries):
+                yield Finding(code="D613", message=f"`{source.variable}` is ignored: {boot.off}")
+
+
+def _unreached(boot: BootEnv) -> Iterator[Finding]:
+    """Yield the bundle of a build context if no variable leads to it."""
+    folder = posixpath.join(posixpath.normpath(boot.root), "bundle")
+    packages = site_packages_below(boot.files, folder)
+    if packages and packages not in boot.libraries:
+        message = f"the packages in `{printable(packages)}` are not found: no variable puts them on sys.path"
+        yield Finding(code="D627", message=message, where=packages)
 
 
 def _breaking(boot: BootEnv) -> Iterator[Finding]:
@@ -145,10 +157,13 @@ def _library(boot: BootEnv) -> Iterator[Finding]:
             continue
         if not any(name.endswith((".dist-info", ".egg-info")) for name in names):
             deeper = site_packages_below(boot.files, folder)
-            hint = f"; the packages are in `{printable(deeper)}`" if deeper else ""
-            message = f"`{printable(folder)}` has no installed distribution{hint}"
-            yield Finding(code="D614", message=message, where=folder)
-        python = _VERSION.findall(folder)
+            message = f"`{printable(folder)}` has no installed distribution"
+            if not deeper:
+                yield Finding(code="D614", message=message, where=folder)
+            elif deeper not in boot.libraries:
+                message += f"; the packages are in `{printable(deeper)}`"
+                yield Finding(code="D627", message=message, where=folder)
+        python = PYTHON_FOLDER.findall(folder)
         if boot.profile.python and python and python[-1] != boot.profile.python:
             message = f"`{printable(folder)}` is for Python {python[-1]}, the image has {boot.profile.python}"
             yield Finding(code="D615", message=message, where=folder)
@@ -185,7 +200,7 @@ def _hiding(boot: BootEnv) -> Iterator[Finding]:
     for folder in dict.fromkeys(boot.libraries):
         for name in boot.files.names(folder):
             module = name.removesuffix(".py")
-            if module not in sys.stdlib_module_names or _SINCE.get(module, (3, 0)) > python:
+            if module not in sys.stdlib_module_names or ADDED.get(module, (3, 0)) > python:
                 continue
             path = f"{folder}/{name}"
             if name.endswith(".py") or boot.files.is_file(f"{path}/__init__.py"):

@@ -12,6 +12,7 @@ from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from typing import Any
 
+from bundler.base_image.profile import BaseProfile
 from bundler.checks.findings import Finding, sorted_findings
 from bundler.data.azure_image import EXIT_CODES, PUBLIC_PORT, SERVER_PORT, ExtraSource
 from bundler.deploy.startup.files import Files
@@ -77,6 +78,7 @@ def simulate_start(
     profile: str = "classic",
     offline: bool = True,
     server: bool = True,
+    base: BaseProfile | None = None,
 ) -> Boot:
     """Predict the start of a container.
 
@@ -85,10 +87,11 @@ def simulate_start(
     :param profile: the image variant, a key of `azure_image.IMAGE_VARIANTS`.
     :param offline: whether the container has no network.
     :param server: whether the image has azureml-inference-server-http.
+    :param base: the packages of the image, if known.
     :raises InputError: if the profile is unknown.
     """
     boot = boot_env(env, files, profile)
-    start = Start(boot=boot, offline=offline, server=server)
+    start = Start(boot=boot, offline=offline, server=server, base=base)
     exit_code = next((code for stage in _STAGES if (code := stage(start))), 0)
     if not exit_code:
         start.did(f"the server answers on port {SERVER_PORT}, the image on {PUBLIC_PORT}")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import posixpath
+import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from functools import cached_property
@@ -16,11 +17,15 @@ from bundler.data.azure_image import (
     VARIABLES,
     ExtraSource,
     ImageVariant,
+    image_variant,
 )
 from bundler.deploy.startup.files import Files, locate
 from bundler.errors import InputError
 
-__all__ = ["BootEnv", "ResolvedPath", "boot_env"]
+__all__ = ["PYTHON_FOLDER", "BootEnv", "ResolvedPath", "boot_env", "profile_of"]
+
+PYTHON_FOLDER = re.compile(r"(?:^|/)python(3\.\d+)(?=/|$)")
+"""A component of a path that names the Python of the packages below it."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -146,6 +151,16 @@ class BootEnv:
             for version in self.files.names(f"{above}/{name}")
             if self.files.is_dir(f"{above}/{name}/{version}")
         )
+
+
+def profile_of(image: str | None, env: Mapping[str, str]) -> str:
+    """Return the image variant of a container: by the name of its image, else by the Python of its packages.
+
+    An unknown image for 3.9 or newer is taken as one that ignores the AZUREML_EXTRA_ variables.
+    """
+    paths = (env.get(name, "") for name in ("AZUREML_EXTRA_PYTHON_LIB_PATH", "PYTHONPATH"))
+    python = next((match[1] for path in paths for match in PYTHON_FOLDER.finditer(path)), None)
+    return image_variant(image, python) or ("stripped" if python else "classic")
 
 
 def boot_env(env: Mapping[str, str], files: Files, profile: str) -> BootEnv:

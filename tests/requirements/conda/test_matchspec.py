@@ -289,6 +289,10 @@ REQUIREMENTS = {
         ),
     ),
     "librosa": ("librosa", ()),
+    "antlr-python-runtime=4.9.3": (
+        "antlr4-python3-runtime==4.9.3.*",
+        ("`antlr-python-runtime` is `antlr4-python3-runtime` on PyPI",),
+    ),
     "setuptools": ("setuptools", ()),
     "setuptools=46.1.3.post20200330=py37_0": (
         "setuptools==46.1.3",
@@ -337,6 +341,7 @@ def test_requirement(text: str, requirement: str, notes: tuple[str, ...]) -> Non
         pytest.param("_libgcc_mutex=0.1=main", "nothing", (), id="L02-mutex"),
         pytest.param("ld_impl_linux-64", "nothing", (), id="L02-ld"),
         pytest.param("cpuonly", "nothing", (), id="L02-cpuonly"),
+        pytest.param("dataclasses=0.8=pyhc8e2a94_3", "nothing", (), id="L02-backport"),
         pytest.param("mkl_fft", "nothing", (), id="L02-mkl-fft"),
         pytest.param("vs2015_runtime", "nothing", (), id="L02-windows"),
     ],
