@@ -26,6 +26,7 @@ __all__ = [
     "SERVER_MODULES",
     "ServerRelease",
     "default_server",
+    "server_constraints",
     "server_requirements",
 ]
 
@@ -47,6 +48,8 @@ class _ServerTables(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     as_of: Annotated[str, msgspec.Meta(pattern="^[0-9]{4}-[0-9]{2}-[0-9]{2}$")]
     entry_point: str
     root_is_cwd: str
+    flask_one_before: str
+    flask_one: tuple[str, ...]
     modules: dict[str, str]
     releases: dict[str, ServerRelease]
 
@@ -94,6 +97,15 @@ def server_requirements(version: str) -> tuple[Requirement, ...]:
         ),
         hint="capture a profile on the image: it has the requirements of its server",
     )
+
+
+def server_constraints(version: Version) -> tuple[str, ...]:
+    """Return the constraints without which a release that is installed today does not start.
+
+    >>> server_constraints(Version("0.3.2"))[0], server_constraints(Version("0.7.1"))
+    ('click<8.0', ())
+    """
+    return _TABLES.flask_one if version < Version(_TABLES.flask_one_before) else ()
 
 
 def default_server(python: str) -> str | None:

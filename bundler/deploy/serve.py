@@ -12,15 +12,16 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from packaging.version import Version
+from packaging.version import InvalidVersion, Version
 
 from bundler.archive.tar import DEFAULT_EPOCH
 from bundler.bundle.segment import SegmentFormat
 from bundler.checks.environments import fill_environment
-from bundler.data.inference_server import ROOT_IS_CWD, SERVER, SERVER_ENTRY_POINT
+from bundler.data.inference_server import ROOT_IS_CWD, SERVER, SERVER_ENTRY_POINT, server_constraints
 from bundler.deploy.context import read_context_facts
-from bundler.errors import InterpreterError
+from bundler.errors import InputError, InterpreterError
 from bundler.oci.filetree import APP_FOLDER, APP_ROOT
+from bundler.paths import printable
 from bundler.pipeline.options import LockOptions
 from bundler.pipeline.run import open_run
 from bundler.pipeline.stages import plan_requirements
@@ -55,13 +56,25 @@ def run_server(  # noqa: PLR0913 - each is a fact of the run
     :param version: the version of azureml-inference-server-http.
     :param port: the port on the loopback interface.
     :param on_line: called with each line of the server's output.
-    :raises InputError: if the directory is not a valid context.
+    :raises InputError: if the directory is not a valid context, or the version is malformed.
     :raises InterpreterError: if a signal ended the server.
     """
     root, env = _read(context)
+    try:
+        release = Version(version)
+    except InvalidVersion:
+        raise InputError(
+            f"`{printable(version)}` is not a version of `{SERVER}`", hint="--server 0.8.4.2"
+        ) from None
     with open_run(options, host, store, reporter) as run, store.scratch() as scratch:
         segment_format = SegmentFormat(root="server", codec="gz", epoch=DEFAULT_EPOCH)
-        plan = plan_requirements(run, [f"{SERVER}=={version}"], segment_format, jobs=os.cpu_count() or 1)
+        plan = plan_requirements(
+            run,
+            [f"{SERVER}=={release}"],
+            segment_format,
+            jobs=os.cpu_count() or 1,
+            pins=server_constraints(release),
+        )
         folder = scratch / "server"
         python = create_venv(run.interpreter, folder, host, scratch)
         fill_environment(folder, plan, segment_format, store)
@@ -70,7 +83,7 @@ def run_server(  # noqa: PLR0913 - each is a fact of the run
         env.setdefault("PYTHONPATH", "")
         if lib:  # the start script appends a `:`, an empty entry: the working directory
             env["PYTHONPATH"] = f"{(root / script).parent / lib}{os.pathsep}{env['PYTHONPATH']}"
-        if Version(version) >= ROOT_IS_CWD:
+        if release >= ROOT_IS_CWD:
             env["AML_APP_ROOT"] = str(root)
         else:  # the root is the directory of the script, unless the variable names another
             env.pop("AML_APP_ROOT", None)

@@ -19,10 +19,10 @@ SITE = "lib/python3.7/site-packages"
 SERVER = {
     "azureml_inference_server_http/__init__.py": "",
     "azureml_inference_server_http/amlserver.py": (
-        "import json, os, sys\nimport shared\n\n\ndef run():\n"
+        "import json, os, sys\nimport jinja2, shared\n\n\ndef run():\n"
         "    names = ('AML_APP_ROOT', 'PYTHONPATH')\n"
         "    env = {name: os.environ.get(name) for name in names}\n"
-        "    print(json.dumps([sys.argv, shared.WHO, os.getcwd(), env]))\n    return 3\n"
+        "    print(json.dumps([sys.argv, shared.WHO, jinja2.V, os.getcwd(), env]))\n    return 3\n"
     ),
 }
 
@@ -39,9 +39,11 @@ def context(index: LocalIndex, warm_cli: BundlerCli, tmp_path: Path) -> Path:
             "azureml-inference-server-http",
             version,
             SERVER,
-            requires=["shared"],
+            requires=["shared", "Jinja2"],
             entry_points=point,
         )
+    for version in ("3.0.3", "3.1.0"):
+        make_wheel(index.folder, "Jinja2", version, {"jinja2.py": f"V = '{version}'\n"})
     code = tmp_path / "src"
     code.mkdir()
     (code / "score.py").write_text("import shared\ndef init(): pass\ndef run(data): return data\n")
@@ -52,22 +54,31 @@ def context(index: LocalIndex, warm_cli: BundlerCli, tmp_path: Path) -> Path:
     return tmp_path / "context"
 
 
+def test_a_malformed_version_is_an_error(warm_cli: BundlerCli, context: Path) -> None:
+    ended = warm_cli.run("serve", str(context), "--server", "banana")
+
+    assert (ended.returncode, "`banana` is not a version of" in ended.stderr) == (3, True)
+
+
 def shown(ended: Ended) -> str:
     """Return the line in which the server shows its start."""
     return next(line for line in ended.stderr.splitlines() if line.startswith("[["))
 
 
-@pytest.mark.parametrize(("version", "has_root"), [("0.4.14", False), ("0.7.5", False), ("0.7.6", True)])
+@pytest.mark.parametrize(
+    ("version", "jinja2", "has_root"),
+    [("0.4.14", "3.0.3", False), ("0.7.5", "3.1.0", False), ("0.7.6", "3.1.0", True)],
+)
 def test_a_release_is_started_by_its_entry_point(
-    version: str, has_root: bool, warm_cli: BundlerCli, context: Path
+    version: str, jinja2: str, has_root: bool, warm_cli: BundlerCli, context: Path
 ) -> None:
     ended = warm_cli.run("serve", str(context), "--server", version, "--port", "5099")
     root = context / "azureml-app"
-    argv, who, folder, env = json.loads(shown(ended))
+    argv, who, found, folder, env = json.loads(shown(ended))
 
     assert ended.returncode == 3, ended.stderr
     assert argv[1:] == ["--entry_script", "src/score.py", "--port", "5099"]
     assert Path(argv[0]).name == "azmlinfsrv"
-    assert (who, folder) == ("bundle", str(root))
+    assert (who, found, folder) == ("bundle", jinja2, str(root))
     assert env["AML_APP_ROOT"] == (str(root) if has_root else None)
     assert env["PYTHONPATH"] == f"{root}/src/../bundle/{SITE}:"
