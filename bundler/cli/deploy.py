@@ -15,6 +15,7 @@ from bundler.cli.arguments import parse_variables
 from bundler.cli.console import ConsoleReporter, finding_line, print_envelope, print_line
 from bundler.cli.options import file_path, group, json_option, quiet_option, store_option
 from bundler.data.azure_image import EXIT_CODES, IMAGE_ROOT, IMAGE_VARIANTS
+from bundler.data.inference_server import parse_release
 from bundler.deploy.application import LibVar, Mode, PackageOptions, parse_model
 from bundler.deploy.context import base_image_of, docker_run, from_image
 from bundler.deploy.package import PackageRequest, make_package
@@ -187,6 +188,7 @@ class SimulateArguments:
     variables: tuple[str, ...]
     profile: str | None
     base: Path | None
+    server: str | None
     network: bool
     no_server: bool
 
@@ -218,6 +220,12 @@ simulate_options = group(
         "--base",
         type=click.Path(path_type=Path, exists=True),
         help="The base image, its profile or its `pip freeze`: for the imports that the image must provide.",
+    ),
+    click.option(
+        "--server",
+        metavar="VERSION",
+        help="Assume this release of azureml-inference-server-http"
+        "  [default: that of --base, else 0.7.6 or newer].",
     ),
     click.option("--network", is_flag=True, help="Assume that the container reaches a package index."),
     click.option("--no-server", is_flag=True, help="Assume an image without azureml-inference-server-http."),
@@ -251,6 +259,7 @@ def simulate_command(arguments: SimulateArguments, as_json: bool) -> None:
         files,
         profile=arguments.profile or profile_of(image, env),
         base=read_base(arguments.base) if arguments.base else None,
+        release=parse_release(arguments.server) if arguments.server else None,
         offline=not arguments.network,
         server=not arguments.no_server,
     )

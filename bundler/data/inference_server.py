@@ -26,6 +26,8 @@ __all__ = [
     "SERVER_MODULES",
     "ServerRelease",
     "default_server",
+    "parse_release",
+    "root_is_script_folder",
     "server_constraints",
     "server_requirements",
 ]
@@ -48,6 +50,7 @@ class _ServerTables(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     as_of: Annotated[str, msgspec.Meta(pattern="^[0-9]{4}-[0-9]{2}-[0-9]{2}$")]
     entry_point: str
     root_is_cwd: str
+    keeps_root: tuple[str, ...]
     flask_one_before: str
     flask_one: tuple[str, ...]
     modules: dict[str, str]
@@ -97,6 +100,31 @@ def server_requirements(version: str) -> tuple[Requirement, ...]:
         ),
         hint="capture a profile on the image: it has the requirements of its server",
     )
+
+
+def parse_release(version: str) -> Version:
+    """Return a version of the server; it may be one that the table does not have.
+
+    :raises InputError: if it is malformed.
+    """
+    try:
+        return Version(version)
+    except InvalidVersion:
+        raise InputError(
+            f"`{printable(version)}` is not a version of `{SERVER}`", hint="--server 0.8.4.2"
+        ) from None
+
+
+def root_is_script_folder(version: Version, *, root_is_set: bool) -> bool:
+    """Return whether the application root of a release is the directory of the entry script.
+
+    :param root_is_set: whether AML_APP_ROOT is set.
+
+    >>> root_is_script_folder(Version("0.6.1"), root_is_set=True)
+    True
+    """
+    keeps = root_is_set and version in map(Version, _TABLES.keeps_root)
+    return version < ROOT_IS_CWD and not keeps
 
 
 def server_constraints(version: Version) -> tuple[str, ...]:

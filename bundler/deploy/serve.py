@@ -12,16 +12,19 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from packaging.version import InvalidVersion, Version
-
 from bundler.archive.tar import DEFAULT_EPOCH
 from bundler.bundle.segment import SegmentFormat
 from bundler.checks.environments import fill_environment
-from bundler.data.inference_server import ROOT_IS_CWD, SERVER, SERVER_ENTRY_POINT, server_constraints
+from bundler.data.inference_server import (
+    ROOT_IS_CWD,
+    SERVER,
+    SERVER_ENTRY_POINT,
+    parse_release,
+    server_constraints,
+)
 from bundler.deploy.context import read_context_facts
-from bundler.errors import InputError, InterpreterError
+from bundler.errors import InterpreterError
 from bundler.oci.filetree import APP_FOLDER, APP_ROOT
-from bundler.paths import printable
 from bundler.pipeline.options import LockOptions
 from bundler.pipeline.run import open_run
 from bundler.pipeline.stages import plan_requirements
@@ -60,12 +63,7 @@ def run_server(  # noqa: PLR0913 - each is a fact of the run
     :raises InterpreterError: if a signal ended the server.
     """
     root, env = _read(context)
-    try:
-        release = Version(version)
-    except InvalidVersion:
-        raise InputError(
-            f"`{printable(version)}` is not a version of `{SERVER}`", hint="--server 0.8.4.2"
-        ) from None
+    release = parse_release(version)
     with open_run(options, host, store, reporter) as run, store.scratch() as scratch:
         segment_format = SegmentFormat(root="server", codec="gz", epoch=DEFAULT_EPOCH)
         plan = plan_requirements(
@@ -105,7 +103,7 @@ def run_server(  # noqa: PLR0913 - each is a fact of the run
 def _start_script(scratch: Path) -> Path:
     """Write the script of the server's entry point, as pip does, and return its path.
 
-    Releases until 0.7.1 have no ``__main__``. The launcher of a layer would put the server's packages
+    Releases until 0.7.2 have no ``__main__``. The launcher of a layer would put the server's packages
     before PYTHONPATH, and so before the bundle.
     """
     module, _, function = SERVER_ENTRY_POINT.partition(":")

@@ -237,6 +237,23 @@ def test_simulate_reads_the_imports_of_the_script_against_a_base(
     assert "`yaml` is neither in the packages nor in the image" in known.stdout
 
 
+@pytest.mark.parametrize(
+    ("version", "status", "text"),
+    [
+        ("0.6.1", 0, "] = /var/azureml-app/src\n"),
+        ("0.7.6", 0, "AZUREML_ENTRY_SCRIPT = /var/azureml-app/src/score.py\n"),
+        ("banana", 3, "`banana` is not a version of `azureml-inference-server-http`"),
+    ],
+)
+def test_simulate_knows_the_release_of_the_server(
+    warm_cli: BundlerCli, bundle: Path, code: Path, version: str, status: int, text: str
+) -> None:
+    out = context(warm_cli, bundle, code)
+    ended = warm_cli.run("simulate", str(out), "--server", version)
+
+    assert (ended.returncode, text in ended.stdout + ended.stderr) == (status, True), ended.stderr
+
+
 def test_a_version_that_the_server_refuses_is_shown(warm_cli: BundlerCli, code: Path, tmp_path: Path) -> None:
     make_wheel(Path(str(warm_cli.wheels)), "pydantic", "2.5.3")
     make_wheel(

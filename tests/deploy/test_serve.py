@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from support.localindex import LocalIndex
 
 SITE = "lib/python3.7/site-packages"
-# A server that shows its start: no `__main__`, like the releases until 0.7.1.
+# A server that shows its start: no `__main__`, like the releases until 0.7.2.
 SERVER = {
     "azureml_inference_server_http/__init__.py": "",
     "azureml_inference_server_http/amlserver.py": (

@@ -11,6 +11,8 @@ import posixpath
 import sys
 from collections.abc import Iterator, Mapping, Sequence
 
+from packaging.version import Version
+
 from bundler.checks.findings import Finding, sorted_findings
 from bundler.data.azure_image import MISSPELT, VARIABLES
 from bundler.deploy.startup.entry_script import is_importable_name, is_python_file
@@ -27,7 +29,12 @@ _ALIKE = 0.9  # a high ratio, since different variables share long parts (`AZURE
 
 
 def check_start(
-    env: Mapping[str, str], files: Files, *, models: Sequence[str] = (), profile: str = "classic"
+    env: Mapping[str, str],
+    files: Files,
+    *,
+    models: Sequence[str] = (),
+    profile: str = "classic",
+    release: Version | None = None,
 ) -> tuple[Finding, ...]:
     """Return the findings about a container's settings, sorted.
 
@@ -36,9 +43,10 @@ def check_start(
     :param models: absolute directories of registered models in the image, in addition to those
         in ``azureml-models``.
     :param profile: the image variant, a key of `IMAGE_VARIANTS`.
+    :param release: the release of the server, if known.
     :raises InputError: if the profile is unknown.
     """
-    boot = boot_env(env, files, profile)
+    boot = boot_env(env, files, profile, release)
     folders = (*boot.model_folders(), *models)
     return sorted_findings(
         [

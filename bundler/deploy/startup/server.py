@@ -84,7 +84,7 @@ def start_python(start: Start) -> int:
     """
     boot = start.boot
     prefix = boot.env.get("AZUREML_CONDA_ENVIRONMENT_PATH")
-    root = posixpath.normpath(boot.root)
+    root = posixpath.normpath(boot.server_root)
     path = [
         f"{prefix}/bin" if prefix else "the directory of azmlinfsrv",
         *boot.libraries,

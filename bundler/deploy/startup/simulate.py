@@ -12,9 +12,12 @@ from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from typing import Any
 
+from packaging.version import Version
+
 from bundler.base_image.profile import BaseProfile
 from bundler.checks.findings import Finding, sorted_findings
 from bundler.data.azure_image import EXIT_CODES, PUBLIC_PORT, SERVER_PORT, ExtraSource
+from bundler.data.inference_server import SERVER
 from bundler.deploy.startup.files import Files
 from bundler.deploy.startup.lint import check_start
 from bundler.deploy.startup.pip import plan_pip
@@ -71,7 +74,7 @@ class Boot:
         }
 
 
-def simulate_start(
+def simulate_start(  # noqa: PLR0913 - each is a fact of the container
     env: Mapping[str, str],
     files: Files,
     *,
@@ -79,6 +82,7 @@ def simulate_start(
     offline: bool = True,
     server: bool = True,
     base: BaseProfile | None = None,
+    release: Version | None = None,
 ) -> Boot:
     """Predict the start of a container.
 
@@ -88,9 +92,12 @@ def simulate_start(
     :param offline: whether the container has no network.
     :param server: whether the image has azureml-inference-server-http.
     :param base: the packages of the image, if known.
+    :param release: the release of the server, if known; by default that of the base.
     :raises InputError: if the profile is unknown.
     """
-    boot = boot_env(env, files, profile)
+    if release is None and base is not None and SERVER in base.distributions:
+        release = base.distributions[SERVER].version
+    boot = boot_env(env, files, profile, release)
     start = Start(boot=boot, offline=offline, server=server, base=base)
     exit_code = next((code for stage in _STAGES if (code := stage(start))), 0)
     if not exit_code:
@@ -101,7 +108,9 @@ def simulate_start(
         resolved=dict(_resolved(boot)),
         sys_path=start.sys_path,
         installs=start.installs,
-        findings=sorted_findings([*start.findings, *check_start(env, files, profile=profile)]),
+        findings=sorted_findings(
+            [*start.findings, *check_start(env, files, profile=profile, release=release)]
+        ),
     )
 
 

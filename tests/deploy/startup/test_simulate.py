@@ -15,6 +15,7 @@ from pathlib import Path
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from packaging.version import Version
 from support.facts import base_of
 
 from bundler.base_image.profile import BaseProfile
@@ -877,6 +878,42 @@ def test_no_build_context(dockerfile: str | None, tmp_path: Path) -> None:
 
     with pytest.raises(InputError):
         open_context(tmp_path)
+
+
+# Releases of the server.
+
+SIBLING = {"code/score.py": "import helper\n" + OK, "code/helper.py": "", "score.py": OK}
+
+
+@pytest.mark.parametrize(
+    ("release", "env", "script", "last", "found"),
+    [
+        # Until 0.7.5 the directory of the script is the application root, which has its siblings.
+        ("0.6.1", ENTRY, "code/score.py", f"{ROOT}/code", []),
+        ("0.6.1", {**ENTRY, "AML_APP_ROOT": ROOT}, "code/score.py", f"{ROOT}/code", []),
+        ("0.7.5", ENTRY, "code/score.py", f"{ROOT}/code", []),
+        # Some releases keep AML_APP_ROOT, and look there for the name of the script.
+        ("0.4.14", {**ENTRY, "AML_APP_ROOT": ROOT}, "score.py", ROOT, []),
+        ("0.7.6", ENTRY, "code/score.py", ROOT, ["D605"]),
+        ("1.5.1", ENTRY, "code/score.py", ROOT, ["D605"]),
+    ],
+)
+def test_the_root_of_a_release(
+    release: str, env: dict[str, str], script: str, last: str, found: list[str]
+) -> None:
+    boot = simulate_start(env, app(SIBLING), release=Version(release))
+    server = base_of(azureml_inference_server_http=release)
+
+    assert boot.resolved["AZUREML_ENTRY_SCRIPT"] == f"{ROOT}/{script}"
+    assert boot.sys_path[-1] == last
+    assert codes(boot) == found
+    assert simulate_start(env, app(SIBLING), base=server) == boot
+
+
+def test_a_release_that_keeps_the_root_does_not_find_a_script_below_it() -> None:
+    boot = simulate_start({**ENTRY, "AML_APP_ROOT": ROOT}, app(SCORE), release=Version("0.4.14"))
+
+    assert (boot.exit_code, codes(boot)) == (3, ["D603"])
 
 
 # Imports of the entry script.
