@@ -70,13 +70,14 @@ class CheckRequest:
     """The distributions that the bundle leaves to the base, with the version it must have."""
     system_packages: Sequence[SystemPackage] = ()
     """The conda packages without a counterpart on an index, which the base must have."""
+    built_here: Collection[NormalizedName] = ()
+    """The distributions that were built from source on this machine."""
     code: UserCode | None = None
     """The user's code; None to check the bundle alone."""
     run_init: bool = False
     """Whether to run the entry script and call its init()."""
     model_dir: Path | None = None
     """The value of AZUREML_MODEL_DIR for init()."""
-    target_glibc: str | None = None
     allowed_imports: tuple[str, ...] = ()
     allowed: tuple[str, ...] = ()
     jobs: int = 1
@@ -350,11 +351,9 @@ class _CheckRun:
             self._target,
             bundled={PurePosixPath(file.path).name for _, file in self._request.plan.files()},
             base_libraries=self._base_libraries,
-            base_libc=(base.glibc or "") if base else "",
-            host_libc=self._target.libc.removeprefix("glibc ") if "glibc" in self._target.libc else "",
-            target_glibc=self._request.target_glibc,
             base_versions=base.symbol_versions if base else {},
             loaded=loaded,
+            built_here=self._request.built_here,
         )
 
     def _based(self, floor: str) -> Iterator[Finding]:

@@ -12,12 +12,12 @@ from __future__ import annotations
 import re
 from collections import defaultdict
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from bundler.checks.elf import SharedObject, is_elf, numbers, read_shared_object
 from bundler.checks.findings import Finding, sorted_findings
 from bundler.data.shared_libraries import MANYLINUX, MUSLLINUX, NOT_IN_SLIM
-from bundler.errors import MalformedError, UsageError
+from bundler.errors import MalformedError
 from bundler.paths import printable
 from bundler.target.target import Target
 
@@ -91,10 +91,8 @@ def check_shared_objects(  # noqa: PLR0913 - each is a fact of its own source
     *,
     bundled: Collection[str],
     base_libraries: Collection[str] | None,
-    base_libc: str = "",
-    host_libc: str = "",
-    target_glibc: str | None,
     base_versions: Mapping[str, str] = {},
+    built_here: Collection[str] = (),
     loaded: Collection[str] = (),
 ) -> tuple[Finding, ...]:
     """Return the faults of shared objects that prevent their loading on the target, or may do so.
@@ -107,14 +105,11 @@ def check_shared_objects(  # noqa: PLR0913 - each is a fact of its own source
     :param objects: the normalized name of the distribution, and the object.
     :param bundled: the base names of all files in the bundle.
     :param base_libraries: the sonames of the base's libraries; None if they are not known.
-    :param base_libc: the glibc version of the base, "2.27"; empty if it is not known.
-    :param host_libc: the glibc version of this machine, the limit if no other is given.
-    :param target_glibc: the glibc version that the user promises (``--target-glibc``).
     :param base_versions: the highest GLIBCXX and CXXABI of the base's libstdc++, if known.
+    :param built_here: the distributions that were built from source on this machine.
     :param loaded: the paths of the objects that a needed import maps, relative to the bundle's root.
-    :raises UsageError: if ``target_glibc`` is not a version.
     """
-    limits = _limits(target_glibc, base_libc, host_libc, base_versions)
+    limits = _limits(target, base_versions)
     if not target.platform.startswith("linux_"):
         return ()
     ordered = sorted(
@@ -125,7 +120,8 @@ def check_shared_objects(  # noqa: PLR0913 - each is a fact of its own source
     have = {*bundled, *(shared.soname for _, shared in fitting if shared.soname)}
     hits = [*_foreign(ordered, {name for name, _ in fitting}, target), *_other_python(fitting, target)]
     for name, shared in fitting:
-        hits += _too_new(name, shared, limits, have)
+        where = f"; it was built here, with {target.libc}" if name in built_here else ""
+        hits += [replace(hit, text=hit.text + where) for hit in _too_new(name, shared, limits, have)]
         hits += _absent(name, shared, have, base_libraries)
         hits += _searches(name, shared)
     if base_libraries is not None:
@@ -222,18 +218,14 @@ def _imports(tag: str | None, target: Target) -> bool:
     return tag == _own_tag(target) or tag.startswith(f"{_own_tag(target)}-")
 
 
-def _limits(
-    target_glibc: str | None, base_libc: str, host_libc: str, base_versions: Mapping[str, str]
-) -> dict[str, tuple[tuple[int, ...], str]]:
+def _limits(target: Target, base_versions: Mapping[str, str]) -> dict[str, tuple[tuple[int, ...], str]]:
     """Return the highest version that is available on the target, by prefix, with its source in words."""
-    if target_glibc is not None and not numbers(target_glibc):
-        raise UsageError(f"`{printable(target_glibc)}` is not a glibc version", hint="--target-glibc 2.27")
-    # The lowest limit counts: a promise beside a base, whose glibc may be newer, stays a promise.
     known = [(prefix, version, f"the base has {version}") for prefix, version in base_versions.items()]
-    known += [("GLIBC", base_libc, f"the base has {base_libc}")]
-    if not base_libc and not target_glibc:
-        known += [("GLIBC", host_libc, f"this machine has {host_libc}")]
-    known += [("GLIBC", target_glibc or "", f"`--target-glibc` is {target_glibc}")]
+    libc, _, version = target.libc.partition(" ")
+    if target.glibc is not None:
+        known.append(("GLIBC", target.glibc.version, target.glibc.source))
+    elif libc == "glibc":
+        known.append(("GLIBC", version, f"this machine has {version}"))
     limits: dict[str, tuple[tuple[int, ...], str]] = {}
     for prefix, version, words in known:
         if found := numbers(version):

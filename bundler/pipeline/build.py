@@ -9,7 +9,13 @@ from bundler.base_image.reader import read_base
 from bundler.bundle.manifest import Manifest
 from bundler.bundle.writer import Output, write_bundle
 from bundler.checks.run import CheckResult
-from bundler.pipeline.inputs import fetch_wheels, read_lock, render_bundle_lock, resolve_requirements
+from bundler.pipeline.inputs import (
+    fetch_wheels,
+    read_lock,
+    read_lock_text,
+    render_bundle_lock,
+    resolve_requirements,
+)
 from bundler.pipeline.options import BuildOptions, LockOptions
 from bundler.pipeline.run import open_run
 from bundler.pipeline.stages import (
@@ -20,7 +26,7 @@ from bundler.pipeline.stages import (
     plan_base,
     plan_contents,
 )
-from bundler.resolve.lockfile import Lock
+from bundler.resolve.lockfile import Lock, locked_glibc
 from bundler.target.target import Target
 
 if TYPE_CHECKING:
@@ -67,15 +73,19 @@ def build_bundle(options: BuildOptions, *, host: HostEnvironment, store: Store, 
 
     :raises BundlerError: of the class of the failed stage; no output is written then.
     """
-    with open_run(options, host, store, reporter) as run:
+    base = read_base(options.base) if options.base else None
+    lock_text = read_lock_text(options.lock) if options.lock else ""
+    base_glibc = base.glibc if base is not None else None
+    with open_run(
+        options, host, store, reporter, base_glibc=base_glibc, locked_glibc=locked_glibc(lock_text)
+    ) as run:
         if options.lock is not None:
-            lock, requirements = read_lock(run, options.lock, options.requirements)
+            lock, requirements = read_lock(run, options.lock, lock_text, options.requirements)
         else:
             lock, requirements = resolve_requirements(run, options.requirements)
         options = replace(options, requirements=requirements)
         wheels = fetch_wheels(run, lock)
         layers = build_layers(run, wheels, lock, options.segment_format, options.jobs)
-        base = read_base(options.base) if options.base else None
         provided = plan_base(run, layers, lock, base if options.omit_provided else None)
         contents = plan_contents(lock, wheels, layers, provided, options)
         result = check_bundle(run, options, contents, base)

@@ -22,6 +22,7 @@ from bundler.bundle.layer_builder import LayerBuilder
 from bundler.bundle.manifest import Manifest, distribution_section, files_section, make_manifest
 from bundler.bundle.plan import BundlePlan, plan_bundle
 from bundler.bundle.segment import SegmentFormat
+from bundler.checks.elf import numbers
 from bundler.checks.mount import unknown_pth
 from bundler.checks.provided import NOTHING_PROVIDED, ProvidedByBase, plan_provided
 from bundler.checks.run import CheckRequest, CheckResult, report_checks, run_checks
@@ -165,7 +166,7 @@ def plan_requirements(
     constraints = run.scratch / "pins.txt"
     constraints.write_text("".join(f"{pin}\n" for pin in pins))
     requirement_set = read_requirements(run.host, constraints=(constraints,), strings=requirements)
-    resolver = PipResolver(run.toolchain, only_binary=run.only_binary)
+    resolver = PipResolver(run.toolchain, only_binary=run.only_binary, prefer_binary=run.prefer_binary)
     lock = resolver.resolve(requirement_set, reporter=run.reporter)
     return plan_bundle(build_layers(run, fetch_wheels(run, lock), lock, segment_format, jobs))
 
@@ -181,7 +182,7 @@ def check_bundle(
     base_plan = None
     if "mount" in options.modes:
         base_plan = partial(_base_packages, run, options, contents, base)
-    return run_checks(
+    result = run_checks(
         CheckRequest(
             plan=contents.plan,
             segment_format=options.segment_format,
@@ -193,10 +194,10 @@ def check_bundle(
             server=server_requirements(options.server) if options.server else (),
             provided=provided,
             system_packages=options.requirements.system_packages if options.requirements else (),
+            built_here=frozenset(contents.wheels.built),
             code=options.code,
             run_init=options.run_init,
             model_dir=options.model_dir,
-            target_glibc=options.target_glibc,
             allowed_imports=options.allow_import_failure,
             allowed=(*options.allow, *(f"M108:{canonicalize_name(name)}" for name in options.allow_pth)),
             jobs=options.jobs,
@@ -207,6 +208,10 @@ def check_bundle(
         host=run.host,
         reporter=run.reporter,
     )
+    for name in sorted(contents.wheels.built):
+        if floor := _glibc_of(name, contents.plan, result):
+            run.reporter.stage("verify", f"{name} was built here: it needs glibc {floor} or newer")
+    return result
 
 
 def accept_bundle(run: Run, result: CheckResult, manifest: Manifest) -> None:
@@ -220,6 +225,17 @@ def accept_bundle(run: Run, result: CheckResult, manifest: Manifest) -> None:
         run.store.remember(*REFUSED, manifest.values)
     result.report.raise_for_errors()
     report_checks(result, run.reporter)
+
+
+def _glibc_of(name: NormalizedName, plan: BundlePlan, result: CheckResult) -> str:
+    """Return the glibc that the shared objects of a distribution need; empty if they need none."""
+    paths = {file.path for layer, file in plan.files() if layer.name == name}
+    versions = (
+        shared["versions"].get("GLIBC", "")
+        for shared in result.report.shared_objects
+        if shared["path"] in paths
+    )
+    return max(versions, key=numbers, default="")
 
 
 def _base_packages(

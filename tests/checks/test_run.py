@@ -419,16 +419,18 @@ def test_k10_k11_shared_objects(index: LocalIndex, warm_cli: BundlerCli, tmp_pat
     make_wheel(index.folder, "newlib", "1.0", {"newlib.py": "", "newlib_data/libnew.so": new})
     make_wheel(index.folder, "armlib", "1.0", {"armlib.py": "", "armlib_data/libarm.so": make_elf("aarch64")})
 
-    result = built_locked(warm_cli, "newlib", "--name", "app", cwd=tmp_path)
+    result = built_locked(warm_cli, "newlib", "--name", "app", "--target-glibc", "2.34", cwd=tmp_path)
     verification = manifest_of(result)["verification"]
     assert verification["glibc"] == "2.34"
     assert [one["path"].rpartition("/")[2] for one in verification["shared_objects"]] == ["libnew.so"]
 
     place = tmp_path / "other"
     place.mkdir()
-    errors = refused(warm_cli, "newlib", "armlib", "--target-glibc", "2.27", cwd=place)
+    errors = refused(warm_cli, "newlib", cwd=place)
+    assert "minimal-ubuntu18.04-py37-cpu-inference has 2.27" in errors["E403"][0]
+    errors = refused(warm_cli, "newlib", "armlib", "--target-glibc", "2.26", cwd=place)
     assert sorted(errors) == ["E401", "E403"]
-    assert all(word in errors["E403"][0] for word in ("libnew.so", "dlsym", "2.34", "2.27"))
+    assert all(word in errors["E403"][0] for word in ("libnew.so", "dlsym", "2.34", "2.26"))
 
 
 # --- the base ---------------------------------------------------------------

@@ -63,8 +63,7 @@ dependencies:
         'requests[socks]>=2; python_version < "4"',
     ]
     assert [root.origin for root in found.roots] == ["conda/env.yml:7", "conda/env.yml:10"]
-    assert found.strings == ("torch==1.7.*", 'requests[socks]>=2 ; python_version < "4"')
-    assert found.requirement_files == ()
+    assert found.requirement_lines == ("torch==1.7.*", 'requests[socks]>=2 ; python_version < "4"')
     assert found.conda is not None
     assert found.conda.read.name == "nlp"
     assert found.conda.read.python == SpecifierSet("==3.8.*")
@@ -118,9 +117,9 @@ dependencies:
         "six==1.16.0",
     ]
     beside = str(tmp_path / "conda" / "beside-1.0-py3-none-any.whl")
-    assert found.strings == ("--pre", beside, "six==1.16.0")
-    assert found.requirement_files == (tmp_path / "conda" / "more.txt",)
-    assert found.constraint_files == (tmp_path / "conda" / "pins.txt",)
+    assert found.requirement_lines == ("idna==3.4", beside, "six==1.16.0")
+    assert found.constraint_lines == ("idna<4",)
+    assert found.pip_options == ("--pre",)
     assert found.options.index_url == "https://user:s3cret@index.example/simple"
     assert found.variables == ("TOKEN",)
 
@@ -440,7 +439,7 @@ def test_a_requirements_file_by_url(line: str, tmp_path: Path) -> None:
     found = read(tmp_path, text, requirements="shop\n")
 
     assert [root.text for root in found.roots] == ["shop"]
-    assert found.requirement_files == (tmp_path / "conda/requirements.txt",)
+    assert tmp_path / "conda/requirements.txt" in found.files_read
 
 
 def test_a_constraints_file_by_url_with_a_space(tmp_path: Path) -> None:
@@ -452,7 +451,7 @@ def test_a_constraints_file_by_url_with_a_space(tmp_path: Path) -> None:
     found = read_requirements(host, files=[Path("conda/env.yml")])
 
     assert [root.text for root in found.constraints] == ["shop==2"]
-    assert found.constraint_files == (tmp_path / "conda/my pins.txt",)
+    assert tmp_path / "conda/my pins.txt" in found.files_read
 
 
 def test_a_requirements_file_of_another_host(tmp_path: Path) -> None:
