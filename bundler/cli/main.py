@@ -51,14 +51,13 @@ def run_cli(arguments: Sequence[str]) -> int:  # noqa: PLR0911 - one for each wa
     show_warning = warnings.showwarning
     warnings.showwarning = _print_warning  # type: ignore[assignment]
     try:
-        cli.main(args=list(arguments), prog_name="bundler", standalone_mode=False)
+        # Without the standalone mode, click returns the code of an Exit, and else the value of the command.
+        ended = cli.main(args=list(arguments), prog_name="bundler", standalone_mode=False)
     except BundlerError as error:
         return _fail(error, command, as_json=as_json)
     except click.UsageError as error:
         usage = UsageError(error.format_message(), hint=_usage_hint(command))
         return _fail(usage, command, as_json=as_json)
-    except click.exceptions.Exit as error:
-        return error.exit_code
     except (click.Abort, KeyboardInterrupt):
         return _INTERRUPTED
     except Terminated:
@@ -74,7 +73,7 @@ def run_cli(arguments: Sequence[str]) -> int:  # noqa: PLR0911 - one for each wa
         warnings.showwarning = show_warning
         for number, handler in zip((signal.SIGINT, signal.SIGTERM), previous, strict=True):
             signal.signal(number, handler)
-    return 0
+    return ended if isinstance(ended, int) else 0
 
 
 def _usage_hint(command: str) -> str:

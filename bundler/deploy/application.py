@@ -20,7 +20,7 @@ from typing import TYPE_CHECKING, Literal
 from bundler.bundle.manifest import Manifest
 from bundler.bundle.reader import unpack_bundle, verify_bundle
 from bundler.checks.user_code import UserCode
-from bundler.data.azure_image import PUBLIC_PORT, USER
+from bundler.data.azure_image import IMAGE_ROOT, IMAGE_VARIANTS, PUBLIC_PORT, USER, image_variant
 from bundler.digest import Sha256, hash_stream, read_chunks, sha256_of
 from bundler.errors import InputError, MalformedError
 from bundler.oci.filetree import APP_ROOT, App, AppFile, AppLayer
@@ -42,8 +42,9 @@ __all__ = [
 ]
 
 Mode = Literal["mount", "dynamic"]
-LibVar = Literal["extra", "pythonpath", "sagemaker"]
-"""How Python finds the packages: AZUREML_EXTRA_PYTHON_LIB_PATH, PYTHONPATH, or SageMaker's ``code/lib``."""
+LibVar = Literal["auto", "extra", "pythonpath", "both", "sagemaker"]
+"""How Python finds the packages: AZUREML_EXTRA_PYTHON_LIB_PATH, PYTHONPATH, or SageMaker's ``code/lib``;
+``auto`` is the variable that the image reads, and both for an image that is not known."""
 
 _COMMAND = ("runsvdir", "/var/runit")
 _MODELS = "azureml-models"
@@ -52,19 +53,8 @@ _MODEL = re.compile(
     r"(?P<name>[A-Za-z0-9][\w.-]{0,254}):(?P<version>[0-9A-Za-z][\w.-]*)=(?P<path>.+)", re.ASCII
 )
 # Directories that tools create beside code; they are not packed.
-_SKIPPED = frozenset(
-    {
-        ".git",
-        ".hg",
-        ".svn",
-        "__pycache__",
-        ".venv",
-        ".mypy_cache",
-        ".pytest_cache",
-        ".ruff_cache",
-        ".ipynb_checkpoints",
-    }
-)
+_SKIPPED = frozenset({".git", ".hg", ".svn", "__pycache__", ".venv", ".ipynb_checkpoints"})
+_CACHES = frozenset({".mypy_cache", ".pytest_cache", ".ruff_cache"})
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -87,7 +77,9 @@ class PackageOptions:
     """The serving code; None packs only the environment, and keeps the base's user and command."""
     models: tuple[ModelFiles, ...] = ()
     mode: Mode = "mount"
-    lib_var: LibVar = "extra"
+    lib_var: LibVar = "auto"
+    image: str | None = None
+    """The name of the base image, which determines the variables that it reads; None if unknown."""
     user: str = USER
     """The user by name, since the number differs between images; empty keeps the base's user."""
     epoch: int = 0
@@ -133,6 +125,9 @@ def plan_app(
     env = {}
     if code is not None:
         env = {"AZUREML_SOURCE_DIRECTORY": code.folder.name, "AZUREML_ENTRY_SCRIPT": code.entry}
+    variant = image_variant(options.image, None)
+    if code is not None and variant is not None and "AML_APP_ROOT" in IMAGE_VARIANTS[variant].env:
+        env["AML_APP_ROOT"] = IMAGE_ROOT  # instead of the image's own, which its variables name
     layers: list[AppLayer] = []
     if manifest is not None:
         layers, variables = _packages(options, manifest, folder, scratch, store)
@@ -200,10 +195,15 @@ def _packages(
     if options.lib_var == "sagemaker":
         layers = _bundle_layers(manifest, folder, f"{code.folder.name}/lib/", only=f"{site_packages}/")
         return list(layers), {}
-    if options.lib_var == "extra":
-        variables = {"AZUREML_EXTRA_PYTHON_LIB_PATH": f"{above}/bundle/{site_packages}"}
-    else:
-        variables = bundle_env(site_packages)
+    lib_var: LibVar = options.lib_var
+    if lib_var == "auto":
+        variant = image_variant(options.image, manifest.target.python_version)
+        lib_var = IMAGE_VARIANTS[variant].lib_var if variant else "both"
+    variables = {}
+    if lib_var != "pythonpath":
+        variables["AZUREML_EXTRA_PYTHON_LIB_PATH"] = f"{above}/bundle/{site_packages}"
+    if lib_var != "extra":
+        variables |= bundle_env(site_packages)
     return list(_bundle_layers(manifest, folder, "bundle/")), variables
 
 
@@ -326,7 +326,7 @@ def _walk(folder: Path, below: str, *, is_venv: bool = False) -> Iterator[AppFil
         listed = sorted(entries, key=lambda entry: os.fsencode(entry.name))
     for entry in listed:
         path = f"{below}/{entry.name}"
-        if entry.name in _SKIPPED:
+        if entry.name in _SKIPPED | _CACHES:
             continue
         if entry.is_symlink() and is_venv:
             continue

@@ -36,6 +36,7 @@ from bundler.target.scripts import script
 
 __all__ = [
     "ContextFacts",
+    "base_image_of",
     "check_head",
     "docker_run",
     "dockerfile",
@@ -123,6 +124,12 @@ def read_context_facts(context: Path) -> ContextFacts:
             hint="bundler package BUNDLE --source-dir code --entry-script score.py -o context/",
         ) from error
     return decode(content, ContextFacts, str(path), error=InputError)
+
+
+def base_image_of(context: Path) -> str | None:
+    """Return the base image that a Dockerfile of bundler names; None for another Dockerfile."""
+    match = _FROM.match((context / "Dockerfile").read_text("utf-8", "replace"))
+    return match[1] if match else None
 
 
 def docker_run(context: Path, *, image: str | None, port: int) -> str:

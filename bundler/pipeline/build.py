@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 from bundler.base_image.reader import read_base
@@ -64,7 +64,7 @@ def lock_requirements(
     :raises BundlerError: of the class of the failed stage; see `pipeline.stages`.
     """
     with open_run(options, host, store, reporter) as run:
-        lock = resolve_requirements(run, options.requirements)
+        lock, _ = resolve_requirements(run, options.requirements)
         return Locked(lock=lock, target=run.interpreter.target)
 
 
@@ -80,9 +80,10 @@ def build_bundle(options: BuildOptions, *, host: HostEnvironment, store: Store, 
         options, host, store, reporter, base_glibc=base_glibc, locked_glibc=locked_glibc(lock_text)
     ) as run:
         if options.lock is not None:
-            lock = read_lock(run, options.lock, lock_text, options.requirements)
+            lock, requirements = read_lock(run, options.lock, lock_text, options.requirements)
         else:
-            lock = resolve_requirements(run, options.requirements)
+            lock, requirements = resolve_requirements(run, options.requirements)
+        options = replace(options, requirements=requirements)
         wheels = fetch_wheels(run, lock)
         layers = build_layers(run, wheels, lock, options.segment_format, options.jobs)
         provided = plan_base(run, layers, lock, base if options.omit_provided else None)

@@ -91,6 +91,8 @@ class Lock:
     """The requirements it was resolved from, sorted; empty in the lockfile of another tool."""
     packages: tuple[LockedDistribution, ...]
     """Sorted by name, each name once."""
+    base: tuple[str, ...] = ()
+    """The requirements that the base must provide instead: conda packages without a project on the index."""
     glibc: str = ""
     """The glibc that the wheels were chosen for, "2.27"; empty if unknown."""
 
@@ -110,6 +112,7 @@ def render_lock(lock: Lock, target: Target, place: Callable[[Path], str]) -> str
         tool={
             "bundler": {
                 "requirements": list(lock.requirements),
+                **({"base": list(lock.base)} if lock.base else {}),
                 **({"glibc": lock.glibc} if lock.glibc else {}),
             }
         },
@@ -141,10 +144,11 @@ def parse_lock(text: str, *, source: Path, target: Target) -> Lock:
     packages = sorted(
         (_from_package(*pair, base=base, source=source) for pair in chosen), key=lambda item: item.name
     )
-    requirements = (pylock.tool or {}).get("bundler", {}).get("requirements", [])
+    ours = (pylock.tool or {}).get("bundler", {})
     return Lock(
-        requirements=tuple(str(item) for item in requirements),
+        requirements=tuple(str(item) for item in ours.get("requirements", [])),
         packages=tuple(packages),
+        base=tuple(str(item) for item in ours.get("base", [])),
         glibc=locked_glibc(text),
     )
 

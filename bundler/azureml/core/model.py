@@ -285,6 +285,7 @@ class ModelPackage:
             code=code,
             models=tuple(packed),
             mode="dynamic" if dynamic else "mount",
+            image=environment.docker.base_image,
             env=variables,
             epoch=read_host_environment().epoch(),
         )
