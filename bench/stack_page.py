@@ -4,11 +4,12 @@
 from __future__ import annotations
 
 import re
+import textwrap
 from collections.abc import Iterator, Mapping
 
 from stack_list import Result, Stack, StackList, Verdict
 
-SHOWN = 90
+SHOWN, COLUMNS = 90, 100
 INTRODUCTION = """\
 # Public stacks
 
@@ -16,11 +17,12 @@ The verdicts of bundler about public stacks, compared with the imports of their 
 stacks, with the imports, is `bench/stacks.toml`; `scripts/stacks --page docs/stacks.md` measures
 them and writes this page.
 
-bundler builds each stack, `tar` unpacks the bundle, and a fresh process with nothing but `PYTHONPATH`
-runs the imports: over the base in the column, else in an empty environment of the build host. If
-bundler refuses a stack, pip installs the same lock with `--target`, and the imports run there. The
-base `minimal` is a root filesystem of Debian with a Python and its libraries, entered by `chroot`;
-`server` is an environment with the inference server, whose workers' imports run first.
+bundler builds each stack, `tar` unpacks the bundle, and a fresh process with nothing but
+`PYTHONPATH` runs the imports: over the base in the column, else in an empty environment of the
+build host. If bundler refuses a stack, pip installs the same lock with `--target`, and the imports
+run there. The base `minimal` is a root filesystem of Debian with a Python and its libraries,
+entered by `chroot`; `server` is an environment with the inference server, whose workers' imports
+run first.
 """
 
 
@@ -92,7 +94,8 @@ def false_verdicts(measured: Mapping[Stack, Result]) -> Iterator[str]:
         yield from ("", "## False verdicts")
     for stack, result in false:
         kind = "acceptance" if result.verdict.accepted else "refusal"
-        yield from ("", f"{title(stack)}, Python {stack.python}: a false {kind}. {stack.note}".rstrip(), "")
+        text = f"{title(stack)}, Python {stack.python}: a false {kind}. {stack.note}"
+        yield from ("", textwrap.fill(text, COLUMNS, break_long_words=False, break_on_hyphens=False), "")
         yield from (f"    {line}" for line in result.verdict.messages or [result.truth.line])
 
 
@@ -103,7 +106,7 @@ def comparison(
     tools = [*next(iter(compared.values())), "bundler"]
     right = dict.fromkeys(tools, 0)
     yield from ("", "## Comparison with other tools", "")
-    yield "`pip check` and `uv pip check` check an environment that pip installs, and `pex` builds. Only the"
+    yield "`pip check` and `uv pip check` check an environment that pip installs, and `pex` builds. Only"
     yield "stacks that these tools were measured with are listed; false verdicts are bold."
     yield ""
     yield f"| stack | Python | base | imports | {' | '.join(tools)} |"
