@@ -32,7 +32,6 @@ class Wheel(msgspec.Struct, forbid_unknown_fields=True, frozen=True):
     files: dict[str, str] = {}
     objects: dict[str, str] = {}
     """Copies of a shared object of the standard library, and a symbol version that replaces GLIBC_2.2.5."""
-    entry_points: str = ""
 
 
 class Stack(msgspec.Struct, forbid_unknown_fields=True, frozen=True):

@@ -11,6 +11,7 @@ stack and the digest of bundler's sources, so that a run that was ended goes on 
 from __future__ import annotations
 
 import argparse
+import fcntl
 import hashlib
 import json
 import os
@@ -169,16 +170,17 @@ class Bench:
             short = stack.python.replace(".", "")
             tag = f"cp{short}-cp{short}m-linux_x86_64" if wheel.objects else "py3-none-any"
             pure = not wheel.objects
-            points = wheel.entry_points
-            make_wheel(folder, wheel.name, "1.0", files, tag=tag, purelib=pure, entry_points=points)
+            make_wheel(folder, wheel.name, "1.0", files, tag=tag, purelib=pure)
         return ("-f", str(folder))
 
     def _shared_object(self, version: str, symbol_version: str) -> bytes:
-        """Return the content of a module of the standard library that needs this version of a symbol."""
-        code = "import _csv; print(_csv.__file__)"
-        content = Path(self.require(self.interpreter(version), "-I", "-c", code).strip()).read_bytes()
-        wanted = f"\0{symbol_version}\0".encode()
-        return content.replace(b"\0GLIBC_2.2.5\0", wanted) if symbol_version else content
+        """Return a shared object of the standard library, in which a symbol version is replaced."""
+        code = "import _struct, pathlib; print(pathlib.Path(_struct.__file__).parent)"
+        folder = Path(self.require(self.interpreter(version), "-I", "-c", code).strip())
+        needed = b"\0GLIBC_2.2.5\0"
+        contents = (path.read_bytes() for path in sorted(folder.glob("*.so")))
+        content = next(content for content in contents if needed in content)
+        return content.replace(needed, f"\0{symbol_version}\0".encode()) if symbol_version else content
 
     def enter(self, stack: Stack) -> Entered:
         """Return the base of a stack, created at the first call."""
@@ -421,6 +423,8 @@ class Run:
         work = options.work.absolute()
         self.bench = Bench(work, (options.store or work / "store").absolute(), self.given)
         self.kept = work / "results.json"
+        self.lock = (work / "lock").open("w", encoding="utf-8")
+        fcntl.flock(self.lock, fcntl.LOCK_EX)  # a second run waits
         self.results = Results()
         if self.kept.exists():
             self.results = msgspec.json.decode(self.kept.read_bytes(), type=Results)
