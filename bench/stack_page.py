@@ -17,7 +17,7 @@ The verdicts of bundler about public stacks, compared with the imports of their 
 stacks, with the imports, is `bench/stacks.toml`; `scripts/stacks --page docs/stacks.md` measures
 them and writes this page.
 
-bundler builds each stack, `tar` unpacks the bundle, and a fresh process with nothing but
+bundler builds each stack, `tar` unpacks the bundle, and a fresh process with `PATH`, `HOME` and
 `PYTHONPATH` runs the imports: over the base in the column, else in an empty environment of the
 build host. If bundler refuses a stack, pip installs the same lock with `--target`, and the imports
 run there. The base `minimal` is a root filesystem of Debian with a Python and its libraries,

@@ -1,7 +1,7 @@
 """Compare the verdicts of bundler about stacks with the imports of the unpacked bundles.
 
 For each stack of `stacks.toml`: build it, unpack the bundle with tar, and import what its user imports in a
-fresh process that has nothing but PYTHONPATH, over the base that the stack names. If bundler refuses the
+fresh process that has PATH, HOME and PYTHONPATH, over the base that the stack names. If bundler refuses the
 stack, pip installs the same lock into a directory, and the imports run there. A refusal is false if they
 succeed, an acceptance is false if they fail. Results are kept in the directory `--work`, by the text of the
 stack and the digest of bundler's sources, so that a run that was ended goes on where it was.
@@ -51,6 +51,7 @@ NOT_ENTERED = 99  # the exit code of the script below if it cannot mount
 SIGNALED = 128  # a shell adds the number of the signal
 SHOWN = 300
 END = "all imports succeeded"
+SYSTEM_PATH = "PATH=/usr/local/bin:/usr/bin:/bin"  # a container has one, and decord reads it
 ERROR = re.compile(r"(\w+\.)*\w*(Error|Exception|Warning)\b")
 # Variables of an active environment do not reach the tools.
 DROPPED = ("PYTHON", "CONDA", "VIRTUAL_ENV", "LD_", "BUNDLER_")
@@ -327,7 +328,7 @@ def locked(bench: Bench, stack: Stack, wanted: Sequence[str], lock: Path) -> tup
 
 
 def import_all(bench: Bench, stack: Stack, base: Entered, tree: Path, site: str) -> Truth:
-    """Run the imports in a fresh process with nothing but the mounted directory and a HOME."""
+    """Run the imports in a fresh process: of its environment, only PYTHONPATH concerns Python."""
     with tempfile.TemporaryDirectory(dir=bench.work, prefix="run-") as scratch:
         script = Path(scratch, "user.py")
         check = bench.given.bases[stack.base].check if stack.base else ""
@@ -339,7 +340,7 @@ def import_all(bench: Bench, stack: Stack, base: Entered, tree: Path, site: str)
             shutil.copy(script, tree / ".main")
             place = ("unshare", "--mount", "--pid", "--fork", "sh", "-c", ENTER, "enter", tree, base.root)
             env, program = ("PYTHONPATH=/mnt/" + site, "HOME=/tmp"), "/mnt/.main/user.py"
-        argv = (*place, "/usr/bin/env", "-i", *env, base.python, "-B", program)
+        argv = (*place, "/usr/bin/env", "-i", SYSTEM_PATH, *env, base.python, "-B", program)
         try:
             done = bench.run(*argv, seconds=IMPORT_SECONDS)
         except StackError:
