@@ -304,7 +304,7 @@ def truth_by_pip(bench: Bench, stack: Stack, base: Entered, wanted: Sequence[str
         tree, requirements = folder / "tree", folder / "requirements.txt"
         requirements.write_text("".join(f"{line}\n" for line in pins), "utf-8")
         tree.mkdir()
-        options = (*bench.links(stack), *(("--no-deps",) if pins is not stack.requires else ()))
+        options = (*bench.links(stack), *(("--prefer-binary",) if pins is stack.requires else ("--no-deps",)))
         install = ("install", "-q", "--no-compile", "--target", tree, "-r", requirements)
         done = bench.run(*bench.pip(stack.python), *install, *options)
         if done.returncode:
