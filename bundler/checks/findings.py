@@ -45,6 +45,8 @@ class Finding:
     """A path in the bundle or in the user's code, with ``:line`` if known; or a module."""
     details: tuple[str, ...] = field(default=(), compare=False)
     """Further lines for the message of an error; never in a manifest, as they may differ by host."""
+    fix: str = field(default="", compare=False)
+    """The remedy in this case, one line; empty if the one of the rule applies."""
 
     @property
     def rule(self) -> Rule:

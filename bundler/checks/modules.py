@@ -19,7 +19,7 @@ from packaging.requirements import Requirement
 from packaging.utils import NormalizedName
 from packaging.version import Version
 
-__all__ = ["DistributionFacts", "importable_name", "shared_packages", "top_level_modules"]
+__all__ = ["DistributionFacts", "importable_name", "is_for_import", "shared_packages", "top_level_modules"]
 
 
 # Directories that wheels install beside their packages. Without an ``__init__`` such a
@@ -123,6 +123,12 @@ def _below(entries: _Folder, prefix: str, name: str, shared: frozenset[str]) -> 
 
 def _is_importable(name: str) -> bool:
     return name.isidentifier() and not iskeyword(name) and name != "__pycache__"
+
+
+def is_for_import(module: str) -> bool:
+    """Return whether a module is neither private nor one of tests, samples or scripts, by its name."""
+    first, *rest = module.split(".")
+    return not _NOT_FOR_IMPORT.fullmatch(first) and not any(part.startswith("_") for part in (first, *rest))
 
 
 def importable_name(filename: str) -> str | None:

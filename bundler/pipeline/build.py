@@ -12,7 +12,14 @@ from bundler.checks.run import CheckResult
 from bundler.pipeline.inputs import fetch_wheels, read_lock, render_bundle_lock, resolve_requirements
 from bundler.pipeline.options import BuildOptions, LockOptions
 from bundler.pipeline.run import open_run
-from bundler.pipeline.stages import build_layers, check_bundle, describe_bundle, plan_base, plan_contents
+from bundler.pipeline.stages import (
+    accept_bundle,
+    build_layers,
+    check_bundle,
+    describe_bundle,
+    plan_base,
+    plan_contents,
+)
 from bundler.resolve.lockfile import Lock
 from bundler.target.target import Target
 
@@ -72,6 +79,7 @@ def build_bundle(options: BuildOptions, *, host: HostEnvironment, store: Store, 
         contents = plan_contents(lock, wheels, layers, provided, allowed_pth=options.allow_pth)
         result = check_bundle(run, options, contents, base)
         manifest = describe_bundle(run, options, contents, result)
+        accept_bundle(run, result, manifest)
         output = write_bundle(
             manifest,
             render_bundle_lock(run, lock),

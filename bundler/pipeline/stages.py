@@ -31,13 +31,16 @@ from bundler.pipeline.inputs import Wheels, fetch_wheels, render_bundle_lock
 from bundler.requirements.files import read_requirements
 from bundler.resolve.lockfile import Lock
 from bundler.resolve.resolver import PipResolver
+from bundler.store.store import key_of
 
 if TYPE_CHECKING:
     from bundler.pipeline.options import BuildOptions
     from bundler.pipeline.run import Run
 
 __all__ = [
+    "REFUSED",
     "Contents",
+    "accept_bundle",
     "build_layers",
     "check_bundle",
     "describe_bundle",
@@ -49,6 +52,10 @@ __all__ = [
 # The .pth files of setuptools and of pkg_resources-style namespace packages. Their code is known, and only
 # sets up imports.
 _KNOWN_PTH = re.compile(r".*-nspkg\.pth|distutils-precedence\.pth")
+
+
+REFUSED = ("refused", key_of("last"))
+"""Where the store keeps the manifest of the last refused bundle."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -168,15 +175,15 @@ def plan_requirements(
 def check_bundle(
     run: Run, options: BuildOptions, contents: Contents, base: BaseProfile | None
 ) -> CheckResult:
-    """Check the bundle in each of its usage modes, and report the findings.
+    """Check the bundle in each of its usage modes.
 
-    :raises ClosureError: if a check fails with an error that ``--allow`` does not list.
+    :raises ClosureError: if a check itself fails; faults of the bundle are in the result.
     """
     provided = contents.provided.provided
     base_plan = None
     if "mount" in options.modes:
         base_plan = partial(_base_packages, run, options, contents, base)
-    result = run_checks(
+    return run_checks(
         CheckRequest(
             plan=contents.plan,
             segment_format=options.segment_format,
@@ -202,9 +209,19 @@ def check_bundle(
         host=run.host,
         reporter=run.reporter,
     )
+
+
+def accept_bundle(run: Run, result: CheckResult, manifest: Manifest) -> None:
+    """Refuse a bundle with errors, else report the findings.
+
+    The store keeps the manifest of a refused bundle: no archive has it, and `bundler explain` reads it.
+
+    :raises ClosureError: if there is an error that ``--allow`` does not list.
+    """
+    if result.report.errors:
+        run.store.remember(*REFUSED, manifest.values)
     result.report.raise_for_errors()
     report_checks(result, run.reporter)
-    return result
 
 
 def _base_packages(
