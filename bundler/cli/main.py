@@ -9,6 +9,7 @@ from __future__ import annotations
 import os
 import signal
 import sys
+import time
 import warnings
 from collections.abc import Sequence
 from importlib import import_module
@@ -23,6 +24,7 @@ from bundler.cli.console import (
     print_talk,
 )
 from bundler.errors import BundlerError, UsageError
+from bundler.system.atomic import remove_temporaries
 from bundler.system.process import end_all
 
 if TYPE_CHECKING:
@@ -31,12 +33,18 @@ if TYPE_CHECKING:
 
 __all__ = ["cli", "run_cli"]
 
+_SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
+_PATIENCE = 5.0
+"""Seconds after a signal in which further ones are ignored: they would interrupt the clean-up."""
 _INTERRUPTED = 128 + signal.SIGINT
-_TERMINATED = 128 + signal.SIGTERM
 
 
 class Terminated(BaseException):
-    """SIGTERM was received; it unwinds like Ctrl-C, so that everything is cleaned up."""
+    """A signal was received; it unwinds like Ctrl-C, so that everything is cleaned up."""
+
+    def __init__(self, number: int) -> None:
+        super().__init__(number)
+        self.exit_code = 128 + number
 
 
 def run_cli(arguments: Sequence[str]) -> int:  # noqa: PLR0911 - one for each way a command ends
@@ -44,7 +52,10 @@ def run_cli(arguments: Sequence[str]) -> int:  # noqa: PLR0911 - one for each wa
 
     :param arguments: the command line without the name of the program.
     """
-    previous = [signal.signal(number, _end) for number in (signal.SIGINT, signal.SIGTERM)]
+    end = _Ending()
+    # A signal that is ignored at the start stays ignored, as for every program under nohup(1).
+    signals = [number for number in _SIGNALS if signal.getsignal(number) is not signal.SIG_IGN]
+    previous = {number: signal.signal(number, end) for number in signals}
     command = next((word for word in arguments if not word.startswith("-")), "")
     as_json = "--json" in arguments
     # Warnings of the SDK are lines of the command, like its own.
@@ -61,19 +72,26 @@ def run_cli(arguments: Sequence[str]) -> int:  # noqa: PLR0911 - one for each wa
         return error.exit_code
     except (click.Abort, KeyboardInterrupt):
         return _INTERRUPTED
-    except Terminated:
-        return _TERMINATED
+    except Terminated as error:
+        return error.exit_code
     except BrokenPipeError:
         # The reader of stdout is gone, as with `| head`: later writes must not fail again.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 1
     except OSError as error:
-        failure = BundlerError(error.strerror or str(error), evidence=(str(error.filename or ""),))
+        where = (str(error.filename),) if error.filename else ()
+        failure = BundlerError(error.strerror or str(error), evidence=where)
         return _fail(failure, command, as_json=as_json)
     finally:
         warnings.showwarning = show_warning
-        for number, handler in zip((signal.SIGINT, signal.SIGTERM), previous, strict=True):
-            signal.signal(number, handler)
+        if end.received is None:
+            for number, handler in previous.items():
+                signal.signal(number, handler)
+        else:
+            remove_temporaries()
+            # The process ends now; Python resets the handlers before its last steps.
+            for number in signals:
+                signal.signal(number, signal.SIG_IGN)
     return 0
 
 
@@ -97,10 +115,20 @@ def _print_warning(message: Warning | str, *_: object) -> None:
     print_talk(f"warning   {message}")
 
 
-def _end(number: int, _frame: FrameType | None) -> None:
-    """Unwind, after killing the children, so that no thread keeps waiting for one."""
-    end_all()
-    raise KeyboardInterrupt if number == signal.SIGINT else Terminated
+class _Ending:
+    """The handler of a signal: unwind, after killing the children, so that no thread waits for one."""
+
+    def __init__(self) -> None:
+        self.received: float | None = None
+        """The time of the last signal that was not ignored."""
+
+    def __call__(self, number: int, _frame: FrameType | None) -> None:
+        now = time.monotonic()
+        if self.received is not None and now - self.received < _PATIENCE:
+            return
+        self.received = now
+        end_all()
+        raise KeyboardInterrupt if number == signal.SIGINT else Terminated(number)
 
 
 _COMMANDS = {

@@ -22,7 +22,6 @@ import hashlib
 import os
 import re
 import secrets
-import shutil
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
@@ -33,7 +32,7 @@ from bundler.digest import CHUNK, Sha256, parse_sha256
 from bundler.errors import IntegrityError, MalformedError, OutputError
 from bundler.jsonio import decode
 from bundler.reporter import SILENT, Reporter
-from bundler.system.atomic import output_error, publish_file, replace_file
+from bundler.system.atomic import output_error, publish_file, replace_file, temporary
 from bundler.system.locks import locked_file
 
 if TYPE_CHECKING:
@@ -50,6 +49,7 @@ _TAG = (
 _KIND = re.compile(r"[a-z][a-z-]*")
 _KEY = re.compile(r"[0-9a-f]{64}", re.ASCII)
 _READ_LIMIT = 1 << 28
+_IF_FULL = "run `bundler store gc` to free space, or pass `--store` on another disk"
 _KEY_DOMAIN = b"bundler key v1\0"
 
 
@@ -176,16 +176,13 @@ class Store:
         :raises OutputError: if the store cannot be written.
         """
         self.prepare()
-        staged = self.root / "scratch" / f"{secrets.token_hex(16)}.blob"
-        try:
-            flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC
-            with os.fdopen(os.open(staged, flags, 0o600), "wb") as stream:
-                yield BlobWriter(self, stream, staged)
-        except OSError as error:
-            raise output_error(self.root, error) from error
-        finally:
-            with suppress(FileNotFoundError):
-                staged.unlink()
+        with temporary(self.root / "scratch" / f"{secrets.token_hex(16)}.blob") as staged:
+            try:
+                flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC
+                with os.fdopen(os.open(staged, flags, 0o600), "wb") as stream:
+                    yield BlobWriter(self, stream, staged)
+            except OSError as error:
+                raise output_error(self.root, error, if_full=_IF_FULL) from error
 
     def add(self, content: bytes) -> Sha256:
         """Store bytes that are in memory, and return their digest."""
@@ -256,8 +253,8 @@ class Store:
         try:
             ref.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
         except OSError as error:
-            raise output_error(ref, error) from error
-        replace_file(ref, f"{digest}\n".encode(), mode=0o600)
+            raise output_error(ref, error, if_full=_IF_FULL) from error
+        replace_file(ref, f"{digest}\n".encode(), mode=0o600, if_full=_IF_FULL)
 
     def lookup(self, kind: str, key: str) -> Sha256 | None:
         """Return the digest a reference contains, or None if the reference or its blob is missing.
@@ -316,17 +313,13 @@ class Store:
         """
         self.prepare()
         folder = self.root / "scratch" / secrets.token_hex(8)
-        try:
-            folder.mkdir(mode=0o700)
-        except OSError as error:
-            raise output_error(folder, error) from error
-        try:
-            with locked_file(folder.with_suffix(".lock"), shared=False, reporter=self.reporter):
+        with temporary(folder.with_suffix(".lock")) as lock, temporary(folder):
+            try:
+                folder.mkdir(mode=0o700)
+            except OSError as error:
+                raise output_error(folder, error, if_full=_IF_FULL) from error
+            with locked_file(lock, shared=False, reporter=self.reporter):
                 yield folder
-        finally:
-            shutil.rmtree(folder, ignore_errors=True)
-            with suppress(FileNotFoundError):
-                folder.with_suffix(".lock").unlink()
 
     def prepare(self) -> None:
         """Create the directories of the store.
@@ -339,9 +332,9 @@ class Store:
                 folder.mkdir(mode=0o700, exist_ok=True)
             tag = self.root / "CACHEDIR.TAG"
             if not tag.exists():
-                replace_file(tag, _TAG)
+                replace_file(tag, _TAG, if_full=_IF_FULL)
         except OSError as error:
-            raise output_error(self.root, error) from error
+            raise output_error(self.root, error, if_full=_IF_FULL) from error
 
     def _ref(self, kind: str, key: str) -> Path:
         if not _KIND.fullmatch(kind) or not _KEY.fullmatch(key):

@@ -160,8 +160,18 @@ class HostEnvironment:
 
 
 def read_host_environment() -> HostEnvironment:
-    """Return the environment and working directory of this process; the command line calls it once."""
-    return HostEnvironment(environ=dict(os.environ), cwd=Path.cwd())
+    """Return the environment and working directory of this process; the command line calls it once.
+
+    :raises UsageError: if the working directory was deleted.
+    """
+    try:
+        cwd = Path.cwd()
+    except OSError as error:
+        raise UsageError(
+            f"the working directory cannot be used: {error.strerror or error}",
+            hint="cd to a directory that exists",
+        ) from error
+    return HostEnvironment(environ=dict(os.environ), cwd=cwd)
 
 
 def _shadowing(folder: Path) -> list[str]:

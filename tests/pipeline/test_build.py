@@ -13,6 +13,7 @@ import random
 import re
 import shutil
 import subprocess
+import sys
 import tarfile
 import threading
 from functools import partial
@@ -301,6 +302,76 @@ def test_the_same_build_again_is_no_error_and_another_one_never_replaces_it(
     assert ended.returncode == 11
     assert "already exists with other content" in ended.stderr
     assert hashlib.sha256(Path(first["path"]).read_bytes()).hexdigest() == first["sha256"]
+
+
+def at_once(cli: BundlerCli, *commands: tuple[str, ...], cwd: Path) -> list[tuple[int, str]]:
+    """Run builds at the same time; return the exit code and the standard error of each."""
+    running = [
+        subprocess.Popen(
+            [sys.executable, "-I", "-m", "bundler", "build", *command],
+            cwd=cwd,
+            env=cli.env,
+            stdout=subprocess.DEVNULL,
+            stderr=subprocess.PIPE,
+            text=True,
+        )
+        for command in commands
+    ]
+    errors = [process.communicate(timeout=300)[1] for process in running]
+    return [(process.returncode, error) for process, error in zip(running, errors, strict=True)]
+
+
+@pytest.mark.parametrize("fmt", ["tar.gz", "dir"])
+def test_p11_several_builds_of_one_bundle_agree(
+    shop: LocalIndex, bundler_cli: BundlerCli, tmp_path: Path, fmt: str
+) -> None:
+    args = locked(bundler_cli, "shop", "--name", "app", "--format", fmt)
+    ended = at_once(bundler_cli, *[args] * 6, cwd=tmp_path)
+
+    assert [code for code, _ in ended] == [0] * 6, ended
+    (path,) = [path for path in (tmp_path / "dist").iterdir() if path.suffix not in (".json", ".sha256")]
+    assert len(list((tmp_path / "dist").iterdir())) == 3
+    assert bundler_cli.run("verify", str(path)).returncode == 0
+    check = subprocess.run(
+        ["sha256sum", "-c", "--quiet", *(tmp_path / "dist").glob("*.sha256")],
+        cwd=tmp_path / "dist",
+        check=False,
+    )
+    assert check.returncode == 0
+
+
+@pytest.mark.parametrize("fmt", ["tar.gz", "dir"])
+def test_p11_of_several_bundles_of_one_name_one_is_written(
+    shop: LocalIndex, bundler_cli: BundlerCli, tmp_path: Path, fmt: str
+) -> None:
+    args = ("--name", "app", "--bundle-version", "1", "--format", fmt)
+    commands = [locked(bundler_cli, name, *args) for name in ("shop", "basket") * 3]
+    ended = at_once(bundler_cli, *commands, cwd=tmp_path)
+
+    assert sorted(code for code, _ in ended) == [0] * 3 + [11] * 3, ended
+    for code, error in ended:
+        assert ("already exists with other content" in error) == (code == 11)
+    (path,) = [path for path in (tmp_path / "dist").iterdir() if path.suffix not in (".json", ".sha256")]
+    assert bundler_cli.run("verify", str(path)).returncode == 0
+
+
+@pytest.mark.parametrize("there", ["directory", "link"])
+def test_an_output_of_another_kind_is_refused(
+    shop: LocalIndex, warm_cli: BundlerCli, tmp_path: Path, there: str
+) -> None:
+    args = locked(warm_cli, "basket", "--name", "app", "--bundle-version", "1")
+    path = tmp_path / "dist/app-1-cp37-linux_x86_64.tar.gz"
+    path.parent.mkdir()
+    if there == "directory":
+        path.mkdir()
+    else:
+        path.symlink_to(tmp_path / "missing")
+
+    ended = warm_cli.run("build", *args, cwd=tmp_path)
+
+    assert ended.returncode == 11
+    assert "already exists with other content" in ended.stderr
+    assert [entry.name for entry in path.parent.iterdir()] == [path.name]
 
 
 @pytest.mark.parametrize("fmt", ["tar.gz", pytest.param("tar.zst", marks=pytest.mark.slow), "dir"])
