@@ -13,7 +13,7 @@ import time
 import warnings
 from collections.abc import Sequence
 from importlib import import_module
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import click
 
@@ -47,20 +47,28 @@ class Terminated(BaseException):
         self.exit_code = 128 + number
 
 
-def run_cli(arguments: Sequence[str]) -> int:  # noqa: PLR0911 - one for each way a command ends
+def run_cli(arguments: Sequence[str]) -> int:
     """Run a command and return its exit code, without ending the process.
 
     :param arguments: the command line without the name of the program.
     """
-    end = _Ending()
-    # A signal that is ignored at the start stays ignored, as for every program under nohup(1).
-    signals = [number for number in _SIGNALS if signal.getsignal(number) is not signal.SIG_IGN]
-    previous = {number: signal.signal(number, end) for number in signals}
+    show_warning = warnings.showwarning
+    # Warnings of the SDK are lines of the command, like its own.
+    warnings.showwarning = _print_warning  # type: ignore[assignment]
+    try:
+        with _Signals():
+            return _run(arguments)
+    except KeyboardInterrupt:
+        return _INTERRUPTED
+    except Terminated as error:
+        return error.exit_code
+    finally:
+        warnings.showwarning = show_warning
+
+
+def _run(arguments: Sequence[str]) -> int:  # noqa: PLR0911 - one for each way a command ends
     command = next((word for word in arguments if not word.startswith("-")), "")
     as_json = "--json" in arguments
-    # Warnings of the SDK are lines of the command, like its own.
-    show_warning = warnings.showwarning
-    warnings.showwarning = _print_warning  # type: ignore[assignment]
     try:
         cli.main(args=list(arguments), prog_name="bundler", standalone_mode=False)
     except BundlerError as error:
@@ -70,10 +78,8 @@ def run_cli(arguments: Sequence[str]) -> int:  # noqa: PLR0911 - one for each wa
         return _fail(usage, command, as_json=as_json)
     except click.exceptions.Exit as error:
         return error.exit_code
-    except (click.Abort, KeyboardInterrupt):
+    except click.Abort:
         return _INTERRUPTED
-    except Terminated as error:
-        return error.exit_code
     except BrokenPipeError:
         # The reader of stdout is gone, as with `| head`: later writes must not fail again.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
@@ -82,16 +88,6 @@ def run_cli(arguments: Sequence[str]) -> int:  # noqa: PLR0911 - one for each wa
         where = (str(error.filename),) if error.filename else ()
         failure = BundlerError(error.strerror or str(error), evidence=where)
         return _fail(failure, command, as_json=as_json)
-    finally:
-        warnings.showwarning = show_warning
-        if end.received is None:
-            for number, handler in previous.items():
-                signal.signal(number, handler)
-        else:
-            remove_temporaries()
-            # The process ends now; Python resets the handlers before its last steps.
-            for number in signals:
-                signal.signal(number, signal.SIG_IGN)
     return 0
 
 
@@ -115,18 +111,32 @@ def _print_warning(message: Warning | str, *_: object) -> None:
     print_talk(f"warning   {message}")
 
 
-class _Ending:
-    """The handler of a signal: unwind, after killing the children, so that no thread waits for one."""
+class _Signals:
+    """A context in which a signal unwinds the command, and nothing temporary is left after it."""
 
     def __init__(self) -> None:
-        self.received: float | None = None
-        """The time of the last signal that was not ignored."""
+        # A signal that is ignored at the start stays ignored, as for every program under nohup(1).
+        self._numbers = [number for number in _SIGNALS if signal.getsignal(number) is not signal.SIG_IGN]
+        self._previous: dict[int, Any] = {}
+        self._received: float | None = None
 
-    def __call__(self, number: int, _frame: FrameType | None) -> None:
+    def __enter__(self) -> None:
+        self._previous = {number: signal.signal(number, self._unwind) for number in self._numbers}
+
+    def __exit__(self, *_: object) -> None:
+        if self._received is not None:
+            remove_temporaries()
+        for number, handler in self._previous.items():
+            # After a signal the process ends. Python resets its handlers before its last steps, which
+            # further signals must not interrupt.
+            signal.signal(number, handler if self._received is None else signal.SIG_IGN)
+
+    def _unwind(self, number: int, _frame: FrameType | None) -> None:
+        """Kill the children, so that no thread waits for one, and raise an exception."""
         now = time.monotonic()
-        if self.received is not None and now - self.received < _PATIENCE:
+        if self._received is not None and now - self._received < _PATIENCE:
             return
-        self.received = now
+        self._received = now
         end_all()
         raise KeyboardInterrupt if number == signal.SIGINT else Terminated(number)
 
