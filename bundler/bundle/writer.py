@@ -23,8 +23,9 @@ from bundler.bundle.plan import ArchiveMember, BundlePlan
 from bundler.bundle.reader import verify_bundle
 from bundler.bundle.segment import SegmentFormat, find_segment, read_segment
 from bundler.digest import Sha256, hash_stream, parse_sha256, sha256_of
-from bundler.errors import IntegrityError, OutputError
+from bundler.errors import OutputError
 from bundler.reporter import SILENT
+from bundler.store.store import DamagedStoreError
 from bundler.system.atomic import output_error, replace_file, staged_dir, staged_file
 from bundler.system.locks import locked_directory
 
@@ -112,7 +113,7 @@ def find_segments(
     for layer in plan.layers:
         segment = find_segment(layer, plan.kept(layer), segment_format, store)
         if segment is None:
-            raise IntegrityError(
+            raise DamagedStoreError(
                 f"the layer of `{layer.name}` is gone from the store", hint="run the same command again"
             )
         yield layer, segment

@@ -14,6 +14,7 @@ from bundler.pipeline.options import BuildOptions, LockOptions
 from bundler.pipeline.run import open_run
 from bundler.pipeline.stages import build_layers, check_bundle, describe_bundle, plan_base, plan_contents
 from bundler.resolve.lockfile import Lock
+from bundler.store.maintenance import heal
 from bundler.target.target import Target
 
 if TYPE_CHECKING:
@@ -50,16 +51,24 @@ def lock_requirements(
 
     :raises BundlerError: of the class of the failed stage; see `pipeline.stages`.
     """
-    with open_run(options, host, store, reporter) as run:
-        lock = resolve_requirements(run, options.requirements)
-        return Locked(lock=lock, target=run.interpreter.target)
+
+    def work() -> Locked:
+        with open_run(options, host, store, reporter) as run:
+            lock = resolve_requirements(run, options.requirements)
+            return Locked(lock=lock, target=run.interpreter.target)
+
+    return heal(store, work)
 
 
 def build_bundle(options: BuildOptions, *, host: HostEnvironment, store: Store, reporter: Reporter) -> Built:
-    """Build, check and write a bundle.
+    """Build, check and write a bundle; damaged parts of the store are created again.
 
     :raises BundlerError: of the class of the failed stage; no output is written then.
     """
+    return heal(store, lambda: _build(options, host, store, reporter))
+
+
+def _build(options: BuildOptions, host: HostEnvironment, store: Store, reporter: Reporter) -> Built:
     with open_run(options, host, store, reporter) as run:
         if options.lock is not None:
             lock = read_lock(run, options.lock, options.requirements)

@@ -34,7 +34,7 @@ TRUST_AND_PROXY = (
     "all_proxy",
     "no_proxy",
 )
-"""Certificate and proxy settings, passed to children: many hosts reach an index only through these."""
+"""Certificate and proxy settings: many hosts reach an index only through these."""
 
 # The largest time of a ustar header: 11 octal digits (POSIX, pax, "ustar Interchange Format").
 _LATEST_EPOCH = 0o77777777777
@@ -141,11 +141,15 @@ class HostEnvironment:
             "PIP_NO_INPUT": "1",
             "NO_COLOR": "1",
         }
-        for name in TRUST_AND_PROXY:
-            if name in self.environ:
-                env[name] = self.environ[name]
         env.update(extra)
         return env
+
+    def network_environment(self) -> dict[str, str]:
+        """Return the variables of certificates and proxies, for children that use the network.
+
+        A proxy can contain a password, so other children do not get them.
+        """
+        return {name: self.environ[name] for name in TRUST_AND_PROXY if name in self.environ}
 
     def ignored_settings(self) -> tuple[str, ...]:
         """Return the settings of this host that could change a bundle and are not passed on, sorted.
