@@ -95,6 +95,7 @@ def check_shared_objects(  # noqa: PLR0913 - each is a fact of its own source
     host_libc: str = "",
     target_glibc: str | None,
     base_versions: Mapping[str, str] = {},
+    loaded: Collection[str] = (),
 ) -> tuple[Finding, ...]:
     """Return the faults of shared objects that prevent their loading on the target, or may do so.
 
@@ -110,6 +111,7 @@ def check_shared_objects(  # noqa: PLR0913 - each is a fact of its own source
     :param host_libc: the glibc version of this machine, the limit if no other is given.
     :param target_glibc: the glibc version that the user promises (``--target-glibc``).
     :param base_versions: the highest GLIBCXX and CXXABI of the base's libstdc++, if known.
+    :param loaded: the paths of the objects that a needed import maps, relative to the bundle's root.
     :raises UsageError: if ``target_glibc`` is not a version.
     """
     limits = _limits(target_glibc, base_libc, host_libc, base_versions)
@@ -127,12 +129,12 @@ def check_shared_objects(  # noqa: PLR0913 - each is a fact of its own source
         hits += _absent(name, shared, have, base_libraries)
         hits += _searches(name, shared)
     if base_libraries is not None:
-        certain = list(_unloadable(fitting, hits, target))
+        certain = list(_unloadable(fitting, hits, loaded))
         reported = {(hit.distribution, hit.about) for hit in certain}
         # E408 names the same library with its consequence: E404 for it would only repeat that.
         hits = [hit for hit in hits if hit.code != "E404" or (hit.distribution, hit.about) not in reported]
         hits += certain
-    return sorted_findings([*_grouped(hits), *_openmp(fitting)])
+    return sorted_findings([*_grouped(hits), *_openmp(fitting, have)])
 
 
 def _grouped(hits: Iterable[_Hit]) -> Iterator[Finding]:
@@ -295,14 +297,14 @@ def _absence(library: str, base: Collection[str] | None, *, is_musl: bool) -> st
 
 
 def _unloadable(
-    objects: Sequence[tuple[str, SharedObject]], hits: Iterable[_Hit], target: Target
+    objects: Sequence[tuple[str, SharedObject]], hits: Iterable[_Hit], loaded: Collection[str]
 ) -> Iterator[_Hit]:
-    """Yield E408: the extension modules that the base's loader refuses, since a library is missing.
+    """Yield E408: the loaded objects that the base's loader refuses, since a library is missing.
 
-    A library is missing for a module if the module, or a library of the bundle that it needs
+    A library is missing for an object if the object, or a library of the bundle that it needs
     directly or indirectly, needs it: the loader maps the closure of DT_NEEDED before ``dlopen``
-    returns, and fails as a whole. Libraries that a program opens itself (plugins) are not part
-    of any closure, so for them the warning E404 remains.
+    returns, and fails as a whole. Which objects are loaded is not guessed from their names: for
+    those that no needed import maps, such as plug-ins, the warning E404 remains.
     """
     # ld.so(8) searches DT_RPATH (without DT_RUNPATH), LD_LIBRARY_PATH, DT_RUNPATH, the cache of
     # ldconfig, and the default directories, in this order, and matches a name that is already
@@ -316,8 +318,7 @@ def _unloadable(
             lacks[hit.path].append(hit.about)
     by_name = {name: shared for _, shared in objects for name in (_base(shared.path), shared.soname) if name}
     for owner, shared in objects:
-        match = _EXTENSION.fullmatch(_base(shared.path))
-        if match is None or match["module"].startswith("lib") or not _imports(match["tag"], target):
+        if shared.path not in loaded:
             continue
         # Breadth first over DT_NEEDED, the loader's own order, so that the path named is the shortest.
         seen, waiting = {shared.path}, [shared]
@@ -325,37 +326,49 @@ def _unloadable(
             part = waiting.pop(0)
             through = "" if part is shared else f" through `{printable(_base(part.path))}`"
             for library in lacks[part.path]:
-                text = f"cannot be imported: it needs `{printable(library)}`{through}, which the base lacks"
-                yield _Hit(code="E408", distribution=owner, about=library, path=shared.path, text=text)
+                text = (
+                    f"is loaded by an import: it needs `{printable(library)}`{through}, which the base lacks"
+                )
+                # The object that leads to the one with the need says more than that one itself.
+                first = (len(through),)
+                yield _Hit(
+                    code="E408", distribution=owner, about=library, path=shared.path, text=text, first=first
+                )
             below = [by_name[name] for name in map(_base, part.needed) if name in by_name]
             waiting += [other for other in below if other.path not in seen]
             seen.update(other.path for other in below)
 
 
 def _searches(name: str, shared: SharedObject) -> Iterator[_Hit]:
-    """Yield E405: entries of DT_RUNPATH or DT_RPATH that name a directory of the build machine."""
+    """Yield E405: entries of DT_RUNPATH or DT_RPATH that name a directory of the build machine.
+
+    A relative entry (``Pillow.libs``) names none: the loader starts it at the working directory.
+    """
     for folder in shared.rpath:
-        if (
-            folder
-            and not folder.startswith(("$ORIGIN", "${ORIGIN}"))
-            and not _SYSTEM_FOLDER.fullmatch(folder)
-        ):
+        if folder.startswith("/") and not _SYSTEM_FOLDER.fullmatch(folder):
             text = f"searches `{printable(folder)}`"
             yield _Hit(code="E405", distribution=name, about=folder, path=shared.path, text=text)
 
 
-def _openmp(objects: Iterable[tuple[str, SharedObject]]) -> Iterator[Finding]:
-    """Yield one finding if the bundle contains two OpenMP runtimes, or two builds of one."""
-    runtimes: dict[tuple[str, str], tuple[str, set[str]]] = {}
+def _openmp(objects: Sequence[tuple[str, SharedObject]], have: Collection[str]) -> Iterator[Finding]:
+    """Yield one finding if the bundle uses two OpenMP runtimes, or two builds of one.
+
+    :param have: the base names and sonames of the bundle; a runtime that is needed, but not one
+        of them, is the system's.
+    """
+    bundled: dict[tuple[str, str], tuple[str, set[str]]] = {}
+    system: dict[str, set[str]] = defaultdict(set)
     for name, shared in objects:
         if match := _OPENMP.fullmatch(_base(shared.path)):
             key = match["stem"], match["digest"] or ""
-            runtimes.setdefault(key, (_base(shared.path), set()))[1].add(name)
-    if len(runtimes) > 1:
-        listed = [
-            f"`{printable(file)}` of {_and(sorted(names))}" for _, (file, names) in sorted(runtimes.items())
-        ]
-        yield Finding(code="E406", message=f"the bundle contains {_and(listed, quote='')}")
+            bundled.setdefault(key, (_base(shared.path), set()))[1].add(name)
+        for library in shared.needed:
+            if library not in have and _OPENMP.fullmatch(library):
+                system[library].add(name)
+    used = [f"`{printable(file)}` of {_and(sorted(names))}" for _, (file, names) in sorted(bundled.items())]
+    used += [f"the system's `{file}` through {_and(sorted(names))}" for file, names in sorted(system.items())]
+    if len(used) > 1:
+        yield Finding(code="E406", message=f"the bundle uses {_and(used, quote='')}")
 
 
 def _and(names: Sequence[str], quote: str = "`") -> str:

@@ -12,7 +12,14 @@ from bundler.checks.run import CheckResult
 from bundler.pipeline.inputs import fetch_wheels, read_lock, render_bundle_lock, resolve_requirements
 from bundler.pipeline.options import BuildOptions, LockOptions
 from bundler.pipeline.run import open_run
-from bundler.pipeline.stages import build_layers, check_bundle, describe_bundle, plan_base, plan_contents
+from bundler.pipeline.stages import (
+    accept_bundle,
+    build_layers,
+    check_bundle,
+    describe_bundle,
+    plan_base,
+    plan_contents,
+)
 from bundler.resolve.lockfile import Lock
 from bundler.store.maintenance import heal
 from bundler.target.target import Target
@@ -78,9 +85,10 @@ def _build(options: BuildOptions, host: HostEnvironment, store: Store, reporter:
         layers = build_layers(run, wheels, lock, options.segment_format, options.jobs)
         base = read_base(options.base) if options.base else None
         provided = plan_base(run, layers, lock, base if options.omit_provided else None)
-        contents = plan_contents(lock, wheels, layers, provided, allowed_pth=options.allow_pth)
+        contents = plan_contents(lock, wheels, layers, provided, options)
         result = check_bundle(run, options, contents, base)
         manifest = describe_bundle(run, options, contents, result)
+        accept_bundle(run, result, manifest)
         output = write_bundle(
             manifest,
             render_bundle_lock(run, lock),
