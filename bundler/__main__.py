@@ -2,7 +2,7 @@
 
 ``PYTHONPATH``, a user site, files of the working directory and the dynamic loader's variables reach
 an ordinary start of Python. So unless it is isolated, this module replaces the process by
-``python -I -X utf8`` before it imports anything but what Python has imported already. The command
+``python -I -X utf8`` and imports only modules that Python has imported already. The command
 ``bundler`` (scripts/bundler) starts isolated at once.
 """
 

@@ -19,7 +19,7 @@ from bundler.bundle.manifest import Manifest
 from bundler.bundle.reader import unpack_bundle, verify_bundle
 from bundler.checks.user_code import UserCode
 from bundler.data.azure_image import PUBLIC_PORT, USER
-from bundler.deploy.source_files import app_file, source_files, tree_files
+from bundler.deploy.source_files import app_file, code_files, tree_files
 from bundler.digest import Sha256, sha256_of
 from bundler.errors import InputError, MalformedError
 from bundler.oci.filetree import APP_ROOT, App, AppFile, AppLayer
@@ -297,7 +297,7 @@ def _code_layer(code: UserCode, models: tuple[ModelFiles, ...]) -> AppLayer:
         },
     }
     content = json.dumps(config, indent=1, sort_keys=True).encode() + b"\n"
-    files = [*source_files(code.folder, code.script), _generated("model_config_map.json", content)]
+    files = [*code_files(code.folder, code.script), _generated("model_config_map.json", content)]
     return AppLayer(comment="code", files=tuple(sorted(files, key=_by_path)))
 
 

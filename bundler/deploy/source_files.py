@@ -26,7 +26,7 @@ from bundler.oci.filetree import AppFile
 from bundler.paths import UnsafePathError, archive_path, printable
 from bundler.text import first_lines
 
-__all__ = ["app_file", "source_files", "tree_files"]
+__all__ = ["app_file", "code_files", "tree_files"]
 
 _IGNORE = ".amlignore"
 _DOCKER_IGNORE = ".dockerignore"
@@ -59,7 +59,7 @@ def tree_files(path: Path, below: str) -> list[AppFile]:
     return sorted(files, key=lambda file: file.path.encode())
 
 
-def source_files(folder: Path, script: str) -> list[AppFile]:
+def code_files(folder: Path, script: str) -> list[AppFile]:
     """Return the files of a source directory, below its name.
 
     :param script: the entry script, relative to the directory.

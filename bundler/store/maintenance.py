@@ -145,7 +145,7 @@ def heal(store: Store, work: Callable[[], T]) -> T:
     Before the first repetition the whole store is verified. If that does not help, its references
     are removed, so that everything is created again.
 
-    :param work: takes what it needs from the store, and creates the rest.
+    :param work: reads values from the store, and creates missing ones.
     """
     repairs: tuple[Callable[[Store], object], ...] = (check_store, _forget)
     for repair in repairs:

@@ -1,4 +1,4 @@
-"""The keys and files of references: what a value depends on, and the blob that contains it.
+"""The keys and files of references: the inputs of a value, and the blob that contains it.
 
 A reference file has one line: the digest of a blob, and a checksum over the kind and key of the
 reference and this digest. So a reference that was changed, or copied from another key, is detected

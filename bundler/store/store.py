@@ -270,7 +270,7 @@ class Store:
     def lookup(self, kind: str, key: str) -> Sha256 | None:
         """Return the digest a reference contains, or None if the reference or its blob is missing or damaged.
 
-        What is damaged is set aside. The mtime of the reference is set to the current time, for
+        Damaged ones are set aside. The mtime of the reference is set to the current time, for
         the garbage collection.
         """
         ref = self._ref(kind, key)

@@ -16,7 +16,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from bundler.archive.tar import DEFAULT_EPOCH
-from bundler.errors import UsageError
+from bundler.errors import InterpreterError, UsageError
 
 __all__ = ["HostEnvironment", "read_host_environment", "startup_code"]
 
@@ -178,12 +178,12 @@ class HostEnvironment:
 def read_host_environment() -> HostEnvironment:
     """Return the environment and working directory of this process; the command line calls it once.
 
-    :raises UsageError: if the working directory was deleted.
+    :raises InterpreterError: if the working directory was deleted.
     """
     try:
         cwd = Path.cwd()
     except OSError as error:
-        raise UsageError(
+        raise InterpreterError(
             f"the working directory cannot be used: {error.strerror or error}",
             hint="cd to a directory that exists",
         ) from error

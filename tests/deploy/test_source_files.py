@@ -11,7 +11,7 @@ import pytest
 from bundler.deploy.application import PackageOptions
 from bundler.deploy.context import from_image
 from bundler.deploy.secrets import secret_in_content, secret_in_name
-from bundler.deploy.source_files import source_files, tree_files
+from bundler.deploy.source_files import code_files, tree_files
 from bundler.errors import InputError
 from bundler.problems import check_variables
 
@@ -38,7 +38,7 @@ def shell(command: str | None) -> None:
 
 
 def packed(code: Path) -> list[str]:
-    return [file.path.removeprefix("code/") for file in source_files(code, "score.py")]
+    return [file.path.removeprefix("code/") for file in code_files(code, "score.py")]
 
 
 @pytest.mark.parametrize(
