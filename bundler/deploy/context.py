@@ -40,6 +40,7 @@ __all__ = [
     "docker_run",
     "dockerfile",
     "environment_dockerfile",
+    "existing_context",
     "from_image",
     "read_context_facts",
     "write_context",
@@ -105,7 +106,12 @@ def write_context(app: App, manifest: Manifest | None, *, head: str, out: Path) 
                 for folder in (staging / APP_FOLDER).rglob("*/"):
                     folder.chmod(0o775)
     except FileExistsError as error:
-        raise OutputError(f"`{out}` already exists", hint="write to a new directory") from error
+        raise existing_context(out) from error
+
+
+def existing_context(out: Path) -> OutputError:
+    """Return the error for a build context whose directory exists."""
+    return OutputError(f"`{out}` already exists", hint="pass a new directory, for example `-o context-2`")
 
 
 def read_context_facts(context: Path) -> ContextFacts:

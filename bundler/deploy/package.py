@@ -6,6 +6,7 @@ the base; if either fails, nothing is written.
 
 from __future__ import annotations
 
+import os
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -15,7 +16,7 @@ from bundler.bundle.manifest import Manifest
 from bundler.checks.base_compat import check_fit
 from bundler.checks.report import ClosureReport
 from bundler.deploy.application import PackageOptions, plan_app
-from bundler.deploy.context import from_image, write_context
+from bundler.deploy.context import existing_context, from_image, write_context
 from bundler.deploy.startup.files import AppFiles
 from bundler.deploy.startup.simulate import simulate_start
 from bundler.oci.append import WrittenImage, write_image
@@ -88,6 +89,8 @@ def make_package(request: PackageRequest, *, store: Store, reporter: Reporter) -
     :raises ClosureError: if the bundle does not fit the base, or the server would not start.
     :raises BundlerError: for other failures; no output remains then.
     """
+    if request.context is not None and os.path.lexists(request.context):
+        raise existing_context(request.context)
     with store.in_use(), store.scratch() as scratch:
         app, manifest = plan_app(request.options, scratch=scratch, store=store, reporter=reporter)
         size = sum(file.size for layer in app.layers for file in layer.files)

@@ -121,8 +121,8 @@ def watched(pid: int) -> Iterator[list[tuple[bool, bytes, bytes]]]:
             for task in Path(f"/proc/{parent}/task").iterdir():
                 for child in (task / "children").read_text().split():
                     found = [Path(f"/proc/{child}/{name}").read_bytes() for name in ("cmdline", "environ")]
-                    # Between fork and exec, a child still is the process itself.
-                    if b"\0bundler\0" in found[0]:
+                    # Between fork and exec, a child still is the process itself; at its end it has no arguments.
+                    if not found[0] or b"\0bundler\0" in found[0]:
                         continue
                     needs = needs_secret or any(program in found[0] for program in NEEDS_SECRET)
                     seen.append((needs, found[0], found[1]))
