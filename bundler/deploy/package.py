@@ -6,6 +6,7 @@ the base; if either fails, nothing is written.
 
 from __future__ import annotations
 
+import os
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -17,7 +18,7 @@ from bundler.checks.base_compat import check_fit
 from bundler.checks.report import ClosureReport
 from bundler.data.azure_image import image_variant
 from bundler.deploy.application import PackageOptions, plan_app
-from bundler.deploy.context import from_image, write_context
+from bundler.deploy.context import existing_context, from_image, write_context
 from bundler.deploy.startup.files import AppFiles
 from bundler.deploy.startup.simulate import simulate_start
 from bundler.oci.append import WrittenImage, write_image
@@ -89,19 +90,15 @@ def make_package(request: PackageRequest, *, store: Store, reporter: Reporter) -
     :raises ClosureError: if the bundle does not fit the base, or the server would not start.
     :raises BundlerError: for other failures; no output remains then.
     """
+    if request.context is not None and os.path.lexists(request.context):
+        raise existing_context(request.context)
     with store.in_use(), store.scratch() as scratch:
         app, manifest = plan_app(request.options, scratch=scratch, store=store, reporter=reporter)
         size = sum(file.size for layer in app.layers for file in layer.files)
         reporter.stage("app", f"{len(app.layers)} layers, {size / 1e6:.1f} MB")
         base = read_base(request.base) if request.base is not None else None
-        if base is not None and manifest is not None:
-            for finding in check_fit(manifest, base):
-                reporter.warn(f"{finding.code}  {finding.message}")
-            reporter.stage("base", "the bundle fits")
-        elif manifest is not None:
-            for noted in manifest.document.verification.findings:
-                if noted.code == _UNFIT_FOR_SERVER:
-                    reporter.warn(f"{noted.code}  {noted.message}")
+        if manifest is not None:
+            _check_fit(manifest, base, reporter)
         if request.options.code is not None:
             _rehearse(app, manifest, base, request, reporter)
         if request.context is not None:
@@ -124,6 +121,21 @@ def make_package(request: PackageRequest, *, store: Store, reporter: Reporter) -
                     "join it with the earlier image: `bundler join OLD DELTA OUT`, or see DELTA.txt in it"
                 )
     return Packaged(app=app, context=request.context, image=image)
+
+
+def _check_fit(manifest: Manifest, base: BaseProfile | None, reporter: Reporter) -> None:
+    """Compare the bundle with the base, or show what the build found about the server of any base.
+
+    :raises ClosureError: if the bundle does not fit.
+    """
+    if base is not None:
+        for finding in check_fit(manifest, base):
+            reporter.warn(f"{finding.code}  {finding.message}")
+        reporter.stage("base", "the bundle fits")
+        return
+    for noted in manifest.document.verification.findings:
+        if noted.code == _UNFIT_FOR_SERVER:
+            reporter.warn(f"{noted.code}  {noted.message}")
 
 
 def _rehearse(

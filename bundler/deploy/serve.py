@@ -89,7 +89,7 @@ def run_server(  # noqa: PLR0913 - each is a fact of the run
         reporter.stage("serve", f"http://127.0.0.1:{port}/score, {SERVER} {version}; Ctrl-C ends it")
         ended = run_process(
             argv,
-            env=host.child_env(scratch, **env),
+            env=host.child_env(scratch, **{**host.network_environment(), **env}),
             cwd=root,
             timeout=_YEAR,
             on_stderr=on_line,

@@ -27,6 +27,7 @@ from bundler.pipeline.stages import (
     plan_contents,
 )
 from bundler.resolve.lockfile import Lock, locked_glibc
+from bundler.store.maintenance import heal
 from bundler.target.target import Target
 
 if TYPE_CHECKING:
@@ -63,16 +64,24 @@ def lock_requirements(
 
     :raises BundlerError: of the class of the failed stage; see `pipeline.stages`.
     """
-    with open_run(options, host, store, reporter) as run:
-        lock, _ = resolve_requirements(run, options.requirements)
-        return Locked(lock=lock, target=run.interpreter.target)
+
+    def work() -> Locked:
+        with open_run(options, host, store, reporter) as run:
+            lock, _ = resolve_requirements(run, options.requirements)
+            return Locked(lock=lock, target=run.interpreter.target)
+
+    return heal(store, work)
 
 
 def build_bundle(options: BuildOptions, *, host: HostEnvironment, store: Store, reporter: Reporter) -> Built:
-    """Build, check and write a bundle.
+    """Build, check and write a bundle; damaged parts of the store are created again.
 
     :raises BundlerError: of the class of the failed stage; no output is written then.
     """
+    return heal(store, lambda: _build(options, host, store, reporter))
+
+
+def _build(options: BuildOptions, host: HostEnvironment, store: Store, reporter: Reporter) -> Built:
     base = read_base(options.base) if options.base else None
     lock_text = read_lock_text(options.lock) if options.lock else ""
     base_glibc = base.glibc if base is not None else None

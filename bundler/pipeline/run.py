@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 from bundler.pipeline.target import find_target, limit_glibc
 from bundler.resolve.index import IndexSettings, read_index_settings
 from bundler.resolve.pip import Toolchain, install_toolchain
+from bundler.system.environ import startup_code
 from bundler.target.interpreter import Interpreter
 
 if TYPE_CHECKING:
@@ -81,6 +82,8 @@ def open_run(
         requirements = options.requirements
         for setting in host.ignored_settings():
             reporter.note(f"ignored setting: {setting}")
+        for path in startup_code():
+            reporter.warn(f"`{path}` runs when the Python of bundler starts, and could change the result")
         for warning in requirements.warnings if requirements else ():
             reporter.warn(warning)
         conda = requirements.conda if requirements else None

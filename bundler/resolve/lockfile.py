@@ -39,7 +39,7 @@ from packaging.version import Version
 from bundler.digest import Sha256, parse_sha256
 from bundler.errors import InputError
 from bundler.paths import printable
-from bundler.redaction import redact, split_url, url_filename
+from bundler.redaction import index_name, redact, split_url, url_filename
 from bundler.target.target import GLIBC_VERSION
 
 if TYPE_CHECKING:
@@ -295,7 +295,7 @@ def _from_package(package: Package, chosen: object, *, base: Path, source: Path)
         filename=filename,
         sha256=sha256,
         size=chosen.size,
-        index=tool.get("index") or (_index_name(package.index) if package.index else None),
+        index=tool.get("index") or (index_name(split_url(package.index)[0]) if package.index else None),
         subdirectory=chosen.subdirectory if isinstance(chosen, PackageArchive) else None,
     )
 
@@ -306,8 +306,3 @@ def _location(url: str | None, path: str | None, base: Path) -> str:
     clean, _ = split_url(url or "")
     parts = urlsplit(clean)
     return unquote(parts.path) if parts.scheme == "file" else clean.partition("#")[0]
-
-
-def _index_name(url: str) -> str:
-    parts = urlsplit(split_url(url)[0])
-    return f"{parts.netloc}{parts.path}".strip("/")

@@ -20,6 +20,7 @@ from bundler.archive.wheel import read_wheel
 from bundler.digest import parse_sha256
 from bundler.errors import BundlerError, IntegrityError, NetworkError, ResolutionError
 from bundler.redaction import split_url, url_filename
+from bundler.resolve.auth import netrc_environment
 from bundler.resolve.download import Download, fetch_all
 from bundler.system.process import Completed, run_process, tail
 from bundler.target.venv import create_venv
@@ -101,6 +102,8 @@ class Toolchain:
         """
         env = self.host.child_env(
             self.scratch,
+            **self.host.network_environment(),
+            **netrc_environment(self.host),
             **self.settings.pip_environment(),
             # setuptools would write `*.egg-info` into the directory of the project, which is the user's.
             DIST_EXTRA_CONFIG=str(self.extra_config),
@@ -217,7 +220,8 @@ def _resolve_toolchain(
     ]
     argv += ["--only-binary", ":all:", "--python-version", interpreter.target.version]
     argv += ["--target", str(scratch / "nowhere"), "--report", str(report), *_PROJECTS]
-    env = host.child_env(scratch, **settings.pip_environment())
+    network = {**host.network_environment(), **netrc_environment(host)}
+    env = host.child_env(scratch, **network, **settings.pip_environment())
     ended = run_process(argv, env=env, cwd=host.cwd, timeout=_PIP_SECONDS)
     if ended.returncode != 0:
         message = f"the index has no pip, setuptools and wheel for Python {interpreter.target.python_version}"

@@ -148,7 +148,10 @@ class PipResolver:
             name=name,
             version=version,
             kind="wheel" if filename.endswith(".whl") else "sdist",
-            location=str(_local_path(url)) if url.startswith("file:") else url,
+            # An index can have a token in its path, and so can the URLs of its files.
+            location=str(_local_path(url))
+            if url.startswith("file:")
+            else self._toolchain.settings.without_tokens(url),
             filename=filename,
             sha256=_sha256(info, filename),
             index=None if item["is_direct"] else self._toolchain.settings.name_of(url),

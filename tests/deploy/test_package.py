@@ -312,13 +312,17 @@ def test_an_entry_script_in_a_subfolder_and_several_models(
             id="installed-in-the-image",
         ),
         pytest.param((), 2, "a build context needs the name of its base image", id="no-base-image"),
+        pytest.param(("--user", "a\nRUN id"), 3, "`a\\nRUN id` is not the name of a user", id="user"),
+        pytest.param(
+            ("--base-image", "a\nRUN id", "--user", ""), 3, "`a\\nRUN id` is not the name", id="base-image"
+        ),
         pytest.param(("--image", "o.tar"), 2, "`--image` needs the base image as a file", id="no-base"),
     ],
 )
 def test_bad_usage_leaves_nothing(
     warm_cli: BundlerCli, bundle: Path, code: Path, args: tuple[str, ...], code_: int, message: str
 ) -> None:
-    more = () if code_ == 2 else ("--base-image", "b")
+    more = () if code_ == 2 or "--base-image" in args else ("--base-image", "b")
     ended = package(warm_cli, bundle, code, "-o", "context", *args, *more)
 
     assert (ended.returncode, message in ended.stderr) == (code_, True), ended.stderr
@@ -338,6 +342,28 @@ def test_a_tampered_bundle_and_a_script_without_run_are_refused(
     ended = package(warm_cli, bundle, code, "--base-image", "b", "-o", "context")
     assert ended.returncode in (5, 7), ended.stderr
     assert not (bundle.parent / "context").exists()
+
+
+def test_an_existing_context_is_refused_before_the_bundle_is_read(
+    warm_cli: BundlerCli, code: Path, tmp_path: Path
+) -> None:
+    (tmp_path / "x.tar.gz").write_bytes(b"not a bundle")
+    for out in (".", "/", "there"):
+        (tmp_path / "there").mkdir(exist_ok=True)
+        ended = package(warm_cli, tmp_path / "x.tar.gz", code, "--base-image", "b", "-o", out)
+        assert (ended.returncode, "already exists" in ended.stderr) == (11, True), ended.stderr
+
+
+def test_likely_secrets_in_the_code_are_refused(warm_cli: BundlerCli, bundle: Path, code: Path) -> None:
+    (code / ".env").write_text("PASSWORD=x\n")
+    (code / "data.log").write_text("")
+    ended = package(warm_cli, bundle, code, "--base-image", "b", "-o", "context")
+    assert (ended.returncode, ".env: environment variables" in ended.stderr) == (3, True), ended.stderr
+
+    (code / ".amlignore").write_text("*.log\n!.env\n")
+    out = context(warm_cli, bundle, code)
+    names = {path.name for path in (out / "azureml-app" / code.name).rglob("*")}
+    assert (".env" in names, "data.log" in names) == (True, False)
 
 
 def test_a_link_in_the_code_is_refused(warm_cli: BundlerCli, bundle: Path, code: Path) -> None:

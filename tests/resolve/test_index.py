@@ -458,6 +458,41 @@ def test_other_settings_of_a_file_do_not_reach_the_child(host: Host) -> None:
 
 # --- names --------------------------------------------------------------------
 
+
+@pytest.mark.parametrize(
+    ("url", "name"),
+    [
+        ("https://index.example/simple/", "index.example/simple"),
+        (
+            "https://index.example/artifactory/api/pypi/team-pypi2/simple",
+            "index.example/artifactory/api/pypi/team-pypi2/simple",
+        ),
+        ("https://pkgs.example/MyOrg/My%20Project/_packaging/Feed-2024/pypi/simple", "pkgs.example"),
+        (
+            "https://pkgs.example/MyOrg/MyProject/_packaging/Feed-2024/pypi/simple",
+            "pkgs.example/MyOrg/MyProject/_packaging/Feed-2024/pypi/simple",
+        ),
+        ("https://index.example:8443/3f9ac01b77/simple", "index.example:8443"),
+        ("https://index.example/u/AbCdEfGhIjKlMnOpQrStUvWxYzAbCdEfGhIj/simple", "index.example"),
+        ("https://index.example/priv/s3cr3t-t0ken", "index.example"),
+        ("https://index.example/my-token/simple", "index.example"),
+        ("https://index.example/ghp_16C7e42F292c6912E7/simple", "index.example"),
+        ("https://index.example/5f0c7a52-3f1f-4b39-9a5e-1f6a3b0a1c2d/simple", "index.example"),
+    ],
+)
+def test_a_token_in_a_path_is_in_no_name_and_no_message(host: Host, url: str, name: str) -> None:
+    settings = host.read_bare(PIP_INDEX_URL=url)
+
+    assert settings.indexes[0].name == name
+    if name in ("index.example", "index.example:8443"):
+        hidden = settings.without_tokens(f"{url.rstrip('/')}/../files/a.whl")
+        assert "****" in hidden
+        assert settings.with_tokens(hidden) == f"{url.rstrip('/')}/../files/a.whl"
+        assert "****" in settings.summary()[0]
+    assert settings.with_tokens("https://other.example/****/a.whl") is None
+    assert settings.pip_environment()["PIP_INDEX_URL"] == url
+
+
 ONE = (Index(name="index.example/simple", url="https://index.example/simple", kind="index"),)
 OTHER = (Index(name="other.example/packages", url="https://other.example/packages/", kind="extra"),)
 TWIN = (Index(name="index.example/twin", url="http://index.example:443/twin", kind="extra"),)
