@@ -23,7 +23,7 @@ from bundler.checks.import_results import ImportAnswer, classify
 from bundler.checks.import_runner import SCRIPT, ImportRequest, StartupError, import_modules
 from bundler.checks.modules import DistributionFacts
 from bundler.checks.report import ModeReport, UsageMode
-from bundler.checks.sandbox import Sandbox, find_sandbox
+from bundler.system.sandbox import Sandbox, find_sandbox
 from bundler.store.store import key_of
 from bundler.target.interpreter import Interpreter
 from bundler.target.venv import create_venv
@@ -36,7 +36,7 @@ if TYPE_CHECKING:
 
 __all__ = ["CheckEnvironments", "fill_environment"]
 
-_FORMAT = "3"
+_FORMAT = "4"
 """A part of every key. Raise it with any change of how imports run or of `ImportAnswer`: stored answers
 of older releases are then not read."""
 _NOT_REPEATABLE = frozenset({"timed-out", "crashed"})

@@ -29,7 +29,7 @@ from bundler.checks.import_results import HARMLESS, ImportResult, mark_optional,
 from bundler.checks.modules import DistributionFacts, shared_packages, top_level_modules
 from bundler.checks.mount import mount_hazards, pth_modules
 from bundler.checks.report import USAGE_MODES, ClosureReport, ModeReport, UsageMode
-from bundler.checks.sandbox import Sandbox
+from bundler.system.sandbox import Sandbox
 from bundler.checks.scanner import Scanner
 from bundler.checks.shared_objects import SharedObject, check_shared_objects, glibc_floor
 from bundler.checks.source_imports import FileImports, ModuleIndex, import_findings, imported_modules
