@@ -125,6 +125,8 @@ def drop_privileges():
 def set_limits(options):
     """Set the limits of each process; `watch` compares their sums."""
     # Zero would still start a `|program` of core_pattern, as root on the host; one does not (core(5)).
+    hard = resource.getrlimit(resource.RLIMIT_DATA)[1]
+    resource.setrlimit(resource.RLIMIT_DATA, (hard, hard))  # pip's own is lower
     for kind, wanted in ((resource.RLIMIT_CORE, 1), (resource.RLIMIT_FSIZE, options["scratch"])):
         hard = resource.getrlimit(kind)[1]
         wanted = wanted if hard == resource.RLIM_INFINITY else min(wanted, hard)
