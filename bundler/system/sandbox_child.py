@@ -189,7 +189,8 @@ def children(pid):
     listed = []
     try:
         for thread in os.listdir("/proc/{}/task".format(pid)):
-            with open("/proc/{}/task/{}/children".format(pid, thread), encoding="ascii") as stream:
+            # In bytes: the codec of a text is a module, which may be out of sight by now.
+            with open("/proc/{}/task/{}/children".format(pid, thread), "rb") as stream:
                 listed += [int(text) for text in stream.read().split()]
     except OSError:
         pass
