@@ -158,6 +158,8 @@ def install_toolchain(
     extra_config.write_text(f"[egg_info]\negg_base = {notes}\n", "utf-8")
     python = create_venv(interpreter, scratch / "toolchain" / "venv", host, scratch)
     sandbox = find_sandbox(host, scratch)
+    for sentence in sandbox.missing():
+        reporter.note(f"sandbox of builds: {sentence}")
     guard = scratch / "toolchain" / "guard.json"
     home = scratch / "toolchain" / "home"
     home.mkdir()

@@ -8,7 +8,7 @@ from __future__ import annotations
 import os
 import sys
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Literal
 
@@ -68,17 +68,19 @@ class Sandbox:
     processes: bool = False
     """Whether it runs in a process namespace: it sees no others, and all that it starts end with it."""
     read_only: bool = False
-    """Whether it has a root directory of its own, with the system and its own places; all but these is absent."""
+    """Whether it has a root directory of its own: its places are writable, the system is read-only, and
+    everything else is absent."""
     system_calls: bool = False
     """Whether system calls are filtered: those for mounts, namespaces, other processes and the kernel."""
 
     def to_json(self) -> dict[str, Any]:
-        """Return the properties as plain values."""
+        """Return the properties as plain values, and the promises that they do not keep."""
         return {
             "network": self.network,
             "processes": self.processes,
             "read_only": self.read_only,
             "system_calls": self.system_calls,
+            "missing": list(self.missing()),
         }
 
     def __str__(self) -> str:
@@ -109,22 +111,21 @@ class Sandbox:
             options.append("--root")
             for option in ("visible", "writable", "empty"):
                 for path in getattr(places, option):
-                    options += [f"--{option}", os.path.abspath(path)]
+                    options += [f"--{option}", os.path.abspath(path)]  # noqa: PTH100 - a link on the way stays
         return [sys.executable, "-I", "-S", str(CHILD), *options, "--", *program]
 
 
 # The strictest first. Containers and hardened kernels refuse some namespaces: user namespaces may be
 # disabled, and mounting may be forbidden. A filter of system calls is permitted nearly everywhere.
-_SANDBOXES = tuple(
-    Sandbox(network=network, processes=processes, read_only=read_only, system_calls=system_calls)
-    for system_calls in (True, False)
-    for network, processes, read_only in (
-        ("namespace", True, True),
-        ("namespace", True, False),
-        ("namespace", False, False),
-        ("system-calls", False, False),
-    )
-    if system_calls or network == "namespace"
+_FILTERED = (
+    Sandbox(network="namespace", processes=True, read_only=True, system_calls=True),
+    Sandbox(network="namespace", processes=True, system_calls=True),
+    Sandbox(network="namespace", system_calls=True),
+)
+_SANDBOXES = (
+    *_FILTERED,
+    Sandbox(network="system-calls", system_calls=True),
+    *(replace(sandbox, system_calls=False) for sandbox in _FILTERED),
 )
 
 

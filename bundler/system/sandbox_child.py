@@ -23,14 +23,12 @@ invalid arguments. All others are the program's; if a signal ends the program, t
 same signal ends this script. Standard library only.
 """
 
-import ctypes
-import os
-import resource
-import sys
-import time
-
 # Without the enumerations of signal, whose import takes a third of the start.
 import _signal as signal
+import ctypes
+import os
+import sys
+import time
 
 CLONE_NEWNS, CLONE_NEWUTS, CLONE_NEWIPC = 0x00020000, 0x04000000, 0x08000000
 CLONE_NEWUSER, CLONE_NEWPID, CLONE_NEWNET = 0x10000000, 0x20000000, 0x40000000
@@ -43,11 +41,10 @@ CAPABILITY_VERSION_3 = 0x20080522
 EXCEEDED, REFUSED, NOT_STARTED = 124, 125, 126
 TICK = 0.1
 """Seconds between two looks at the limits."""
-PIDS_NOT_REUSED = 300
 USAGE = "usage: sandbox_child.py [OPTION...] -- PROGRAM ARGUMENT...\n"
 FLAGS = {"--net": "net", "--pid": "pid", "--root": "root", "--filter": "filter"}
 PLACES = {"--visible": "visible", "--writable": "writable", "--empty": "empty"}
-LIMITS = {"--scratch": "scratch", "--memory": "memory", "--processes": "processes"}
+NUMBERS = {"--scratch": "scratch", "--memory": "memory", "--processes": "processes"}
 
 libc = ctypes.CDLL(None, use_errno=True)
 
@@ -61,7 +58,7 @@ def load(name):
     return values
 
 
-ROOT, FILTER = load("sandbox_root.py"), load("sandbox_filter.py")
+ROOT, FILTER, LIMIT = load("sandbox_root.py"), load("sandbox_filter.py"), load("sandbox_limits.py")
 
 
 def check(result):
@@ -122,17 +119,6 @@ def drop_privileges():
     check(libc.prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0))
 
 
-def set_limits(options):
-    """Set the limits of each process; `watch` compares their sums."""
-    # Zero would still start a `|program` of core_pattern, as root on the host; one does not (core(5)).
-    hard = resource.getrlimit(resource.RLIMIT_DATA)[1]
-    resource.setrlimit(resource.RLIMIT_DATA, (hard, hard))  # pip's own is lower
-    for kind, wanted in ((resource.RLIMIT_CORE, 1), (resource.RLIMIT_FSIZE, options["scratch"])):
-        hard = resource.getrlimit(kind)[1]
-        wanted = wanted if hard == resource.RLIM_INFINITY else min(wanted, hard)
-        resource.setrlimit(kind, (wanted, wanted))
-
-
 def die_with(parent):
     """Ask the kernel for SIGKILL when ``parent`` ends; call it last, since new credentials clear it."""
     if hasattr(libc, "prctl"):
@@ -155,7 +141,7 @@ def start(program, options, parent, second, ready, go):
         for number in (signal.SIGCHLD, signal.SIGINT, signal.SIGPIPE):
             signal.signal(number, signal.SIG_DFL)
         signal.pthread_sigmask(signal.SIG_SETMASK, [])
-        set_limits(options)
+        LIMIT["set_limits"](options)
         drop_privileges()
         if options["filter"]:
             FILTER["install"](libc, not (options["net"] and options["root"]))
@@ -171,99 +157,7 @@ def start(program, options, parent, second, ready, go):
     os._exit(NOT_STARTED)
 
 
-def limit_processes(count):
-    """Limit the processes of this namespace by its largest process id, which is its own since Linux 6.14.
-
-    Without it, and before it has an effect, `watch` counts them.
-    """
-    release = [int(part) for part in os.uname().release.split("-")[0].split(".")[:2]]
-    if release >= [6, 14]:
-        write("/proc/sys/kernel/pid_max", str(count + PIDS_NOT_REUSED))
-
-
 # --- its limits, and its end -------------------------------------------------
-
-
-def children(pid):
-    """Yield the descendants of a process, also those that another thread than its first has started."""
-    listed = []
-    try:
-        for thread in os.listdir("/proc/{}/task".format(pid)):
-            # In bytes: the codec of a text is a module, which may be out of sight by now.
-            with open("/proc/{}/task/{}/children".format(pid, thread), "rb") as stream:
-                listed += [int(text) for text in stream.read().split()]
-    except OSError:
-        pass
-    for child in listed:
-        yield child
-        yield from children(child)
-
-
-def processes(options):
-    """Return the processes of the sandbox without the first one; none if its /proc cannot be mounted."""
-    if not options["pid"]:
-        return list(children(os.getpid()))
-    if not options["proc"]:
-        return []
-    return [int(name) for name in os.listdir("/proc") if name.isdigit() and name != "1"]
-
-
-def memory(pids):
-    """Return the bytes of memory that processes do not share (proc_pid_statm(5))."""
-    pages = 0
-    for pid in pids:
-        try:
-            with open("/proc/{}/statm".format(pid), "rb") as stream:
-                fields = stream.read().split()
-        except OSError:
-            continue
-        pages += int(fields[1]) - int(fields[2])
-    return pages * resource.getpagesize()
-
-
-def disk_usage(folders):
-    """Return the bytes on disk of all files below some directories."""
-    total = 0
-    waiting = list(folders)
-    while waiting:
-        try:
-            with os.scandir(waiting.pop()) as entries:
-                for entry in entries:
-                    total += entry.stat(follow_symlinks=False).st_blocks * 512
-                    if entry.is_dir(follow_symlinks=False):
-                        waiting.append(entry.path)
-        except OSError:
-            continue
-    return total
-
-
-class Limits:
-    """The limits that no kernel interface sets for all processes together, as any user."""
-
-    def __init__(self, options):
-        self.options = options
-        self.free = self.free_space()
-
-    def free_space(self):
-        """Return the free bytes of the file systems of the writable directories."""
-        found = [os.statvfs(folder) for folder in self.options["writable"]]
-        return [status.f_bavail * status.f_frsize for status in found]
-
-    def exceeded(self):
-        """Return a text about a limit that is exceeded, or None."""
-        options = self.options
-        running = processes(options)
-        if len(running) > options["processes"]:
-            return "more than {} processes".format(options["processes"])
-        if memory(running) > options["memory"]:
-            return "more than {} bytes of memory".format(options["memory"])
-        # A walk takes time: only if the file system has lost as much as the limit since the last one.
-        free = self.free_space()
-        if any(before - now > options["scratch"] // 4 for before, now in zip(self.free, free)):
-            self.free = free
-            if disk_usage(options["writable"]) > options["scratch"]:
-                return "more than {} bytes written".format(options["scratch"])
-        return None
 
 
 def kill_all(options):
@@ -271,7 +165,7 @@ def kill_all(options):
     if options["pid"]:
         return  # the kernel does it when this process ends
     for _ in range(1000):
-        running = list(children(os.getpid()))
+        running = list(LIMIT["children"](os.getpid()))
         if not running:
             return
         for pid in running:
@@ -288,7 +182,7 @@ def kill_all(options):
 
 def watch(child, options, report):
     """Wait for the program, reap orphans, compare the limits; report the exit status and end all."""
-    limits = Limits(options)
+    limits = LIMIT["Limits"](options)
     following = time.monotonic() + TICK
     while True:
         signal.sigtimedwait([signal.SIGCHLD], max(0, following - time.monotonic()))
@@ -337,7 +231,7 @@ def be_init(program, options, own_users, sockets, report):
         if own_users:
             write("/proc/sys/user/max_user_namespaces", "0")
         if own_users and options["proc"]:
-            limit_processes(options["processes"])
+            LIMIT["limit_processes"](options["processes"])
         if options["root"]:
             ROOT["lock_root"](written)
         os.close(go)
@@ -371,7 +265,7 @@ def supervise(program, options, own_users, sockets):
 
 def parse(arguments):
     """Parse the command line into options and the program; None if it is invalid."""
-    options = {name: False for name in FLAGS.values()}
+    options = dict.fromkeys(FLAGS.values(), False)
     options.update((name, []) for name in PLACES.values())
     options.update(scratch=1 << 31, memory=1 << 40, processes=1 << 16, proc=False)
     while arguments and arguments[0] != "--":
@@ -380,13 +274,11 @@ def parse(arguments):
             options[FLAGS[option]] = True
         elif option in PLACES and arguments:
             options[PLACES[option]].append(arguments.pop(0))
-        elif option in LIMITS and arguments and arguments[0].isdigit():
-            options[LIMITS[option]] = int(arguments.pop(0))
+        elif option in NUMBERS and arguments and arguments[0].isdigit():
+            options[NUMBERS[option]] = int(arguments.pop(0))
         else:
             return None
     return (options, arguments[1:]) if len(arguments) > 1 else None
-
-
 
 
 def main():

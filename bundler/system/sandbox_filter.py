@@ -156,20 +156,23 @@ def program(machine, shares_host):
     ]
     for call in REFUSED_CALLS.values():
         code += when(call, column, [fail(errno.EPERM)])
-    code += when(CLONE, column, [argument(0), instruction(IF_SET, NAMESPACES, 0, 1), fail(errno.EPERM), allow])
+    refuse = fail(errno.EPERM)
+    code += when(CLONE, column, [argument(0), instruction(IF_SET, NAMESPACES, 0, 1), refuse, allow])
     families = [instruction(IF_EQUAL, family, len(FAMILIES) - at) for at, family in enumerate(FAMILIES)]
     code += when(SOCKET, column, [argument(0), *families, fail(errno.EAFNOSUPPORT), allow])
     requests = [instruction(IF_EQUAL, TERMINAL[0], 1, 0), instruction(IF_EQUAL, TERMINAL[1], 0, 1)]
-    code += when(IOCTL, column, [argument(1), *requests, fail(errno.EPERM), allow])
+    code += when(IOCTL, column, [argument(1), *requests, refuse, allow])
     # Limits of other processes: those of the first process of the namespace would end all.
-    code += when(PRLIMIT, column, [argument(0), instruction(IF_EQUAL, 0, 1, 0), fail(errno.EPERM), allow])
+    code += when(PRLIMIT, column, [argument(0), instruction(IF_EQUAL, 0, 1, 0), refuse, allow])
     if shares_host:
         for name, call in SHARED_CALLS.items():
             code += when(call, column, [fail(errno.ENETUNREACH if name in UNREACHABLE else errno.EPERM)])
-        null = [argument(4), instruction(IF_EQUAL, 0, 0, 2), argument(4, True), instruction(IF_EQUAL, 0, 1, 0)]
-        code += when(SENDTO, column, [*null, fail(errno.ENETUNREACH), allow])
+        lower = [argument(4), instruction(IF_EQUAL, 0, 0, 2)]
+        upper = [argument(4, upper=True), instruction(IF_EQUAL, 0, 1, 0)]
+        code += when(SENDTO, column, [*lower, *upper, fail(errno.ENETUNREACH), allow])
         # kill(-1, ...) ends every process of the user.
-        code += when(KILL_CALL, column, [argument(0), instruction(IF_EQUAL, 0xFFFFFFFF, 0, 1), fail(errno.EPERM), allow])
+        everyone = [argument(0), instruction(IF_EQUAL, 0xFFFFFFFF, 0, 1)]
+        code += when(KILL_CALL, column, [*everyone, refuse, allow])
     return b"".join([*code, allow])
 
 

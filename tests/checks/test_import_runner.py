@@ -22,10 +22,10 @@ from packaging.version import Version
 from bundler.checks.import_results import ImportAnswer, ImportResult, classify
 from bundler.checks.import_runner import SCRIPT, ImportRequest, StartupError, import_modules
 from bundler.checks.modules import DistributionFacts, top_level_modules
-from bundler.system.sandbox import CHILD, Network, Sandbox, find_sandbox
 from bundler.errors import BundlerError, ClosureError
 from bundler.reporter import SILENT, Reporter, Silent
 from bundler.system.environ import HostEnvironment, read_host_environment
+from bundler.system.sandbox import Network, Sandbox, find_sandbox
 from bundler.target.interpreter import Interpreter, find_interpreter
 from bundler.target.venv import create_venv
 

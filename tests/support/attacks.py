@@ -192,7 +192,9 @@ class HostPlaces:
     def prelude(self) -> str:
         """Return the code before each attack."""
         # A name in the abstract namespace starts with NUL, which JSON escapes as Python does.
-        return PRELUDE.replace("{places}", json.dumps(asdict(self)).replace("false", "False").replace("true", "True"))
+        return PRELUDE.replace(
+            "{places}", json.dumps(asdict(self)).replace("false", "False").replace("true", "True")
+        )
 
 
 @contextmanager
@@ -200,7 +202,11 @@ def host_places(folder: Path, visible: Path) -> Iterator[HostPlaces]:
     """Listen on sockets of the host, and yield them with a secret file."""
     secret = folder / "secret"
     secret.write_text("secret")
-    names = {"socket": str(folder / "s"), "visible_socket": str(visible / "s"), "abstract": f"\0bundler-{os.getpid()}"}
+    names = {
+        "socket": str(folder / "s"),
+        "visible_socket": str(visible / "s"),
+        "abstract": f"\0bundler-{os.getpid()}",
+    }
     listeners = []
     for name in names.values():
         listener = socket.socket(socket.AF_UNIX)
@@ -214,12 +220,19 @@ def host_places(folder: Path, visible: Path) -> Iterator[HostPlaces]:
     for listener in listeners:
         listener.listen()
     try:
-        yield HostPlaces(file=str(secret), store=str(folder), pid=os.getpid(), port=tcp.getsockname()[1], **names)
+        yield HostPlaces(
+            file=str(secret),
+            store=str(folder),
+            pid=os.getpid(),
+            port=tcp.getsockname()[1],
+            socket=names["socket"],
+            visible_socket=names["visible_socket"],
+            abstract=names["abstract"],
+        )
     finally:
         for listener in listeners:
             listener.close()
         Path(names["visible_socket"]).unlink(missing_ok=True)
-
 
 
 _RUNNER = """
@@ -231,8 +244,9 @@ for name, code in attacks.items():
     if child == 0:
         os.close(reader)
         try:
-            os.mkdir(name)
-            os.chdir(name)
+            folder = os.urandom(8).hex()  # a setup.py runs more than once
+            os.mkdir(folder)
+            os.chdir(folder)
             exec(prelude + code + chr(10), {})
         except BaseException as error:
             os.write(writer, (type(error).__name__ + ": " + str(error)).encode()[:300])

@@ -31,7 +31,9 @@ needs_namespaces = pytest.mark.skipif(not USER_NAMESPACES, reason="no namespaces
 needs_root = pytest.mark.skipif(os.geteuid() != 0, reason="only root can become another user")
 needs_x86 = pytest.mark.skipif(os.uname().machine != "x86_64", reason="the attacks use the numbers of x86-64")
 FULL = ["--net", "--pid", "--root", "--filter"]
-SYSTEM_PYTHON = next((path for path in ("/usr/bin/python3", "/usr/local/bin/python3") if os.access(path, os.X_OK)), None)
+SYSTEM_PYTHON = next(
+    (path for path in ("/usr/bin/python3", "/usr/local/bin/python3") if os.access(path, os.X_OK)), None
+)
 # Imports all that the script needs first: the other user may not read this Python.
 BECOME = """
 import _signal, ctypes, os, resource, sys, time
@@ -56,10 +58,15 @@ def shared() -> Iterator[Path]:
 
 
 def run(
-    options: Sequence[str | Path], program: Sequence[str | Path], *, uid: int = 0, cwd: Path | None = None, timeout: float = 120
+    options: Sequence[str | Path],
+    program: Sequence[str | Path],
+    *,
+    uid: int = 0,
+    cwd: Path | None = None,
+    timeout: float = 120,
 ) -> subprocess.CompletedProcess[str]:
     """Run a program in the sandbox, as another user if ``uid`` is not zero."""
-    start = [sys.executable, "-I", "-S", CHILD]
+    start: list[str | Path] = [sys.executable, "-I", "-S", CHILD]
     if uid:
         folder = cwd or Path("/")
         for script in CHILD.parent.glob("sandbox_*.py"):
@@ -101,7 +108,14 @@ def test_every_attack_is_refused(shared: Path, tmp_path: Path, uid: int, in_memo
     leftovers = [Path("/dev/shm/bundler-attack"), Path("/tmp/bundler-attack"), Path("/etc/bundler-attack")]
     with host_places(tmp_path, visible) as places:
         (visible / "attack.py").write_text(runner(places))
-        options = [*FULL, *python_places(), "--visible", visible, "--empty" if in_memory else "--writable", work]
+        options = [
+            *FULL,
+            *python_places(),
+            "--visible",
+            visible,
+            "--empty" if in_memory else "--writable",
+            work,
+        ]
         ended = run(options, [python, "-I", visible / "attack.py"], uid=uid, cwd=work)
     answers = dict(map(json.loads, ended.stdout.splitlines()))
     allowed = set() if in_memory else {"scratch_is_bounded"}  # there it is counted, see below
@@ -115,15 +129,36 @@ def test_every_attack_is_refused(shared: Path, tmp_path: Path, uid: int, in_memo
 @needs_namespaces
 def test_the_attacks_are_real(shared: Path, tmp_path: Path) -> None:
     """Without a restriction most of those that change nothing succeed, so a refusal is the sandbox's."""
-    harmless = {"ptrace", "kill_init", "vm_read", "devices", "homes", "host_processes", "signal_host", "unix_path"}
-    harmless |= {"unix_visible", "unix_abstract", "unix_by_c", "tcp", "tcp_by_c", "read_host_file", "list_store"}
+    harmless = {
+        "ptrace",
+        "kill_init",
+        "vm_read",
+        "devices",
+        "homes",
+        "host_processes",
+        "signal_host",
+        "unix_path",
+    }
+    harmless |= {
+        "unix_visible",
+        "unix_abstract",
+        "unix_by_c",
+        "tcp",
+        "tcp_by_c",
+        "read_host_file",
+        "list_store",
+    }
     harmless -= {"ptrace", "kill_init", "vm_read"}
     with host_places(tmp_path, shared) as places:
         (shared / "attack.py").write_text(
             runner(places).replace("attacks.items()", f"[(n, attacks[n]) for n in {sorted(harmless)!r}]")
         )
         ended = subprocess.run(
-            [sys.executable, "-I", shared / "attack.py"], cwd=shared, capture_output=True, text=True, check=True
+            [sys.executable, "-I", shared / "attack.py"],
+            cwd=shared,
+            capture_output=True,
+            text=True,
+            check=True,
         )
 
     assert {name for name, text in map(json.loads, ended.stdout.splitlines()) if not text} == set()
@@ -167,9 +202,14 @@ def test_a_fork_bomb_is_bounded(shared: Path, uid: int) -> None:
 
 @needs_namespaces
 def test_processes_are_counted_where_the_kernel_has_no_limit_for_a_namespace(tmp_path: Path) -> None:
-    ended = run(["--net", "--processes", "20"], ["/bin/sh", "-c", "for i in $(seq 30); do sleep 60 & done; wait"])
+    ended = run(
+        ["--net", "--processes", "20"], ["/bin/sh", "-c", "for i in $(seq 30); do sleep 60 & done; wait"]
+    )
 
-    assert (ended.returncode, first(ended.stderr)) == (124, "sandbox: more than 20 processes; the program was killed")
+    assert (ended.returncode, first(ended.stderr)) == (
+        124,
+        "sandbox: more than 20 processes; the program was killed",
+    )
 
 
 @needs_namespaces
@@ -180,20 +220,34 @@ def test_memory_is_bounded_in_total(processes: int) -> None:
     options = [*FULL, *python_places(), "--memory", str(100 << 20)]
     ended = run(options, [sys.executable, "-I", "-S", "-c", code])
 
-    assert (ended.returncode, first(ended.stderr)) == (124, f"sandbox: more than {100 << 20} bytes of memory; the program was killed")
+    assert (ended.returncode, first(ended.stderr)) == (
+        124,
+        f"sandbox: more than {100 << 20} bytes of memory; the program was killed",
+    )
 
 
 @needs_namespaces
 def test_what_is_written_is_bounded_in_memory_and_on_the_disk(tmp_path: Path) -> None:
     (tmp_path / "memory").mkdir()
     (tmp_path / "disk").mkdir()
-    options = [*FULL, "--scratch", str(16 << 20), "--empty", tmp_path / "memory", "--writable", tmp_path / "disk"]
+    options: list[str | Path] = [
+        *FULL,
+        "--scratch",
+        str(16 << 20),
+        "--empty",
+        tmp_path / "memory",
+        "--writable",
+        tmp_path / "disk",
+    ]
     fill = "for i in 1 2 3 4; do head -c 8M /dev/zero > {}/$i || exit 3; done; sleep 60"
     for place in ("/tmp", "/dev/shm", tmp_path / "memory"):
         ended = run(options, ["/bin/sh", "-c", fill.format(place)])
         assert (ended.returncode, "No space left" in ended.stderr) == (3, True), place
     ended = run(options, ["/bin/sh", "-c", fill.format(tmp_path / "disk")])
-    assert (ended.returncode, first(ended.stderr)) == (124, f"sandbox: more than {16 << 20} bytes written; the program was killed")
+    assert (ended.returncode, first(ended.stderr)) == (
+        124,
+        f"sandbox: more than {16 << 20} bytes written; the program was killed",
+    )
     ended = run(options, ["/bin/sh", "-c", f"head -c 17M /dev/zero > {tmp_path}/disk/1 || exit 3"])
     assert ended.returncode != 0
 
@@ -229,7 +283,12 @@ def _running(mark: str) -> list[str]:
 
 @pytest.mark.parametrize(
     "options",
-    [pytest.param(FULL, marks=needs_namespaces), pytest.param(["--net"], marks=needs_namespaces), ["--filter"], []],
+    [
+        pytest.param(FULL, marks=needs_namespaces),
+        pytest.param(["--net"], marks=needs_namespaces),
+        ["--filter"],
+        [],
+    ],
     ids=lambda options: " ".join(options) or "nothing",
 )
 def test_a_daemon_ends_with_the_program(options: list[str]) -> None:
@@ -372,7 +431,10 @@ def test_the_strictest_sandbox_is_found(tmp_path: Path) -> None:
 
 
 def test_what_a_sandbox_lacks_is_named() -> None:
-    assert [len(list(sandbox.missing())) for sandbox in (Sandbox(), Sandbox(network="system-calls", system_calls=True))] == [4, 2]
+    assert [
+        len(list(sandbox.missing()))
+        for sandbox in (Sandbox(), Sandbox(network="system-calls", system_calls=True))
+    ] == [4, 2]
 
 
 @needs_namespaces
@@ -384,7 +446,10 @@ def test_places_are_shown_through_links(tmp_path: Path) -> None:
     secret.mkdir()
     link.symlink_to(os.path.relpath(real, tmp_path))
     sandbox = Sandbox(network="namespace", processes=True, read_only=True, system_calls=True)
-    argv = sandbox.argv(["/bin/sh", "-c", f"cat {link}/deep/x; ls {tmp_path}"], Places(visible=[link / "deep", tmp_path / "missing"]))
+    argv = sandbox.argv(
+        ["/bin/sh", "-c", f"cat {link}/deep/x; ls {tmp_path}"],
+        Places(visible=[link / "deep", tmp_path / "missing"]),
+    )
     ended = subprocess.run(argv, capture_output=True, text=True, check=False)
 
     assert ended.stdout.split() == ["x", "link", "real"] or ended.stdout.split() == ["xlink", "real"]

@@ -90,11 +90,11 @@ def sandboxed(guard, arguments, cwd, environ):
             "--writable": written,
             "--empty": [*guard["empty"], guard["home"]],
         }
-        for option in places:
-            for path in places[option]:
+        for option, paths in places.items():
+            for path in paths:
                 if path not in written or option == "--writable":
                     command += [option, path]
-    return command + ["--"] + arguments, env
+    return [*command, "--", *arguments], env
 
 
 def without_urls(arguments, environ):
