@@ -134,7 +134,7 @@ def test_code_of_a_source_changes_nothing_of_the_host(
             continue
 
 
-def test_a_setup_py_that_kills_or_shouts_ends_itself_alone(
+def test_a_setup_py_that_kills_ends_itself_alone(
     index: LocalIndex, bundler_cli: BundlerCli, tmp_path: Path
 ) -> None:
     make_sdist(

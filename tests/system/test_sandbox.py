@@ -430,6 +430,56 @@ def test_the_strictest_sandbox_is_found(tmp_path: Path) -> None:
         assert list(found.missing()) == []
 
 
+def test_without_namespaces_the_filter_blocks_the_network(tmp_path: Path) -> None:
+    """As in a container with the default profile of Docker: the filter refuses what that one does, and more."""
+    code = (
+        "import pathlib\nfrom bundler.system.environ import read_host_environment\n"
+        "from bundler.system.sandbox import find_sandbox\n"
+        f"print(find_sandbox(read_host_environment(), pathlib.Path({str(tmp_path)!r})).to_json())"
+    )
+    ended = run(["--filter"], [sys.executable, "-I", "-c", code])
+    sandbox = Sandbox(network="system-calls", system_calls=True)
+
+    assert ended.stdout == f"{sandbox.to_json()}\n", ended.stderr
+
+
+@needs_x86
+@pytest.mark.parametrize(
+    "name",
+    [
+        "tcp",
+        "tcp_by_c",
+        "vsock",
+        "packet",
+        "capabilities",
+        "unshare_user",
+        "ptrace",
+        "keyctl",
+        "bpf",
+        "memfd_exec",
+    ],
+)
+def test_without_namespaces_the_kernel_and_the_network_are_out_of_reach(
+    shared: Path, tmp_path: Path, name: str
+) -> None:
+    with host_places(tmp_path, shared) as places:
+        program = places.prelude() + ATTACKS[name]
+        ended = run(["--filter"], [sys.executable, "-I", "-c", program], cwd=shared)
+
+    assert (ended.returncode, ended.stderr) == (0, "")
+
+
+@pytest.mark.parametrize("name", ["socket", "visible_socket", "abstract"])
+def test_without_namespaces_unix_sockets_are_out_of_reach(shared: Path, tmp_path: Path, name: str) -> None:
+    code = (
+        "import socket\na, b = socket.socketpair()\na.send(b'x')\nsocket.socket(socket.AF_UNIX).connect({!r})"
+    )
+    with host_places(tmp_path, shared) as places:
+        ended = run(["--filter"], [sys.executable, "-I", "-c", code.format(getattr(places, name))])
+
+    assert ended.stderr.endswith("OSError: [Errno 101] Network is unreachable\n")
+
+
 def test_what_a_sandbox_lacks_is_named() -> None:
     assert [
         len(list(sandbox.missing()))
