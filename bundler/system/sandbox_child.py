@@ -201,6 +201,14 @@ def watch(child, options, report):
             os._exit(0)
 
 
+def forbid_user_namespaces():
+    """Set the limit of the first user namespace to zero; where it is read-only, the filter remains."""
+    try:
+        write("/proc/sys/user/max_user_namespaces", "0")
+    except OSError:
+        return
+
+
 def be_init(program, options, own_users, sockets, report):
     """Run as the first process of a namespace: start the program, and watch it.
 
@@ -229,10 +237,7 @@ def be_init(program, options, own_users, sockets, report):
         os.close(may_go)
         os.read(was_ready, 1)
         if own_users:
-            try:
-                write("/proc/sys/user/max_user_namespaces", "0")
-            except OSError:
-                pass  # read-only in a container; the filter refuses them, too
+            forbid_user_namespaces()
         if own_users and options["proc"]:
             LIMIT["limit_processes"](options["processes"])
         if options["root"]:
