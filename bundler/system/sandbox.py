@@ -68,8 +68,8 @@ class Sandbox:
     processes: bool = False
     """Whether it runs in a process namespace: it sees no others, and all that it starts end with it."""
     read_only: bool = False
-    """Whether it has a root directory of its own: its places are writable, the system is read-only, and
-    everything else is absent."""
+    """Whether its places are writable, the system is read-only, and everything else is absent: by a root
+    directory of its own, or, without a process namespace, by Landlock, which hides no names."""
     system_calls: bool = False
     """Whether system calls are filtered: those for mounts, namespaces, other processes and the kernel."""
 
@@ -92,9 +92,9 @@ class Sandbox:
         if self.network == "socket-block":
             yield "the network is blocked in Python alone: native code can reach it"
         if not self.processes:
-            yield "processes are not isolated: one that an import starts can outlive it, or signal others"
+            yield "processes are not isolated: foreign code sees others of this user, and may signal them"
         if not self.read_only:
-            yield "files are not isolated: all that this user can read or write is in reach"
+            yield "files are not isolated: foreign code can read and write as this user"
         if not self.system_calls:
             yield "system calls are not filtered"
 
@@ -108,7 +108,7 @@ class Sandbox:
         if self.system_calls:
             options.append("--filter")
         if self.read_only:
-            options.append("--root")
+            options.append("--root" if self.processes else "--landlock")
             for option in ("visible", "writable", "empty"):
                 for path in getattr(places, option):
                     options += [f"--{option}", os.path.abspath(path)]  # noqa: PTH100 - a link on the way stays
@@ -124,6 +124,7 @@ _FILTERED = (
 )
 _SANDBOXES = (
     *_FILTERED,
+    Sandbox(network="system-calls", read_only=True, system_calls=True),
     Sandbox(network="system-calls", system_calls=True),
     *(replace(sandbox, system_calls=False) for sandbox in _FILTERED),
 )

@@ -12,6 +12,7 @@ this script ends.
 --visible DIR    show DIR, read-only; may be repeated, as the next two
 --writable DIR   show DIR, writable
 --empty DIR      an empty, writable directory in memory instead of DIR
+--landlock       the same without a mount: other files are visible, but cannot be opened
 --filter         refuse system calls: see ``sandbox_filter.py``
 --scratch BYTES  limit of all that is written: in memory, and in the writable directories
 --memory BYTES   limit of the memory of all processes together
@@ -42,7 +43,7 @@ EXCEEDED, REFUSED, NOT_STARTED = 124, 125, 126
 TICK = 0.1
 """Seconds between two looks at the limits."""
 USAGE = "usage: sandbox_child.py [OPTION...] -- PROGRAM ARGUMENT...\n"
-FLAGS = {"--net": "net", "--pid": "pid", "--root": "root", "--filter": "filter"}
+FLAGS = {"--net": "net", "--pid": "pid", "--root": "root", "--landlock": "landlock", "--filter": "filter"}
 PLACES = {"--visible": "visible", "--writable": "writable", "--empty": "empty"}
 NUMBERS = {"--scratch": "scratch", "--memory": "memory", "--processes": "processes"}
 
@@ -58,6 +59,7 @@ def load(name):
     return values
 
 
+LANDLOCK = load("sandbox_landlock.py")
 ROOT, FILTER, LIMIT = load("sandbox_root.py"), load("sandbox_filter.py"), load("sandbox_limits.py")
 
 
@@ -143,6 +145,9 @@ def start(program, options, parent, second, ready, go):
         signal.pthread_sigmask(signal.SIG_SETMASK, [])
         LIMIT["set_limits"](options)
         drop_privileges()
+        if options["landlock"]:
+            readable = [*ROOT["SYSTEM"], "/proc", "/sys", *options["visible"]]
+            LANDLOCK["restrict"](readable, options["writable"] + options["empty"])
         if options["filter"]:
             FILTER["install"](libc, not (options["net"] and options["root"]))
         os.closerange(3, 1 << 16)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ctypes
 import json
 import os
 import shutil
@@ -27,6 +28,8 @@ USER_NAMESPACES = (
     ).returncode
     == 0
 )
+LANDLOCK = ctypes.CDLL(None).syscall(444, None, ctypes.c_size_t(0), 1)
+"""The version of Landlock, or -1."""
 needs_namespaces = pytest.mark.skipif(not USER_NAMESPACES, reason="no namespaces are permitted here")
 needs_root = pytest.mark.skipif(os.geteuid() != 0, reason="only root can become another user")
 needs_x86 = pytest.mark.skipif(os.uname().machine != "x86_64", reason="the attacks use the numbers of x86-64")
@@ -438,9 +441,38 @@ def test_without_namespaces_the_filter_blocks_the_network(tmp_path: Path) -> Non
         f"print(find_sandbox(read_host_environment(), pathlib.Path({str(tmp_path)!r})).to_json())"
     )
     ended = run(["--filter"], [sys.executable, "-I", "-c", code])
-    sandbox = Sandbox(network="system-calls", system_calls=True)
+    sandbox = Sandbox(network="system-calls", read_only=LANDLOCK > 0, system_calls=True)
 
     assert ended.stdout == f"{sandbox.to_json()}\n", ended.stderr
+
+
+@pytest.mark.skipif(LANDLOCK < 1, reason="a kernel without Landlock")
+@pytest.mark.parametrize("uid", [0, pytest.param(12345, marks=needs_root)])
+def test_without_namespaces_landlock_refuses_files(shared: Path, uid: int) -> None:
+    for name in ("work", "visible", "other"):
+        (shared / name).mkdir()
+        (shared / name).chmod(0o777)
+        (shared / name / "x").write_text(name)
+        (shared / name / "x").chmod(0o666)
+    script = (
+        f"cd {shared}; cat work/x visible/x; cat other/x; echo y > work/y; echo y > visible/y; echo y > visible/x; "
+        "echo y > /tmp/y; echo y > /dev/null && echo null"
+    )
+    options = ["--landlock", "--filter", "--writable", shared / "work", "--visible", shared / "visible"]
+    ended = run(options, ["/bin/sh", "-c", script], uid=uid, cwd=shared)
+
+    assert ended.stdout == "workvisiblenull\n", ended.stderr
+    assert ended.stderr.count("Permission denied") == 4, ended.stderr
+    assert [str(path.relative_to(shared)) for path in shared.glob("*/y")] == ["work/y"]
+    assert (shared / "visible" / "x").read_text() == "visible"
+
+
+@pytest.mark.skipif(LANDLOCK < 6, reason="Landlock has no scopes before version 6")
+def test_without_namespaces_landlock_refuses_signals_to_others() -> None:
+    code = f"import os; os.kill({os.getpid()}, 0)"
+    options = ["--landlock", "--filter", *python_places()]
+
+    assert "PermissionError" in run(options, [sys.executable, "-I", "-c", code]).stderr
 
 
 @needs_x86
