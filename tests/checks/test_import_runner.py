@@ -18,7 +18,7 @@ import pytest
 from packaging.requirements import Requirement
 from packaging.utils import canonicalize_name
 from packaging.version import Version
-from support.attacks import ATTACKS, host_places
+from support.attacks import ATTACKS, LEFT_BEHIND, host_places
 
 from bundler.checks.import_results import ImportAnswer, ImportResult, classify
 from bundler.checks.import_runner import SCRIPT, ImportRequest, StartupError, import_modules
@@ -602,13 +602,15 @@ def test_k06_what_python_does_not_see_is_refused_too(site: Site) -> None:
 @pytest.mark.skipif(os.uname().machine != "x86_64", reason="the attacks use the numbers of x86-64")
 def test_k06_every_attack_of_an_import_is_refused(site: Site) -> None:
     """Each as a module of its own; tests/system/test_sandbox.py tries them as another user, too."""
-    with host_places(site.scratch, site.venv) as places:
+    hidden = site.scratch / "hidden"
+    hidden.mkdir()
+    with host_places(hidden, site.venv) as places:
         modules = {f"attack_{name}.py": places.prelude() + code for name, code in ATTACKS.items()}
         found = site.import_(modules, sandbox=FULL)
 
     assert {name: one.detail for name, one in found.items() if one.status != "ok"} == {}
     assert len(found) == len(ATTACKS)
-    assert not Path("/dev/shm/bundler-attack").exists()
+    assert [path for path in LEFT_BEHIND if path.exists()] == []
 
 
 @needs_full

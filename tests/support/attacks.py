@@ -172,6 +172,9 @@ ATTACKS: Mapping[str, str] = {
     "core": "import resource\nassert resource.getrlimit(resource.RLIMIT_CORE)[1] <= 1",
 }
 
+LEFT_BEHIND = (Path("/dev/shm/bundler-attack"), Path("/tmp/bundler-attack"), Path("/etc/bundler-attack"))
+"""Files that the attacks create, where they can."""
+
 
 @dataclass(frozen=True, kw_only=True)
 class HostPlaces:
@@ -202,6 +205,8 @@ def host_places(folder: Path, visible: Path) -> Iterator[HostPlaces]:
     """Listen on sockets of the host, and yield them with a secret file."""
     secret = folder / "secret"
     secret.write_text("secret")
+    for left in LEFT_BEHIND:
+        left.unlink(missing_ok=True)
     names = {
         "socket": str(folder / "s"),
         "visible_socket": str(visible / "s"),

@@ -15,7 +15,7 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 import pytest
-from support.attacks import ATTACKS, host_places, runner
+from support.attacks import ATTACKS, LEFT_BEHIND, host_places, runner
 
 from bundler.system.environ import read_host_environment
 from bundler.system.sandbox import CHILD, Places, Sandbox, find_sandbox, program_places
@@ -108,7 +108,6 @@ def test_every_attack_is_refused(shared: Path, tmp_path: Path, uid: int, in_memo
     visible.mkdir()
     work.mkdir()
     work.chmod(0o777)
-    leftovers = [Path("/dev/shm/bundler-attack"), Path("/tmp/bundler-attack"), Path("/etc/bundler-attack")]
     with host_places(tmp_path, visible) as places:
         (visible / "attack.py").write_text(runner(places))
         options = [
@@ -125,7 +124,7 @@ def test_every_attack_is_refused(shared: Path, tmp_path: Path, uid: int, in_memo
 
     assert {name: text for name, text in answers.items() if text and name not in allowed} == {}, ended.stderr
     assert answers.keys() == ATTACKS.keys(), ended.stderr
-    assert [path for path in leftovers if path.exists()] == []
+    assert [path for path in LEFT_BEHIND if path.exists()] == []
 
 
 @needs_x86
