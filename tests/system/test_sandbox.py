@@ -457,7 +457,7 @@ def test_without_namespaces_landlock_refuses_files(shared: Path, uid: int) -> No
         f"cd {shared}; cat work/x visible/x; cat other/x; echo y > work/y; echo y > visible/y; echo y > visible/x; "
         "echo y > /tmp/y; echo y > /dev/null && echo null"
     )
-    options = ["--landlock", "--filter", "--writable", shared / "work", "--visible", shared / "visible"]
+    options: list[str | Path] = ["--landlock", "--filter", "--writable", shared / "work", "--visible", shared / "visible"]
     ended = run(options, ["/bin/sh", "-c", script], uid=uid, cwd=shared)
 
     assert ended.stdout == "workvisiblenull\n", ended.stderr
@@ -469,7 +469,7 @@ def test_without_namespaces_landlock_refuses_files(shared: Path, uid: int) -> No
 @pytest.mark.skipif(LANDLOCK < 6, reason="Landlock has no scopes before version 6")
 def test_without_namespaces_landlock_refuses_signals_to_others() -> None:
     code = f"import os; os.kill({os.getpid()}, 0)"
-    options = ["--landlock", "--filter", *python_places()]
+    options: list[str | Path] = ["--landlock", "--filter", *python_places()]
 
     assert "PermissionError" in run(options, [sys.executable, "-I", "-c", code]).stderr
 
