@@ -40,8 +40,11 @@ __all__ = ["Toolchain", "install_toolchain", "pip_failure"]
 _PROJECTS = ("pip", "setuptools", "wheel")
 _PIP_SECONDS = 3600
 
-# pip gets the requirements of the command line in a private file; its messages quote that path.
-_ARGUMENT = re.compile(r"-r \S+/scratch/\w+/requirements\.txt \(line (\d+)\)")
+# PEP 600, "Package installers": pip asks this module whether the machine supports a manylinux tag.
+_MANYLINUX = """\
+def manylinux_compatible(major, minor, arch):
+    return (major, minor) <= {}
+"""
 
 # pip's explanation of a conflict: an indented block after this line.
 _CONFLICT = re.compile(r"^The conflict is caused by:\n((?:[ \t]+.*\n?)+)", re.MULTILINE)
@@ -152,6 +155,10 @@ def install_toolchain(
             _unpack(blob, download.filename, unpacked)
         else:
             (wheels / download.filename).write_bytes(blob.read_bytes())
+    if (limit := interpreter.target.glibc) is not None:
+        # Beside pip, where pip itself imports it, but not the pips that install build requirements:
+        # those run on this machine.
+        (unpacked / "_manylinux.py").write_text(_MANYLINUX.format(limit.numbers), "ascii")
     notes = scratch / "toolchain" / "notes"
     notes.mkdir()
     extra_config = scratch / "toolchain" / "setup.cfg"
@@ -211,7 +218,7 @@ def pip_failure(ended: Completed, what: str) -> BundlerError:
     :param what: the message of a `ResolutionError`.
     :return: a NetworkError, an IntegrityError, or a ResolutionError.
     """
-    output = _ARGUMENT.sub(r"argument \1", ended.stderr + ended.stdout.decode("utf-8", "replace"))
+    output = ended.stderr + ended.stdout.decode("utf-8", "replace")
     lines = [
         line.removeprefix("ERROR: ").strip() for line in output.splitlines() if line.startswith("ERROR:")
     ]

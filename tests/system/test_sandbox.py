@@ -457,7 +457,14 @@ def test_without_namespaces_landlock_refuses_files(shared: Path, uid: int) -> No
         f"cd {shared}; cat work/x visible/x; cat other/x; echo y > work/y; echo y > visible/y; echo y > visible/x; "
         "echo y > /tmp/y; echo y > /dev/null && echo null"
     )
-    options: list[str | Path] = ["--landlock", "--filter", "--writable", shared / "work", "--visible", shared / "visible"]
+    options: list[str | Path] = [
+        "--landlock",
+        "--filter",
+        "--writable",
+        shared / "work",
+        "--visible",
+        shared / "visible",
+    ]
     ended = run(options, ["/bin/sh", "-c", script], uid=uid, cwd=shared)
 
     assert ended.stdout == "workvisiblenull\n", ended.stderr
