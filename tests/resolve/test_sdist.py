@@ -38,8 +38,8 @@ def evil_setup(code: str) -> str:
     )
 
 
-def answers_of(result: dict[str, Any]) -> dict[str, Any]:
-    text = (Path(result["path"]) / SITE / "made.py").read_text()
+def answers_of(result: dict[str, Any], version: str = "3.7") -> dict[str, Any]:
+    text = (Path(result["path"]) / f"lib/python{version}/site-packages/made.py").read_text()
     answers: dict[str, Any] = ast.literal_eval(text.removeprefix("ANSWERS = "))
     return answers
 
@@ -166,8 +166,9 @@ def test_what_is_built_here_is_noted_with_the_way_to_refuse_it(
     assert "built here, by their own code: `source-1.0.tar.gz`; `--only-binary` refuses this" in ended.stderr
 
 
+@pytest.mark.parametrize("version", ["3.7", "3.12"])
 def test_build_requirements_of_build_requirements_run_in_the_sandbox(
-    index: LocalIndex, bundler_cli: BundlerCli, tmp_path: Path
+    index: LocalIndex, bundler_cli: BundlerCli, pythons: dict[str, Path], tmp_path: Path, version: str
 ) -> None:
     """A build requirement that is an sdist is built by another pip, whose hooks are in the sandbox, too."""
     outside = tmp_path / "outside"
@@ -182,9 +183,13 @@ def test_build_requirements_of_build_requirements_run_in_the_sandbox(
     )
     project = '[build-system]\nrequires = ["setuptools", "wheel", "helper"]\nbuild-backend = "setuptools.build_meta:__legacy__"\n'
     make_sdist(index.folder, "evil", "1.0", {"pyproject.toml": project}, setup_py=setup)
-    result = built(bundler_cli, "evil", "--name", "app", "--format", "dir", cwd=tmp_path)
+    if version not in pythons:
+        pytest.skip(f"no CPython {version} here")
+    result = built(
+        bundler_cli, "evil", "--python", version, "--name", "app", "--format", "dir", cwd=tmp_path
+    )
 
-    assert answers_of(result) == {"helper": 7}
+    assert answers_of(result, version) == {"helper": 7}
     assert not outside.exists()
     (made,) = manifest_of(result)["distributions"]
     assert "helper-1.0" in made["built_here"]["requires"]
