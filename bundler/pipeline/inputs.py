@@ -158,6 +158,8 @@ def fetch_wheels(run: Run, lock: Lock) -> Wheels:
     outcome = f"{len(lock.packages) - len(sources)} fetched"
     if sources:
         outcome += f", {len(sources)} built from source"
+        names = ", ".join(f"`{package.filename}`" for package in sources)
+        run.reporter.note(f"built here, by their own code: {names}; `--only-binary` refuses this")
     run.reporter.stage("wheels", outcome)
     refs = (_wheel_ref(package, built.get(package.name)) for package in lock.packages)
     return Wheels(refs=tuple(ref for ref in refs if ref is not None), built=built)
