@@ -584,12 +584,8 @@ def test_a_needed_import_runs_without_the_libraries_that_the_base_lacks(
     """As `ctypes.CDLL("libgomp.so.1")`; no header of the bundle shows that need."""
     load = f"import ctypes\nctypes.CDLL('{SYSTEM_LIBRARY}')\n"
     make_wheel(index.folder, "needy", "1.0", {"needy.py": load})
-    make_wheel(
-        index.folder,
-        "flexible",
-        "1.0",
-        {"flexible.py": "try:\n    import needy\nexcept OSError:\n    pass\n"},
-    )
+    fallback = "try:\n    import needy\nexcept OSError:\n    pass\n"
+    make_wheel(index.folder, "flexible", "1.0", {"flexible.py": fallback}, requires=["needy"])
     bare = base_with(tmp_path / "bare.json")
     full = base_with(tmp_path / "full.json", SYSTEM_LIBRARY)
 
