@@ -23,8 +23,8 @@ from bundler.checks.import_results import ImportAnswer, classify
 from bundler.checks.import_runner import SCRIPT, ImportRequest, StartupError, import_modules
 from bundler.checks.modules import DistributionFacts
 from bundler.checks.report import ModeReport, UsageMode
-from bundler.checks.sandbox import Sandbox, find_sandbox
 from bundler.store.store import key_of
+from bundler.system.sandbox import Sandbox, find_sandbox
 from bundler.target.interpreter import Interpreter
 from bundler.target.venv import create_venv
 

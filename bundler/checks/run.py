@@ -30,13 +30,13 @@ from bundler.checks.modules import DistributionFacts
 from bundler.checks.mount import mount_hazards
 from bundler.checks.remedies import remedy
 from bundler.checks.report import USAGE_MODES, ClosureReport, ModeReport, UsageMode
-from bundler.checks.sandbox import Sandbox
 from bundler.checks.scanner import Scanner
 from bundler.checks.shared_objects import SharedObject, check_shared_objects, glibc_floor
 from bundler.checks.source_imports import FileImports, ModuleIndex, import_findings
 from bundler.checks.user_code import UserCode
 from bundler.checks.user_code_run import CodeCheck, CodeChecker
 from bundler.checks.wheels import wheel_findings
+from bundler.system.sandbox import Sandbox
 from bundler.target.interpreter import Interpreter
 
 if TYPE_CHECKING:
@@ -126,6 +126,8 @@ def run_checks(
 def report_checks(result: CheckResult, reporter: Reporter) -> None:
     """Report the outcomes of the checks, and the errors and warnings, to the user."""
     report = result.report
+    for sentence in result.sandbox.missing():
+        reporter.note(f"sandbox of the imports: {sentence}")
     for mode in report.modes:
         how = "from an earlier run" if mode.cached else str(result.sandbox)
         outcome = f"{mode.imported} of {len(mode.outcomes)} modules import {USAGE_MODES[mode.mode]} ({how})"

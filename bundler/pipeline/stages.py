@@ -168,7 +168,7 @@ def plan_requirements(
     constraints = run.scratch / "pins.txt"
     constraints.write_text("".join(f"{pin}\n" for pin in pins))
     requirement_set = read_requirements(run.host, constraints=(constraints,), strings=requirements)
-    resolver = PipResolver(run.toolchain, only_binary=run.only_binary, prefer_binary=run.prefer_binary)
+    resolver = PipResolver(run.toolchain, only_binary=run.only_binary)
     lock = resolver.resolve(requirement_set, reporter=run.reporter)
     return plan_bundle(build_layers(run, fetch_wheels(run, lock), lock, segment_format, jobs))
 

@@ -15,9 +15,9 @@ from bundler.checks.environments import CheckEnvironments
 from bundler.checks.import_results import ImportAnswer
 from bundler.checks.import_runner import StartupError
 from bundler.checks.report import ModeReport
-from bundler.checks.sandbox import Sandbox
 from bundler.reporter import Silent
 from bundler.store.store import Store
+from bundler.system.sandbox import Sandbox
 from bundler.target.interpreter import Interpreter
 
 OWNERS = [(facts("a"), "a"), (facts("a"), "a.b")]
