@@ -179,6 +179,26 @@ def test_a_program_for_another_machine_is_killed(tmp_path: Path) -> None:
     assert ended.returncode == -signal.SIGSYS
 
 
+@needs_namespaces
+def test_the_mounts_belong_to_another_user_namespace(tmp_path: Path) -> None:
+    """So they are locked: even with all capabilities of its own, a program cannot change them."""
+    argv = [sys.executable, "-I", "-S", str(CHILD), *FULL, "--writable", str(tmp_path), "--"]
+    child = subprocess.Popen([*argv, "/bin/sh", "-c", f"echo > {tmp_path}/started; sleep 60"])
+    try:
+        while not (tmp_path / "started").exists():
+            time.sleep(0.01)
+        first_process = Path(f"/proc/{child.pid}/task/{child.pid}/children").read_text().strip()
+        program = Path(f"/proc/{first_process}/task/{first_process}/children").read_text().strip()
+        users = [os.readlink(f"/proc/{pid}/ns/user") for pid in ("self", first_process, program)]
+        mounts = [os.readlink(f"/proc/{pid}/ns/mnt") for pid in (first_process, program)]
+    finally:
+        child.kill()
+        child.wait()
+
+    assert len(set(users)) == 3
+    assert len(set(mounts)) == 1
+
+
 # --- limits -----------------------------------------------------------------
 
 
