@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 from bundler.pipeline.target import find_target, limit_glibc
 from bundler.resolve.index import IndexSettings, read_index_settings
 from bundler.resolve.pip import Toolchain, install_toolchain
+from bundler.system.environ import startup_code
 from bundler.target.interpreter import Interpreter
 
 if TYPE_CHECKING:
@@ -48,7 +49,7 @@ class Run:
         """
         for line in self.settings.summary():
             self.reporter.note(f"index: {line}")
-        return install_toolchain(
+        toolchain = install_toolchain(
             self.interpreter,
             self.settings,
             host=self.host,
@@ -56,6 +57,7 @@ class Run:
             scratch=self.scratch,
             reporter=self.reporter,
         )
+        return replace(toolchain, prefer_binary=self.prefer_binary)
 
 
 @contextmanager
@@ -80,6 +82,8 @@ def open_run(
         requirements = options.requirements
         for setting in host.ignored_settings():
             reporter.note(f"ignored setting: {setting}")
+        for path in startup_code():
+            reporter.warn(f"`{path}` runs when the Python of bundler starts, and could change the result")
         for warning in requirements.warnings if requirements else ():
             reporter.warn(warning)
         conda = requirements.conda if requirements else None

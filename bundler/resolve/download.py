@@ -196,7 +196,13 @@ class _Fetcher:
 
     def _request(self, download: Download) -> None:
         """Request a file once, and write the response to the store."""
-        with closing(self._open(download.url)) as response:
+        url = self._settings.with_tokens(download.url)
+        if url is None:
+            raise FaultError(
+                found="a URL without its token",
+                hint="pass `--index-url` with the token in its path, as for the lock",
+            )
+        with closing(self._open(url)) as response:
             try:
                 length = response.headers.get("Content-Length", "")
                 declared = int(length) if length.isascii() and length.isdigit() else None

@@ -22,6 +22,7 @@ from bundler.archive.wheel import read_wheel
 from bundler.digest import parse_sha256
 from bundler.errors import BundlerError, IntegrityError, NetworkError, ResolutionError
 from bundler.redaction import split_url, url_filename
+from bundler.resolve.auth import netrc_environment
 from bundler.resolve.download import Download, fetch_all
 from bundler.system.process import Completed, run_process, tail
 from bundler.system.sandbox import Places, Sandbox, find_sandbox, program_places
@@ -87,6 +88,8 @@ class Toolchain:
     """The file that describes it to ``target/scripts/run_pip.py``."""
     target_version: str
     """The full version of the target Python."""
+    prefer_binary: bool = True
+    """Whether an older release with a wheel is preferred to a newer one with only an sdist."""
     host: HostEnvironment
     settings: IndexSettings
     scratch: Path
@@ -112,10 +115,14 @@ class Toolchain:
         temporary.mkdir(exist_ok=True)
         env = self.host.child_env(
             temporary,
+            **self.host.network_environment(),
+            **netrc_environment(self.host),
             **self.settings.pip_environment(),
             # setuptools would write `*.egg-info` into the directory of the project, which is the user's.
             DIST_EXTRA_CONFIG=str(self.extra_config),
             PYTHONDONTWRITEBYTECODE="1",
+            # For build requirements, too: pip's own child inherits it. An empty variable counts as unset.
+            PIP_PREFER_BINARY="1" if self.prefer_binary else "",
             **(extra_env or {}),
         )
         links = " ".join(filter(None, (env.get("PIP_FIND_LINKS"), self.wheels.as_uri())))
@@ -261,7 +268,8 @@ def _resolve_toolchain(
     ]
     argv += ["--only-binary", ":all:", "--python-version", interpreter.target.version]
     argv += ["--target", str(scratch / "nowhere"), "--report", str(report), *_PROJECTS]
-    env = host.child_env(scratch, **settings.pip_environment())
+    network = {**host.network_environment(), **netrc_environment(host)}
+    env = host.child_env(scratch, **network, **settings.pip_environment())
     ended = run_process(argv, env=env, cwd=host.cwd, timeout=_PIP_SECONDS)
     if ended.returncode != 0:
         message = f"the index has no pip, setuptools and wheel for Python {interpreter.target.python_version}"

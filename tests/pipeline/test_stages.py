@@ -77,7 +77,7 @@ def test_a_lock_is_built_for_the_glibc_that_it_records(
 
     first = built(warm_cli, *args, cwd=tmp_path)
     refused = warm_cli.run("build", *args, "--target-glibc", "2.28", cwd=tmp_path)
-    second = built(warm_cli, *args, "--target-glibc", "2.29", "-o", "other", cwd=tmp_path)
+    second = built(warm_cli, "made", "--target-glibc", "2.29", "--name", "made", "-o", "other", cwd=tmp_path)
 
     assert refused.returncode == 10
     assert "`--target-glibc` is 2.28" in refused.stderr

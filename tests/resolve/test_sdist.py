@@ -185,9 +185,7 @@ def test_build_requirements_of_build_requirements_run_in_the_sandbox(
     make_sdist(index.folder, "evil", "1.0", {"pyproject.toml": project}, setup_py=setup)
     if version not in pythons:
         pytest.skip(f"no CPython {version} here")
-    result = built(
-        bundler_cli, "evil", "--python", version, "--name", "app", "--format", "dir", cwd=tmp_path
-    )
+    result = built(bundler_cli, "evil", "--python", version, "--name", "app", "--format", "dir", cwd=tmp_path)
 
     assert answers_of(result, version) == {"helper": 7}
     assert not outside.exists()
