@@ -192,8 +192,8 @@ def test_the_mounts_belong_to_another_user_namespace(tmp_path: Path) -> None:
             time.sleep(0.01)
         first_process = Path(f"/proc/{child.pid}/task/{child.pid}/children").read_text().strip()
         program = Path(f"/proc/{first_process}/task/{first_process}/children").read_text().strip()
-        users = [os.readlink(f"/proc/{pid}/ns/user") for pid in ("self", first_process, program)]
-        mounts = [os.readlink(f"/proc/{pid}/ns/mnt") for pid in (first_process, program)]
+        users = [str(Path(f"/proc/{pid}/ns/user").readlink()) for pid in ("self", first_process, program)]
+        mounts = [str(Path(f"/proc/{pid}/ns/mnt").readlink()) for pid in (first_process, program)]
     finally:
         child.kill()
         child.wait()
