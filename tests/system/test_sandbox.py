@@ -16,6 +16,9 @@ from pathlib import Path
 
 import pytest
 from support.attacks import ATTACKS, LEFT_BEHIND, host_places, runner
+from support.cli import BundlerCli, locked
+from support.localindex import LocalIndex
+from support.wheels import make_wheel
 
 from bundler.system.environ import read_host_environment
 from bundler.system.sandbox import CHILD, Places, Sandbox, find_sandbox, program_places
@@ -177,6 +180,26 @@ def test_a_program_for_another_machine_is_killed(tmp_path: Path) -> None:
     ended = run([*FULL, *python_places()], [sys.executable, "-I", "-c", code])
 
     assert ended.returncode == -signal.SIGSYS
+
+
+@needs_namespaces
+def test_the_mounts_belong_to_another_user_namespace(tmp_path: Path) -> None:
+    """So they are locked: even with all capabilities of its own, a program cannot change them."""
+    argv = [sys.executable, "-I", "-S", str(CHILD), *FULL, "--writable", str(tmp_path), "--"]
+    child = subprocess.Popen([*argv, "/bin/sh", "-c", f"echo > {tmp_path}/started; sleep 60"])
+    try:
+        while not (tmp_path / "started").exists():
+            time.sleep(0.01)
+        first_process = Path(f"/proc/{child.pid}/task/{child.pid}/children").read_text().strip()
+        program = Path(f"/proc/{first_process}/task/{first_process}/children").read_text().strip()
+        users = [str(Path(f"/proc/{pid}/ns/user").readlink()) for pid in ("self", first_process, program)]
+        mounts = [str(Path(f"/proc/{pid}/ns/mnt").readlink()) for pid in (first_process, program)]
+    finally:
+        child.kill()
+        child.wait()
+
+    assert len(set(users)) == 3
+    assert len(set(mounts)) == 1
 
 
 # --- limits -----------------------------------------------------------------
@@ -443,6 +466,34 @@ def test_without_namespaces_the_filter_blocks_the_network(tmp_path: Path) -> Non
     sandbox = Sandbox(network="system-calls", read_only=LANDLOCK > 0, system_calls=True)
 
     assert ended.stdout == f"{sandbox.to_json()}\n", ended.stderr
+
+
+@pytest.mark.skipif(LANDLOCK < 1, reason="a kernel without Landlock")
+def test_a_build_without_namespaces_notes_what_is_missing(
+    index: LocalIndex, bundler_cli: BundlerCli, python37: Path, tmp_path: Path
+) -> None:
+    """The whole command in a container that permits no namespace."""
+    outside = tmp_path / "outside"
+    tries = f"try: open({str(outside)!r}, 'w').close()\nexcept OSError: pass\n"
+    make_wheel(index.folder, "small", "1.0", {"small.py": tries})
+    arguments = locked(bundler_cli, "small", "--name", "app", "--json")
+    command = [sys.executable, "-I", "-m", "bundler", "build", *arguments]
+    ended = subprocess.run(
+        [sys.executable, "-I", "-S", CHILD, "--filter", "--", *command],
+        env=bundler_cli.env,
+        cwd=tmp_path,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    found = Sandbox(network="system-calls", read_only=True, system_calls=True)
+
+    assert ended.returncode == 0, ended.stderr
+    for sentence in found.missing():
+        assert f"sandbox of the imports: {sentence}" in ended.stderr
+    manifest = json.loads(Path(json.loads(ended.stdout)["result"]["manifest"]).read_text())
+    assert manifest["host"]["sandbox"] == found.to_json()
+    assert not outside.exists()
 
 
 @pytest.mark.skipif(LANDLOCK < 1, reason="a kernel without Landlock")

@@ -97,6 +97,36 @@ def sandboxed(guard, arguments, cwd, environ):
     return [*command, "--", *arguments], env
 
 
+def inspect_hook(arguments):
+    """Return a fault of the answer of a hook, or None: pip moves the file that it names, wherever that is.
+
+    A requirement of a build is a name, not a URL: pip would send it to the host of the URL.
+    """
+    name, control = arguments[-2:]
+    try:
+        folders = hook_folders(arguments)[1:]
+        answer = os.path.join(control, "output.json")
+        if os.path.islink(answer):
+            return "a link as its answer"
+        with open(answer, encoding="utf-8") as stream:
+            value = json.load(stream).get("return_val")
+    except (OSError, ValueError, AttributeError):
+        return None  # pip reports it
+    if name.startswith("get_requires"):
+        urls = [text for text in value or [] if not isinstance(text, str) or set(text) & set("@/")]
+        return "a requirement that is not a name: {}".format(urls[0]) if urls else None
+    if isinstance(value, str):
+        if os.path.basename(value) != value or value in (".", ".."):
+            return "a path outside of its directory: {}".format(value)
+        for path in [os.path.join(folder, value) for folder in folders]:
+            inside = [
+                os.path.join(root, each) for root, below, files in os.walk(path) for each in below + files
+            ]
+            if any(os.path.islink(each) for each in [path, *inside]):
+                return "a symbolic link: {}".format(value)
+    return None
+
+
 def without_urls(arguments, environ):
     """Move the URLs of indexes, which may hold passwords, from the arguments to the environment."""
     kept, env, extra = [], dict(environ), []
@@ -123,6 +153,7 @@ def guarded(guard_file, pip):
 
     class Popen(subprocess.Popen):
         def __init__(self, args, *rest, **options):
+            self.hook = None
             if not isinstance(args, (str, bytes)) and os.fspath(args[0]) == sys.executable:
                 arguments = [os.fspath(argument) for argument in args]
                 environ = options.get("env") or os.environ
@@ -131,9 +162,19 @@ def guarded(guard_file, pip):
                     args = [sys.executable, "-I", os.path.abspath(__file__), guard_file, *arguments[1:]]
                     env["PIP_USE_PEP517"] = "1"  # the other way runs setup.py without a hook
                 else:
+                    self.hook = arguments
                     args, env = sandboxed(guard, arguments, options.get("cwd"), environ)
                 options["env"] = env
             super().__init__(args, *rest, **options)
+
+        def wait(self, timeout=None):
+            code = super().wait(timeout)
+            hook, self.hook = self.hook, None
+            fault = inspect_hook(hook) if hook and code == 0 else None
+            if fault is not None:
+                print("ERROR: a build backend returned " + fault, file=sys.stderr)
+                self.returncode = code = 1
+            return code
 
     return Popen
 
