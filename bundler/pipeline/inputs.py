@@ -120,9 +120,10 @@ def _warn_of_builds(run: Run, lock: Lock, text: str, path: Path) -> None:
     unlimited = parse_lock(text, source=path, target=replace(target, glibc=None))
     for package, other in zip(lock.packages, unlimited.packages, strict=True):
         if package.kind != other.kind:
+            lift = f"; `--target-glibc {HOST_GLIBC}` accepts it" if not target.glibc.is_fact else ""
             run.reporter.warn(
-                f"the lock has no wheel of `{package.name}` for glibc {target.glibc.version}, so its sdist is"
-                f" built; `--target-glibc {HOST_GLIBC}` accepts `{other.filename}`"
+                f"`{other.filename}` is for a newer glibc than {target.glibc.version}, so the sdist of"
+                f" `{package.name}` is built{lift}"
             )
 
 
@@ -158,6 +159,8 @@ def fetch_wheels(run: Run, lock: Lock) -> Wheels:
     outcome = f"{len(lock.packages) - len(sources)} fetched"
     if sources:
         outcome += f", {len(sources)} built from source"
+        names = ", ".join(f"`{package.filename}`" for package in sources)
+        run.reporter.note(f"built here, by their own code: {names}; `--only-binary` refuses this")
     run.reporter.stage("wheels", outcome)
     refs = (_wheel_ref(package, built.get(package.name)) for package in lock.packages)
     return Wheels(refs=tuple(ref for ref in refs if ref is not None), built=built)
