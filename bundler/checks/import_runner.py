@@ -60,6 +60,8 @@ class ImportRequest:
     """The entries of PYTHONPATH; without any, Python starts isolated (``-I``)."""
     script: Mapping[str, Any] | None = None
     """An entry script to run, as the docstring of ``target/scripts/import_modules.py`` defines it."""
+    hidden: Sequence[Path] = ()
+    """Files of this machine that are empty for the imports, if the sandbox has its own root directory."""
     timeout: float = 60
     """Seconds that one import may take."""
     jobs: int | None = None
@@ -105,7 +107,7 @@ def import_modules(
         runner = script("import_modules")
         argv = sandbox.argv(
             [str(check.python), *flags, str(runner)],
-            Places(visible=[*_visible(check), runner.parent], empty=[home, work]),
+            Places(visible=[*_visible(check), runner.parent], empty=[home, work], hidden=check.hidden),
         )
         ended = _run(argv, request, env=env, work=work, reporter=reporter)
         expected = modules if check.script is None else [*modules, SCRIPT]

@@ -53,6 +53,11 @@ class ModeReport:
         """The number of modules that import."""
         return sum(outcome.status == "ok" for outcome in self.outcomes)
 
+    @property
+    def loaded(self) -> frozenset[str]:
+        """The modules that the import of another one loads."""
+        return frozenset(name for one in self.outcomes for name in one.loaded if name != one.module)
+
     def by_module(self) -> dict[tuple[str, str], ImportResult]:
         """Return the outcomes by distribution and module, sorted."""
         return {

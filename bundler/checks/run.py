@@ -25,6 +25,7 @@ from bundler.checks.contents import BundleContents, layer_facts
 from bundler.checks.dependencies import unasked_extras, unmet_requirements
 from bundler.checks.environments import CheckEnvironments
 from bundler.checks.findings import Finding
+from bundler.checks.hidden_libraries import fails_without
 from bundler.checks.import_results import HARMLESS, ImportResult, judge, mark_optional
 from bundler.checks.modules import DistributionFacts
 from bundler.checks.mount import mount_hazards
@@ -177,16 +178,14 @@ class _CheckRun:
         modes = [self._mode(mode) for mode in self._modes()]
         code = self._code()
         objects = self._scanner.objects(self._layers, lambda: self._environments.tree, jobs=request.jobs)
-        loaded = {
-            name for mode in modes for one in mode.outcomes for name in one.loaded if name != one.module
-        }
+        loaded = {name for mode in modes for name in mode.loaded}
         found = [
             *wheel_findings(request.plan, self._facts, self._target.site_packages, loaded),
             *self._mounted(modes),
             *self._imported(),
             *objects.damaged,
         ]
-        found += self._linked(objects.found, self._mapped(modes, code))
+        found += self._linked(objects.found, modes, code)
         floor = glibc_floor(shared for _, shared in objects.found)
         found += self._based(floor)
         report = ClosureReport(
@@ -323,17 +322,6 @@ class _CheckRun:
             unasked=unasked_extras(self._facts, roots, self._target.markers),
         )
 
-    def _mapped(self, modes: Sequence[ModeReport], code: CodeCheck | None) -> frozenset[str]:
-        """Return the shared objects that the import of a needed module, or of the user's code, maps."""
-        outcomes = [
-            outcome
-            for mode in modes
-            for outcome in mode.outcomes
-            if (outcome.distribution, outcome.module) in self._contents.needed
-        ]
-        outcomes += code.outcomes if code else ()
-        return frozenset(path for outcome in outcomes for path in outcome.mapped)
-
     def _remedy(self, result: ImportResult) -> str:
         """Return what would make a failed module import."""
         versions: dict[str, str] = {facts.name: str(facts.version) for facts in self._facts}
@@ -344,9 +332,22 @@ class _CheckRun:
         return remedy(result, owner_of, versions)
 
     def _linked(
-        self, objects: Sequence[tuple[NormalizedName, SharedObject]], loaded: Collection[str]
+        self,
+        objects: Sequence[tuple[NormalizedName, SharedObject]],
+        modes: Sequence[ModeReport],
+        code: CodeCheck | None,
     ) -> Iterator[Finding]:
-        """Yield the findings about shared objects; ``loaded`` are those that needed imports map."""
+        """Yield the findings about shared objects, by their headers and by the imports that map them."""
+        mode = max(modes, key=lambda mode: mode.mode == "server")  # else the first
+        needed = self._contents.needed
+        outcomes = [outcome for outcome in mode.outcomes if (outcome.distribution, outcome.module) in needed]
+        outcomes += code.outcomes if code else ()
+        facts = {facts.name: facts for facts in self._facts}
+        imported = [(facts[one.distribution], one) for one in outcomes if one.distribution in facts]
+        loaded = {path for _, outcome in imported for path in outcome.mapped}
+        if self._base_libraries is not None and self._environments.sandbox.read_only:
+            yield from fails_without(self._environments, mode.mode, imported, self._base_libraries)
+            loaded = set()
         base = self._request.base
         yield from check_shared_objects(
             objects,

@@ -120,9 +120,10 @@ def _warn_of_builds(run: Run, lock: Lock, text: str, path: Path) -> None:
     unlimited = parse_lock(text, source=path, target=replace(target, glibc=None))
     for package, other in zip(lock.packages, unlimited.packages, strict=True):
         if package.kind != other.kind:
+            lift = f"; `--target-glibc {HOST_GLIBC}` accepts it" if not target.glibc.is_fact else ""
             run.reporter.warn(
-                f"the lock has no wheel of `{package.name}` for glibc {target.glibc.version}, so its sdist is"
-                f" built; `--target-glibc {HOST_GLIBC}` accepts `{other.filename}`"
+                f"`{other.filename}` is for a newer glibc than {target.glibc.version}, so the sdist of"
+                f" `{package.name}` is built{lift}"
             )
 
 

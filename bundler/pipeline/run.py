@@ -100,7 +100,8 @@ def open_run(
         )
         reporter.stage("target", f"CPython {interpreter.target.version} at {interpreter.python}")
         if target.glibc is not None:
-            lift = "; `--target-glibc host` lifts it" if options.target_glibc is None else ""
+            is_default = options.target_glibc is None and not target.glibc.is_fact
+            lift = "; `--target-glibc host` lifts it" if is_default else ""
             reporter.stage("glibc", f"up to {target.glibc.version}: {target.glibc.source}{lift}")
         yield Run(
             host=host,

@@ -84,7 +84,7 @@ def limit_glibc(target: Target, asked: str | None, *, base: str | None, locked: 
         return target
     given = []
     if base is not None and GLIBC_VERSION.fullmatch(base):
-        given.append(GlibcLimit(version=base, source=f"the base has {base}"))
+        given.append(GlibcLimit(version=base, source=f"the base has {base}", is_fact=True))
     if asked is not None and asked != HOST_GLIBC:
         given.append(GlibcLimit(version=asked, source=f"`--target-glibc` is {asked}"))
     if not given and asked is None:

@@ -164,7 +164,8 @@ def _unsupported(pylock: Pylock, error: PylockSelectError, source: Path, target:
                     f"wanted  glibc {target.glibc.version} or older: {target.glibc.source}",
                     f"found   {redact(str(error))}",
                 ),
-                hint="lock again for this glibc, or pass `--target-glibc host`",
+                hint="lock again for this glibc"
+                + ("" if target.glibc.is_fact else ", or pass `--target-glibc host`"),
             )
     return InputError(
         f"{source.name}: the lock does not support {target.name}",

@@ -58,6 +58,8 @@ class Places:
     writable: Sequence[Path] = ()
     empty: Sequence[Path] = ()
     """Replaced by empty, writable directories in memory."""
+    hidden: Sequence[Path] = ()
+    """Files that are empty, if the sandbox has a root directory of its own."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -109,7 +111,7 @@ class Sandbox:
             options.append("--filter")
         if self.read_only:
             options.append("--root" if self.processes else "--landlock")
-            for option in ("visible", "writable", "empty"):
+            for option in ("visible", "writable", "empty", "hidden"):
                 for path in getattr(places, option):
                     options += [f"--{option}", os.path.abspath(path)]  # noqa: PTH100 - a link on the way stays
         return [sys.executable, "-I", "-S", str(CHILD), *options, "--", *program]

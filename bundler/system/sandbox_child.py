@@ -9,9 +9,10 @@ this script ends.
 --pid            a new process namespace: when the program ends, all its processes are killed
 --root           a root directory of its own: the programs and libraries of the system, the directories
                  of the next options, an own /dev, /tmp and /proc; everything else is absent
---visible DIR    show DIR, read-only; may be repeated, as the next two
+--visible DIR    show DIR, read-only; may be repeated, as the next three
 --writable DIR   show DIR, writable
 --empty DIR      an empty, writable directory in memory instead of DIR
+--hidden FILE    with --root, an empty file instead of FILE
 --landlock       the same without a mount: other files are visible, but cannot be opened
 --filter         refuse system calls: see ``sandbox_filter.py``
 --scratch BYTES  limit of all that is written: in memory, and in the writable directories
@@ -44,7 +45,7 @@ TICK = 0.1
 """Seconds between two looks at the limits."""
 USAGE = "usage: sandbox_child.py [OPTION...] -- PROGRAM ARGUMENT...\n"
 FLAGS = {"--net": "net", "--pid": "pid", "--root": "root", "--landlock": "landlock", "--filter": "filter"}
-PLACES = {"--visible": "visible", "--writable": "writable", "--empty": "empty"}
+PLACES = {"--visible": "visible", "--writable": "writable", "--empty": "empty", "--hidden": "hidden"}
 NUMBERS = {"--scratch": "scratch", "--memory": "memory", "--processes": "processes"}
 
 libc = ctypes.CDLL(None, use_errno=True)

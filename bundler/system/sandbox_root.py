@@ -160,7 +160,7 @@ def build_root(options, sockets):
         else:
             show(path, writable=path in options["writable"])
     show("/sys")
-    for path in (*HIDDEN, *sockets):
+    for path in (*HIDDEN, *sockets, *options["hidden"]):
         if os.path.isfile(path) or (os.path.exists(path) and stat.S_ISSOCK(os.stat(path).st_mode)):
             mount("/dev/null", path, None, MS_BIND)
     os.mkdir("/proc")

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any, cast
@@ -34,6 +34,8 @@ class Environments(CheckEnvironments):
         mode: str,  # noqa: ARG002 - as in the overridden method
         modules: Sequence[str],
         script: Mapping[str, Any] | None = None,  # noqa: ARG002
+        *,
+        hidden: Collection[str] = (),  # noqa: ARG002
     ) -> dict[str, ImportAnswer]:
         self.runs += 1
         if isinstance(self.ending, StartupError):

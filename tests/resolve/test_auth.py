@@ -47,7 +47,7 @@ def host(tmp_path: Path, **env: str) -> HostEnvironment:
 
 
 @pytest.mark.parametrize("name", [".netrc", "_netrc", "elsewhere"])
-def test_the_netrc_of_the_user_is_found_as_by_pip(tmp_path: Path, name: str) -> None:
+def test_h12_the_netrc_of_the_user_is_found_as_by_pip(tmp_path: Path, name: str) -> None:
     (tmp_path / name).write_text("machine a.example login me password canary-netrc-1\n")
     variables = {"NETRC": name} if name == "elsewhere" else {}
 
