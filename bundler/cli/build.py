@@ -46,7 +46,7 @@ def build_command(
     read = read_arguments(requirements, resolve, host)
     if read is None and lock is None:
         raise UsageError("no requirements given", hint="bundler build -r requirements.txt")
-    reporter = ConsoleReporter(quiet=resolve.quiet)
+    reporter = ConsoleReporter(quiet=resolve.quiet, verbose=resolve.verbose)
     name = bundle.name or default_name(requirements, resolve, lock, read, host)
     built = build_bundle(
         build_options(resolve, bundle, read, host, name=name, lock=lock),
@@ -69,7 +69,7 @@ def lock_command(requirements: RequirementArguments, resolve: ResolveArguments, 
     read = read_arguments(requirements, resolve, host)
     if read is None:
         raise UsageError("no requirements given", hint="bundler lock -r requirements.txt")
-    reporter = ConsoleReporter(quiet=resolve.quiet)
+    reporter = ConsoleReporter(quiet=resolve.quiet, verbose=resolve.verbose)
     options = LockOptions(
         python=resolve.python,
         requirements=read,

@@ -22,6 +22,7 @@ __all__ = [
     "requirement_options",
     "resolve_options",
     "store_option",
+    "verbose_option",
 ]
 
 Decorator = Callable[[Callable[..., Any]], Any]
@@ -56,6 +57,9 @@ def group(parameter: str, kind: type[Any], *options: Decorator) -> Decorator:
 
 file_path = click.Path(path_type=Path, dir_okay=False)
 quiet_option = click.option("-q", "--quiet", is_flag=True, help="Print warnings and errors only.")
+verbose_option = click.option(
+    "-v", "--verbose", is_flag=True, help="Print the index settings, and the output of pip if it fails."
+)
 json_option = click.option("--json", "as_json", is_flag=True, help="Print one JSON object to stdout.")
 store_option = click.option(
     "--store",
@@ -78,6 +82,7 @@ class ResolveArguments:
     trusted_hosts: tuple[str, ...]
     store: Path | None
     quiet: bool
+    verbose: bool
     as_json: bool
 
 
@@ -104,6 +109,7 @@ resolve_options = group(
     ),
     store_option,
     quiet_option,
+    verbose_option,
     json_option,
 )
 

@@ -102,6 +102,7 @@ def fetch_wheels(run: Run, lock: Lock) -> Wheels:
     built = {}
     with run.reporter.task("building", len(sources)) as task:
         for package in sources:
+            task.name(f"{package.name} {package.version or ''}".rstrip())
             built[package.name] = build_wheel(
                 package, run.interpreter.target, lambda: run.toolchain, run.store
             )

@@ -45,7 +45,9 @@ class Run:
         :raises ResolutionError: if the index has no pip for the target.
         """
         for line in self.settings.summary():
-            self.reporter.note(f"index: {line}")
+            self.reporter.detail(f"index: {line}")
+        if inherited := self.settings.inherited():
+            self.reporter.note(f"from pip's configuration: {'; '.join(inherited)}")
         return install_toolchain(
             self.interpreter,
             self.settings,

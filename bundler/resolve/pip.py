@@ -9,7 +9,6 @@ unpacked: running it from its wheel takes a second longer at each start.
 from __future__ import annotations
 
 import json
-import re
 import sys
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
@@ -18,11 +17,13 @@ from typing import TYPE_CHECKING, Any
 
 from bundler.archive.wheel import read_wheel
 from bundler.digest import parse_sha256
-from bundler.errors import BundlerError, IntegrityError, NetworkError, ResolutionError
+from bundler.errors import BundlerError, NetworkError, ResolutionError
 from bundler.redaction import split_url, url_filename
 from bundler.resolve.download import Download, fetch_all
-from bundler.system.process import Completed, run_process, tail
+from bundler.resolve.failure import FailedRun, explain_failure
+from bundler.system.process import Completed, run_process
 from bundler.target.venv import create_venv
+from bundler.text import listing
 
 if TYPE_CHECKING:
     from bundler.reporter import Reporter
@@ -30,32 +31,12 @@ if TYPE_CHECKING:
     from bundler.store.store import Store
     from bundler.system.environ import HostEnvironment
     from bundler.target.interpreter import Interpreter
+    from bundler.target.target import Target
 
-__all__ = ["Toolchain", "install_toolchain", "pip_failure"]
+__all__ = ["Toolchain", "install_toolchain"]
 
 _PROJECTS = ("pip", "setuptools", "wheel")
 _PIP_SECONDS = 3600
-
-# pip gets the requirements of the command line in a private file; its messages quote that path.
-_ARGUMENT = re.compile(r"-r \S+/scratch/\w+/requirements\.txt \(line (\d+)\)")
-
-# pip's explanation of a conflict: an indented block after this line.
-_CONFLICT = re.compile(r"^The conflict is caused by:\n((?:[ \t]+.*\n?)+)", re.MULTILINE)
-
-# pip's output if it cannot reach an index. It then continues, and reports that no version was
-# found, which hides the cause.
-_NETWORK_SIGNS = (
-    "NewConnectionError",
-    "ConnectTimeoutError",
-    "NameResolutionError",
-    "ReadTimeoutError",
-    "ProtocolError",
-    "SSLError",
-    "ProxyError",
-    "Failed to establish a new connection",
-    "Could not fetch URL",
-    "HTTP error 5",
-)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -74,8 +55,7 @@ class Toolchain:
     """pip's cache of index pages; files from it are hashed again."""
     extra_config: Path
     """A configuration file of setuptools for every build."""
-    target_version: str
-    """The full version of the target Python."""
+    target: Target
     host: HostEnvironment
     settings: IndexSettings
     scratch: Path
@@ -127,7 +107,9 @@ def install_toolchain(
     :raises ResolutionError: if the index has no pip for this Python.
     :raises NetworkError: if the index cannot be reached.
     """
-    report = _resolve_toolchain(interpreter, settings, host, scratch)
+    with reporter.task("toolchain", None) as task:
+        task.name(", ".join(_PROJECTS))
+        report = _resolve_toolchain(interpreter, settings, host, scratch)
     downloads = [_download(item) for item in report["install"]]
     fetch_all(downloads, store, settings, reporter=reporter)
     wheels = scratch / "toolchain" / "wheels"
@@ -150,42 +132,11 @@ def install_toolchain(
         versions={item["metadata"]["name"]: item["metadata"]["version"] for item in report["install"]},
         cache=store.root / "pip",
         extra_config=extra_config,
-        target_version=interpreter.target.version,
+        target=interpreter.target,
         host=host,
         settings=settings,
         scratch=scratch,
     )
-
-
-def pip_failure(ended: Completed, what: str) -> BundlerError:
-    """Return the error for a failed pip, classified by its output, since its exit code is always 1.
-
-    :param what: the message of a `ResolutionError`.
-    :return: a NetworkError, an IntegrityError, or a ResolutionError.
-    """
-    output = _ARGUMENT.sub(r"argument \1", ended.stderr + ended.stdout.decode("utf-8", "replace"))
-    lines = [
-        line.removeprefix("ERROR: ").strip() for line in output.splitlines() if line.startswith("ERROR:")
-    ]
-    # After a crash, pip prints this line and a traceback, whose last line is the reason.
-    evidence = tuple(line for line in dict.fromkeys(lines) if line != "Exception:") or tail(output)
-    if any(sign in output for sign in _NETWORK_SIGNS):
-        first = next(
-            line.strip() for line in output.splitlines() if any(sign in line for sign in _NETWORK_SIGNS)
-        )
-        return NetworkError(
-            f"{what}: the index cannot be reached",
-            evidence=(first[:400],),
-            hint="check `--index-url`, the proxy variables and SSL_CERT_FILE",
-        )
-    if "DO NOT MATCH THE HASHES" in output:
-        hashes = [line.strip() for line in output.splitlines() if re.search(r"\b(Expected|Got|from)\b", line)]
-        return IntegrityError("a file of the index does not have the required hash", evidence=tuple(hashes))
-    if (conflict := _CONFLICT.search(output)) is not None:
-        evidence = (*evidence, *(line.strip() for line in conflict[1].splitlines() if line.strip()))
-    if "subprocess-exited-with-error" in output:
-        evidence = tail(ended.stderr, 20)
-    return ResolutionError(what, evidence=evidence)
 
 
 def _resolve_toolchain(
@@ -209,10 +160,29 @@ def _resolve_toolchain(
     env = host.child_env(scratch, **settings.pip_environment())
     ended = run_process(argv, env=env, cwd=host.cwd, timeout=_PIP_SECONDS)
     if ended.returncode != 0:
-        message = f"the index has no pip, setuptools and wheel for Python {interpreter.target.python_version}"
-        raise pip_failure(ended, message)
+        raise _no_toolchain(FailedRun(ended=ended, settings=settings, target=interpreter.target))
     content: dict[str, Any] = json.loads(report.read_text("utf-8"))
     return content
+
+
+def _no_toolchain(run: FailedRun) -> BundlerError:
+    """Return the error for an index from which pip, setuptools or wheel cannot be installed."""
+    error = explain_failure(run)
+    if isinstance(error, NetworkError) or not run.searched:
+        return error
+    version = run.target.python_version
+    if run.settings.no_index:
+        hint = (
+            f"add them: `python3 -m pip download --dest DIRECTORY --only-binary :all: "
+            f"--python-version {version} {' '.join(_PROJECTS)}`"
+        )
+    else:
+        hint = "check the URL of the index, which often ends in `/simple/`: `pip config list` prints it"
+    return ResolutionError(
+        f"pip, setuptools and wheel for Python {version}, which resolve and build, are not on the index",
+        evidence=(f"searched  {listing(run.searched, 5)}", f"found     {error.message}"),
+        hint=hint,
+    )
 
 
 def _download(item: dict[str, Any]) -> Download:
