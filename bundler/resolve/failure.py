@@ -60,7 +60,7 @@ _BUILD = re.compile(
 _OUTPUT = re.compile(
     r"╰─> \[\d+ lines? of output\]\n(?P<text>.*?)^\s*\[end of output\]", re.MULTILINE | re.DOTALL
 )
-_GONE = re.compile(r"'(?P<url>https?://[^']+)'")
+_HOST = re.compile(r"host='(?P<host>[^']+)', port=(?P<port>\d+)")
 
 # pip's output if it cannot reach an index. It then continues, and reports that no version was
 # found, which hides the cause.
@@ -77,6 +77,7 @@ _NETWORK_SIGNS = (
     "Failed to establish a new connection",
     "Could not fetch URL",
     "HTTP error 5",
+    "Max retries exceeded",
 )
 _SHOWN = 6
 
@@ -211,30 +212,29 @@ def _no_release(run: FailedRun) -> BundlerError | None:
         )
     try:
         requirement = Requirement(parts["requirement"])
-    except InvalidRequirement:
-        return None
-    wanted = _wanted(run, requirement, parts["parent"])
-    try:
         files = find_files(requirement.name, run.settings)
     except NetworkError as error:
         return error
-    explained = explain_unmet(wanted, files, run.target, only_binary=run.only_binary, searched=run.searched)
-    if explained is None:
-        return _constrained(run, wanted)
-    hint = explained.hint
-    if not files:
-        own = [root.requirement.name for root in _all(run) if root.requirement]
-        near = next(
-            similar_names(requirement.name, own, lambda name: bool(find_files(name, run.settings))), None
-        )
-        hint = (
-            wanted.change(near)
-            if near
-            else "check the spelling, or pass the index that has it with `--extra-index-url`"
-        )
-        if near:
-            hint = f"did you mean `{near}`? {hint}"
-    return ResolutionError(explained.message, evidence=explained.evidence, hint=hint)
+    except InvalidRequirement:
+        return None
+    wanted = _wanted(run, requirement, parts["parent"])
+    explained = explain_unmet(wanted, files, run.target, only_binary=run.only_binary)
+    if explained is None or not files:
+        return _unknown_name(run, wanted, explained.message) if explained else _constrained(run, wanted)
+    return ResolutionError(explained.message, evidence=explained.evidence, hint=explained.hint)
+
+
+def _unknown_name(run: FailedRun, wanted: Wanted, message: str) -> BundlerError:
+    """Return the error for a project that no index has, with the most similar one that exists."""
+    own = [root.requirement.name for root in _all(run) if root.requirement]
+    names = similar_names(wanted.requirement.name, own, lambda name: bool(find_files(name, run.settings)))
+    near = next(names, None)
+    if near:
+        hint = f"did you mean `{near}`? {wanted.change(near)}"
+    else:
+        hint = "check the spelling, or pass the index that has it with `--extra-index-url`"
+    searched = f"searched  {listing(run.searched, _SHOWN)}"
+    return ResolutionError(message, evidence=(searched,), hint=hint)
 
 
 def _constrained(run: FailedRun, wanted: Wanted) -> BundlerError | None:
@@ -306,12 +306,14 @@ def _network(run: FailedRun) -> BundlerError | None:
     )
     if line is None:
         return None
+    host = _HOST.search(line)
+    origin = f"{host['host']}:{host['port']}" if host else ""
+    named = [url for url in run.searched if origin and origin in url] or run.searched[:1]
     reason = line.partition("connection broken by ")[2] or line
-    gone = _GONE.search(line)
     return NetworkError(
-        f"the index `{gone['url'] if gone else listing(run.searched, 1)}` does not answer reliably",
+        f"cannot read the index `{named[0] if named else origin}`",
         evidence=(f"found   {reason[:300]}",),
-        hint="run the command again",
+        hint="run the command again: the index answered after pip had given up",
     )
 
 

@@ -60,7 +60,7 @@ class IndexFile:
     """The tags of a wheel; None for a source distribution."""
 
     def supports_python(self, version: str) -> bool:
-        """Return whether Requires-Python accepts a version of Python; an invalid specifier does, as in pip."""
+        """Return whether Requires-Python accepts a version; an invalid specifier does, as in pip."""
         try:
             return SpecifierSet(self.requires_python).contains(version, prereleases=True)
         except InvalidSpecifier:

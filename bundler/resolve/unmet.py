@@ -44,7 +44,7 @@ class Wanted:
 
     requirement: Requirement
     origin: str
-    """``requirements.txt:3`` or ``command line``: its own place, or that of the requirement that leads to it."""
+    """``requirements.txt:3`` or ``command line``: its place, or that of the requirement that leads to it."""
     parents: tuple[str, ...] = ()
     """The distributions that lead from the user's requirement to it; empty for the user's own."""
 
@@ -63,57 +63,43 @@ class Wanted:
 
 
 def explain_unmet(
-    wanted: Wanted, files: Sequence[IndexFile], target: Target, *, only_binary: bool, searched: Sequence[str]
+    wanted: Wanted, files: Sequence[IndexFile], target: Target, *, only_binary: bool
 ) -> Explanation | None:
     """Return why no file satisfies a requirement; None if one does, as far as these facts go.
 
-    :param files: all files of the project.
-    :param searched: the names of the indexes.
+    :param files: all files of the project, on all indexes.
     """
     name, specifier = wanted.requirement.name, wanted.requirement.specifier
     label = _label(wanted.requirement)
     if not files:
-        return Explanation(
-            message=f"`{name}` not found on the index {wanted.place}",
-            evidence=(f"searched  {listing(searched, _SHOWN)}",),
-        )
+        return Explanation(message=f"`{name}` not found on the index {wanted.place}")
     usable = _usable(files, target, only_binary=only_binary)
     nearest = _nearest(specifier, usable)
     which = _which(nearest, usable, target)
     hint = wanted.change(f"{name}=={nearest}") if nearest and not wanted.parents else None
     matching = [file for file in files if specifier.contains(file.version, prereleases=True)]
-    if not matching:
-        newest = "" if which else _newest_text(files)
-        return Explanation(
-            message=f"{label} does not exist {wanted.place}{which or newest}", evidence=(), hint=hint
-        )
     for_python = [file for file in matching if file.supports_python(target.version)]
-    if not for_python:
-        needs = min(matching, key=lambda file: file.version).requires_python
-        lowest = python_for(matching)
-        return Explanation(
-            message=f"{label} needs Python {needs} {wanted.place}{which or '; no release supports ' + target.python_version}",
-            hint=hint or (f"build for a newer Python: `--python {lowest}`" if lowest else None),
-        )
     fitting = [file for file in for_python if _fits(file, target, only_binary=only_binary)]
-    if not fitting:
-        return Explanation(
-            message=f"{label} has no file for {target.name}{' that is a wheel' if only_binary else ''} "
-            f"{wanted.place}{which}",
-            evidence=(f"found   {listing((file.filename for file in for_python), _SHOWN)}",),
-            hint=hint,
-        )
-    if all(file.version.is_prerelease for file in fitting) and not specifier.prereleases:
-        newest_version = max(file.version for file in fitting)
-        return Explanation(
-            message=f"{label} has pre-releases only {wanted.place}; the newest is {newest_version}",
-            hint=wanted.change(f"{name}=={newest_version}"),
-        )
-    if all(file.yanked for file in fitting):
-        return Explanation(
-            message=f"all releases of {label} were yanked by their authors {wanted.place}{which}", hint=hint
-        )
-    return None
+    evidence: tuple[str, ...] = ()
+    if not matching:
+        fact = f"{label} does not exist {wanted.place}"
+        which = which or f"; the newest release is {max(file.version for file in files)}"
+    elif not for_python:
+        needs = min(matching, key=lambda file: file.version).requires_python
+        fact = f"{label} needs Python {needs} {wanted.place}"
+        which = which or f"; no release supports {target.python_version}"
+        lowest = python_for(matching)
+        if hint is None and lowest:
+            hint = f"build for a newer Python: `--python {lowest}`"
+    elif not fitting:
+        kind = "wheel" if only_binary else "file"
+        fact = f"{label} has no {kind} for {target.name} {wanted.place}"
+        evidence = (f"found   {listing((file.filename for file in for_python), _SHOWN)}",)
+    elif all(file.yanked for file in fitting):
+        fact = f"all releases of {label} were yanked by their authors {wanted.place}"
+    else:
+        return None
+    return Explanation(message=f"{fact}{which}", evidence=evidence, hint=hint)
 
 
 def newest_wheel(
@@ -140,7 +126,7 @@ def python_for(files: Iterable[IndexFile]) -> str | None:
 
 
 def similar_names(name: str, own: Iterable[str], exists: Callable[[str], bool]) -> Iterator[str]:
-    """Yield the names that are similar to ``name`` and exist on an index: the user's first, then popular ones.
+    """Yield names that are similar to ``name`` and exist on an index: the user's first, then popular ones.
 
     :param own: names in the user's files.
     """
@@ -203,8 +189,3 @@ def _which(nearest: Version | None, usable: Sequence[IndexFile], target: Target)
     newest = max(file.version for file in usable)
     rank = "newest" if nearest == newest else "nearest"
     return f"; the {rank} release for {target.python_version} is {nearest}"
-
-
-def _newest_text(files: Sequence[IndexFile]) -> str:
-    newest = max(files, key=lambda file: file.version)
-    return f"; the newest release is {newest.version}"
