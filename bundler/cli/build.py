@@ -7,7 +7,14 @@ from pathlib import Path
 
 import click
 
-from bundler.cli.arguments import build_options, default_name, index_options, print_built, read_arguments
+from bundler.cli.arguments import (
+    build_options,
+    default_name,
+    index_options,
+    missing_requirements,
+    print_built,
+    read_arguments,
+)
 from bundler.cli.console import ConsoleReporter, print_envelope, print_line
 from bundler.cli.options import (
     BundleArguments,
@@ -18,7 +25,6 @@ from bundler.cli.options import (
     requirement_options,
     resolve_options,
 )
-from bundler.errors import UsageError
 from bundler.pipeline.build import build_bundle, lock_requirements
 from bundler.pipeline.options import LockOptions
 from bundler.problems import display_path
@@ -45,7 +51,7 @@ def build_command(
     host = read_host_environment()
     read = read_arguments(requirements, resolve, host)
     if read is None and lock is None:
-        raise UsageError("no requirements given", hint="bundler build -r requirements.txt")
+        raise missing_requirements("build", resolve, host)
     reporter = ConsoleReporter(quiet=resolve.quiet, verbose=resolve.verbose)
     name = bundle.name or default_name(requirements, resolve, lock, read, host)
     built = build_bundle(
@@ -68,7 +74,7 @@ def lock_command(requirements: RequirementArguments, resolve: ResolveArguments, 
     host = read_host_environment()
     read = read_arguments(requirements, resolve, host)
     if read is None:
-        raise UsageError("no requirements given", hint="bundler lock -r requirements.txt")
+        raise missing_requirements("lock", resolve, host)
     reporter = ConsoleReporter(quiet=resolve.quiet, verbose=resolve.verbose)
     options = LockOptions(
         python=resolve.python,

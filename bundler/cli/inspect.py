@@ -14,7 +14,7 @@ from bundler.checks.base_compat import check_fit
 from bundler.checks.explain import findings_of, is_code, rule_of, why
 from bundler.checks.report import USAGE_MODES
 from bundler.cli.console import ConsoleReporter, finding_line, print_envelope, print_line, wrapped
-from bundler.cli.options import json_option, quiet_option
+from bundler.cli.options import InputPath, json_option, quiet_option
 from bundler.errors import UsageError
 
 __all__ = ["explain_command", "inspect_command", "unpack_command", "verify_command"]
@@ -72,10 +72,7 @@ def explain_command(subject: str, bundle: Path | None, as_json: bool) -> None:
         lines += [*wrapped(rule.text), "", *wrapped(f"Fix: {rule.fix}.")]
         lines += [""] if found else []
     elif manifest is None:
-        raise UsageError(
-            f"`{subject}` is not a finding code; to explain a distribution, also pass BUNDLE",
-            hint=f"bundler explain {subject} BUNDLE",
-        )
+        raise _without_bundle(subject)
     else:
         reason = why(manifest, subject)
         found = findings_of(manifest, distribution=subject)
@@ -90,11 +87,26 @@ def explain_command(subject: str, bundle: Path | None, as_json: bool) -> None:
         print_line(line)
 
 
+def _without_bundle(subject: str) -> UsageError:
+    """Return the error for a subject that needs a bundle, with the newest one below this directory."""
+    if Path(subject).exists():
+        return UsageError(
+            f"`{subject}` is a bundle, not a finding code or a distribution",
+            hint=f"bundler inspect {subject}",
+        )
+    bundles = [path for folder in (".", "dist") for path in Path(folder).glob("*.tar.*")]
+    newest = max(bundles, key=lambda path: path.stat().st_mtime, default=None)
+    return UsageError(
+        f"`{subject}` is not a finding code; to explain a distribution, also pass a bundle",
+        hint=f"bundler explain {subject} {newest or 'dist/NAME.tar.gz'}",
+    )
+
+
 @click.command("verify")
 @click.argument("bundle", type=click.Path(path_type=Path))
 @click.option(
     "--base",
-    type=click.Path(path_type=Path, exists=True),
+    type=InputPath(path_type=Path, exists=True),
     help="Also check that it fits this base: a profile, a pip freeze, a root filesystem or an image archive.",
 )
 @quiet_option
@@ -116,7 +128,7 @@ def verify_command(bundle: Path, base: Path | None, quiet: bool, as_json: bool) 
 @quiet_option
 @json_option
 def unpack_command(bundle: Path, dest: Path, quiet: bool, as_json: bool) -> None:
-    """Verify a bundle and write it to DEST, a directory that must not exist."""
+    """Verify a bundle and write it to DEST, a new or an empty directory."""
     reporter = ConsoleReporter(quiet=quiet)
     _report_checked("unpack", unpack_bundle(bundle, dest, reporter=reporter), reporter, as_json=as_json)
 

@@ -75,7 +75,7 @@ def open_run(options: LockOptions, host: HostEnvironment, store: Store, reporter
         conda = requirements.conda if requirements else None
         for translation in conda.translations() if conda else ():
             reporter.note(translation)
-        interpreter = find_target(options.python, conda, host, scratch, reporter)
+        interpreter = find_target(options.python, requirements, host, scratch, reporter)
         settings = read_index_settings(
             host,
             scratch,
