@@ -35,6 +35,13 @@ The last one is the comparison: a module of the base that fails without the bund
 fault."""
 
 _LISTED = 3
+_NAMED = 6
+"""Modules in a line about those that do not import."""
+_ACCEPTABLE: Mapping[str, str] = {
+    "optional": "needs an extra that is not requested",
+    "unused": "no file of the bundle needs it",
+}
+"""Why a module may fail to import, by status."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -52,6 +59,23 @@ class ModeReport:
     def imported(self) -> int:
         """The number of modules that import."""
         return sum(outcome.status == "ok" for outcome in self.outcomes)
+
+    def exceptions(self, allowed: Sequence[str]) -> tuple[str, ...]:
+        """Return one line for each reason that modules may fail to import, with their names.
+
+        :param allowed: the names of ``--allow-import-failure``.
+        """
+        groups: dict[str, list[str]] = {}
+        for outcome in self.by_module().values():
+            if outcome.status != "ok":
+                reason = _ACCEPTABLE.get(outcome.status, "fails")
+                if may_fail(outcome, allowed):
+                    reason = "allowed by --allow-import-failure"
+                groups.setdefault(reason, []).append(printable(outcome.module))
+        return tuple(
+            f"not imported: {listing(modules, _NAMED)} ({reason})"
+            for reason, modules in sorted(groups.items())
+        )
 
     def by_module(self) -> dict[tuple[str, str], ImportResult]:
         """Return the outcomes by distribution and module, sorted."""
@@ -162,7 +186,7 @@ class ClosureReport:
             failed: dict[UsageMode, ImportResult] = {
                 mode: outcome
                 for mode, outcome in present.items()
-                if outcome.status not in HARMLESS and not self._may_fail(outcome)
+                if outcome.status not in HARMLESS and not may_fail(outcome, self.allowed_imports)
             }
             if failed:
                 yield self._failure(present, failed)
@@ -199,9 +223,11 @@ class ClosureReport:
             details=tuple(f"stderr  {line}" for line in stderr),
         )
 
-    def _may_fail(self, outcome: ImportResult) -> bool:
-        names = (outcome.module, outcome.distribution)
-        return any(name in names or canonicalize_name(name) in names for name in self.allowed_imports)
+
+def may_fail(outcome: ImportResult, allowed: Sequence[str]) -> bool:
+    """Return whether ``--allow-import-failure`` names a module or its distribution."""
+    names = (outcome.module, outcome.distribution)
+    return any(name in names or canonicalize_name(name) in names for name in allowed)
 
 
 def _declared(outcome: ImportResult) -> str:

@@ -30,7 +30,7 @@ from bundler.pipeline.options import LockOptions
 from bundler.problems import display_path
 from bundler.resolve.lockfile import render_lock
 from bundler.store.store import open_store
-from bundler.system.atomic import replace_file
+from bundler.system.atomic import check_writable, replace_file
 from bundler.system.environ import read_host_environment
 
 __all__ = ["build_command", "lock_command"]
@@ -75,6 +75,7 @@ def lock_command(requirements: RequirementArguments, resolve: ResolveArguments, 
     read = read_arguments(requirements, resolve, host)
     if read is None:
         raise missing_requirements("lock", resolve, host)
+    check_writable((host.cwd / output).parent)
     reporter = ConsoleReporter(quiet=resolve.quiet, verbose=resolve.verbose)
     options = LockOptions(
         python=resolve.python,

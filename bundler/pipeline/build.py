@@ -14,6 +14,7 @@ from bundler.pipeline.options import BuildOptions, LockOptions
 from bundler.pipeline.run import open_run
 from bundler.pipeline.stages import build_layers, check_bundle, describe_bundle, plan_base, plan_contents
 from bundler.resolve.lockfile import Lock
+from bundler.system.atomic import check_writable
 from bundler.target.target import Target
 
 if TYPE_CHECKING:
@@ -60,6 +61,8 @@ def build_bundle(options: BuildOptions, *, host: HostEnvironment, store: Store, 
 
     :raises BundlerError: of the class of the failed stage; no output is written then.
     """
+    check_writable(options.folder)
+    base = read_base(options.base) if options.base else None
     with open_run(options, host, store, reporter) as run:
         if options.lock is not None:
             lock = read_lock(run, options.lock, options.requirements)
@@ -67,7 +70,6 @@ def build_bundle(options: BuildOptions, *, host: HostEnvironment, store: Store, 
             lock = resolve_requirements(run, options.requirements)
         wheels = fetch_wheels(run, lock)
         layers = build_layers(run, wheels, lock, options.segment_format, options.jobs)
-        base = read_base(options.base) if options.base else None
         provided = plan_base(run, layers, lock, base if options.omit_provided else None)
         contents = plan_contents(lock, wheels, layers, provided, allowed_pth=options.allow_pth)
         result = check_bundle(run, options, contents, base)

@@ -73,7 +73,13 @@ def read_lock(run: Run, path: Path, requirements: RequirementSet | None) -> Lock
         raise InputError(f"{path}: not a lockfile: it is not UTF-8 text") from error
     lock = parse_lock(text, source=path, target=run.interpreter.target)
     if requirements is not None:
-        check_lock(lock, requirements.roots, run.interpreter.target, path.name)
+        check_lock(
+            lock,
+            requirements.roots,
+            run.interpreter.target,
+            str(path),
+            arguments=f"{requirements.arguments} --python {run.interpreter.target.python_version}",
+        )
     run.reporter.stage("lock", f"{counted(len(lock.packages), 'distribution')} from {path.name}")
     return lock
 

@@ -16,6 +16,7 @@ from packaging.requirements import InvalidRequirement, Requirement
 from packaging.utils import NormalizedName, canonicalize_name, parse_wheel_filename
 
 from bundler import __version__
+from bundler.archive.compression import SUFFIXES
 from bundler.base_image.profile import BaseProfile
 from bundler.bundle.layer import Layer
 from bundler.bundle.layer_builder import LayerBuilder
@@ -28,6 +29,7 @@ from bundler.data.inference_server import SERVER, server_requirements
 from bundler.digest import sha256_of
 from bundler.errors import IntegrityError, MalformedError
 from bundler.pipeline.inputs import Wheels, fetch_wheels, render_bundle_lock
+from bundler.problems import display_path
 from bundler.requirements.files import read_requirements
 from bundler.resolve.lockfile import Lock
 from bundler.resolve.resolver import PipResolver
@@ -203,7 +205,13 @@ def check_bundle(
         reporter=run.reporter,
     )
     result.report.raise_for_errors()
-    report_checks(result, run.reporter)
+    # Without --bundle-version the name contains the digest of the lock, which is known.
+    path = (
+        options.folder
+        / f"{options.name}-{_version(run, options, contents.lock)}-{run.interpreter.target.name}"
+    )
+    suffix = "" if options.as_folder else SUFFIXES[options.codec]
+    report_checks(result, run.reporter, bundle=f"{display_path(path, run.host.cwd)}{suffix}")
     return result
 
 
@@ -249,7 +257,7 @@ def describe_bundle(run: Run, options: BuildOptions, contents: Contents, result:
     return make_manifest(
         {
             "name": options.name,
-            "version": options.version or sha256_of(lock_text)[:12],
+            "version": _version(run, options, lock),
             "epoch": options.epoch,
             "base": _base_section(options, contents.provided),
             "target": run.interpreter.target.to_json(),
@@ -263,6 +271,11 @@ def describe_bundle(run: Run, options: BuildOptions, contents: Contents, result:
             "host": _host_section(run, result),
         }
     )
+
+
+def _version(run: Run, options: BuildOptions, lock: Lock) -> str:
+    """Return the version of the bundle: by default the first digits of the digest of its lock."""
+    return options.version or sha256_of(render_bundle_lock(run, lock))[:12]
 
 
 def _base_section(options: BuildOptions, provided: ProvidedByBase) -> dict[str, Any]:

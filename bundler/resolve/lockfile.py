@@ -10,6 +10,7 @@ Spec: pylock.toml (PEP 751), through `packaging.pylock`.
 
 from __future__ import annotations
 
+import shlex
 import tomllib
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
@@ -122,7 +123,7 @@ def parse_lock(text: str, *, source: Path, target: Target) -> Lock:
         raise InputError(
             f"{source.name}: the lock does not support {target.name}",
             evidence=(redact(str(error)),),
-            hint="lock again for this target: `bundler lock -r requirements.txt -o pylock.toml`",
+            hint=f"lock again: `bundler lock {_asked(pylock)} --python {target.python_version} -o {source}`",
         ) from error
     base = source.resolve().parent
     packages = sorted(
@@ -132,9 +133,18 @@ def parse_lock(text: str, *, source: Path, target: Target) -> Lock:
     return Lock(requirements=tuple(str(item) for item in requirements), packages=tuple(packages))
 
 
-def check_lock(lock: Lock, roots: Iterable[RootRequirement], target: Target, source: str) -> None:
+def _asked(pylock: Pylock) -> str:
+    """Return the requirements that a lock was resolved from, as arguments; else the names it locks."""
+    asked = (pylock.tool or {}).get("bundler", {}).get("requirements", [])
+    return shlex.join(str(item) for item in asked) or shlex.join(package.name for package in pylock.packages)
+
+
+def check_lock(
+    lock: Lock, roots: Iterable[RootRequirement], target: Target, source: str, *, arguments: str
+) -> None:
     """Check that a lock satisfies the requirements it is used with.
 
+    :param arguments: the arguments of `bundler lock` that give the requirements, for the hint.
     :param source: the name of the lockfile, for the message.
     :raises InputError: if it does not, with one line of evidence for each difference.
     """
@@ -168,7 +178,7 @@ def check_lock(lock: Lock, roots: Iterable[RootRequirement], target: Target, sou
         raise InputError(
             f"`{source}` does not match its requirements",
             evidence=tuple(sorted(differences)),
-            hint=f"lock again: `bundler lock -r requirements.txt -o {source}`",
+            hint=f"lock again: `bundler lock {arguments} -o {source}`",
         )
 
 

@@ -102,7 +102,7 @@ def build_wheel(
                     f"wanted  sha256 {locked.sha256}",
                     f"found   sha256 {source}",
                 ),
-                hint="lock again: `bundler lock -r requirements.txt -o pylock.toml`",
+                hint="run the `bundler lock` that wrote the lock again",
             )
     key = key_of("built", locked.kind, source, target.version, target.abi, target.platform, str(BUILD_FORMAT))
     if (stored := _recall(key, store)) is not None:

@@ -19,7 +19,15 @@ from typing import BinaryIO
 
 from bundler.errors import OutputError
 
-__all__ = ["output_error", "publish_file", "replace_file", "staged_dir", "staged_file", "sync_folder"]
+__all__ = [
+    "check_writable",
+    "output_error",
+    "publish_file",
+    "replace_file",
+    "staged_dir",
+    "staged_file",
+    "sync_folder",
+]
 
 # Constants of renameat2(2), from linux/fs.h and fcntl.h.
 _RENAME_NOREPLACE = 1
@@ -29,11 +37,27 @@ _FULL = (errno.ENOSPC, errno.EDQUOT)
 _NO_LINKS = (errno.EPERM, errno.EOPNOTSUPP, errno.ENOSYS, errno.EMLINK, errno.EACCES)
 
 
+def check_writable(folder: Path) -> None:
+    """Check that a directory can be created, or written to, before any work is done for it.
+
+    :raises OutputError: if it cannot.
+    """
+    existing = next((path for path in (folder, *folder.parents) if path.exists()), Path("/"))
+    if not existing.is_dir():
+        raise OutputError(
+            f"cannot write to `{folder}`: `{existing}` is not a directory", hint="pass another directory"
+        )
+    if not os.access(existing, os.W_OK | os.X_OK):
+        raise OutputError(
+            f"cannot write to `{folder}`: `{existing}` is not writable", hint="pass another directory"
+        )
+
+
 def output_error(path: Path, error: OSError) -> OutputError:
     """Return the `OutputError` for a failed system call, with the path and the system's reason."""
     hint = None
     if error.errno in _FULL:
-        hint = "run `bundler store gc` to free space, or pass `--store` on another disk"
+        hint = f"free space on the disk of `{path.parent}` (`df -h {path.parent}`), or write to another one"
     return OutputError(f"cannot write `{path}`: {error.strerror or error}", hint=hint)
 
 
