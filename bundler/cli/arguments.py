@@ -15,12 +15,13 @@ from bundler.checks.user_code import UserCode, find_user_code, is_script_name
 from bundler.cli.console import print_envelope, print_line
 from bundler.cli.options import BundleArguments, RequirementArguments, ResolveArguments
 from bundler.data.finding_rules import rules_by_code
-from bundler.errors import UsageError
+from bundler.errors import InputError, UsageError
 from bundler.pipeline.options import BuildOptions
 from bundler.problems import display_path
 from bundler.requirements.files import CONDA_SUFFIXES, read_requirements
 from bundler.requirements.requirement_set import IndexOptions
 from bundler.requirements.text import directory_problem
+from bundler.text import listing
 
 if TYPE_CHECKING:
     from bundler.pipeline.build import Built
@@ -126,7 +127,7 @@ def read_arguments(
     given = (requirements.requirement, requirements.extras, requirements.groups, requirements.scripts)
     if not (files or any(given)):
         return None
-    return read_requirements(
+    read = read_requirements(
         host,
         files=files,
         constraints=requirements.constraints,
@@ -136,6 +137,12 @@ def read_arguments(
         scripts=requirements.scripts,
         strict=resolve.strict,
     )
+    if not read.roots and not read.system_packages:
+        raise InputError(
+            f"no requirements in {listing(map(str, (*files, *requirements.scripts)), 3) or 'the selection'}",
+            hint="add at least one, for example `numpy`",
+        )
+    return read
 
 
 def _specifications(resolve: ResolveArguments) -> tuple[Path, ...]:

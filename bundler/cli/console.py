@@ -120,9 +120,8 @@ class ConsoleReporter:
         while not ended.wait(self._interval):
             unit = "bytes" if in_bytes else "items"
             done = _amount(count.done, unit) + (f" of {_amount(total, unit)}" if total else "")
-            item = f"{count.item}, " if count.item else ""
-            seconds = round(time.monotonic() - started)
-            self._write(f"{name:<{_WIDTH}}  {item}{done} after {seconds} s")
+            state = [count.item, done if total or count.done else "", f"{time.monotonic() - started:.0f} s"]
+            self._write(f"{name:<{_WIDTH}}  {', '.join(filter(None, state))}")
 
     def _write(self, line: str) -> None:
         text = printable(redact(line))

@@ -98,7 +98,9 @@ def _without_bundle(subject: str) -> UsageError:
     newest = max(bundles, key=lambda path: path.stat().st_mtime, default=None)
     return UsageError(
         f"`{subject}` is not a finding code; to explain a distribution, also pass a bundle",
-        hint=f"bundler explain {subject} {newest or 'dist/NAME.tar.gz'}",
+        hint=f"bundler explain {subject} {newest}"
+        if newest
+        else f"build a bundle first: `bundler build {subject}`",
     )
 
 

@@ -22,7 +22,8 @@ def known_project(module: str) -> str | None:
     >>> known_project("PIL"), known_project("numpy")
     ('pillow', None)
     """
-    return read_table("import_names.toml", _ImportNames).modules.get(module)
+    table: _ImportNames = read_table("import_names.toml", _ImportNames)
+    return table.modules.get(module)
 
 
 def project_of_module(module: str) -> str:

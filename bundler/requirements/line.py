@@ -132,6 +132,8 @@ def split_options(line: str) -> tuple[str, Values]:
 
 
 def _check_option(name: str, text: str) -> None:
+    if name == "-":
+        raise ProblemError("an item of a YAML list, not a requirement", hint="remove the `-` before the name")
     if name in _EDITABLE:
         raise ProblemError(
             "an editable requirement depends on files of this host", hint=f"write the path without `{name}`"

@@ -21,6 +21,7 @@ from packaging.utils import (
 )
 
 from bundler.archive.wheel import read_wheel
+from bundler.data.import_names import known_project
 from bundler.errors import BundlerError, IntegrityError, NetworkError, ResolutionError
 from bundler.redaction import url_filename
 from bundler.resolve.releases import default_index_url, find_files
@@ -114,6 +115,7 @@ def explain_failure(run: FailedRun) -> BundlerError:
         _wrong_hash,
         _damaged,
         _http_error,
+        _index_down,
         _failed_build,
         _no_release,
         _conflict,
@@ -187,6 +189,16 @@ def _http_error(run: FailedRun) -> BundlerError | None:
     )
 
 
+def _index_down(run: FailedRun) -> BundlerError | None:
+    """Return the error for an index that failed while pip ran, and still does; pip continues without it."""
+    if any(sign in run.output for sign in _NETWORK_SIGNS):
+        try:
+            find_files("pip", run.settings)
+        except NetworkError as error:
+            return error
+    return None
+
+
 def _failed_build(run: FailedRun) -> BundlerError | None:
     if _BUILD.search(run.output) is None:
         return None
@@ -243,7 +255,7 @@ def _constrained(run: FailedRun, wanted: Wanted) -> BundlerError | None:
     for root in run.requirements.constraints if run.requirements else ():
         if root.requirement is not None and canonicalize_name(root.requirement.name) == name:
             return ResolutionError(
-                f"`{wanted.requirement}` {wanted.place} and the constraint `{root.text}` ({root.origin}) "
+                f"`{wanted.requirement}`{wanted.place} and the constraint `{root.text}` ({root.origin}) "
                 "exclude each other",
                 hint=f"change the constraint in {root.origin}",
             )
@@ -293,7 +305,7 @@ def _wrong_python(run: FailedRun) -> BundlerError | None:
         return None
     wanted = _wanted(run, Requirement(canonicalize_name(match["name"])), None)
     return ResolutionError(
-        f"{match['name']} needs Python {match['wanted']} ({wanted.origin}); the target is {match['found']}",
+        f"{match['name']} needs Python {match['wanted']}{wanted.place}; the target is {match['found']}",
         hint="pass another target with `--python`",
     )
 
@@ -358,17 +370,24 @@ def _build_error(run: FailedRun, project: str, *, name: str = "") -> ResolutionE
     """Return the error for a source distribution whose build failed, with a release that has a wheel."""
     outputs = _OUTPUT.findall(run.ended.stderr)
     evidence = tail(outputs[-1] if outputs else run.ended.stderr, _SHOWN)
-    place, hint = "", None
-    if name:
-        wanted = _wanted(run, Requirement(name), None)
-        place = f" {wanted.place}" if wanted.origin or wanted.parents else ""
-        with suppress(NetworkError):
-            newest = newest_wheel(find_files(name, run.settings), run.target)
-            hint = (
-                wanted.change(f"{name}=={newest}") + ", the newest release with a wheel" if newest else None
-            )
+    wanted = _wanted(run, Requirement(name), None) if name else None
+    hint = _instead(run, wanted) if wanted else None
+    place = wanted.place if wanted else ""
     return ResolutionError(
         f"{project} cannot be built for Python {run.target.version}{place}: its source distribution failed",
         evidence=tuple(line.strip() for line in evidence),
         hint=hint or "install what its last lines name, or require a release that has a wheel",
     )
+
+
+def _instead(run: FailedRun, wanted: Wanted) -> str | None:
+    """Return the hint to require what needs no build: the project of a module, or a release with a wheel."""
+    name = wanted.requirement.name
+    project = known_project(name)
+    if project and canonicalize_name(project) != canonicalize_name(name):
+        return f"did you mean `{project}`? {wanted.change(project)}"
+    with suppress(NetworkError):
+        newest = newest_wheel(find_files(name, run.settings), run.target)
+        if newest:
+            return f"{wanted.change(f'{name}=={newest}')}, the newest release with a wheel"
+    return None

@@ -9,11 +9,14 @@ unpacked: running it from its wheel takes a second longer at each start.
 from __future__ import annotations
 
 import json
+import shlex
 import sys
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
+from urllib.parse import urlsplit
+from urllib.request import url2pathname
 
 from bundler.archive.wheel import read_wheel
 from bundler.digest import parse_sha256
@@ -172,8 +175,9 @@ def _no_toolchain(run: FailedRun) -> BundlerError:
         return error
     version = run.target.python_version
     if run.settings.no_index:
+        folders = [url2pathname(urlsplit(url).path) for url in run.searched if url.startswith("file:")]
         hint = (
-            f"add them: `python3 -m pip download --dest DIRECTORY --only-binary :all: "
+            f"add them: `python3 -m pip download --dest {shlex.quote((*folders, 'wheels')[0])} --only-binary :all: "
             f"--python-version {version} {' '.join(_PROJECTS)}`"
         )
     else:

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 from packaging.utils import canonicalize_name
 from packaging.version import InvalidVersion, Version
 
+from bundler.data.import_names import known_project
 from bundler.data.popular_names import popular_names
 from bundler.problems import closest
 from bundler.text import listing
@@ -50,10 +51,10 @@ class Wanted:
 
     @property
     def place(self) -> str:
-        """The place as a clause in parentheses."""
-        if not self.parents:
-            return f"({self.origin})"
-        return f"(required by {self.parents[-1]}{f', {self.origin}' if self.origin else ''})"
+        """The place as a clause in parentheses, after a space; empty if it is not known."""
+        if self.parents:
+            return f" (required by {self.parents[-1]}{f', {self.origin}' if self.origin else ''})"
+        return f" ({self.origin})" if self.origin else ""
 
     def change(self, text: str) -> str:
         """Return the hint to write ``text`` in the place of the requirement."""
@@ -72,7 +73,7 @@ def explain_unmet(
     name, specifier = wanted.requirement.name, wanted.requirement.specifier
     label = _label(wanted.requirement)
     if not files:
-        return Explanation(message=f"`{name}` not found on the index {wanted.place}")
+        return Explanation(message=f"`{name}` not found on the index{wanted.place}")
     usable = _usable(files, target, only_binary=only_binary)
     nearest = _nearest(specifier, usable)
     which = _which(nearest, usable, target)
@@ -82,21 +83,21 @@ def explain_unmet(
     fitting = [file for file in for_python if _fits(file, target, only_binary=only_binary)]
     evidence: tuple[str, ...] = ()
     if not matching:
-        fact = f"{label} does not exist {wanted.place}"
+        fact = f"{label} does not exist{wanted.place}"
         which = which or f"; the newest release is {max(file.version for file in files)}"
     elif not for_python:
         needs = min(matching, key=lambda file: file.version).requires_python
-        fact = f"{label} needs Python {needs} {wanted.place}"
+        fact = f"{label} needs Python {needs}{wanted.place}"
         which = which or f"; no release supports {target.python_version}"
         lowest = python_for(matching)
         if hint is None and lowest:
             hint = f"build for a newer Python: `--python {lowest}`"
     elif not fitting:
         kind = "wheel" if only_binary else "file"
-        fact = f"{label} has no {kind} for {target.name} {wanted.place}"
+        fact = f"{label} has no {kind} for {target.name}{wanted.place}"
         evidence = (f"found   {listing((file.filename for file in for_python), _SHOWN)}",)
     elif all(file.yanked for file in fitting):
-        fact = f"all releases of {label} were yanked by their authors {wanted.place}"
+        fact = f"all releases of {label} were yanked by their authors{wanted.place}"
     else:
         return None
     return Explanation(message=f"{fact}{which}", evidence=evidence, hint=hint)
@@ -126,11 +127,17 @@ def python_for(files: Iterable[IndexFile]) -> str | None:
 
 
 def similar_names(name: str, own: Iterable[str], exists: Callable[[str], bool]) -> Iterator[str]:
-    """Yield names that are similar to ``name`` and exist on an index: the user's first, then popular ones.
+    """Yield the names that were probably meant by ``name``, which no index has.
+
+    First the project of a module of this name, then names that are similar and on an index: the
+    user's own, then popular ones.
 
     :param own: names in the user's files.
     """
     key = canonicalize_name(name)
+    project = known_project(name)
+    if project:
+        yield project
     pools: tuple[Collection[str], ...] = (
         {canonicalize_name(item) for item in own} - {key},
         [item for item in popular_names() if item != key],

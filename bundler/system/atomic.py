@@ -47,10 +47,16 @@ def check_writable(folder: Path) -> None:
         raise OutputError(
             f"cannot write to `{folder}`: `{existing}` is not a directory", hint="pass another directory"
         )
-    if not os.access(existing, os.W_OK | os.X_OK):
+    # access(2) tells root that every directory is writable.
+    probe = _beside(existing / "probe")
+    try:
+        with probe.open("xb"):
+            probe.unlink()
+    except OSError as error:
         raise OutputError(
-            f"cannot write to `{folder}`: `{existing}` is not writable", hint="pass another directory"
-        )
+            f"cannot write to `{folder}`: {(error.strerror or str(error)).lower()}",
+            hint="pass another directory",
+        ) from error
 
 
 def output_error(path: Path, error: OSError) -> OutputError:
