@@ -9,14 +9,14 @@ import json
 from functools import cache
 from importlib.resources import files
 
-__all__ = ["popular_names"]
+__all__ = ["most_downloaded"]
 
 
 @cache
-def popular_names() -> tuple[str, ...]:
+def most_downloaded() -> tuple[str, ...]:
     """Return normalized names of projects, the most downloaded first.
 
-    >>> popular_names().index("requests") < 100
+    >>> most_downloaded().index("requests") < 100
     True
     """
     text = files(__package__).joinpath("popular_names.json").read_text("utf-8")

@@ -176,8 +176,9 @@ def _no_toolchain(run: FailedRun) -> BundlerError:
     version = run.target.python_version
     if run.settings.no_index:
         folders = [url2pathname(urlsplit(url).path) for url in run.searched if url.startswith("file:")]
+        dest = shlex.quote(folders[0] if folders else "wheels")
         hint = (
-            f"add them: `python3 -m pip download --dest {shlex.quote((*folders, 'wheels')[0])} --only-binary :all: "
+            f"add them: `python3 -m pip download --dest {dest} --only-binary :all: "
             f"--python-version {version} {' '.join(_PROJECTS)}`"
         )
     else:

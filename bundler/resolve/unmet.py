@@ -13,7 +13,7 @@ from packaging.utils import canonicalize_name
 from packaging.version import InvalidVersion, Version
 
 from bundler.data.import_names import known_project
-from bundler.data.popular_names import popular_names
+from bundler.data.popular_names import most_downloaded
 from bundler.problems import closest
 from bundler.text import listing
 
@@ -140,7 +140,7 @@ def similar_names(name: str, own: Iterable[str], exists: Callable[[str], bool]) 
         yield project
     pools: tuple[Collection[str], ...] = (
         {canonicalize_name(item) for item in own} - {key},
-        [item for item in popular_names() if item != key],
+        [item for item in most_downloaded() if item != key],
     )
     for pool in pools:
         near = closest(key, pool)
