@@ -101,6 +101,7 @@ def split_options(line: str) -> tuple[str, Values]:
 
     :raises ProblemError: if an option is malformed, or not allowed.
     """
+    refuse_command(line)
     text, rest = break_args_options(line)
     if not rest:
         return text, _NO_OPTIONS
@@ -175,7 +176,9 @@ def parse_root(text: str, *, origin: str, cwd: Path, hashes: Sequence[str] = ())
         return RootRequirement(text=str(named), requirement=named, origin=origin, kind="index", location=None)
     url = str(parts.link.url if parts.link else named and named.url)
     if parts.link is None and not is_url(url):
-        raise ProblemError("the text after `@` is not a URL that pip can fetch")
+        probable = probable_requirement(text)
+        hint = f"did you mean `{probable}`?" if probable and probable != str(named) else None
+        raise ProblemError("the text after `@` is not a URL that pip can fetch", hint=hint)
     kind, location = _location(url, named, cwd, algorithms)
     clean = _clean(url)
     if named is not None and named.url:
@@ -196,7 +199,7 @@ def _location(
     try:
         return _locate(url, cwd, algorithms)
     except ProblemError as refused:
-        if named is not None and refused.fact == _MISSING:
+        if named is not None and refused.fact == _MISSING and url.lower().startswith("file:///"):
             raise _frozen_path(named.name, refused) from None
         raise
     except ValueError as error:
@@ -241,7 +244,6 @@ def _parse_parts(text: str) -> RequirementParts:
             character = f"U+{ord(foreign):04X} {unicodedata.name(foreign, '')}".rstrip()
             raise ProblemError(f"invalid character in the name of the project: {character}") from error
         cause = error.__context__ if isinstance(error.__context__, InvalidRequirement) else error
-        refuse_command(text)
         probable = probable_requirement(text)
         if probable is not None:
             fact = "not a valid requirement"

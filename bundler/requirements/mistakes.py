@@ -20,9 +20,9 @@ _COMMAND = re.compile(
 )
 _IMPORT = re.compile(r"(?:import|from)\s+(?P<name>[A-Za-z_]\w*)(?:[\s.].*)?")
 _OPERATOR = re.compile(
-    rf"(?P<name>{_NAME})\s*(?P<operator>=>|=<|=~|~>|=|\s)\s*[vV]?(?P<version>\d[\w.*+!-]*)"
+    rf"(?P<name>{_NAME})\s*(?P<operator>=>|=<|=~|~>|=|@|\s)\s*[vV]?(?P<version>\d[\w.*+!-]*)"
 )
-_OPERATORS = {"=>": ">=", "=<": "<=", "=~": "~=", "~>": "~=", "=": "==", " ": "=="}
+_OPERATORS = {"=>": ">=", "=<": "<=", "=~": "~=", "~>": "~=", "=": "==", "@": "==", " ": "=="}
 _MISSING_COMMA = re.compile(r"(?<=[\w.*])\s+(?=[<>=!~]=?)")
 _LATEST = re.compile(rf"(?P<name>{_NAME})\s*(?:==?|@)\s*(?:latest|\*|any)", re.IGNORECASE)
 
@@ -32,7 +32,8 @@ def refuse_command(text: str) -> None:
 
     :raises ProblemError: with the requirements of the command.
     """
-    command = _COMMAND.fullmatch(text.strip())
+    # Cheap for the lines that are none, of which a file may have thousands.
+    command = _COMMAND.fullmatch(text.strip()) if " install " in text or " add " in text else None
     if command is None:
         return
     words = command["rest"].split()
@@ -69,11 +70,11 @@ def probable_requirement(text: str) -> str | None:
 
 def _candidates(text: str) -> Iterator[str]:
     bare = text.strip().strip("\"',").strip()
+    if match := _LATEST.fullmatch(bare):
+        yield match["name"]
     yield bare
     yield bare.removeprefix("- ").strip().strip("\"',")
     if match := _IMPORT.fullmatch(bare):
-        yield match["name"]
-    if match := _LATEST.fullmatch(bare):
         yield match["name"]
     yield _MISSING_COMMA.sub(",", bare)
     yield _MISSING_COMMA.sub(",", re.sub(r"=>", ">=", re.sub(r"=<", "<=", bare)))

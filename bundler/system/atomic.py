@@ -64,6 +64,8 @@ def output_error(path: Path, error: OSError) -> OutputError:
     hint = None
     if error.errno in _FULL:
         hint = f"free space on the disk of `{path.parent}` (`df -h {path.parent}`), or write to another one"
+        if any((parent / "CACHEDIR.TAG").exists() for parent in (path, *path.parents)):  # the store
+            hint = "run `bundler store gc` to free space, or pass `--store` on another disk"
     return OutputError(f"cannot write `{path}`: {error.strerror or error}", hint=hint)
 
 

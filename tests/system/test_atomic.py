@@ -473,7 +473,7 @@ def test_a_full_disk_has_a_hint(code: int) -> None:
 
     assert os.strerror(code) in error.message
     assert "`/x/y`" in error.message
-    assert "bundler store gc" in (error.hint or "")
+    assert "`df -h /x`" in (error.hint or "")
 
 
 def test_another_error_has_no_hint() -> None:

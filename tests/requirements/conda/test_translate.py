@@ -81,7 +81,7 @@ def test_l02_what_no_index_has_is_an_error_where_it_is_strict(tmp_path: Path) ->
 
     assert caught.value.message == "2 problems in the requirements"
     assert [line for line in caught.value.evidence if line.startswith("conda")] == [
-        f"conda/env.yml:1: `{name}` has no counterpart on PyPI: the base image must provide it"
+        f"conda/env.yml:1: `{name}` is a library of conda, not a Python project: the base image must provide it"
         for name in ("cudatoolkit", "mkl")
     ]
 
