@@ -84,6 +84,8 @@ def explain_unmet(
     evidence: tuple[str, ...] = ()
     if not matching:
         fact = f"{label} does not exist{wanted.place}"
+        newest = sorted({file.version for file in usable or files}, reverse=True)
+        evidence = (f"found   {listing(map(str, newest), _SHOWN)}",)
         which = which or f"; the newest release is {max(file.version for file in files)}"
     elif not for_python:
         needs = min(matching, key=lambda file: file.version).requires_python

@@ -330,3 +330,19 @@ def test_a_lock_of_other_requirements_gets_the_command_that_locks_them(
     assert (
         warm_cli.run("build", "--lock", "a.toml", "-r", "my reqs.in", "other", cwd=tmp_path).returncode == 0
     )
+
+
+def test_a_build_names_the_modules_that_do_not_import_and_a_bundle_to_inspect(
+    index: LocalIndex, warm_cli: BundlerCli, tmp_path: Path
+) -> None:
+    make_wheel(index.folder, "host", "1.0", {"host.py": "", "plugin.py": "import nothing_at_all\n"})
+    make_wheel(index.folder, "leaf", "1.0", {"leaf.py": "import host\n"}, requires=["host"])
+    ended = warm_cli.run("build", "leaf", cwd=tmp_path)
+
+    assert ended.returncode == 0, ended.stderr
+    assert "          not imported: plugin (no file of the bundle needs it)" in ended.stderr
+    command = re.search(r"`(bundler inspect [^`]+)`", ended.stderr)
+    assert command is not None
+    inspected = warm_cli.run(*shlex.split(command[1])[1:], cwd=tmp_path)
+    assert inspected.returncode == 0
+    assert "nothing_at_all" in inspected.stdout
