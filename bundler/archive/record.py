@@ -1,8 +1,8 @@
-"""Pure: the RECORD of a wheel, checked in both directions.
+"""Pure: the RECORD of a wheel, compared with its members.
 
-Every member of the archive has a row and every row has a member. The digest of a
-row is checked whenever its content is read, so content without a matching digest
-never leaves a wheel.
+The lock pins a wheel by its digest, and a layer has a RECORD of its own. So a clerical fault of
+RECORD, which installers ignore, is a note: a missing row, a row without a file, a digest in
+another encoding. A digest that the content of a module contradicts remains an error.
 
 Specs (PyPA): recording installed projects, "The RECORD file"; binary distribution
 format, "The .dist-info directory".
@@ -13,63 +13,104 @@ from __future__ import annotations
 import base64
 import csv
 import hashlib
-import itertools
-from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
 from typing import NoReturn
-
-from installer.records import InvalidRecordEntry, RecordEntry, parse_record_file
 
 from bundler.archive.streams import verified
 from bundler.archive.zip import ZipReader
 from bundler.archive.zip_format import Member
-from bundler.digest import Sha256, parse_sha256, sha256_of
+from bundler.digest import Sha256, parse_sha256
 from bundler.errors import MalformedError
 from bundler.paths import ArchivePath, UnsafePathError, archive_path, printable
 from bundler.text import listing
 
-__all__ = ["OpenedWheel"]
+__all__ = ["OpenedWheel", "Record"]
 
 _RECORD_LIMIT = 64 << 20
 _TEXT_LIMIT = 4 << 20
 """Bytes of METADATA or entry_points.txt."""
-_LISTED = 5
+_LISTED = 3
+_FIELDS = 3
 # RECORD cannot contain its own digest, nor those of its signatures, which are computed from it.
 _UNHASHED = ("RECORD", "RECORD.jws", "RECORD.p7s")
-_STRONG = {"sha256": 32, "sha384": 48, "sha512": 64}
-"""The hash algorithms of RECORD ("sha256 or better"), with the digest size in bytes."""
+_DIGEST_SIZES = {"md5": 16, "sha1": 20, "sha224": 28, "sha256": 32, "sha384": 48, "sha512": 64}
+"""Bytes of a digest, by hash algorithm."""
+_WEAK = ("md5", "sha1", "sha224")
+"""Algorithms that RECORD must not have ("sha256 or better")."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class _Row:
-    line: int
-    path: ArchivePath
+class Record:
+    """The content of RECORD, as far as it describes the members of the wheel."""
+
+    digests: Mapping[ArchivePath, Sha256 | None]
+    """For each member: the sha256 that its content must have; None if RECORD has no digest of it."""
+    faults: tuple[str, ...]
+    """The deviations from the specification, each in one line."""
+
+
+@dataclass(slots=True)
+class _Faults:
+    """The paths with each fault, in the order of RECORD."""
+
+    paths: dict[str, list[str]] = field(default_factory=dict)
+
+    def add(self, fault: str, path: str) -> None:
+        self.paths.setdefault(fault, []).append(f"`{printable(path)}`")
+
+    def lines(self) -> Iterator[str]:
+        for fault, paths in self.paths.items():
+            yield f"its RECORD {fault}: {listing(paths, _LISTED)}"
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class _Digest:
+    """A digest of RECORD."""
+
     algorithm: str
-    digest: bytes | None
-    size: int | None
+    value: bytes
 
 
-def read_record(reader: ZipReader, dist_info: str) -> Iterator[tuple[ArchivePath, Sha256 | None]]:
-    """Yield each member and its digest, after checking that RECORD lists exactly the members.
+def read_record(reader: ZipReader, dist_info: str) -> Record:
+    """Return the digests of RECORD, and its faults.
 
-    :raises MalformedError: if a row or a member is missing, duplicate or malformed.
+    :raises MalformedError: if RECORD is missing or not a table, if a path in it is unsafe, or if a digest
+        other than sha256 is not that of a file outside of the ``.dist-info`` directory.
     """
     unhashed = {ArchivePath(f"{dist_info}/{name}") for name in _UNHASHED}
-    rows: dict[ArchivePath, _Row] = {}
-    for row in _record_rows(reader, dist_info):
-        if row.path in rows:
-            lines = f"lines {rows[row.path].line} and {row.line}"
-            refuse(reader, f"its RECORD has duplicate rows for `{printable(row.path)}`", found=lines)
-        if row.digest is None and row.path not in unhashed:
-            refuse(reader, f"line {row.line} of its RECORD has no digest", found=row.path)
-        rows[row.path] = row
-    _check_none(reader, "has no row in RECORD", reader.members.keys() - rows.keys() - unhashed)
-    _check_none(reader, "is in RECORD but missing from the wheel", rows.keys() - reader.members.keys())
+    faults = _Faults()
+    rows: dict[ArchivePath, tuple[_Digest | None, str]] = {}
+    for path, digest_text, size in _rows(reader, dist_info, faults):
+        member = reader.members.get(path)
+        if member is None:
+            is_folder = any(name.startswith(f"{path}/") for name in reader.members)
+            faults.add("lists directories" if is_folder else "lists files that are missing from it", path)
+            continue
+        digest = _parse_digest(digest_text, path, faults) if path not in unhashed else None
+        if path in rows and rows[path] != (digest, size):
+            faults.add("has different rows for one file", path)
+        if path not in rows or rows[path][0] is None:
+            rows[path] = digest, size
+    digests: dict[ArchivePath, Sha256 | None] = {}
     for path, member in reader.members.items():
-        yield path, _sha256_of(reader, member, rows[path]) if path in rows else None
+        digests[path] = None
+        if path in unhashed:
+            continue
+        if path not in rows:
+            faults.add("does not list", path)
+            continue
+        digest, size = rows[path]
+        if size not in ("", str(member.size)):
+            faults.add("has another size for", path)
+        digests[path] = _sha256_of(
+            reader, member, digest, faults, in_dist_info=path.startswith(f"{dist_info}/")
+        )
+    return Record(digests=digests, faults=tuple(faults.lines()))
 
 
-def _record_rows(reader: ZipReader, dist_info: str) -> Iterator[_Row]:
+def _rows(reader: ZipReader, dist_info: str, faults: _Faults) -> Iterator[tuple[ArchivePath, str, str]]:
+    """Yield the path, digest and size of each row."""
     member = reader.members.get(ArchivePath(f"{dist_info}/RECORD"))
     if member is None:
         refuse(reader, "it has no RECORD")
@@ -78,63 +119,88 @@ def _record_rows(reader: ZipReader, dist_info: str) -> Iterator[_Row]:
     except UnicodeDecodeError as error:
         refuse(reader, "its RECORD is not UTF-8", found=error)
     if text.startswith("\ufeff"):
-        refuse(reader, "its RECORD starts with a byte order mark")
-    rows = parse_record_file(line.removesuffix("\r") for line in text.removesuffix("\n").split("\n"))
-    for line in itertools.count(1):
+        faults.add("starts with a byte order mark", member.path)
+    lines = text.removeprefix("\ufeff").removesuffix("\n").split("\n") if text else []
+    table = csv.reader(line.removesuffix("\r") for line in lines)
+    while True:
         try:
-            if (elements := next(rows, None)) is None:
-                return
-            yield _parse_row(line, elements)
-        except (InvalidRecordEntry, csv.Error, ValueError) as error:
-            refuse(reader, f"line {line} of its RECORD is malformed", found=error)
+            row = next(table, None)
+        except csv.Error as error:
+            refuse(reader, f"line {table.line_num} of its RECORD is malformed", found=error)
+        if row is None:
+            return
+        if not row:
+            refuse(reader, f"line {table.line_num} of its RECORD is malformed", found="an empty line")
+        if len(row) != _FIELDS:
+            faults.add(f"has rows without {_FIELDS} fields", f"line {table.line_num}")
+        name, digest, size, *_ = (*row, "", "")
+        yield _path(reader, table.line_num, name, faults), digest, size
 
 
-def _parse_row(line: int, elements: tuple[str, str, str]) -> _Row:
-    """Return a row of RECORD.
-
-    :raises ValueError: if its path is unsafe, or its digest weak or malformed.
-    :raises InvalidRecordEntry: if a field is malformed.
-    """
+def _path(reader: ZipReader, line: int, name: str, faults: _Faults) -> ArchivePath:
+    """Return the path of a row; without the slash at the start that some build tools write."""
+    if name.startswith("/"):
+        faults.add("has absolute paths", name)
     try:
-        path = archive_path(elements[0])
+        return archive_path(name.lstrip("/").removeprefix("./").removesuffix("/"))
     except UnsafePathError as error:
-        raise ValueError(f"`{elements[0]}`: {error}") from error
-    entry = RecordEntry.from_elements(*elements)
-    if entry.hash_ is None:
-        return _Row(line=line, path=path, algorithm="", digest=None, size=entry.size)
-    algorithm, value = entry.hash_.name, entry.hash_.value
-    if algorithm not in _STRONG:
-        raise ValueError(f"`{path}` has a digest by {algorithm}, wanted {', '.join(_STRONG)}")
-    digest = _parse_digest(value, _STRONG[algorithm])
+        refuse(reader, f"line {line} of its RECORD is malformed", found=f"`{name}`: {error}")
+
+
+def _parse_digest(text: str, path: ArchivePath, faults: _Faults) -> _Digest | None:
+    """Return a digest of RECORD, None if it has none that can be compared."""
+    algorithm, _, value = text.partition("=")
+    if not value:
+        faults.add("has no digest for", path)
+        return None
+    digest = _decode(value, _DIGEST_SIZES[algorithm]) if algorithm in _DIGEST_SIZES else None
     if digest is None:
-        raise ValueError(f"`{path}` has `{value}`, which is not a {algorithm} in unpadded urlsafe base64")
-    return _Row(line=line, path=path, algorithm=algorithm, digest=digest, size=entry.size)
+        faults.add("has an invalid digest for", path)
+        return None
+    if value not in (_encoded(digest), digest.hex()):
+        faults.add("has a digest in another encoding for", path)
+    if algorithm in _WEAK:
+        faults.add(f"has a weak digest ({algorithm}) for", path)
+    return _Digest(algorithm=algorithm, value=digest)
 
 
-def _parse_digest(text: str, size: int) -> bytes | None:
-    """Return a digest of ``size`` bytes, from unpadded urlsafe base64, or from hex (wheels of gmsh)."""
+def _decode(text: str, size: int) -> bytes | None:
+    """Return a digest of ``size`` bytes from base64, in either alphabet, or from hex (wheels of gmsh)."""
+    plain = text.rstrip("=").replace("+", "-").replace("/", "_")
     try:
-        digest = bytes.fromhex(text) if len(text) == 2 * size else base64.urlsafe_b64decode(text + "==")
+        digest = bytes.fromhex(text) if len(text) == 2 * size else base64.urlsafe_b64decode(f"{plain}==")
     except ValueError:
         return None
-    spelled = base64.urlsafe_b64encode(digest).decode("ascii").rstrip("=")
-    return digest if len(digest) == size and text in (spelled, digest.hex()) else None
+    return digest if len(digest) == size and plain in (_encoded(digest), digest.hex()) else None
 
 
-def _sha256_of(reader: ZipReader, member: Member, row: _Row) -> Sha256 | None:
-    """Return the sha256 of a member from its row; compute it if the row has another algorithm."""
-    if row.size not in (None, member.size):
-        fact = f"line {row.line} of its RECORD has a different size for `{printable(row.path)}`"
-        refuse(reader, fact, found=f"{member.size} bytes", wanted=f"{row.size} bytes")
-    if row.digest is None:
-        return None
-    if row.algorithm == "sha256":
-        return parse_sha256(row.digest.hex())
-    recorded, sha256 = hashlib.new(row.algorithm), hashlib.sha256()
+def _encoded(digest: bytes) -> str:
+    return base64.urlsafe_b64encode(digest).decode("ascii").rstrip("=")
+
+
+def _sha256_of(
+    reader: ZipReader, member: Member, digest: _Digest | None, faults: _Faults, *, in_dist_info: bool
+) -> Sha256 | None:
+    """Return the sha256 of a member from RECORD; compute it for metadata, and for another algorithm.
+
+    Metadata may differ from RECORD: tools edit it after the build (``top_level.txt`` of decord 0.6.0).
+    """
+    if not in_dist_info and (digest is None or digest.algorithm == "sha256"):
+        return parse_sha256(digest.value.hex()) if digest else None
+    recorded = hashlib.new(digest.algorithm, usedforsecurity=False) if digest else None
+    sha256 = hashlib.sha256()
     for chunk in reader.chunks(member):
-        recorded.update(chunk)
         sha256.update(chunk)
-    check_digest(reader, member, row.algorithm, recorded.hexdigest(), row.digest.hex())
+        if recorded is not None:
+            recorded.update(chunk)
+    if digest is not None and recorded is not None and recorded.digest() != digest.value:
+        if not in_dist_info:
+            fact = f"`{printable(member.path)}` does not match its digest in RECORD"
+            found, wanted = (
+                f"{digest.algorithm} {value.hex()}" for value in (recorded.digest(), digest.value)
+            )
+            refuse(reader, fact, found=found, wanted=wanted)
+        faults.add("has another digest for", member.path)
     return parse_sha256(sha256.hexdigest())
 
 
@@ -148,23 +214,6 @@ def checked_chunks(reader: ZipReader, member: Member, sha256: Sha256 | None) -> 
         return chunks
     fact = f"`{reader.name}`: `{printable(member.path)}` does not match its digest in RECORD"
     return verified(chunks, fact, sha256=sha256, error=MalformedError)
-
-
-def check_digest(reader: ZipReader, member: Member, algorithm: str, found: str, wanted: str | None) -> None:
-    """Compare the digest of a member with the one in RECORD, if RECORD has one.
-
-    :raises MalformedError: if they differ.
-    """
-    if wanted not in (None, found):
-        fact = f"`{printable(member.path)}` does not match its digest in RECORD"
-        refuse(reader, fact, found=f"{algorithm} {found}", wanted=f"{algorithm} {wanted}")
-
-
-def _check_none(reader: ZipReader, fact: str, paths: Iterable[str]) -> None:
-    """Refuse the wheel if ``paths``, which violate a rule, is not empty."""
-    ordered = sorted(paths)
-    if ordered:
-        refuse(reader, f"`{printable(ordered[0])}` {fact}", found=listing(ordered, _LISTED))
 
 
 def refuse(reader: ZipReader, fact: str, *, found: object = None, wanted: object = None) -> NoReturn:
@@ -183,18 +232,13 @@ def refuse(reader: ZipReader, fact: str, *, found: object = None, wanted: object
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class OpenedWheel:
-    """A wheel after RECORD was read and checked."""
+    """A wheel after RECORD was read and compared."""
 
     reader: ZipReader
     dist_info: str
-    digests: Mapping[ArchivePath, Sha256 | None]
+    record: Record
 
     def dist_info_file(self, name: str, limit: int = _TEXT_LIMIT) -> bytes | None:
-        """Return the checked content of a file of the ``.dist-info`` directory, None if there is none."""
-        path = ArchivePath(f"{self.dist_info}/{name}")
-        member = self.reader.members.get(path)
-        if member is None:
-            return None
-        content = self.reader.read(member, limit=limit)
-        check_digest(self.reader, member, "sha256", sha256_of(content), self.digests[path])
-        return content
+        """Return the content of a file of the ``.dist-info`` directory, None if there is none."""
+        member = self.reader.members.get(ArchivePath(f"{self.dist_info}/{name}"))
+        return None if member is None else self.reader.read(member, limit=limit)

@@ -1,8 +1,8 @@
 """Pure: a wheel in an open archive, validated against its own metadata.
 
 The file name, the ``.dist-info`` directory, WHEEL and METADATA must name one
-distribution. RECORD is checked both ways when the wheel is opened: each member
-is listed, each row has its member. Digests are checked whenever content is read.
+distribution. Digests of RECORD are checked whenever content is read. Clerical faults that
+pip accepts are faults of the result, not errors.
 
 Specs (PyPA): binary distribution format;
 recording installed projects; entry points; core metadata.
@@ -33,7 +33,7 @@ from bundler.errors import MalformedError
 from bundler.paths import ArchivePath, portability_note, printable
 from bundler.redaction import redact
 
-__all__ = ["Scheme", "Wheel", "WheelFile", "WheelMetadata", "read_wheel"]
+__all__ = ["Scheme", "Wheel", "WheelFile", "WheelMetadata", "read_wheel", "same_release"]
 
 Scheme = Literal["purelib", "platlib", "headers", "scripts", "data"]
 """Where the files of a wheel go (sysconfig's names of installation paths)."""
@@ -44,6 +44,9 @@ _WHEEL_LIMIT = 64 << 10
 _MAX_DOTS = 30
 """Maximum in one Tag: each dot multiplies the number of expanded tags (PEP 425)."""
 _INJECTED = re.compile(rb"[\x00-\x08\x0b\x0c\x0e-\x1f\x7f]|\r(?!\n)")
+# In a continuation line a form feed or vertical tab is white space (license texts: python-daemon 3.1.2).
+_CONTINUATION = re.compile(rb"^[ \t].*[\x0b\x0c].*$", re.MULTILINE)
+_FEEDS = re.compile(rb"[\x0b\x0c]")
 _END_OF_HEADERS = re.compile(rb"\r?\n\r?\n")
 
 # Names that exist on every system; pathvalidate would take 150 microseconds for each.
@@ -99,7 +102,9 @@ class Wheel:
     """Sorted bytewise by scheme, then path."""
     entry_points: tuple[EntryPoint, ...]
     notes: tuple[str, ...]
-    """Deviations from the specification that are not errors."""
+    """Properties that a layer does not keep, and values that are ignored."""
+    faults: tuple[str, ...]
+    """Deviations from the specification that pip accepts, each in one line."""
     reader: ZipReader
 
     def chunks(self, file: WheelFile) -> Iterator[bytes]:
@@ -125,10 +130,13 @@ def read_wheel(source: BinaryIO, filename: str) -> Wheel:
         raise MalformedError(fact, evidence=(f"found   {printable(str(error))}",)) from error
     reader = ZipReader(source, name=filename)
     dist_info = _find_dist_info(reader, name, version)
-    wheel = OpenedWheel(reader=reader, dist_info=dist_info, digests=dict(read_record(reader, dist_info)))
-    root_is_purelib, wheel_notes = _read_wheel_file(wheel, tags)
-    metadata, metadata_notes = _read_metadata(wheel, name, version)
-    files = _place_files(wheel, "purelib" if root_is_purelib else "platlib")
+    wheel = OpenedWheel(reader=reader, dist_info=dist_info, record=read_record(reader, dist_info))
+    faults = [f"it has an archive comment: `{reader.comment}`"] if reader.comment else []
+    faults += wheel.record.faults
+    root_is_purelib, wheel_notes = _read_wheel_file(wheel, tags, faults)
+    metadata, metadata_notes = _read_metadata(wheel, name, version, faults)
+    _check_labels(metadata.version, version, dist_info, faults)
+    files = _place_files(wheel, "purelib" if root_is_purelib else "platlib", faults)
     return Wheel(
         filename=filename,
         metadata=metadata,
@@ -138,6 +146,7 @@ def read_wheel(source: BinaryIO, filename: str) -> Wheel:
         files=files,
         entry_points=tuple(read_entry_points(wheel)),
         notes=(*wheel_notes, *metadata_notes, *_file_notes(files)),
+        faults=tuple(faults),
         reader=reader,
     )
 
@@ -149,9 +158,7 @@ def _find_dist_info(reader: ZipReader, name: NormalizedName, version: Version) -
     if len(found) != 1:
         fact = f"it has {len(found)} `.dist-info` directories, not 1"
         refuse(reader, fact, found=", ".join(found) or "none")
-    stem = found[0].removesuffix(".dist-info")
-    project, _, release = stem.rpartition("-")
-    if canonicalize_name(project) != name or _version(release) != version:
+    if not _names(found[0], ".dist-info", name, version):
         wanted = f"`{name}` {version}, as the file name has it"
         refuse(
             reader, "its `.dist-info` directory does not match its file name", found=found[0], wanted=wanted
@@ -159,35 +166,74 @@ def _find_dist_info(reader: ZipReader, name: NormalizedName, version: Version) -
     return found[0]
 
 
+def _names(directory: str, suffix: str, name: NormalizedName, version: Version) -> bool:
+    """Return whether a ``.dist-info`` or ``.data`` directory is that of a release, in any spelling."""
+    project, _, release = directory.removesuffix(suffix).rpartition("-")
+    parsed = _version(release)
+    return (
+        directory.endswith(suffix)
+        and canonicalize_name(project) == name
+        and parsed is not None
+        and same_release(parsed, version)
+    )
+
+
+def same_release(one: Version, other: Version) -> bool:
+    """Return whether two versions are equal, or differ only in a local label that one of them lacks.
+
+    >>> same_release(Version("1.12.1"), Version("1.12.1+cu102"))
+    True
+    """
+    return one == other or (one.public == other.public and None in (one.local, other.local))
+
+
+def _check_labels(version: Version, of_file: Version, dist_info: str, faults: list[str]) -> None:
+    """Add a fault if the file name or the ``.dist-info`` directory has another local label than METADATA."""
+    directory = dist_info.removesuffix(".dist-info").rpartition("-")[2]
+    for place, found in (("file name", of_file), ("`.dist-info` directory", Version(directory))):
+        if found != version:
+            faults.append(f"its {place} has version {found}, its METADATA {version}")
+
+
 # WHEEL and METADATA.
 
 
-def _read_wheel_file(wheel: OpenedWheel, tags: frozenset[Tag]) -> tuple[bool, list[str]]:
-    """Return whether the root of the archive is purelib, and notes."""
+def _read_wheel_file(wheel: OpenedWheel, tags: frozenset[Tag], faults: list[str]) -> tuple[bool, list[str]]:
+    """Return whether the root of the archive is purelib, and notes; pip does not read Tag."""
     content = wheel.dist_info_file("WHEEL", _WHEEL_LIMIT)
     if content is None:
         refuse(wheel.reader, "it has no WHEEL")
     try:
         headers = email.message_from_string(content.decode("utf-8"))
-        inside = frozenset(tag for text in headers.get_all("Tag", []) for tag in _parse_tag(text.strip()))
     except ValueError as error:
         refuse(wheel.reader, "its WHEEL is malformed", found=error)
     versions = headers.get_all("Wheel-Version", [])
-    if len(versions) != 1 or not re.fullmatch(r"1\.[0-9]+", versions[0].strip(), re.ASCII):
+    if len(versions) != 1 or not re.fullmatch(r"1(\.[0-9]+)*", versions[0].strip(), re.ASCII):
         refuse(wheel.reader, "unsupported Wheel-Version", found=versions, wanted="one that is 1.x")
     purelib = [text.strip().lower() for text in headers.get_all("Root-Is-Purelib", [])]
     if purelib not in (["true"], ["false"]):
-        refuse(wheel.reader, "its Root-Is-Purelib is invalid", found=purelib, wanted="one true or false")
+        found = ", ".join(f"`{printable(text)}`" for text in purelib) or "missing"
+        faults.append(f"its Root-Is-Purelib is not one true or false: {found}")
+    is_purelib = purelib[:1] == ["true"]
+    listed = [text.strip() for text in headers.get_all("Tag", [])]
+    try:
+        inside = frozenset(tag for text in filter(None, listed) for tag in _parse_tag(text))
+    except ValueError as error:
+        faults.append(f"a Tag in its WHEEL is malformed: {printable(str(error))}")
+        return is_purelib, []
+    if not inside:
+        faults.append("its WHEEL has no Tag" if not listed else "a Tag in its WHEEL is empty")
+        return is_purelib, []
     if inside == tags:
-        return purelib == ["true"], []
+        return is_purelib, []
     # Some wheels are renamed for another platform after the build (4 of 997): only a
     # note. A different interpreter or ABI is an error, unless the file name has no ABI
     # ("none": xgboost 1.6).
     ours, theirs = ({(tag.interpreter, tag.abi) for tag in some} for some in (inside, tags))
     found, wanted = (" ".join(sorted(map(str, some))) for some in (inside, tags))
-    if not ours or (ours.isdisjoint(theirs) and {abi for _, abi in theirs} != {"none"}):
+    if ours.isdisjoint(theirs) and {abi for _, abi in theirs} != {"none"}:
         refuse(wheel.reader, "its Tag does not match its file name", found=found, wanted=wanted)
-    return purelib == ["true"], [f"its WHEEL has other tags than its file name: {printable(found)}"]
+    return is_purelib, [f"its WHEEL has other tags than its file name: {printable(found)}"]
 
 
 def _parse_tag(text: str) -> frozenset[Tag]:
@@ -197,31 +243,37 @@ def _parse_tag(text: str) -> frozenset[Tag]:
 
 
 def _read_metadata(
-    wheel: OpenedWheel, name: NormalizedName, version: Version
+    wheel: OpenedWheel, name: NormalizedName, version: Version, faults: list[str]
 ) -> tuple[WheelMetadata, list[str]]:
-    """Return the metadata, and notes: strict about name and version only."""
+    """Return the metadata, and notes: strict about name and version only.
+
+    :param version: that of the file name; the local label of METADATA may differ.
+    """
     content = wheel.dist_info_file("METADATA")
     if content is None:
         refuse(wheel.reader, "it has no METADATA")
-    if injected := _INJECTED.search(_END_OF_HEADERS.split(content, maxsplit=1)[0]):
+    headers, *body = _END_OF_HEADERS.split(content, maxsplit=1)
+    if _CONTINUATION.search(headers):
+        headers = _CONTINUATION.sub(lambda line: _FEEDS.sub(b" ", line[0]), headers)
+        content = b"\n\n".join((headers, *body))
+        faults.append("its METADATA has a form feed or vertical tab in a header")
+    if injected := _INJECTED.search(headers):
         refuse(wheel.reader, "its METADATA has a control character in a header", found=injected[0])
     try:
         raw, unparsed = parse_email(content)
     except (ValueError, LookupError, AssertionError, RecursionError, email.errors.MessageError) as error:
         refuse(wheel.reader, "its METADATA is malformed", found=error)
     display_name = _same_name(wheel.reader, raw, name)
-    if _version(raw.get("version", "")) != version:
-        fact, found = (
-            "the Version in its METADATA does not match its file name",
-            raw.get("version", "not one"),
-        )
-        refuse(wheel.reader, fact, found=found, wanted=version)
+    own = _version(raw.get("version", ""))
+    if own is None or not same_release(own, version):
+        fact = "the Version in its METADATA does not match its file name"
+        refuse(wheel.reader, fact, found=raw.get("version", "not one"), wanted=version)
     notes: list[str] = []
     requirements = raw.get("requires_dist") or unparsed.get("requires-dist", [])
     metadata = WheelMetadata(
         name=name,
         display_name=display_name,
-        version=version,
+        version=own,
         requires_dist=tuple(_parse_requirements(requirements, notes)),
         requires_python=_parse_requires_python(raw.get("requires_python", ""), notes),
         provides_extra=tuple(canonicalize_name(extra.strip()) for extra in raw.get("provides_extra", [])),
@@ -280,8 +332,13 @@ def _version(text: str) -> Version | None:
 # Files.
 
 
-def _place_files(wheel: OpenedWheel, root: Scheme) -> tuple[WheelFile, ...]:
+def _place_files(wheel: OpenedWheel, root: Scheme, faults: list[str]) -> tuple[WheelFile, ...]:
     """Return the installation scheme and path of each member ("Installing a wheel", "Spread")."""
+    data_dirs = {path.partition("/")[0] for path in wheel.reader.members if _is_data(path)}
+    faults += (
+        f"its `.data` directory is not named as its `.dist-info` directory: `{found}`"
+        for found in sorted(data_dirs - {_data_dir(wheel)})
+    )
     placed: dict[tuple[Scheme, ArchivePath], WheelFile] = {}
     for path, member in wheel.reader.members.items():
         scheme, place = _place(wheel, root, path)
@@ -293,19 +350,19 @@ def _place_files(wheel: OpenedWheel, root: Scheme) -> tuple[WheelFile, ...]:
                 found=found,
             )
         placed[scheme, place] = WheelFile(
-            scheme=scheme, path=place, member=member, sha256=wheel.digests[path], size=member.size
+            scheme=scheme, path=place, member=member, sha256=wheel.record.digests[path], size=member.size
         )
     return tuple(placed[key] for key in sorted(placed, key=lambda key: (key[0], key[1].encode())))
 
 
 def _place(wheel: OpenedWheel, root: Scheme, path: ArchivePath) -> tuple[Scheme, ArchivePath]:
     top, _, below = path.partition("/")
-    if not below or not top.lower().endswith(".data"):
+    if not _is_data(path):
         return root, path
-    data_dir = f"{wheel.dist_info.removesuffix('.dist-info')}.data"
-    if top != data_dir:
+    project, _, release = wheel.dist_info.removesuffix(".dist-info").rpartition("-")
+    if not _names(top, ".data", canonicalize_name(project), Version(release)):
         fact = f"`{printable(path)}` is in a `.data` directory of another name"
-        refuse(wheel.reader, fact, found=top, wanted=data_dir)
+        refuse(wheel.reader, fact, found=top, wanted=_data_dir(wheel))
     name, _, place = below.partition("/")
     scheme: Scheme | None = next((known for known in get_args(Scheme) if known == name and place), None)
     if scheme is None:
@@ -314,6 +371,15 @@ def _place(wheel: OpenedWheel, root: Scheme, path: ArchivePath) -> tuple[Scheme,
     if scheme in _SITE_PACKAGES and place.partition("/")[0].lower().endswith(".dist-info"):
         refuse(wheel.reader, f"`{printable(path)}` would be installed into another `.dist-info` directory")
     return scheme, ArchivePath(place)
+
+
+def _is_data(path: ArchivePath) -> bool:
+    top, slash, _ = path.partition("/")
+    return bool(slash) and top.lower().endswith(".data")
+
+
+def _data_dir(wheel: OpenedWheel) -> str:
+    return f"{wheel.dist_info.removesuffix('.dist-info')}.data"
 
 
 def _file_notes(files: Iterable[WheelFile]) -> Iterator[str]:
@@ -326,6 +392,3 @@ def _file_notes(files: Iterable[WheelFile]) -> Iterator[str]:
             note = portability_note(file.path)
             if note:
                 yield f"`{printable(file.path)}` cannot exist on every system: {printable(note)}"
-
-
-# Entry points.

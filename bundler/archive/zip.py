@@ -50,11 +50,13 @@ class ZipReader:
     """The files, in the order their data has in the archive."""
     name: str
     """What messages call the archive."""
+    comment: str
+    """Its comment, plain text; empty in nearly all wheels."""
 
     def __init__(self, source: BinaryIO, *, name: str, limits: ZipLimits = fmt.LIMITS) -> None:
         self._source = source
         self._limits = limits
-        self.name = printable(name)
+        self.name, self.comment = printable(name), ""
         first = self._read_at(0, fmt.HEAD)
         if not first.startswith(fmt.LOCAL_SIGN):
             fact = "it is not a wheel: it does not start with a zip member"
@@ -126,9 +128,12 @@ class ZipReader:
         end = max(size - fmt.END.size, 0)
         raw = self._read_at(end, fmt.END.size)
         if not raw.startswith(fmt.END_SIGN):
-            self._refuse_end(size)
+            first = max(size - fmt.COMMENTED_END, 0)
+            tail = self._read_at(first, fmt.COMMENTED_END)
+            at, self.comment = fmt.commented_end(tail) or self._refuse_end(size)
+            end, raw = first + at, tail[at : at + fmt.END.size]
         disk, first_disk, here, count, length, start, comment = fmt.END.unpack(raw)
-        if comment:
+        if comment != len(self.comment):
             self._refuse_end(size)
         if (disk, first_disk, here) != (0, 0, count):
             found, wanted = f"{here} members on disk {disk}", f"{count} on disk 0"
@@ -380,16 +385,11 @@ class ZipReader:
     def _refuse(
         self, fact: str, member: str | bytes | None = None, found: object = None, wanted: object = None
     ) -> NoReturn:
-        where = f"`{self.name}`:" if member is None else f"`{self.name}`: `{_text(member)}`"
+        where = f"`{self.name}`:" if member is None else f"`{self.name}`: `{fmt.text_of(member)}`"
         lines = {"wanted": wanted, "found": found}
         raise MalformedError(
             f"{where} {fact}",
             evidence=tuple(
-                f"{label:<7} {_text(value)}" for label, value in lines.items() if value is not None
+                f"{label:<7} {fmt.text_of(value)}" for label, value in lines.items() if value is not None
             ),
         )
-
-
-def _text(value: object) -> str:
-    """Return a value of a header, which may be a name in any bytes, as text for a message."""
-    return printable(value.decode("utf-8", "backslashreplace") if isinstance(value, bytes) else str(value))

@@ -5,10 +5,11 @@ Format: PKWARE APPNOTE 6.3, sections 4.3 to 4.6.
 
 from __future__ import annotations
 
+import re
 import struct
 from dataclasses import dataclass
 
-from bundler.paths import ArchivePath
+from bundler.paths import ArchivePath, printable
 
 __all__ = ["Member"]
 
@@ -48,6 +49,30 @@ UNIX_SYSTEMS = (3, 19)
 HEAD = 32
 INPUT = 1 << 16
 """Bytes that are inflated at a time; small, since the unconsumed rest is copied for each chunk of output."""
+
+
+_COMMENT = re.compile(rb"(?!.*PK)[\x21-\x7e][\x20-\x7e]{0,63}", re.DOTALL)
+COMMENTED_END = END.size + 64
+"""The largest end record with a comment that is read, in bytes."""
+
+
+def commented_end(tail: bytes) -> tuple[int, str] | None:
+    """Return the offset of the end record in the last bytes of an archive, and its comment of plain text.
+
+    pyo3-pack, later maturin, wrote the comment ``zip-rs`` (wheels of orjson until 2019).
+
+    :return: None if the comment is not one that every reader ends at the same byte.
+    """
+    at = tail.rfind(END_SIGN)
+    comment = tail[at + END.size :] if at >= 0 else b""
+    if not _COMMENT.fullmatch(comment) or END.unpack_from(tail, at)[-1] != len(comment):
+        return None
+    return at, comment.decode("ascii")
+
+
+def text_of(value: object) -> str:
+    """Return a value of a header, which may be a name in any bytes, as text for a message."""
+    return printable(value.decode("utf-8", "backslashreplace") if isinstance(value, bytes) else str(value))
 
 
 def extra_fields(extra: bytes) -> dict[int, bytes]:

@@ -92,7 +92,7 @@ class FindingSection(ClosedManifestSection, frozen=True, kw_only=True):
     """One finding of the checks."""
 
     allowed: bool
-    code: Annotated[str, msgspec.Meta(pattern="^[MIUEBD][0-9]{3}$")]
+    code: Annotated[str, msgspec.Meta(pattern="^[MIUEBDW][0-9]{3}$")]
     distribution: str
     message: str
     severity: Literal["error", "warning", "note"]

@@ -42,7 +42,7 @@ __all__ = [
     "tree_digest",
 ]
 
-LAYER_FORMAT = 2
+LAYER_FORMAT = 3
 """Increment with any change of the conversion, so that stored layers are built again."""
 
 RESERVED = frozenset({"manifest.json", "pylock.toml", "pyvenv.cfg"})
@@ -76,8 +76,8 @@ class Layer:
     requires_python: str
     scripts: tuple[str, ...]
     """The names of its launchers in ``bin``."""
-    pth: tuple[str, ...]
-    """Its ``.pth`` files that run code, relative to site-packages."""
+    pth_code: Mapping[str, tuple[str, ...]]
+    """The lines of its ``.pth`` files that run code, by file, relative to site-packages."""
     pth_folders: tuple[str, ...]
     """The directories that its ``.pth`` files add to sys.path, relative to site-packages."""
     uncompiled: tuple[str, ...]
@@ -86,6 +86,8 @@ class Layer:
     """For each small ``__init__.py``, by path, a digest of its syntax tree: `same_code` compares it."""
     notes: tuple[str, ...]
     """Notes for the manifest, such as unportable paths and dropped mode bits."""
+    faults: tuple[str, ...]
+    """Deviations of the wheel from the specification that pip accepts."""
     files: tuple[TreeFile, ...]
     """Sorted bytewise by path."""
 
@@ -114,6 +116,11 @@ class Layer:
     def size(self) -> int:
         """Bytes of all files, unpacked."""
         return sum(file.size for file in self.files)
+
+    @property
+    def pth(self) -> tuple[str, ...]:
+        """Its ``.pth`` files that run code, sorted, relative to site-packages."""
+        return tuple(sorted(self.pth_code))
 
     def requirements(self) -> tuple[Requirement, ...]:
         """Return the requirements as values."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import io
 import json
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -40,6 +41,9 @@ __all__ = ["LayerBuilder", "WheelRef"]
 _COMPILE_SECONDS = 1800
 _HEAD = 256
 """Bytes of a script that are searched for a shebang."""
+
+_PTH_LINE = 4096
+"""Characters of a line of code in a ``.pth`` file that a layer keeps."""
 
 Source = WheelFile | bytes | Path
 
@@ -104,9 +108,15 @@ class LayerBuilder:
             wheel = read_wheel(stream, wanted.filename)
             planned = plan_layer(wheel, self.interpreter.target, heads=_python_scripts(wheel))
             sources: dict[str, tuple[int, Source]] = {file.path: (file.mode, file.source) for file in planned}
-            uncompiled, code = self._compile(wheel, planned, sources, scratch)
+            compiled = self._compile(wheel, planned, sources, scratch)
             files = self._table(wheel, sources)
-            layer = _describe(wheel, wanted, files, uncompiled, code)
+            layer = _describe(
+                wheel,
+                wanted,
+                files,
+                compiled,
+                _pth(wheel, planned, self.interpreter.target.site_packages),
+            )
             write_segment(files, _contents(wheel, sources, wanted), self.segment_format, self.store)
         bind_content(layer, self.segment_format, self.store)
         return layer
@@ -249,11 +259,12 @@ def _describe(
     wheel: Wheel,
     wanted: WheelRef,
     files: tuple[TreeFile, ...],
-    uncompiled: tuple[str, ...],
-    code: Mapping[str, str],
+    compiled: tuple[tuple[str, ...], Mapping[str, str]],
+    pth: tuple[Mapping[str, tuple[str, ...]], tuple[str, ...]],
 ) -> Layer:
     metadata = wheel.metadata
-    running, folders = _pth(wheel)
+    uncompiled, code = compiled
+    pth_code, pth_folders = pth
     launchers = sorted(file.path[4:] for file in files if file.path.startswith("bin/"))
     return Layer(
         name=metadata.name,
@@ -265,27 +276,39 @@ def _describe(
         requires_dist=tuple(str(requirement) for requirement in metadata.requires_dist),
         requires_python=str(metadata.requires_python or ""),
         scripts=tuple(launchers),
-        pth=running,
-        pth_folders=folders,
+        pth_code=pth_code,
+        pth_folders=pth_folders,
         uncompiled=uncompiled,
         code=code,
         notes=wheel.notes,
+        faults=wheel.faults,
         files=files,
     )
 
 
-def _pth(wheel: Wheel) -> tuple[tuple[str, ...], tuple[str, ...]]:
-    """Return the ``.pth`` files of a wheel in which a line runs code, and the directories the others name.
+def _pth(
+    wheel: Wheel, planned: Iterable[PlannedFile], site_packages: str
+) -> tuple[dict[str, tuple[str, ...]], tuple[str, ...]]:
+    """Return the lines of code in the ``.pth`` files of a layer, by file, and the directories that they name.
 
-    A line that starts with import runs; any other one, but for comments, is a directory (docs of ``site``).
+    ``site`` processes the files of site-packages, whatever their scheme in the wheel. A line that starts
+    with import runs; any other one, but for comments, is a directory. Python 3.13 ignores a byte order mark.
     """
-    running, folders = set(), set()
-    for file in wheel.files:
-        if file.scheme in ("purelib", "platlib") and "/" not in file.path and file.path.endswith(".pth"):
-            text = b"".join(wheel.chunks(file)).decode("utf-8", "replace")
-            for line in filter(None, map(str.strip, text.splitlines())):
-                if line.startswith(("import ", "import\t")):
-                    running.add(str(file.path))
-                elif not line.startswith("#"):
-                    folders.add(line)
-    return tuple(sorted(running)), tuple(sorted(folders))
+    code: dict[str, tuple[str, ...]] = {}
+    folders: set[str] = set()
+    for file in planned:
+        folder, _, name = file.path.rpartition("/")
+        if folder != site_packages or not name.endswith(".pth") or not isinstance(file.source, WheelFile):
+            continue
+        text = b"".join(wheel.chunks(file.source)).decode("utf-8-sig", "replace")
+        # Lines end as in a text file, and since Python 3.13 at form feeds, too: both readings count.
+        split = dict.fromkeys(line.strip() for line in (*io.StringIO(text, newline=None), *text.splitlines()))
+        lines = [line for line in split if line and not line.startswith("#")]
+        running = [line for line in lines if line.startswith(("import ", "import\t"))]
+        folders.update(line for line in lines if line not in running)
+        if running:
+            # A line that is cut is never a known one.
+            code[name] = tuple(
+                line if len(line) <= _PTH_LINE else f"{line[:_PTH_LINE]}..." for line in running
+            )
+    return code, tuple(sorted(folders))

@@ -1,7 +1,7 @@
 """Pure: combine layers into a bundle, and define the order of an archive.
 
-A bundle is an ordered concatenation of layers plus its manifest. Two layers may
-contain the same path only with equal content, which is then stored once.
+A bundle is an ordered concatenation of layers plus its manifest. A path that several layers
+contain is stored once; if their contents differ, the checks decide whether that is an error.
 
 Format: docs/format.md, "Bundle" and "Archive".
 """
@@ -9,8 +9,8 @@ Format: docs/format.md, "Bundle" and "Archive".
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from itertools import chain
 
 from bundler.archive.tree import TreeFile
@@ -49,7 +49,19 @@ class BundlePlan:
     layers: tuple[Layer, ...]
     """Sorted by the name of their distribution."""
     shared: Mapping[ArchivePath, tuple[str, ...]]
-    """The paths that more than one layer holds, with the same content, and their distributions in order."""
+    """The paths that more than one layer has, and their distributions; the file of the first one ships."""
+    collisions: frozenset[ArchivePath] = field(default_factory=frozenset)
+    """The paths of `shared` whose contents differ."""
+
+    def shipped(self, layer: Layer) -> Layer:
+        """Return ``layer`` without the files that another layer has with other content and that ship from it.
+
+        Its digest is another one then: results for the whole layer in the store do not describe this bundle.
+        """
+        lost = {path for path in self.collisions if self.shared[path][0] != layer.name}
+        if lost.isdisjoint(file.path for file in layer.files):
+            return layer
+        return replace(layer, files=tuple(file for file in layer.files if file.path not in lost))
 
     def kept(self, layer: Layer) -> tuple[TreeFile, ...]:
         """Return the files of ``layer`` that ship from it: a shared one ships from its first owner."""
@@ -81,45 +93,68 @@ def check_name(text: str, what: str) -> str:
     return text
 
 
-def plan_bundle(layers: Iterable[Layer]) -> BundlePlan:
+def plan_bundle(layers: Iterable[Layer], requested: Collection[str] = ()) -> BundlePlan:
     """Combine layers.
 
-    :raises MalformedError: if two layers have different content for one path; lists both and the paths.
+    A file that several layers have with different content ships from a requested distribution if one has
+    it, and from the first one by name otherwise. Bytecode ships with the source it was compiled from.
+
+    :param requested: the names of the distributions that the requirements name.
+    :raises MalformedError: if a layer has a file where another one has a directory; lists both.
     """
     ordered = tuple(sorted(layers, key=lambda layer: layer.name))
-    owners: dict[ArchivePath, list[Layer]] = {}
-    files: dict[ArchivePath, TreeFile] = {}
-    conflicts: list[str] = []
+    owners: dict[ArchivePath, list[tuple[Layer, TreeFile]]] = {}
     for layer in ordered:
         for file in layer.files:
-            first = files.setdefault(file.path, file)
-            same = (first.sha256, first.mode) == (file.sha256, file.mode)
-            if not same and not same_code(file.path, owners[file.path][0], layer):
-                conflicts.append(
-                    f"{printable(file.path)}: {owners[file.path][0].name} has {first.sha256[:12]}, "
-                    f"{layer.name} has {file.sha256[:12]}"
-                )
-            owners.setdefault(file.path, []).append(layer)
-    for folder in folders_of(files):
-        if folder in files:
-            inside = next(path for path in files if path.startswith(f"{folder}/"))
-            above, below = owners[folder][0], owners[inside][0]
-            conflicts.append(f"{printable(folder)}: a file of {above.name}, a directory of {below.name}")
+            owners.setdefault(file.path, []).append((layer, file))
+    _check_directories(owners)
+    several = {path: holders for path, holders in owners.items() if len(holders) > 1}
+    shared = {path: tuple(layer.name for layer, _ in holders) for path, holders in several.items()}
+    collisions = {path for path, holders in several.items() if _differ(path, holders)}
+    winners = {path: min(shared[path], key=lambda name: (name not in requested, name)) for path in collisions}
+    if collisions:
+        for path, holders in owners.items():
+            source = _source_of(path)
+            if source in collisions:
+                # The winner may lack the bytecode, if its source is not valid: then none ships.
+                winners[path] = winners[source]
+                shared[path] = tuple(layer.name for layer, _ in holders)
+    shared |= {
+        path: (winner, *(name for name in shared[path] if name != winner)) for path, winner in winners.items()
+    }
+    return BundlePlan(layers=ordered, shared=shared, collisions=frozenset(winners))
+
+
+def _differ(path: ArchivePath, holders: Sequence[tuple[Layer, TreeFile]]) -> bool:
+    """Return whether the contents of a path differ; the modes may."""
+    (first, first_file), *others = holders
+    return any(
+        file.sha256 != first_file.sha256 and not same_code(path, first, layer) for layer, file in others
+    )
+
+
+def _source_of(path: ArchivePath) -> ArchivePath | None:
+    """Return the path of the module that bytecode was compiled from; None for another file."""
+    folder, _, name = path.rpartition("/")
+    if not folder.endswith("/__pycache__") or not name.endswith(".pyc"):
+        return None
+    return archive_path(f"{folder.removesuffix('__pycache__')}{name.rsplit('.', 2)[0]}.py")
+
+
+def _check_directories(owners: Mapping[ArchivePath, Sequence[tuple[Layer, TreeFile]]]) -> None:
+    """Check that no path is a file in one layer and a directory in another."""
+    conflicts = []
+    for folder in folders_of(owners):
+        if folder in owners:
+            inside = next(path for path in owners if path.startswith(f"{folder}/"))
+            above, below = (owners[path][0][0].name for path in (folder, inside))
+            conflicts.append(f"{printable(folder)}: a file of {above}, a directory of {below}")
     if conflicts:
         raise MalformedError(
-            "two distributions want the same path for different files",
-            evidence=first_lines(sorted(conflicts, key=_of_source), _SHOWN_CONFLICTS),
+            "a distribution has a file where another one has a directory",
+            evidence=first_lines(conflicts, _SHOWN_CONFLICTS),
             hint="require only one of the two",
         )
-    shared = {
-        path: tuple(layer.name for layer in holders) for path, holders in owners.items() if len(holders) > 1
-    }
-    return BundlePlan(layers=ordered, shared=shared)
-
-
-def _of_source(conflict: str) -> tuple[bool, str]:
-    """Return a sort key: bytecode after the source it was compiled from."""
-    return "__pycache__" in conflict, conflict
 
 
 def folders_of(paths: Iterable[str]) -> list[ArchivePath]:

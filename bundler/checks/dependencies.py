@@ -24,6 +24,8 @@ __all__ = [
     "applies",
     "meets",
     "requested_extras",
+    "requirement_chain",
+    "requirement_edges",
     "unasked_extras",
     "unmet_requirements",
     "walk_requirements",
@@ -168,6 +170,56 @@ def requested_extras(
         start += requires(name, ())
     walk = walk_requirements(start, requires)
     return {name: walk.extras.get(name, frozenset()) for name in requires_dist}
+
+
+def requirement_edges(
+    requires_dist: Mapping[NormalizedName, Sequence[Requirement]],
+    roots: Iterable[Requirement],
+    environment: Mapping[str, str],
+) -> tuple[tuple[Requirement, ...], dict[NormalizedName, tuple[Requirement, ...]]]:
+    """Return the user's requirements, and those of each distribution, that apply on the target.
+
+    They have no markers: these hold, so they explain nothing.
+    """
+    roots = tuple(roots)
+    extras = requested_extras(requires_dist, roots, environment)
+    edges = {
+        name: tuple(_without_marker(item) for item in requires if applies(item, extras[name], environment))
+        for name, requires in requires_dist.items()
+    }
+    return tuple(_without_marker(root) for root in roots if applies(root, (), environment)), edges
+
+
+def _without_marker(requirement: Requirement) -> Requirement:
+    bare = Requirement(str(requirement))
+    bare.marker = None
+    return bare
+
+
+def requirement_chain(
+    asked: Sequence[Requirement],
+    edges: Mapping[NormalizedName, Sequence[Requirement]],
+    wanted: NormalizedName,
+) -> tuple[str, ...]:
+    """Return the shortest chain of requirements from the user's to a distribution, one sentence each.
+
+    Breadth first, so that the first chain found is a shortest one; empty if there is none.
+    """
+    paths: dict[NormalizedName, list[str]] = {}
+    waiting: list[NormalizedName] = []
+    for requirement in asked:
+        name = canonicalize_name(requirement.name)
+        if name not in paths:
+            paths[name] = [f"your requirements ask for `{requirement}`"]
+            waiting.append(name)
+    while waiting and wanted not in paths:
+        owner = waiting.pop(0)
+        for requirement in edges.get(owner, ()):
+            name = canonicalize_name(requirement.name)
+            if name not in paths:
+                paths[name] = [*paths[owner], f"`{owner}` requires `{requirement}`"]
+                waiting.append(name)
+    return tuple(paths.get(wanted, ()))
 
 
 def applies(requirement: Requirement, extras: Collection[str], environment: Mapping[str, str]) -> bool:

@@ -36,7 +36,7 @@ if TYPE_CHECKING:
 
 __all__ = ["CheckEnvironments", "fill_environment"]
 
-_FORMAT = "3"
+_FORMAT = "4"
 """A part of every key. Raise it with any change of how imports run or of `ImportAnswer`: stored answers
 of older releases are then not read."""
 _NOT_REPEATABLE = frozenset({"timed-out", "crashed"})

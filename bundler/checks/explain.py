@@ -5,7 +5,7 @@ The manifest is the only input; nothing is resolved or run.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any
@@ -15,7 +15,7 @@ from packaging.utils import NormalizedName, canonicalize_name
 
 from bundler.bundle.document import FindingSection
 from bundler.bundle.manifest import Manifest
-from bundler.checks.dependencies import applies, requested_extras
+from bundler.checks.dependencies import requirement_chain, requirement_edges
 from bundler.data.finding_rules import Rule, rules_by_code
 from bundler.errors import InputError
 from bundler.paths import printable
@@ -94,35 +94,24 @@ def findings_of(manifest: Manifest, *, code: str = "", distribution: str = "") -
 def why(manifest: Manifest, name: str) -> Why:
     """Return why a distribution is in a bundle, or is left to the base.
 
+    :param name: of the distribution, or of a top-level module of it.
     :raises InputError: if it is neither; lists the distributions in the bundle.
     """
     wanted = canonicalize_name(name)
     present = {item.name: item for item in manifest.document.distributions}
     provided = manifest.document.base.provided
     if wanted not in present and wanted not in provided:
+        wanted = NormalizedName(_owner_of(manifest, name) or wanted)
+    if wanted not in present and wanted not in provided:
         raise InputError(
             f"`{printable(name)}` is not in `{manifest.name}`",
             evidence=(f"found   {', '.join(present)}",),
         )
-    environment = manifest.target.markers
-    roots = [
-        requirement
-        for requirement in _parse_requirements(manifest.document.requirements)
-        if applies(requirement, (), environment)
-    ]
     declared = {
         NormalizedName(owner): _parse_requirements(item.requires_dist) for owner, item in present.items()
     }
-    extras = requested_extras(declared, roots, environment)
-    asked = list(map(_without_marker, roots))
-    edges = {
-        owner: [
-            _without_marker(requirement)
-            for requirement in requires
-            if applies(requirement, extras[owner], environment)
-        ]
-        for owner, requires in declared.items()
-    }
+    roots = _parse_requirements(manifest.document.requirements)
+    asked, edges = requirement_edges(declared, roots, manifest.target.markers)
     required_by = [
         f"you ({requirement})" for requirement in asked if canonicalize_name(requirement.name) == wanted
     ]
@@ -137,9 +126,15 @@ def why(manifest: Manifest, name: str) -> Why:
         name=wanted,
         version=item.version if item else provided[wanted],
         wheel=item.wheel if item else "",
-        chain=tuple(_chain(asked, edges, wanted)),
+        chain=requirement_chain(asked, edges, wanted),
         required_by=tuple(dict.fromkeys(required_by)),
     )
+
+
+def _owner_of(manifest: Manifest, module: str) -> str:
+    """Return the distribution in a bundle that installs a top-level module; empty if none does."""
+    stem = f"{manifest.target.site_packages}/{module}"
+    return next((file.owner for file in manifest.files if file.path.startswith((f"{stem}/", f"{stem}."))), "")
 
 
 def _parse_requirements(texts: Sequence[str]) -> list[Requirement]:
@@ -149,36 +144,3 @@ def _parse_requirements(texts: Sequence[str]) -> list[Requirement]:
         with suppress(InvalidRequirement):
             requirements.append(Requirement(text))
     return requirements
-
-
-def _without_marker(requirement: Requirement) -> Requirement:
-    """Return a copy without the marker: it holds on the target, so it explains nothing."""
-    bare = Requirement(str(requirement))
-    bare.marker = None
-    return bare
-
-
-def _chain(
-    asked: Sequence[Requirement],
-    edges: Mapping[NormalizedName, Sequence[Requirement]],
-    wanted: NormalizedName,
-) -> list[str]:
-    """Return the shortest chain of requirements from the user's to a distribution, one sentence each.
-
-    Breadth first, so that the first chain found is a shortest one; empty if there is none.
-    """
-    paths: dict[NormalizedName, list[str]] = {}
-    waiting: list[NormalizedName] = []
-    for requirement in asked:
-        name = canonicalize_name(requirement.name)
-        if name not in paths:
-            paths[name] = [f"your requirements ask for `{requirement}`"]
-            waiting.append(name)
-    while waiting and wanted not in paths:
-        owner = waiting.pop(0)
-        for requirement in edges.get(owner, ()):
-            name = canonicalize_name(requirement.name)
-            if name not in paths:
-                paths[name] = [*paths[owner], f"`{owner}` requires `{requirement}`"]
-                waiting.append(name)
-    return paths.get(wanted, [])

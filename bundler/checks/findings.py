@@ -12,6 +12,7 @@ letter    subject
 ``E``     shared objects (ELF)
 ``B``     the base: the image or host that the bundle is mounted into
 ``D``     the deployment: the variables and files that the start of the image reads
+``W``     wheels: their form, and the paths that they install
 ========  ==========================================================
 """
 
@@ -27,7 +28,7 @@ from bundler.data.finding_rules import Rule, Severity, rules_by_code
 __all__ = ["Finding", "is_allowed", "sorted_findings"]
 
 
-_ORDER = "MEIUBD"
+_ORDER = "MWEIUBD"
 """The letters, causes before consequences: a mount that hides a module makes imports fail."""
 _RANK: Mapping[Severity, int] = {"error": 0, "warning": 1, "note": 2}
 
@@ -45,6 +46,8 @@ class Finding:
     """A path in the bundle or in the user's code, with ``:line`` if known; or a module."""
     details: tuple[str, ...] = field(default=(), compare=False)
     """Further lines for the message of an error; never in a manifest, as they may differ by host."""
+    fix: str = field(default="", compare=False)
+    """The remedy in this case, one line; empty if the one of the rule applies."""
 
     @property
     def rule(self) -> Rule:

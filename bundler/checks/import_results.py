@@ -25,14 +25,16 @@ __all__ = [
     "ImportResult",
     "ImportStatus",
     "classify",
+    "judge",
     "mark_optional",
-    "mark_unused",
 ]
 
 ImportStatus = Literal[
     "ok",
     "optional",
     "unused",
+    "loaded",
+    "unproved",
     "missing-dependency",
     "missing-library",
     "crashed",
@@ -42,10 +44,8 @@ ImportStatus = Literal[
     "failed",
 ]
 
-HARMLESS: frozenset[ImportStatus] = frozenset({"ok", "optional", "unused"})
+HARMLESS: frozenset[ImportStatus] = frozenset({"ok", "optional", "unused", "loaded", "unproved"})
 """The statuses that never become an error."""
-_BROKEN: frozenset[ImportStatus] = frozenset({"missing-dependency", "missing-library", "failed"})
-"""The statuses that `mark_unused` may excuse: the import raised, which harms only its importer."""
 
 _DETAIL = 500
 """Characters of a detail; the tail of a longer one is dropped."""
@@ -83,6 +83,9 @@ class ImportAnswer:
     writes: tuple[str, ...] = ()
     stderr: str = ""
     calling: bool = False
+    through: tuple[str, ...] = ()
+    loaded: tuple[str, ...] = ()
+    mapped: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -104,6 +107,16 @@ class ImportResult:
     """The paths outside of its own directories that it opened for writing, created or removed."""
     stderr: tuple[str, ...] = field(default=(), compare=False)
     """The last three lines of its standard error; for the message of an error, not for a manifest."""
+    through: tuple[str, ...] = field(default=(), compare=False)
+    """The modules in the traceback of a failure, outermost first."""
+    loaded: tuple[str, ...] = field(default=(), compare=False)
+    """The modules that are imported after a success, itself included."""
+    mapped: tuple[str, ...] = field(default=(), compare=False)
+    """The shared objects that are mapped after a success; those of the bundle relative to its root."""
+    needed_by: str = field(default="", compare=False)
+    """The needed module that fails because of this one; empty if this is needed itself."""
+    caused_by: str = field(default="", compare=False)
+    """The other module whose failure is the cause of this one, and is reported in its place."""
 
 
 def classify(distribution: DistributionFacts, module: str, answer: ImportAnswer) -> ImportResult:
@@ -141,6 +154,9 @@ def classify(distribution: DistributionFacts, module: str, answer: ImportAnswer)
         tried=tuple(map(_clean, answer.network)),
         wrote=tuple(sorted({printable(path)[:_DETAIL] for path in answer.writes})),
         stderr=tuple(_clean(line)[:_DETAIL] for line in answer.stderr.splitlines() if line.strip())[-3:],
+        through=answer.through,
+        loaded=answer.loaded,
+        mapped=answer.mapped,
     )
 
 
@@ -171,6 +187,8 @@ def mark_optional(
     distributions: Sequence[DistributionFacts],
     roots: Sequence[Requirement],
     environment: Mapping[str, str],
+    *,
+    needed: Collection[tuple[str, str]] = (),
 ) -> tuple[ImportResult, ...]:
     """Mark as ``optional`` the failures whose missing module belongs to an extra that is not requested.
 
@@ -178,13 +196,21 @@ def mark_optional(
     module of the distribution must import: one part of a project may need an extra, the whole
     project may not. The names of modules and projects differ (``grpc`` is in ``grpcio``), so
     it is enough that the project's name contains the module's.
+
+    :param needed: pairs of distribution and module that are never optional.
     """
     unasked = unasked_extras(distributions, roots, environment)
     outcomes = tuple(outcomes)
     imported = {outcome.distribution for outcome in outcomes if outcome.status == "ok"}
     marked = []
     for outcome in outcomes:
-        if outcome.status == "missing-dependency" and outcome.missing and outcome.distribution in imported:
+        is_needed = (outcome.distribution, outcome.module) in needed
+        if (
+            outcome.status == "missing-dependency"
+            and not is_needed
+            and outcome.missing
+            and outcome.distribution in imported
+        ):
             missing = _joined_name(outcome.missing.partition(".")[0])
             names = [_joined_name(name) for name in unasked[outcome.distribution]]
             if len(missing) > _MEANS_NOTHING and any(missing in name for name in names):
@@ -194,30 +220,56 @@ def mark_optional(
     return tuple(marked)
 
 
-def mark_unused(
-    outcomes: Iterable[ImportResult], *, asked: Collection[str], imported: Mapping[str, bool]
+def judge(
+    outcomes: Iterable[ImportResult],
+    needed: Collection[tuple[str, str]],
+    *,
+    base_libraries: Collection[str] = (),
 ) -> tuple[ImportResult, ...]:
-    """Mark as ``unused`` the failed modules that no file in the bundle needs.
+    """Decide which failures are errors; those that are not get a harmless status.
 
-    A module is unused if no file imports it unconditionally, and either some file
-    imports it in a function or in try/except, or another module of its distribution imports.
-    Never marked: the modules of distributions that the user requires by name, since the user's
-    code may import any of them; and crashes, exits and hangs, which harm the whole process.
+    * ``loaded``: another module imports with this one, so only an import of it alone fails.
+    * ``unproved``: a shared library is missing here, but the base has it.
+    * ``unused``: the module is not needed, and no needed module fails because of it. A failure
+      that its importer catches is one of these: the importer is ok.
 
-    :param asked: the distributions that the user's requirements name.
-    :param imported: the result of `source_imports.imported_modules`.
+    A needed module that fails within the import of another failing one names that as its cause;
+    the last such module of the traceback is the root cause, and is reported in place of both.
+
+    :param needed: pairs of distribution and module that must import.
+    :param base_libraries: the sonames of the base's libraries.
     """
     outcomes = tuple(outcomes)
-    working = {outcome.distribution for outcome in outcomes if outcome.status == "ok"}
-    return tuple(
-        replace(outcome, status="unused")
-        if outcome.status in _BROKEN
-        and outcome.distribution not in asked
-        and not imported.get(outcome.module, False)
-        and (outcome.module in imported or outcome.distribution in working)
-        else outcome
-        for outcome in outcomes
-    )
+    loaded = {name for outcome in outcomes for name in outcome.loaded if name != outcome.module}
+    judged = {(one.distribution, one.module): _excused(one, loaded, base_libraries) for one in outcomes}
+    failed = {one.module: key for key, one in judged.items() if one.status not in HARMLESS}
+    causes: dict[tuple[str, str], str] = {}
+    consequences: dict[tuple[str, str], str] = {}
+    for key, outcome in judged.items():
+        if key in needed and outcome.status not in HARMLESS:
+            inner = [name for name in outcome.through if name in failed and name != outcome.module]
+            if inner:
+                consequences |= {failed[name]: inner[-1] for name in (outcome.module, *inner[:-1])}
+                causes.setdefault(failed[inner[-1]], outcome.module)
+    for key, outcome in judged.items():
+        if key in consequences and key not in causes:
+            judged[key] = replace(outcome, caused_by=consequences[key])
+        elif key in causes and key not in needed:
+            judged[key] = replace(outcome, needed_by=causes[key])
+        elif outcome.status not in HARMLESS and key not in needed:
+            judged[key] = replace(outcome, status="unused")
+    return tuple(judged.values())
+
+
+def _excused(outcome: ImportResult, loaded: Collection[str], base_libraries: Collection[str]) -> ImportResult:
+    """Return a failure as ``loaded`` or ``unproved`` if it is either."""
+    if outcome.status in HARMLESS:
+        return outcome
+    if outcome.module in loaded:
+        return replace(outcome, status="loaded")
+    if outcome.status == "missing-library" and outcome.missing in base_libraries:
+        return replace(outcome, status="unproved")
+    return outcome
 
 
 def _joined_name(name: str) -> str:

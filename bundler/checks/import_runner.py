@@ -205,5 +205,6 @@ def _without(roots: Sequence[str], answer: ImportAnswer) -> ImportAnswer:
         missing=None if answer.missing is None else shorten(answer.missing),
         network=tuple(map(shorten, answer.network)),
         writes=tuple(map(shorten, answer.writes)),
+        mapped=tuple(map(shorten, answer.mapped)),
         stderr=shorten(answer.stderr),
     )

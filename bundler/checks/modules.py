@@ -19,7 +19,14 @@ from packaging.requirements import Requirement
 from packaging.utils import NormalizedName
 from packaging.version import Version
 
-__all__ = ["DistributionFacts", "importable_name", "shared_packages", "top_level_modules"]
+__all__ = [
+    "DistributionFacts",
+    "importable_name",
+    "is_beside_modules",
+    "is_for_import",
+    "shared_packages",
+    "top_level_modules",
+]
 
 
 # Directories that wheels install beside their packages. Without an ``__init__`` such a
@@ -34,6 +41,8 @@ _EXTENSION = re.compile(
 )
 # In a namespace package a directory may be a project (``azure.data``); tests are tests everywhere.
 _TESTS = re.compile("tests?|testing")
+# Modules at the top that belong to the repository of a project, not to its packages.
+_OF_REPOSITORY = re.compile(r"setup|conftest|test_\w+|\w+_test")
 _SOURCE = re.compile(r"(?P<name>[^.]+)\.pyc?")
 
 
@@ -91,6 +100,11 @@ def shared_packages(distributions: Iterable[DistributionFacts]) -> frozenset[str
     )
 
 
+def is_beside_modules(name: str) -> bool:
+    """Return whether a top-level module or directory is named as tests, samples or data of a project."""
+    return _NOT_FOR_IMPORT.fullmatch(name) is not None or _OF_REPOSITORY.fullmatch(name) is not None
+
+
 _Folder = dict[str, Any]
 """The entries of a directory by name; a file has none."""
 
@@ -123,6 +137,12 @@ def _below(entries: _Folder, prefix: str, name: str, shared: frozenset[str]) -> 
 
 def _is_importable(name: str) -> bool:
     return name.isidentifier() and not iskeyword(name) and name != "__pycache__"
+
+
+def is_for_import(module: str) -> bool:
+    """Return whether a module is neither private nor one of tests, samples or scripts, by its name."""
+    first, *rest = module.split(".")
+    return not _NOT_FOR_IMPORT.fullmatch(first) and not any(part.startswith("_") for part in (first, *rest))
 
 
 def importable_name(filename: str) -> str | None:

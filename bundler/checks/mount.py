@@ -16,11 +16,14 @@ from packaging.utils import NormalizedName
 
 from bundler.checks.findings import Finding
 from bundler.checks.modules import DistributionFacts, top_level_modules
+from bundler.data.pth_lines import is_known
+from bundler.paths import printable
 from bundler.text import listing
 
-__all__ = ["mount_hazards", "pth_files", "pth_modules", "stdlib_twins"]
+__all__ = ["mount_hazards", "pth_files", "pth_modules", "stdlib_twins", "unknown_pth"]
 
 _LISTED = 5
+_SHOWN_CODE = 120
 
 # Modules of the standard library that no program needs: its tests and games.
 _NEVER_NEEDED = frozenset({"test", "idlelib", "turtledemo", "antigravity", "this"})
@@ -60,17 +63,26 @@ def pth_modules(facts: DistributionFacts, folders: Sequence[str]) -> tuple[str, 
     return tuple(sorted(found - set(top_level_modules(facts.files))))
 
 
+def unknown_pth(name: NormalizedName, pth_code: Mapping[str, Sequence[str]]) -> tuple[str, ...]:
+    """Return the ``.pth`` files of a distribution with code that is not known, sorted."""
+    return tuple(sorted(path for path, lines in pth_code.items() if not is_known(name, lines)))
+
+
 def mount_hazards(
     distributions: Sequence[DistributionFacts],
     *,
     stdlib: Collection[str],
     scripts: Mapping[NormalizedName, Sequence[str]],
+    pth_code: Mapping[NormalizedName, Mapping[str, Sequence[str]]],
     failed: Collection[NormalizedName],
 ) -> Iterator[Finding]:
-    """Yield the parts of the bundle that do harm or have no effect on a mount: M101, M103, M104, M106, M107.
+    """Yield the parts of the bundle that do harm or have no effect on a mount.
+
+    The codes are M101, M103, M104 and M106 to M108.
 
     :param stdlib: the top-level modules of the target's standard library.
     :param scripts: the console scripts of each distribution.
+    :param pth_code: the lines of code in the ``.pth`` files of each distribution, by file.
     :param failed: the distributions with a module that does not import from the mount.
     """
     for name, twins in stdlib_twins(distributions, stdlib).items():
@@ -85,6 +97,7 @@ def mount_hazards(
         for module in sorted(_AT_START.intersection(top_level_modules(facts.files))):
             message = f"`{facts.name}` contains `{module}`, which runs at every start of Python"
             yield Finding(code="M107", message=message, distribution=facts.name, where=module)
+        yield from _unknown_code(facts.name, pth_code.get(facts.name, {}))
         files = pth_files(facts)
         if not files:
             continue
@@ -100,3 +113,11 @@ def mount_hazards(
             listed = listing((f"`{name}`" for name in names), _LISTED)
             message = f"{listed} of `{facts.name}`: `bin` is not on PATH on a mount"
             yield Finding(code="M106", message=message, distribution=facts.name)
+
+
+def _unknown_code(name: NormalizedName, pth_code: Mapping[str, Sequence[str]]) -> Iterator[Finding]:
+    for path in unknown_pth(name, pth_code):
+        line = next(line for line in pth_code[path] if not is_known(name, [line]))
+        shown = printable(line if len(line) <= _SHOWN_CODE else f"{line[:_SHOWN_CODE]}...")
+        message = f"`{path}` of `{name}` runs code at every start of Python, but not on a mount: `{shown}`"
+        yield Finding(code="M108", message=message, distribution=name, where=path)

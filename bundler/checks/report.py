@@ -6,7 +6,7 @@ import from PYTHONPATH. Every fault becomes a finding with a code.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
@@ -39,7 +39,9 @@ _NAMED = 6
 """Modules in a line about those that do not import."""
 _ACCEPTABLE: Mapping[str, str] = {
     "optional": "needs an extra that is not requested",
-    "unused": "no file of the bundle needs it",
+    "unused": "no requested module needs it",
+    "unproved": "needs a library that only the base has",
+    "loaded": "imports only after the module that uses it",
 }
 """Why a module may fail to import, by status."""
 
@@ -105,6 +107,10 @@ class ClosureReport:
     """Names of modules or distributions whose imports may fail (``--allow-import-failure``)."""
     allowed: tuple[str, ...] = ()
     """Errors that are accepted (``--allow``): CODE or CODE:DISTRIBUTION."""
+    because: Callable[[str], tuple[str, ...]] = field(default=lambda _: (), compare=False)
+    """Returns the chain of requirements from the user's to a distribution, a sentence for each step."""
+    remedy: Callable[[ImportResult], str] = field(default=lambda _: "", compare=False)
+    """Returns what would make a failed module import, in one line; empty if that is not known."""
 
     @property
     def findings(self) -> tuple[Finding, ...]:
@@ -132,9 +138,10 @@ class ClosureReport:
         for number, error in enumerate(errors):
             evidence.append(f"{error.code}  {error.message}")
             evidence += [f"      {line}" for line in error.details]
-            # Errors are sorted by code: the fix follows the last one of each.
-            if number + 1 == len(errors) or errors[number + 1].code != error.code:
-                evidence.append(f"      fix: {error.rule.fix}")
+            # Errors are sorted by code: the fix follows the last of those that share it.
+            following = errors[number + 1] if number + 1 < len(errors) else None
+            if following is None or (following.code, following.fix) != (error.code, error.fix):
+                evidence.append(f"      fix: {error.fix or error.rule.fix}")
         raise ClosureError(
             f"the bundle does not work on its target: {len(errors)} error{'' if len(errors) == 1 else 's'}",
             evidence=tuple(evidence),
@@ -182,11 +189,13 @@ class ClosureReport:
         }
         for key in sorted({key for outcomes in modes.values() for key in outcomes}):
             present = {mode: outcomes[key] for mode, outcomes in modes.items() if key in outcomes}
-            yield from _notes(present)
+            yield from self._notes(present)
             failed: dict[UsageMode, ImportResult] = {
                 mode: outcome
                 for mode, outcome in present.items()
-                if outcome.status not in HARMLESS and not may_fail(outcome, self.allowed_imports)
+                if outcome.status not in HARMLESS
+                and not may_fail(outcome, self.allowed_imports)
+                and not self._is_consequence(outcome, mode)
             }
             if failed:
                 yield self._failure(present, failed)
@@ -213,15 +222,56 @@ class ClosureReport:
         if first.distribution not in self.own:
             code, how = "B506", f" ({USAGE_MODES['server']})"
         missing = f" `{first.missing}`{_declared(first)}" if first.missing else ""
+        by = f", which `{printable(first.needed_by)}` imports" if first.needed_by else ""
         # An exception is in the detail already; of other endings the output is the only trace.
         stderr = first.stderr if first.status in ("crashed", "timed-out", "exited") else ()
+        because = self.because(first.distribution)
         return Finding(
             code=code,
-            message=f"import `{printable(first.module)}` of `{first.distribution}`{how}: "
+            message=f"import `{printable(first.module)}` of `{first.distribution}`{by}{how}: "
             f"{first.status}{missing}: {first.detail}",
             distribution=first.distribution,
-            details=tuple(f"stderr  {line}" for line in stderr),
+            details=(
+                *(f"stderr  {line}" for line in stderr),
+                *(f"because  {step}" for step in because if len(because) > 1),
+            ),
+            fix=self.remedy(first),
         )
+
+    def _is_consequence(self, outcome: ImportResult, mode: UsageMode) -> bool:
+        """Return whether another failure, which is reported, is the cause of this one."""
+        if not outcome.caused_by:
+            return False
+        outcomes = next(report.outcomes for report in self.modes if report.mode == mode)
+        causes = [other for other in outcomes if other.module == outcome.caused_by]
+        return not any(may_fail(cause, self.allowed_imports) for cause in causes)
+
+    def _notes(self, present: Mapping[UsageMode, ImportResult]) -> Iterator[Finding]:
+        """Yield the findings about a module that are not failures: I206 to I211."""
+        first = next(iter(present.values()))
+        name = f"`{printable(first.module)}` of `{first.distribution}`"
+        statuses = {outcome.status: outcome for outcome in reversed(list(present.values()))}
+        if outcome := statuses.get("optional"):
+            message = f"{name} needs an extra: {outcome.detail}"
+            yield Finding(code="I208", message=message, distribution=first.distribution)
+        if outcome := statuses.get("unused"):
+            remedy = self.remedy(outcome)
+            message = f"{name} does not import, and no requested module needs it: {outcome.detail}"
+            message += f" (if you use it: {remedy})" if remedy else ""
+            yield Finding(code="I209", message=message, distribution=first.distribution)
+        if outcome := statuses.get("unproved"):
+            message = f"{name} cannot be imported here without `{outcome.missing}`, which the base has"
+            yield Finding(code="I210", message=message, distribution=first.distribution)
+        if outcome := statuses.get("loaded"):
+            message = f"{name} does not import alone, but other modules import with it: {outcome.detail}"
+            yield Finding(code="I211", message=message, distribution=first.distribution)
+        if wrote := sorted({path for outcome in present.values() for path in outcome.wrote}):
+            message = f"import {name} writes to {_listed(wrote)}"
+            yield Finding(code="I206", message=message, distribution=first.distribution)
+        succeeded = (outcome for outcome in present.values() if outcome.status == "ok")
+        if tried := sorted({endpoint for outcome in succeeded for endpoint in outcome.tried}):
+            message = f"import {name} tried to reach {_listed(tried)}"
+            yield Finding(code="I207", message=message, distribution=first.distribution)
 
 
 def may_fail(outcome: ImportResult, allowed: Sequence[str]) -> bool:
@@ -235,35 +285,6 @@ def _declared(outcome: ImportResult) -> str:
     if outcome.declared is None:
         return ""
     return ", which it declares" if outcome.declared else ", which it does not declare"
-
-
-def _notes(present: Mapping[UsageMode, ImportResult]) -> Iterator[Finding]:
-    """Yield the findings about a module that are not failures: I206 to I209."""
-    first = next(iter(present.values()))
-    name = f"`{printable(first.module)}` of `{first.distribution}`"
-    if any(outcome.status == "optional" for outcome in present.values()):
-        yield Finding(
-            code="I208", message=f"{name} needs an extra: {first.detail}", distribution=first.distribution
-        )
-    if any(outcome.status == "unused" for outcome in present.values()):
-        message = f"{name} does not import, and no file in the bundle needs it: {first.detail}"
-        yield Finding(code="I209", message=message, distribution=first.distribution)
-    wrote = sorted({path for outcome in present.values() for path in outcome.wrote})
-    if wrote:
-        yield Finding(
-            code="I206",
-            message=f"import {name} writes to {_listed(wrote)}",
-            distribution=first.distribution,
-        )
-    tried = sorted(
-        {endpoint for outcome in present.values() if outcome.status == "ok" for endpoint in outcome.tried}
-    )
-    if tried:
-        yield Finding(
-            code="I207",
-            message=f"import {name} tried to reach {_listed(tried)}",
-            distribution=first.distribution,
-        )
 
 
 def _listed(names: Sequence[str]) -> str:

@@ -14,28 +14,29 @@ from pathlib import Path, PurePosixPath
 from typing import TYPE_CHECKING, Any
 
 from packaging.requirements import Requirement
-from packaging.utils import NormalizedName, canonicalize_name
+from packaging.utils import NormalizedName
 from packaging.version import Version
 
 from bundler.base_image.profile import NO_BASE, BaseProfile
-from bundler.bundle.layer import Layer
 from bundler.bundle.plan import BundlePlan
 from bundler.bundle.segment import SegmentFormat
 from bundler.checks.base_compat import check_base, check_system_packages, unfit_for_server
+from bundler.checks.contents import BundleContents, layer_facts
 from bundler.checks.dependencies import unasked_extras, unmet_requirements
 from bundler.checks.environments import CheckEnvironments
 from bundler.checks.findings import Finding
-from bundler.checks.import_results import HARMLESS, ImportResult, mark_optional, mark_unused
-from bundler.checks.modules import DistributionFacts, shared_packages, top_level_modules
-from bundler.checks.mount import mount_hazards, pth_modules
+from bundler.checks.import_results import HARMLESS, ImportResult, judge, mark_optional
+from bundler.checks.modules import DistributionFacts
+from bundler.checks.mount import mount_hazards
+from bundler.checks.remedies import remedy
 from bundler.checks.report import USAGE_MODES, ClosureReport, ModeReport, UsageMode
 from bundler.checks.sandbox import Sandbox
 from bundler.checks.scanner import Scanner
 from bundler.checks.shared_objects import SharedObject, check_shared_objects, glibc_floor
-from bundler.checks.source_imports import FileImports, ModuleIndex, import_findings, imported_modules
+from bundler.checks.source_imports import FileImports, ModuleIndex, import_findings
 from bundler.checks.user_code import UserCode
 from bundler.checks.user_code_run import CodeCheck, CodeChecker
-from bundler.data.inference_server import SERVER, SERVER_MODULES
+from bundler.checks.wheels import wheel_findings
 from bundler.target.interpreter import Interpreter
 
 if TYPE_CHECKING:
@@ -69,13 +70,14 @@ class CheckRequest:
     """The distributions that the bundle leaves to the base, with the version it must have."""
     system_packages: Sequence[SystemPackage] = ()
     """The conda packages without a counterpart on an index, which the base must have."""
+    built_here: Collection[NormalizedName] = ()
+    """The distributions that were built from source on this machine."""
     code: UserCode | None = None
     """The user's code; None to check the bundle alone."""
     run_init: bool = False
     """Whether to run the entry script and call its init()."""
     model_dir: Path | None = None
     """The value of AZUREML_MODEL_DIR for init()."""
-    target_glibc: str | None = None
     allowed_imports: tuple[str, ...] = ()
     allowed: tuple[str, ...] = ()
     jobs: int = 1
@@ -163,7 +165,9 @@ class _CheckRun:
         self._environments = environments
         self._scanner = scanner
         self._reporter = reporter
-        self._facts = [_facts(layer, self._target.site_packages) for layer in request.plan.layers]
+        self._contents = BundleContents(request.plan.layers, request.roots, self._target)
+        self._facts = self._contents.facts
+        self._layers = [request.plan.shipped(layer) for layer in request.plan.layers]
 
     def run(self) -> CheckResult:
         """Run all checks and return the report."""
@@ -171,14 +175,20 @@ class _CheckRun:
         if request.base_plan is not None:
             self._environments.base = request.base_plan(self._taken_from_base())
         modes = [self._mode(mode) for mode in self._modes()]
-        objects = self._scanner.objects(
-            request.plan.layers, lambda: self._environments.tree, jobs=request.jobs
-        )
-        found = [*self._mounted(modes), *self._imported(), *objects.damaged]
-        found += self._linked(objects.found)
+        code = self._code()
+        objects = self._scanner.objects(self._layers, lambda: self._environments.tree, jobs=request.jobs)
+        loaded = {
+            name for mode in modes for one in mode.outcomes for name in one.loaded if name != one.module
+        }
+        found = [
+            *wheel_findings(request.plan, self._facts, self._target.site_packages, loaded),
+            *self._mounted(modes),
+            *self._imported(),
+            *objects.damaged,
+        ]
+        found += self._linked(objects.found, self._mapped(modes, code))
         floor = glibc_floor(shared for _, shared in objects.found)
         found += self._based(floor)
-        code = self._code()
         report = ClosureReport(
             modes=tuple(modes),
             unmet=unmet_requirements([*self._facts, *self._provided()], request.roots, self._target.markers),
@@ -186,9 +196,11 @@ class _CheckRun:
             code=code.findings if code else (),
             shared_objects=tuple(shared.to_json() for _, shared in objects.found),
             glibc=floor,
-            own=frozenset(facts.name for facts in self._facts),
+            own=self._contents.names,
             allowed_imports=request.allowed_imports,
             allowed=request.allowed,
+            because=self._contents.why,
+            remedy=self._remedy,
         )
         entry = code.to_json() if code else None
         return CheckResult(report=report, sandbox=self._environments.sandbox, entry=entry)
@@ -216,7 +228,7 @@ class _CheckRun:
             if not statement.level and statement.when == "top"
         }
         meeting = {name for name in imported if alone.find(name)[1]} | alone.top_level()
-        own = {facts.name for facts in self._facts}
+        own = self._contents.names
         return {
             name
             for name, distribution in base.distributions.items()
@@ -225,21 +237,28 @@ class _CheckRun:
 
     def _mode(self, mode: UsageMode) -> ModeReport:
         """Import the modules in one mode, and mark the failures that are not faults of the bundle."""
-        own = {facts.name for facts in self._facts}
+        own = self._contents.names
         of_base: list[DistributionFacts] = []
         if mode == "server" and self._environments.base is not None:
             # The bundle's copy of a distribution hides the base's.
             layers = (layer for layer in self._environments.base.layers if layer.name not in own)
-            of_base = [_facts(layer, self._target.site_packages) for layer in layers]
+            of_base = [layer_facts(layer, self._target.site_packages) for layer in layers]
         facts = [*self._facts, *of_base]
-        tried = self._environments.modules(mode, list(self._owners(facts)))
+        owners = list(self._contents.modules(of_base))
+        tried = self._environments.modules(mode, owners)
+        # The base's own modules are not judged by the requirements: its server may use any of them.
+        needed = self._contents.needed | {
+            (owner.name, module) for owner, module in owners if owner in of_base
+        }
         roots = [*self._request.roots, *self._request.server]
-        marked = mark_optional(tried.outcomes, facts, roots, self._target.markers)
-        # The base's own modules are not judged by the imports of the bundle: its server may use any of them.
-        asked = {canonicalize_name(root.name) for root in self._request.roots}
-        asked |= {distribution.name for distribution in of_base} - own
-        marked = mark_unused(marked, asked=asked, imported=self._imports)
+        marked = mark_optional(tried.outcomes, facts, roots, self._target.markers, needed=needed)
+        marked = judge(marked, needed, base_libraries=self._base_libraries or ())
         return replace(tried, outcomes=self._as_without_bundle(marked, of_base))
+
+    @property
+    def _base_libraries(self) -> Collection[str] | None:
+        """The sonames of the base's libraries; None if they are not known."""
+        return self._request.base.libraries if self._request.base is not None else None
 
     def _as_without_bundle(
         self, outcomes: Sequence[ImportResult], of_base: Sequence[DistributionFacts]
@@ -260,20 +279,6 @@ class _CheckRun:
             for outcome in outcomes
         )
 
-    def _owners(self, distributions: Sequence[DistributionFacts]) -> Iterator[tuple[DistributionFacts, str]]:
-        """Yield the modules to import, each with its distribution."""
-        folders = {layer.name: layer.pth_folders for layer in self._request.plan.layers}
-        shared = shared_packages(distributions)
-        for facts in distributions:
-            for module in top_level_modules(facts.files, shared):
-                yield facts, module
-            for module in pth_modules(facts, folders.get(facts.name, ())):
-                yield facts, module
-            if facts.name == SERVER:
-                for module, since in SERVER_MODULES.items():
-                    if facts.version >= since and f"{module.replace('.', '/')}.py" in facts.files:
-                        yield facts, module
-
     # --- without running ------------------------------------------------------
 
     def _mounted(self, modes: Sequence[ModeReport]) -> Iterator[Finding]:
@@ -284,6 +289,7 @@ class _CheckRun:
                 self._facts,
                 stdlib=self._interpreter.stdlib_modules,
                 scripts={layer.name: layer.scripts for layer in self._request.plan.layers},
+                pth_code={layer.name: layer.pth_code for layer in self._request.plan.layers},
                 failed={outcome.distribution for outcome in mount.outcomes if outcome.status not in HARMLESS},
             )
 
@@ -301,15 +307,10 @@ class _CheckRun:
     @cached_property
     def _scans(self) -> Mapping[NormalizedName, Sequence[FileImports]]:
         """The imports of the bundle's source files, by distribution."""
-        layers, jobs = self._request.plan.layers, self._request.jobs
+        jobs = self._request.jobs
         return self._scanner.layers(
-            layers, lambda: self._environments.tree, jobs=jobs, reporter=self._reporter
+            self._layers, lambda: self._environments.tree, jobs=jobs, reporter=self._reporter
         )
-
-    @cached_property
-    def _imports(self) -> Mapping[str, bool]:
-        """The modules of the bundle that its own files import, each with whether one is certain to."""
-        return imported_modules(self._scans, self._world)
 
     def _imported(self) -> Iterator[Finding]:
         """Yield the findings about imports in the source."""
@@ -318,22 +319,43 @@ class _CheckRun:
             self._facts,
             self._scans,
             self._world,
-            required_by=_required_by(self._facts, roots),
+            required_by=self._contents.required_by(),
             unasked=unasked_extras(self._facts, roots, self._target.markers),
         )
 
-    def _linked(self, objects: Sequence[tuple[NormalizedName, SharedObject]]) -> Iterator[Finding]:
-        """Yield the findings about shared objects."""
+    def _mapped(self, modes: Sequence[ModeReport], code: CodeCheck | None) -> frozenset[str]:
+        """Return the shared objects that the import of a needed module, or of the user's code, maps."""
+        outcomes = [
+            outcome
+            for mode in modes
+            for outcome in mode.outcomes
+            if (outcome.distribution, outcome.module) in self._contents.needed
+        ]
+        outcomes += code.outcomes if code else ()
+        return frozenset(path for outcome in outcomes for path in outcome.mapped)
+
+    def _remedy(self, result: ImportResult) -> str:
+        """Return what would make a failed module import."""
+        versions: dict[str, str] = {facts.name: str(facts.version) for facts in self._facts}
+
+        def owner_of(module: str) -> str:
+            return min(self._world.find(module)[0] & versions.keys(), default="")
+
+        return remedy(result, owner_of, versions)
+
+    def _linked(
+        self, objects: Sequence[tuple[NormalizedName, SharedObject]], loaded: Collection[str]
+    ) -> Iterator[Finding]:
+        """Yield the findings about shared objects; ``loaded`` are those that needed imports map."""
         base = self._request.base
         yield from check_shared_objects(
             objects,
             self._target,
             bundled={PurePosixPath(file.path).name for _, file in self._request.plan.files()},
-            base_libraries=base.libraries if base else None,
-            base_libc=(base.glibc or "") if base else "",
-            host_libc=self._target.libc.removeprefix("glibc ") if "glibc" in self._target.libc else "",
-            target_glibc=self._request.target_glibc,
+            base_libraries=self._base_libraries,
             base_versions=base.symbol_versions if base else {},
+            loaded=loaded,
+            built_here=self._request.built_here,
         )
 
     def _based(self, floor: str) -> Iterator[Finding]:
@@ -371,30 +393,6 @@ class _CheckRun:
             distributions=self._facts,
             scanner=self._scanner,
             environments=self._environments,
+            base_libraries=self._base_libraries or (),
         )
         return check.check(run_init=request.run_init, model_dir=request.model_dir)
-
-
-def _required_by(
-    distributions: Sequence[DistributionFacts], roots: Sequence[Requirement]
-) -> dict[NormalizedName, list[str]]:
-    """Return the distributions that require each name, as phrases: "`a` requires"."""
-    found: dict[NormalizedName, list[str]] = {}
-    for root in roots:
-        found.setdefault(canonicalize_name(root.name), []).append("your requirements ask for")
-    for facts in distributions:
-        for requirement in facts.requires_dist:
-            found.setdefault(canonicalize_name(requirement.name), []).append(f"`{facts.name}` requires")
-    return {name: list(dict.fromkeys(who)) for name, who in found.items()}
-
-
-def _facts(layer: Layer, site_packages: str) -> DistributionFacts:
-    """Return the metadata of a layer, and its files in site-packages."""
-    prefix = f"{site_packages}/"
-    return DistributionFacts(
-        name=layer.name,
-        display_name=layer.display_name,
-        version=layer.version,
-        requires_dist=layer.requirements(),
-        files=tuple(file.path[len(prefix) :] for file in layer.files if file.path.startswith(prefix)),
-    )

@@ -12,12 +12,12 @@ from __future__ import annotations
 import re
 from collections import defaultdict
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from bundler.checks.elf import SharedObject, is_elf, numbers, read_shared_object
 from bundler.checks.findings import Finding, sorted_findings
 from bundler.data.shared_libraries import MANYLINUX, MUSLLINUX, NOT_IN_SLIM
-from bundler.errors import MalformedError, UsageError
+from bundler.errors import MalformedError
 from bundler.paths import printable
 from bundler.target.target import Target
 
@@ -91,10 +91,9 @@ def check_shared_objects(  # noqa: PLR0913 - each is a fact of its own source
     *,
     bundled: Collection[str],
     base_libraries: Collection[str] | None,
-    base_libc: str = "",
-    host_libc: str = "",
-    target_glibc: str | None,
     base_versions: Mapping[str, str] = {},
+    built_here: Collection[str] = (),
+    loaded: Collection[str] = (),
 ) -> tuple[Finding, ...]:
     """Return the faults of shared objects that prevent their loading on the target, or may do so.
 
@@ -106,13 +105,11 @@ def check_shared_objects(  # noqa: PLR0913 - each is a fact of its own source
     :param objects: the normalized name of the distribution, and the object.
     :param bundled: the base names of all files in the bundle.
     :param base_libraries: the sonames of the base's libraries; None if they are not known.
-    :param base_libc: the glibc version of the base, "2.27"; empty if it is not known.
-    :param host_libc: the glibc version of this machine, the limit if no other is given.
-    :param target_glibc: the glibc version that the user promises (``--target-glibc``).
     :param base_versions: the highest GLIBCXX and CXXABI of the base's libstdc++, if known.
-    :raises UsageError: if ``target_glibc`` is not a version.
+    :param built_here: the distributions that were built from source on this machine.
+    :param loaded: the paths of the objects that a needed import maps, relative to the bundle's root.
     """
-    limits = _limits(target_glibc, base_libc, host_libc, base_versions)
+    limits = _limits(target, base_versions)
     if not target.platform.startswith("linux_"):
         return ()
     ordered = sorted(
@@ -123,16 +120,17 @@ def check_shared_objects(  # noqa: PLR0913 - each is a fact of its own source
     have = {*bundled, *(shared.soname for _, shared in fitting if shared.soname)}
     hits = [*_foreign(ordered, {name for name, _ in fitting}, target), *_other_python(fitting, target)]
     for name, shared in fitting:
-        hits += _too_new(name, shared, limits, have)
+        where = f"; it was built here, with {target.libc}" if name in built_here else ""
+        hits += [replace(hit, text=hit.text + where) for hit in _too_new(name, shared, limits, have)]
         hits += _absent(name, shared, have, base_libraries)
         hits += _searches(name, shared)
     if base_libraries is not None:
-        certain = list(_unloadable(fitting, hits, target))
+        certain = list(_unloadable(fitting, hits, loaded))
         reported = {(hit.distribution, hit.about) for hit in certain}
         # E408 names the same library with its consequence: E404 for it would only repeat that.
         hits = [hit for hit in hits if hit.code != "E404" or (hit.distribution, hit.about) not in reported]
         hits += certain
-    return sorted_findings([*_grouped(hits), *_openmp(fitting)])
+    return sorted_findings([*_grouped(hits), *_openmp(fitting, have)])
 
 
 def _grouped(hits: Iterable[_Hit]) -> Iterator[Finding]:
@@ -220,18 +218,14 @@ def _imports(tag: str | None, target: Target) -> bool:
     return tag == _own_tag(target) or tag.startswith(f"{_own_tag(target)}-")
 
 
-def _limits(
-    target_glibc: str | None, base_libc: str, host_libc: str, base_versions: Mapping[str, str]
-) -> dict[str, tuple[tuple[int, ...], str]]:
+def _limits(target: Target, base_versions: Mapping[str, str]) -> dict[str, tuple[tuple[int, ...], str]]:
     """Return the highest version that is available on the target, by prefix, with its source in words."""
-    if target_glibc is not None and not numbers(target_glibc):
-        raise UsageError(f"`{printable(target_glibc)}` is not a glibc version", hint="--target-glibc 2.27")
-    # The lowest limit counts: a promise beside a base, whose glibc may be newer, stays a promise.
     known = [(prefix, version, f"the base has {version}") for prefix, version in base_versions.items()]
-    known += [("GLIBC", base_libc, f"the base has {base_libc}")]
-    if not base_libc and not target_glibc:
-        known += [("GLIBC", host_libc, f"this machine has {host_libc}")]
-    known += [("GLIBC", target_glibc or "", f"`--target-glibc` is {target_glibc}")]
+    libc, _, version = target.libc.partition(" ")
+    if target.glibc is not None:
+        known.append(("GLIBC", target.glibc.version, target.glibc.source))
+    elif libc == "glibc":
+        known.append(("GLIBC", version, f"this machine has {version}"))
     limits: dict[str, tuple[tuple[int, ...], str]] = {}
     for prefix, version, words in known:
         if found := numbers(version):
@@ -295,14 +289,14 @@ def _absence(library: str, base: Collection[str] | None, *, is_musl: bool) -> st
 
 
 def _unloadable(
-    objects: Sequence[tuple[str, SharedObject]], hits: Iterable[_Hit], target: Target
+    objects: Sequence[tuple[str, SharedObject]], hits: Iterable[_Hit], loaded: Collection[str]
 ) -> Iterator[_Hit]:
-    """Yield E408: the extension modules that the base's loader refuses, since a library is missing.
+    """Yield E408: the loaded objects that the base's loader refuses, since a library is missing.
 
-    A library is missing for a module if the module, or a library of the bundle that it needs
+    A library is missing for an object if the object, or a library of the bundle that it needs
     directly or indirectly, needs it: the loader maps the closure of DT_NEEDED before ``dlopen``
-    returns, and fails as a whole. Libraries that a program opens itself (plugins) are not part
-    of any closure, so for them the warning E404 remains.
+    returns, and fails as a whole. Which objects are loaded is not guessed from their names: for
+    those that no needed import maps, such as plug-ins, the warning E404 remains.
     """
     # ld.so(8) searches DT_RPATH (without DT_RUNPATH), LD_LIBRARY_PATH, DT_RUNPATH, the cache of
     # ldconfig, and the default directories, in this order, and matches a name that is already
@@ -316,8 +310,7 @@ def _unloadable(
             lacks[hit.path].append(hit.about)
     by_name = {name: shared for _, shared in objects for name in (_base(shared.path), shared.soname) if name}
     for owner, shared in objects:
-        match = _EXTENSION.fullmatch(_base(shared.path))
-        if match is None or match["module"].startswith("lib") or not _imports(match["tag"], target):
+        if shared.path not in loaded:
             continue
         # Breadth first over DT_NEEDED, the loader's own order, so that the path named is the shortest.
         seen, waiting = {shared.path}, [shared]
@@ -325,37 +318,49 @@ def _unloadable(
             part = waiting.pop(0)
             through = "" if part is shared else f" through `{printable(_base(part.path))}`"
             for library in lacks[part.path]:
-                text = f"cannot be imported: it needs `{printable(library)}`{through}, which the base lacks"
-                yield _Hit(code="E408", distribution=owner, about=library, path=shared.path, text=text)
+                text = (
+                    f"is loaded by an import: it needs `{printable(library)}`{through}, which the base lacks"
+                )
+                # The object that leads to the one with the need says more than that one itself.
+                first = (len(through),)
+                yield _Hit(
+                    code="E408", distribution=owner, about=library, path=shared.path, text=text, first=first
+                )
             below = [by_name[name] for name in map(_base, part.needed) if name in by_name]
             waiting += [other for other in below if other.path not in seen]
             seen.update(other.path for other in below)
 
 
 def _searches(name: str, shared: SharedObject) -> Iterator[_Hit]:
-    """Yield E405: entries of DT_RUNPATH or DT_RPATH that name a directory of the build machine."""
+    """Yield E405: entries of DT_RUNPATH or DT_RPATH that name a directory of the build machine.
+
+    A relative entry (``Pillow.libs``) names none: the loader starts it at the working directory.
+    """
     for folder in shared.rpath:
-        if (
-            folder
-            and not folder.startswith(("$ORIGIN", "${ORIGIN}"))
-            and not _SYSTEM_FOLDER.fullmatch(folder)
-        ):
+        if folder.startswith("/") and not _SYSTEM_FOLDER.fullmatch(folder):
             text = f"searches `{printable(folder)}`"
             yield _Hit(code="E405", distribution=name, about=folder, path=shared.path, text=text)
 
 
-def _openmp(objects: Iterable[tuple[str, SharedObject]]) -> Iterator[Finding]:
-    """Yield one finding if the bundle contains two OpenMP runtimes, or two builds of one."""
-    runtimes: dict[tuple[str, str], tuple[str, set[str]]] = {}
+def _openmp(objects: Sequence[tuple[str, SharedObject]], have: Collection[str]) -> Iterator[Finding]:
+    """Yield one finding if the bundle uses two OpenMP runtimes, or two builds of one.
+
+    :param have: the base names and sonames of the bundle; a runtime that is needed, but not one
+        of them, is the system's.
+    """
+    bundled: dict[tuple[str, str], tuple[str, set[str]]] = {}
+    system: dict[str, set[str]] = defaultdict(set)
     for name, shared in objects:
         if match := _OPENMP.fullmatch(_base(shared.path)):
             key = match["stem"], match["digest"] or ""
-            runtimes.setdefault(key, (_base(shared.path), set()))[1].add(name)
-    if len(runtimes) > 1:
-        listed = [
-            f"`{printable(file)}` of {_and(sorted(names))}" for _, (file, names) in sorted(runtimes.items())
-        ]
-        yield Finding(code="E406", message=f"the bundle contains {_and(listed, quote='')}")
+            bundled.setdefault(key, (_base(shared.path), set()))[1].add(name)
+        for library in shared.needed:
+            if library not in have and _OPENMP.fullmatch(library):
+                system[library].add(name)
+    used = [f"`{printable(file)}` of {_and(sorted(names))}" for _, (file, names) in sorted(bundled.items())]
+    used += [f"the system's `{file}` through {_and(sorted(names))}" for file, names in sorted(system.items())]
+    if len(used) > 1:
+        yield Finding(code="E406", message=f"the bundle uses {_and(used, quote='')}")
 
 
 def _and(names: Sequence[str], quote: str = "`") -> str:

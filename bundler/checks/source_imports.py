@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Any, Literal
 
 from packaging.utils import NormalizedName, canonicalize_name
@@ -19,7 +19,7 @@ from packaging.utils import NormalizedName, canonicalize_name
 from bundler.checks.findings import Finding
 from bundler.checks.modules import DistributionFacts, importable_name
 
-__all__ = ["FileImports", "FoundImport", "ModuleIndex", "When", "import_findings", "imported_modules"]
+__all__ = ["FileImports", "FoundImport", "ModuleIndex", "When", "import_findings"]
 
 When = Literal["top", "conditional", "delayed", "optional"]
 """When an import runs; the docstring of ``target/scripts/scan_imports.py`` defines each."""
@@ -159,12 +159,6 @@ class ModuleIndex:
         taken = (f"{found.module}.{name}" for name in found.names)
         return tuple(name for name in (found.module, *taken) if name in self._owners)
 
-    def above(self, module: str) -> tuple[str, ...]:
-        """Return the packages of the bundle that an import of a module runs before it."""
-        parts = module.split(".")
-        above = (".".join(parts[:depth]) for depth in range(1, len(parts)))
-        return tuple(name for name in above if name in self._owners)
-
     def is_namespace(self, module: str) -> bool:
         """Return whether the bundle has only portions of a namespace package, no ``__init__``, of a name."""
         return module in self._owners and module not in self._regular
@@ -177,31 +171,6 @@ class ModuleIndex:
         if self.is_namespace(found.module) and found.names:
             return tuple(f"{found.module}.{name}" for name in found.names if name != "*")
         return (found.module,)
-
-
-def imported_modules(
-    scans: Mapping[NormalizedName, Iterable[FileImports]], world: ModuleIndex
-) -> Mapping[str, bool]:
-    """Return the modules of the bundle that a file of it imports, each with whether one is certain to.
-
-    An import at module level is certain, also under a condition; one in a function or in
-    try/except is not, nor any in tests and samples.
-    """
-    found: dict[str, bool] = {}
-    for files in scans.values():
-        for scan in files:
-            package = scan.path.split("/")[:-1]
-            own = ".".join([*package, ""])
-            is_test = _TESTS.fullmatch(scan.path) is not None
-            for statement in scan.imports:
-                base = package[: len(package) - statement.level + 1] if statement.level else []
-                module = ".".join([*base, *filter(None, [statement.module])])
-                certain = statement.when in ("top", "conditional") and not is_test
-                # A package above the importing file has run already; this is not a use of it.
-                above = [name for name in world.above(module) if not own.startswith(f"{name}.")]
-                for name in (*above, *world.below(replace(statement, module=module))):
-                    found[name] = found.get(name, False) or certain
-    return found
 
 
 @dataclass(slots=True)

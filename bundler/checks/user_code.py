@@ -17,7 +17,7 @@ from pathlib import Path
 
 from bundler.checks.findings import Finding
 from bundler.checks.source_imports import FileImports, FoundImport, ModuleIndex
-from bundler.data.import_names import project_of_module
+from bundler.data.import_names import provider_of
 from bundler.errors import InputError
 from bundler.paths import printable
 from bundler.problems import closest
@@ -223,6 +223,6 @@ def _resolve(
         elif lacks and not own and (found.names or module != code.folder.name):
             is_mine = top == code.folder.name or exists(f"{top}.py") or exists(f"{top}/__init__.py")
             missing = module if is_mine else lacks
-            remedy = "" if is_mine else f": add `{project_of_module(missing)}` to the requirements"
+            remedy = "" if is_mine else f": add `{provider_of(missing)}` to the requirements"
             message = f"`{printable(where)}` imports `{missing}`, which no distribution provides{remedy}"
             yield Finding(code=unresolved, message=message, where=where)

@@ -7,7 +7,7 @@ server.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -17,7 +17,7 @@ from packaging.version import Version
 
 from bundler.checks.environments import CheckEnvironments
 from bundler.checks.findings import Finding
-from bundler.checks.import_results import classify
+from bundler.checks.import_results import HARMLESS, ImportResult, classify, judge
 from bundler.checks.import_runner import StartupError
 from bundler.checks.modules import DistributionFacts
 from bundler.checks.report import UsageMode
@@ -43,6 +43,8 @@ class CodeCheck:
     ran: bool
     """Whether init() was called."""
     findings: tuple[Finding, ...]
+    outcomes: tuple[ImportResult, ...] = ()
+    """The imports of the bundle's modules that the code imports."""
 
     def to_json(self) -> dict[str, Any]:
         """Return the scope of the check as plain values."""
@@ -60,6 +62,8 @@ class CodeChecker:
     distributions: Sequence[DistributionFacts]
     scanner: Scanner
     environments: CheckEnvironments
+    base_libraries: Collection[str] = ()
+    """The sonames of the base's libraries."""
 
     def check(self, *, run_init: bool, model_dir: Path | None) -> CodeCheck:
         """Follow the imports, import the modules of the bundle among them, and run init() on request.
@@ -70,16 +74,21 @@ class CodeChecker:
         """
         scans = self.scanner.code(self.code)
         findings = list(code_findings(self.code, scans, self.world, exists_in(self.code.folder)))
-        findings += self._taken(scans)
+        outcomes, failures = self._taken(scans)
+        findings += failures
         ran = run_init and not any(finding.rule.severity == "error" for finding in findings)
         if ran:
             findings += self._run(model_dir)
         return CodeCheck(
-            script=self.code.script, reached=tuple(sorted(scans)), ran=ran, findings=tuple(findings)
+            script=self.code.script,
+            reached=tuple(sorted(scans)),
+            ran=ran,
+            findings=tuple(findings),
+            outcomes=outcomes,
         )
 
-    def _taken(self, scans: Mapping[str, FileImports]) -> Iterator[Finding]:
-        """Import each module of the bundle that the code imports, and yield the failures."""
+    def _taken(self, scans: Mapping[str, FileImports]) -> tuple[tuple[ImportResult, ...], Sequence[Finding]]:
+        """Import each module of the bundle that the code imports; return the outcomes and the failures."""
         places: dict[str, tuple[str, FoundImport]] = {}
         for path, scan in scans.items():
             for found in scan.imports:
@@ -91,12 +100,19 @@ class CodeChecker:
         owners = [
             (facts[NormalizedName(min(self.world.find(module)[0]))], module) for module in sorted(places)
         ]
-        for outcome in self.environments.modules(self.mode, owners).outcomes if owners else ():
+        outcomes = self.environments.modules(self.mode, owners).outcomes if owners else ()
+        findings = []
+        for outcome in judge(
+            outcomes, {(owner.name, module) for owner, module in owners}, base_libraries=self.base_libraries
+        ):
             where, found = places[outcome.module]
-            if outcome.status != "ok":
+            if outcome.status not in HARMLESS:
                 message = f"`{where}` imports `{outcome.module}`, which does not import: {outcome.detail}"
                 rule = "U303" if found.when == "top" else "U304"
-                yield Finding(code=rule, message=message, distribution=outcome.distribution, where=where)
+                findings.append(
+                    Finding(code=rule, message=message, distribution=outcome.distribution, where=where)
+                )
+        return outcomes, findings
 
     def _run(self, model_dir: Path | None) -> Iterator[Finding]:
         """Run the entry script as the inference server does, and call its init()."""

@@ -82,6 +82,8 @@ def lock_command(requirements: RequirementArguments, resolve: ResolveArguments, 
         requirements=read,
         index=index_options(resolve),
         only_binary=resolve.only_binary,
+        prefer_binary=resolve.prefer_binary,
+        target_glibc=resolve.target_glibc,
     )
     locked = lock_requirements(
         options,

@@ -9,13 +9,16 @@ import click
 import msgspec
 
 from bundler.base_image.reader import read_base
+from bundler.bundle.manifest import Manifest, make_manifest
 from bundler.bundle.reader import Checked, read_manifest, unpack_bundle, verify_bundle
 from bundler.checks.base_compat import check_fit
 from bundler.checks.explain import findings_of, is_code, rule_of, why
 from bundler.checks.report import USAGE_MODES
 from bundler.cli.console import ConsoleReporter, finding_line, print_envelope, print_line, wrapped
-from bundler.cli.options import InputPath, json_option, quiet_option
+from bundler.cli.options import InputPath, json_option, quiet_option, store_option
 from bundler.errors import UsageError
+from bundler.store.store import open_store
+from bundler.system.environ import read_host_environment
 
 __all__ = ["explain_command", "inspect_command", "unpack_command", "verify_command"]
 
@@ -58,10 +61,16 @@ def inspect_command(bundle: Path, as_json: bool) -> None:
 @click.command("explain")
 @click.argument("subject", metavar="CODE|DISTRIBUTION")
 @click.argument("bundle", required=False, type=click.Path(path_type=Path))
+@store_option
 @json_option
-def explain_command(subject: str, bundle: Path | None, as_json: bool) -> None:
-    """Explain the CODE of a finding, or why a DISTRIBUTION is in BUNDLE."""
+def explain_command(subject: str, bundle: Path | None, store: Path | None, as_json: bool) -> None:
+    """Explain the CODE of a finding, or why a DISTRIBUTION is in BUNDLE.
+
+    Without BUNDLE, a distribution or module is one of the last bundle that was refused.
+    """
     manifest = read_manifest(bundle) if bundle is not None else None
+    if manifest is None and not is_code(subject):
+        manifest = _refused_manifest(store)
     if is_code(subject):
         rule = rule_of(subject)
         found = findings_of(manifest, code=subject) if manifest else ()
@@ -85,6 +94,14 @@ def explain_command(subject: str, bundle: Path | None, as_json: bool) -> None:
         return
     for line in [*lines, *map(finding_line, found)]:
         print_line(line)
+
+
+def _refused_manifest(store: Path | None) -> Manifest | None:
+    """Return the manifest of the last refused bundle, or None."""
+    from bundler.pipeline.stages import REFUSED  # noqa: PLC0415 - 100 ms that `inspect` does not need
+
+    values = open_store(store, read_host_environment(), ConsoleReporter()).recall(*REFUSED, dict[str, Any])
+    return make_manifest(values) if values is not None else None
 
 
 def _without_bundle(subject: str) -> UsageError:

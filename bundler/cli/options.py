@@ -105,6 +105,8 @@ class ResolveArguments:
     strict: bool
     python: str | None
     only_binary: bool
+    prefer_binary: bool
+    target_glibc: str | None
     index_url: str | None
     extra_index_urls: tuple[str, ...]
     find_links: tuple[str, ...]
@@ -125,6 +127,17 @@ resolve_options = group(
         help="Build for this target Python, a version or a path  [default: that of env.yml, or 3.7].",
     ),
     click.option("--only-binary", is_flag=True, help="Refuse source distributions."),
+    click.option(
+        "--prefer-binary/--no-prefer-binary",
+        default=True,
+        help="Prefer an older release with a wheel to a newer one that must be built  [default: prefer].",
+    ),
+    click.option(
+        "--target-glibc",
+        metavar="VERSION",
+        help="Choose wheels for this glibc, refuse shared objects that need a newer one; `host` is this"
+        " machine's  [default: that of --base, or of Azure ML's image for the Python].",
+    ),
     click.option("-i", "--index-url", help="Use this package index."),
     click.option("--extra-index-url", "extra_index_urls", multiple=True, help="Use this index as well."),
     click.option(
@@ -198,7 +211,6 @@ class BundleArguments:
     entry_script: str | None
     run_init: bool
     model_dir: Path | None
-    target_glibc: str | None
     base: Path | None
     omit_provided: bool
     server: str | None
@@ -258,7 +270,6 @@ bundle_options = group(
         type=InputPath(path_type=Path, exists=True, file_okay=False),
         help="Set AZUREML_MODEL_DIR to this directory for --run-init.",
     ),
-    click.option("--target-glibc", metavar="VERSION", help="Refuse shared objects that need a newer glibc."),
     click.option(
         "--base",
         type=InputPath(path_type=Path, exists=True),

@@ -11,7 +11,7 @@ from bundler.cli.options import quiet_option, store_option
 from bundler.data.inference_server import default_server
 from bundler.deploy.serve import run_server
 from bundler.errors import UsageError
-from bundler.pipeline.options import LockOptions
+from bundler.pipeline.options import HOST_GLIBC, LockOptions
 from bundler.requirements.requirement_set import IndexOptions
 from bundler.store.store import open_store
 from bundler.system.environ import read_host_environment
@@ -39,7 +39,7 @@ def serve_command(
     version = server or default_server(python if python[:1].isdigit() else "3.7")
     if version is None:
         raise UsageError(f"no inference server is known for Python {python}", hint="--server VERSION")
-    options = LockOptions(python=python, requirements=None, index=IndexOptions())
+    options = LockOptions(python=python, requirements=None, index=IndexOptions(), target_glibc=HOST_GLIBC)
     code = run_server(
         context,
         options,

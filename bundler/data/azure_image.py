@@ -24,10 +24,12 @@ __all__ = [
     "USER",
     "VARIABLES",
     "ExtraSource",
+    "ImageGlibc",
     "ImageVariant",
     "RelativeTo",
     "ValueKind",
     "Variable",
+    "image_glibc",
 ]
 
 RelativeTo = Literal["", "absolute", "application root", "entry script"]
@@ -85,6 +87,17 @@ class ImageVariant:
     """Variables that its start script sets in any case; ``{NAME}`` is the value of another variable."""
 
 
+@dataclass(frozen=True, kw_only=True, slots=True)
+class ImageGlibc:
+    """The glibc of the images with one minor version of Python."""
+
+    python: Annotated[str, msgspec.Meta(pattern=r"^3\.[0-9]+$")]
+    glibc: Annotated[str, msgspec.Meta(pattern=r"^2\.[0-9]+$")]
+    """The oldest one, "2.27"."""
+    image: str
+    """An image that has it."""
+
+
 class _ImageTables(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """The shape of ``azure_image.toml``."""
 
@@ -94,11 +107,13 @@ class _ImageTables(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     public_port: int
     server_port: int
     user: str
+    images_dated: Annotated[str, msgspec.Meta(pattern="^20[0-9]{2}-[0-9]{2}-[0-9]{2}$")]
     variables: dict[str, Variable]
     misspelt: dict[str, str]
     extra_sources: tuple[ExtraSource, ...]
     exit_codes: dict[Annotated[str, msgspec.Meta(pattern="^[0-9]+$")], str]
     variants: dict[str, ImageVariant]
+    images: Annotated[tuple[ImageGlibc, ...], msgspec.Meta(min_length=1)]
 
 
 _TABLES = read_table("azure_image.toml", _ImageTables)
@@ -129,3 +144,18 @@ EXIT_CODES: Final[Mapping[int, str]] = MappingProxyType(
 """The exit codes of the start script, with their meaning; the image stops on each of them."""
 IMAGE_VARIANTS: Final[Mapping[str, ImageVariant]] = MappingProxyType(_TABLES.variants)
 """The differences between images."""
+
+
+def image_glibc(release: tuple[int, int]) -> ImageGlibc:
+    """Return the glibc of the images for a Python; for one that no image has, that of the next older one.
+
+    >>> image_glibc((3, 7)).glibc
+    '2.27'
+    """
+    images: tuple[ImageGlibc, ...] = _TABLES.images
+    return max([row for row in images if _release(row) <= release] or images[:1], key=_release)
+
+
+def _release(row: ImageGlibc) -> tuple[int, int]:
+    major, minor = row.python.split(".")
+    return int(major), int(minor)

@@ -17,7 +17,7 @@ __all__ = ["RULES_TABLE", "Rule", "Severity", "rules_by_code"]
 Severity = Literal["error", "warning", "note"]
 """An error fails the build, a warning is shown, a note is only in the manifest."""
 
-Code = Annotated[str, msgspec.Meta(pattern="^[MIUEBD][0-9]{3}$")]
+Code = Annotated[str, msgspec.Meta(pattern="^[MIUEBDW][0-9]{3}$")]
 
 
 class _Entry(msgspec.Struct, frozen=True, forbid_unknown_fields=True):

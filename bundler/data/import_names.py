@@ -1,36 +1,21 @@
-"""Pure: the project that provides a module, for messages.
-
-The table is ``import_names.toml``; a module that it lacks is assumed to be named as its project.
-"""
+"""The distributions that provide modules of other names: ``import_names.toml`` in this package."""
 
 from __future__ import annotations
 
-import msgspec
-
 from bundler.data.tables import read_table
 
-__all__ = ["known_project", "project_of_module"]
+__all__ = ["IMPORT_NAMES_TABLE", "provider_of"]
+
+IMPORT_NAMES_TABLE = dict[str, str]
+"""The shape of ``import_names.toml``."""
 
 
-class _ImportNames(msgspec.Struct, forbid_unknown_fields=True):
-    modules: dict[str, str]
+def provider_of(module: str) -> str:
+    """Return the distribution to require for a module, for a hint: by its top-level name.
 
-
-def known_project(module: str) -> str | None:
-    """Return the project of a top-level module, or None if the table lacks it.
-
-    >>> known_project("PIL"), known_project("numpy")
-    ('pillow', None)
+    >>> provider_of("yaml.nodes"), provider_of("requests")
+    ('PyYAML', 'requests')
     """
-    table: _ImportNames = read_table("import_names.toml", _ImportNames)
-    return table.modules.get(module)
-
-
-def project_of_module(module: str) -> str:
-    """Return the probable project of a module.
-
-    >>> project_of_module("yaml.reader"), project_of_module("numpy")
-    ('pyyaml', 'numpy')
-    """
-    top = module.partition(".")[0]
-    return known_project(top) or top
+    name = module.partition(".")[0]
+    table: dict[str, str] = read_table("import_names.toml", IMPORT_NAMES_TABLE)
+    return table.get(name, name)

@@ -9,11 +9,24 @@ from bundler.base_image.reader import read_base
 from bundler.bundle.manifest import Manifest
 from bundler.bundle.writer import Output, write_bundle
 from bundler.checks.run import CheckResult
-from bundler.pipeline.inputs import fetch_wheels, read_lock, render_bundle_lock, resolve_requirements
+from bundler.pipeline.inputs import (
+    fetch_wheels,
+    read_lock,
+    read_lock_text,
+    render_bundle_lock,
+    resolve_requirements,
+)
 from bundler.pipeline.options import BuildOptions, LockOptions
 from bundler.pipeline.run import open_run
-from bundler.pipeline.stages import build_layers, check_bundle, describe_bundle, plan_base, plan_contents
-from bundler.resolve.lockfile import Lock
+from bundler.pipeline.stages import (
+    accept_bundle,
+    build_layers,
+    check_bundle,
+    describe_bundle,
+    plan_base,
+    plan_contents,
+)
+from bundler.resolve.lockfile import Lock, locked_glibc
 from bundler.system.atomic import check_writable
 from bundler.target.target import Target
 
@@ -63,17 +76,22 @@ def build_bundle(options: BuildOptions, *, host: HostEnvironment, store: Store, 
     """
     check_writable(options.folder)
     base = read_base(options.base) if options.base else None
-    with open_run(options, host, store, reporter) as run:
+    lock_text = read_lock_text(options.lock) if options.lock else ""
+    base_glibc = base.glibc if base is not None else None
+    with open_run(
+        options, host, store, reporter, base_glibc=base_glibc, locked_glibc=locked_glibc(lock_text)
+    ) as run:
         if options.lock is not None:
-            lock = read_lock(run, options.lock, options.requirements)
+            lock = read_lock(run, options.lock, lock_text, options.requirements)
         else:
             lock = resolve_requirements(run, options.requirements)
         wheels = fetch_wheels(run, lock)
         layers = build_layers(run, wheels, lock, options.segment_format, options.jobs)
         provided = plan_base(run, layers, lock, base if options.omit_provided else None)
-        contents = plan_contents(lock, wheels, layers, provided, allowed_pth=options.allow_pth)
+        contents = plan_contents(lock, wheels, layers, provided, options)
         result = check_bundle(run, options, contents, base)
         manifest = describe_bundle(run, options, contents, result)
+        accept_bundle(run, options, result, manifest)
         output = write_bundle(
             manifest,
             render_bundle_lock(run, lock),

@@ -6,7 +6,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -14,6 +14,7 @@ from packaging.utils import NormalizedName
 
 from bundler.bundle.layer_builder import WheelRef
 from bundler.errors import InputError
+from bundler.pipeline.options import HOST_GLIBC
 from bundler.resolve.download import download_of, fetch_all
 from bundler.resolve.lockfile import Lock, LockedDistribution, check_lock, parse_lock, render_lock
 from bundler.resolve.resolver import PipResolver
@@ -24,7 +25,14 @@ if TYPE_CHECKING:
     from bundler.pipeline.run import Run
     from bundler.requirements.requirement_set import RequirementSet
 
-__all__ = ["Wheels", "fetch_wheels", "read_lock", "render_bundle_lock", "resolve_requirements"]
+__all__ = [
+    "Wheels",
+    "fetch_wheels",
+    "read_lock",
+    "read_lock_text",
+    "render_bundle_lock",
+    "resolve_requirements",
+]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -48,45 +56,71 @@ def resolve_requirements(run: Run, requirements: RequirementSet | None) -> Lock:
         raise InputError("no requirements given", hint="pass `-r requirements.txt`")
     if not requirements.roots:
         return Lock(requirements=(), packages=())
-    resolver = PipResolver(run.toolchain, only_binary=run.only_binary)
+    resolver = PipResolver(run.toolchain, only_binary=run.only_binary, prefer_binary=run.prefer_binary)
     lock = resolver.resolve(requirements, reporter=run.reporter)
     run.reporter.stage(
         "lock",
         f"{counted(len(lock.packages), 'distribution')} resolved by pip {run.toolchain.versions['pip']}",
     )
-    return lock
+    limit = run.interpreter.target.glibc
+    return replace(lock, glibc=limit.version) if limit else lock
 
 
-def read_lock(run: Run, path: Path, requirements: RequirementSet | None) -> Lock:
-    """Read a lockfile, and check that it satisfies the requirements.
+def read_lock_text(path: Path) -> str:
+    """Return the text of a lockfile.
 
-    :param requirements: None skips the check.
-    :raises InputError: if the lockfile is missing or malformed, or does not satisfy the requirements.
+    :raises InputError: if it is missing, or cannot be read.
     """
     try:
-        text = path.read_text("utf-8")
+        return path.read_text("utf-8")
     except FileNotFoundError as error:
         raise InputError(f"{path}: file not found") from error
     except OSError as error:
         raise InputError(f"{path}: cannot be read: {error.strerror}") from error
     except UnicodeDecodeError as error:
         raise InputError(f"{path}: not a lockfile: it is not UTF-8 text") from error
-    lock = parse_lock(text, source=path, target=run.interpreter.target)
+
+
+def read_lock(run: Run, path: Path, text: str, requirements: RequirementSet | None) -> Lock:
+    """Parse a lockfile, and check that it satisfies the requirements.
+
+    :param path: the lockfile, for messages and relative paths.
+    :param requirements: None skips the check.
+    :raises InputError: if the lockfile is malformed, or does not satisfy the requirements.
+    """
+    target = run.interpreter.target
+    lock = parse_lock(text, source=path, target=target)
+    _warn_of_builds(run, lock, text, path)
     if requirements is not None:
         check_lock(
             lock,
             requirements.roots,
-            run.interpreter.target,
+            target,
             str(path),
-            arguments=f"{requirements.arguments} --python {run.interpreter.target.python_version}",
+            arguments=f"{requirements.arguments} --python {target.python_version}",
         )
     run.reporter.stage("lock", f"{counted(len(lock.packages), 'distribution')} from {path.name}")
     return lock
 
 
+def _warn_of_builds(run: Run, lock: Lock, text: str, path: Path) -> None:
+    """Warn of each sdist that is chosen since the wheels of the lock are for a newer glibc."""
+    target = run.interpreter.target
+    if target.glibc is None or all(package.kind != "sdist" for package in lock.packages):
+        return
+    unlimited = parse_lock(text, source=path, target=replace(target, glibc=None))
+    for package, other in zip(lock.packages, unlimited.packages, strict=True):
+        if package.kind != other.kind:
+            run.reporter.warn(
+                f"the lock has no wheel of `{package.name}` for glibc {target.glibc.version}, so its sdist is"
+                f" built; `--target-glibc {HOST_GLIBC}` accepts `{other.filename}`"
+            )
+
+
 def render_bundle_lock(run: Run, lock: Lock) -> bytes:
     """Return the lockfile of the bundle, which contains the names of local files, but not their paths."""
-    return render_lock(lock, run.interpreter.target, lambda path: path.name).encode()
+    # Without the glibc of the resolution: the wheels are fixed, and the manifest has the glibc they need.
+    return render_lock(replace(lock, glibc=""), run.interpreter.target, lambda path: path.name).encode()
 
 
 def fetch_wheels(run: Run, lock: Lock) -> Wheels:

@@ -12,7 +12,10 @@ from bundler.checks.report import UsageMode
 from bundler.checks.user_code import UserCode
 from bundler.requirements.requirement_set import IndexOptions, RequirementSet
 
-__all__ = ["BuildOptions", "LockOptions"]
+__all__ = ["HOST_GLIBC", "BuildOptions", "LockOptions"]
+
+HOST_GLIBC = "host"
+"""The value of ``--target-glibc`` for the glibc of this machine."""
 
 
 def _cores() -> int:
@@ -31,6 +34,10 @@ class LockOptions:
     """The index options of the command line."""
     only_binary: bool = False
     """Whether source distributions are rejected."""
+    prefer_binary: bool = True
+    """Whether an older release with a wheel is preferred to a newer one with only an sdist."""
+    target_glibc: str | None = None
+    """The glibc of the target, or ``host``; see `pipeline.target.limit_glibc`."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -53,7 +60,6 @@ class BuildOptions(LockOptions):
     code: UserCode | None = None
     run_init: bool = False
     model_dir: Path | None = None
-    target_glibc: str | None = None
     base: Path | None = None
     """A description of the base: a profile, the output of ``pip freeze``, a root file system or an image."""
     server: str | None = None

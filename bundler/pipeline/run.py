@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from bundler.pipeline.target import find_target
+from bundler.pipeline.target import find_target, limit_glibc
 from bundler.resolve.index import IndexSettings, read_index_settings
 from bundler.resolve.pip import Toolchain, install_toolchain
 from bundler.target.interpreter import Interpreter
@@ -37,6 +37,8 @@ class Run:
     settings: IndexSettings
     only_binary: bool
     """Whether source distributions are rejected."""
+    prefer_binary: bool
+    """Whether an older release with a wheel is preferred to a newer one with only an sdist."""
 
     @cached_property
     def toolchain(self) -> Toolchain:
@@ -59,9 +61,19 @@ class Run:
 
 
 @contextmanager
-def open_run(options: LockOptions, host: HostEnvironment, store: Store, reporter: Reporter) -> Iterator[Run]:
+def open_run(
+    options: LockOptions,
+    host: HostEnvironment,
+    store: Store,
+    reporter: Reporter,
+    *,
+    base_glibc: str | None = None,
+    locked_glibc: str = "",
+) -> Iterator[Run]:
     """Find the target and the index settings, and lock the store until the context ends.
 
+    :param base_glibc: the glibc of the base, if known.
+    :param locked_glibc: the glibc that the lock was resolved for; empty if unknown.
     :raises InterpreterError: if the target Python is not found, or unsupported.
     :raises InputError: if pip's configuration is invalid, or a conda environment file requires another
         Python than the target.
@@ -76,6 +88,8 @@ def open_run(options: LockOptions, host: HostEnvironment, store: Store, reporter
         for translation in conda.translations() if conda else ():
             reporter.note(translation)
         interpreter = find_target(options.python, requirements, host, scratch, reporter)
+        target = limit_glibc(interpreter.target, options.target_glibc, base=base_glibc, locked=locked_glibc)
+        interpreter = replace(interpreter, target=target)
         settings = read_index_settings(
             host,
             scratch,
@@ -83,6 +97,9 @@ def open_run(options: LockOptions, host: HostEnvironment, store: Store, reporter
             from_files=requirements.options if requirements else None,
         )
         reporter.stage("target", f"CPython {interpreter.target.version} at {interpreter.python}")
+        if target.glibc is not None:
+            lift = "; `--target-glibc host` lifts it" if options.target_glibc is None else ""
+            reporter.stage("glibc", f"up to {target.glibc.version}: {target.glibc.source}{lift}")
         yield Run(
             host=host,
             store=store,
@@ -91,4 +108,5 @@ def open_run(options: LockOptions, host: HostEnvironment, store: Store, reporter
             interpreter=interpreter,
             settings=settings,
             only_binary=options.only_binary,
+            prefer_binary=options.prefer_binary,
         )

@@ -5,7 +5,6 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from functools import partial
@@ -16,30 +15,34 @@ from packaging.requirements import InvalidRequirement, Requirement
 from packaging.utils import NormalizedName, canonicalize_name, parse_wheel_filename
 
 from bundler import __version__
-from bundler.archive.compression import SUFFIXES
+from bundler.archive.wheel import same_release
 from bundler.base_image.profile import BaseProfile
 from bundler.bundle.layer import Layer
 from bundler.bundle.layer_builder import LayerBuilder
 from bundler.bundle.manifest import Manifest, distribution_section, files_section, make_manifest
 from bundler.bundle.plan import BundlePlan, plan_bundle
 from bundler.bundle.segment import SegmentFormat
+from bundler.checks.elf import numbers
+from bundler.checks.mount import unknown_pth
 from bundler.checks.provided import NOTHING_PROVIDED, ProvidedByBase, plan_provided
 from bundler.checks.run import CheckRequest, CheckResult, report_checks, run_checks
 from bundler.data.inference_server import SERVER, server_requirements
 from bundler.digest import sha256_of
 from bundler.errors import IntegrityError, MalformedError
 from bundler.pipeline.inputs import Wheels, fetch_wheels, render_bundle_lock
-from bundler.problems import display_path
 from bundler.requirements.files import read_requirements
 from bundler.resolve.lockfile import Lock
 from bundler.resolve.resolver import PipResolver
+from bundler.store.store import key_of
 
 if TYPE_CHECKING:
     from bundler.pipeline.options import BuildOptions
     from bundler.pipeline.run import Run
 
 __all__ = [
+    "REFUSED",
     "Contents",
+    "accept_bundle",
     "build_layers",
     "check_bundle",
     "describe_bundle",
@@ -48,9 +51,9 @@ __all__ = [
     "plan_requirements",
 ]
 
-# The .pth files of setuptools and of pkg_resources-style namespace packages. Their code is known, and only
-# sets up imports.
-_KNOWN_PTH = re.compile(r".*-nspkg\.pth|distutils-precedence\.pth")
+
+REFUSED = ("refused", key_of("last"))
+"""Where the store keeps the manifest of the last refused bundle."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -88,7 +91,8 @@ def build_layers(
     )
     layers = builder.build_all(wheels.refs, jobs=jobs, reporter=run.reporter)
     for layer, package in zip(layers, lock.packages, strict=True):
-        if layer.name != package.name or (package.version and layer.version != package.version):
+        same = package.version is None or same_release(layer.version, package.version)
+        if layer.name != package.name or not same:
             raise IntegrityError(
                 f"`{layer.wheel}` is not the locked distribution",
                 evidence=(
@@ -122,23 +126,23 @@ def plan_contents(
     wheels: Wheels,
     layers: Sequence[Layer],
     provided: ProvidedByBase,
-    *,
-    allowed_pth: Sequence[str],
+    options: BuildOptions,
 ) -> Contents:
-    """Plan the bundle: its layers, checked for conflicts and ``.pth`` files.
+    """Plan the bundle: its layers, checked for paths that exclude each other.
 
-    :param allowed_pth: distributions whose ``.pth`` files may run code.
-    :raises MalformedError: if two layers contain the same path, or a ``.pth`` file is not allowed.
+    :raises MalformedError: if a layer has a file where another one has a directory, or if the bundle is for
+        virtual environments alone and a ``.pth`` file in it is not allowed; for a mount that is a finding.
     """
-    plan = plan_bundle(layer for layer in layers if not provided.has(layer.name))
-    names = {canonicalize_name(name) for name in allowed_pth}
+    requested = {canonicalize_name(root.name) for root in _roots(lock)}
+    plan = plan_bundle((layer for layer in layers if not provided.has(layer.name)), requested)
+    names = {canonicalize_name(name) for name in options.allow_pth}
     refused = [
         f"{layer.name}: {name}"
         for layer in plan.layers
-        for name in layer.pth
-        if layer.name not in names and not _KNOWN_PTH.fullmatch(name)
+        for name in unknown_pth(layer.name, layer.pth_code)
+        if layer.name not in names
     ]
-    if refused:
+    if refused and "mount" not in options.modes:
         raise MalformedError(
             "a distribution has a `.pth` file, which runs code at every start of Python",
             evidence=tuple(refused),
@@ -162,7 +166,7 @@ def plan_requirements(
     constraints = run.scratch / "pins.txt"
     constraints.write_text("".join(f"{pin}\n" for pin in pins))
     requirement_set = read_requirements(run.host, constraints=(constraints,), strings=requirements)
-    resolver = PipResolver(run.toolchain, only_binary=run.only_binary)
+    resolver = PipResolver(run.toolchain, only_binary=run.only_binary, prefer_binary=run.prefer_binary)
     lock = resolver.resolve(requirement_set, reporter=run.reporter)
     return plan_bundle(build_layers(run, fetch_wheels(run, lock), lock, segment_format, jobs))
 
@@ -170,9 +174,9 @@ def plan_requirements(
 def check_bundle(
     run: Run, options: BuildOptions, contents: Contents, base: BaseProfile | None
 ) -> CheckResult:
-    """Check the bundle in each of its usage modes, and report the findings.
+    """Check the bundle in each of its usage modes.
 
-    :raises ClosureError: if a check fails with an error that ``--allow`` does not list.
+    :raises ClosureError: if a check itself fails; faults of the bundle are in the result.
     """
     provided = contents.provided.provided
     base_plan = None
@@ -190,12 +194,12 @@ def check_bundle(
             server=server_requirements(options.server) if options.server else (),
             provided=provided,
             system_packages=options.requirements.system_packages if options.requirements else (),
+            built_here=frozenset(contents.wheels.built),
             code=options.code,
             run_init=options.run_init,
             model_dir=options.model_dir,
-            target_glibc=options.target_glibc,
             allowed_imports=options.allow_import_failure,
-            allowed=options.allow,
+            allowed=(*options.allow, *(f"M108:{canonicalize_name(name)}" for name in options.allow_pth)),
             jobs=options.jobs,
             reverify=options.reverify,
         ),
@@ -204,15 +208,36 @@ def check_bundle(
         host=run.host,
         reporter=run.reporter,
     )
-    result.report.raise_for_errors()
-    # Without --bundle-version the name contains the digest of the lock, which is known.
-    path = (
-        options.folder
-        / f"{options.name}-{_version(run, options, contents.lock)}-{run.interpreter.target.name}"
-    )
-    suffix = "" if options.as_folder else SUFFIXES[options.codec]
-    report_checks(result, run.reporter, bundle=f"{display_path(path, run.host.cwd)}{suffix}")
+    for name in sorted(contents.wheels.built):
+        if floor := _glibc_of(name, contents.plan, result):
+            run.reporter.stage("verify", f"{name} was built here: it needs glibc {floor} or newer")
     return result
+
+
+def accept_bundle(run: Run, options: BuildOptions, result: CheckResult, manifest: Manifest) -> None:
+    """Refuse a bundle with errors, else report the findings.
+
+    The store keeps the manifest of a refused bundle: no archive has it, and `bundler explain` reads it.
+
+    :raises ClosureError: if there is an error that ``--allow`` does not list.
+    """
+    if result.report.errors:
+        run.store.remember(*REFUSED, manifest.values)
+    result.report.raise_for_errors()
+    suffix = "" if options.as_folder else SUFFIXES[options.codec]
+    path = display_path(options.folder / manifest.stem, run.host.cwd)
+    report_checks(result, run.reporter, bundle=f"{path}{suffix}")
+
+
+def _glibc_of(name: NormalizedName, plan: BundlePlan, result: CheckResult) -> str:
+    """Return the glibc that the shared objects of a distribution need; empty if they need none."""
+    paths = {file.path for layer, file in plan.files() if layer.name == name}
+    versions = (
+        shared["versions"].get("GLIBC", "")
+        for shared in result.report.shared_objects
+        if shared["path"] in paths
+    )
+    return max(versions, key=numbers, default="")
 
 
 def _base_packages(
@@ -257,7 +282,7 @@ def describe_bundle(run: Run, options: BuildOptions, contents: Contents, result:
     return make_manifest(
         {
             "name": options.name,
-            "version": _version(run, options, lock),
+            "version": options.version or sha256_of(lock_text)[:12],
             "epoch": options.epoch,
             "base": _base_section(options, contents.provided),
             "target": run.interpreter.target.to_json(),
@@ -271,11 +296,6 @@ def describe_bundle(run: Run, options: BuildOptions, contents: Contents, result:
             "host": _host_section(run, result),
         }
     )
-
-
-def _version(run: Run, options: BuildOptions, lock: Lock) -> str:
-    """Return the version of the bundle: by default the first digits of the digest of its lock."""
-    return options.version or sha256_of(render_bundle_lock(run, lock))[:12]
 
 
 def _base_section(options: BuildOptions, provided: ProvidedByBase) -> dict[str, Any]:

@@ -1,23 +1,27 @@
-"""Select the target of a build, from ``--python`` and the conda environment file."""
+"""Select the target of a build: its Python from ``--python`` and the conda file, and its glibc."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from packaging.specifiers import SpecifierSet
 
-from bundler.errors import InputError
+from bundler.data.azure_image import image_glibc
+from bundler.errors import InputError, UsageError
+from bundler.paths import printable
+from bundler.pipeline.options import HOST_GLIBC
 from bundler.system.environ import HostEnvironment
 from bundler.target.interpreter import Interpreter, find_interpreter
-from bundler.target.target import DEFAULT_PYTHON
+from bundler.target.target import DEFAULT_PYTHON, GLIBC_VERSION, GlibcLimit, Target
 
 if TYPE_CHECKING:
     from bundler.reporter import Reporter
     from bundler.requirements.requirement_set import RequirementSet
 
-__all__ = ["find_target"]
+__all__ = ["find_target", "limit_glibc"]
 
 
 def find_target(
@@ -81,6 +85,40 @@ def _accepted_by(
                 hint=f"pass `--python {lowest}`" if lowest else None,
             )
     return interpreter
+
+
+def limit_glibc(target: Target, asked: str | None, *, base: str | None, locked: str) -> Target:
+    """Return the target with the glibc that its wheels may need.
+
+    It is the lower one of ``--target-glibc`` and of the base; else that of the lock; else that of
+    Azure ML's images for this Python. ``host`` leaves the base and this machine as limits.
+
+    :param asked: the value of ``--target-glibc``.
+    :param base: the glibc of the base, if known.
+    :param locked: the glibc that the lock was resolved for; empty if unknown.
+    :raises UsageError: if ``asked`` is not a version of glibc.
+    """
+    if asked is not None and asked != HOST_GLIBC and not GLIBC_VERSION.fullmatch(asked):
+        raise UsageError(
+            f"`--target-glibc {printable(asked)}` is not a glibc version",
+            evidence=(f"wanted  a version such as 2.27, or {HOST_GLIBC}",),
+            hint="--target-glibc 2.27",
+        )
+    if not target.libc.startswith("glibc "):
+        return target
+    given = []
+    if base is not None and GLIBC_VERSION.fullmatch(base):
+        given.append(GlibcLimit(version=base, source=f"the base has {base}"))
+    if asked is not None and asked != HOST_GLIBC:
+        given.append(GlibcLimit(version=asked, source=f"`--target-glibc` is {asked}"))
+    if not given and asked is None:
+        row = image_glibc(target.release)
+        given.append(
+            GlibcLimit(version=locked, source=f"the lock is for {locked}")
+            if locked
+            else GlibcLimit(version=row.glibc, source=f"Azure ML's image {row.image} has {row.glibc}")
+        )
+    return replace(target, glibc=min(given, key=lambda limit: limit.numbers, default=None))
 
 
 def _is_exact(wanted: SpecifierSet) -> bool:

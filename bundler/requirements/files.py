@@ -1,9 +1,11 @@
 """Read the user's requirements, and reject invalid ones before pip runs any code.
 
-pip resolves them later, under the target interpreter, from the same files. They are
-read here with pip's own parser, so that every requirement has a file and line, and
-are checked against the policy: no editable requirement, no URL without a digest or a
-full commit, no option that runs code. One error reports all problems.
+pip resolves the same lines later, under the target interpreter. They are read here
+with pip's own parser, so that every requirement has a file and line, and are checked
+against the policy: no editable requirement, no URL without a digest or a full commit,
+no option that runs code. Options are merged here, so that pip gets those that the user
+is shown: pip itself forgets an `--extra-index-url` above an `--index-url`. One error
+reports all problems.
 
 Specs: pip's requirements file format, PEP 508, PEP 440 (direct references).
 """
@@ -11,7 +13,8 @@ Specs: pip's requirements file format, PEP 508, PEP 440 (direct references).
 from __future__ import annotations
 
 import os
-from collections.abc import Sequence
+import shlex
+from collections.abc import Iterator, Sequence
 from optparse import Values
 from pathlib import Path
 
@@ -45,8 +48,7 @@ CONDA_SUFFIXES = (".yml", ".yaml")
 _MAX_DEPTH = 50
 """The longest chain of files that include each other; those of real projects have less than ten."""
 
-# The options of a requirements file that affect the resolution.
-_RESOLVING = ("--pre", "--prefer-binary", "--no-binary", "--only-binary", "--require-hashes")
+_FORMAT_CONTROL = ("--no-binary", "--only-binary")
 
 
 def read_requirements(  # noqa: PLR0913 - one parameter for each kind of input
@@ -81,8 +83,8 @@ def read_requirements(  # noqa: PLR0913 - one parameter for each kind of input
         raise UsageError("extras and groups need a `pyproject.toml`", hint="add `-r pyproject.toml`")
     specifications = [path for path in files if path.suffix in CONDA_SUFFIXES or path.name == "MLmodel"]
     plain = [path for path in files if path not in projects and path not in specifications]
-    requirement_files = reader.read_top(plain, constraint=False)
-    constraint_files = reader.read_top(constraints, constraint=True)
+    reader.read_top(plain, constraint=False)
+    reader.read_top(constraints, constraint=True)
     for path in projects:
         reader.read_project(host.cwd / path, extras, groups)
     for path in scripts:
@@ -97,9 +99,9 @@ def read_requirements(  # noqa: PLR0913 - one parameter for each kind of input
     return RequirementSet(
         roots=tuple(reader.roots),
         constraints=tuple(reader.constraints),
-        requirement_files=(*requirement_files, *reader.nested[False]),
-        constraint_files=(*constraint_files, *reader.nested[True]),
-        strings=tuple(reader.strings),
+        requirement_lines=tuple(reader.lines[False]),
+        constraint_lines=tuple(reader.lines[True]),
+        pip_options=tuple(reader.pip_options),
         options=reader.options,
         variables=tuple(sorted(reader.variables)),
         require_hashes=reader.require_hashes,
@@ -123,7 +125,9 @@ class _RequirementsReader:
         self.roots: list[RootRequirement] = []
         self.constraints: list[RootRequirement] = []
         self.hashed: set[str] = set()
-        self.strings: list[str] = []
+        self.lines: dict[bool, list[str]] = {False: [], True: []}
+        """The lines for pip, of the requirements (False) and of the constraints (True)."""
+        self.pip_options: list[str] = []
         self.options = IndexOptions()
         self.variables: set[str] = set()
         self.require_hashes = False
@@ -132,24 +136,20 @@ class _RequirementsReader:
         self.problems: list[Problem] = []
         self.conda: CondaInput | None = None
         self.requires_python: list[tuple[str, SpecifierSet]] = []
-        self.nested: dict[bool, list[Path]] = {False: [], True: []}
-        """Requirements files (False) and constraints files (True) of the pip section of an ``env.yml``."""
         self._seen: set[tuple[Path, bool]] = set()
 
-    def read_top(self, paths: Sequence[Path], *, constraint: bool) -> tuple[Path, ...]:
-        """Read the files of the command line, and return their absolute paths."""
-        absolute = []
+    def read_top(self, paths: Sequence[Path], *, constraint: bool) -> None:
+        """Read the files of the command line."""
         for path in paths:
-            absolute.append(Path(os.path.normpath(self.host.cwd / path)))
+            absolute = Path(os.path.normpath(self.host.cwd / path))
             if path.name.startswith("pylock") and path.suffix == ".toml":
                 lock = ProblemError("a lockfile, not a requirements file", hint=f"pass `--lock {path}`")
-                self._refuse(self._display(absolute[-1]), lock)
+                self._refuse(self._display(absolute), lock)
                 continue
             try:
-                self._read_file(absolute[-1], constraint=constraint, chain=())
+                self._read_file(absolute, constraint=constraint, chain=())
             except ProblemError as refused:
-                self._refuse(self._display(absolute[-1]), refused)
-        return tuple(absolute)
+                self._refuse(self._display(absolute), refused)
 
     def read_project(self, path: Path, extras: Sequence[str], groups: Sequence[str]) -> None:
         """Read a ``pyproject.toml``; its requirements are passed to pip as strings."""
@@ -200,7 +200,7 @@ class _RequirementsReader:
         if [(1, text)] != list(logical_lines(text)) or VARIABLE.search(text) or break_args_options(text)[1]:
             message = "variables, options and comments are allowed in a requirements file only"
             self._refuse(origin, ProblemError(message), text)
-        self.strings.append(text)
+        self.lines[False].append(text)
 
     def read_conda_file(self, path: Path, *, strict: bool) -> None:
         """Read a conda environment file."""
@@ -248,25 +248,8 @@ class _RequirementsReader:
             for _, text in logical_lines(line.text):
                 try:
                     self._read_line(text, place)
-                    self._forward_to_pip(text, place)
                 except ProblemError as refused:
                     self._refuse(place.where, refused, text)
-
-    def _forward_to_pip(self, line: str, place: LineOrigin) -> None:
-        """Pass a pip line of an ``env.yml`` to pip, its relative paths made absolute.
-
-        Index options are omitted: `resolve.index` passes those of all files to pip.
-        """
-        text, given = split_options(self._expand(line) if "$" in line else line)
-        if text:
-            root = self.roots[-1]
-            if root.kind in ("archive", "directory") and root.location and "://" not in root.location:
-                line = absolute_line(line, root)
-            self.strings.append(line)
-        for constraint, names in ((False, given.requirements), (True, given.constraints)):
-            self.nested[constraint] += [Path(os.path.normpath(place.path.parent / name)) for name in names]
-        if not text and line.startswith(_RESOLVING):
-            self.strings.append(line)
 
     def finish(self) -> None:
         """Check the requirements against each other, and raise one InputError for all problems."""
@@ -325,11 +308,12 @@ class _RequirementsReader:
     def _read_line(self, line: str, place: LineOrigin) -> None:
         if "://" in line:
             register_urls(line)
-        if "$" in line:
-            line = self._expand(line)
-        text, given = split_options(line)
+        expanded = self._expand(line) if "$" in line else line
+        text, given = split_options(expanded)
         if not text:
             self._apply(given, place)
+            if given.no_binary or given.only_binary:
+                self.pip_options += _format_control(expanded)
             return
         root = parse_root(text, origin=place.where, cwd=place.cwd, hashes=given.hashes)
         if place.constraint and (root.requirement is None or root.requirement.extras):
@@ -339,6 +323,10 @@ class _RequirementsReader:
         if given.hashes or "sha256=" in text:  # the digest in the fragment of a URL counts, as in pip
             self.hashed.add(root.origin)
         (self.constraints if place.constraint else self.roots).append(root)
+        # pip resolves relative paths from the working directory.
+        local = root.kind in ("archive", "directory") and root.location and "://" not in root.location
+        is_moved = local and place.cwd != self.host.cwd
+        self.lines[place.constraint].append(absolute_line(line, root) if is_moved else line)
 
     def _expand(self, line: str) -> str:
         """Return ``line`` with its variables expanded, and remember their names."""
@@ -360,6 +348,8 @@ class _RequirementsReader:
         if given.use_features:
             self.warnings.append(f"{place.where}: `--use-feature` is ignored")
         self.require_hashes = self.require_hashes or given.require_hashes
+        self.pip_options += ["--pre"] if given.pre else []
+        self.pip_options += ["--prefer-binary"] if given.prefer_binary else []
         self.options = self.options.merged_with(
             IndexOptions(
                 index_url=given.index_url,
@@ -398,3 +388,12 @@ class _RequirementsReader:
             raise ProblemError(
                 f"`{option} {name}`: {refused.fact}", details=details, hint=refused.hint
             ) from None
+
+
+def _format_control(line: str) -> Iterator[str]:
+    """Yield the options ``--no-binary`` and ``--only-binary`` of a line, in order: a later one overrides."""
+    words = iter(shlex.split(break_args_options(line)[1]))
+    for word in words:
+        name, equals, value = word.partition("=")
+        if name in _FORMAT_CONTROL:
+            yield f"{name}={value if equals else next(words)}"

@@ -57,12 +57,12 @@ class RequirementSet:
     """The requirements, in the order of reading."""
     constraints: tuple[RootRequirement, ...]
     """The constraints, in the order of reading."""
-    requirement_files: tuple[Path, ...]
-    """Absolute paths, passed to pip as ``-r``."""
-    constraint_files: tuple[Path, ...]
-    """Absolute paths, passed to pip as ``-c``."""
-    strings: tuple[str, ...] = field(repr=False)
-    """Further requirements passed to pip verbatim; their URLs may contain credentials."""
+    requirement_lines: tuple[str, ...] = field(repr=False)
+    """The line of each root for pip; its URL may contain credentials, its variables are not expanded."""
+    constraint_lines: tuple[str, ...] = field(repr=False)
+    """The line of each constraint for pip."""
+    pip_options: tuple[str, ...]
+    """The options of the files that affect the resolution, but not the indexes, in the order of reading."""
     options: IndexOptions
     """The index options of the files."""
     variables: tuple[str, ...]

@@ -21,7 +21,7 @@ from packaging.utils import (
 )
 
 from bundler.archive.wheel import read_wheel
-from bundler.data.import_names import known_project
+from bundler.data.import_names import provider_of
 from bundler.errors import BundlerError, IntegrityError, NetworkError, ResolutionError
 from bundler.redaction import url_filename
 from bundler.resolve.releases import default_index_url, find_files
@@ -383,8 +383,8 @@ def _build_error(run: FailedRun, project: str, *, name: str = "") -> ResolutionE
 def _instead(run: FailedRun, wanted: Wanted) -> str | None:
     """Return the hint to require what needs no build: the project of a module, or a release with a wheel."""
     name = wanted.requirement.name
-    project = known_project(name)
-    if project and canonicalize_name(project) != canonicalize_name(name):
+    project = provider_of(name)
+    if canonicalize_name(project) != canonicalize_name(name):
         return f"did you mean `{project}`? {wanted.change(project)}"
     with suppress(NetworkError):
         newest = newest_wheel(find_files(name, run.settings), run.target)

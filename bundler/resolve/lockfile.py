@@ -13,7 +13,8 @@ from __future__ import annotations
 import shlex
 import tomllib
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass
+from contextlib import suppress
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 from urllib.parse import unquote, urlsplit
@@ -40,12 +41,21 @@ from bundler.digest import Sha256, parse_sha256
 from bundler.errors import InputError
 from bundler.paths import printable
 from bundler.redaction import redact, split_url, url_filename
+from bundler.target.target import GLIBC_VERSION
 
 if TYPE_CHECKING:
     from bundler.requirements.line import RootRequirement
     from bundler.target.target import Target
 
-__all__ = ["Lock", "LockedDistribution", "PackageKind", "check_lock", "parse_lock", "render_lock"]
+__all__ = [
+    "Lock",
+    "LockedDistribution",
+    "PackageKind",
+    "check_lock",
+    "locked_glibc",
+    "parse_lock",
+    "render_lock",
+]
 
 PackageKind = Literal["wheel", "sdist", "directory", "vcs"]
 
@@ -82,6 +92,8 @@ class Lock:
     """The requirements it was resolved from, sorted; empty in the lockfile of another tool."""
     packages: tuple[LockedDistribution, ...]
     """Sorted by name, each name once."""
+    glibc: str = ""
+    """The glibc that the wheels were chosen for, "2.27"; empty if unknown."""
 
 
 def render_lock(lock: Lock, target: Target, place: Callable[[Path], str]) -> str:
@@ -96,7 +108,12 @@ def render_lock(lock: Lock, target: Target, place: Callable[[Path], str]) -> str
         requires_python=SpecifierSet(f"=={target.python_version}.*"),
         environments=[Marker(target.marker)],
         packages=[_to_package(package, place) for package in lock.packages],
-        tool={"bundler": {"requirements": list(lock.requirements)}},
+        tool={
+            "bundler": {
+                "requirements": list(lock.requirements),
+                **({"glibc": lock.glibc} if lock.glibc else {}),
+            }
+        },
     )
     return tomli_w.dumps(dict(pylock.to_dict()), multiline_strings=False)
 
@@ -120,17 +137,46 @@ def parse_lock(text: str, *, source: Path, target: Target) -> Lock:
     try:
         chosen = list(pylock.select(environment=target.environment, tags=target.tags))
     except PylockSelectError as error:
-        raise InputError(
-            f"{source.name}: the lock does not support {target.name}",
-            evidence=(redact(str(error)),),
-            hint=f"lock again: `bundler lock {_asked(pylock)} --python {target.python_version} -o {source}`",
-        ) from error
+        raise _unsupported(pylock, error, source, target) from error
     base = source.resolve().parent
     packages = sorted(
         (_from_package(*pair, base=base, source=source) for pair in chosen), key=lambda item: item.name
     )
     requirements = (pylock.tool or {}).get("bundler", {}).get("requirements", [])
-    return Lock(requirements=tuple(str(item) for item in requirements), packages=tuple(packages))
+    return Lock(
+        requirements=tuple(str(item) for item in requirements),
+        packages=tuple(packages),
+        glibc=locked_glibc(text),
+    )
+
+
+def _unsupported(pylock: Pylock, error: PylockSelectError, source: Path, target: Target) -> InputError:
+    """Return the error for a lock without a file for the target; it names the glibc if that is the reason."""
+    if target.glibc is not None:
+        with suppress(PylockSelectError):
+            list(pylock.select(environment=target.environment, tags=replace(target, glibc=None).tags))
+            return InputError(
+                f"{source.name}: the lock has only wheels for a newer glibc",
+                evidence=(
+                    f"wanted  glibc {target.glibc.version} or older: {target.glibc.source}",
+                    f"found   {redact(str(error))}",
+                ),
+                hint="lock again for this glibc, or pass `--target-glibc host`",
+            )
+    return InputError(
+        f"{source.name}: the lock does not support {target.name}",
+        evidence=(redact(str(error)),),
+        hint=f"lock again: `bundler lock {_asked(pylock)} --python {target.python_version} -o {source}`",
+    )
+
+
+def locked_glibc(text: str) -> str:
+    """Return the glibc that a lockfile was resolved for; empty if it records none, or is malformed."""
+    try:
+        glibc = tomllib.loads(text)["tool"]["bundler"]["glibc"]
+    except (tomllib.TOMLDecodeError, KeyError, TypeError):
+        return ""
+    return glibc if isinstance(glibc, str) and GLIBC_VERSION.fullmatch(glibc) else ""
 
 
 def _asked(pylock: Pylock) -> str:

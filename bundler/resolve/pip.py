@@ -41,6 +41,12 @@ __all__ = ["Toolchain", "install_toolchain"]
 _PROJECTS = ("pip", "setuptools", "wheel")
 _PIP_SECONDS = 3600
 
+# PEP 600, "Package installers": pip asks this module whether the machine supports a manylinux tag.
+_MANYLINUX = """\
+def manylinux_compatible(major, minor, arch):
+    return (major, minor) <= {}
+"""
+
 
 @dataclass(frozen=True, kw_only=True)
 class Toolchain:
@@ -124,6 +130,10 @@ def install_toolchain(
             _unpack(blob, download.filename, unpacked)
         else:
             (wheels / download.filename).write_bytes(blob.read_bytes())
+    if (limit := interpreter.target.glibc) is not None:
+        # Beside pip, where pip itself imports it, but not the pips that install build requirements:
+        # those run on this machine.
+        (unpacked / "_manylinux.py").write_text(_MANYLINUX.format(limit.numbers), "ascii")
     notes = scratch / "toolchain" / "notes"
     notes.mkdir()
     extra_config = scratch / "toolchain" / "setup.cfg"

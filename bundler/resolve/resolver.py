@@ -12,6 +12,7 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
 from urllib.parse import urlsplit
@@ -31,9 +32,12 @@ from bundler.resolve.sdist import hash_tree
 if TYPE_CHECKING:
     from bundler.reporter import Reporter
     from bundler.requirements.requirement_set import RequirementSet
+    from bundler.system.process import Completed
 
 __all__ = ["PipResolver", "Resolver"]
 
+_REQUIREMENTS = "requirements.txt"
+_CONSTRAINTS = "constraints.txt"
 _COLLECTING = re.compile(rb"^\s*(?:Collecting|Processing|Downloading|Using cached) (\S+)")
 
 
@@ -53,11 +57,15 @@ class PipResolver:
 
     :param toolchain: the pip; see `resolve.pip`.
     :param only_binary: whether to reject source distributions.
+    :param prefer_binary: whether to prefer an older release with a wheel to a newer one without.
     """
 
-    def __init__(self, toolchain: Toolchain, *, only_binary: bool = False) -> None:
+    def __init__(
+        self, toolchain: Toolchain, *, only_binary: bool = False, prefer_binary: bool = True
+    ) -> None:
         self._toolchain = toolchain
         self._only_binary = only_binary
+        self._prefer_binary = prefer_binary
 
     def resolve(self, requirements: RequirementSet, *, reporter: Reporter) -> Lock:
         """Run pip once and read its report."""
@@ -92,7 +100,8 @@ class PipResolver:
                 only_binary=self._only_binary,
                 requirements=requirements,
             )
-            for line in run.output.splitlines():
+            shown = _with_origins(ended, requirements, self._toolchain.scratch)
+            for line in replace(run, ended=shown).output.splitlines():
                 reporter.detail(line)
             raise explain_failure(run)
         report = json.loads(report_file.read_text("utf-8"))
@@ -101,21 +110,29 @@ class PipResolver:
         return Lock(requirements=tuple(texts), packages=tuple(sorted(packages, key=lambda item: item.name)))
 
     def _arguments(self, requirements: RequirementSet) -> Sequence[str]:
-        arguments = []
-        for file in requirements.requirement_files:
-            arguments += ["-r", str(file)]
-        for file in requirements.constraint_files:
-            arguments += ["-c", str(file)]
+        """Return the options, files first, so that those of the command line override them."""
+        arguments = [option for option in requirements.pip_options if option != "--prefer-binary"]
+        if self._prefer_binary:
+            arguments.append("--prefer-binary")
+        if requirements.require_hashes:
+            arguments.append("--require-hashes")
         if self._only_binary:
             arguments += ["--only-binary", ":all:"]
-        if requirements.strings:
-            # Not as arguments: a URL may contain a token, and other users can read
-            # the arguments of a process.
-            listed = self._toolchain.scratch / "requirements.txt"
-            listed.touch(mode=0o600)
-            listed.write_text("".join(f"{text}\n" for text in requirements.strings), "utf-8")
-            arguments += ["-r", str(listed)]
+        arguments += ["-r", self._written(_REQUIREMENTS, requirements.requirement_lines)]
+        if requirements.constraint_lines:
+            arguments += ["-c", self._written(_CONSTRAINTS, requirements.constraint_lines)]
         return arguments
+
+    def _written(self, name: str, lines: Sequence[str]) -> str:
+        """Write a private file for pip.
+
+        Not as arguments: a URL may contain a token, and other users can read the
+        arguments of a process.
+        """
+        path = self._toolchain.scratch / name
+        path.touch(mode=0o600)
+        path.write_text("".join(f"{line}\n" for line in lines), "utf-8")
+        return str(path)
 
     def _locked(self, item: dict[str, Any], reporter: Reporter) -> LockedDistribution:
         info = item["download_info"]
@@ -175,3 +192,17 @@ def _sha256(info: dict[str, Any], filename: str) -> Sha256:
 
 def _local_path(url: str) -> Path:
     return Path(url2pathname(urlsplit(url).path))
+
+
+def _with_origins(ended: Completed, requirements: RequirementSet, scratch: Path) -> Completed:
+    """Return the output of pip, with the origins of the user's requirements for the lines of our files."""
+    origins = {_REQUIREMENTS: requirements.roots, _CONSTRAINTS: requirements.constraints}
+    names = "|".join(re.escape(name) for name in origins)
+    # pip quotes a line as `-r PATH (line 4)`.
+    place = re.compile(rf"-[rc] {re.escape(str(scratch))}/({names}) \(line (\d+)\)")
+
+    def origin(match: re.Match[str]) -> str:
+        return origins[match[1]][int(match[2]) - 1].origin
+
+    stdout = place.sub(origin, ended.stdout.decode("utf-8", "replace"))
+    return replace(ended, stdout=stdout.encode(), stderr=place.sub(origin, ended.stderr))

@@ -26,6 +26,7 @@ from bundler.errors import IntegrityError, ResolutionError
 from bundler.resolve.failure import FailedRun, build_failure
 from bundler.resolve.lockfile import LockedDistribution
 from bundler.resolve.pip import Toolchain
+from bundler.resolve.rpath import remove_host_rpath
 from bundler.store.store import key_of
 from bundler.system.process import run_process, tail
 
@@ -35,7 +36,7 @@ if TYPE_CHECKING:
 
 __all__ = ["BuiltWheel", "build_wheel", "hash_tree"]
 
-BUILD_FORMAT = 1
+BUILD_FORMAT = 2
 """Part of the key of a built wheel; increment it with any change of the build, to rebuild all wheels."""
 
 _PACK_SECONDS = 600
@@ -174,7 +175,7 @@ def _source(locked: LockedDistribution, store: Store, scratch: Path) -> str:
 
 
 def _pack(wheel: Path, toolchain: Toolchain, scratch: Path) -> Path:
-    """Repack a wheel with ``wheel pack``: sorted entries, one time, two modes, a new RECORD."""
+    """Repack a wheel with ``wheel pack``: sorted entries, one time, two modes, no RPATH of this host."""
     try:
         name, version, _, _ = parse_wheel_filename(wheel.name)
     except InvalidWheelFilename as error:
@@ -188,6 +189,8 @@ def _pack(wheel: Path, toolchain: Toolchain, scratch: Path) -> Path:
             with path.open("xb") as file:
                 for chunk in reader.chunks(member):
                     file.write(chunk)
+            with path.open("r+b") as file:
+                remove_host_rpath(file)
             path.chmod(0o755 if member.executable else 0o644)
     packed = scratch / "packed"
     packed.mkdir()

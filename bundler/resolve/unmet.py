@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 from packaging.utils import canonicalize_name
 from packaging.version import InvalidVersion, Version
 
-from bundler.data.import_names import known_project
+from bundler.data.import_names import provider_of
 from bundler.data.popular_names import most_downloaded
 from bundler.problems import closest
 from bundler.text import listing
@@ -137,8 +137,8 @@ def similar_names(name: str, own: Iterable[str], exists: Callable[[str], bool]) 
     :param own: names in the user's files.
     """
     key = canonicalize_name(name)
-    project = known_project(name)
-    if project:
+    project = provider_of(name)
+    if project != name:
         yield project
     pools: tuple[Collection[str], ...] = (
         {canonicalize_name(item) for item in own} - {key},

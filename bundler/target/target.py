@@ -9,6 +9,7 @@ Specs: platform compatibility tags (PEP 425, 600, 656), dependency specifiers
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from functools import cached_property
@@ -22,7 +23,15 @@ from bundler.errors import InterpreterError
 if TYPE_CHECKING:
     from packaging.markers import Environment
 
-__all__ = ["DEFAULT_PYTHON", "OLDEST", "Target", "site_packages_of", "target_from_probe"]
+__all__ = [
+    "DEFAULT_PYTHON",
+    "GLIBC_VERSION",
+    "OLDEST",
+    "GlibcLimit",
+    "Target",
+    "site_packages_of",
+    "target_from_probe",
+]
 
 DEFAULT_PYTHON = "3.7"
 """The Python of Azure ML's prebuilt inference images."""
@@ -30,12 +39,31 @@ DEFAULT_PYTHON = "3.7"
 OLDEST = Version("3.7")
 """The oldest supported target: hash-based bytecode files (PEP 552) were added in it."""
 
+GLIBC_VERSION = re.compile(r"2\.\d{1,4}(\.\d{1,4})?", re.ASCII)
+"""Matches a version of glibc; all since 1997 start with 2."""
+
 # The glibc minor versions of the legacy manylinux tags (PEP 600, "Legacy manylinux tags").
 _LEGACY_MANYLINUX = {17: "manylinux2014", 12: "manylinux2010", 5: "manylinux1"}
 _OLDEST_GLIBC_MINOR = 5
 
 # Markers that depend on the kernel of one machine, not on the target.
 _HOST_MARKERS = frozenset({"platform_release", "platform_version"})
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class GlibcLimit:
+    """The glibc of the machine that a bundle is for; its wheels must not need a newer one."""
+
+    version: str
+    """Two or more numbers, "2.27"."""
+    source: str
+    """Its source in words, for messages: "the base has 2.27"."""
+
+    @property
+    def numbers(self) -> tuple[int, int]:
+        """Major and minor version, (2, 27)."""
+        major, minor, *_ = self.version.split(".")
+        return int(major), int(minor)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -52,6 +80,8 @@ class Target:
     """The C library, "glibc 2.31" or "musl 1.2"; empty if it is unknown."""
     markers: Mapping[str, str]
     """The environment of markers (PEP 508)."""
+    glibc: GlibcLimit | None = None
+    """The limit of the wheels; None if the libc is not glibc, or only this machine limits them."""
 
     @cached_property
     def release(self) -> tuple[int, int]:
@@ -157,6 +187,8 @@ class Target:
         if system == "linux" and version:
             major, minor = (int(part) for part in version.split(".")[:2])
             if libc == "glibc" and major == 2:  # noqa: PLR2004 - the glibc there is
+                if self.glibc is not None:
+                    minor = min(minor, self.glibc.numbers[1])
                 for older in range(minor, _OLDEST_GLIBC_MINOR - 1, -1):
                     yield f"manylinux_2_{older}_{arch}"
                     if older in _LEGACY_MANYLINUX:

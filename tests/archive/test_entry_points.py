@@ -19,7 +19,7 @@ def points(text: str) -> list[tuple[str, str, str, str]]:
     """Return the entry points of a wheel with this ``entry_points.txt``."""
     members = with_record(wheel_files("demo", "1.0", {}, entry_points=text), INFO)
     reader = ZipReader(io.BytesIO(zip_bytes(members)), name="demo.whl")
-    wheel = OpenedWheel(reader=reader, dist_info=INFO, digests=dict(read_record(reader, INFO)))
+    wheel = OpenedWheel(reader=reader, dist_info=INFO, record=read_record(reader, INFO))
     return [(point.group, point.name, point.module, point.attribute) for point in read_entry_points(wheel)]
 
 

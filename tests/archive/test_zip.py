@@ -278,7 +278,11 @@ MALFORMED = [
     ),
     case("W15", GOOD + b"\n", "bytes after its end record", "found   1 bytes"),
     case("W15-much", GOOD + bytes(70000), "the end record is missing"),
-    case("W16-comment", raw_zip([A], comment=b"hello"), "archive comment", "found   5 bytes"),
+    case("W16-comment", raw_zip([A], comment=b"hello\n"), "archive comment", "found   6 bytes"),
+    case("W16-long-comment", raw_zip([A], comment=b"x" * 65), "archive comment", "found   65 bytes"),
+    case("W16-member-in-comment", raw_zip([A], comment=b"a PK b"), "archive comment", "found   6 bytes"),
+    case("W16-bytes-after-a-comment", raw_zip([A], comment=b"zip-rs", after=b"x"), "archive comment"),
+    case("W16-short-comment", raw_zip([A], comment=b"zip-rs")[:-1], "archive comment", "found   6 bytes"),
     case("W16-two-ends", GOOD + GOOD[-22:], "a gap or an overlap"),
     case("W16-end-in-comment", raw_zip([A], comment=GOOD[-22:]), "a gap or an overlap"),
     case("W16-member-comment", one(central={"comment": b"x"}), "has a comment"),
@@ -336,6 +340,19 @@ MALFORMED = [
     case("W28-no-members", GOOD[-22:], "not a wheel"),
     case("W28-signature-only", b"PK\3\4", "the end record is missing"),
 ]
+
+
+@pytest.mark.parametrize("comment", [b"", b"x", b"zip-rs", b"P" + b"~" * 63])
+def test_a_short_comment_of_plain_text_is_accepted(comment: bytes) -> None:
+    """pyo3-pack wrote "zip-rs" (orjson 2.0.0)."""
+    reader = ZipReader(io.BytesIO(raw_zip([A], comment=comment)), name="x")
+
+    assert reader.comment == comment.decode()
+    assert [reader.read(member, limit=99) for member in reader.members.values()] == [
+        reader.read(member, limit=99)
+        for reader in [ZipReader(io.BytesIO(raw_zip([A])), name="x")]
+        for member in reader.members.values()
+    ]
 
 
 @pytest.mark.parametrize(("archive", "telling"), MALFORMED)

@@ -221,7 +221,7 @@ def test_every_input_of_a_layer_is_in_its_key() -> None:
 
     assert len(set(keys)) == len(keys)
     assert layer_key_parts(wheel, replace(TARGET, libc="musl 1.2")) == layer_key_parts(wheel, TARGET)
-    assert layer_key_parts(wheel, TARGET)[-2:] == ("2", "1"), "the formats of layers and of launchers"
+    assert layer_key_parts(wheel, TARGET)[-2:] == ("3", "1"), "the formats of layers and of launchers"
 
 
 # --- same_code ------------------------------------------------------------------------------------
@@ -238,11 +238,12 @@ def layer(**changes: object) -> Layer:
         "requires_dist": ("six>=1", "x; extra == 'y'"),
         "requires_python": ">=3.7",
         "scripts": ("run",),
-        "pth": ("x.pth",),
+        "pth_code": {"y.pth": ("import y",), "x.pth": ("import x", "import z")},
         "pth_folders": ("vendored",),
         "uncompiled": (f"{SITE}/bad.py",),
         "code": {f"{SITE}/ns/__init__.py": "abc"},
         "notes": ("a note",),
+        "faults": ("its WHEEL has no Tag",),
         "files": (entry("bin/run", mode=0o755), entry(f"{SITE}/demo.py", size=7)),
     }
     return Layer(**{**values, **changes})  # type: ignore[arg-type]
@@ -392,6 +393,7 @@ def test_a_layer_has_a_digest_a_size_and_requirements() -> None:
 
     assert made.digest == tree_digest(made.files)
     assert made.size == 10
+    assert made.pth == ("x.pth", "y.pth")
     assert made.requirements() == (Requirement("six>=1"), Requirement("x; extra == 'y'"))
 
 

@@ -494,11 +494,12 @@ def layer(name: str, *files: tuple[str, bytes], **changes: Any) -> Layer:
         "requires_dist": ("six>=1",),
         "requires_python": ">=3.7",
         "scripts": ("tool",),
-        "pth": ("x.pth",),
+        "pth_code": {"x.pth": ("import x",)},
         "pth_folders": ("vendored",),
         "uncompiled": ("bad.py",),
         "code": {},
         "notes": ("a note",),
+        "faults": ("its WHEEL has no Tag",),
         "files": tuple(
             TreeFile(path=archive_path(path), mode=0o644, size=len(body), sha256=sha256_of(body))
             for path, body in files

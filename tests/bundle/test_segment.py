@@ -49,11 +49,12 @@ def layer_of(contents: Mapping[str, bytes] = CONTENTS) -> Layer:
         requires_dist=(),
         requires_python="",
         scripts=(),
-        pth=(),
+        pth_code={},
         pth_folders=(),
         uncompiled=(),
         code={},
         notes=(),
+        faults=(),
         files=tuple(
             TreeFile(
                 path=archive_path(path),

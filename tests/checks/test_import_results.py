@@ -16,8 +16,8 @@ from bundler.checks.import_results import (
     ImportResult,
     ImportStatus,
     classify,
+    judge,
     mark_optional,
-    mark_unused,
 )
 from bundler.checks.modules import DistributionFacts
 from bundler.redaction import register_secret
@@ -184,31 +184,102 @@ def test_what_only_an_extra_would_bring_is_optional(
     assert marked[0].status == status
 
 
-@pytest.mark.parametrize(
-    ("failed", "imported", "works", "asked", "status"),
-    [
-        pytest.param("ns.old", {}, True, (), "unused", id="nobody-imports-it"),
-        pytest.param("ns.old", {}, False, (), "failed", id="nothing-of-the-distribution-works"),
-        pytest.param("ns.old", {"ns.old": False}, False, (), "unused", id="imported-when-called-for"),
-        pytest.param("ns.old", {"ns.old": True}, True, (), "failed", id="surely-imported"),
-        pytest.param("ns.old", {}, True, ("core",), "failed", id="the-user-asked-for-it"),
-    ],
-)
-def test_what_nothing_needs_to_import_is_unused(
-    failed: str, imported: dict[str, bool], works: bool, asked: tuple[str, ...], status: str
-) -> None:
-    core = facts("core", files=("ns/new.py", "ns/old.py"))
+def test_a_needed_module_is_never_optional() -> None:
+    api = facts("api", requires=("grpcio; extra=='grpc'",), files=("ns/a.py", "ns/b.py"))
     outcomes = [
-        outcome(core, "ns.new", {"ended": "ok" if works else "raised"}),
-        outcome(core, failed, {"ended": "raised", "message": "E"}),
+        outcome(api, "ns.a", {"ended": "raised", "message": "M", "missing": "grpc"}),
+        outcome(api, "ns.b", {"ended": "ok"}),
     ]
+    marked = mark_optional(outcomes, [api], [], ENVIRONMENT, needed={("api", "ns.a")})
 
-    assert mark_unused(outcomes, asked=asked, imported=imported)[1].status == status
+    assert marked[0].status == "missing-dependency"
 
 
-@pytest.mark.parametrize("ended", ["crashed", "timed-out", "exited"])
-def test_a_crash_is_never_unused(ended: str) -> None:
-    core = facts("core", files=("ns/new.py", "ns/old.py"))
-    outcomes = [outcome(core, "ns.new", {"ended": "ok"}), outcome(core, "ns.old", {"ended": ended})]
+# --- which failures are errors ------------------------------------------------
 
-    assert mark_unused(outcomes, asked=(), imported={})[1].status == ended
+APP, DEP = facts("app", files=("app.py", "app_plugin.py")), facts("dep", files=("dep.py",))
+
+
+def statuses(*outcomes: ImportResult, base: tuple[str, ...] = ()) -> dict[str, str]:
+    """Judge the outcomes of a bundle whose user asked for `app`."""
+    return {one.module: one.status for one in judge(outcomes, {("app", "app")}, base_libraries=base)}
+
+
+@pytest.mark.parametrize(
+    "ending",
+    [
+        raised("E: 1"),
+        raised("M: x", missing="x"),
+        raised(GL),
+        {"ended": "crashed", "signal": "SIGSEGV"},
+        {"ended": "timed-out"},
+        {"ended": "exited", "code": 3},
+        raised("OSError: no", network=["h:1"]),
+    ],
+    ids=["failed", "dependency", "library", "crashed", "timed-out", "exited", "network"],
+)
+def test_only_the_failure_of_a_needed_module_is_an_error(ending: dict[str, Any]) -> None:
+    ok = outcome(APP, "app", {"ended": "ok"})
+
+    assert statuses(ok, outcome(DEP, "dep", ending), outcome(APP, "app_plugin", ending)) == {
+        "app": "ok",
+        "dep": "unused",
+        "app_plugin": "unused",
+    }
+    alone = outcome(APP, "app", ending)
+    assert statuses(alone) == {"app": alone.status}
+
+
+def test_the_root_cause_is_reported_in_place_of_the_modules_that_import_it() -> None:
+    chain = ["app", "middle", "dep"]
+    middle = facts("middle", files=("middle.py",))
+    outcomes = [
+        outcome(APP, "app", raised("E: 1", through=chain)),
+        outcome(middle, "middle", raised("E: 1", through=chain[1:])),
+        outcome(DEP, "dep", raised("E: 1", through=chain[2:])),
+        outcome(APP, "app_plugin", raised("E: 1", through=["app_plugin", "dep"])),
+    ]
+    judged = {one.module: one for one in judge(outcomes, {("app", "app"), ("app", "app_plugin")})}
+
+    assert [(name, one.status) for name, one in judged.items()] == [
+        ("app", "failed"),
+        ("middle", "failed"),
+        ("dep", "failed"),
+        ("app_plugin", "failed"),
+    ]
+    assert judged["dep"].needed_by == "app"
+    assert {name: one.caused_by for name, one in judged.items()} == {
+        "app": "dep",
+        "middle": "dep",
+        "dep": "",
+        "app_plugin": "dep",
+    }
+
+
+def test_the_failure_of_a_module_that_imports_alone_is_its_importer_s_own() -> None:
+    """The importer may have prepared the process so that it fails."""
+    outcomes = [
+        outcome(APP, "app", raised("E: 1", through=["app", "dep"])),
+        outcome(DEP, "dep", {"ended": "ok"}),
+    ]
+    (app, dep) = judge(outcomes, {("app", "app")})
+
+    assert (app.status, app.caused_by, dep.status) == ("failed", "", "ok")
+
+
+def test_a_module_that_its_importer_loads_may_fail_alone() -> None:
+    """As tensorflow_io_gcs_filesystem, whose library needs symbols of tensorflow's."""
+    ok = outcome(APP, "app", {"ended": "ok", "loaded": ["app", "dep"]})
+
+    assert statuses(ok, outcome(DEP, "dep", raised("E"))) == {"app": "ok", "dep": "loaded"}
+    itself = outcome(APP, "app", raised("E"))
+    other = outcome(DEP, "dep", {"ended": "ok", "loaded": ["dep"]})
+    assert statuses(itself, other) == {"app": "failed", "dep": "ok"}
+
+
+@pytest.mark.parametrize(
+    ("base", "status"),
+    [(("libGL.so.1",), "unproved"), (("libGL.so.2",), "missing-library"), ((), "missing-library")],
+)
+def test_a_library_that_the_base_has_is_not_provable_here(base: tuple[str, ...], status: str) -> None:
+    assert statuses(outcome(APP, "app", raised(GL)), base=base) == {"app": status}

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from types import MappingProxyType
+
 import pytest
 from support.facts import facts
 
@@ -13,13 +16,17 @@ STDLIB = {"enum", "typing", "code", "xml", "test", "this", "idlelib", "__main__"
 
 
 def hazards(
-    *distributions: DistributionFacts, scripts: tuple[str, ...] = (), failed: tuple[str, ...] = ()
+    *distributions: DistributionFacts,
+    scripts: tuple[str, ...] = (),
+    failed: tuple[str, ...] = (),
+    pth_code: Mapping[str, tuple[str, ...]] = MappingProxyType({}),
 ) -> list[Finding]:
     return list(
         mount_hazards(
             distributions,
             stdlib=STDLIB,
             scripts={distributions[0].name: scripts, **{one.name: () for one in distributions[1:]}},
+            pth_code={distributions[0].name: pth_code},
             failed={one.name for one in distributions if one.name in failed},
         )
     )
@@ -168,6 +175,51 @@ def test_what_can_be_imported_anyway_is_not_told_twice() -> None:
     own = facts("own", files=("a.py", "inner/a.py", "inner/b.py"))
 
     assert pth_modules(own, ["inner"]) == ("b",)
+
+
+# --- M108 -------------------------------------------------------------------------------------------
+
+COLOREDLOGS = (
+    'import os; exec(\'try: __import__("coloredlogs").auto_install() if '
+    'os.environ.get("COLOREDLOGS_AUTO_INSTALL") else None\\nexcept ImportError: pass\')'
+)
+
+
+@pytest.mark.parametrize(
+    ("name", "code", "shown"),
+    [
+        pytest.param("coloredlogs", {"coloredlogs.pth": (COLOREDLOGS,)}, {}, id="known"),
+        pytest.param("coloredlogs", {"other.pth": (COLOREDLOGS,)}, {}, id="known-in-any-file"),
+        pytest.param("own", {"x.pth": (COLOREDLOGS,)}, {"x.pth": COLOREDLOGS[:120] + "..."}, id="another-owner"),
+        pytest.param(
+            "own", {"x-nspkg.pth": ("import evil",)}, {"x-nspkg.pth": "import evil"}, id="name-of-a-known-file"
+        ),
+        pytest.param(
+            "coloredlogs",
+            {"a.pth": (COLOREDLOGS, f"{COLOREDLOGS}; import evil")},
+            {"a.pth": f"{COLOREDLOGS}; import evil"[:120] + "..."},
+            id="known-and-more",
+        ),
+        pytest.param(
+            "own", {"b.pth": ("import b",), "a.pth": ("import a\x1b",)}, {"a.pth": "import a\\x1b", "b.pth": "import b"},
+            id="two-files",
+        ),
+    ],
+)  # fmt: skip
+def test_m108_code_that_is_not_known(
+    name: str, code: dict[str, tuple[str, ...]], shown: dict[str, str]
+) -> None:
+    found = hazards(facts(name, files=("a.py",)), pth_code=code)
+
+    assert found == [
+        Finding(
+            code="M108",
+            message=f"`{path}` of `{name}` runs code at every start of Python, but not on a mount: `{line}`",
+            distribution=name,
+            where=path,
+        )
+        for path, line in shown.items()
+    ]
 
 
 # --- M106 -------------------------------------------------------------------------------------------

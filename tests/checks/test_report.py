@@ -219,6 +219,6 @@ def test_the_modules_that_do_not_import_are_named_with_the_reason() -> None:
     assert mode.exceptions(["c"]) == (
         "not imported: c0, c1, c2, c3, c4, c5 and 2 more (allowed by --allow-import-failure)",
         "not imported: b_extra (needs an extra that is not requested)",
-        "not imported: a_plugin (no file of the bundle needs it)",
+        "not imported: a_plugin (no requested module needs it)",
     )
     assert ModeReport(mode="mount", outcomes=(outcome("a", "a"),)).exceptions([]) == ()

@@ -421,11 +421,12 @@ def layer_of(name: str, tree: Path, files: Mapping[str, str | bytes]) -> Layer:
         requires_dist=(),
         requires_python="",
         scripts=(),
-        pth=(),
+        pth_code={},
         pth_folders=(),
         uncompiled=(),
         code={},
         notes=(),
+        faults=(),
         files=tuple(listed),
     )
 

@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 
 import msgspec
 import pytest
-from packaging.utils import NormalizedName, canonicalize_name
+from packaging.utils import canonicalize_name
 from support.facts import an_import, facts
 
 from bundler.checks.findings import Finding
@@ -16,7 +16,6 @@ from bundler.checks.source_imports import (
     ModuleIndex,
     When,
     import_findings,
-    imported_modules,
 )
 
 STDLIB = {"os", "json", "html", "__main__"}
@@ -97,30 +96,28 @@ def test_top_level() -> None:
 
 
 @pytest.mark.parametrize(
-    ("found", "below", "names", "above"),
+    ("found", "below", "names"),
     [
-        pytest.param("numpy.core.x", "numpy.core.x", "numpy.core.x", "numpy numpy.core", id="import"),
-        pytest.param("numpy(core,array)", "numpy numpy.core", "numpy", "", id="from-a-package"),
+        pytest.param("numpy.core.x", "numpy.core.x", "numpy.core.x", id="import"),
+        pytest.param("numpy(core,array)", "numpy numpy.core", "numpy", id="from-a-package"),
         pytest.param(
             "azure.storage(blob,none)",
             "azure.storage azure.storage.blob",
             "azure.storage.blob azure.storage.none",
-            "azure",
             id="pep420-from-a-namespace",
         ),
-        pytest.param("azure.storage(*)", "azure.storage", "", "azure", id="pep420-star"),
-        pytest.param("azure", "azure", "azure", "", id="pep420-import"),
-        pytest.param("six.moves(range)", "", "six.moves", "six", id="made-as-it-runs"),
-        pytest.param("os(path)", "", "os", "", id="stdlib"),
-        pytest.param("html(samples)", "", "html", "", id="pep420-stdlib"),
+        pytest.param("azure.storage(*)", "azure.storage", "", id="pep420-star"),
+        pytest.param("azure", "azure", "azure", id="pep420-import"),
+        pytest.param("six.moves(range)", "", "six.moves", id="made-as-it-runs"),
+        pytest.param("os(path)", "", "os", id="stdlib"),
+        pytest.param("html(samples)", "", "html", id="pep420-stdlib"),
     ],
 )
-def test_what_an_import_runs_and_needs(found: str, below: str, names: str, above: str) -> None:
+def test_what_an_import_runs_and_needs(found: str, below: str, names: str) -> None:
     one = an_import(found)
 
     assert WORLD.below(one) == tuple(below.split())
     assert WORLD.names_of(one) == tuple(names.split())
-    assert WORLD.above(one.module) == tuple(above.split())
 
 
 def test_what_is_kept_is_read_back() -> None:
@@ -313,55 +310,3 @@ def test_each_distribution_is_told_of_its_own_files() -> None:
         ("one", "one.py:1"),
         ("two", "two.py:1"),
     ]
-
-
-# --- imported_modules -------------------------------------------------------------------------------
-
-PKG = facts("pkg", files=("pkg/__init__.py", "pkg/a.py", "pkg/sub/__init__.py", "pkg/sub/b.py", "ns/x/y.py"))
-
-
-def imported(*files: FileImports) -> dict[str, bool]:
-    scans: dict[NormalizedName, Sequence[FileImports]] = {canonicalize_name("any"): files}
-    return dict(imported_modules(scans, ModuleIndex([PKG, *PRESENT], stdlib=STDLIB)))
-
-
-@pytest.mark.parametrize(
-    ("path", "found", "modules"),
-    [
-        pytest.param("other.py", "pkg", "pkg", id="package"),
-        pytest.param("other.py", "pkg.sub.b", "pkg pkg.sub pkg.sub.b", id="packages-above"),
-        pytest.param("other.py", "pkg.sub(b,c)", "pkg pkg.sub pkg.sub.b", id="what-is-taken"),
-        pytest.param("other.py", "six.moves.x(y)", "six", id="made-as-it-runs"),
-        pytest.param("other.py", "ns.x(y)", "ns ns.x ns.x.y", id="pep420"),
-        pytest.param("other.py", "os.path", "", id="stdlib"),
-        pytest.param("other.py", ".", "", id="relative-without-a-package"),
-        pytest.param("pkg/a.py", ".(sub)", "pkg pkg.sub", id="relative-package"),
-        pytest.param("pkg/a.py", ".sub.b", "pkg.sub pkg.sub.b", id="relative-module"),
-        pytest.param("pkg/sub/b.py", "..a", "pkg.a", id="relative-two-levels"),
-        pytest.param("pkg/sub/__init__.py", ".b(x)", "pkg.sub.b", id="relative-in-init"),
-        pytest.param("pkg/a.py", "pkg.sub", "pkg.sub", id="its-own-package-is-no-use-of-it"),
-        pytest.param("pkg/a.py", "...x", "", id="relative-too-far"),
-    ],
-)
-def test_imported_modules(path: str, found: str, modules: str) -> None:
-    assert imported(a_file(path, found)) == dict.fromkeys(modules.split(), True)
-
-
-@pytest.mark.parametrize(
-    ("path", "when", "surely"),
-    [
-        ("a.py", "top", True),
-        ("a.py", "conditional", True),
-        ("a.py", "delayed", False),
-        ("a.py", "optional", False),
-        ("tests/a.py", "top", False),
-    ],
-)
-def test_what_surely_imports(path: str, when: When, surely: bool) -> None:
-    assert imported(a_file(path, an_import("pkg.sub", when=when))) == {"pkg": surely, "pkg.sub": surely}
-
-
-def test_one_sure_import_is_enough() -> None:
-    sure, unsure = a_file("a.py", "six"), a_file("b.py", an_import("six", when="delayed"))
-
-    assert imported(sure, unsure) == imported(unsure, sure) == {"six": True}

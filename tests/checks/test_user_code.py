@@ -78,7 +78,7 @@ def test_what_cannot_be_an_entry_script(script: str, said: str, source: Path) ->
     assert raised.value.hint is not None
     words = shlex.split(raised.value.hint)
     if words[0] == "--source-dir":
-        assert find_user_code(Path(words[1]), words[3])
+        assert find_user_code(Path(words[1]), words[3]).script == words[3]
 
 
 # --- own_files --------------------------------------------------------------------------------------

@@ -340,7 +340,7 @@ def test_a_build_names_the_modules_that_do_not_import_and_a_bundle_to_inspect(
     ended = warm_cli.run("build", "leaf", cwd=tmp_path)
 
     assert ended.returncode == 0, ended.stderr
-    assert "          not imported: plugin (no file of the bundle needs it)" in ended.stderr
+    assert "          not imported: plugin (no requested module needs it)" in ended.stderr
     command = re.search(r"`(bundler inspect [^`]+)`", ended.stderr)
     assert command is not None
     inspected = warm_cli.run(*shlex.split(command[1])[1:], cwd=tmp_path)

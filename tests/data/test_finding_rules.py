@@ -30,8 +30,8 @@ def test_a_rule_is_told_in_one_line(rule: Rule) -> None:
 
 
 def test_codes_are_grouped_by_letter_and_sorted() -> None:
-    assert len({code[0] for code in RULES}) == len({code[:2] for code in RULES}) == 6
-    assert list(RULES) == sorted(RULES, key=lambda code: ("MIUEBD".index(code[0]), code))
+    assert len({code[0] for code in RULES}) == len({code[:2] for code in RULES}) == 7
+    assert list(RULES) == sorted(RULES, key=lambda code: ("MIUEBDW".index(code[0]), code))
     assert len({rule.title for rule in RULES.values()}) == len(RULES)
 
 

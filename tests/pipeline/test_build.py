@@ -6,6 +6,8 @@ meets them, and the promises T12 and T13.
 
 from __future__ import annotations
 
+import base64
+import csv
 import hashlib
 import json
 import os
@@ -23,7 +25,7 @@ from typing import TYPE_CHECKING, Any
 import jsonschema
 import pytest
 from support.cli import SCHEMA, built, built_locked, locked, manifest_of
-from support.wheels import make_sdist, make_wheel
+from support.wheels import make_sdist, make_wheel, wheel_files, zip_bytes
 
 if TYPE_CHECKING:
     from support.cli import BundlerCli
@@ -451,15 +453,67 @@ def test_t1_a_file_the_index_swapped_is_refused(
     assert "basket-2.0" in refused(bundler_cli, 5, "--lock", "pylock.toml", cwd=tmp_path)
 
 
-def test_k14_two_distributions_that_want_one_path(
-    shop: LocalIndex, warm_cli: BundlerCli, tmp_path: Path
+def test_k14_code_of_two_distributions_at_one_path_is_refused_unless_allowed(
+    shop: LocalIndex, warm_cli: BundlerCli, python37: Path, tmp_path: Path
 ) -> None:
     make_wheel(shop.folder, "one", "1.0", {"one.py": "", "common.py": "ONE = 1\n"})
     make_wheel(shop.folder, "two", "1.0", {"two.py": "", "common.py": "TWO = 2\n"})
 
-    told = refused(warm_cli, 7, *locked(warm_cli, "one", "two"), cwd=tmp_path)
+    told = refused(warm_cli, 10, *locked(warm_cli, "one", "two"), cwd=tmp_path)
 
-    assert re.search(rf"{SITE}/common.py: one has [0-9a-f]+, two has [0-9a-f]+", told)
+    message = "`one` and `two` install different code at `common.py`; the bundle has that of `one`"
+    assert f"W704  {message}" in told
+    assert "--allow W704:NAME" in told
+    result = built_locked(
+        warm_cli, "one", "two", "--allow", "W704:one", "--name", "app", "--format", "dir", cwd=tmp_path
+    )
+    (allowed,) = (item for item in result["verification"]["findings"] if item["code"] == "W704")
+    assert (allowed["allowed"], allowed["message"]) == (True, message)
+    code = "import common; common.ONE"
+    subprocess.run([python37, "-c", code], env={"PYTHONPATH": f"{result['path']}/{SITE}"}, check=True)
+
+
+def test_k14_files_that_nothing_imports_and_launchers_have_a_fixed_owner(
+    shop: LocalIndex, warm_cli: BundlerCli, tmp_path: Path
+) -> None:
+    """As requests-aws4auth 1.1.1 and rsa 4.8 have them; the results of one build do not affect another."""
+    script = {"{}-1.0.data/scripts/tool": "#!python\nprint('{}')\n"}
+    for name, requires in (("aaa", []), ("zzz", ["aaa"])):
+        files = {
+            f"{name}.py": "",
+            "LICENSE": name,
+            "tests/__init__.py": f"try:\n    import {name}_missing\nexcept ImportError:\n    pass\n",
+            f"tests/test_{name}.py": f"import {name}_gone\n",
+            **{path.format(name): text.format(name) for path, text in script.items()},
+        }
+        make_wheel(shop.folder, name, "1.0", files, requires=requires)
+
+    result = built_locked(warm_cli, "zzz", "aaa", "--name", "app", "--format", "dir", cwd=tmp_path)
+    assert (Path(result["path"]) / SITE / "LICENSE").read_text() == "aaa"
+
+    warm_cli.run("lock", "zzz", "-o", "pylock.toml", cwd=tmp_path)
+    args = ("--lock", "pylock.toml", "zzz", "--name", "asked", "--format", "dir")
+    result = built(warm_cli, *args, cwd=tmp_path)
+    root = Path(result["path"])
+    owners = {item["path"]: (item["owner"], item.get("also")) for item in manifest_of(result)["files"]}
+
+    for path in (f"{SITE}/LICENSE", f"{SITE}/tests/__init__.py", "libexec/tool"):
+        assert owners[path] == ("zzz", ["aaa"])
+        assert "zzz" in (root / path).read_text()
+    found = {item["code"]: item for item in result["verification"]["findings"]}
+    assert found["W702"]["message"] == (
+        "`zzz` and `aaa` install different files at `LICENSE`, `tests/__init__.py`; the bundle has those of `zzz`"
+    )
+    assert found["W703"]["severity"] == "warning"
+    assert found["W703"]["where"] == "libexec/tool"
+    missing = {
+        (item["distribution"], item["where"])
+        for item in result["verification"]["findings"]
+        if "_missing" in item["message"] and item["code"][0] == "I"
+    }
+    assert {owner for owner, where in missing if where.startswith("tests/__init__.py:")} == {"zzz"}
+    ended = warm_cli.run("verify", str(root), cwd=tmp_path)
+    assert ended.returncode == 0, ended.stderr
 
 
 def test_k14_the_same_file_twice_ships_once_and_is_listed(
@@ -506,14 +560,84 @@ def test_k17_namespace_packages_are_merged(
     subprocess.run([python37, "-c", code], env={"PYTHONPATH": f"{result['path']}/{SITE}"}, check=True)
 
 
+@pytest.mark.parametrize(
+    ("path", "code"),
+    [
+        pytest.param("hook.pth", "import hook", id="purelib"),
+        pytest.param("hook.pth", "import\thook", id="tab"),
+        pytest.param("hook-1.0-nspkg.pth", "import hook", id="name-of-a-known-file"),
+        pytest.param(f"hook-1.0.data/data/{SITE}/hook.pth", "import hook", id="data-scheme"),
+        pytest.param("hook-1.0.data/platlib/hook.pth", "\ufeffimport hook", id="byte-order-mark"),
+        # One line for Python 3.7; str.splitlines ends a line at the form feed.
+        pytest.param("hook.pth", "import sys, types, os\f;print(1)", id="form-feed"),
+        pytest.param("hook.pth", "sub\rimport hook", id="carriage-return"),
+    ],
+)
 def test_w44_a_pth_that_runs_code_is_refused_unless_allowed(
+    shop: LocalIndex, warm_cli: BundlerCli, tmp_path: Path, path: str, code: str
+) -> None:
+    make_wheel(shop.folder, "hook", "1.0", {"hook.py": "", path: f"{code}\n# a comment\n"})
+    name = path.rpartition("/")[2]
+
+    told = refused(warm_cli, 10, *locked(warm_cli, "hook"), cwd=tmp_path)
+    assert f"M108  `{name}` of `hook` runs code at every start of Python, but not on a mount: `import" in told
+    result = built_locked(warm_cli, "hook", "--allow-pth", "Hook", "--name", "app", cwd=tmp_path)
+    manifest = manifest_of(result)
+    assert manifest["distributions"][0]["pth"] == [name]
+    assert manifest["verification"]["allowed"] == ["M108:hook"]
+
+
+def test_w44_in_an_environment_the_code_would_run(
     shop: LocalIndex, warm_cli: BundlerCli, tmp_path: Path
 ) -> None:
     make_wheel(shop.folder, "hook", "1.0", {"hook.py": "", "hook.pth": "import hook\n"})
+    args = (*locked(warm_cli, "hook"), "--for", "venv", "--name", "app")
 
-    assert "hook: hook.pth" in refused(warm_cli, 7, *locked(warm_cli, "hook"), cwd=tmp_path)
-    result = built_locked(warm_cli, "hook", "--allow-pth", "Hook", "--name", "app", cwd=tmp_path)
-    assert manifest_of(result)["distributions"][0]["pth"] == ["hook.pth"]
+    assert "hook: hook.pth" in refused(warm_cli, 7, *args, cwd=tmp_path)
+    built(warm_cli, *args, "--allow-pth", "hook", cwd=tmp_path)
+
+
+def test_a_wheel_with_clerical_faults_becomes_a_bundle_with_a_record_of_its_own(
+    shop: LocalIndex, warm_cli: BundlerCli, tmp_path: Path
+) -> None:
+    """As selenium 4.1.0, decord 0.6.0, catboost 0.14 and ddtrace 2.5.1 have them, in one wheel."""
+    info = "odd-1.0.dist-info"
+    members = wheel_files("odd", "1.0", {"odd.py": "ODD = 1\n", "odd-1.0.0.data/scripts/odd": "#!python\n"})
+    members[f"{info}/WHEEL"] = b"Wheel-Version: 1.0\nTag: \n"
+    members[f"{info}/METADATA"] += b"License: GPL\n        \x0c        \n"
+    record = "/odd.py,md5=,1\ngone.c,sha256=abc=,3\nodd/,,\n"
+    wheel = shop.folder / "odd-1.0-py3-none-any.whl"
+    wheel.write_bytes(zip_bytes({**members, f"{info}/RECORD": record.encode()}))
+
+    result = built_locked(warm_cli, "odd", "--name", "app", "--format", "dir", cwd=tmp_path)
+
+    site = Path(result["path"]) / SITE
+    rows = list(csv.reader((site / info / "RECORD").read_text().splitlines()))
+    for path, digest, size in rows[:-1]:
+        content = (site / path).read_bytes()
+        assert (
+            digest
+            == f"sha256={base64.urlsafe_b64encode(hashlib.sha256(content).digest()).decode().rstrip('=')}"
+        )
+        assert size == str(len(content))
+    assert {"odd.py", "../../../bin/odd", f"{info}/METADATA"} <= {row[0] for row in rows}
+    assert (site / "odd.py").read_text() == "ODD = 1\n"
+    faults = sorted(item["message"] for item in result["verification"]["findings"] if item["code"] == "W701")
+    name = "`odd-1.0-py3-none-any.whl`: "
+    assert all(fault.startswith(name) for fault in faults)
+    assert [fault.removeprefix(name) for fault in faults] == [
+        "a Tag in its WHEEL is empty",
+        "its METADATA has a form feed or vertical tab in a header",
+        f"its RECORD does not list: `odd-1.0.0.data/scripts/odd`, `{info}/METADATA`, `{info}/WHEEL`",
+        "its RECORD has absolute paths: `/odd.py`",
+        "its RECORD has another size for: `odd.py`",
+        "its RECORD has no digest for: `odd.py`",
+        "its RECORD lists files that are missing from it: `gone.c`, `odd`",
+        "its Root-Is-Purelib is not one true or false: missing",
+        "its `.data` directory is not named as its `.dist-info` directory: `odd-1.0.0.data`",
+    ]
+    listed = warm_cli.run("inspect", result["path"], cwd=tmp_path).stdout
+    assert "W701" in listed
 
 
 def test_k13_a_missing_dependency_fails_the_build_with_its_module(

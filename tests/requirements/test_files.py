@@ -222,7 +222,8 @@ def test_good_file_is_read(folder: Folder, content: bytes, expected: list[str]) 
     found = folder.read(content)
 
     assert texts(found.roots) == expected
-    assert found.requirement_files == found.files_read == (folder.path / "requirements.txt",)
+    assert found.files_read == (folder.path / "requirements.txt",)
+    assert len(found.requirement_lines) == len(found.roots)
     assert bool(found.warnings) == content.startswith((b"\xff\xfe", b"\xfe\xff"))
 
 
@@ -331,8 +332,8 @@ class TestNested:
         assert [(root.text, root.origin) for root in found.constraints] == [("six<2", "sub/c.txt:1")]
         names = ("requirements.txt", "sub/a.txt", "sub/deep/b.txt", "sub/c.txt")
         assert found.files_read == tuple(folder.path / name for name in names)
-        assert found.requirement_files == (folder.path / "requirements.txt",)
-        assert found.constraint_files == ()
+        assert found.requirement_lines == ("a", "b", "./project")
+        assert found.constraint_lines == ("six<2",)
 
     def test_constraints_file_of_the_command_line(self, folder: Folder) -> None:
         folder.write("c.txt", "-r r.txt\nsix<2\n-c d.txt")
@@ -343,8 +344,8 @@ class TestNested:
 
         assert texts(found.roots) == ["foo"]
         assert texts(found.constraints) == ["six<2", f"bar @ https://index.example/bar.zip#sha256={SHA}"]
-        assert found.constraint_files == (folder.path / "c.txt",)
-        assert found.requirement_files == ()
+        assert found.constraint_lines == ("six<2", f"bar @ https://index.example/bar.zip#sha256={SHA}")
+        assert found.requirement_lines == ("foo",)
 
     @pytest.mark.parametrize(
         "line", ["foo[a]<2", f"https://h/foo.zip#sha256={SHA}"], ids=["extras", "no name"]
@@ -686,7 +687,7 @@ class TestCommandLine:
             ("six==1", "command line"),
             (f"foo @ https://h/f.zip#sha256={SHA}", "command line"),
         ]
-        assert found.strings == ("six == 1", f"foo @ https://me:pa55w0rd@h/f.zip#sha256={SHA}")
+        assert found.requirement_lines == ("six == 1", f"foo @ https://me:pa55w0rd@h/f.zip#sha256={SHA}")
         assert "pa55w0rd" not in repr(found)
 
     @pytest.mark.parametrize(
@@ -734,8 +735,7 @@ class TestProjectFile:
             ("bar", "sub/pyproject.toml [group test]"),
             ("baz", "command line"),
         ]
-        assert found.strings == ('six>=1; python_version < "4"', "foo", "bar", "baz")
-        assert found.requirement_files == ()
+        assert found.requirement_lines == ('six>=1; python_version < "4"', "foo", "bar", "baz")
         assert found.files_read == (folder.path / "sub/pyproject.toml",)
 
     def test_policy_holds_there_too(self, folder: Folder) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -13,8 +14,15 @@ from packaging.version import Version
 from bundler.digest import sha256_of
 from bundler.errors import InputError
 from bundler.requirements.line import RootRequirement
-from bundler.resolve.lockfile import Lock, LockedDistribution, check_lock, parse_lock, render_lock
-from bundler.target.target import Target
+from bundler.resolve.lockfile import (
+    Lock,
+    LockedDistribution,
+    check_lock,
+    locked_glibc,
+    parse_lock,
+    render_lock,
+)
+from bundler.target.target import GlibcLimit, Target
 
 TARGET = Target(
     version="3.7.16",
@@ -188,7 +196,18 @@ def test_credentials_in_a_lock_are_dropped(tmp_path: Path) -> None:
     assert package.location == "https://index.example/files/six-1.16.0-py3-none-any.whl"
 
 
-def test_a_lock_of_uv_for_many_targets_gives_the_file_for_this_one(tmp_path: Path) -> None:
+@pytest.mark.parametrize(
+    ("limit", "kind", "digest"),
+    [
+        pytest.param(None, "wheel", "3", id="the target has glibc 2.31, so the newest is not for it"),
+        pytest.param("2.40", "wheel", "3", id="a higher limit adds none"),
+        pytest.param("2.17", "wheel", "3", id="equal"),
+        pytest.param("2.12", "sdist", "5", id="a lower one leaves the sdist"),
+    ],
+)
+def test_a_lock_of_uv_for_many_targets_gives_the_file_for_this_one(
+    limit: str | None, kind: str, digest: str, tmp_path: Path
+) -> None:
     def wheel(tag: str, digest: str) -> str:
         return f'{{ url = "https://index.example/w-1.0-{tag}.whl", hashes = {{ sha256 = "{digest * 64}" }} }}'
 
@@ -211,7 +230,36 @@ def test_a_lock_of_uv_for_many_targets_gives_the_file_for_this_one(tmp_path: Pat
         + '" } }]\n'
     )
 
-    (package,) = parse_lock(text, source=tmp_path / "pylock.toml", target=TARGET).packages
+    glibc = GlibcLimit(version=limit, source="asked") if limit else None
+    (package,) = parse_lock(text, source=tmp_path / "p.toml", target=replace(TARGET, glibc=glibc)).packages
 
-    # The target runs glibc 2.31, so the newest of these is not for it.
-    assert (package.kind, package.sha256) == ("wheel", "3" * 64)
+    assert (package.kind, package.sha256) == (kind, digest * 64)
+
+
+def test_a_lock_with_wheels_for_a_newer_glibc_alone_names_it(tmp_path: Path) -> None:
+    lock = Lock(
+        requirements=(), packages=(locked(filename="six-1.16.0-cp37-cp37m-manylinux_2_28_x86_64.whl"),)
+    )
+    text = render_lock(lock, TARGET, Path.as_posix)
+    low = replace(TARGET, glibc=GlibcLimit(version="2.27", source="the base has 2.27"))
+
+    with pytest.raises(InputError, match="only wheels for a newer glibc") as caught:
+        parse_lock(text, source=tmp_path / "p.toml", target=low)
+    assert caught.value.evidence[0] == "wanted  glibc 2.27 or older: the base has 2.27"
+    assert len(parse_lock(text, source=tmp_path / "p.toml", target=TARGET).packages) == 1
+
+
+def test_a_lock_records_the_glibc(tmp_path: Path) -> None:
+    text = render_lock(Lock(requirements=(), packages=(locked(),), glibc="2.17"), TARGET, Path.as_posix)
+
+    assert locked_glibc(text) == parse_lock(text, source=tmp_path / "p.toml", target=TARGET).glibc == "2.17"
+
+
+@pytest.mark.parametrize("value", ['"new"', '"2"', "2.27", "[]", '"3.1"'])
+def test_a_malformed_record_is_none(value: str) -> None:
+    assert not locked_glibc(f"[tool.bundler]\nglibc = {value}\n")
+
+
+@pytest.mark.parametrize("text", ["", "[", "tool = 1", "[tool]\nbundler = 1"])
+def test_no_record(text: str) -> None:
+    assert not locked_glibc(text)

@@ -47,6 +47,8 @@ class BuildSettings(TypedDict, total=False):
     """Fail if a conda package has no counterpart on an index; the default is a warning."""
     only_binary: bool
     """Use wheels only, never build a distribution from source; the default is False."""
+    target_glibc: str
+    """The glibc that the packages may need; the default is that of ``base``, or of Azure ML's image."""
     allow: Sequence[str]
     """Errors to accept and to record in the manifest: CODE or CODE:NAME."""
     allow_import_failure: Sequence[str]
@@ -98,6 +100,7 @@ def options_of_settings(
             no_index=settings.get("no_index", False),
         ),
         only_binary=settings.get("only_binary", False),
+        target_glibc=settings.get("target_glibc"),
         lock=None,
         name=check_name(name, "environment"),
         version=None,

@@ -34,6 +34,9 @@ line is ``{"foreign_paths": [...]}``. Otherwise there is one line per module, in
      "message": "ImportError: x",   raised: the last line of format_exception_only
      "text": "...",                 raised: its text and those of the errors it replaces, 4096 characters each
      "missing": "c",                raised: the module named by the first ModuleNotFoundError, or null
+     "through": ["a", "b"],         raised: the modules of the request whose code was running, outermost first
+     "loaded": ["a", "b.c"],        ok: the modules of the request that are imported now
+     "mapped": ["/x/y.so"],         ok: the shared objects that the process has mapped
      "network": ["host:443"],       the endpoints it tried to reach, in order, each once
      "writes": ["/etc/x"],          the paths outside of its own folders it opened to write, made or removed
      "stderr": "..."}               the last 4 KiB of its standard error
@@ -76,9 +79,8 @@ except ImportError:  # a Python that was built without libffi
 
 PR_SET_PDEATHSIG = 1
 CHUNK = 1 << 16
-STDERR_KEPT = TEXT_KEPT = 4096
-RESULT_KEPT = 1 << 17
-CHAIN_KEPT = 10
+STDERR_KEPT = 4096
+RESULT_KEPT = 1 << 21
 READS_AT_END = 64
 SCRIPT = "<script>"
 
@@ -97,41 +99,16 @@ def load(name):
     return values
 
 
-WATCH = load("import_watch.py")
+WATCH, OUTCOME = load("import_watch.py"), load("import_outcome.py")
 send, Watch = WATCH["send"], WATCH["Watch"]
+describe, succeed = OUTCOME["describe"], OUTCOME["succeed"]
 
 
-def chain(error):
-    """Yield ``error`` and the errors that it replaces.
+def attempt(module, modules):
+    """Import ``module`` and return the result.
 
-    An ImportError without a name ("please install x") replaces the one that was being
-    handled; any other error in an ``except ImportError`` block is an error of its own.
+    :param modules: the modules of the request.
     """
-    for _ in range(CHAIN_KEPT):
-        yield error
-        replaces = isinstance(error, ImportError) and error.name is None and not error.__suppress_context__
-        error = error.__cause__ or (error.__context__ if replaces else None)
-        if error is None:
-            return
-
-
-def describe(error):
-    """Return the result of an import that raised an exception."""
-    errors = list(chain(error))
-    texts = ["".join(traceback.format_exception_only(type(link), link)).strip() for link in errors]
-    lines = [line.strip() for line in texts[0].splitlines() if line.strip()] or [type(error).__name__]
-    missing = [str(link.name) for link in errors if isinstance(link, ModuleNotFoundError) and link.name]
-    return {
-        "ended": "raised",
-        "exception": type(error).__name__,
-        "message": lines[-1][:TEXT_KEPT],
-        "text": "\n".join(text[:TEXT_KEPT] for text in texts),
-        "missing": missing[0] if missing else None,
-    }
-
-
-def attempt(module):
-    """Import ``module`` and return the result."""
     try:
         importlib.import_module(module)
     except SystemExit as error:
@@ -139,10 +116,10 @@ def attempt(module):
         return {"ended": "exited", "code": code if isinstance(code, int) else str(code)[:200]}
     except BaseException as error:
         try:
-            return describe(error)
+            return describe(error, modules)
         except BaseException:  # an exception that cannot be shown
             return {"ended": "raised", "exception": type(error).__name__, "message": type(error).__name__}
-    return {"ended": "ok"}
+    return succeed(modules)
 
 
 def run_script(script):
@@ -200,7 +177,10 @@ def be_child(module, folder, pipe, token, said, unneeded, request):
     pid = getpid()
     set_limits(request)
     Watch(pipe, token, request).install()
-    result = run_script(request["script"]) if module == SCRIPT else attempt(module)
+    if module == SCRIPT:
+        result = run_script(request["script"])
+    else:
+        result = attempt(module, frozenset(request["modules"]))
     # A module that forks may come back twice; only the process we know speaks.
     if getpid() == pid:
         with suppress(BaseException):

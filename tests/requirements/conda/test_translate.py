@@ -63,8 +63,7 @@ dependencies:
         'requests[socks]>=2; python_version < "4"',
     ]
     assert [root.origin for root in found.roots] == ["conda/env.yml:7", "conda/env.yml:10"]
-    assert found.strings == ("torch==1.7.*", 'requests[socks]>=2 ; python_version < "4"')
-    assert found.requirement_files == ()
+    assert found.requirement_lines == ("torch==1.7.*", 'requests[socks]>=2 ; python_version < "4"')
     assert found.conda is not None
     assert found.conda.read.name == "nlp"
     assert found.conda.read.python == SpecifierSet("==3.8.*")
@@ -118,9 +117,9 @@ dependencies:
         "six==1.16.0",
     ]
     beside = str(tmp_path / "conda" / "beside-1.0-py3-none-any.whl")
-    assert found.strings == ("--pre", beside, "six==1.16.0")
-    assert found.requirement_files == (tmp_path / "conda" / "more.txt",)
-    assert found.constraint_files == (tmp_path / "conda" / "pins.txt",)
+    assert found.requirement_lines == ("idna==3.4", beside, "six==1.16.0")
+    assert found.constraint_lines == ("idna<4",)
+    assert found.pip_options == ("--pre",)
     assert found.options.index_url == "https://user:s3cret@index.example/simple"
     assert found.variables == ("TOKEN",)
 

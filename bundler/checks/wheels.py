@@ -1,0 +1,93 @@
+"""Stage 5, pure: faults of wheels, and the paths that several of them install with different content.
+
+pip installs both files, one over the other. Whether that matters depends on the file: nothing
+imports a license, while two versions of one module exclude each other.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Collection, Iterator, Mapping, Sequence
+
+from bundler.bundle.plan import BundlePlan
+from bundler.checks.findings import Finding
+from bundler.checks.modules import DistributionFacts, importable_name, is_beside_modules
+from bundler.paths import ArchivePath, printable
+from bundler.text import listing
+
+__all__ = ["wheel_findings"]
+
+_LISTED = 3
+_KINDS = {"W702": ("files", "those"), "W703": ("launchers", "those"), "W704": ("code", "that")}
+_LAUNCHER = re.compile(r"(?:bin|libexec)/[^/]+")
+_LIBRARY = re.compile(r".*\.so(?:\.\d+)*")
+
+
+def wheel_findings(
+    plan: BundlePlan,
+    distributions: Sequence[DistributionFacts],
+    site_packages: str,
+    loaded: Collection[str],
+) -> Iterator[Finding]:
+    """Yield the findings W701 to W704; those about paths once for each group of distributions.
+
+    :param loaded: the modules that the import of another one loads.
+    """
+    for layer in plan.layers:
+        for fault in layer.faults:
+            yield Finding(code="W701", message=f"`{layer.wheel}`: {fault}", distribution=layer.name)
+    if plan.collisions:
+        collisions = {path: plan.shared[path] for path in plan.collisions}
+        yield from _collisions(collisions, distributions, site_packages, loaded)
+
+
+def _collisions(
+    collisions: Mapping[ArchivePath, tuple[str, ...]],
+    distributions: Sequence[DistributionFacts],
+    site_packages: str,
+    loaded: Collection[str],
+) -> Iterator[Finding]:
+    packages = {
+        path.partition("/")[0]
+        for facts in distributions
+        for path in facts.files
+        if "/" in path and importable_name(path.rpartition("/")[2]) is not None
+    }
+    groups: dict[tuple[str, tuple[str, ...]], list[str]] = {}
+    for path, owners in sorted(collisions.items()):
+        if path.endswith(".pyc"):
+            continue  # as its source
+        inside = path.removeprefix(f"{site_packages}/")
+        if inside != path:
+            code = _code_in_site_packages(inside, packages, loaded)
+        elif _LIBRARY.fullmatch(path):
+            code = "W704"
+        else:
+            code = "W703" if _LAUNCHER.fullmatch(path) else "W702"
+        groups.setdefault((code, owners), []).append(inside)
+    for (code, owners), paths in groups.items():
+        *names, last = (f"`{name}`" for name in owners)
+        what, which = _KINDS[code]
+        files = listing((f"`{printable(path)}`" for path in paths), _LISTED)
+        yield Finding(
+            code=code,
+            message=f"{', '.join(names)} and {last} install different {what} at {files}; "
+            f"the bundle has {which} of `{owners[0]}`",
+            distribution=owners[0],
+            where=paths[0],
+        )
+
+
+def _code_in_site_packages(path: str, packages: set[str], loaded: Collection[str]) -> str:
+    """Return the code of the finding for a path in site-packages.
+
+    Data in a package belongs to its code. Tests and samples at the top are no part of it, if no module
+    imports them.
+    """
+    top, slash, _ = path.partition("/")
+    if _LIBRARY.fullmatch(path) or (not slash and path.endswith(".pth")):
+        return "W704"
+    name = (top if top in packages else None) if slash else importable_name(top)
+    if name is None or (is_beside_modules(name) and name not in loaded):
+        return "W702"
+    return "W704"
