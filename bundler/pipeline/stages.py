@@ -15,6 +15,7 @@ from packaging.requirements import InvalidRequirement, Requirement
 from packaging.utils import NormalizedName, canonicalize_name, parse_wheel_filename
 
 from bundler import __version__
+from bundler.archive.compression import SUFFIXES
 from bundler.archive.wheel import same_release
 from bundler.base_image.profile import BaseProfile
 from bundler.bundle.layer import Layer
@@ -30,6 +31,7 @@ from bundler.data.inference_server import SERVER, server_requirements
 from bundler.digest import sha256_of
 from bundler.errors import IntegrityError, MalformedError
 from bundler.pipeline.inputs import Wheels, fetch_wheels, render_bundle_lock
+from bundler.problems import display_path
 from bundler.requirements.files import read_requirements
 from bundler.resolve.lockfile import Lock
 from bundler.resolve.resolver import PipResolver

@@ -11,14 +11,12 @@ from __future__ import annotations
 import json
 from collections.abc import Iterator, Mapping
 from contextlib import closing, suppress
-from dataclasses import dataclass
 from html.parser import HTMLParser
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 from urllib.parse import unquote, urlsplit
 from urllib.request import url2pathname
 
-from packaging.specifiers import InvalidSpecifier, SpecifierSet
 from packaging.utils import (
     InvalidSdistFilename,
     InvalidWheelFilename,
@@ -31,40 +29,20 @@ from bundler.errors import NetworkError
 from bundler.paths import printable
 from bundler.redaction import redact, url_filename
 from bundler.resolve.transport import FaultError, body_chunks, make_session, open_response
+from bundler.resolve.unmet import IndexFile
 
 if TYPE_CHECKING:
     from packaging.tags import Tag
-    from packaging.version import Version
 
     from bundler.resolve.index import IndexSettings
 
-__all__ = ["IndexFile", "default_index_url", "find_files", "index_failure"]
+__all__ = ["default_index_url", "find_files", "index_failure"]
 
 _ACCEPT = "application/vnd.pypi.simple.v1+json, application/vnd.pypi.simple.v1+html;q=0.2, text/html;q=0.1"
 _MAX_PAGE = 64 << 20
 """Bytes of a page; those of the largest projects have less than 10 MiB."""
 _MIN_RATE = 1024
 _NOT_FOUND = (404, 410)
-
-
-@dataclass(frozen=True, kw_only=True, slots=True)
-class IndexFile:
-    """One file of a project on an index."""
-
-    filename: str
-    version: Version
-    requires_python: str
-    """A specifier, possibly empty."""
-    yanked: bool
-    tags: frozenset[Tag] | None
-    """The tags of a wheel; None for a source distribution."""
-
-    def supports_python(self, version: str) -> bool:
-        """Return whether Requires-Python accepts a version; an invalid specifier does, as in pip."""
-        try:
-            return SpecifierSet(self.requires_python).contains(version, prereleases=True)
-        except InvalidSpecifier:
-            return True
 
 
 def find_files(name: str, settings: IndexSettings) -> tuple[IndexFile, ...]:

@@ -9,6 +9,7 @@ from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from packaging.specifiers import InvalidSpecifier, SpecifierSet
 from packaging.utils import canonicalize_name
 from packaging.version import InvalidVersion, Version
 
@@ -19,15 +20,42 @@ from bundler.text import listing
 
 if TYPE_CHECKING:
     from packaging.requirements import Requirement
-    from packaging.specifiers import SpecifierSet
+    from packaging.tags import Tag
 
-    from bundler.resolve.releases import IndexFile
     from bundler.target.target import Target
 
-__all__ = ["Explanation", "Wanted", "explain_unmet", "newest_wheel", "python_for", "similar_names"]
+__all__ = [
+    "Explanation",
+    "IndexFile",
+    "Wanted",
+    "explain_unmet",
+    "newest_wheel",
+    "python_for",
+    "similar_names",
+]
 
 _SHOWN = 5
 _MINORS = range(7, 20)
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class IndexFile:
+    """One file of a project on an index."""
+
+    filename: str
+    version: Version
+    requires_python: str
+    """A specifier, possibly empty."""
+    yanked: bool
+    tags: frozenset[Tag] | None
+    """The tags of a wheel; None for a source distribution."""
+
+    def supports_python(self, version: str) -> bool:
+        """Return whether Requires-Python accepts a version; an invalid specifier does, as in pip."""
+        try:
+            return SpecifierSet(self.requires_python).contains(version, prereleases=True)
+        except InvalidSpecifier:
+            return True
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
