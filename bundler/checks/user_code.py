@@ -178,9 +178,9 @@ def code_findings(
     if lacks and not entry.error and "*" not in entry.defines:
         yield Finding(
             code="U302",
-            message=f"the entry script `{printable(code.script)}` does not define {' and '.join(lacks)}: "
-            f"add {' and '.join(_DEFINITIONS[name] for name in lacks)}",
+            message=f"the entry script `{printable(code.script)}` does not define {' and '.join(lacks)}",
             where=f"{code.folder.name}/{code.script}",
+            fix=f"add {' and '.join(_DEFINITIONS[name] for name in lacks)} at its top level",
         )
 
 
@@ -223,6 +223,8 @@ def _resolve(
         elif lacks and not own and (found.names or module != code.folder.name):
             is_mine = top == code.folder.name or exists(f"{top}.py") or exists(f"{top}/__init__.py")
             missing = module if is_mine else lacks
-            remedy = "" if is_mine else f": add `{provider_of(missing)}` to the requirements"
-            message = f"`{printable(where)}` imports `{missing}`, which no distribution provides{remedy}"
-            yield Finding(code=unresolved, message=message, where=where)
+            message = f"`{printable(where)}` imports `{missing}`, which no distribution provides"
+            # A part of a namespace package may be in any project.
+            is_known = not is_mine and "." not in missing
+            remedy = f"add `{provider_of(missing)}` to the requirements" if is_known else ""
+            yield Finding(code=unresolved, message=message, where=where, fix=remedy)

@@ -333,13 +333,13 @@ def test_m105_and_namespaces(own: set[str], hidden: bool) -> None:
     [
         pytest.param(
             "3: invalid syntax: x",
-            "`src/helper.py` is not valid for the target: invalid syntax: x, line 3",
+            "`src/helper.py:3` is not valid Python for the target: invalid syntax: x",
             "src/helper.py:3",
             id="line",
         ),
         pytest.param(
             "0: it is nested too deeply",
-            "`src/helper.py` is not valid for the target: it is nested too deeply",
+            "`src/helper.py` is not valid Python for the target: it is nested too deeply",
             "src/helper.py",
             id="no-line",
         ),
@@ -387,5 +387,5 @@ def test_every_import_of_every_file_is_looked_at() -> None:
 def test_a_name_from_outside_cannot_disturb_a_terminal() -> None:
     (finding,) = found_in("bad\x1b.py", error="1: no")
 
-    assert finding.message.startswith(r"`src/bad\x1b.py`")
+    assert finding.message.startswith(r"`src/bad\x1b.py:1`")
     assert os.linesep not in finding.message

@@ -291,12 +291,12 @@ def test_the_options_of_code_name_the_files_that_exist(
 @pytest.mark.parametrize(
     ("code", "text"),
     [
-        ("import PIL\n", "imports `PIL`, which no distribution provides: add `pillow` to the requirements"),
+        ("import PIL\n", "fix: add `Pillow` to the requirements"),
         (
             "import pandas.api\n",
-            "imports `pandas`, which no distribution provides: add `pandas` to the requirements",
+            "fix: add `pandas` to the requirements",
         ),
-        ("def init(): pass\n", "does not define run(): add `def run(data):`"),
+        ("def init(): pass\n", "fix: add `def run(data):` at its top level"),
         (
             "match 1:\n    case 1: pass\n",
             "`app/main.py:1` is not valid Python for the target: invalid syntax",
