@@ -69,7 +69,7 @@ def explain_command(subject: str, bundle: Path | None, store: Path | None, as_js
     Without BUNDLE, a distribution or module is one of the last bundle that was refused.
     """
     manifest = read_manifest(bundle) if bundle is not None else None
-    if manifest is None and not is_code(subject):
+    if manifest is None and not is_code(subject) and not Path(subject).is_file():
         manifest = _refused_manifest(store)
     if is_code(subject):
         rule = rule_of(subject)
@@ -108,13 +108,14 @@ def _without_bundle(subject: str) -> UsageError:
     """Return the error for a subject that needs a bundle, with the newest one below this directory."""
     if Path(subject).exists():
         return UsageError(
-            f"`{subject}` is a bundle, not a finding code or a distribution",
+            f"`{subject}` is a file, not a finding code or a distribution",
             hint=f"bundler inspect {subject}",
         )
     bundles = [path for folder in (".", "dist") for path in Path(folder).glob("*.tar.*")]
     newest = max(bundles, key=lambda path: path.stat().st_mtime, default=None)
     return UsageError(
-        f"`{subject}` is not a finding code; to explain a distribution, also pass a bundle",
+        f"`{subject}` is not a finding code, and no bundle was refused; to explain a distribution, "
+        "also pass a bundle",
         hint=f"bundler explain {subject} {newest}"
         if newest
         else f"build a bundle first: `bundler build {subject}`",
