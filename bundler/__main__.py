@@ -1,17 +1,49 @@
-"""``python -m bundler``, and the command ``bundler``."""
+"""``python -m bundler``: run the command line in a Python that nothing around it can change.
+
+``PYTHONPATH``, a user site, files of the working directory and the dynamic loader's variables reach
+an ordinary start of Python. So unless it is isolated, this module replaces the process by
+``python -I -X utf8`` and imports only modules that Python has imported already. The command
+``bundler`` (scripts/bundler) starts isolated at once.
+"""
 
 from __future__ import annotations
 
+import os
 import sys
 
-from bundler.cli.main import run_cli
-
 __all__ = ["main"]
+
+_POISONS = ("PYTHON", "LD_", "DYLD_")
+"""Prefixes of the variables that change how Python, or any program, starts."""
+_REMOVED = "BUNDLER_REMOVED"
+"""Names the removed variables for the report; see `HostEnvironment.ignored_settings`."""
 
 
 def main() -> None:
     """Run the command line and exit with its code."""
+    _isolate()
+    here = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
+    if here not in sys.path:  # a user site; after all others, so that it replaces nothing
+        sys.path.append(here)
+    from bundler.cli.main import run_cli  # noqa: PLC0415 - after the start is isolated
+
     sys.exit(run_cli(sys.argv[1:]))
+
+
+def _isolate() -> None:
+    """Start this module again, isolated and without the variables of `_POISONS`, if necessary."""
+    has_loader_variable = any(name.startswith(_POISONS[1:]) for name in os.environ)
+    if (sys.flags.isolated and not has_loader_variable) or not sys.executable:
+        return
+    removed = [name for name, value in os.environ.items() if name.startswith(_POISONS) and value]
+    env = {name: value for name, value in os.environ.items() if not name.startswith(_POISONS)}
+    env[_REMOVED] = " ".join([*os.environ.get(_REMOVED, "").split(), *removed])
+    # By path, not `-m bundler`: exactly this code, also if it is in a user site.
+    argv = [sys.executable, "-I", "-X", "utf8", os.path.abspath(__file__), *sys.argv[1:]]
+    try:
+        os.execve(sys.executable, argv, env)
+    except OSError as error:
+        sys.exit(f"bundler: error: cannot start `{sys.executable}`: {error.strerror}")
 
 
 if __name__ == "__main__":

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import difflib
 import re
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -15,6 +15,7 @@ from bundler.redaction import redact, register_secret, split_url
 __all__ = [
     "Problem",
     "ProblemError",
+    "check_variables",
     "closest",
     "display_path",
     "first_line",
@@ -25,6 +26,8 @@ __all__ = [
 
 _URL = re.compile(r"[A-Za-z][A-Za-z0-9+.-]{0,30}://(?P<rest>[^\s\"'<>]+)")
 _URL_START = re.compile(r"(file:|[A-Za-z][A-Za-z0-9+.-]*://)", re.IGNORECASE)
+_VARIABLE = re.compile(r"[A-Za-z_][\w.-]*", re.ASCII)
+_CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f\u2028\u2029]")
 _QUOTE_LIMIT = 200
 
 
@@ -87,6 +90,25 @@ def _evidence(problem: Problem) -> list[str]:
 
 def _clean(text: str) -> str:
     return printable(redact(text))
+
+
+def check_variables(variables: Mapping[str, str]) -> None:
+    """Check names and values of environment variables, which become text of a Dockerfile.
+
+    :raises InputError: if a name has a character that a Dockerfile interprets, or a name or a value
+        has a control character.
+    """
+    for name, value in variables.items():
+        if not _VARIABLE.fullmatch(name):
+            raise InputError(
+                f"`{printable(name)}` is not a valid name of an environment variable",
+                evidence=("wanted  letters, digits, `_`, `.` and `-`",),
+            )
+        if control := _CONTROL.search(value):
+            raise InputError(
+                f"the value of the environment variable `{name}` contains a control character",
+                evidence=(f"found   {printable(control[0])}",),
+            )
 
 
 def is_url(text: str) -> bool:

@@ -12,13 +12,30 @@ import re
 from dataclasses import dataclass
 from urllib.parse import quote, unquote, urlsplit, urlunsplit
 
-__all__ = ["Credentials", "redact", "register_secret", "split_url", "url_filename"]
+__all__ = [
+    "MASK",
+    "Credentials",
+    "index_name",
+    "redact",
+    "register_secret",
+    "split_url",
+    "token_components",
+    "url_filename",
+]
 
-_MASK = "****"
+MASK = "****"
 _MIN_SECRET = 4
 # The scheme is bounded, since an unbounded one would make the search quadratic in the length of a word.
 _USERINFO = re.compile(r"(?P<scheme>[A-Za-z][A-Za-z0-9+.-]{0,30}://)[^/\s\"'<>]*@")
 _ESCAPE = re.compile(r"%[0-9A-Fa-f]{2}")
+# A component of a path that consists of words and short numbers; names of secrets are none of them.
+_WORDS = re.compile(
+    r"(?!.*(?:token|secret|passw|credential|api-?key))_?[a-z]+(?:\d{1,2}|(?:19|20)\d\d)?"
+    r"(?:[-_.+~]+(?:[a-z]+(?:\d{1,2}|(?:19|20)\d\d)?|\d{1,2}|(?:19|20)\d\d))*",
+    re.IGNORECASE,
+)
+_WORDS_LENGTH = 32
+_TOKEN_LENGTH = 8
 _secrets: set[str] = set()
 
 
@@ -70,6 +87,29 @@ def split_url(url: str) -> tuple[str, Credentials | None]:
     return urlunsplit((parts.scheme, host, parts.path, "", parts.fragment)), credentials
 
 
+def token_components(url: str) -> tuple[str, ...]:
+    """Return the components of the path of a URL that look like a token, in order.
+
+    Some services put a token into the path of an index instead of the user information. A component
+    counts unless it is short, or consists of words and short numbers.
+
+    >>> token_components("https://index.example/3f9ac01b77/my-repo2/simple")
+    ('3f9ac01b77',)
+    """
+    components = urlsplit(url).path.split("/")
+    return tuple(
+        part
+        for part in components
+        if len(part) >= _TOKEN_LENGTH and (len(part) > _WORDS_LENGTH or not _WORDS.fullmatch(part))
+    )
+
+
+def index_name(url: str) -> str:
+    """Return the name of an index, by its URL without user information: host and path, without a token."""
+    parts = urlsplit(url)
+    return parts.netloc if token_components(url) else f"{parts.netloc}{parts.path}".strip("/")
+
+
 def url_filename(url: str) -> str:
     """Return the last component of the path of a URL, percent-decoded; it never contains a slash.
 
@@ -90,5 +130,5 @@ def redact(text: str) -> str:
     """
     # Longest first: a secret may contain another one, and its rest would remain.
     for secret in sorted(_secrets, key=len, reverse=True):
-        text = text.replace(secret, _MASK)
-    return _USERINFO.sub(rf"\g<scheme>{_MASK}@", text)
+        text = text.replace(secret, MASK)
+    return _USERINFO.sub(rf"\g<scheme>{MASK}@", text)

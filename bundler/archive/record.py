@@ -81,11 +81,13 @@ def read_record(reader: ZipReader, dist_info: str) -> Record:
     unhashed = {ArchivePath(f"{dist_info}/{name}") for name in _UNHASHED}
     faults = _Faults()
     rows: dict[ArchivePath, tuple[_Digest | None, str]] = {}
+    folders = _directories(reader)
     for path, digest_text, size in _rows(reader, dist_info, faults):
         member = reader.members.get(path)
         if member is None:
-            is_folder = any(name.startswith(f"{path}/") for name in reader.members)
-            faults.add("lists directories" if is_folder else "lists files that are missing from it", path)
+            faults.add(
+                "lists directories" if path in folders else "lists files that are missing from it", path
+            )
             continue
         digest = _parse_digest(digest_text, path, faults) if path not in unhashed else None
         if path in rows and rows[path] != (digest, size):
@@ -107,6 +109,17 @@ def read_record(reader: ZipReader, dist_info: str) -> Record:
             reader, member, digest, faults, in_dist_info=path.startswith(f"{dist_info}/")
         )
     return Record(digests=digests, faults=tuple(faults.lines()))
+
+
+def _directories(reader: ZipReader) -> set[str]:
+    """Return every directory above the members."""
+    found: set[str] = set()
+    for path in reader.members:
+        parent = path.rpartition("/")[0]
+        while parent and parent not in found:
+            found.add(parent)
+            parent = parent.rpartition("/")[0]
+    return found
 
 
 def _rows(reader: ZipReader, dist_info: str, faults: _Faults) -> Iterator[tuple[ArchivePath, str, str]]:
@@ -139,6 +152,8 @@ def _rows(reader: ZipReader, dist_info: str, faults: _Faults) -> Iterator[tuple[
 
 def _path(reader: ZipReader, line: int, name: str, faults: _Faults) -> ArchivePath:
     """Return the path of a row; without the slash at the start that some build tools write."""
+    if name in reader.members:
+        return ArchivePath(name)
     if name.startswith("/"):
         faults.add("has absolute paths", name)
     try:

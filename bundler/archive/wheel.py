@@ -170,12 +170,7 @@ def _names(directory: str, suffix: str, name: NormalizedName, version: Version) 
     """Return whether a ``.dist-info`` or ``.data`` directory is that of a release, in any spelling."""
     project, _, release = directory.removesuffix(suffix).rpartition("-")
     parsed = _version(release)
-    return (
-        directory.endswith(suffix)
-        and canonicalize_name(project) == name
-        and parsed is not None
-        and same_release(parsed, version)
-    )
+    return canonicalize_name(project) == name and parsed is not None and same_release(parsed, version)
 
 
 def same_release(one: Version, other: Version) -> bool:

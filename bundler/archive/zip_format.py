@@ -57,17 +57,15 @@ COMMENTED_END = END.size + 64
 
 
 def commented_end(tail: bytes) -> tuple[int, str] | None:
-    """Return the offset of the end record in the last bytes of an archive, and its comment of plain text.
+    """Return the offset of the end record in the last bytes of an archive, and the plain text after it.
 
     pyo3-pack, later maturin, wrote the comment ``zip-rs`` (wheels of orjson until 2019).
 
-    :return: None if the comment is not one that every reader ends at the same byte.
+    :return: None if the text is not a comment that every reader would read in the same way.
     """
     at = tail.rfind(END_SIGN)
     comment = tail[at + END.size :] if at >= 0 else b""
-    if not _COMMENT.fullmatch(comment) or END.unpack_from(tail, at)[-1] != len(comment):
-        return None
-    return at, comment.decode("ascii")
+    return (at, comment.decode("ascii")) if _COMMENT.fullmatch(comment) else None
 
 
 def text_of(value: object) -> str:

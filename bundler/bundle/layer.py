@@ -179,7 +179,13 @@ def plan_layer(wheel: Wheel, target: Target, *, heads: Mapping[str, bytes]) -> l
             add(f"bin/{file.path}", 0o755, script_launcher(file.path, target.release))
             continue
         mode = 0o755 if file.member.executable or file.scheme == "scripts" else 0o644
-        add(_destination(file, wheel, target), mode, file)
+        destination = _destination(file, wheel, target)
+        if file.scheme == "data" and _is_metadata(destination, target):
+            raise MalformedError(
+                f"`{wheel.filename}`: `{printable(file.member.path)}` would be installed into a `.dist-info`"
+                " directory"
+            )
+        add(destination, mode, file)
     for name, point in launchers.items():
         add(f"bin/{name}", 0o755, _launcher(point, target))
     return [planned[path] for path in sorted(planned, key=str.encode)]
@@ -228,6 +234,12 @@ def tree_digest(files: Iterable[TreeFile]) -> Sha256:
             digest.update(len(field).to_bytes(8, "big"))
             digest.update(field)
     return Sha256(digest.hexdigest())
+
+
+def _is_metadata(path: str, target: Target) -> bool:
+    """Return whether a path is in the ``.dist-info`` directory of a distribution, in any case."""
+    top = path.removeprefix(f"{target.site_packages}/").partition("/")[0]
+    return path.startswith(f"{target.site_packages}/") and top.lower().endswith(".dist-info")
 
 
 def _launcher(point: EntryPoint, target: Target) -> bytes:

@@ -96,7 +96,7 @@ class LayerBuilder:
         """Return the layer of one wheel, from the store if it exists there."""
         key = key_of("layer", *layer_key_parts(wheel.sha256, self.interpreter.target))
         layer = self.store.recall("layer", key, Layer)
-        if layer is not None:
+        if layer is not None and layer.wheel_sha256 == wheel.sha256:
             return layer
         # Under the lock `memo` looks again: another process may have built the layer meanwhile.
         with self.store.locked(key):

@@ -36,6 +36,9 @@ __all__ = ["Checked", "read_archive", "read_manifest", "unpack_bundle", "verify_
 
 _CODECS: tuple[tuple[str, Codec], ...] = ((".tar.gz", "gz"), (".tgz", "gz"), (".tar.zst", "zst"))
 _SHOWN = 10
+_UNSAFE = stat.S_ISUID | stat.S_ISGID | stat.S_IWOTH
+"""Permission bits that no file of a bundle has."""
+_DIRECTORY_MODE = 0o755
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -73,22 +76,20 @@ def verify_bundle(path: Path, *, reporter: Reporter) -> Checked:
                 for _ in content:
                     pass
     _check_manifest_beside(path, manifest)
-    return Checked(
-        path=path,
-        manifest=manifest,
-        sha256=sha256,
-        size=size,
-        companions=companions,
-    )
+    return Checked(path=path, manifest=manifest, sha256=sha256, size=size, companions=companions)
 
 
 def unpack_bundle(path: Path, dest: Path, *, reporter: Reporter) -> Checked:
     """Check an archive and write it to ``dest``, which becomes the bundle's root and must not exist.
 
     An empty directory counts as not existing. On failure nothing is left.
+
+    :raises OutputError: if ``dest`` exists; nothing is read then.
     """
     if path.is_dir():
         raise OutputError(f"`{path}` is a directory: it is unpacked already", hint=f"bundler verify {path}")
+    if os.path.lexists(dest) and not _is_replaceable(dest):
+        raise _exists(dest)
     with _opened(path) as (stream, codec):
         sha256, size, companions = _check_companions(path, stream)
         try:
@@ -99,14 +100,20 @@ def unpack_bundle(path: Path, dest: Path, *, reporter: Reporter) -> Checked:
                 with suppress(OSError):
                     dest.rmdir()
         except FileExistsError as error:
-            raise OutputError(f"`{dest}` already exists", hint="pass a new or an empty directory") from error
-    return Checked(
-        path=dest,
-        manifest=manifest,
-        sha256=sha256,
-        size=size,
-        companions=companions,
-    )
+            raise _exists(dest) from error
+    return Checked(path=dest, manifest=manifest, sha256=sha256, size=size, companions=companions)
+
+
+def _is_replaceable(dest: Path) -> bool:
+    """Return whether a path is an empty directory, and not the working directory or a root."""
+    try:
+        return bool(dest.name) and not dest.is_symlink() and not any(dest.iterdir())
+    except OSError:
+        return False
+
+
+def _exists(dest: Path) -> OutputError:
+    return OutputError(f"`{dest}` already exists", hint="pass a new directory, for example `unpacked`")
 
 
 def read_manifest(path: Path) -> Manifest:
@@ -323,6 +330,8 @@ def _verify_folder(folder: Path, reporter: Reporter) -> Checked:
     found = dict(_walk(folder, ""))
     problems = [f"missing  {printable(path)}" for path in wanted if path not in found]
     problems += [f"extra    {printable(path)}" for path in found if path not in wanted]
+    if reason := _wrong_mode(folder.stat(), _DIRECTORY_MODE):
+        problems.append(f"changed  the directory itself: {reason}")
     with reporter.task("verify", len(wanted)) as task:
         for path, member in wanted.items():
             if path in found and (reason := _differs_on_disk(folder / path, found[path], member)):
@@ -353,16 +362,29 @@ def _walk(folder: Path, below: str) -> Iterator[tuple[str, os.stat_result]]:
 
 def _differs_on_disk(path: Path, facts: os.stat_result, member: ArchiveMember) -> str | None:
     if member.is_dir:
-        return None if stat.S_ISDIR(facts.st_mode) else "not a directory"
+        return _wrong_mode(facts, member.mode) if stat.S_ISDIR(facts.st_mode) else "not a directory"
     if not stat.S_ISREG(facts.st_mode):
         return "it is not a regular file"
-    if os.name == "posix" and bool(facts.st_mode & 0o111) != bool(member.mode & 0o111):
-        return f"its mode is {stat.S_IMODE(facts.st_mode):04o}, not {member.mode:04o}"
+    if reason := _wrong_mode(facts, member.mode):
+        return reason
     if facts.st_size != member.size:
         return f"it has {facts.st_size} bytes, not {member.size}"
     with _open_regular(path) as stream:
         digest, _ = hash_stream(stream)
     return None if digest == member.sha256 else f"its sha256 is {digest[:12]}, not {str(member.sha256)[:12]}"
+
+
+def _wrong_mode(facts: os.stat_result, wanted: int) -> str | None:
+    """Return the difference of a mode that matters: permission to execute, setuid, setgid, writable by all.
+
+    Other differences are allowed: a umask, or a copy of the directory, may have removed permissions.
+    """
+    mode = stat.S_IMODE(facts.st_mode)
+    # A directory inherits setgid from its parent, where it only determines the group of new files.
+    unsafe = _UNSAFE & ~stat.S_ISGID if stat.S_ISDIR(facts.st_mode) else _UNSAFE
+    if os.name != "posix" or (not mode & unsafe and bool(mode & 0o111) == bool(wanted & 0o111)):
+        return None
+    return f"its mode is {mode:04o}, not {wanted:04o}"
 
 
 def _open_regular(path: Path) -> BinaryIO:

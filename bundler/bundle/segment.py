@@ -18,8 +18,7 @@ from bundler.archive.tar import file_header, padding
 from bundler.archive.tree import TreeFile
 from bundler.bundle.layer import Layer
 from bundler.digest import Sha256, read_chunks
-from bundler.errors import IntegrityError
-from bundler.store.store import key_of
+from bundler.store.store import DamagedStoreError, key_of
 
 if TYPE_CHECKING:
     from bundler.store.store import Store
@@ -85,6 +84,9 @@ def find_segment(
     :return: None if the store does not hold the layer's content in any form.
     """
     if found := store.lookup("segment", segment_format.key(files)):
+        is_bound = store.lookup("content", key_of(layer.digest)) is not None
+        if not is_bound and store.lookup("segment", segment_format.key(layer.files)):
+            bind_content(layer, segment_format, store)
         return found
     first = store.recall("content", key_of(layer.digest), SegmentFormat)
     if first is None:
@@ -100,7 +102,7 @@ def find_segment(
     def contents(file: TreeFile) -> Iterable[bytes]:
         stored_file, chunks = next(kept)
         if stored_file != file:
-            raise IntegrityError(f"the stored layer of `{layer.name}` is not in order")
+            raise DamagedStoreError(f"the stored layer of `{layer.name}` is not in order")
         return chunks
 
     return write_segment(files, contents, segment_format, store)
@@ -118,9 +120,10 @@ def read_segment(
 
     The content must be read to its end, or skipped by asking for the next file.
 
-    :raises IntegrityError: if the segment does not match its table.
+    :raises DamagedStoreError: if the segment has changed, or does not match its table.
     """
-    with store.open(digest) as blob:
+    # Verified first: an error of the decompressor would hide that the blob has changed.
+    with store.verified_path(digest).open("rb") as blob:
         reader = ExactReader(decompressed(read_chunks(blob), segment_format.codec, f"segment {digest[:12]}"))
         for file in files:
             header = file_header(
@@ -130,19 +133,20 @@ def read_segment(
                 epoch=segment_format.epoch,
             )
             if reader.exactly(len(header)) != header:
-                raise IntegrityError(f"the stored segment {digest[:12]} is damaged at `{file.path}`")
+                raise DamagedStoreError(f"the stored segment {digest[:12]} is damaged at `{file.path}`")
             chunks = verified(
                 reader.pieces(file.size),
                 f"`{file.path}` has changed in the store",
                 sha256=file.sha256,
                 hint="run `bundler store fsck`",
+                error=DamagedStoreError,
             )
             yield file, chunks
             for _ in chunks:
                 pass
             reader.exactly(len(padding(file.size)))
         if reader.exactly(1, short=True):
-            raise IntegrityError(f"the stored segment {digest[:12]} is longer than its table")
+            raise DamagedStoreError(f"the stored segment {digest[:12]} is longer than its table")
 
 
 def _entries(

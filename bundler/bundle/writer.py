@@ -7,8 +7,9 @@ replace anything that differs from them.
 from __future__ import annotations
 
 import hashlib
+import os
 from collections.abc import Callable, Iterable, Iterator
-from contextlib import suppress
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, BinaryIO
@@ -22,9 +23,11 @@ from bundler.bundle.plan import ArchiveMember, BundlePlan
 from bundler.bundle.reader import verify_bundle
 from bundler.bundle.segment import SegmentFormat, find_segment, read_segment
 from bundler.digest import Sha256, hash_stream, parse_sha256, sha256_of
-from bundler.errors import IntegrityError, OutputError
+from bundler.errors import OutputError
 from bundler.reporter import SILENT
-from bundler.system.atomic import staged_dir, staged_file
+from bundler.store.store import DamagedStoreError
+from bundler.system.atomic import output_error, replace_file, staged_dir, staged_file
+from bundler.system.locks import locked_directory
 
 if TYPE_CHECKING:
     from bundler.reporter import Reporter, Task
@@ -59,6 +62,9 @@ def write_bundle(  # noqa: PLR0913 - inputs and output of a bundle
 ) -> Output:
     """Write a bundle and, beside it, its manifest and its sha256.
 
+    Of several processes that write into one directory, one at a time continues: a second one with
+    the same bytes finds the bundle complete.
+
     :param stem: the path of all three without a suffix; its directory is made.
     :param as_folder: write an unpacked directory instead of an archive.
     :raises OutputError: if the path exists with other content.
@@ -69,25 +75,32 @@ def write_bundle(  # noqa: PLR0913 - inputs and output of a bundle
         raise OutputError(
             f"`{stem.parent}` cannot be created", evidence=(error.strerror or str(error),)
         ) from error
-    if as_folder:
-        return _write_folder(manifest, lock, plan, segment_format, stem=stem, store=store)
-    final = stem.with_name(stem.name + SUFFIXES[segment_format.codec])
-    segments = [found for layer, found in find_segments(plan, segment_format, store)]
-    if final.exists():
-        sink = _Sink()
-        _write_archive(sink.write, manifest, lock, segments, segment_format, store)
-        sha256, size = sink.digest, sink.size
-        with final.open("rb") as found:
-            _differs_unless(hash_stream(found)[0] == sha256, final)
-    else:
-        with staged_file(final) as stream, reporter.task("archive", None, in_bytes=True) as task:
-            sink = _Sink(stream, task)
+    with locked_directory(stem.parent):
+        if as_folder:
+            return _write_folder(manifest, lock, plan, segment_format, stem=stem, store=store)
+        final = stem.with_name(stem.name + SUFFIXES[segment_format.codec])
+        segments = [found for layer, found in find_segments(plan, segment_format, store)]
+
+        def write(sink: _Sink) -> None:
             _write_archive(sink.write, manifest, lock, segments, segment_format, store)
-            sha256, size = sink.digest, sink.size
-            # The archive appears last: once it exists, the files to check it with exist too.
-            _write_companion(_beside(stem, ".manifest.json"), manifest.content)
-            _write_companion(_beside(stem, ".sha256"), f"{sha256}  {final.name}\n".encode())
-    return Output(path=final, manifest=_beside(stem, ".manifest.json"), size=size, sha256=sha256)
+
+        sink = _Sink()
+        if os.path.lexists(final):
+            write(sink)
+            _differs_unless(_has_digest(final, sink.digest), final)
+        else:
+            with (
+                _refusing_others(final),
+                staged_file(final) as stream,
+                reporter.task("archive", None, in_bytes=True) as task,
+            ):
+                sink = _Sink(stream, task)
+                write(sink)
+                # The archive appears last: once it exists, the files to check it with exist too.
+                replace_file(_beside(stem, ".manifest.json"), manifest.content)
+                replace_file(_beside(stem, ".sha256"), f"{sink.digest}  {final.name}\n".encode())
+        manifest_path = _beside(stem, ".manifest.json")
+        return Output(path=final, manifest=manifest_path, size=sink.size, sha256=sink.digest)
 
 
 def find_segments(
@@ -100,7 +113,7 @@ def find_segments(
     for layer in plan.layers:
         segment = find_segment(layer, plan.kept(layer), segment_format, store)
         if segment is None:
-            raise IntegrityError(
+            raise DamagedStoreError(
                 f"the layer of `{layer.name}` is gone from the store", hint="run the same command again"
             )
         yield layer, segment
@@ -182,19 +195,20 @@ def _write_folder(
 ) -> Output:
     contents = {"manifest.json": manifest.content, "pylock.toml": lock}
     size = len(manifest.content) + sum(file.size for file in manifest.files)
-    if stem.exists():
+    if os.path.lexists(stem):
+        _differs_unless(stem.is_dir(), stem)
         verify_bundle(stem, reporter=SILENT)
         _differs_unless(sha256_of((stem / "manifest.json").read_bytes()) == sha256_of(manifest.content), stem)
     else:
-        with staged_dir(stem) as staging:
+        with _refusing_others(stem), staged_dir(stem) as staging:
             members = [member for member in manifest.members() if member.is_dir or member.path in contents]
             extract_entries(
                 ((member, (contents[member.path],) if not member.is_dir else ()) for member in members),
                 staging,
             )
             extract_entries(layer_entries(plan, segment_format, store), staging)
-            _write_companion(_beside(stem, ".manifest.json"), manifest.content)
-            _write_companion(_beside(stem, ".sha256"), _checksums(manifest, stem.name))
+            replace_file(_beside(stem, ".manifest.json"), manifest.content)
+            replace_file(_beside(stem, ".sha256"), _checksums(manifest, stem.name))
     return Output(
         path=stem, manifest=_beside(stem, ".manifest.json"), size=size, sha256=sha256_of(manifest.content)
     )
@@ -217,12 +231,26 @@ def _differs_unless(same: bool, final: Path) -> None:
         )
 
 
-def _write_companion(final: Path, content: bytes) -> None:
-    """Write a small file that may be there from an archive that is gone."""
-    with suppress(FileNotFoundError):
-        final.unlink()
-    with staged_file(final) as stream:
-        stream.write(content)
+def _has_digest(path: Path, sha256: Sha256) -> bool:
+    """Return whether a path is a file with this digest."""
+    if not path.is_file():
+        return False
+    try:
+        with path.open("rb") as stream:
+            return hash_stream(stream)[0] == sha256
+    except OSError as error:
+        raise output_error(path, error) from error
+
+
+@contextmanager
+def _refusing_others(final: Path) -> Iterator[None]:
+    """Report an output that another process created meanwhile, where directories cannot be locked."""
+    try:
+        yield
+    except FileExistsError as error:
+        raise OutputError(
+            f"`{final}` was created by another process", hint="run the same command again"
+        ) from error
 
 
 def _beside(stem: Path, suffix: str) -> Path:

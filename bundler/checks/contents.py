@@ -69,13 +69,18 @@ class BundleContents:
                         yield facts, module
 
     @cached_property
+    def requested(self) -> frozenset[NormalizedName]:
+        """The distributions that the user asked for (`requested_distributions`)."""
+        return requested_distributions(self.facts, self.roots, self.target.markers)
+
+    @cached_property
     def needed(self) -> frozenset[tuple[str, str]]:
         """The modules that must import, each after its distribution.
 
         These are the main modules of the requested distributions, those in directories that their
         ``.pth`` files publish, and those that the server runs.
         """
-        asked = requested_distributions(self.facts, self.roots, self.target.markers)
+        asked = self.requested
         modules: dict[NormalizedName, dict[str, int]] = {}
         for owner, module in self.modules():
             if owner.name in asked:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import json
 import shutil
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -21,10 +21,10 @@ from bundler.bundle.segment import SegmentFormat
 from bundler.bundle.writer import layer_entries
 from bundler.checks.import_results import ImportAnswer, classify
 from bundler.checks.import_runner import SCRIPT, ImportRequest, StartupError, import_modules
-from bundler.checks.modules import DistributionFacts
+from bundler.checks.modules import DistributionFacts, importable_name
 from bundler.checks.report import ModeReport, UsageMode
-from bundler.checks.sandbox import Sandbox, find_sandbox
 from bundler.store.store import key_of
+from bundler.system.sandbox import Sandbox, find_sandbox
 from bundler.target.interpreter import Interpreter
 from bundler.target.venv import create_venv
 
@@ -70,24 +70,42 @@ class CheckEnvironments:
         """An environment with the bundle, extracted from the segments that ship."""
         return self._environment("bundle é", self.bundle)
 
-    def modules(self, mode: UsageMode, owners: Sequence[tuple[DistributionFacts, str]]) -> ModeReport:
+    def modules(
+        self,
+        mode: UsageMode,
+        owners: Sequence[tuple[DistributionFacts, str]],
+        *,
+        hidden: Collection[str] = (),
+    ) -> ModeReport:
         """Import modules in one mode of use, or take the answers of an earlier run from the store.
 
         :param owners: each module with its distribution.
+        :param hidden: paths of files of this machine that are empty for the imports.
         """
         names = sorted({module for _, module in owners})
-        key = self._key(mode, names)
+        key = self._key(mode, [*names, *sorted(hidden)])
         answers = None if self.reverify else self.store.recall("imports", key, dict[str, ImportAnswer])
         cached = answers is not None
         if answers is None:
             try:
-                answers = self._import(mode, names)
+                answers = self._import(mode, names, hidden=hidden)
             except StartupError as error:
                 return ModeReport(mode=mode, outcomes=(), fatal=_last_line(error))
             if not any(answer.ended in _NOT_REPEATABLE for answer in answers.values()):
                 self.store.remember("imports", key, answers)
         outcomes = tuple(classify(owner, module, answers[module]) for owner, module in owners)
         return ModeReport(mode=mode, outcomes=outcomes, cached=cached)
+
+    def python_libraries(self) -> frozenset[str]:
+        """Return the libraries of this machine that the target's Python maps with its own modules."""
+        extensions = {
+            name
+            for folder in self.interpreter.stdlib
+            for file in folder.glob("*.so")
+            if (name := importable_name(file.name))
+        }
+        answers = self._import("mount", sorted(extensions))
+        return frozenset(path for answer in answers.values() for path in answer.mapped)
 
     def script(self, mode: UsageMode, script: Mapping[str, Any]) -> ImportAnswer:
         """Run a script in one mode of use; the answer is not stored, as it depends on files of the user.
@@ -122,7 +140,12 @@ class CheckEnvironments:
         return folder
 
     def _import(
-        self, mode: UsageMode, modules: Sequence[str], script: Mapping[str, Any] | None = None
+        self,
+        mode: UsageMode,
+        modules: Sequence[str],
+        script: Mapping[str, Any] | None = None,
+        *,
+        hidden: Collection[str] = (),
     ) -> dict[str, ImportAnswer]:
         home, mounted = self._places(mode)
         # The start script of the images leaves a colon at the end of PYTHONPATH, which adds the working
@@ -134,6 +157,7 @@ class CheckEnvironments:
             allowed_roots=[home, *mounted, *own, *self.interpreter.stdlib],
             python_path=[*(tree / self.interpreter.target.site_packages for tree in mounted), *own[:1]],
             script=script,
+            hidden=[Path(path) for path in sorted(hidden)],
             jobs=self.jobs,
         )
         return import_modules(

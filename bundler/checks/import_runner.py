@@ -1,6 +1,6 @@
 """Stage 5, effect: import the modules of a bundle on the target, in a sandbox.
 
-The child runs `target/scripts/import_modules.py` inside `checks/sandbox_child.py`, with the
+The child runs `target/scripts/import_modules.py` inside `system/sandbox_child.py`, with the
 strictest sandbox that the system permits. `import_results` classifies the endings.
 """
 
@@ -17,13 +17,13 @@ from pathlib import Path
 from typing import Any
 
 from bundler.checks.import_results import ImportAnswer
-from bundler.checks.sandbox import Sandbox, child_env_without_proxies
 from bundler.errors import ClosureError, MalformedError
 from bundler.jsonio import convert
 from bundler.paths import printable
 from bundler.reporter import SILENT, Reporter
 from bundler.system.environ import HostEnvironment
 from bundler.system.process import Completed, run_process, tail
+from bundler.system.sandbox import Places, Sandbox, child_env_without_proxies, program_places
 from bundler.target.scripts import script
 
 __all__ = ["SCRIPT", "ImportRequest", "StartupError", "import_modules"]
@@ -60,6 +60,8 @@ class ImportRequest:
     """The entries of PYTHONPATH; without any, Python starts isolated (``-I``)."""
     script: Mapping[str, Any] | None = None
     """An entry script to run, as the docstring of ``target/scripts/import_modules.py`` defines it."""
+    hidden: Sequence[Path] = ()
+    """Files of this machine that are empty for the imports, if the sandbox has its own root directory."""
     timeout: float = 60
     """Seconds that one import may take."""
     jobs: int | None = None
@@ -102,12 +104,27 @@ def import_modules(
         if check.python_path:
             env["PYTHONPATH"] = os.pathsep.join(map(str, check.python_path))
         flags = ["-s", "-B"] if check.python_path else ["-I", "-B"]
-        argv = sandbox.argv([str(check.python), *flags, str(script("import_modules"))], Path(folder))
+        runner = script("import_modules")
+        argv = sandbox.argv(
+            [str(check.python), *flags, str(runner)],
+            Places(visible=[*_visible(check), runner.parent], empty=[home, work], hidden=check.hidden),
+        )
         ended = _run(argv, request, env=env, work=work, reporter=reporter)
         expected = modules if check.script is None else [*modules, SCRIPT]
         answers = _answers(ended, expected, mounted=bool(check.python_path))
         roots = _spellings([work, home, *check.allowed_roots])
     return {module: _without(roots, answer) for module, answer in answers.items()}
+
+
+def _visible(check: ImportRequest) -> list[Path]:
+    """Return the directories that the imports read; those of a script include its model."""
+    named = map(Path, check.script["env"].values()) if check.script else ()
+    return [
+        *program_places(check.python),
+        *check.allowed_roots,
+        *check.python_path,
+        *(path for path in named if path.is_absolute()),
+    ]
 
 
 def _run(

@@ -79,6 +79,11 @@ class ModeReport:
             for reason, modules in sorted(groups.items())
         )
 
+    @property
+    def loaded(self) -> frozenset[str]:
+        """The modules that the import of another one loads."""
+        return frozenset(name for one in self.outcomes for name in one.loaded if name != one.module)
+
     def by_module(self) -> dict[tuple[str, str], ImportResult]:
         """Return the outcomes by distribution and module, sorted."""
         return {

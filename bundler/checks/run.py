@@ -25,18 +25,19 @@ from bundler.checks.contents import BundleContents, layer_facts
 from bundler.checks.dependencies import unasked_extras, unmet_requirements
 from bundler.checks.environments import CheckEnvironments
 from bundler.checks.findings import Finding
+from bundler.checks.hidden_libraries import fails_without
 from bundler.checks.import_results import HARMLESS, ImportResult, judge, mark_optional
 from bundler.checks.modules import DistributionFacts
 from bundler.checks.mount import mount_hazards
 from bundler.checks.remedies import remedy
 from bundler.checks.report import USAGE_MODES, ClosureReport, ModeReport, UsageMode
-from bundler.checks.sandbox import Sandbox
 from bundler.checks.scanner import Scanner
 from bundler.checks.shared_objects import SharedObject, check_shared_objects, glibc_floor
 from bundler.checks.source_imports import FileImports, ModuleIndex, import_findings
 from bundler.checks.user_code import UserCode
 from bundler.checks.user_code_run import CodeCheck, CodeChecker
 from bundler.checks.wheels import wheel_findings
+from bundler.system.sandbox import Sandbox
 from bundler.target.interpreter import Interpreter
 
 if TYPE_CHECKING:
@@ -44,6 +45,7 @@ if TYPE_CHECKING:
     from bundler.requirements.conda.translate import SystemPackage
     from bundler.store.store import Store
     from bundler.system.environ import HostEnvironment
+from bundler.text import counted
 
 __all__ = ["CheckRequest", "CheckResult", "report_checks", "run_checks"]
 
@@ -126,15 +128,16 @@ def run_checks(
 def report_checks(result: CheckResult, reporter: Reporter, *, bundle: str) -> None:
     """Report the outcomes of the checks, errors and warnings; ``bundle`` is its future path, for hints."""
     report = result.report
+    for text in result.sandbox.missing():
+        reporter.note(f"sandbox of the imports: {text}")
     for mode in report.modes:
-        how = "from an earlier run" if mode.cached else str(result.sandbox)
-        outcome = f"{mode.imported} of {len(mode.outcomes)} modules import {USAGE_MODES[mode.mode]} ({how})"
-        reporter.stage("verify", outcome)
+        how = f"{USAGE_MODES[mode.mode]} ({'from an earlier run' if mode.cached else result.sandbox})"
+        reporter.stage("verify", f"{mode.imported} of {len(mode.outcomes)} modules import {how}")
         for line in mode.exceptions(report.allowed_imports):
             reporter.stage("", line)
     if count := len(report.shared_objects):
         floor = f"glibc {report.glibc} or newer" if report.glibc else "no glibc needed"
-        reporter.stage("verify", f"{count} shared object{'' if count == 1 else 's'}: {floor}")
+        reporter.stage("verify", f"{counted(count, 'shared object')}: {floor}")
     if result.entry is not None:
         done = "init() ran" if result.entry["init"] else "all its imports resolve"
         reporter.stage("verify", f"{result.entry['entry_script']}: {done}")
@@ -144,8 +147,7 @@ def report_checks(result: CheckResult, reporter: Reporter, *, bundle: str) -> No
     if len(warnings) > _SHOWN:
         reporter.warn(f"and {len(warnings) - _SHOWN} more: `bundler inspect {bundle}` lists them")
     if notes := len(report.findings) - len(warnings):
-        are = "note is" if notes == 1 else "notes are"
-        reporter.note(f"{notes} {are} in the manifest: `bundler inspect {bundle}`")
+        reporter.note(f"{counted(notes, 'note')} in the manifest: `bundler inspect {bundle}`")
 
 
 class _CheckRun:
@@ -177,16 +179,14 @@ class _CheckRun:
         modes = [self._mode(mode) for mode in self._modes()]
         code = self._code()
         objects = self._scanner.objects(self._layers, lambda: self._environments.tree, jobs=request.jobs)
-        loaded = {
-            name for mode in modes for one in mode.outcomes for name in one.loaded if name != one.module
-        }
+        loaded = {name for mode in modes for name in mode.loaded}
         found = [
             *wheel_findings(request.plan, self._facts, self._target.site_packages, loaded),
             *self._mounted(modes),
             *self._imported(),
             *objects.damaged,
         ]
-        found += self._linked(objects.found, self._mapped(modes, code))
+        found += self._linked(objects.found, modes, code)
         floor = glibc_floor(shared for _, shared in objects.found)
         found += self._based(floor)
         report = ClosureReport(
@@ -323,17 +323,6 @@ class _CheckRun:
             unasked=unasked_extras(self._facts, roots, self._target.markers),
         )
 
-    def _mapped(self, modes: Sequence[ModeReport], code: CodeCheck | None) -> frozenset[str]:
-        """Return the shared objects that the import of a needed module, or of the user's code, maps."""
-        outcomes = [
-            outcome
-            for mode in modes
-            for outcome in mode.outcomes
-            if (outcome.distribution, outcome.module) in self._contents.needed
-        ]
-        outcomes += code.outcomes if code else ()
-        return frozenset(path for outcome in outcomes for path in outcome.mapped)
-
     def _remedy(self, result: ImportResult) -> str:
         """Return what would make a failed module import."""
         versions: dict[str, str] = {facts.name: str(facts.version) for facts in self._facts}
@@ -344,9 +333,22 @@ class _CheckRun:
         return remedy(result, owner_of, versions)
 
     def _linked(
-        self, objects: Sequence[tuple[NormalizedName, SharedObject]], loaded: Collection[str]
+        self,
+        objects: Sequence[tuple[NormalizedName, SharedObject]],
+        modes: Sequence[ModeReport],
+        code: CodeCheck | None,
     ) -> Iterator[Finding]:
-        """Yield the findings about shared objects; ``loaded`` are those that needed imports map."""
+        """Yield the findings about shared objects, by their headers and by the imports that map them."""
+        mode = max(modes, key=lambda mode: mode.mode == "server")  # else the first
+        needed = self._contents.needed
+        outcomes = [outcome for outcome in mode.outcomes if (outcome.distribution, outcome.module) in needed]
+        outcomes += code.outcomes if code else ()
+        facts = {facts.name: facts for facts in self._facts}
+        imported = [(facts[one.distribution], one) for one in outcomes if one.distribution in facts]
+        loaded = {path for _, outcome in imported for path in outcome.mapped}
+        if self._base_libraries is not None and self._environments.sandbox.read_only:
+            yield from fails_without(self._environments, mode.mode, imported, self._base_libraries)
+            loaded = set()
         base = self._request.base
         yield from check_shared_objects(
             objects,

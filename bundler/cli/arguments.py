@@ -16,8 +16,9 @@ from bundler.cli.console import print_envelope, print_line
 from bundler.cli.options import BundleArguments, RequirementArguments, ResolveArguments
 from bundler.data.finding_rules import rules_by_code
 from bundler.errors import InputError, UsageError
+from bundler.paths import printable
 from bundler.pipeline.options import BuildOptions
-from bundler.problems import display_path
+from bundler.problems import check_variables, display_path
 from bundler.requirements.files import CONDA_SUFFIXES, read_requirements
 from bundler.requirements.requirement_set import IndexOptions
 from bundler.requirements.text import directory_problem
@@ -218,13 +219,17 @@ def parse_variables(texts: Sequence[str]) -> dict[str, str]:
     """Return the variables of several ``-e NAME=VALUE``.
 
     :raises UsageError: if one has no name or no ``=``.
+    :raises InputError: if a name or a value is invalid, see `check_variables`.
     """
     variables = {}
     for text in texts:
         name, equals, value = text.partition("=")
         if not name or not equals:
-            raise UsageError(f"`-e {text}` is not NAME=VALUE", hint="-e AZUREML_ENTRY_SCRIPT=code/score.py")
+            raise UsageError(
+                f"`-e {printable(text)}` is not NAME=VALUE", hint="-e AZUREML_ENTRY_SCRIPT=code/score.py"
+            )
         variables[name] = value
+    check_variables(variables)
     return variables
 
 

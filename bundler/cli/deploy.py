@@ -8,17 +8,20 @@ from pathlib import Path
 
 import click
 
+from bundler.base_image.reader import read_base
 from bundler.bundle.document import FindingSection
 from bundler.checks.user_code import find_user_code
 from bundler.cli.arguments import parse_variables
 from bundler.cli.console import ConsoleReporter, finding_line, print_envelope, print_line
 from bundler.cli.options import file_path, group, json_option, quiet_option, store_option
 from bundler.data.azure_image import EXIT_CODES, IMAGE_ROOT, IMAGE_VARIANTS
+from bundler.data.inference_server import parse_release
 from bundler.deploy.application import LibVar, Mode, PackageOptions, parse_model
-from bundler.deploy.context import docker_run, from_image
+from bundler.deploy.context import base_image_of, docker_run, from_image
 from bundler.deploy.package import PackageRequest, make_package
 from bundler.deploy.startup.files import FolderFiles, open_context
 from bundler.deploy.startup.simulate import render_start, simulate_start
+from bundler.deploy.startup.variables import profile_of
 from bundler.errors import ClosureError, UsageError
 from bundler.jsonio import convert
 from bundler.oci.append import join_delta
@@ -93,11 +96,11 @@ package_options = group(
     ),
     click.option(
         "--lib-var",
-        type=click.Choice(["extra", "pythonpath", "sagemaker"]),
-        default="extra",
+        type=click.Choice(["auto", "extra", "pythonpath", "both", "sagemaker"]),
+        default="auto",
         show_default=True,
-        help="Set AZUREML_EXTRA_PYTHON_LIB_PATH, or PYTHONPATH for images that ignore it, or use"
-        " SageMaker's code/lib.",
+        help="Set AZUREML_EXTRA_PYTHON_LIB_PATH (extra), PYTHONPATH for images that ignore it, or both,"
+        " or use SageMaker's code/lib; auto sets what the base image reads, and both if it is unknown.",
     ),
     click.option(
         "--user", default="dockeruser", show_default=True, help="Run as this user; '' keeps that of the base."
@@ -131,6 +134,7 @@ def package_command(
         models=tuple(parse_model(text, host.cwd) for text in arguments.models),
         mode=arguments.mode,
         lib_var=arguments.lib_var,
+        image=arguments.base_image,
         user=arguments.user,
         group_writable=arguments.openshift,
     )
@@ -182,7 +186,9 @@ class SimulateArguments:
     context: Path | None
     app_root: Path | None
     variables: tuple[str, ...]
-    profile: str
+    profile: str | None
+    base: Path | None
+    server: str | None
     network: bool
     no_server: bool
 
@@ -207,9 +213,19 @@ simulate_options = group(
     click.option(
         "--profile",
         type=click.Choice(list(IMAGE_VARIANTS)),
-        default="classic",
-        show_default=True,
-        help="Predict this variant of Azure ML's inference images.",
+        help="Predict this variant of Azure ML's inference images"
+        "  [default: that of the context's base image, else of the packages' Python].",
+    ),
+    click.option(
+        "--base",
+        type=click.Path(path_type=Path, exists=True),
+        help="The base image, its profile or its `pip freeze`: for the imports that the image must provide.",
+    ),
+    click.option(
+        "--server",
+        metavar="VERSION",
+        help="Assume this release of azureml-inference-server-http"
+        "  [default: that of --base, else 0.7.6 or newer].",
     ),
     click.option("--network", is_flag=True, help="Assume that the container reaches a package index."),
     click.option("--no-server", is_flag=True, help="Assume an image without azureml-inference-server-http."),
@@ -222,8 +238,8 @@ simulate_options = group(
 def simulate_command(arguments: SimulateArguments, as_json: bool) -> None:
     """Predict how Azure ML's image starts with a build CONTEXT, and its exit code.
 
-    Nothing is run. The packages of the image itself are unknown: only files below
-    the application root are read.
+    Nothing is run. Only files below the application root are read; without --base the
+    packages of the image itself are unknown.
     """
     if (arguments.context is None) == (arguments.app_root is None):
         raise UsageError(
@@ -232,14 +248,18 @@ def simulate_command(arguments: SimulateArguments, as_json: bool) -> None:
         )
     variables = parse_variables(arguments.variables)
     env: Mapping[str, str] = variables
+    image = None
     if arguments.context is not None:
         env, files = open_context(arguments.context, variables)
+        image = base_image_of(arguments.context)
     else:
         files = FolderFiles(arguments.app_root or Path(), at=variables.get("AML_APP_ROOT") or IMAGE_ROOT)
     boot = simulate_start(
         env,
         files,
-        profile=arguments.profile,
+        profile=arguments.profile or profile_of(image, env),
+        base=read_base(arguments.base) if arguments.base else None,
+        release=parse_release(arguments.server) if arguments.server else None,
         offline=not arguments.network,
         server=not arguments.no_server,
     )

@@ -10,10 +10,11 @@ import os
 import shlex
 import signal
 import sys
+import time
 import warnings
 from collections.abc import Sequence
 from importlib import import_module
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import click
 
@@ -26,6 +27,7 @@ from bundler.cli.console import (
 )
 from bundler.errors import BundlerError, UsageError
 from bundler.redaction import redact
+from bundler.system.atomic import remove_temporaries
 from bundler.system.process import end_all
 
 if TYPE_CHECKING:
@@ -34,27 +36,45 @@ if TYPE_CHECKING:
 
 __all__ = ["cli", "run_cli"]
 
+_SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
+_PATIENCE = 5.0
+"""Seconds after a signal in which further ones are ignored: they would interrupt the clean-up."""
 _INTERRUPTED = 128 + signal.SIGINT
-_TERMINATED = 128 + signal.SIGTERM
 
 
 class Terminated(BaseException):
-    """SIGTERM was received; it unwinds like Ctrl-C, so that everything is cleaned up."""
+    """A signal was received; it unwinds like Ctrl-C, so that everything is cleaned up."""
+
+    def __init__(self, number: int) -> None:
+        super().__init__(number)
+        self.exit_code = 128 + number
 
 
-def run_cli(arguments: Sequence[str]) -> int:  # noqa: PLR0911 - one for each way a command ends
+def run_cli(arguments: Sequence[str]) -> int:
     """Run a command and return its exit code, without ending the process.
 
     :param arguments: the command line without the name of the program.
     """
-    previous = [signal.signal(number, _end) for number in (signal.SIGINT, signal.SIGTERM)]
-    command = next((word for word in arguments if not word.startswith("-")), "")
-    as_json = "--json" in arguments
-    # Warnings of the SDK are lines of the command, like its own.
     show_warning = warnings.showwarning
+    # Warnings of the SDK are lines of the command, like its own.
     warnings.showwarning = _print_warning  # type: ignore[assignment]
     try:
-        cli.main(args=list(arguments), prog_name="bundler", standalone_mode=False)
+        with _Signals():
+            return _run(arguments)
+    except KeyboardInterrupt:
+        return _INTERRUPTED
+    except Terminated as error:
+        return error.exit_code
+    finally:
+        warnings.showwarning = show_warning
+
+
+def _run(arguments: Sequence[str]) -> int:  # noqa: PLR0911 - one for each way a command ends
+    command = next((word for word in arguments if not word.startswith("-")), "")
+    as_json = "--json" in arguments
+    try:
+        # Without the standalone mode, click returns the code of an Exit, and else the value of the command.
+        ended = cli.main(args=list(arguments), prog_name="bundler", standalone_mode=False)
     except BundlerError as error:
         return _fail(error, command, as_json=as_json)
     except click.UsageError as error:
@@ -62,24 +82,17 @@ def run_cli(arguments: Sequence[str]) -> int:  # noqa: PLR0911 - one for each wa
             print_text(error.format_message())
             return error.exit_code
         return _fail(_usage_error(error, arguments, command), command, as_json=as_json)
-    except click.exceptions.Exit as error:
-        return error.exit_code
-    except (click.Abort, KeyboardInterrupt):
+    except click.Abort:
         return _INTERRUPTED
-    except Terminated:
-        return _TERMINATED
     except BrokenPipeError:
         # The reader of stdout is gone, as with `| head`: later writes must not fail again.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 1
     except OSError as error:
-        failure = BundlerError(error.strerror or str(error), evidence=(str(error.filename or ""),))
+        where = (str(error.filename),) if error.filename else ()
+        failure = BundlerError(error.strerror or str(error), evidence=where)
         return _fail(failure, command, as_json=as_json)
-    finally:
-        warnings.showwarning = show_warning
-        for number, handler in zip((signal.SIGINT, signal.SIGTERM), previous, strict=True):
-            signal.signal(number, handler)
-    return 0
+    return ended if isinstance(ended, int) else 0
 
 
 def _usage_error(error: click.UsageError, arguments: Sequence[str], command: str) -> UsageError:
@@ -122,10 +135,34 @@ def _print_warning(message: Warning | str, *_: object) -> None:
     print_talk(f"warning   {message}")
 
 
-def _end(number: int, _frame: FrameType | None) -> None:
-    """Unwind, after killing the children, so that no thread keeps waiting for one."""
-    end_all()
-    raise KeyboardInterrupt if number == signal.SIGINT else Terminated
+class _Signals:
+    """A context in which a signal unwinds the command, and nothing temporary is left after it."""
+
+    def __init__(self) -> None:
+        # A signal that is ignored at the start stays ignored, as for every program under nohup(1).
+        self._numbers = [number for number in _SIGNALS if signal.getsignal(number) is not signal.SIG_IGN]
+        self._previous: dict[int, Any] = {}
+        self._received: float | None = None
+
+    def __enter__(self) -> None:
+        self._previous = {number: signal.signal(number, self._unwind) for number in self._numbers}
+
+    def __exit__(self, *_: object) -> None:
+        if self._received is not None:
+            remove_temporaries()
+        for number, handler in self._previous.items():
+            # After a signal the process ends. Python resets its handlers before its last steps, which
+            # further signals must not interrupt.
+            signal.signal(number, handler if self._received is None else signal.SIG_IGN)
+
+    def _unwind(self, number: int, _frame: FrameType | None) -> None:
+        """Kill the children, so that no thread waits for one, and raise an exception."""
+        now = time.monotonic()
+        if self._received is not None and now - self._received < _PATIENCE:
+            return
+        self._received = now
+        end_all()
+        raise KeyboardInterrupt if number == signal.SIGINT else Terminated(number)
 
 
 _COMMANDS = {

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
+from fnmatch import fnmatchcase
 from types import MappingProxyType
 from typing import Annotated, Final, Literal
 
@@ -30,6 +31,7 @@ __all__ = [
     "ValueKind",
     "Variable",
     "image_glibc",
+    "image_variant",
 ]
 
 RelativeTo = Literal["", "absolute", "application root", "entry script"]
@@ -73,6 +75,8 @@ class ImageVariant:
     """The differences of one kind of image."""
 
     title: str
+    images: tuple[str, ...] = ()
+    """Patterns of the last component of its images' names."""
     python: str = ""
     """The minor version of its Python, "3.7"; empty if it differs between images."""
     reads_extra: bool = True
@@ -85,6 +89,11 @@ class ImageVariant:
     """Variables that the image sets; the user's replace them."""
     forced: Mapping[str, str] = field(default_factory=dict)
     """Variables that its start script sets in any case; ``{NAME}`` is the value of another variable."""
+
+    @property
+    def lib_var(self) -> Literal["extra", "pythonpath"]:
+        """The variable that adds packages: AZUREML_EXTRA_PYTHON_LIB_PATH, or PYTHONPATH if it is not read."""
+        return "extra" if self.reads_extra else "pythonpath"
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -144,6 +153,25 @@ EXIT_CODES: Final[Mapping[int, str]] = MappingProxyType(
 """The exit codes of the start script, with their meaning; the image stops on each of them."""
 IMAGE_VARIANTS: Final[Mapping[str, ImageVariant]] = MappingProxyType(_TABLES.variants)
 """The differences between images."""
+
+
+def image_variant(image: str | None, python: str | None) -> str | None:
+    """Return the variant of an image, by its name or else by its Python; None if neither is known.
+
+    :param image: the name of the image, with or without registry, tag and digest.
+    :param python: the minor version of its Python.
+
+    >>> image_variant("mcr.microsoft.com/azureml/minimal-py311-inference:latest", None)
+    'stripped'
+    >>> image_variant("registry.example:5000/mine", "3.7"), image_variant("mine@sha256:00", "3.12")
+    ('classic', None)
+    """
+    name = (image or "").partition("@")[0].rpartition("/")[2].partition(":")[0].lower()
+    for variant, facts in IMAGE_VARIANTS.items():
+        if any(fnmatchcase(name, pattern) for pattern in facts.images):
+            return variant
+    by_python = {facts.python: variant for variant, facts in IMAGE_VARIANTS.items() if facts.python}
+    return by_python.get(python or "")
 
 
 def image_glibc(release: tuple[int, int]) -> ImageGlibc:

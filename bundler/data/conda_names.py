@@ -36,6 +36,8 @@ class Known:
     """For ``base``: prefixes of the names of its shared libraries; empty if they are not known."""
     notes: tuple[str, ...] = ()
     """The assumptions of the translation, one sentence each, for the user."""
+    assumed: bool = False
+    """For ``requirement``: whether the package is in no table, so that its name on the index is assumed."""
     longer: bool = False
     """Whether versions on PyPI have one more component than conda's."""
     refused: str = ""
@@ -122,7 +124,7 @@ def _assumed(name: str, key: str) -> Known:
     note = f"`{name}` is assumed to have the same name on PyPI"
     if other:
         note += f"; there, that project is `{other}` in conda"
-    return Known(role="requirement", project=name, notes=(note,))
+    return Known(role="requirement", project=name, assumed=True, notes=(note,))
 
 
 @cache

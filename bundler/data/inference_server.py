@@ -19,11 +19,16 @@ from bundler.paths import printable
 
 __all__ = [
     "AS_OF",
+    "ROOT_IS_CWD",
     "SERVER",
     "SERVERS",
+    "SERVER_ENTRY_POINT",
     "SERVER_MODULES",
     "ServerRelease",
     "default_server",
+    "parse_release",
+    "root_is_script_folder",
+    "server_constraints",
     "server_requirements",
 ]
 
@@ -43,6 +48,11 @@ class _ServerTables(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """The shape of ``inference_server.toml``."""
 
     as_of: Annotated[str, msgspec.Meta(pattern="^[0-9]{4}-[0-9]{2}-[0-9]{2}$")]
+    entry_point: str
+    root_is_cwd: str
+    keeps_root: tuple[str, ...]
+    flask_one_before: str
+    flask_one: tuple[str, ...]
     modules: dict[str, str]
     releases: dict[str, ServerRelease]
 
@@ -53,6 +63,10 @@ AS_OF: Final = _TABLES.as_of
 """The date on which the table was compared with the index."""
 SERVER: Final[NormalizedName] = canonicalize_name("azureml-inference-server-http")
 """The distribution whose ``azmlinfsrv`` the images start."""
+SERVER_ENTRY_POINT: Final = _TABLES.entry_point
+"""The ``module:function`` of its command ``azmlinfsrv``."""
+ROOT_IS_CWD: Final = Version(_TABLES.root_is_cwd)
+"""The first release whose application root is the working directory, unless AML_APP_ROOT is set."""
 SERVER_MODULES: Final[Mapping[str, Version]] = MappingProxyType(
     {module: Version(since) for module, since in _TABLES.modules.items()}
 )
@@ -86,6 +100,40 @@ def server_requirements(version: str) -> tuple[Requirement, ...]:
         ),
         hint="capture a profile on the image: it has the requirements of its server",
     )
+
+
+def parse_release(version: str) -> Version:
+    """Return a version of the server; it may be one that the table does not have.
+
+    :raises InputError: if it is malformed.
+    """
+    try:
+        return Version(version)
+    except InvalidVersion:
+        raise InputError(
+            f"`{printable(version)}` is not a version of `{SERVER}`", hint="--server 0.8.4.2"
+        ) from None
+
+
+def root_is_script_folder(version: Version, *, root_is_set: bool) -> bool:
+    """Return whether the application root of a release is the directory of the entry script.
+
+    :param root_is_set: whether AML_APP_ROOT is set.
+
+    >>> root_is_script_folder(Version("0.6.1"), root_is_set=True)
+    True
+    """
+    keeps = root_is_set and version in map(Version, _TABLES.keeps_root)
+    return version < ROOT_IS_CWD and not keeps
+
+
+def server_constraints(version: Version) -> tuple[str, ...]:
+    """Return the constraints without which a release that is installed today does not start.
+
+    >>> server_constraints(Version("0.3.2"))[0], server_constraints(Version("0.7.1"))
+    ('click<8.0', ())
+    """
+    return _TABLES.flask_one if version < Version(_TABLES.flask_one_before) else ()
 
 
 def default_server(python: str) -> str | None:

@@ -9,9 +9,7 @@ or as wheels that it installs at its start, without an index (AZUREML_EXTRA_REQU
 from __future__ import annotations
 
 import json
-import os
 import re
-import stat
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path, PurePosixPath
@@ -20,11 +18,14 @@ from typing import TYPE_CHECKING, Literal
 from bundler.bundle.manifest import Manifest
 from bundler.bundle.reader import unpack_bundle, verify_bundle
 from bundler.checks.user_code import UserCode
-from bundler.data.azure_image import PUBLIC_PORT, USER
-from bundler.digest import Sha256, hash_stream, read_chunks, sha256_of
+from bundler.data.azure_image import IMAGE_ROOT, IMAGE_VARIANTS, PUBLIC_PORT, USER, image_variant
+from bundler.deploy.source_files import app_file, code_files, tree_files
+from bundler.digest import Sha256, sha256_of
 from bundler.errors import InputError, MalformedError
 from bundler.oci.filetree import APP_ROOT, App, AppFile, AppLayer
-from bundler.paths import UnsafePathError, archive_path, printable
+from bundler.paths import archive_path, printable
+from bundler.problems import check_variables
+from bundler.store.store import DamagedStoreError
 
 if TYPE_CHECKING:
     from bundler.reporter import Reporter
@@ -38,32 +39,19 @@ __all__ = [
     "bundle_env",
     "parse_model",
     "plan_app",
-    "tree_files",
 ]
 
 Mode = Literal["mount", "dynamic"]
-LibVar = Literal["extra", "pythonpath", "sagemaker"]
-"""How Python finds the packages: AZUREML_EXTRA_PYTHON_LIB_PATH, PYTHONPATH, or SageMaker's ``code/lib``."""
+LibVar = Literal["auto", "extra", "pythonpath", "both", "sagemaker"]
+"""How Python finds the packages: AZUREML_EXTRA_PYTHON_LIB_PATH, PYTHONPATH, or SageMaker's ``code/lib``;
+``auto`` is the variable that the image reads, and both for an image that is not known."""
 
 _COMMAND = ("runsvdir", "/var/runit")
 _MODELS = "azureml-models"
 _WHEELHOUSE = "wheelhouse"
+_USER = re.compile(r"\w[\w.-]*(?::\w[\w.-]*)?", re.ASCII)
 _MODEL = re.compile(
     r"(?P<name>[A-Za-z0-9][\w.-]{0,254}):(?P<version>[0-9A-Za-z][\w.-]*)=(?P<path>.+)", re.ASCII
-)
-# Directories that tools create beside code; they are not packed.
-_SKIPPED = frozenset(
-    {
-        ".git",
-        ".hg",
-        ".svn",
-        "__pycache__",
-        ".venv",
-        ".mypy_cache",
-        ".pytest_cache",
-        ".ruff_cache",
-        ".ipynb_checkpoints",
-    }
 )
 
 
@@ -87,7 +75,9 @@ class PackageOptions:
     """The serving code; None packs only the environment, and keeps the base's user and command."""
     models: tuple[ModelFiles, ...] = ()
     mode: Mode = "mount"
-    lib_var: LibVar = "extra"
+    lib_var: LibVar = "auto"
+    image: str | None = None
+    """The name of the base image, which determines the variables that it reads; None if unknown."""
     user: str = USER
     """The user by name, since the number differs between images; empty keeps the base's user."""
     epoch: int = 0
@@ -96,6 +86,19 @@ class PackageOptions:
     """Give group 0 the permissions of the owner, as OpenShift's arbitrary users need."""
     env: Mapping[str, str] = field(default_factory=dict)
     """Further variables of the image; they replace those set here."""
+
+    def __post_init__(self) -> None:
+        """Check the values that become text of a Dockerfile.
+
+        :raises InputError: if the user or a variable could add an instruction.
+        """
+        check_variables(self.env)
+        if self.user and not _USER.fullmatch(self.user):
+            raise InputError(
+                f"`{printable(self.user)}` is not the name of a user",
+                evidence=("wanted  NAME, UID, NAME:GROUP or UID:GID",),
+                hint="--user dockeruser",
+            )
 
 
 def parse_model(text: str, cwd: Path) -> ModelFiles:
@@ -133,6 +136,9 @@ def plan_app(
     env = {}
     if code is not None:
         env = {"AZUREML_SOURCE_DIRECTORY": code.folder.name, "AZUREML_ENTRY_SCRIPT": code.entry}
+    variant = image_variant(options.image, None)
+    if code is not None and variant is not None and "AML_APP_ROOT" in IMAGE_VARIANTS[variant].env:
+        env["AML_APP_ROOT"] = IMAGE_ROOT  # instead of the image's own, which its variables name
     layers: list[AppLayer] = []
     if manifest is not None:
         layers, variables = _packages(options, manifest, folder, scratch, store)
@@ -200,10 +206,15 @@ def _packages(
     if options.lib_var == "sagemaker":
         layers = _bundle_layers(manifest, folder, f"{code.folder.name}/lib/", only=f"{site_packages}/")
         return list(layers), {}
-    if options.lib_var == "extra":
-        variables = {"AZUREML_EXTRA_PYTHON_LIB_PATH": f"{above}/bundle/{site_packages}"}
-    else:
-        variables = bundle_env(site_packages)
+    lib_var: LibVar = options.lib_var
+    if lib_var == "auto":
+        variant = image_variant(options.image, manifest.target.python_version)
+        lib_var = IMAGE_VARIANTS[variant].lib_var if variant else "both"
+    variables = {}
+    if lib_var != "pythonpath":
+        variables["AZUREML_EXTRA_PYTHON_LIB_PATH"] = f"{above}/bundle/{site_packages}"
+    if lib_var != "extra":
+        variables |= bundle_env(site_packages)
     return list(_bundle_layers(manifest, folder, "bundle/")), variables
 
 
@@ -218,7 +229,7 @@ def _bundle_layers(manifest: Manifest, folder: Path, below: str, *, only: str = 
     for file in manifest.files:
         if file.path.startswith(only) and (file.owner != "bundler" or not only):
             path = below + file.path[len(only) :]
-            packed = _file(path, folder / file.path, file.mode, file.size, file.sha256)
+            packed = app_file(path, folder / file.path, file.mode, file.size, file.sha256)
             by_owner.setdefault(file.owner, []).append(packed)
     head = by_owner.pop("bundler", [])
     for name, files in by_owner.items():
@@ -238,17 +249,16 @@ def _wheelhouse(manifest: Manifest, store: Store, scratch: Path) -> Iterator[App
         digest = Sha256(item.wheel_sha256)
         copy = scratch / item.wheel
         try:
-            with store.open(digest) as blob, copy.open("xb") as stream:
-                for piece in read_chunks(blob):
-                    stream.write(piece)
-        except OSError as error:
+            with copy.open("xb") as stream:
+                store.copy(digest, stream.write)
+        except DamagedStoreError as error:
             raise InputError(
                 f"`{item.wheel}` not found in the store",
                 hint="build the bundle again with the same `--store`",
             ) from error
         lines.append(f"{item.name}=={item.version} --hash=sha256:{digest}")
         path = f"{_WHEELHOUSE}/{item.wheel}"
-        file = _file(path, copy, 0o644, copy.stat().st_size, digest)
+        file = app_file(path, copy, 0o644, copy.stat().st_size, digest)
         yield AppLayer(comment=f"{item.name} {item.version}", files=(file,))
     text = "# Made by bundler: every distribution of the bundle, by digest.\n" + "".join(
         f"{line}\n" for line in lines
@@ -288,18 +298,6 @@ def _model_layer(model: ModelFiles) -> AppLayer:
     return AppLayer(comment=comment, files=tuple(tree_files(model.path, below)))
 
 
-def tree_files(path: Path, below: str) -> list[AppFile]:
-    """Return a file, or all files of a directory, sorted bytewise by path.
-
-    :param below: the path of the file or directory in the application.
-    :raises InputError: if it has no files, or one is a link, a special file, or has an invalid path.
-    """
-    files = [_read(below, path)] if path.is_file() else list(_walk(path, below))
-    if not files:
-        raise InputError(f"`{printable(str(path))}` has no files")
-    return sorted(files, key=_by_path)
-
-
 def _code_layer(code: UserCode, models: tuple[ModelFiles, ...]) -> AppLayer:
     config = {
         "accountContext": {},
@@ -310,45 +308,8 @@ def _code_layer(code: UserCode, models: tuple[ModelFiles, ...]) -> AppLayer:
         },
     }
     content = json.dumps(config, indent=1, sort_keys=True).encode() + b"\n"
-    files = [*_walk(code.folder, code.folder.name), _generated("model_config_map.json", content)]
+    files = [*code_files(code.folder, code.script), _generated("model_config_map.json", content)]
     return AppLayer(comment="code", files=tuple(sorted(files, key=_by_path)))
-
-
-def _walk(folder: Path, below: str, *, is_venv: bool = False) -> Iterator[AppFile]:
-    """Yield the files of a user's directory, without the directories that tools create.
-
-    A link is an error, since its target may be outside of the directory. Only the links of a
-    virtual environment are skipped: they lead to the Python of this machine, not of the
-    image. Its packages are packed.
-    """
-    is_venv = is_venv or (folder / "pyvenv.cfg").is_file()
-    with os.scandir(folder) as entries:
-        listed = sorted(entries, key=lambda entry: os.fsencode(entry.name))
-    for entry in listed:
-        path = f"{below}/{entry.name}"
-        if entry.name in _SKIPPED:
-            continue
-        if entry.is_symlink() and is_venv:
-            continue
-        if entry.is_symlink():
-            raise InputError(
-                f"`{printable(path)}` is a symbolic link; links are not packed",
-                hint="replace the link by a copy of its target",
-            )
-        if entry.is_dir():
-            yield from _walk(Path(entry.path), path, is_venv=is_venv)
-        elif entry.is_file():
-            yield _read(path, Path(entry.path))
-        else:
-            raise InputError(f"`{printable(path)}` is neither a file nor a directory")
-
-
-def _read(path: str, source: Path) -> AppFile:
-    """Return a user's file; of its mode, only the owner's permission to execute is kept."""
-    with source.open("rb") as stream:
-        digest, size = hash_stream(stream)
-        executable = os.fstat(stream.fileno()).st_mode & stat.S_IXUSR
-    return _file(path, source, 0o755 if executable else 0o644, size, digest)
 
 
 def _generated(path: str, content: bytes) -> AppFile:
@@ -359,18 +320,6 @@ def _generated(path: str, content: bytes) -> AppFile:
         sha256=sha256_of(content),
         chunks=lambda: iter((content,)),
     )
-
-
-def _file(path: str, source: Path, mode: int, size: int, digest: Sha256) -> AppFile:
-    def chunks() -> Iterator[bytes]:
-        with source.open("rb") as stream:
-            yield from read_chunks(stream)
-
-    try:
-        checked = archive_path(path)
-    except UnsafePathError as error:
-        raise InputError(f"invalid path for an image: `{printable(path)}`: {error}") from error
-    return AppFile(path=checked, mode=mode, size=size, sha256=digest, chunks=chunks)
 
 
 def _by_path(file: AppFile) -> bytes:

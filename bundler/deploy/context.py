@@ -30,16 +30,18 @@ from bundler.digest import sha256_of
 from bundler.errors import InputError, OutputError
 from bundler.jsonio import decode
 from bundler.oci.filetree import APP_FOLDER, APP_ROOT, App, group_mode
-from bundler.paths import archive_path
+from bundler.paths import archive_path, printable
 from bundler.system.atomic import staged_dir
 from bundler.target.scripts import script
 
 __all__ = [
     "ContextFacts",
+    "base_image_of",
     "check_head",
     "docker_run",
     "dockerfile",
     "environment_dockerfile",
+    "existing_context",
     "from_image",
     "read_context_facts",
     "write_context",
@@ -48,6 +50,7 @@ __all__ = [
 _COMMENT = "# Made by bundler: what follows copies and sets. It needs no network: docker build --network=none"
 _ESCAPE = re.compile(r"#\s*escape\s*=\s*[^\\\s]", re.IGNORECASE)
 _FROM = re.compile(r"ARG BASE_IMAGE=(.+)\nFROM \$\{BASE_IMAGE\}\n")
+_IMAGE = re.compile(r"[\w\[][\w.:/@+\[\]-]*", re.ASCII)
 # Characters that a Dockerfile interprets in the paths of a COPY: quotes, escapes and variables
 # in both paths (BuildKit's shell lexer), Go's `filepath.Match` patterns in the source.
 _SHELL_SPECIAL = re.compile(r"""[\\"'$]""")
@@ -104,7 +107,12 @@ def write_context(app: App, manifest: Manifest | None, *, head: str, out: Path) 
                 for folder in (staging / APP_FOLDER).rglob("*/"):
                     folder.chmod(0o775)
     except FileExistsError as error:
-        raise OutputError(f"`{out}` already exists", hint="write to a new directory") from error
+        raise existing_context(out) from error
+
+
+def existing_context(out: Path) -> OutputError:
+    """Return the error for a build context whose directory exists."""
+    return OutputError(f"`{out}` already exists", hint="pass a new directory, for example `-o context-2`")
 
 
 def read_context_facts(context: Path) -> ContextFacts:
@@ -123,6 +131,12 @@ def read_context_facts(context: Path) -> ContextFacts:
             hint="bundler package BUNDLE --source-dir code --entry-script score.py -o context/",
         ) from error
     return decode(content, ContextFacts, str(path), error=InputError)
+
+
+def base_image_of(context: Path) -> str | None:
+    """Return the base image that a Dockerfile of bundler names; None for another Dockerfile."""
+    match = _FROM.match((context / "Dockerfile").read_text("utf-8", "replace"))
+    return match[1] if match else None
 
 
 def docker_run(context: Path, *, image: str | None, port: int) -> str:
@@ -149,7 +163,14 @@ def from_image(image: str) -> str:
     The image is an ``ARG``, so that ``docker build --build-arg BASE_IMAGE=...`` can replace it.
 
     :param image: a tag that the daemon has loaded, or a digest.
+    :raises InputError: if it has a character that no reference has, and that could add an instruction.
     """
+    if not _IMAGE.fullmatch(image):
+        raise InputError(
+            f"`{printable(image)}` is not the name of an image",
+            evidence=("wanted  NAME, NAME:TAG or NAME@DIGEST",),
+            hint="--base-image REPOSITORY:TAG",
+        )
     return f"ARG BASE_IMAGE={image}\nFROM ${{BASE_IMAGE}}\n"
 
 

@@ -6,16 +6,19 @@ the base; if either fails, nothing is written.
 
 from __future__ import annotations
 
+import os
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from bundler.base_image.profile import BaseProfile
 from bundler.base_image.reader import read_base
 from bundler.bundle.manifest import Manifest
 from bundler.checks.base_compat import check_fit
 from bundler.checks.report import ClosureReport
+from bundler.data.azure_image import image_variant
 from bundler.deploy.application import PackageOptions, plan_app
-from bundler.deploy.context import from_image, write_context
+from bundler.deploy.context import existing_context, from_image, write_context
 from bundler.deploy.startup.files import AppFiles
 from bundler.deploy.startup.simulate import simulate_start
 from bundler.oci.append import WrittenImage, write_image
@@ -26,9 +29,8 @@ if TYPE_CHECKING:
     from bundler.store.store import Store
 
 __all__ = ["PackageRequest", "Packaged", "make_package"]
-
-_EXTRA = "AZUREML_EXTRA_"
-"""The prefix of variables that only the classic images read."""
+_UNFIT_FOR_SERVER = "B507"
+"""The finding of a build without a base that matters as soon as the bundle runs in an image."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -88,16 +90,17 @@ def make_package(request: PackageRequest, *, store: Store, reporter: Reporter) -
     :raises ClosureError: if the bundle does not fit the base, or the server would not start.
     :raises BundlerError: for other failures; no output remains then.
     """
+    if request.context is not None and os.path.lexists(request.context):
+        raise existing_context(request.context)
     with store.in_use(), store.scratch() as scratch:
         app, manifest = plan_app(request.options, scratch=scratch, store=store, reporter=reporter)
         size = sum(file.size for layer in app.layers for file in layer.files)
         reporter.stage("app", f"{len(app.layers)} layers, {size / 1e6:.1f} MB")
-        if request.base is not None and manifest is not None:
-            for finding in check_fit(manifest, read_base(request.base)):
-                reporter.warn(f"{finding.code}  {finding.message}")
-            reporter.stage("base", "the bundle fits")
+        base = read_base(request.base) if request.base is not None else None
+        if manifest is not None:
+            _check_fit(manifest, base, reporter)
         if request.options.code is not None:
-            _rehearse(app, request, reporter)
+            _rehearse(app, manifest, base, request, reporter)
         if request.context is not None:
             write_context(app, manifest, head=request.head or from_image("scratch"), out=request.context)
             reporter.stage("context", "bundler adds no RUN, no network, no root")
@@ -120,13 +123,34 @@ def make_package(request: PackageRequest, *, store: Store, reporter: Reporter) -
     return Packaged(app=app, context=request.context, image=image)
 
 
-def _rehearse(app: App, request: PackageRequest, reporter: Reporter) -> None:
+def _check_fit(manifest: Manifest, base: BaseProfile | None, reporter: Reporter) -> None:
+    """Compare the bundle with the base, or show what the build found about the server of any base.
+
+    :raises ClosureError: if the bundle does not fit.
+    """
+    if base is not None:
+        for finding in check_fit(manifest, base):
+            reporter.warn(f"{finding.code}  {finding.message}")
+        reporter.stage("base", "the bundle fits")
+        return
+    for noted in manifest.document.verification.findings:
+        if noted.code == _UNFIT_FOR_SERVER:
+            reporter.warn(f"{noted.code}  {noted.message}")
+
+
+def _rehearse(
+    app: App, manifest: Manifest | None, base: BaseProfile | None, request: PackageRequest, reporter: Reporter
+) -> None:
     """Simulate the start of the image with the application.
 
     :raises ClosureError: if the start has an error; see `simulate_start`.
     """
-    profile = "classic" if any(name.startswith(_EXTRA) for name in app.env) else "stripped"
-    boot = simulate_start(app.env, AppFiles(app), profile=profile, offline=not request.network)
+    options = request.options
+    profile = image_variant(options.image, manifest.target.python_version if manifest else None)
+    if profile is None:
+        # An unknown image may ignore the variables, unless the user chose them.
+        profile = "other" if options.mode == "dynamic" or options.lib_var == "extra" else "stripped"
+    boot = simulate_start(app.env, AppFiles(app), profile=profile, offline=not request.network, base=base)
     ClosureReport(modes=(), found=boot.findings).raise_for_errors()
     for finding in boot.findings:
         if finding.rule.severity == "warning":

@@ -15,7 +15,13 @@ from typing import TYPE_CHECKING
 from bundler.archive.tar import DEFAULT_EPOCH
 from bundler.bundle.segment import SegmentFormat
 from bundler.checks.environments import fill_environment
-from bundler.data.inference_server import SERVER
+from bundler.data.inference_server import (
+    ROOT_IS_CWD,
+    SERVER,
+    SERVER_ENTRY_POINT,
+    parse_release,
+    server_constraints,
+)
 from bundler.deploy.context import read_context_facts
 from bundler.errors import InterpreterError
 from bundler.oci.filetree import APP_FOLDER, APP_ROOT
@@ -53,35 +59,37 @@ def run_server(  # noqa: PLR0913 - each is a fact of the run
     :param version: the version of azureml-inference-server-http.
     :param port: the port on the loopback interface.
     :param on_line: called with each line of the server's output.
-    :raises InputError: if the directory is not a valid context.
+    :raises InputError: if the directory is not a valid context, or the version is malformed.
     :raises InterpreterError: if a signal ended the server.
     """
     root, env = _read(context)
+    release = parse_release(version)
     with open_run(options, host, store, reporter) as run, store.scratch() as scratch:
         segment_format = SegmentFormat(root="server", codec="gz", epoch=DEFAULT_EPOCH)
-        plan = plan_requirements(run, [f"{SERVER}=={version}"], segment_format, jobs=os.cpu_count() or 1)
+        plan = plan_requirements(
+            run,
+            [f"{SERVER}=={release}"],
+            segment_format,
+            jobs=os.cpu_count() or 1,
+            pins=server_constraints(release),
+        )
         folder = scratch / "server"
         python = create_venv(run.interpreter, folder, host, scratch)
         fill_environment(folder, plan, segment_format, store)
         lib = env.get("AZUREML_EXTRA_PYTHON_LIB_PATH")
         script = env["AZUREML_ENTRY_SCRIPT"]
+        env.setdefault("PYTHONPATH", "")
         if lib:  # the start script appends a `:`, an empty entry: the working directory
-            env["PYTHONPATH"] = f"{(root / script).parent / lib}{os.pathsep}"
-        else:
-            env.setdefault("PYTHONPATH", "")
-        argv = [
-            str(python),
-            "-m",
-            "azureml_inference_server_http",
-            "--entry_script",
-            script,
-            "--port",
-            str(port),
-        ]
+            env["PYTHONPATH"] = f"{(root / script).parent / lib}{os.pathsep}{env['PYTHONPATH']}"
+        if release >= ROOT_IS_CWD:
+            env["AML_APP_ROOT"] = str(root)
+        else:  # the root is the directory of the script, unless the variable names another
+            env.pop("AML_APP_ROOT", None)
+        argv = [str(python), str(_start_script(scratch)), "--entry_script", script, "--port", str(port)]
         reporter.stage("serve", f"http://127.0.0.1:{port}/score, {SERVER} {version}; Ctrl-C ends it")
         ended = run_process(
             argv,
-            env=host.child_env(scratch, **env, AML_APP_ROOT=str(root)),
+            env=host.child_env(scratch, **{**host.network_environment(), **env}),
             cwd=root,
             timeout=_YEAR,
             on_stderr=on_line,
@@ -90,6 +98,19 @@ def run_server(  # noqa: PLR0913 - each is a fact of the run
     if ended.returncode < 0:
         raise InterpreterError(f"signal {-ended.returncode} ended the server")
     return ended.returncode
+
+
+def _start_script(scratch: Path) -> Path:
+    """Write the script of the server's entry point, as pip does, and return its path.
+
+    Releases until 0.7.2 have no ``__main__``. The launcher of a layer would put the server's packages
+    before PYTHONPATH, and so before the bundle.
+    """
+    module, _, function = SERVER_ENTRY_POINT.partition(":")
+    path = scratch / "start" / "azmlinfsrv"
+    path.parent.mkdir()
+    path.write_text(f"import sys\nfrom {module} import {function}\n\nsys.exit({function}())\n", "utf-8")
+    return path
 
 
 def _read(context: Path) -> tuple[Path, dict[str, str]]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 from bundler.base_image.reader import read_base
@@ -27,6 +27,7 @@ from bundler.pipeline.stages import (
     plan_contents,
 )
 from bundler.resolve.lockfile import Lock, locked_glibc
+from bundler.store.maintenance import heal
 from bundler.system.atomic import check_writable
 from bundler.target.target import Target
 
@@ -64,17 +65,25 @@ def lock_requirements(
 
     :raises BundlerError: of the class of the failed stage; see `pipeline.stages`.
     """
-    with open_run(options, host, store, reporter) as run:
-        lock = resolve_requirements(run, options.requirements)
-        return Locked(lock=lock, target=run.interpreter.target)
+
+    def work() -> Locked:
+        with open_run(options, host, store, reporter) as run:
+            lock, _ = resolve_requirements(run, options.requirements)
+            return Locked(lock=lock, target=run.interpreter.target)
+
+    return heal(store, work)
 
 
 def build_bundle(options: BuildOptions, *, host: HostEnvironment, store: Store, reporter: Reporter) -> Built:
-    """Build, check and write a bundle.
+    """Build, check and write a bundle; damaged parts of the store are created again.
 
     :raises BundlerError: of the class of the failed stage; no output is written then.
     """
     check_writable(options.folder)
+    return heal(store, lambda: _build(options, host, store, reporter))
+
+
+def _build(options: BuildOptions, host: HostEnvironment, store: Store, reporter: Reporter) -> Built:
     base = read_base(options.base) if options.base else None
     lock_text = read_lock_text(options.lock) if options.lock else ""
     base_glibc = base.glibc if base is not None else None
@@ -82,13 +91,14 @@ def build_bundle(options: BuildOptions, *, host: HostEnvironment, store: Store, 
         options, host, store, reporter, base_glibc=base_glibc, locked_glibc=locked_glibc(lock_text)
     ) as run:
         if options.lock is not None:
-            lock = read_lock(run, options.lock, lock_text, options.requirements)
+            lock, requirements = read_lock(run, options.lock, lock_text, options.requirements)
         else:
-            lock = resolve_requirements(run, options.requirements)
+            lock, requirements = resolve_requirements(run, options.requirements)
+        options = replace(options, requirements=requirements)
         wheels = fetch_wheels(run, lock)
         layers = build_layers(run, wheels, lock, options.segment_format, options.jobs)
         provided = plan_base(run, layers, lock, base if options.omit_provided else None)
-        contents = plan_contents(lock, wheels, layers, provided, options)
+        contents = plan_contents(run, lock, wheels, layers, provided, options)
         result = check_bundle(run, options, contents, base)
         manifest = describe_bundle(run, options, contents, result)
         accept_bundle(run, options, result, manifest)

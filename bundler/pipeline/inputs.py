@@ -13,7 +13,8 @@ from typing import TYPE_CHECKING
 from packaging.utils import NormalizedName
 
 from bundler.bundle.layer_builder import WheelRef
-from bundler.errors import InputError
+from bundler.errors import InputError, ResolutionError
+from bundler.pipeline.conda import leave_to_base, missing_packages
 from bundler.pipeline.options import HOST_GLIBC
 from bundler.resolve.download import download_of, fetch_all
 from bundler.resolve.lockfile import Lock, LockedDistribution, check_lock, parse_lock, render_lock
@@ -45,9 +46,10 @@ class Wheels:
     """The wheels that were built from source distributions."""
 
 
-def resolve_requirements(run: Run, requirements: RequirementSet | None) -> Lock:
+def resolve_requirements(run: Run, requirements: RequirementSet | None) -> tuple[Lock, RequirementSet | None]:
     """Resolve requirements with the pip of the target.
 
+    :return: the lock, and the requirements without the conda packages that the index does not have.
     :raises InputError: if ``requirements`` is None.
     :raises ResolutionError: if no set of distributions satisfies them.
     :raises NetworkError: if the index cannot be reached.
@@ -55,15 +57,23 @@ def resolve_requirements(run: Run, requirements: RequirementSet | None) -> Lock:
     if requirements is None:
         raise InputError("no requirements given", hint="pass `-r requirements.txt`")
     if not requirements.roots:
-        return Lock(requirements=(), packages=())
-    resolver = PipResolver(run.toolchain, only_binary=run.only_binary, prefer_binary=run.prefer_binary)
-    lock = resolver.resolve(requirements, reporter=run.reporter)
+        return Lock(requirements=(), packages=()), requirements
+    resolver = PipResolver(run.toolchain, only_binary=run.only_binary)
+    try:
+        lock = resolver.resolve(requirements, reporter=run.reporter)
+    except ResolutionError as error:
+        missing = missing_packages(run, requirements, error)
+        if not missing:
+            raise
+        requirements = leave_to_base(run, requirements, missing, "the index")
+        lock, requirements = resolve_requirements(run, requirements)
+        return replace(lock, base=tuple(sorted(root.text for root in missing))), requirements
     run.reporter.stage(
         "lock",
         f"{counted(len(lock.packages), 'distribution')} resolved by pip {run.toolchain.versions['pip']}",
     )
     limit = run.interpreter.target.glibc
-    return replace(lock, glibc=limit.version) if limit else lock
+    return (replace(lock, glibc=limit.version) if limit else lock), requirements
 
 
 def read_lock_text(path: Path) -> str:
@@ -81,17 +91,22 @@ def read_lock_text(path: Path) -> str:
         raise InputError(f"{path}: not a lockfile: it is not UTF-8 text") from error
 
 
-def read_lock(run: Run, path: Path, text: str, requirements: RequirementSet | None) -> Lock:
+def read_lock(
+    run: Run, path: Path, text: str, requirements: RequirementSet | None
+) -> tuple[Lock, RequirementSet | None]:
     """Parse a lockfile, and check that it satisfies the requirements.
 
     :param path: the lockfile, for messages and relative paths.
     :param requirements: None skips the check.
+    :return: the lock, and the requirements without the conda packages that it leaves to the base.
     :raises InputError: if the lockfile is malformed, or does not satisfy the requirements.
     """
     target = run.interpreter.target
     lock = parse_lock(text, source=path, target=target)
     _warn_of_builds(run, lock, text, path)
     if requirements is not None:
+        missing = [root for root in requirements.assumed if root.text in lock.base]
+        requirements = leave_to_base(run, requirements, missing, f"`{path.name}`")
         check_lock(
             lock,
             requirements.roots,
@@ -100,7 +115,7 @@ def read_lock(run: Run, path: Path, text: str, requirements: RequirementSet | No
             arguments=f"{requirements.arguments} --python {target.python_version}",
         )
     run.reporter.stage("lock", f"{counted(len(lock.packages), 'distribution')} from {path.name}")
-    return lock
+    return lock, requirements
 
 
 def _warn_of_builds(run: Run, lock: Lock, text: str, path: Path) -> None:
@@ -111,9 +126,10 @@ def _warn_of_builds(run: Run, lock: Lock, text: str, path: Path) -> None:
     unlimited = parse_lock(text, source=path, target=replace(target, glibc=None))
     for package, other in zip(lock.packages, unlimited.packages, strict=True):
         if package.kind != other.kind:
+            lift = f"; `--target-glibc {HOST_GLIBC}` accepts it" if not target.glibc.is_fact else ""
             run.reporter.warn(
-                f"the lock has no wheel of `{package.name}` for glibc {target.glibc.version}, so its sdist is"
-                f" built; `--target-glibc {HOST_GLIBC}` accepts `{other.filename}`"
+                f"`{other.filename}` is for a newer glibc than {target.glibc.version}, so the sdist of"
+                f" `{package.name}` is built{lift}"
             )
 
 
@@ -150,6 +166,8 @@ def fetch_wheels(run: Run, lock: Lock) -> Wheels:
     outcome = f"{len(lock.packages) - len(sources)} fetched"
     if sources:
         outcome += f", {len(sources)} built from source"
+        names = ", ".join(f"`{package.filename}`" for package in sources)
+        run.reporter.note(f"built here, by their own code: {names}; `--only-binary` refuses this")
     run.reporter.stage("wheels", outcome)
     refs = (_wheel_ref(package, built.get(package.name)) for package in lock.packages)
     return Wheels(refs=tuple(ref for ref in refs if ref is not None), built=built)

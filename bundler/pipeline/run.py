@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 from bundler.pipeline.target import find_target, limit_glibc
 from bundler.resolve.index import IndexSettings, read_index_settings
 from bundler.resolve.pip import Toolchain, install_toolchain
+from bundler.system.environ import startup_code
 from bundler.target.interpreter import Interpreter
 
 if TYPE_CHECKING:
@@ -50,7 +51,7 @@ class Run:
             self.reporter.detail(f"index: {line}")
         if inherited := self.settings.inherited():
             self.reporter.note(f"from pip's configuration: {'; '.join(inherited)}")
-        return install_toolchain(
+        toolchain = install_toolchain(
             self.interpreter,
             self.settings,
             host=self.host,
@@ -58,6 +59,7 @@ class Run:
             scratch=self.scratch,
             reporter=self.reporter,
         )
+        return replace(toolchain, prefer_binary=self.prefer_binary)
 
 
 @contextmanager
@@ -82,6 +84,8 @@ def open_run(
         requirements = options.requirements
         for setting in host.ignored_settings():
             reporter.note(f"ignored setting: {setting}")
+        for path in startup_code():
+            reporter.warn(f"`{path}` runs when the Python of bundler starts, and could change the result")
         for warning in requirements.warnings if requirements else ():
             reporter.warn(warning)
         conda = requirements.conda if requirements else None
@@ -98,7 +102,8 @@ def open_run(
         )
         reporter.stage("target", f"CPython {interpreter.target.version} at {interpreter.python}")
         if target.glibc is not None:
-            lift = "; `--target-glibc host` lifts it" if options.target_glibc is None else ""
+            is_default = options.target_glibc is None and not target.glibc.is_fact
+            lift = "; `--target-glibc host` lifts it" if is_default else ""
             reporter.stage("glibc", f"up to {target.glibc.version}: {target.glibc.source}{lift}")
         yield Run(
             host=host,

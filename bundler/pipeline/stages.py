@@ -23,6 +23,7 @@ from bundler.bundle.layer_builder import LayerBuilder
 from bundler.bundle.manifest import Manifest, distribution_section, files_section, make_manifest
 from bundler.bundle.plan import BundlePlan, plan_bundle
 from bundler.bundle.segment import SegmentFormat
+from bundler.checks.contents import BundleContents
 from bundler.checks.elf import numbers
 from bundler.checks.mount import unknown_pth
 from bundler.checks.provided import NOTHING_PROVIDED, ProvidedByBase, plan_provided
@@ -124,6 +125,7 @@ def plan_base(run: Run, layers: Sequence[Layer], lock: Lock, base: BaseProfile |
 
 
 def plan_contents(
+    run: Run,
     lock: Lock,
     wheels: Wheels,
     layers: Sequence[Layer],
@@ -135,8 +137,8 @@ def plan_contents(
     :raises MalformedError: if a layer has a file where another one has a directory, or if the bundle is for
         virtual environments alone and a ``.pth`` file in it is not allowed; for a mount that is a finding.
     """
-    requested = {canonicalize_name(root.name) for root in _roots(lock)}
-    plan = plan_bundle((layer for layer in layers if not provided.has(layer.name)), requested)
+    kept = [layer for layer in layers if not provided.has(layer.name)]
+    plan = plan_bundle(kept, BundleContents(kept, _roots(lock), run.interpreter.target).requested)
     names = {canonicalize_name(name) for name in options.allow_pth}
     refused = [
         f"{layer.name}: {name}"
@@ -168,7 +170,7 @@ def plan_requirements(
     constraints = run.scratch / "pins.txt"
     constraints.write_text("".join(f"{pin}\n" for pin in pins))
     requirement_set = read_requirements(run.host, constraints=(constraints,), strings=requirements)
-    resolver = PipResolver(run.toolchain, only_binary=run.only_binary, prefer_binary=run.prefer_binary)
+    resolver = PipResolver(run.toolchain, only_binary=run.only_binary)
     lock = resolver.resolve(requirement_set, reporter=run.reporter)
     return plan_bundle(build_layers(run, fetch_wheels(run, lock), lock, segment_format, jobs))
 

@@ -56,7 +56,7 @@ def find_target(
     version = interpreter.target.version
     if not wanted.contains(version):
         if interpreter.target.python_version == conda.read.lowest and _is_exact(wanted):
-            # `conda env export` writes the exact release, which may not be installed here. All
+            # `conda env export` and users write the exact release, which may not be installed here. All
             # releases of a minor version have the same ABI, so a wheel for one fits the others.
             reporter.warn(f"{conda.where} requires `{conda.read.python_text}`; the target is {version}")
             return interpreter
@@ -108,7 +108,7 @@ def limit_glibc(target: Target, asked: str | None, *, base: str | None, locked: 
         return target
     given = []
     if base is not None and GLIBC_VERSION.fullmatch(base):
-        given.append(GlibcLimit(version=base, source=f"the base has {base}"))
+        given.append(GlibcLimit(version=base, source=f"the base has {base}", is_fact=True))
     if asked is not None and asked != HOST_GLIBC:
         given.append(GlibcLimit(version=asked, source=f"`--target-glibc` is {asked}"))
     if not given and asked is None:
@@ -122,4 +122,5 @@ def limit_glibc(target: Target, asked: str | None, *, base: str | None, locked: 
 
 
 def _is_exact(wanted: SpecifierSet) -> bool:
-    return all(clause.operator == "==" and not clause.version.endswith(".*") for clause in wanted)
+    """Return whether a specifier names one release: ``==3.8.6``, or ``==3.8.6.*``, conda's ``=3.8.6``."""
+    return all(clause.operator == "==" for clause in wanted)

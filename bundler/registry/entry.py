@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from typing import Annotated, Any
 
@@ -17,21 +17,26 @@ import msgspec
 
 from bundler.archive.streams import require_digest
 from bundler.digest import Sha256, parse_sha256, sha256_of
-from bundler.errors import MalformedError
+from bundler.errors import InputError, MalformedError
 from bundler.jsonio import canonical_json, convert
-from bundler.paths import printable
+from bundler.paths import archive_path, portability_note, printable
+from bundler.problems import closest
 
 __all__ = [
+    "LATEST",
     "NAME",
-    "NAME_RULE",
     "WORD",
-    "WORD_RULE",
     "RegisteredVersion",
+    "check_name",
+    "check_word",
     "decode_label",
     "decode_record",
     "encode_label",
     "encode_record",
     "malformed",
+    "meant",
+    "some",
+    "unknown_version",
 ]
 
 # The rule of Azure's SDK for models (azureml-core 1.55, `model_name_validation`); directories can have it.
@@ -41,6 +46,12 @@ WORD = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,127}", re.ASCII)
 """A version or a label."""
 WORD_RULE = "letters, digits, `-`, `_` and `.`, a letter or digit first, 128 at most"
 
+LATEST = "latest"
+"""The label of the version that was registered last; it cannot be set."""
+
+# Azure reserves these prefixes for its curated environments (azureml-core 1.55, `Environment`).
+_RESERVED = ("microsoft", "azureml")
+_LISTED = 20
 _FORMAT = "bundler-registry"
 _LABEL_FORMAT = "bundler-registry-label"
 _FORMAT_VERSION = 1
@@ -123,6 +134,60 @@ def decode_label(content: bytes, where: str) -> tuple[str, str, str]:
     """
     document = convert(_envelope(content, where, _LABEL_FORMAT), _LabelDocument, where)
     return document.name, document.label, document.version
+
+
+def check_name(name: str, kind: str) -> None:
+    """Check that a name can be registered; raise `InputError` if not.
+
+    :param kind: ``environments`` or ``models``.
+    """
+    if not NAME.fullmatch(name):
+        raise InputError(f"`{printable(name)[:300]}` is not a valid name", evidence=(f"wanted  {NAME_RULE}",))
+    reason = portability_note(archive_path(name))
+    if reason is not None:
+        raise InputError(
+            f"`{name}` is not a valid name: some systems cannot represent it",
+            evidence=(f"found   {reason}",),
+        )
+    if kind == "environments" and name.lower().startswith(_RESERVED):
+        raise InputError(
+            f"`{name}` cannot be registered: the prefixes `Microsoft` and `AzureML` are reserved",
+            hint=f"register it as `my-{name}`",
+        )
+
+
+def check_word(word: str, what: str) -> None:
+    """Check the form of a version or a label; raise `InputError` if it is invalid."""
+    if not WORD.fullmatch(word) or word.lower() == LATEST:
+        raise InputError(
+            f"`{printable(word)[:300]}` is not a valid {what}",
+            evidence=(f"wanted  {WORD_RULE}, and not `{LATEST}`, which is automatic",),
+        )
+
+
+def unknown_version(name: str, version: str, records: Sequence[RegisteredVersion]) -> InputError:
+    """Return the error for a version that does not exist, with the existing ones."""
+    known = [record.version for record in records]
+    return InputError(
+        f"`{name}` has no version `{printable(version)[:300]}`",
+        evidence=(f"known   {some(known)}",),
+        hint=meant(version, known),
+    )
+
+
+def some(known: Sequence[str]) -> str:
+    """Return the last words, which are the newest versions, as text; "none" without words."""
+    words = [f"`{word}`" for word in known[-_LISTED:]]
+    if len(known) > len(words):
+        words.append(f"and {len(known) - len(words)} more")
+    return ", ".join(words) or "none"
+
+
+def meant(word: str, known: Iterable[str]) -> str | None:
+    """Return the hint that names the most similar of the known words, or None."""
+    spelled = {each.lower(): each for each in known}
+    near = closest(word.lower(), spelled)
+    return f"did you mean `{spelled[near]}`?" if near else None
 
 
 def malformed(where: str, reason: str) -> MalformedError:

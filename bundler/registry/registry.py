@@ -9,7 +9,8 @@ numbers are the order of registration, without a lock.
     ROOT/<kind>/<name in lower case>/labels/<label>.json  the version a label names; replaced
     ROOT/blobs/sha256/ab/<sha256>                         files that records name; read-only
 
-A registration cannot be undone, so content with credentials is refused.
+A registration cannot be undone, so content with credentials is refused. A malformed file is an
+error for whoever needs it, and a warning (`warnings`) in a list of several.
 """
 
 from __future__ import annotations
@@ -20,6 +21,7 @@ import json
 import os
 import re
 import stat
+import warnings
 from collections.abc import Iterable, Mapping, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
@@ -27,19 +29,19 @@ from typing import Any, BinaryIO, Literal
 
 from bundler.archive.streams import require_digest
 from bundler.digest import Sha256, hash_stream, sha256_of
-from bundler.errors import InputError, IntegrityError, OutputError, UsageError
+from bundler.errors import BundlerError, InputError, IntegrityError, NetworkError, OutputError, UsageError
 from bundler.jsonio import canonical_json
-from bundler.paths import archive_path, portability_note, printable
-from bundler.problems import closest
+from bundler.paths import printable
 from bundler.redaction import redact
 from bundler.registry.credentials import check_content
 from bundler.registry.entry import (
+    LATEST,
     NAME,
-    NAME_RULE,
     WORD,
-    WORD_RULE,
     RegisteredVersion,
     blob_path,
+    check_name,
+    check_word,
     decode_label,
     decode_record,
     encode_label,
@@ -47,18 +49,17 @@ from bundler.registry.entry import (
     is_entry_directory,
     is_label_file,
     malformed,
+    meant,
+    some,
+    unknown_version,
 )
 from bundler.registry.storage import Storage
 from bundler.system.atomic import staged_file
 
 __all__ = ["RegisteredVersion", "Registry"]
 
-_LATEST = "latest"
-# Azure reserves these prefixes for its curated environments (azureml-core 1.55, `Environment`).
-_RESERVED = ("microsoft", "azureml")
 _RECORD = re.compile(r"(?P<number>[0-9]{6,})\.json", re.ASCII)
 _WHOLE = re.compile(r"[0-9]+", re.ASCII)
-_LISTED = 20
 
 
 class Registry:
@@ -78,9 +79,9 @@ class Registry:
         :raises InputError: if the name or version is invalid, the content contains
             credentials or is not JSON, or the version exists with other content.
         """
-        self._check_name(name)
+        check_name(name, self._kind)
         if version is not None:
-            _check_word(version, "version")
+            check_word(version, "version")
         check_content(content)
         encoded = canonical_json(content)
         sha256 = sha256_of(encoded)
@@ -116,7 +117,7 @@ class Registry:
         if version is not None and label is not None:
             raise UsageError("only one of version and label can be given")
         numbers = self._numbers(name)
-        if label is not None and label.lower() != _LATEST:
+        if label is not None and label.lower() != LATEST:
             version = self._labelled(name, label)
         if version is None:
             return self._read_spelled(name, numbers[-1:])[0]
@@ -125,26 +126,32 @@ class Registry:
             (likely,) = self._read_spelled(name, [int(version)])
             if likely.version == version:
                 return likely
-        records = self._read_spelled(name, numbers)
-        for record in records:
+        records, broken = self._intact([(name, number) for number in numbers])
+        for record in self._spelled(name, records):
             if record.version == version:
                 return record
-        raise _unknown_version(name, version, records)
+        raise next(iter(broken), None) or unknown_version(name, version, records)
 
     def latest(self) -> tuple[RegisteredVersion, ...]:
-        """Return the version of each name that was registered last, sorted by name."""
+        """Return the version of each name that was registered last, sorted by name.
+
+        A name whose last record is malformed is omitted, with a warning.
+        """
         found = {
             name: self._listed(name) for name in self._storage.names(self._kind) if is_entry_directory(name)
         }
         last = [(name, numbers[-1]) for name, numbers in found.items() if numbers]
-        return tuple(sorted(self._records(last), key=lambda record: record.name))
+        return tuple(sorted(self._warning(last), key=lambda record: record.name))
 
     def versions(self, name: str) -> tuple[str, ...]:
         """Return the versions of a name, in the order of their registration.
 
+        A malformed record is omitted, with a warning.
+
         :raises InputError: if there is no such name.
         """
-        return tuple(record.version for record in self._read_spelled(name, self._numbers(name)))
+        records = self._warning([(name, number) for number in self._numbers(name)])
+        return tuple(record.version for record in self._spelled(name, records))
 
     def set_labels(self, name: str, version: str, labels: Sequence[str]) -> None:
         """Assign labels to a version; each moves from its former version, other labels are unchanged.
@@ -152,7 +159,7 @@ class Registry:
         :raises InputError: if there is no such version, or a label is not allowed.
         """
         for label in labels:
-            _check_word(label, "label")
+            check_word(label, "label")
         record = self.get(name, version=version)
         for label in labels:
             content = encode_label(record.name, label, record.version)
@@ -161,13 +168,24 @@ class Registry:
     def labels(self, name: str) -> Mapping[str, str]:
         """Return the version that each label names, without ``latest``, sorted by label.
 
+        A malformed label is omitted, with a warning.
+
         :raises InputError: if there is no such name.
         """
         self._read_spelled(name, self._numbers(name)[-1:])
         files = [file for file in self._storage.names(self._folder(name, "labels")) if is_label_file(file)]
-        paths = [self._folder(name, f"labels/{file}") for file in files]
-        contents = self._contents(paths)
-        return dict(sorted(self._parse_label(path, contents[path]) for path in paths))
+        labels = {}
+        for file in files:
+            path = self._folder(name, f"labels/{file}")
+            try:
+                label, version = self._parse_label(path, self._contents([path])[path])
+            except NetworkError:
+                raise
+            except BundlerError as error:
+                _warn(error)
+            else:
+                labels[label] = version
+        return dict(sorted(labels.items()))
 
     def put_blob(self, source: Path) -> tuple[Sha256, int]:
         """Store a file, unless it is stored already, and return its digest and its size in bytes.
@@ -261,9 +279,33 @@ class Registry:
 
     def _read_spelled(self, name: str, numbers: Sequence[int]) -> list[RegisteredVersion]:
         """Read records and check the spelling of the name, so that `A` never finds `a`."""
-        records = self._records([(name, number) for number in numbers])
-        if records[0].name != name:
+        return self._spelled(name, self._records([(name, number) for number in numbers]))
+
+    def _spelled(self, name: str, records: list[RegisteredVersion]) -> list[RegisteredVersion]:
+        if records and records[0].name != name:
             raise self._unknown(name)
+        return records
+
+    def _intact(
+        self, places: Sequence[tuple[str, int]]
+    ) -> tuple[list[RegisteredVersion], list[BundlerError]]:
+        """Return the records that can be read, and the errors of the others."""
+        try:
+            return self._records(places), []
+        except NetworkError:
+            raise
+        except BundlerError as error:
+            if len(places) == 1:
+                return [], [error]
+        parts = [self._intact([place]) for place in places]
+        return [record for part in parts for record in part[0]], [
+            error for part in parts for error in part[1]
+        ]
+
+    def _warning(self, places: Sequence[tuple[str, int]]) -> list[RegisteredVersion]:
+        records, broken = self._intact(places)
+        for error in broken:
+            _warn(error)
         return records
 
     def _parse(self, name: str, number: int, content: bytes) -> RegisteredVersion:
@@ -280,11 +322,11 @@ class Registry:
                 return self._parse_label(path, self._storage.read(path))[1]
             except FileNotFoundError:
                 pass
-        known = [*self.labels(name), _LATEST]
+        known = [*self.labels(name), LATEST]
         raise InputError(
             f"no version of `{name}` has the label `{printable(label)}`",
-            evidence=(f"known   {_some(known)}",),
-            hint=_meant(label, known),
+            evidence=(f"known   {some(known)}",),
+            hint=meant(label, known),
         )
 
     def _parse_label(self, path: str, content: bytes) -> tuple[str, str]:
@@ -294,33 +336,18 @@ class Registry:
             raise malformed(where, "the file of another name or label")
         return label, version
 
-    # --- names ------------------------------------------------------------------------------------
-
-    def _check_name(self, name: str) -> None:
-        """Check that a name can be registered; raise `InputError` if not."""
-        if not NAME.fullmatch(name):
-            raise InputError(
-                f"`{printable(name)[:300]}` is not a valid name", evidence=(f"wanted  {NAME_RULE}",)
-            )
-        reason = portability_note(archive_path(name))
-        if reason is not None:
-            raise InputError(
-                f"`{name}` is not a valid name: some systems cannot represent it",
-                evidence=(f"found   {reason}",),
-            )
-        if self._kind == "environments" and name.lower().startswith(_RESERVED):
-            raise InputError(
-                f"`{name}` cannot be registered: the prefixes `Microsoft` and `AzureML` are reserved",
-                hint=f"register it as `my-{name}`",
-            )
-
     def _unknown(self, name: str) -> InputError:
         known = [record.name for record in self.latest()]
         return InputError(
             f"`{self._storage.location}` has no {self._kind.removesuffix('s')} `{printable(name)[:300]}`",
-            evidence=(f"known   {_some(known)}",),
-            hint=_meant(name, known),
+            evidence=(f"known   {some(known)}",),
+            hint=meant(name, known),
         )
+
+
+def _warn(error: BundlerError) -> None:
+    found = (line.removeprefix("found").strip() for line in error.evidence[:1])
+    warnings.warn(": ".join(("skipped: " + error.message, *found)), stacklevel=4)
 
 
 def _find(
@@ -354,40 +381,8 @@ def _find(
 def _count(known: Iterable[RegisteredVersion]) -> str:
     whole = [int(record.version) for record in known if _WHOLE.fullmatch(record.version)]
     version = str(1 + max(whole, default=0))
-    _check_word(version, "version")
+    check_word(version, "version")
     return version
-
-
-def _check_word(word: str, what: str) -> None:
-    """Check the form of a version or a label; raise `InputError` if it is invalid."""
-    if not WORD.fullmatch(word) or word.lower() == _LATEST:
-        raise InputError(
-            f"`{printable(word)[:300]}` is not a valid {what}",
-            evidence=(f"wanted  {WORD_RULE}, and not `{_LATEST}`, which is automatic",),
-        )
-
-
-def _unknown_version(name: str, version: str, records: Sequence[RegisteredVersion]) -> InputError:
-    known = [record.version for record in records]
-    return InputError(
-        f"`{name}` has no version `{printable(version)[:300]}`",
-        evidence=(f"known   {_some(known)}",),
-        hint=_meant(version, known),
-    )
-
-
-def _some(known: Sequence[str]) -> str:
-    """Return the last words, which are the newest versions, as text; "none" without words."""
-    words = [f"`{word}`" for word in known[-_LISTED:]]
-    if len(known) > len(words):
-        words.append(f"and {len(known) - len(words)} more")
-    return ", ".join(words) or "none"
-
-
-def _meant(word: str, known: Iterable[str]) -> str | None:
-    spelled = {each.lower(): each for each in known}
-    near = closest(word.lower(), spelled)
-    return f"did you mean `{spelled[near]}`?" if near else None
 
 
 def _opened(source: Path) -> BinaryIO:

@@ -345,11 +345,11 @@ class _RequirementsReader:
                 f"{place.where}: `--extra-index-url` searches several indexes for every project; "
                 "a project of the same name on a public index can replace a private one"
             )
+        # `--prefer-binary` is the default; only the command line turns it off.
         if given.use_features:
             self.warnings.append(f"{place.where}: `--use-feature` is ignored")
         self.require_hashes = self.require_hashes or given.require_hashes
         self.pip_options += ["--pre"] if given.pre else []
-        self.pip_options += ["--prefer-binary"] if given.prefer_binary else []
         self.options = self.options.merged_with(
             IndexOptions(
                 index_url=given.index_url,

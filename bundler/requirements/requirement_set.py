@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import shlex
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -84,6 +84,37 @@ class RequirementSet:
     def system_packages(self) -> tuple[SystemPackage, ...]:
         """The conda packages with no counterpart on PyPI; the base image must provide them."""
         return self.conda.read.system_packages if self.conda else ()
+
+    @property
+    def assumed(self) -> tuple[RootRequirement, ...]:
+        """The requirements of conda packages whose name on the index is assumed."""
+        texts = self.conda.read.assumed if self.conda else {}
+        return tuple(root for root in self.roots if root.text in texts)
+
+    def leave_to_base(self, missing: Collection[RootRequirement]) -> RequirementSet:
+        """Return the requirements without some of those `assumed`, which the base image must provide."""
+        if self.conda is None or not missing:
+            return self
+        texts = {root.text for root in missing}
+        read = self.conda.read
+        packages = tuple(read.assumed[text] for text in texts)
+        read = replace(
+            read,
+            system_packages=tuple(
+                sorted((*read.system_packages, *packages), key=lambda package: package.line)
+            ),
+            assumed={text: package for text, package in read.assumed.items() if text not in texts},
+        )
+        return replace(
+            self,
+            roots=tuple(root for root in self.roots if root.text not in texts),
+            requirement_lines=tuple(
+                line
+                for root, line in zip(self.roots, self.requirement_lines, strict=True)
+                if root.text not in texts
+            ),
+            conda=replace(self.conda, read=read),
+        )
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

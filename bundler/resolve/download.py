@@ -192,7 +192,13 @@ class _Fetcher:
 
     def _request(self, download: Download) -> None:
         """Request a file once, and write the response to the store."""
-        with closing(open_response(download.url, self._settings, self._session)) as response:
+        url = self._settings.with_tokens(download.url)
+        if url is None:
+            raise FaultError(
+                found="a URL without its token",
+                hint="pass `--index-url` with the token in its path, as for the lock",
+            )
+        with closing(open_response(url, self._settings, self._session)) as response:
             try:
                 length = response.headers.get("Content-Length", "")
                 declared = int(length) if length.isascii() and length.isdigit() else None

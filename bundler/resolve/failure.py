@@ -1,4 +1,4 @@
-"""The error for a pip that failed to resolve: the cause, the requirement's own line, what would work.
+"""The error for a pip that failed to resolve: the cause, the requirement's own line, and a remedy.
 
 pip's exit code is always 1. Its output is only used to classify the failure and to find the
 requirement that caused it; the facts of the message are those of the indexes and of the user's files.
@@ -43,7 +43,7 @@ _UNMET = re.compile(
 _PARENT = re.compile(r"^(?P<requirement>.+?)(?: \(from (?P<parent>[^()]+)\))?$")
 # pip writes the chain behind a distribution, the nearest first; files of requirements as `-r FILE (line N)`.
 _COLLECTED = re.compile(
-    r"^(?:Collecting|Processing) (?P<what>\S+).*?(?: \(from (?P<chain>.+)\))?$", re.MULTILINE
+    r"^(?:Collecting|Processing) (?P<item>\S+).*?(?: \(from (?P<chain>.+)\))?$", re.MULTILINE
 )
 _FETCHED = re.compile(
     r"^\s*(?:Downloading|Using cached|Processing|Saved|Link requires.*) (?P<file>\S+)", re.MULTILINE
@@ -233,7 +233,8 @@ def _no_release(run: FailedRun) -> BundlerError | None:
     explained = explain_unmet(wanted, files, run.target, only_binary=run.only_binary)
     if explained is None or not files:
         return _unknown_name(run, wanted, explained.message) if explained else _constrained(run, wanted)
-    return ResolutionError(explained.message, evidence=explained.evidence, hint=explained.hint)
+    facts = {"requirement": requirement.name}
+    return ResolutionError(explained.message, evidence=explained.evidence, hint=explained.hint, facts=facts)
 
 
 def _unknown_name(run: FailedRun, wanted: Wanted, message: str) -> BundlerError:
@@ -246,7 +247,8 @@ def _unknown_name(run: FailedRun, wanted: Wanted, message: str) -> BundlerError:
     else:
         hint = "check the spelling, or pass the index that has it with `--extra-index-url`"
     searched = f"searched  {listing(run.searched, _SHOWN)}"
-    return ResolutionError(message, evidence=(searched,), hint=hint)
+    facts = {"requirement": wanted.requirement.name}
+    return ResolutionError(message, evidence=(searched,), hint=hint, facts=facts)
 
 
 def _constrained(run: FailedRun, wanted: Wanted) -> BundlerError | None:
@@ -356,9 +358,9 @@ def _chain(run: FailedRun, name: str) -> Iterator[str]:
     """Yield the distributions that lead to ``name`` by pip's output, the nearest first."""
     key = canonicalize_name(name)
     for match in _COLLECTED.finditer(run.ended.stdout.decode("utf-8", "replace")):
-        what = re.split(r"[\[<>=!~;]", url_filename(match["what"]))[0]
-        what = what.partition("-")[0] if what.endswith((".whl", ".gz", ".zip")) else what
-        if canonicalize_name(what) == key and match["chain"]:
+        item = re.split(r"[\[<>=!~;]", url_filename(match["item"]))[0]
+        item = item.partition("-")[0] if item.endswith((".whl", ".gz", ".zip")) else item
+        if canonicalize_name(item) == key and match["chain"]:
             for step in match["chain"].split("->"):
                 if step.startswith(("-r ", "-c ")):
                     return
@@ -376,12 +378,12 @@ def _build_error(run: FailedRun, project: str, *, name: str = "") -> ResolutionE
     return ResolutionError(
         f"{project} cannot be built for Python {run.target.version}{place}: its source distribution failed",
         evidence=tuple(line.strip() for line in evidence),
-        hint=hint or "install what its last lines name, or require a release that has a wheel",
+        hint=hint or "install the programs that its last lines name, or require a release with a wheel",
     )
 
 
 def _instead(run: FailedRun, wanted: Wanted) -> str | None:
-    """Return the hint to require what needs no build: the project of a module, or a release with a wheel."""
+    """Return the hint to require a release with a wheel, or the project of a module."""
     name = wanted.requirement.name
     project = provider_of(name)
     if canonicalize_name(project) != canonicalize_name(name):

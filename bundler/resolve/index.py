@@ -17,10 +17,20 @@ from urllib.parse import SplitResult, unquote, urlsplit
 
 from bundler.errors import InputError
 from bundler.paths import printable
-from bundler.redaction import Credentials, redact, split_url
+from bundler.problems import register_urls
+from bundler.redaction import (
+    MASK,
+    Credentials,
+    index_name,
+    redact,
+    register_secret,
+    split_url,
+    token_components,
+)
 from bundler.requirements.requirement_set import IndexOptions
+from bundler.resolve.auth import with_keyring
 from bundler.resolve.pip_config import PipConfig, local_path, read_pip_config
-from bundler.system.environ import HostEnvironment
+from bundler.system.environ import TRUST_AND_PROXY, HostEnvironment
 
 __all__ = ["Index", "IndexSettings", "Origin", "origin_of", "read_index_settings"]
 
@@ -42,7 +52,8 @@ class Index:
     """One index, or one location of ``--find-links``."""
 
     name: str
-    """Host and path, without scheme and trailing slash; ``local:NAME`` for a local directory or file."""
+    """Host and path, without scheme and trailing slash; the host alone if the path contains a token;
+    ``local:NAME`` for a local directory or file."""
     url: str
     """The URL without credentials and query; a ``file:`` URL for a local directory or file."""
     kind: IndexKind
@@ -70,7 +81,7 @@ class IndexSettings:
     retries: int = _RETRIES
     """Number of repetitions after a transient failure."""
     keyring_provider: str | None = None
-    """pip's ``--keyring-provider``, for the pip that resolves."""
+    """pip's ``--keyring-provider``; with ``subprocess`` or ``import``, the command ``keyring`` was asked."""
     default_index: bool = True
     """Whether the index built into pip, named ``default``, is used."""
     # Credentials by the URL of their index; and the URLs of `indexes` with credentials and query.
@@ -100,7 +111,8 @@ class IndexSettings:
             "PIP_TRUSTED_HOST": " ".join(self.trusted_hosts),
             "PIP_TIMEOUT": f"{self.timeout:g}",
             "PIP_RETRIES": str(self.retries),
-            "PIP_KEYRING_PROVIDER": self.keyring_provider or "",
+            # The password is in the URLs already, see `resolve.auth`.
+            "PIP_KEYRING_PROVIDER": "disabled" if self.keyring_provider else "",
         }
         return {name: value for name, value in settings.items() if value}
 
@@ -117,6 +129,23 @@ class IndexSettings:
         ]
         best = max(candidates, key=lambda pair: _shared_depth(pair[0], url), default=None)
         return best[1] if best else None
+
+    def without_tokens(self, url: str) -> str:
+        """Return a URL with ``****`` for each token that the URL of an index contains in its path."""
+        tokens = {token for index in self.indexes for token in token_components(index.url)}
+        return "/".join(MASK if part in tokens else part for part in url.split("/"))
+
+    def with_tokens(self, url: str) -> str | None:
+        """Return a URL of `without_tokens` with its tokens; None if no index of its origin has them."""
+        parts = url.split("/")
+        if MASK not in parts:
+            return url
+        for index in self.indexes:
+            tokens = token_components(index.url)
+            if origin_of(index.url) == origin_of(url) and len(tokens) == parts.count(MASK):
+                left = iter(tokens)
+                return "/".join(next(left) if part == MASK else part for part in parts)
+        return None
 
     def summary(self) -> tuple[str, ...]:
         """Return one line for each setting, redacted."""
@@ -219,7 +248,10 @@ def read_index_settings(
             wanted.append(("index", index_url))
         wanted += [("extra", url) for url in extra]
     wanted += [("find-links", url) for url in find_links]
-    raw = tuple(_absolute(text, host) for _, text in wanted)
+    provider = config.text("keyring-provider")
+    raw = tuple(with_keyring(_absolute(text, host), provider, host, scratch) for _, text in wanted)
+    for name in TRUST_AND_PROXY:
+        register_urls(host.get(name) or "")
     given = {url for options in layers for url in (options.index_url, *options.extra_index_urls)}
     given |= {link for options in layers for link in options.find_links}
     parsed = [_parse_index(kind, url) for (kind, _), url in zip(wanted, raw, strict=True)]
@@ -232,7 +264,7 @@ def read_index_settings(
         trusted_hosts=_merged([options.trusted_hosts for options in layers], config.items("trusted-host")),
         timeout=config.number("timeout", _TIMEOUT, least=0.001),
         retries=int(config.number("retries", _RETRIES, least=0)),
-        keyring_provider=config.text("keyring-provider"),
+        keyring_provider=provider,
         default_index=not no_index and not index_url,
         _credentials=tuple((index.url, secret) for index, secret in parsed if secret is not None),
         _raw=raw,
@@ -293,8 +325,9 @@ def _parse_index(kind: IndexKind, raw: str) -> tuple[Index, Credentials | None]:
             f"`{printable(redact(url))}` is not the URL of an index",
             evidence=("wanted  http://, https://, file:// or a directory",),
         )
-    clean = urlsplit(url)
-    return Index(name=f"{clean.netloc}{clean.path}".rstrip("/"), url=url, kind=kind), secret
+    for token in token_components(url):
+        register_secret(token)
+    return Index(name=index_name(url), url=url, kind=kind), secret
 
 
 def _parse_proxy(text: str | None) -> str | None:

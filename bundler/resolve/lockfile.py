@@ -40,7 +40,7 @@ from packaging.version import Version
 from bundler.digest import Sha256, parse_sha256
 from bundler.errors import InputError
 from bundler.paths import printable
-from bundler.redaction import redact, split_url, url_filename
+from bundler.redaction import index_name, redact, split_url, url_filename
 from bundler.target.target import GLIBC_VERSION
 
 if TYPE_CHECKING:
@@ -92,6 +92,8 @@ class Lock:
     """The requirements it was resolved from, sorted; empty in the lockfile of another tool."""
     packages: tuple[LockedDistribution, ...]
     """Sorted by name, each name once."""
+    base: tuple[str, ...] = ()
+    """The requirements that the base must provide instead: conda packages without a project on the index."""
     glibc: str = ""
     """The glibc that the wheels were chosen for, "2.27"; empty if unknown."""
 
@@ -111,6 +113,7 @@ def render_lock(lock: Lock, target: Target, place: Callable[[Path], str]) -> str
         tool={
             "bundler": {
                 "requirements": list(lock.requirements),
+                **({"base": list(lock.base)} if lock.base else {}),
                 **({"glibc": lock.glibc} if lock.glibc else {}),
             }
         },
@@ -142,10 +145,11 @@ def parse_lock(text: str, *, source: Path, target: Target) -> Lock:
     packages = sorted(
         (_from_package(*pair, base=base, source=source) for pair in chosen), key=lambda item: item.name
     )
-    requirements = (pylock.tool or {}).get("bundler", {}).get("requirements", [])
+    ours = (pylock.tool or {}).get("bundler", {})
     return Lock(
-        requirements=tuple(str(item) for item in requirements),
+        requirements=tuple(str(item) for item in ours.get("requirements", [])),
         packages=tuple(packages),
+        base=tuple(str(item) for item in ours.get("base", [])),
         glibc=locked_glibc(text),
     )
 
@@ -161,7 +165,8 @@ def _unsupported(pylock: Pylock, error: PylockSelectError, source: Path, target:
                     f"wanted  glibc {target.glibc.version} or older: {target.glibc.source}",
                     f"found   {redact(str(error))}",
                 ),
-                hint="lock again for this glibc, or pass `--target-glibc host`",
+                hint="lock again for this glibc"
+                + ("" if target.glibc.is_fact else ", or pass `--target-glibc host`"),
             )
     return InputError(
         f"{source.name}: the lock does not support {target.name}",
@@ -301,7 +306,7 @@ def _from_package(package: Package, chosen: object, *, base: Path, source: Path)
         filename=filename,
         sha256=sha256,
         size=chosen.size,
-        index=tool.get("index") or (_index_name(package.index) if package.index else None),
+        index=tool.get("index") or (index_name(split_url(package.index)[0]) if package.index else None),
         subdirectory=chosen.subdirectory if isinstance(chosen, PackageArchive) else None,
     )
 
@@ -312,8 +317,3 @@ def _location(url: str | None, path: str | None, base: Path) -> str:
     clean, _ = split_url(url or "")
     parts = urlsplit(clean)
     return unquote(parts.path) if parts.scheme == "file" else clean.partition("#")[0]
-
-
-def _index_name(url: str) -> str:
-    parts = urlsplit(split_url(url)[0])
-    return f"{parts.netloc}{parts.path}".strip("/")

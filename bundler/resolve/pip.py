@@ -3,12 +3,14 @@
 They are downloaded from the index by digest, as any wheel, and are not part of the
 bundle. pip runs under the target Python, since it evaluates markers for the
 Python it runs on, whatever ``--python-version`` is (pypa/pip#11664). It is
-unpacked: running it from its wheel takes a second longer at each start.
+unpacked: running it from its wheel takes a second longer at each start. The build
+backends and metadata hooks that it starts run in a sandbox (`target/scripts/run_pip.py`).
 """
 
 from __future__ import annotations
 
 import json
+import os
 import shlex
 import sys
 from collections.abc import Callable, Mapping, Sequence
@@ -22,9 +24,12 @@ from bundler.archive.wheel import read_wheel
 from bundler.digest import parse_sha256
 from bundler.errors import BundlerError, NetworkError, ResolutionError
 from bundler.redaction import split_url, url_filename
+from bundler.resolve.auth import netrc_environment
 from bundler.resolve.download import Download, fetch_all
 from bundler.resolve.failure import FailedRun, explain_failure
 from bundler.system.process import Completed, run_process
+from bundler.system.sandbox import Places, Sandbox, find_sandbox, program_places
+from bundler.target.scripts import script
 from bundler.target.venv import create_venv
 from bundler.text import listing
 
@@ -64,7 +69,13 @@ class Toolchain:
     """pip's cache of index pages; files from it are hashed again."""
     extra_config: Path
     """A configuration file of setuptools for every build."""
+    sandbox: Sandbox
+    """The sandbox of build backends and metadata hooks."""
+    guard: Path
+    """The file that describes it to ``target/scripts/run_pip.py``."""
     target: Target
+    prefer_binary: bool = True
+    """Whether an older release with a wheel is preferred to a newer one with only an sdist."""
     host: HostEnvironment
     settings: IndexSettings
     scratch: Path
@@ -79,22 +90,31 @@ class Toolchain:
     ) -> Completed:
         """Run pip under the target Python, in the user's working directory, where relative paths start.
 
+        Code of sdists and their build requirements runs in the sandbox: it can write only to its own
+        directories below TMPDIR, and gets no setting of an index.
+
         :param cached: whether pip may use and fill its cache.
         :param on_stdout: called with each line of standard output, from a thread.
         :param extra_env: further environment variables.
         """
+        temporary = self.scratch / "pip"
+        temporary.mkdir(exist_ok=True)
         env = self.host.child_env(
-            self.scratch,
+            temporary,
+            **self.host.network_environment(),
+            **netrc_environment(self.host),
             **self.settings.pip_environment(),
             # setuptools would write `*.egg-info` into the directory of the project, which is the user's.
             DIST_EXTRA_CONFIG=str(self.extra_config),
             PYTHONDONTWRITEBYTECODE="1",
+            # For build requirements, too: pip's own child inherits it. An empty variable counts as unset.
+            PIP_PREFER_BINARY="1" if self.prefer_binary else "",
             **(extra_env or {}),
         )
         links = " ".join(filter(None, (env.get("PIP_FIND_LINKS"), self.wheels.as_uri())))
         cache = ["--cache-dir", str(self.cache)] if cached else ["--no-cache-dir"]
         return run_process(
-            [self.python, "-I", self.pip, *arguments, *cache],
+            [self.python, "-I", script("run_pip"), self.guard, self.pip, *arguments, *cache],
             env={**env, "PIP_FIND_LINKS": links},
             cwd=self.host.cwd,
             timeout=_PIP_SECONDS,
@@ -138,18 +158,53 @@ def install_toolchain(
     notes.mkdir()
     extra_config = scratch / "toolchain" / "setup.cfg"
     extra_config.write_text(f"[egg_info]\negg_base = {notes}\n", "utf-8")
+    python = create_venv(interpreter, scratch / "toolchain" / "venv", host, scratch)
+    sandbox = find_sandbox(host, scratch)
+    for sentence in sandbox.missing():
+        reporter.note(f"sandbox of builds: {sentence}")
+    guard = scratch / "toolchain" / "guard.json"
+    home = scratch / "toolchain" / "home"
+    home.mkdir()
+    values = {
+        "command": sandbox.argv([], Places())[:-1],
+        "places": sandbox.read_only,
+        "visible": list(
+            map(str, [*program_places(python), unpacked, extra_config, *_tool_places(host)]),
+        ),
+        "empty": [str(notes)],
+        "home": str(home),
+    }
+    guard.write_text(json.dumps(values), "utf-8")
     return Toolchain(
-        python=create_venv(interpreter, scratch / "toolchain" / "venv", host, scratch),
+        python=python,
         pip=unpacked / "pip",
         wheels=wheels,
         versions={item["metadata"]["name"]: item["metadata"]["version"] for item in report["install"]},
         cache=store.root / "pip",
         extra_config=extra_config,
+        sandbox=sandbox,
+        guard=guard,
         target=interpreter.target,
         host=host,
         settings=settings,
         scratch=scratch,
     )
+
+
+def _tool_places(host: HostEnvironment) -> list[Path]:
+    """Return the directories of the compilers and tools on PATH that are not of the system.
+
+    A prefix is shown as a whole, since a compiler reads its libraries, but never the user's HOME.
+    """
+    home = Path(host.get("HOME") or "/").resolve()
+    places = []
+    for text in (host.get("PATH") or "").split(os.pathsep):
+        folder = Path(text)
+        if folder.is_absolute() and folder.is_dir():
+            prefix = folder.parent.resolve()
+            private = prefix == home or prefix.is_relative_to(home) or home.is_relative_to(prefix)
+            places.append(folder if private or folder.name != "bin" else folder.parent)
+    return places
 
 
 def _resolve_toolchain(
@@ -170,7 +225,8 @@ def _resolve_toolchain(
     ]
     argv += ["--only-binary", ":all:", "--python-version", interpreter.target.version]
     argv += ["--target", str(scratch / "nowhere"), "--report", str(report), *_PROJECTS]
-    env = host.child_env(scratch, **settings.pip_environment())
+    network = {**host.network_environment(), **netrc_environment(host)}
+    env = host.child_env(scratch, **network, **settings.pip_environment())
     ended = run_process(argv, env=env, cwd=host.cwd, timeout=_PIP_SECONDS)
     if ended.returncode != 0:
         raise _no_toolchain(FailedRun(ended=ended, settings=settings, target=interpreter.target))

@@ -57,15 +57,11 @@ class PipResolver:
 
     :param toolchain: the pip; see `resolve.pip`.
     :param only_binary: whether to reject source distributions.
-    :param prefer_binary: whether to prefer an older release with a wheel to a newer one without.
     """
 
-    def __init__(
-        self, toolchain: Toolchain, *, only_binary: bool = False, prefer_binary: bool = True
-    ) -> None:
+    def __init__(self, toolchain: Toolchain, *, only_binary: bool = False) -> None:
         self._toolchain = toolchain
         self._only_binary = only_binary
-        self._prefer_binary = prefer_binary
 
     def resolve(self, requirements: RequirementSet, *, reporter: Reporter) -> Lock:
         """Run pip once and read its report."""
@@ -111,9 +107,7 @@ class PipResolver:
 
     def _arguments(self, requirements: RequirementSet) -> Sequence[str]:
         """Return the options, files first, so that those of the command line override them."""
-        arguments = [option for option in requirements.pip_options if option != "--prefer-binary"]
-        if self._prefer_binary:
-            arguments.append("--prefer-binary")
+        arguments = [*requirements.pip_options]
         if requirements.require_hashes:
             arguments.append("--require-hashes")
         if self._only_binary:
@@ -170,7 +164,10 @@ class PipResolver:
             name=name,
             version=version,
             kind="wheel" if filename.endswith(".whl") else "sdist",
-            location=str(_local_path(url)) if url.startswith("file:") else url,
+            # An index can have a token in its path, and so can the URLs of its files.
+            location=str(_local_path(url))
+            if url.startswith("file:")
+            else self._toolchain.settings.without_tokens(url),
             filename=filename,
             sha256=_sha256(info, filename),
             index=None if item["is_direct"] else self._toolchain.settings.name_of(url),

@@ -36,7 +36,7 @@ if TYPE_CHECKING:
 
 __all__ = ["BuiltWheel", "build_wheel", "hash_tree"]
 
-BUILD_FORMAT = 2
+BUILD_FORMAT = 3
 """Part of the key of a built wheel; increment it with any change of the build, to rebuild all wheels."""
 
 _PACK_SECONDS = 600

@@ -5,12 +5,14 @@ from __future__ import annotations
 import shutil
 import stat
 import time
+from collections.abc import Callable
 from dataclasses import asdict, dataclass
-from typing import Any
+from typing import Any, TypeVar
 
 from bundler.digest import parse_sha256
 from bundler.errors import IntegrityError
-from bundler.store.store import Store, read_ref
+from bundler.store.reference import read_ref
+from bundler.store.store import DamagedStoreError, Store
 from bundler.system.locks import locked_file, try_lock
 
 __all__ = [
@@ -19,9 +21,12 @@ __all__ = [
     "StoreInfo",
     "check_store",
     "collect_garbage",
+    "heal",
     "remove_abandoned",
     "store_info",
 ]
+
+T = TypeVar("T")
 
 _DAY = 86400
 
@@ -132,6 +137,30 @@ def check_store(store: Store) -> FsckReport:
             ref.unlink()
     dropped = tuple(sorted(ref.relative_to(store.root / "refs").as_posix() for ref in lost))
     return FsckReport(checked=checked, quarantined=tuple(sorted(bad)), dropped=dropped)
+
+
+def heal(store: Store, work: Callable[[], T]) -> T:
+    """Return the result of ``work``; repeat it if it fails since the store is damaged.
+
+    Before the first repetition the whole store is verified. If that does not help, its references
+    are removed, so that everything is created again.
+
+    :param work: reads values from the store, and creates missing ones.
+    """
+    repairs: tuple[Callable[[Store], object], ...] = (check_store, _forget)
+    for repair in repairs:
+        try:
+            return work()
+        except DamagedStoreError as error:
+            store.reporter.warn(f"the store is damaged: {error.message}; continuing without the damaged part")
+            repair(store)
+    return work()
+
+
+def _forget(store: Store) -> None:
+    with store.in_use():
+        for ref in list(store.refs()):
+            ref.unlink(missing_ok=True)
 
 
 def remove_abandoned(store: Store) -> int:

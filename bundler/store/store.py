@@ -3,13 +3,14 @@
 A blob is named by its sha256 and never changes; a reference contains the digest
 of a blob, as a ref of git contains that of an object. A blob is hashed again each
 time it is read; if its content has changed, it is moved to the quarantine, and
-the next command creates it again.
+`heal` repeats the work, which creates it again. A modification time derived from
+the digest reveals a blob that was written to, also where it is not read.
 
     ROOT/v1/CACHEDIR.TAG
     ROOT/v1/blobs/ab/<sha256>           read-only
-    ROOT/v1/refs/<kind>/ab/<key>        the sha256 of a blob; its mtime is the time of its last use
+    ROOT/v1/refs/<kind>/ab/<key>        see `store.reference`; its mtime is the time of its last use
     ROOT/v1/scratch/<random>/           private directories of running commands
-    ROOT/v1/quarantine/                 blobs whose content does not match their name
+    ROOT/v1/quarantine/                 blobs and references that do not match their name
     ROOT/v1/pip/                        pip's cache of index pages
     ROOT/v1/locks/                      lock files, never deleted
 
@@ -22,7 +23,7 @@ import hashlib
 import os
 import re
 import secrets
-import shutil
+import stat
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
@@ -33,13 +34,14 @@ from bundler.digest import CHUNK, Sha256, parse_sha256
 from bundler.errors import IntegrityError, MalformedError, OutputError
 from bundler.jsonio import decode
 from bundler.reporter import SILENT, Reporter
-from bundler.system.atomic import output_error, publish_file, replace_file
+from bundler.store.reference import key_of, read_ref, ref_content
+from bundler.system.atomic import output_error, publish_file, replace_file, temporary
 from bundler.system.locks import locked_file
 
 if TYPE_CHECKING:
     from bundler.system.environ import HostEnvironment
 
-__all__ = ["Blob", "BlobWriter", "Store", "key_of", "open_store", "read_ref"]
+__all__ = ["Blob", "BlobWriter", "DamagedStoreError", "Store", "key_of", "open_store"]
 
 T = TypeVar("T")
 
@@ -50,7 +52,11 @@ _TAG = (
 _KIND = re.compile(r"[a-z][a-z-]*")
 _KEY = re.compile(r"[0-9a-f]{64}", re.ASCII)
 _READ_LIMIT = 1 << 28
-_KEY_DOMAIN = b"bundler key v1\0"
+_IF_FULL = "run `bundler store gc` to free space, or pass `--store` on another disk"
+
+
+class DamagedStoreError(IntegrityError):
+    """A blob is changed or missing, and was set aside: a repetition creates it again."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -74,22 +80,6 @@ def _cache_folder() -> Path:
     from platformdirs import user_cache_path  # noqa: PLC0415 - not needed where the store is named
 
     return user_cache_path("bundler", appauthor=False)
-
-
-def key_of(*parts: str | bytes) -> str:
-    """Return the key of a reference: the sha256 of all parts.
-
-    Each part is preceded by its length, so that no two lists of parts encode to the same bytes.
-
-    >>> key_of("ab", "c") == key_of("a", "bc")
-    False
-    """
-    digest = hashlib.sha256(_KEY_DOMAIN)
-    for part in parts:
-        encoded = part.encode() if isinstance(part, str) else part
-        digest.update(len(encoded).to_bytes(8, "big"))
-        digest.update(encoded)
-    return digest.hexdigest()
 
 
 class BlobWriter:
@@ -125,11 +115,13 @@ class BlobWriter:
         os.fsync(self._stream.fileno())
         self._stream.close()
         self._staged.chmod(0o444)
+        os.utime(self._staged, (_mark(digest), _mark(digest)))
         final = self._store.path_of(digest)
         final.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
         # Another process may have published the same content first; its file is as good.
-        with suppress(FileExistsError):
-            publish_file(self._staged, final)
+        if not self._store.has(digest):
+            with suppress(FileExistsError):
+                publish_file(self._staged, final)
         return Blob(sha256=digest, size=self._size)
 
 
@@ -176,16 +168,13 @@ class Store:
         :raises OutputError: if the store cannot be written.
         """
         self.prepare()
-        staged = self.root / "scratch" / f"{secrets.token_hex(16)}.blob"
-        try:
-            flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC
-            with os.fdopen(os.open(staged, flags, 0o600), "wb") as stream:
-                yield BlobWriter(self, stream, staged)
-        except OSError as error:
-            raise output_error(self.root, error) from error
-        finally:
-            with suppress(FileNotFoundError):
-                staged.unlink()
+        with temporary(self.root / "scratch" / f"{secrets.token_hex(16)}.blob") as staged:
+            try:
+                flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC
+                with os.fdopen(os.open(staged, flags, 0o600), "wb") as stream:
+                    yield BlobWriter(self, stream, staged)
+            except OSError as error:
+                raise output_error(self.root, error, if_full=_IF_FULL) from error
 
     def add(self, content: bytes) -> Sha256:
         """Store bytes that are in memory, and return their digest."""
@@ -194,8 +183,25 @@ class Store:
             return blob.commit().sha256
 
     def has(self, digest: Sha256) -> bool:
-        """Return whether a blob exists; its content is not verified."""
-        return self.path_of(digest).is_file()
+        """Return whether a blob exists; it is verified if its modification time is not that of its digest.
+
+        A blob that was changed is quarantined.
+        """
+        path = self.path_of(digest)
+        try:
+            facts = path.lstat()
+        except OSError:
+            return False
+        if stat.S_ISREG(facts.st_mode) and int(facts.st_mtime) == _mark(digest):
+            return True
+        try:
+            self.copy(digest, lambda _: None)
+        except DamagedStoreError:
+            return False
+        # A copy of the whole store, for example, has other times.
+        with suppress(OSError):
+            os.utime(path, (_mark(digest), _mark(digest)))
+        return True
 
     def open(self, digest: Sha256) -> BinaryIO:
         """Open a blob for reading; the caller must verify its content.
@@ -205,9 +211,11 @@ class Store:
         try:
             return self.path_of(digest).open("rb")
         except FileNotFoundError:
-            raise IntegrityError(
+            raise DamagedStoreError(
                 f"blob {digest[:12]} not found in the store", hint="run the same command again"
             ) from None
+        except (IsADirectoryError, PermissionError) as error:
+            raise self._quarantine(digest, error.strerror or "unreadable") from error
 
     def copy(self, digest: Sha256, sink: Callable[[bytes], object]) -> int:
         """Write a blob to ``sink`` in chunks, verify its digest, and return its size in bytes.
@@ -223,7 +231,7 @@ class Store:
                 size += len(chunk)
                 sink(chunk)
         if actual.hexdigest() != digest:
-            self._quarantine(digest, actual.hexdigest())
+            raise self._quarantine(digest, f"sha256 {actual.hexdigest()}")
         return size
 
     def read(self, digest: Sha256, *, limit: int = _READ_LIMIT) -> bytes:
@@ -236,7 +244,7 @@ class Store:
             content = stream.read(limit)
         actual = hashlib.sha256(content).hexdigest()
         if actual != digest:
-            self._quarantine(digest, actual)
+            raise self._quarantine(digest, f"sha256 {actual}")
         return content
 
     def verified_path(self, digest: Sha256) -> Path:
@@ -256,17 +264,19 @@ class Store:
         try:
             ref.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
         except OSError as error:
-            raise output_error(ref, error) from error
-        replace_file(ref, f"{digest}\n".encode(), mode=0o600)
+            raise output_error(ref, error, if_full=_IF_FULL) from error
+        replace_file(ref, ref_content(kind, key, digest), mode=0o600, if_full=_IF_FULL)
 
     def lookup(self, kind: str, key: str) -> Sha256 | None:
-        """Return the digest a reference contains, or None if the reference or its blob is missing.
+        """Return the digest a reference contains, or None if the reference or its blob is missing or damaged.
 
-        The mtime of the reference is set to the current time, for the garbage collection.
+        Damaged ones are set aside. The mtime of the reference is set to the current time, for
+        the garbage collection.
         """
         ref = self._ref(kind, key)
         digest = read_ref(ref)
         if digest is None or not self.has(digest):
+            self._set_aside(ref)
             return None
         # A read-only store cannot record the use, and is not collected by this user either.
         with suppress(OSError):
@@ -287,6 +297,7 @@ class Store:
         try:
             return decode(self.read(digest), type_, f"{kind} {key[:12]}")
         except (IntegrityError, MalformedError):
+            self._set_aside(self._ref(kind, key))
             return None
 
     def remember(self, kind: str, key: str, value: object) -> None:
@@ -316,17 +327,13 @@ class Store:
         """
         self.prepare()
         folder = self.root / "scratch" / secrets.token_hex(8)
-        try:
-            folder.mkdir(mode=0o700)
-        except OSError as error:
-            raise output_error(folder, error) from error
-        try:
-            with locked_file(folder.with_suffix(".lock"), shared=False, reporter=self.reporter):
+        with temporary(folder.with_suffix(".lock")) as lock, temporary(folder):
+            try:
+                folder.mkdir(mode=0o700)
+            except OSError as error:
+                raise output_error(folder, error, if_full=_IF_FULL) from error
+            with locked_file(lock, shared=False, reporter=self.reporter):
                 yield folder
-        finally:
-            shutil.rmtree(folder, ignore_errors=True)
-            with suppress(FileNotFoundError):
-                folder.with_suffix(".lock").unlink()
 
     def prepare(self) -> None:
         """Create the directories of the store.
@@ -339,9 +346,9 @@ class Store:
                 folder.mkdir(mode=0o700, exist_ok=True)
             tag = self.root / "CACHEDIR.TAG"
             if not tag.exists():
-                replace_file(tag, _TAG)
+                replace_file(tag, _TAG, if_full=_IF_FULL)
         except OSError as error:
-            raise output_error(self.root, error) from error
+            raise output_error(self.root, error, if_full=_IF_FULL) from error
 
     def _ref(self, kind: str, key: str) -> Path:
         if not _KIND.fullmatch(kind) or not _KEY.fullmatch(key):
@@ -360,26 +367,23 @@ class Store:
         """Yield the private directory of every running or killed command."""
         return (path for path in (self.root / "scratch").glob("*") if path.suffix != ".lock")
 
-    def _quarantine(self, digest: Sha256, actual: str) -> None:
-        """Move a changed blob to the quarantine.
-
-        :raises IntegrityError: always.
-        """
-        quarantine = self.root / "quarantine"
-        quarantine.mkdir(mode=0o700, exist_ok=True)
-        with suppress(FileNotFoundError):
-            self.path_of(digest).replace(quarantine / f"{digest}.{secrets.token_hex(4)}")
-        raise IntegrityError(
+    def _quarantine(self, digest: Sha256, found: str) -> DamagedStoreError:
+        """Move a changed blob to the quarantine, and return the error that reports it."""
+        self._set_aside(self.path_of(digest))
+        return DamagedStoreError(
             "a blob of the store has changed; it was moved to the quarantine",
-            evidence=(f"wanted  sha256 {digest}", f"found   sha256 {actual}"),
+            evidence=(f"wanted  sha256 {digest}", f"found   {found}"),
             hint="run the same command again",
         )
 
+    def _set_aside(self, path: Path) -> None:
+        """Move a damaged blob or reference to the quarantine; a read-only store stays as it is."""
+        with suppress(OSError):
+            if os.path.lexists(path):
+                (self.root / "quarantine").mkdir(mode=0o700, exist_ok=True)
+                path.replace(self.root / "quarantine" / f"{path.name}.{secrets.token_hex(4)}")
 
-def read_ref(ref: Path) -> Sha256 | None:
-    """Return the digest in a reference file; None if the file is missing or incomplete."""
-    try:
-        text = ref.read_text("ascii")
-        return parse_sha256(text[:-1]) if text.endswith("\n") else None
-    except (OSError, ValueError):
-        return None
+
+def _mark(digest: Sha256) -> int:
+    """Return the modification time of an unchanged blob: even, since FAT has no others, and before 1979."""
+    return int(digest[:7], 16) & ~1

@@ -11,7 +11,9 @@ import ctypes
 import errno
 import os
 import secrets
+import shlex
 import shutil
+import stat
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
@@ -23,10 +25,12 @@ __all__ = [
     "check_writable",
     "output_error",
     "publish_file",
+    "remove_temporaries",
     "replace_file",
     "staged_dir",
     "staged_file",
     "sync_folder",
+    "temporary",
 ]
 
 # Constants of renameat2(2), from linux/fs.h and fcntl.h.
@@ -35,6 +39,8 @@ _AT_FDCWD = -100
 _FULL = (errno.ENOSPC, errno.EDQUOT)
 # The errors of link(2) on file systems without hard links: vfat, some FUSE and network file systems.
 _NO_LINKS = (errno.EPERM, errno.EOPNOTSUPP, errno.ENOSYS, errno.EMLINK, errno.EACCES)
+_temporaries: set[Path] = set()
+"""The temporary files and directories of this process that exist, or are about to be created."""
 
 
 def check_writable(folder: Path) -> None:
@@ -59,14 +65,49 @@ def check_writable(folder: Path) -> None:
         ) from error
 
 
-def output_error(path: Path, error: OSError) -> OutputError:
-    """Return the `OutputError` for a failed system call, with the path and the system's reason."""
+def output_error(path: Path, error: OSError, *, if_full: str | None = None) -> OutputError:
+    """Return the `OutputError` for a failed system call, with the path and the system's reason.
+
+    :param if_full: the hint for a full disk; by default to free space where the file is written.
+    """
     hint = None
     if error.errno in _FULL:
-        hint = f"free space on the disk of `{path.parent}` (`df -h {path.parent}`), or write to another one"
-        if any((parent / "CACHEDIR.TAG").exists() for parent in (path, *path.parents)):  # the store
-            hint = "run `bundler store gc` to free space, or pass `--store` on another disk"
+        hint = if_full or f"free space on the disk of `{path.parent}`, or write to another disk"
+    elif error.errno == errno.ENOENT and not path.parent.exists():
+        is_cwd = path.parent == Path()
+        hint = "cd to a directory that exists" if is_cwd else f"mkdir -p {shlex.quote(str(path.parent))}"
     return OutputError(f"cannot write `{path}`: {error.strerror or error}", hint=hint)
+
+
+@contextmanager
+def temporary(path: Path) -> Iterator[Path]:
+    """Remove the file or directory of this name, if any, when the context ends.
+
+    The context only names it, and may create it at any time. A signal can interrupt the
+    removal itself; `remove_temporaries` removes the rest.
+    """
+    _temporaries.add(path)
+    try:
+        yield path
+    finally:
+        _remove(path)
+        _temporaries.discard(path)
+
+
+def remove_temporaries() -> None:
+    """Remove the temporary files of all interrupted contexts; call it last, when no thread writes."""
+    for path in list(_temporaries):
+        _remove(path)
+
+
+def _remove(path: Path) -> None:
+    # On a read-only file system unlink fails with EROFS even if there is no file to remove; the
+    # error to report is the first one.
+    with suppress(OSError):
+        if stat.S_ISDIR(path.lstat().st_mode):
+            shutil.rmtree(path, ignore_errors=True)
+        else:
+            path.unlink()
 
 
 @contextmanager
@@ -77,20 +118,15 @@ def staged_file(final: Path, *, mode: int = 0o644) -> Iterator[BinaryIO]:
     :raises FileExistsError: if ``final`` exists when the context ends.
     :raises OutputError: if the file cannot be written.
     """
-    staged = _beside(final)
-    try:
-        with _created(staged, mode) as stream:
-            yield stream
-        publish_file(staged, final)
-    except FileExistsError:
-        raise
-    except OSError as error:
-        raise output_error(final, error) from error
-    finally:
-        # On a read-only file system unlink fails with EROFS even if there is no file to remove; the
-        # error to report is the first one.
-        with suppress(OSError):
-            staged.unlink()
+    with temporary(_beside(final)) as staged:
+        try:
+            with _created(staged, mode) as stream:
+                yield stream
+            publish_file(staged, final)
+        except FileExistsError:
+            raise
+        except OSError as error:
+            raise output_error(final, error) from error
 
 
 def publish_file(staged: Path, final: Path) -> None:
@@ -113,25 +149,21 @@ def publish_file(staged: Path, final: Path) -> None:
     sync_folder(final.parent)
 
 
-def replace_file(final: Path, content: bytes, *, mode: int = 0o644) -> None:
+def replace_file(final: Path, content: bytes, *, mode: int = 0o644, if_full: str | None = None) -> None:
     """Write a small file, atomically replacing an older one of the same name.
 
     :param mode: permission bits of the file, independent of the umask.
+    :param if_full: the hint for a full disk, see `output_error`.
     :raises OutputError: if the file cannot be written.
     """
-    staged = _beside(final)
-    try:
-        with _created(staged, mode) as stream:
-            stream.write(content)
-        staged.replace(final)
-        sync_folder(final.parent)
-    except OSError as error:
-        raise output_error(final, error) from error
-    finally:
-        # On a read-only file system unlink fails with EROFS even if there is no file to remove; the
-        # error to report is the first one.
-        with suppress(OSError):
-            staged.unlink()
+    with temporary(_beside(final)) as staged:
+        try:
+            with _created(staged, mode) as stream:
+                stream.write(content)
+            staged.replace(final)
+            sync_folder(final.parent)
+        except OSError as error:
+            raise output_error(final, error, if_full=if_full) from error
 
 
 @contextmanager
@@ -141,20 +173,18 @@ def staged_dir(final: Path) -> Iterator[Path]:
     :raises FileExistsError: if ``final`` exists when the context ends, even as an empty directory.
     :raises OutputError: if the directory cannot be written.
     """
-    staged = _beside(final)
-    try:
-        staged.mkdir(mode=0o700)
-        yield staged
-        _sync_tree(staged)
-        staged.chmod(0o755)
-        _rename_no_replace(staged, final)
-        sync_folder(final.parent)
-    except FileExistsError:
-        raise
-    except OSError as error:
-        raise output_error(final, error) from error
-    finally:
-        shutil.rmtree(staged, ignore_errors=True)
+    with temporary(_beside(final)) as staged:
+        try:
+            staged.mkdir(mode=0o700)
+            yield staged
+            _sync_tree(staged)
+            staged.chmod(0o755)
+            _rename_no_replace(staged, final)
+            sync_folder(final.parent)
+        except FileExistsError:
+            raise
+        except OSError as error:
+            raise output_error(final, error) from error
 
 
 def sync_folder(folder: Path) -> None:
@@ -177,6 +207,8 @@ def _created(path: Path, mode: int) -> Iterator[BinaryIO]:
 
 
 def _beside(final: Path) -> Path:
+    if not final.name:  # `.` and `/`
+        raise FileExistsError(errno.EEXIST, os.strerror(errno.EEXIST), str(final))
     # 50 characters are 200 bytes at most; a name has 255.
     return final.with_name(f".{final.name[:50]}.{secrets.token_hex(6)}.partial")
 

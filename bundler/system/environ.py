@@ -8,15 +8,17 @@ are not passed on, and are reported by name.
 from __future__ import annotations
 
 import os
+import re
 import sys
 from collections.abc import Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
 from bundler.archive.tar import DEFAULT_EPOCH
-from bundler.errors import UsageError
+from bundler.errors import InterpreterError, UsageError
 
-__all__ = ["HostEnvironment", "read_host_environment"]
+__all__ = ["HostEnvironment", "read_host_environment", "startup_code"]
 
 TRUST_AND_PROXY = (
     "SSL_CERT_FILE",
@@ -32,11 +34,16 @@ TRUST_AND_PROXY = (
     "all_proxy",
     "no_proxy",
 )
-"""Certificate and proxy settings, passed to children: many hosts reach an index only through these."""
+"""Certificate and proxy settings: many hosts reach an index only through these."""
 
 # The largest time of a ustar header: 11 octal digits (POSIX, pax, "ustar Interchange Format").
 _LATEST_EPOCH = 0o77777777777
 _MAX_DIGITS = 100
+_VARIABLES = re.compile(r"\b(?:PYTHON|LD_|DYLD_)[A-Z0-9_]*\b", re.ASCII)
+# Startup files of setuptools, editable installs, virtualenv and coverage; `startup_code` omits them.
+_KNOWN_STARTUP = re.compile(
+    r"distutils-precedence\.pth|__editable__\..*\.pth|_virtualenv\.pth|(?:a1_)?coverage\.pth|.*-nspkg\.pth"
+)
 
 _HARMFUL_PREFIXES = ("PYTHON", "PIP_", "CONDA", "VIRTUALENV_", "UV_", "SETUPTOOLS_", "LD_", "DYLD_", "MAMBA_")
 _HARMFUL_NAMES = frozenset(
@@ -134,11 +141,15 @@ class HostEnvironment:
             "PIP_NO_INPUT": "1",
             "NO_COLOR": "1",
         }
-        for name in TRUST_AND_PROXY:
-            if name in self.environ:
-                env[name] = self.environ[name]
         env.update(extra)
         return env
+
+    def network_environment(self) -> dict[str, str]:
+        """Return the variables of certificates and proxies, for children that use the network.
+
+        A proxy can contain a password, so other children do not get them.
+        """
+        return {name: self.environ[name] for name in TRUST_AND_PROXY if name in self.environ}
 
     def ignored_settings(self) -> tuple[str, ...]:
         """Return the settings of this host that could change a bundle and are not passed on, sorted.
@@ -155,13 +166,48 @@ class HostEnvironment:
                 settings.append(f"{name}={value}")
             elif name in _HARMFUL_NAMES or name.startswith(_HARMFUL_PREFIXES):
                 settings.append(name)
+        settings.extend(name for name in self._removed() if name not in _HARMLESS)
         settings.extend(f"./{path}" for path in _shadowing(self.cwd))
-        return tuple(sorted(settings))
+        return tuple(sorted(set(settings)))
+
+    def _removed(self) -> list[str]:
+        """Return the names of the variables that `bundler.__main__` removed before the start."""
+        return _VARIABLES.findall(self.environ.get("BUNDLER_REMOVED", ""))
 
 
 def read_host_environment() -> HostEnvironment:
-    """Return the environment and working directory of this process; the command line calls it once."""
-    return HostEnvironment(environ=dict(os.environ), cwd=Path.cwd())
+    """Return the environment and working directory of this process; the command line calls it once.
+
+    :raises InterpreterError: if the working directory was deleted.
+    """
+    try:
+        cwd = Path.cwd()
+    except OSError as error:
+        raise InterpreterError(
+            f"the working directory cannot be used: {error.strerror or error}",
+            hint="cd to a directory that exists",
+        ) from error
+    return HostEnvironment(environ=dict(os.environ), cwd=cwd)
+
+
+def startup_code() -> tuple[str, ...]:
+    """Return the files that this Python ran when it started, before any code of bundler (docs of ``site``).
+
+    Those are ``sitecustomize`` and ``usercustomize``, unless they are part of the standard library,
+    and ``.pth`` files with a line that runs; well-known ones are omitted.
+    """
+    found = []
+    for name in ("sitecustomize", "usercustomize"):
+        path = getattr(sys.modules.get(name), "__file__", None)
+        if path and Path(path).parent != Path(os.__file__).parent:
+            found.append(path)
+    for folder in dict.fromkeys(filter(os.path.isdir, sys.path)):
+        for pth in sorted(Path(folder).glob("*.pth")):
+            with suppress(OSError):
+                runs = re.search(rb"^import[ \t]", pth.read_bytes(), re.MULTILINE)
+                if runs and not _KNOWN_STARTUP.fullmatch(pth.name):
+                    found.append(str(pth))
+    return tuple(found)
 
 
 def _shadowing(folder: Path) -> list[str]:

@@ -17,7 +17,7 @@ from pathlib import Path
 from bundler.reporter import Reporter
 from bundler.system.atomic import output_error
 
-__all__ = ["locked_file", "try_lock"]
+__all__ = ["locked_directory", "locked_file", "try_lock"]
 
 _NOTE_AFTER = 1.0
 """Seconds of waiting after which the holder is reported."""
@@ -38,6 +38,22 @@ def locked_file(path: Path, *, shared: bool, reporter: Reporter) -> Iterator[Non
         if not shared:
             os.ftruncate(descriptor, 0)
             os.pwrite(descriptor, f"{os.getpid()}\n".encode(), 0)
+        yield
+    finally:
+        os.close(descriptor)
+
+
+@contextmanager
+def locked_directory(path: Path) -> Iterator[None]:
+    """Acquire an exclusive lock on a directory, which leaves no file in it, and wait for it without a limit.
+
+    NFS has no locks on descriptors that are open for reading only (EBADF): there, the context is
+    not exclusive.
+    """
+    descriptor = os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    try:
+        with suppress(OSError):
+            fcntl.flock(descriptor, fcntl.LOCK_EX)
         yield
     finally:
         os.close(descriptor)

@@ -2,8 +2,8 @@
 
 A child is started from an argument list (never a shell), with an explicit
 environment, in a session and process group of its own, with a deadline. Threads
-read both of its pipes while it runs, so that a full pipe cannot block it, and
-its whole process group is killed when the call returns.
+read both of its pipes while it runs, so that a full pipe cannot block it, up to a
+limit, and its whole process group is killed when the call returns.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ import select
 import signal
 import subprocess
 import threading
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -26,6 +26,10 @@ __all__ = ["Completed", "end_all", "run_process", "tail"]
 
 _STDERR_LIMIT = 1 << 20
 """Bytes of standard error that are kept: the end, where the reason of a failure is."""
+_OUTPUT_LIMIT = 1 << 29
+"""Bytes of either stream after which a child is killed: its output may be endless."""
+_LINE_LIMIT = 1 << 26
+"""Bytes of a line; a longer one is read in parts."""
 _POLL_MAX = (1 << 31) - 1
 """The longest timeout of poll(2) in milliseconds, 24 days; `bundler serve` runs longer."""
 _running: set[subprocess.Popen[bytes]] = set()
@@ -38,7 +42,7 @@ class Completed:
     returncode: int
     """The exit code, or the negated signal number if a signal terminated the child."""
     stdout: bytes
-    """Its complete standard output."""
+    """Its complete standard output, unless it exceeded the limit and the child was killed."""
     stderr: str
     """The last MiB of its standard error, redacted."""
     timed_out: bool
@@ -84,8 +88,8 @@ def run_process(  # noqa: PLR0913 - each describes the child, and all but argv a
     out: list[bytes] = []
     err: list[str] = []
     readers = [
-        threading.Thread(target=_drain_stdout, args=(child.stdout, out, on_stdout), daemon=True),
-        threading.Thread(target=_drain_stderr, args=(child.stderr, err, on_stderr), daemon=True),
+        threading.Thread(target=_drain_stdout, args=(child, out, err, on_stdout), daemon=True),
+        threading.Thread(target=_drain_stderr, args=(child, err, on_stderr), daemon=True),
         threading.Thread(target=_feed, args=(child.stdin, stdin), daemon=True),
     ]
     try:
@@ -165,20 +169,39 @@ def _feed(pipe: IO[bytes] | None, content: bytes) -> None:
         pipe.close()
 
 
-def _drain_stdout(pipe: IO[bytes] | None, into: list[bytes], on_line: Callable[[bytes], None] | None) -> None:
+def _lines(child: subprocess.Popen[bytes], pipe: IO[bytes], err: list[str]) -> Iterator[bytes]:
+    """Yield the lines of a pipe; kill the child if there are too many bytes of them."""
+    size = 0
+    while line := pipe.readline(_LINE_LIMIT):
+        size += len(line)
+        if size > _OUTPUT_LIMIT:
+            _kill_group(child)
+            err.append(f"\nkilled: more than {_OUTPUT_LIMIT >> 20} MiB of output\n")
+            return
+        yield line
+
+
+def _drain_stdout(
+    child: subprocess.Popen[bytes], into: list[bytes], err: list[str], on_line: Callable[[bytes], None] | None
+) -> None:
+    if child.stdout is None:
+        return
     with suppress(OSError, ValueError):
-        for line in pipe or ():
+        for line in _lines(child, child.stdout, err):
             into.append(line)
             if on_line is not None:
                 on_line(line)
-        if pipe is not None:
-            pipe.close()
+        child.stdout.close()
 
 
-def _drain_stderr(pipe: IO[bytes] | None, into: list[str], on_line: Callable[[str], None] | None) -> None:
+def _drain_stderr(
+    child: subprocess.Popen[bytes], into: list[str], on_line: Callable[[str], None] | None
+) -> None:
+    if child.stderr is None:
+        return
     size = 0
     with suppress(OSError, ValueError):
-        for line in pipe or ():
+        for line in _lines(child, child.stderr, into):
             text = line.decode("utf-8", "replace")
             into.append(text)
             # As it is removed below: a byte that is not text becomes a character of three.
@@ -187,5 +210,4 @@ def _drain_stderr(pipe: IO[bytes] | None, into: list[str], on_line: Callable[[st
                 size -= len(into.pop(0).encode())
             if on_line is not None:
                 on_line(redact(text.rstrip()))
-        if pipe is not None:
-            pipe.close()
+        child.stderr.close()

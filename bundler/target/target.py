@@ -58,6 +58,8 @@ class GlibcLimit:
     """Two or more numbers, "2.27"."""
     source: str
     """Its source in words, for messages: "the base has 2.27"."""
+    is_fact: bool = False
+    """Whether it is that of the base, so that `--target-glibc host` does not lift it."""
 
     @property
     def numbers(self) -> tuple[int, int]:

@@ -134,7 +134,7 @@ def make(output: Path, wanted: str) -> None:
         root = scratch / "root"
         with ThreadPoolExecutor() as pool:
             wheels = pool.submit(build_wheels, source, scratch)
-            pool.submit(bootstrap, source, release, root).result()
+            pool.submit(bootstrap, source, release, root, PACKAGES).result()
             copy_python(source, root)
             fill(root, source, wheels.result())
         say("writing the archive")
@@ -215,11 +215,11 @@ def build_wheels(source: Source, scratch: Path) -> Path:
     return wheels
 
 
-def bootstrap(source: Source, release: dict[str, str], root: Path) -> None:
-    """Unpack and configure Debian's packages."""
+def bootstrap(source: Source, release: dict[str, str], root: Path, packages: Sequence[str]) -> None:
+    """Unpack and configure Debian's packages, these and those that Python is linked with."""
     say("unpacking Debian's packages")
     codename = release["VERSION_CODENAME"]
-    packages = sorted({*PACKAGES, *owners(needed_libraries(source))})
+    packages = sorted({*packages, *owners(needed_libraries(source))})
     options = [f"--hook-dir={HOOKS}", *(f"--dpkgopt=path-exclude={pattern}" for pattern in UNPACKED_NEVER)]
     settings = run(["apt-config", "dump"]).splitlines()
     options += [f"--aptopt={line}" for line in settings if REACHED_BY.match(line)]
@@ -299,14 +299,14 @@ def copy_python(source: Source, root: Path) -> None:
     (stdlib / "site-packages").mkdir()
     for path in stdlib.glob("_sysconfigdata*.py"):
         path.write_text(path.read_text("utf-8").replace(str(source.prefix), ENVIRONMENT), "utf-8")
+    conf = root / "etc/ld.so.conf.d/minimal.conf"
+    conf.write_text(f"{ENVIRONMENT}/lib\n", "utf-8")
+    run_inside(root, "ldconfig")
 
 
 def fill(root: Path, source: Source, wheels: Path) -> None:
     """Install the server, copy `rootfs`, create the user and its directories."""
     say("installing the inference server")
-    conf = root / "etc/ld.so.conf.d/minimal.conf"
-    conf.write_text(f"{ENVIRONMENT}/lib\n", "utf-8")
-    run_inside(root, "ldconfig")
     python = f"{ENVIRONMENT}/bin/python"
     shutil.copytree(wheels, root / "mnt/wheels")
     shutil.copy(HERE / "server.txt", root / "mnt/wheels")

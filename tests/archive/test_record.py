@@ -157,6 +157,7 @@ CLERICAL = [
         True,
         id="directories",
     ),
+    pytest.param(rows(f"./{RIGHT}"), "", True, id="dot"),
     pytest.param(rows(f"/{RIGHT}"), "has absolute paths: `/demo.py`", True, id="slash"),
     pytest.param(rows(RIGHT.replace(",12", ",13")), "has another size for: `demo.py`", True, id="size"),
     pytest.param(rows(RIGHT.replace(",12", ",twelve")), "has another size for: `demo.py`", True, id="no-number"),

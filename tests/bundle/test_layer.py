@@ -203,6 +203,20 @@ def test_two_files_on_one_path_are_refused(files: list[str], entry_points: str, 
         planned(wheel_of(dict.fromkeys(files, ""), entry_points=entry_points))
 
 
+@pytest.mark.parametrize(
+    "path",
+    [
+        f"{DATA}/data/{SITE}/{INFO}/RECORD",
+        f"{DATA}/data/{SITE}/{INFO}/METADATA.txt",
+        f"{DATA}/data/{SITE}/other-2.0.dist-info/METADATA",
+        f"{DATA}/data/{SITE}/DEMO-1.0.DIST-INFO/RECORD",
+    ],
+)
+def test_data_in_a_metadata_directory_is_refused(path: str) -> None:
+    with pytest.raises(MalformedError, match=rf"`{path}` would be installed into a `\.dist-info` directory$"):
+        planned(wheel_of({path: ""}))
+
+
 def test_a_path_that_is_too_long_for_a_bundle_is_refused() -> None:
     """It was none in the wheel: site-packages comes before it."""
     path = "/".join(["x" * 200] * 20) + "/" + "y" * 60

@@ -374,6 +374,36 @@ def test_a_destination_that_is_taken_is_left_alone(tmp_path: Path, there: str) -
     assert dest.is_symlink() or dest.is_file() or [entry.name for entry in dest.iterdir()] == ["mine"]
 
 
+@pytest.mark.parametrize("dest", [".", "/", "..", "out/.", "taken", "../here"])
+def test_an_existing_destination_is_refused_before_anything_is_read(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, dest: str
+) -> None:
+    """A path without a name, too. The archive is not one: it is not even opened."""
+    (tmp_path / "bad.tar.gz").write_bytes(b"not an archive")
+    here = tmp_path / "here"
+    here.mkdir()
+    (here / "out").mkdir()
+    (here / "taken").mkdir()
+    (here / "taken" / "mine").touch()
+    monkeypatch.chdir(here)
+
+    if dest == "out/.":  # the empty directory itself
+        with pytest.raises(MalformedError):
+            unpack_bundle(tmp_path / "bad.tar.gz", Path(dest), reporter=SILENT)
+    else:
+        with pytest.raises(OutputError, match=f"^`{dest}` already exists"):
+            unpack_bundle(tmp_path / "bad.tar.gz", Path(dest), reporter=SILENT)
+    assert sorted(entry.name for entry in here.rglob("*")) == ["mine", "out", "taken"]
+
+
+def test_a_missing_parent_is_named_with_the_command_that_creates_it(tmp_path: Path) -> None:
+    path = make_bundle(tmp_path)
+    with pytest.raises(OutputError, match="No such file or directory") as caught:
+        unpack_bundle(path, tmp_path / "a b" / "c" / "out", reporter=SILENT)
+
+    assert caught.value.hint == f"mkdir -p '{tmp_path}/a b/c'"
+
+
 def test_an_empty_destination_will_do(tmp_path: Path) -> None:
     path = make_bundle(tmp_path / "in")
     (tmp_path / "out").mkdir()
@@ -418,6 +448,13 @@ def add_folder(folder: Path) -> None:
     (folder / "extra").mkdir()
 
 
+def set_mode(path: str, mode: int) -> Callable[[Path], None]:
+    def damage(folder: Path) -> None:
+        (folder / path).chmod(mode)
+
+    return damage
+
+
 @pytest.mark.parametrize(
     ("damage", "told"),
     [
@@ -428,6 +465,13 @@ def add_folder(folder: Path) -> None:
         (make_link, f"changed  {INIT}: it is not a regular file"),
         (make_fifo, f"changed  {INIT}: it is not a regular file"),
         (add_folder, "extra    extra"),
+        (set_mode("bin/tool", 0o4755), "changed  bin/tool: its mode is 4755, not 0755"),
+        (set_mode("bin/tool", 0o2755), "changed  bin/tool: its mode is 2755, not 0755"),
+        (set_mode(INIT, 0o646), f"changed  {INIT}: its mode is 0646, not 0644"),
+        (set_mode("manifest.json", 0o666), "changed  manifest.json: its mode is 0666, not 0644"),
+        (set_mode("bin", 0o777), "changed  bin: its mode is 0777, not 0755"),
+        (set_mode("lib", 0o1777), "changed  lib: its mode is 1777, not 0755"),
+        (set_mode(".", 0o777), "changed  the directory itself: its mode is 0777, not 0755"),
     ],
 )
 def test_a_damaged_folder_is_refused_and_the_file_named(
@@ -443,6 +487,15 @@ def test_a_damaged_folder_is_refused_and_the_file_named(
 
     assert len(caught.value.evidence) == 1
     assert caught.value.evidence[0].startswith(told)
+
+
+def test_permissions_that_a_copy_may_lose_or_inherit_are_no_damage(tmp_path: Path) -> None:
+    """A umask removes permissions; a directory inherits setgid from its parent."""
+    folder = unpacked(tmp_path)
+    for path, mode in ((INIT, 0o600), ("bin/tool", 0o700), ("bin", 0o2755), (".", 0o2750)):
+        (folder / path).chmod(mode)
+
+    assert verify_bundle(folder, reporter=SILENT).path == folder
 
 
 def test_a_manifest_of_another_bundle_beside_the_archive_is_told(tmp_path: Path) -> None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any, cast
@@ -15,9 +15,9 @@ from bundler.checks.environments import CheckEnvironments
 from bundler.checks.import_results import ImportAnswer
 from bundler.checks.import_runner import StartupError
 from bundler.checks.report import ModeReport
-from bundler.checks.sandbox import Sandbox
 from bundler.reporter import Silent
 from bundler.store.store import Store
+from bundler.system.sandbox import Sandbox
 from bundler.target.interpreter import Interpreter
 
 OWNERS = [(facts("a"), "a"), (facts("a"), "a.b")]
@@ -34,6 +34,8 @@ class Environments(CheckEnvironments):
         mode: str,  # noqa: ARG002 - as in the overridden method
         modules: Sequence[str],
         script: Mapping[str, Any] | None = None,  # noqa: ARG002
+        *,
+        hidden: Collection[str] = (),  # noqa: ARG002
     ) -> dict[str, ImportAnswer]:
         self.runs += 1
         if isinstance(self.ending, StartupError):

@@ -555,3 +555,60 @@ def test_parts_of_a_namespace_in_bundle_and_base_find_each_other(
     place = tmp_path / "alone"
     place.mkdir()
     assert list(refused(warm_cli, "old-b", cwd=place)) == ["I201"]
+
+
+# --- the libraries of the base ------------------------------------------------
+
+SYSTEM_LIBRARY = "libmount.so.1"
+"""Of util-linux, which every Debian has, and which no module of the standard library needs."""
+
+
+def base_with(path: Path, *libraries: str) -> str:
+    """Write the profile of a base that has the C library and these libraries."""
+    profile = {
+        "format": "bundler-base",
+        "format_version": 1,
+        "source": "rootfs",
+        "python": {},
+        "libraries": sorted(["libc.so.6", "libm.so.6", *libraries]),
+        "symbol_versions": {},
+        "distributions": [],
+    }
+    path.write_text(json.dumps(profile))
+    return str(path)
+
+
+def test_a_needed_import_runs_without_the_libraries_that_the_base_lacks(
+    index: LocalIndex, warm_cli: BundlerCli, tmp_path: Path
+) -> None:
+    """As `ctypes.CDLL("libgomp.so.1")`; no header of the bundle shows that need."""
+    load = f"import ctypes\nctypes.CDLL('{SYSTEM_LIBRARY}')\n"
+    make_wheel(index.folder, "needy", "1.0", {"needy.py": load})
+    fallback = "try:\n    import needy\nexcept OSError:\n    pass\n"
+    make_wheel(index.folder, "flexible", "1.0", {"flexible.py": fallback}, requires=["needy"])
+    bare = base_with(tmp_path / "bare.json")
+    full = base_with(tmp_path / "full.json", SYSTEM_LIBRARY)
+
+    errors = refused(warm_cli, "needy", "--base", bare, cwd=tmp_path)
+
+    assert [text.split(":")[0] for text in errors["E408"]] == [
+        f"import `needy` of `needy` fails without `{SYSTEM_LIBRARY}`, which the base lacks"
+    ]
+    built_locked(warm_cli, "needy", "--base", full, "--name", "full", cwd=tmp_path)
+    built_locked(warm_cli, "flexible", "--base", bare, "--name", "flexible", cwd=tmp_path)
+
+
+def test_an_import_that_only_the_base_can_prove_is_no_error(
+    index: LocalIndex, warm_cli: BundlerCli, tmp_path: Path
+) -> None:
+    make_wheel(index.folder, "gpu", "1.0", {"gpu.py": "import ctypes\nctypes.CDLL('libno-such-gpu.so.1')\n"})
+    base = base_with(tmp_path / "base.json", "libno-such-gpu.so.1")
+
+    result = built_locked(warm_cli, "gpu", "--base", base, "--name", "app", cwd=tmp_path)
+
+    assert findings(result)["I210"] == [
+        "`gpu` of `gpu` cannot be imported here without `libno-such-gpu.so.1`, which the base has"
+    ]
+    place = tmp_path / "alone"
+    place.mkdir()
+    assert list(refused(warm_cli, "gpu", cwd=place)) == ["I201"]

@@ -109,9 +109,12 @@ def test_inspect_shows_what_a_bundle_holds(bundler_cli: BundlerCli, tmp_path: Pa
     assert re.search(r"^  pkg +1\.0 +\d+  MIT +pkg-1\.0-py3-none-any\.whl$", said, re.MULTILINE)
 
 
-@pytest.mark.parametrize(("sent", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
-def test_p01_p02_a_signal_ends_a_build_and_leaves_nothing(
-    sent: signal.Signals, code: int, index: LocalIndex, bundler_cli: BundlerCli, tmp_path: Path
+@pytest.mark.parametrize("again", [False, True])
+@pytest.mark.parametrize(
+    ("sent", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143), (signal.SIGHUP, 129)]
+)
+def test_p01_p02_p03_p05_a_signal_ends_a_build_and_leaves_nothing(
+    sent: signal.Signals, code: int, again: bool, index: LocalIndex, bundler_cli: BundlerCli, tmp_path: Path
 ) -> None:
     make_wheel(index.folder, "slow", "1.0", {"slow.py": "import time; time.sleep(50)\n"})
     with subprocess.Popen(
@@ -128,6 +131,9 @@ def test_p01_p02_a_signal_ends_a_build_and_leaves_nothing(
                 break
         time.sleep(1)  # the import has begun
         process.send_signal(sent)
+        while again and process.poll() is None:  # the clean-up is not interrupted by further ones
+            process.send_signal(sent)
+            time.sleep(0.002)
         assert process.wait(timeout=10) == code
         assert "Traceback" not in process.stderr.read()
 
@@ -135,6 +141,29 @@ def test_p01_p02_a_signal_ends_a_build_and_leaves_nothing(
     assert list(tmp_path.iterdir()) == []
     running = subprocess.run(["ps", "-eo", "args"], capture_output=True, text=True, check=True).stdout
     assert str(bundler_cli.store) not in running
+
+
+def test_a_signal_that_is_ignored_stays_ignored(
+    index: LocalIndex, bundler_cli: BundlerCli, tmp_path: Path
+) -> None:
+    """As under nohup(1)."""
+    make_wheel(index.folder, "slow", "1.0", {"slow.py": "import time; time.sleep(50)\n"})
+    argv = ["sh", "-c", "trap '' HUP; exec \"$@\"", "sh", sys.executable, "-I", "-m", "bundler"]
+    with subprocess.Popen(
+        [*argv, "build", "slow", "--name", "app"],
+        cwd=tmp_path,
+        env=bundler_cli.env,
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.PIPE,
+        text=True,
+    ) as process:
+        assert process.stderr is not None
+        next(line for line in process.stderr if line.startswith("layers"))
+        process.send_signal(signal.SIGHUP)
+        time.sleep(0.5)
+        assert process.poll() is None
+        process.send_signal(signal.SIGTERM)
+        assert process.wait(timeout=10) == 143
 
 
 def test_p04_a_reader_that_goes_away_is_no_crash(bundler_cli: BundlerCli, tmp_path: Path) -> None:

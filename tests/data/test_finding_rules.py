@@ -155,7 +155,7 @@ def test_findings_are_sorted_worst_first_and_come_once() -> None:
         Finding(code="E404", message="n", distribution="a", where="b"),
         Finding(code="E404", message="a", distribution="b", where="a"),
         Finding(code="I203", message="a"),
-        Finding(code="B507", message="a"),
+        Finding(code="D624", message="a"),
     ]
 
     assert sorted_findings([*reversed(wanted), *wanted]) == tuple(wanted)

@@ -13,7 +13,8 @@ from typing import TYPE_CHECKING
 
 import pytest
 from support.archives import docker_members, rootfs, write_archive
-from support.cli import BundlerCli, built_locked
+from support.cli import BundlerCli, built_locked, locked
+from support.facts import base_of
 from support.wheels import make_wheel
 
 if TYPE_CHECKING:
@@ -164,6 +165,109 @@ def test_other_ways_to_the_packages(
     assert (out / "azureml-app" / there).is_file()
 
 
+LIB = "AZUREML_EXTRA_PYTHON_LIB_PATH"
+
+
+@pytest.mark.parametrize(
+    ("image", "names"),
+    [
+        ("mcr.microsoft.com/azureml/minimal-ubuntu18.04-py37-cpu-inference:latest", {LIB}),
+        ("mcr.microsoft.com/azureml/minimal-py311-inference:latest", {"PYTHONPATH"}),
+        ("host:5000/mine:1", {LIB}),
+        ("mlflow-py312-inference", {LIB, "AML_APP_ROOT"}),
+    ],
+)
+def test_the_variable_is_one_that_the_image_reads(
+    warm_cli: BundlerCli, bundle: Path, code: Path, image: str, names: set[str]
+) -> None:
+    out = bundle.parent / "context"
+    ended = package(warm_cli, bundle, code, "--base-image", image, "-o", str(out))
+    assert ended.returncode == 0, ended.stderr
+    env = json.loads((out / "context.json").read_text())["env"]
+
+    assert env.keys() - {"AZUREML_SOURCE_DIRECTORY", "AZUREML_ENTRY_SCRIPT"} == names
+    simulated = warm_cli.run("simulate", str(out))
+    assert (simulated.returncode, f"/bundle/{SITE}" in simulated.stdout) == (0, True), simulated.stderr
+
+
+def test_a_variable_that_the_image_ignores_is_refused(
+    warm_cli: BundlerCli, bundle: Path, code: Path, tmp_path: Path
+) -> None:
+    image = "minimal-py312-inference"
+    for args in (("--lib-var", "extra"), ("--mode", "dynamic")):
+        ended = package(warm_cli, bundle, code, "--base-image", image, "-o", "context", *args)
+        assert (ended.returncode, "D613" in ended.stderr) == (10, True), ended.stderr
+        assert not (tmp_path / "dist" / "context").exists()
+
+    out = context(warm_cli, bundle, code)
+    simulated = warm_cli.run("simulate", str(out), "--profile", "stripped")
+    assert (simulated.returncode, "D627" in simulated.stdout) == (10, True), simulated.stdout
+
+
+def test_an_image_that_is_not_known_gets_both_variables(
+    warm_cli: BundlerCli, pythons: dict[str, Path], code: Path, tmp_path: Path
+) -> None:
+    if "3.10" not in pythons:
+        pytest.skip("no CPython 3.10 was found")
+    make_wheel(Path(str(warm_cli.wheels)), "shop", "1.0")
+    built = built_locked(warm_cli, "shop", "--python", "3.10", cwd=tmp_path)
+    out = context(warm_cli, Path(built["path"]), code)
+    env = json.loads((out / "context.json").read_text())["env"]
+
+    assert env[LIB] == "../bundle/lib/python3.10/site-packages"
+    assert env["PYTHONPATH"] == "/var/azureml-app/bundle/lib/python3.10/site-packages"
+    for profile in ("stripped", "other"):
+        assert warm_cli.run("simulate", str(out), "--profile", profile).returncode == 0
+
+
+def test_simulate_reads_the_imports_of_the_script_against_a_base(
+    warm_cli: BundlerCli, bundle: Path, code: Path, tmp_path: Path
+) -> None:
+    (code / "score.py").write_text("import yaml\ndef init(): pass\ndef run(data): return data\n")
+    out = context(warm_cli, bundle, code)
+    unknown = warm_cli.run("simulate", str(out))
+    profile = base_of(libraries={"libc.so.6"}, numpy="1.21").to_json()
+    (tmp_path / "base.json").write_text(json.dumps(profile))
+    known = warm_cli.run("simulate", str(out), "--base", str(tmp_path / "base.json"), "--json")
+
+    assert unknown.returncode == 0, unknown.stderr
+    assert "is loaded: unknown: needs `yaml` from the image" in unknown.stdout
+    assert known.returncode == 10
+    assert known.json["error"]["facts"]["exit_code"] == 3
+    assert "`yaml` is neither in the packages nor in the image" in known.stdout
+
+
+@pytest.mark.parametrize(
+    ("version", "status", "text"),
+    [
+        ("0.6.1", 0, "] = /var/azureml-app/src\n"),
+        ("0.7.6", 0, "AZUREML_ENTRY_SCRIPT = /var/azureml-app/src/score.py\n"),
+        ("banana", 3, "`banana` is not a version of `azureml-inference-server-http`"),
+    ],
+)
+def test_simulate_knows_the_release_of_the_server(
+    warm_cli: BundlerCli, bundle: Path, code: Path, version: str, status: int, text: str
+) -> None:
+    out = context(warm_cli, bundle, code)
+    ended = warm_cli.run("simulate", str(out), "--server", version)
+
+    assert (ended.returncode, text in ended.stdout + ended.stderr) == (status, True), ended.stderr
+
+
+def test_a_version_that_the_server_refuses_is_shown(warm_cli: BundlerCli, code: Path, tmp_path: Path) -> None:
+    make_wheel(Path(str(warm_cli.wheels)), "pydantic", "2.5.3")
+    make_wheel(
+        Path(str(warm_cli.wheels)), "shop", "1.0", {"shop.py": "import pydantic\n"}, requires=["pydantic"]
+    )
+    ended = warm_cli.run("build", *locked(warm_cli, "shop", "pydantic"), cwd=tmp_path)
+    message = "B507  `azureml-inference-server-http` 0.8.4.2 requires `pydantic<1.11,>=1.9`"
+
+    assert (ended.returncode, message in ended.stderr) == (0, True), ended.stderr
+    (archive,) = (tmp_path / "dist").glob("*.tar.gz")
+    packaged = package(warm_cli, archive, code, "--base-image", "base:1", "-o", "context")
+    assert (packaged.returncode, message in packaged.stderr) == (0, True), packaged.stderr
+
+
 def test_the_wheelhouse_installs_without_an_index(
     warm_cli: BundlerCli, bundle: Path, code: Path, python37: Path, tmp_path: Path
 ) -> None:
@@ -208,13 +312,17 @@ def test_an_entry_script_in_a_subfolder_and_several_models(
             id="installed-in-the-image",
         ),
         pytest.param((), 2, "a build context needs the name of its base image", id="no-base-image"),
+        pytest.param(("--user", "a\nRUN id"), 3, "`a\\nRUN id` is not the name of a user", id="user"),
+        pytest.param(
+            ("--base-image", "a\nRUN id", "--user", ""), 3, "`a\\nRUN id` is not the name", id="base-image"
+        ),
         pytest.param(("--image", "o.tar"), 2, "`--image` needs the base image as a file", id="no-base"),
     ],
 )
 def test_bad_usage_leaves_nothing(
     warm_cli: BundlerCli, bundle: Path, code: Path, args: tuple[str, ...], code_: int, message: str
 ) -> None:
-    more = () if code_ == 2 else ("--base-image", "b")
+    more = () if code_ == 2 or "--base-image" in args else ("--base-image", "b")
     ended = package(warm_cli, bundle, code, "-o", "context", *args, *more)
 
     assert (ended.returncode, message in ended.stderr) == (code_, True), ended.stderr
@@ -234,6 +342,28 @@ def test_a_tampered_bundle_and_a_script_without_run_are_refused(
     ended = package(warm_cli, bundle, code, "--base-image", "b", "-o", "context")
     assert ended.returncode in (5, 7), ended.stderr
     assert not (bundle.parent / "context").exists()
+
+
+def test_an_existing_context_is_refused_before_the_bundle_is_read(
+    warm_cli: BundlerCli, code: Path, tmp_path: Path
+) -> None:
+    (tmp_path / "x.tar.gz").write_bytes(b"not a bundle")
+    for out in (".", "/", "there"):
+        (tmp_path / "there").mkdir(exist_ok=True)
+        ended = package(warm_cli, tmp_path / "x.tar.gz", code, "--base-image", "b", "-o", out)
+        assert (ended.returncode, "already exists" in ended.stderr) == (11, True), ended.stderr
+
+
+def test_likely_secrets_in_the_code_are_refused(warm_cli: BundlerCli, bundle: Path, code: Path) -> None:
+    (code / ".env").write_text("PASSWORD=x\n")
+    (code / "data.log").write_text("")
+    ended = package(warm_cli, bundle, code, "--base-image", "b", "-o", "context")
+    assert (ended.returncode, ".env: environment variables" in ended.stderr) == (3, True), ended.stderr
+
+    (code / ".amlignore").write_text("*.log\n!.env\n")
+    out = context(warm_cli, bundle, code)
+    names = {path.name for path in (out / "azureml-app" / code.name).rglob("*")}
+    assert (".env" in names, "data.log" in names) == (True, False)
 
 
 def test_a_link_in_the_code_is_refused(warm_cli: BundlerCli, bundle: Path, code: Path) -> None:

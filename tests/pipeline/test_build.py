@@ -15,6 +15,7 @@ import random
 import re
 import shutil
 import subprocess
+import sys
 import tarfile
 import threading
 from functools import partial
@@ -303,6 +304,137 @@ def test_the_same_build_again_is_no_error_and_another_one_never_replaces_it(
     assert ended.returncode == 11
     assert "already exists with other content" in ended.stderr
     assert hashlib.sha256(Path(first["path"]).read_bytes()).hexdigest() == first["sha256"]
+
+
+def damage_file(path: Path, how: str, others: list[Path]) -> None:
+    """Damage a file of the store: a bit, its end, all of it, its name, or its place."""
+    content = path.read_bytes()
+    path.chmod(0o644)
+    if how == "removed":
+        path.unlink()
+    elif how == "exchanged":
+        other = next(other for other in others if other.read_bytes() != content)
+        other.chmod(0o644)
+        swapped = other.read_bytes()
+        other.write_bytes(content)
+        path.write_bytes(swapped)
+    elif how == "flipped":
+        path.write_bytes(content[:-2] + bytes([content[-2] ^ 1]) + content[-1:])
+    else:
+        path.write_bytes(content[: len(content) // 2] if how == "truncated" else b"")
+
+
+@pytest.mark.parametrize(
+    ("how", "kept_time"),
+    [
+        ("flipped", False),
+        ("exchanged", False),
+        *(
+            pytest.param(how, kept_time, marks=pytest.mark.slow)
+            for kept_time in (False, True)
+            for how in ("flipped", "truncated", "emptied", "exchanged", "removed")
+        ),
+    ],
+)
+def test_p33_the_store_heals_while_a_bundle_is_built(
+    shop: LocalIndex, bundler_cli: BundlerCli, tmp_path: Path, how: str, kept_time: bool
+) -> None:
+    """Each kind of reference, and a blob of each kind, one after the other."""
+    make_sdist(shop.folder, "bought", "1.0", {"bought.py": "import basket\n"})
+    args = ("--lock", "pylock.toml", "--name", "app")
+    assert bundler_cli.run("lock", "shop", "bought", cwd=tmp_path).returncode == 0
+    reference = built(bundler_cli, *args, cwd=tmp_path)["sha256"]
+    store = bundler_cli.store / "v1"
+    kinds = {path.name: sorted(path.glob("*/*")) for path in (store / "refs").iterdir()}
+    assert set(kinds) == {"file", "layer", "segment", "content", "built", "imports", "scan", "elf"}
+    for kind, refs in kinds.items():
+        for of_blob in (False, True):
+            blobs = [store / "blobs" / ref.read_text()[:2] / ref.read_text()[:64] for ref in refs]
+            # The wheels of the toolchain are not part of a build from a lock.
+            used = [kind != "file" or b"basket" in blob.read_bytes() for blob in blobs]
+            places = blobs if of_blob else refs
+            place = places[used.index(True)]
+            before = place.stat().st_mtime
+            damage_file(place, how, [*places, *kinds["layer"]])
+            if kept_time and place.exists():
+                os.utime(place, (before, before))
+            shutil.rmtree(tmp_path / "dist")
+            ended = bundler_cli.run("build", "--json", *args, cwd=tmp_path)
+            assert ended.returncode == 0, (kind, of_blob, ended.stderr)
+            assert ended.json["result"]["sha256"] == reference, (kind, of_blob)
+            checked = bundler_cli.run("store", "fsck", "--json").json["result"]
+            if not kept_time:
+                assert (checked["quarantined"], checked["dropped"]) == ([], []), (kind, of_blob, ended.stderr)
+
+
+def at_once(cli: BundlerCli, *commands: tuple[str, ...], cwd: Path) -> list[tuple[int, str]]:
+    """Run builds at the same time; return the exit code and the standard error of each."""
+    running = [
+        subprocess.Popen(
+            [sys.executable, "-I", "-m", "bundler", "build", *command],
+            cwd=cwd,
+            env=cli.env,
+            stdout=subprocess.DEVNULL,
+            stderr=subprocess.PIPE,
+            text=True,
+        )
+        for command in commands
+    ]
+    errors = [process.communicate(timeout=300)[1] for process in running]
+    return [(process.returncode, error) for process, error in zip(running, errors, strict=True)]
+
+
+@pytest.mark.parametrize("fmt", ["tar.gz", "dir"])
+def test_p11_several_builds_of_one_bundle_agree(
+    shop: LocalIndex, bundler_cli: BundlerCli, tmp_path: Path, fmt: str
+) -> None:
+    args = locked(bundler_cli, "shop", "--name", "app", "--format", fmt)
+    ended = at_once(bundler_cli, *[args] * 6, cwd=tmp_path)
+
+    assert [code for code, _ in ended] == [0] * 6, ended
+    (path,) = [path for path in (tmp_path / "dist").iterdir() if path.suffix not in (".json", ".sha256")]
+    assert len(list((tmp_path / "dist").iterdir())) == 3
+    assert bundler_cli.run("verify", str(path)).returncode == 0
+    check = subprocess.run(
+        ["sha256sum", "-c", "--quiet", *(tmp_path / "dist").glob("*.sha256")],
+        cwd=tmp_path / "dist",
+        check=False,
+    )
+    assert check.returncode == 0
+
+
+@pytest.mark.parametrize("fmt", ["tar.gz", "dir"])
+def test_p11_of_several_bundles_of_one_name_one_is_written(
+    shop: LocalIndex, bundler_cli: BundlerCli, tmp_path: Path, fmt: str
+) -> None:
+    args = ("--name", "app", "--bundle-version", "1", "--format", fmt)
+    commands = [locked(bundler_cli, name, *args) for name in ("shop", "basket") * 3]
+    ended = at_once(bundler_cli, *commands, cwd=tmp_path)
+
+    assert sorted(code for code, _ in ended) == [0] * 3 + [11] * 3, ended
+    for code, error in ended:
+        assert ("already exists with other content" in error) == (code == 11)
+    (path,) = [path for path in (tmp_path / "dist").iterdir() if path.suffix not in (".json", ".sha256")]
+    assert bundler_cli.run("verify", str(path)).returncode == 0
+
+
+@pytest.mark.parametrize("there", ["directory", "link"])
+def test_an_output_of_another_kind_is_refused(
+    shop: LocalIndex, warm_cli: BundlerCli, tmp_path: Path, there: str
+) -> None:
+    args = locked(warm_cli, "basket", "--name", "app", "--bundle-version", "1")
+    path = tmp_path / "dist/app-1-cp37-linux_x86_64.tar.gz"
+    path.parent.mkdir()
+    if there == "directory":
+        path.mkdir()
+    else:
+        path.symlink_to(tmp_path / "missing")
+
+    ended = warm_cli.run("build", *args, cwd=tmp_path)
+
+    assert ended.returncode == 11
+    assert "already exists with other content" in ended.stderr
+    assert [entry.name for entry in path.parent.iterdir()] == [path.name]
 
 
 @pytest.mark.parametrize("fmt", ["tar.gz", pytest.param("tar.zst", marks=pytest.mark.slow), "dir"])
@@ -604,7 +736,9 @@ def test_a_wheel_with_clerical_faults_becomes_a_bundle_with_a_record_of_its_own(
     info = "odd-1.0.dist-info"
     members = wheel_files("odd", "1.0", {"odd.py": "ODD = 1\n", "odd-1.0.0.data/scripts/odd": "#!python\n"})
     members[f"{info}/WHEEL"] = b"Wheel-Version: 1.0\nTag: \n"
-    members[f"{info}/METADATA"] += b"License: GPL\n        \x0c        \n"
+    members[f"{info}/METADATA"] = (
+        b"Metadata-Version: 2.1\nName: odd\nVersion: 1.0+cpu\nLicense: GPL\n        \x0c        \n"
+    )
     record = "/odd.py,md5=,1\ngone.c,sha256=abc=,3\nodd/,,\n"
     wheel = shop.folder / "odd-1.0-py3-none-any.whl"
     wheel.write_bytes(zip_bytes({**members, f"{info}/RECORD": record.encode()}))
@@ -635,7 +769,11 @@ def test_a_wheel_with_clerical_faults_becomes_a_bundle_with_a_record_of_its_own(
         "its RECORD lists files that are missing from it: `gone.c`, `odd`",
         "its Root-Is-Purelib is not one true or false: missing",
         "its `.data` directory is not named as its `.dist-info` directory: `odd-1.0.0.data`",
+        "its `.dist-info` directory has version 1.0, its METADATA 1.0+cpu",
+        "its file name has version 1.0, its METADATA 1.0+cpu",
     ]
+    (distribution,) = manifest_of(result)["distributions"]
+    assert (distribution["version"], distribution["notes"]) == ("1.0+cpu", [])
     listed = warm_cli.run("inspect", result["path"], cwd=tmp_path).stdout
     assert "W701" in listed
 

@@ -39,6 +39,7 @@ def test_the_source_of_the_limit(
     limit = limit_glibc(target(), asked, base=base, locked=locked).glibc
 
     assert (limit and limit.source) == expected
+    assert limit is None or limit.is_fact == limit.source.startswith("the base"), "host would not lift it"
 
 
 def test_another_libc_has_no_limit() -> None:

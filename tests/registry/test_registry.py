@@ -6,6 +6,7 @@ import importlib
 import json
 import os
 import random
+import re
 import shutil
 import subprocess
 import sys
@@ -587,7 +588,7 @@ def test_a_corrupt_record_is_named(
 
     uses: list[Callable[[], object]] = [
         lambda: registry.get("nlp", version="1"),
-        lambda: registry.versions("nlp"),
+        lambda: registry.get("nlp", version="7"),
         lambda: registry.register("nlp", {"n": 9}),
     ]
     for use in uses:
@@ -595,9 +596,55 @@ def test_a_corrupt_record_is_named(
             use()
         assert str(record) in caught.value.message
         assert told in "\n".join((caught.value.message, *caught.value.evidence))
-    # The others can still be had.
+    # The others are still available.
     assert registry.get("nlp").version == "2"
     assert registry.get("nlp", version="2").content == {"n": 2}
+    with pytest.warns(UserWarning, match=re.escape(str(record))) as warned:
+        assert registry.versions("nlp") == ("2",)
+    assert len(warned) == 1
+
+
+@pytest.mark.parametrize("broken", ["text", "directory", "pipe", "link", "unreadable"])
+def test_a_broken_file_does_not_hide_the_others(tmp_path: Path, broken: str) -> None:
+    registry = Registry(Folder(tmp_path), "environments")
+    for name in ("a", "b", "c"):
+        registry.register(name, {"n": 1})
+    registry.register("b", {"n": 2}, version="two")
+    registry.set_labels("b", "1", ["old", "good"])
+    for file in ("000002.json", "labels/old.json"):
+        path = tmp_path / "environments/b" / file
+        path.unlink()
+        if broken == "text":
+            path.write_text("{")
+        elif broken == "directory":
+            path.mkdir()
+        elif broken == "pipe":
+            os.mkfifo(path)
+        elif broken == "link":
+            path.symlink_to(tmp_path / "missing")
+        else:
+            path.write_bytes(b"\xff\xfe")
+
+    with pytest.warns(UserWarning, match=r"^skipped: .*b/000002\.json"):
+        assert [record.name for record in registry.latest()] == ["a", "c"]
+    with pytest.warns(UserWarning, match=r"000002\.json"):
+        assert registry.versions("b") == ("1",)
+    assert registry.get("b", version="1").content == {"n": 1}
+    assert registry.get("b", label="good").version == "1"
+    with pytest.raises(BundlerError, match="000002"):
+        registry.get("b")
+    with pytest.warns(UserWarning, match=r"000002\.json"), pytest.raises(InputError, match="no environment"):
+        registry.get("d")
+
+
+def test_a_broken_label_does_not_hide_the_others(tmp_path: Path) -> None:
+    registry = Registry(Folder(tmp_path), "environments")
+    registry.register("a", {"n": 1})
+    registry.set_labels("a", "1", ["bad", "good"])
+    (tmp_path / "environments/a/labels/bad.json").write_text("{")
+
+    with pytest.warns(UserWarning, match=r"labels/bad\.json"):
+        assert registry.labels("a") == {"good": "1"}
 
 
 @pytest.mark.parametrize("change", [{"label": "blue"}, {"name": "x"}, {"format": "x"}, {"version": ""}])

@@ -183,6 +183,31 @@ def test_precedence(host: Host, flags: IndexOptions, files: IndexOptions, expect
     assert not settings.default_index
 
 
+@pytest.mark.parametrize("flags", ["", "a"])
+@pytest.mark.parametrize("files", ["", "b"])
+@pytest.mark.parametrize("env", ["", "c"])
+def test_lists_of_all_sources_add_up(host: Host, flags: str, files: str, env: str) -> None:
+    """Each of the options that may be repeated, from each source, the command line first."""
+
+    def options(name: str) -> IndexOptions:
+        names = (name,) if name else ()
+        urls = tuple(f"https://{one}.example/s" for one in names)
+        return IndexOptions(extra_index_urls=urls, find_links=urls, trusted_hosts=names)
+
+    url = f"https://{env}.example/s" if env else ""
+    settings = host.read_bare(
+        options(flags), options(files), PIP_EXTRA_INDEX_URL=url, PIP_FIND_LINKS=url, PIP_TRUSTED_HOST=env
+    )
+
+    names = tuple(name for name in (flags, files, env) if name)
+    assert settings.trusted_hosts == names
+    for kind in ("extra", "find-links"):
+        assert urls(settings, kind) == [f"https://{name}.example/s" for name in names]
+    passed = settings.pip_environment()
+    for variable in ("PIP_EXTRA_INDEX_URL", "PIP_FIND_LINKS"):
+        assert passed.get(variable, "").split() == urls(settings, "extra")
+
+
 def test_no_index_leaves_find_links(host: Host) -> None:
     settings = host.read_bare(
         PIP_NO_INDEX="true", PIP_INDEX_URL="https://env.example/s", PIP_FIND_LINKS="wheels"
@@ -432,6 +457,41 @@ def test_other_settings_of_a_file_do_not_reach_the_child(host: Host) -> None:
 
 
 # --- names --------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("url", "name"),
+    [
+        ("https://index.example/simple/", "index.example/simple"),
+        (
+            "https://index.example/artifactory/api/pypi/team-pypi2/simple",
+            "index.example/artifactory/api/pypi/team-pypi2/simple",
+        ),
+        ("https://pkgs.example/MyOrg/My%20Project/_packaging/Feed-2024/pypi/simple", "pkgs.example"),
+        (
+            "https://pkgs.example/MyOrg/MyProject/_packaging/Feed-2024/pypi/simple",
+            "pkgs.example/MyOrg/MyProject/_packaging/Feed-2024/pypi/simple",
+        ),
+        ("https://index.example:8443/3f9ac01b77/simple", "index.example:8443"),
+        ("https://index.example/u/AbCdEfGhIjKlMnOpQrStUvWxYzAbCdEfGhIj/simple", "index.example"),
+        ("https://index.example/priv/s3cr3t-t0ken", "index.example"),
+        ("https://index.example/my-token/simple", "index.example"),
+        ("https://index.example/ghp_16C7e42F292c6912E7/simple", "index.example"),
+        ("https://index.example/5f0c7a52-3f1f-4b39-9a5e-1f6a3b0a1c2d/simple", "index.example"),
+    ],
+)
+def test_a_token_in_a_path_is_in_no_name_and_no_message(host: Host, url: str, name: str) -> None:
+    settings = host.read_bare(PIP_INDEX_URL=url)
+
+    assert settings.indexes[0].name == name
+    if name in ("index.example", "index.example:8443"):
+        hidden = settings.without_tokens(f"{url.rstrip('/')}/../files/a.whl")
+        assert "****" in hidden
+        assert settings.with_tokens(hidden) == f"{url.rstrip('/')}/../files/a.whl"
+        assert "****" in settings.summary()[0]
+    assert settings.with_tokens("https://other.example/****/a.whl") is None
+    assert settings.pip_environment()["PIP_INDEX_URL"] == url
+
 
 ONE = (Index(name="index.example/simple", url="https://index.example/simple", kind="index"),)
 OTHER = (Index(name="other.example/packages", url="https://other.example/packages/", kind="extra"),)

@@ -192,6 +192,20 @@ def test_wheels_and_sdists(
     assert lock_of(warm_cli, "-r", "requirements.txt", *args, cwd=tmp_path)["thing"] == file
 
 
+def test_a_build_requirement_is_preferred_as_a_wheel(
+    index: LocalIndex, warm_cli: BundlerCli, tmp_path: Path
+) -> None:
+    """When the metadata is read, and when the wheel is built."""
+    make_wheel(index.folder, "tool", "1.0")
+    make_sdist(index.folder, "tool", "2.0", {}, setup_py="raise SystemExit('cannot be built here')")
+    toml = '[build-system]\nrequires = ["setuptools", "wheel", "tool"]\nbuild-backend = "setuptools.build_meta"\n'
+    make_sdist(index.folder, "made", "1.0", {"made.py": "", "pyproject.toml": toml})
+
+    ended = warm_cli.run("build", "made", "--for", "mount", cwd=tmp_path)
+
+    assert ended.returncode == 0, ended.stderr
+
+
 def test_a_file_may_require_hashes(sources: LocalIndex, warm_cli: BundlerCli, tmp_path: Path) -> None:
     """Also of dependencies, which have no line."""
     make_wheel(sources.folder, "user", "1.0", requires=["thing"])

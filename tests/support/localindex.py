@@ -12,7 +12,7 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from types import TracebackType
 from typing import Self
-from urllib.parse import quote, unquote
+from urllib.parse import quote, unquote, urlsplit
 from zipfile import BadZipFile, ZipFile
 
 from packaging.utils import canonicalize_name, parse_sdist_filename, parse_wheel_filename
@@ -39,6 +39,8 @@ class LocalIndex:
         self.stalls: set[str] = set()
         """Starts of paths whose response never ends."""
         self.closing = threading.Event()
+        self.prefix = ""
+        """A directory above the pages and files, such as ``/TOKEN``: what is not below it is not found."""
         self._login: tuple[str, str] | None = None
         self._server = ThreadingHTTPServer(("127.0.0.1", 0), self._handler())
         self._server.daemon_threads = True
@@ -59,7 +61,12 @@ class LocalIndex:
     @property
     def url(self) -> str:
         """The address of the simple pages."""
-        return f"http://127.0.0.1:{self._server.server_port}/simple/"
+        return f"http://127.0.0.1:{self.port}{self.prefix}/simple/"
+
+    @property
+    def port(self) -> int:
+        """The port, which also answers as a proxy for other hosts."""
+        return self._server.server_port
 
     @property
     def url_with_credentials(self) -> str:
@@ -82,6 +89,10 @@ class LocalIndex:
         return authorization == f"Basic {wanted}"
 
     def _answer(self, path: str) -> bytes | None:
+        path = urlsplit(path).path
+        if not path.startswith(f"{self.prefix}/"):
+            return None
+        path = path.removeprefix(self.prefix)
         if path.startswith("/files/"):
             file = self.folder / unquote(path.removeprefix("/files/"))
             return file.read_bytes() if file.is_file() and file.parent == self.folder else None
@@ -100,7 +111,9 @@ class LocalIndex:
                 extra += f' data-requires-python="{html.escape(requires)}"'
             if file.name in self.yanked:
                 extra += f' data-yanked="{html.escape(self.yanked[file.name])}"'
-            links.append(f'<a href="/files/{quote(file.name)}#sha256={digest}"{extra}>{file.name}</a>')
+            links.append(
+                f'<a href="{self.prefix}/files/{quote(file.name)}#sha256={digest}"{extra}>{file.name}</a>'
+            )
         return (
             ("<!DOCTYPE html><html><body>" + "\n".join(links) + "</body></html>").encode() if links else None
         )

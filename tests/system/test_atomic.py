@@ -5,6 +5,7 @@ from __future__ import annotations
 import ctypes
 import errno
 import os
+import shutil
 import stat
 import sys
 from collections.abc import Callable, Iterator
@@ -18,10 +19,12 @@ from bundler.system import atomic
 from bundler.system.atomic import (
     output_error,
     publish_file,
+    remove_temporaries,
     replace_file,
     staged_dir,
     staged_file,
     sync_folder,
+    temporary,
 )
 
 
@@ -473,7 +476,45 @@ def test_a_full_disk_has_a_hint(code: int) -> None:
 
     assert os.strerror(code) in error.message
     assert "`/x/y`" in error.message
-    assert "`df -h /x`" in (error.hint or "")
+    assert error.hint == "free space on the disk of `/x`, or write to another disk"
+
+
+def test_the_store_has_a_hint_of_its_own() -> None:
+    full = OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+    assert output_error(Path("/x/y"), full, if_full="bundler store gc").hint == "bundler store gc"
+
+
+@pytest.mark.parametrize("kind", ["file", "directory"])
+@pytest.mark.parametrize("name", [".", "/"])
+def test_a_path_without_a_name_exists(kind: str, name: str) -> None:
+    with (
+        pytest.raises(FileExistsError),
+        staged_file(Path(name)) if kind == "file" else staged_dir(Path(name)),
+    ):
+        pass
+
+
+def test_what_an_interrupted_removal_left_is_removed_at_the_end(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def interrupted(*_: object, **__: object) -> None:
+        raise KeyboardInterrupt
+
+    with (
+        pytest.raises(KeyboardInterrupt),
+        monkeypatch.context() as system,
+        temporary(tmp_path / "outer") as outer,
+        temporary(tmp_path / "inner") as inner,
+    ):
+        outer.touch()
+        inner.mkdir()
+        (inner / "file").touch()
+        system.setattr(shutil, "rmtree", interrupted)
+    assert names(tmp_path) == ["inner"]
+
+    remove_temporaries()
+
+    assert names(tmp_path) == []
 
 
 def test_another_error_has_no_hint() -> None:
@@ -484,11 +525,12 @@ def test_another_error_has_no_hint() -> None:
 def test_a_full_disk_is_named_and_nothing_half_written_is_left(small_disk: Path) -> None:
     """P20."""
     with (
-        pytest.raises(OutputError, match="No space left on device"),
+        pytest.raises(OutputError, match="No space left on device") as caught,
         staged_file(small_disk / "out") as stream,
     ):
         stream.write(bytes(1_000_000))
 
+    assert caught.value.hint == f"free space on the disk of `{small_disk}`, or write to another disk"
     assert names(small_disk) == []
 
 

@@ -106,8 +106,7 @@ TASK = {
     "PIP_NO_INPUT": "1",
     "NO_COLOR": "1",
 }
-PASSED_ON = (
-    "PATH",
+NETWORK = (
     "SSL_CERT_FILE",
     "SSL_CERT_DIR",
     "REQUESTS_CA_BUNDLE",
@@ -127,10 +126,16 @@ def test_the_environment_of_a_child_is_built_from_nothing() -> None:
     assert host({}).child_env(Path("/scratch")) == TASK
 
 
-@pytest.mark.parametrize("name", PASSED_ON)
-def test_how_the_network_and_programs_are_found_is_passed_on(name: str) -> None:
-    assert host({name: "x"}).child_env(Path("/scratch")) == {**TASK, name: "x"}
-    assert host({name: ""}).child_env(Path("/scratch")) == {**TASK, name: ""}
+@pytest.mark.parametrize("name", NETWORK)
+def test_only_children_that_use_the_network_get_its_settings(name: str) -> None:
+    """A proxy can contain a password."""
+    assert host({name: "x"}).child_env(Path("/scratch")) == TASK
+    assert host({name: "x", "A": "b"}).network_environment() == {name: "x"}
+    assert host({name: ""}).network_environment() == {name: ""}
+
+
+def test_programs_are_found_where_the_user_finds_them() -> None:
+    assert host({"PATH": "x"}).child_env(Path("/scratch")) == {**TASK, "PATH": "x"}
 
 
 @given(
@@ -143,7 +148,7 @@ def test_how_the_network_and_programs_are_found_is_passed_on(name: str) -> None:
     )
 )
 def test_nothing_else_reaches_a_child(environ: dict[str, str]) -> None:
-    passed_on = {name: value for name, value in environ.items() if name in PASSED_ON}
+    passed_on = {name: value for name, value in environ.items() if name == "PATH"}
 
     assert host(environ).child_env(Path("/scratch")) == {**TASK, **passed_on}
 

@@ -171,6 +171,18 @@ def test_a_single_line_longer_than_the_limit_is_returned_whole() -> None:
     assert python(code).stderr == "x" * (2 * MIB)
 
 
+@pytest.mark.parametrize("descriptor", [1, 2])
+@pytest.mark.parametrize("end", ["", "\\n"], ids=["one-line", "lines"])
+def test_an_endless_output_ends_the_child(monkeypatch: pytest.MonkeyPatch, descriptor: int, end: str) -> None:
+    monkeypatch.setattr(process, "_OUTPUT_LIMIT", 4 * MIB)
+    monkeypatch.setattr(process, "_LINE_LIMIT", MIB)
+    ended = python(f"while True: os.write({descriptor}, b'x' * 99_999 + b'{end}')", timeout=60)
+
+    assert (ended.returncode, ended.timed_out) == (-signal.SIGKILL, False)
+    assert ended.stderr.endswith("killed: more than 4 MiB of output\n")
+    assert len(ended.stdout) <= 4 * MIB
+
+
 def test_standard_error_is_text_without_secrets() -> None:
     register_secret("hunter2")
     lines: list[str] = []

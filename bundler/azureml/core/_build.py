@@ -32,6 +32,7 @@ from bundler.errors import InputError, UsageError
 from bundler.oci.filetree import APP_ROOT
 from bundler.pipeline.build import Built, build_bundle
 from bundler.pipeline.options import BuildOptions
+from bundler.problems import check_variables
 from bundler.reporter import SILENT, Reporter
 from bundler.requirements.conda.translate import conda_requirements
 from bundler.requirements.files import read_requirements
@@ -237,15 +238,17 @@ def image_variables(environment: EnvironmentDefinition) -> dict[str, str]:
 
     They are the ``variables`` of the conda specification, replaced by the environment's own
     of the same name. The example of a new environment is left out: it is not the user's.
+
+    :raises InputError: if a name or a value is invalid.
     """
     variables: dict[str, str] = {}
     if not environment.python.user_managed_dependencies:
         text = packages_of(environment)
         variables |= conda_requirements(text).variables
     given: Mapping[str, str] = environment.environment_variables
-    return variables | {
-        name: value for name, value in given.items() if (name, value) not in EXAMPLE_VARIABLES.items()
-    }
+    own = {name: value for name, value in given.items() if (name, value) not in EXAMPLE_VARIABLES.items()}
+    check_variables(variables | own)
+    return variables | own
 
 
 def specification(environment: EnvironmentDefinition, cwd: Path) -> Specification:

@@ -7,7 +7,6 @@ environment is an object that can be saved to a directory.
 from __future__ import annotations
 
 import copy
-import re
 import warnings
 from collections.abc import Mapping
 from typing import Any, Self
@@ -31,7 +30,7 @@ from bundler.azureml.core._settings import (
 from bundler.azureml.core.conda_dependencies import CondaDependencies
 from bundler.azureml.core.container_registry import ContainerRegistry
 from bundler.errors import InputError, UsageError
-from bundler.problems import ProblemError
+from bundler.problems import ProblemError, check_variables
 from bundler.requirements.conda.version import allows
 from bundler.target.target import DEFAULT_PYTHON
 
@@ -51,8 +50,6 @@ __all__ = [
 EXAMPLE_VARIABLES = {"EXAMPLE_ENV_VAR": "EXAMPLE_VALUE"}
 """The variables of a new environment in the original; images are built without them."""
 
-_VARIABLE = re.compile(r"[^=\0]+")
-
 
 def _variables(value: object) -> dict[str, str]:
     """Return environment variables; None sets none."""
@@ -60,10 +57,14 @@ def _variables(value: object) -> dict[str, str]:
     if not isinstance(variables, dict):
         raise wrong_type("a dictionary of strings", value)
     for name, content in variables.items():
-        if not isinstance(name, str) or not _VARIABLE.fullmatch(name):
+        if not isinstance(name, str):
             raise ProblemError(f"`{name}` is not a valid name of an environment variable")
-        if not isinstance(content, str) or "\0" in content:
+        if not isinstance(content, str):
             raise ProblemError(f"the value of `{name}` is not a string", hint=f'write `"{content}"`')
+    try:
+        check_variables(variables)
+    except InputError as error:
+        raise ProblemError(error.message, details=error.evidence) from error
     return variables
 
 

@@ -21,9 +21,10 @@ from bundler.azureml.core._log import LogReporter
 from bundler.azureml.core.environment import Environment
 from bundler.azureml.core.workspace import Workspace
 from bundler.deploy.application import ModelFiles as PackedModel
-from bundler.deploy.application import PackageOptions, tree_files
+from bundler.deploy.application import PackageOptions
 from bundler.deploy.context import from_image
 from bundler.deploy.package import PackageRequest, make_package
+from bundler.deploy.source_files import tree_files
 from bundler.digest import parse_sha256
 from bundler.errors import InputError, OutputError, UsageError
 from bundler.paths import archive_path, printable
@@ -285,6 +286,7 @@ class ModelPackage:
             code=code,
             models=tuple(packed),
             mode="dynamic" if dynamic else "mount",
+            image=environment.docker.base_image,
             env=variables,
             epoch=read_host_environment().epoch(),
         )

@@ -17,10 +17,34 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from keyword import iskeyword
 
-__all__ = ["EntryScript", "is_importable_name", "is_python_file", "read_script"]
+__all__ = [
+    "EntryScript",
+    "ScriptImport",
+    "is_importable_name",
+    "is_python_file",
+    "read_imports",
+    "read_script",
+]
 
 _HEADERS = "request_headers"
 _BINDS_ANYTHING = frozenset({"exec", "globals", "vars", "setattr"})
+
+
+# `if` statements whose body the server never executes: it does not load the script as `__main__`.
+_NEVER = frozenset({"TYPE_CHECKING", "typing.TYPE_CHECKING", "__name__ == '__main__'"})
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class ScriptImport:
+    """One import statement, for one module."""
+
+    line: int
+    module: str
+    """The dotted name; with a leading dot for each level of a relative import."""
+    names: tuple[str, ...]
+    """The names that ``from`` imports, each of which may be a submodule."""
+    is_certain: bool
+    """Whether it is executed when the script is loaded, or by ``init()``, unless something else fails."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -80,6 +104,52 @@ def read_script(content: bytes) -> EntryScript:
         imports=tuple(_imports(tree.body)),
         relative=tuple(node.lineno for node in tree.body if isinstance(node, ast.ImportFrom) and node.level),
     )
+
+
+def read_imports(content: bytes, *, is_script: bool) -> tuple[ScriptImport, ...]:
+    """Return all import statements of a file, in order; none if this Python cannot parse it.
+
+    Those in the body of an ``if``, ``try``, loop or function are not certain, except for the function
+    ``init`` of an entry script.
+
+    :param is_script: whether the file is the entry script, whose ``init()`` the server calls.
+    """
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            tree = ast.parse(content)
+        return tuple(_all_imports(tree.body, is_script=is_script, is_certain=True))
+    except (SyntaxError, ValueError, RecursionError, MemoryError):
+        return ()
+
+
+def _all_imports(body: list[ast.stmt], *, is_script: bool, is_certain: bool) -> Iterator[ScriptImport]:
+    for node in body:
+        if isinstance(node, ast.Import):
+            for alias in node.names:
+                yield ScriptImport(line=node.lineno, module=alias.name, names=(), is_certain=is_certain)
+            continue
+        if isinstance(node, ast.ImportFrom):
+            names = tuple(alias.name for alias in node.names if alias.name != "*")
+            module = "." * node.level + (node.module or "")
+            yield ScriptImport(line=node.lineno, module=module, names=names, is_certain=is_certain)
+            continue
+        is_run = isinstance(node, ast.ClassDef | ast.With) or (
+            isinstance(node, ast.FunctionDef) and is_script and node.name == "init"
+        )
+        never = isinstance(node, ast.If) and ast.unparse(node.test) in _NEVER
+        for child in _blocks(node, with_body=not never):
+            yield from _all_imports(child, is_script=False, is_certain=is_certain and is_run)
+
+
+def _blocks(node: ast.AST, *, with_body: bool = True) -> Iterator[list[ast.stmt]]:
+    """Yield the lists of statements in a compound statement."""
+    if with_body:
+        yield getattr(node, "body", [])
+    yield getattr(node, "orelse", [])
+    yield getattr(node, "finalbody", [])
+    for part in (*getattr(node, "handlers", ()), *getattr(node, "cases", ())):
+        yield from _blocks(part)
 
 
 def _binds_anything(node: ast.AST) -> bool:

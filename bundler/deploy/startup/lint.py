@@ -8,29 +8,33 @@ from __future__ import annotations
 
 import difflib
 import posixpath
-import re
 import sys
 from collections.abc import Iterator, Mapping, Sequence
+
+from packaging.version import Version
 
 from bundler.checks.findings import Finding, sorted_findings
 from bundler.data.azure_image import MISSPELT, VARIABLES
 from bundler.deploy.startup.entry_script import is_importable_name, is_python_file
 from bundler.deploy.startup.files import Files
-from bundler.deploy.startup.variables import BootEnv, ResolvedPath, boot_env
+from bundler.deploy.startup.imports import ADDED
+from bundler.deploy.startup.variables import PYTHON_FOLDER, BootEnv, ResolvedPath, boot_env
 from bundler.paths import printable
 
 __all__ = ["check_start", "site_packages_below"]
 
-_VERSION = re.compile(r"(?:^|/)python(3\.\d+)(?=/|$)")
-# The Python version that added a standard library module after 3.7: before, a backport hides nothing.
-_SINCE: Mapping[str, tuple[int, int]] = {"zoneinfo": (3, 9), "graphlib": (3, 9), "tomllib": (3, 11)}
 _TOOLS = ("pip", "setuptools", "wheel", "pkg_resources")
 _OURS = ("az", "aml", "python")
 _ALIKE = 0.9  # a high ratio, since different variables share long parts (`AZUREML_EXTRA_`)
 
 
 def check_start(
-    env: Mapping[str, str], files: Files, *, models: Sequence[str] = (), profile: str = "classic"
+    env: Mapping[str, str],
+    files: Files,
+    *,
+    models: Sequence[str] = (),
+    profile: str = "classic",
+    release: Version | None = None,
 ) -> tuple[Finding, ...]:
     """Return the findings about a container's settings, sorted.
 
@@ -39,15 +43,17 @@ def check_start(
     :param models: absolute directories of registered models in the image, in addition to those
         in ``azureml-models``.
     :param profile: the image variant, a key of `IMAGE_VARIANTS`.
+    :param release: the release of the server, if known.
     :raises InputError: if the profile is unknown.
     """
-    boot = boot_env(env, files, profile)
+    boot = boot_env(env, files, profile, release)
     folders = (*boot.model_folders(), *models)
     return sorted_findings(
         [
             *_misspelt(env),
             *_several(boot),
             *_ignored(boot),
+            *_unreached(boot),
             *_breaking(boot),
             *_script_name(boot),
             *_fragile(boot),
@@ -86,9 +92,23 @@ def _several(boot: BootEnv) -> Iterator[Finding]:
 
 
 def _ignored(boot: BootEnv) -> Iterator[Finding]:
+    """Yield the variables for further packages that the image does not read.
+
+    A directory that PYTHONPATH names as well is found there, as in a context for an unknown image.
+    """
     if boot.off:
         for source in boot.extra_sources:
-            yield Finding(code="D613", message=f"`{source.variable}` is ignored: {boot.off}")
+            if not (source.is_folder and boot.place_of(source).path in boot.libraries):
+                yield Finding(code="D613", message=f"`{source.variable}` is ignored: {boot.off}")
+
+
+def _unreached(boot: BootEnv) -> Iterator[Finding]:
+    """Yield the bundle of a build context if no variable leads to it."""
+    folder = posixpath.join(posixpath.normpath(boot.root), "bundle")
+    packages = site_packages_below(boot.files, folder)
+    if packages and packages not in boot.libraries:
+        message = f"the packages in `{printable(packages)}` are not found: no variable puts them on sys.path"
+        yield Finding(code="D627", message=message, where=packages)
 
 
 def _breaking(boot: BootEnv) -> Iterator[Finding]:
@@ -145,10 +165,13 @@ def _library(boot: BootEnv) -> Iterator[Finding]:
             continue
         if not any(name.endswith((".dist-info", ".egg-info")) for name in names):
             deeper = site_packages_below(boot.files, folder)
-            hint = f"; the packages are in `{printable(deeper)}`" if deeper else ""
-            message = f"`{printable(folder)}` has no installed distribution{hint}"
-            yield Finding(code="D614", message=message, where=folder)
-        python = _VERSION.findall(folder)
+            message = f"`{printable(folder)}` has no installed distribution"
+            if not deeper:
+                yield Finding(code="D614", message=message, where=folder)
+            elif deeper not in boot.libraries:
+                message += f"; the packages are in `{printable(deeper)}`"
+                yield Finding(code="D627", message=message, where=folder)
+        python = PYTHON_FOLDER.findall(folder)
         if boot.profile.python and python and python[-1] != boot.profile.python:
             message = f"`{printable(folder)}` is for Python {python[-1]}, the image has {boot.profile.python}"
             yield Finding(code="D615", message=message, where=folder)
@@ -185,7 +208,7 @@ def _hiding(boot: BootEnv) -> Iterator[Finding]:
     for folder in dict.fromkeys(boot.libraries):
         for name in boot.files.names(folder):
             module = name.removesuffix(".py")
-            if module not in sys.stdlib_module_names or _SINCE.get(module, (3, 0)) > python:
+            if module not in sys.stdlib_module_names or ADDED.get(module, (3, 0)) > python:
                 continue
             path = f"{folder}/{name}"
             if name.endswith(".py") or boot.files.is_file(f"{path}/__init__.py"):

@@ -15,12 +15,15 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
+from bundler.base_image.profile import BaseProfile
 from bundler.checks.findings import Finding
 from bundler.data.azure_image import VARIABLES
 from bundler.deploy.startup.entry_script import EntryScript, is_python_file, read_script
 from bundler.deploy.startup.files import Files
+from bundler.deploy.startup.imports import missing_imports
 from bundler.deploy.startup.variables import BootEnv, ResolvedPath
 from bundler.paths import printable
+from bundler.text import listing
 
 __all__ = ["BASE_MODULES", "STDLIB", "Start", "Step", "configure", "load_script", "start_python"]
 
@@ -28,6 +31,7 @@ STDLIB = "the standard library"
 BASE_MODULES = "the image's own packages"
 """Placeholders in `Boot.sys_path` for directories of the image, whose paths are unknown."""
 
+_MAX_NAMES = 10
 _BOOLEANS = frozenset(("0", "off", "f", "false", "n", "no", "1", "on", "t", "true", "y", "yes"))
 
 
@@ -50,6 +54,8 @@ class Start:
     boot: BootEnv
     offline: bool
     server: bool
+    base: BaseProfile | None = None
+    """The packages of the image, if known."""
     steps: list[Step] = field(default_factory=list)
     findings: list[Finding] = field(default_factory=list)
     installs: str = ""
@@ -78,7 +84,7 @@ def start_python(start: Start) -> int:
     """
     boot = start.boot
     prefix = boot.env.get("AZUREML_CONDA_ENVIRONMENT_PATH")
-    root = posixpath.normpath(boot.root)
+    root = posixpath.normpath(boot.server_root)
     path = [
         f"{prefix}/bin" if prefix else "the directory of azmlinfsrv",
         *boot.libraries,
@@ -205,7 +211,32 @@ def load_script(start: Start) -> int:
         return start.did(text, "its content cannot be parsed")
     if problem := next(_problems(start, place.path, script), None):
         return start.failed(text, problem, 3)
-    return start.did(text)
+    return _check_imports(start, place.path, text)
+
+
+def _check_imports(start: Start, path: str, text: str) -> int:
+    """Check the imports of the entry script, and end the step of loading it."""
+    if start.installs:
+        return start.did(text, "its imports of the installed packages are unknown")
+    missing = missing_imports(start.boot, start.sys_path, path, start.base)
+    failing = next((item for item in missing if item.is_known and item.is_certain), None)
+    if failing is not None:
+        reason = start.found(
+            "D628",
+            f"`{printable(failing.module)}` is neither in the packages nor in the image",
+            where=failing.where,
+        )
+        return start.failed(text, reason, 3)
+    if not missing:
+        return start.did(text)
+    names = listing([f"`{printable(item.module)}`" for item in missing], _MAX_NAMES)
+    if any(item.is_known for item in missing):
+        message = f"it imports {names} in a function, `if` or `try`, which the image does not have"
+        start.found("D629", f"the entry script: {message}", where=missing[0].where)
+        return start.did(text, message)
+    message = f"unknown: needs {names} from the image"
+    start.found("D629", f"the entry script: {message}", where=missing[0].where)
+    return start.did(text, message)
 
 
 def _not_loadable(boot: BootEnv, place: ResolvedPath) -> str:

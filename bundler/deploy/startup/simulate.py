@@ -12,8 +12,12 @@ from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from typing import Any
 
+from packaging.version import Version
+
+from bundler.base_image.profile import BaseProfile
 from bundler.checks.findings import Finding, sorted_findings
 from bundler.data.azure_image import EXIT_CODES, PUBLIC_PORT, SERVER_PORT, ExtraSource
+from bundler.data.inference_server import SERVER
 from bundler.deploy.startup.files import Files
 from bundler.deploy.startup.lint import check_start
 from bundler.deploy.startup.pip import plan_pip
@@ -70,13 +74,15 @@ class Boot:
         }
 
 
-def simulate_start(
+def simulate_start(  # noqa: PLR0913 - each is a fact of the container
     env: Mapping[str, str],
     files: Files,
     *,
     profile: str = "classic",
     offline: bool = True,
     server: bool = True,
+    base: BaseProfile | None = None,
+    release: Version | None = None,
 ) -> Boot:
     """Predict the start of a container.
 
@@ -85,10 +91,14 @@ def simulate_start(
     :param profile: the image variant, a key of `azure_image.IMAGE_VARIANTS`.
     :param offline: whether the container has no network.
     :param server: whether the image has azureml-inference-server-http.
+    :param base: the packages of the image, if known.
+    :param release: the release of the server, if known; by default that of the base.
     :raises InputError: if the profile is unknown.
     """
-    boot = boot_env(env, files, profile)
-    start = Start(boot=boot, offline=offline, server=server)
+    if release is None and base is not None and SERVER in base.distributions:
+        release = base.distributions[SERVER].version
+    boot = boot_env(env, files, profile, release)
+    start = Start(boot=boot, offline=offline, server=server, base=base)
     exit_code = next((code for stage in _STAGES if (code := stage(start))), 0)
     if not exit_code:
         start.did(f"the server answers on port {SERVER_PORT}, the image on {PUBLIC_PORT}")
@@ -98,7 +108,9 @@ def simulate_start(
         resolved=dict(_resolved(boot)),
         sys_path=start.sys_path,
         installs=start.installs,
-        findings=sorted_findings([*start.findings, *check_start(env, files, profile=profile)]),
+        findings=sorted_findings(
+            [*start.findings, *check_start(env, files, profile=profile, release=release)]
+        ),
     )
 
 

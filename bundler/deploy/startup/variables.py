@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import posixpath
+import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from functools import cached_property
+
+from packaging.version import Version
 
 from bundler.data.azure_image import (
     DEFAULT_SCRIPT,
@@ -16,11 +19,16 @@ from bundler.data.azure_image import (
     VARIABLES,
     ExtraSource,
     ImageVariant,
+    image_variant,
 )
+from bundler.data.inference_server import ROOT_IS_CWD, root_is_script_folder
 from bundler.deploy.startup.files import Files, locate
 from bundler.errors import InputError
 
-__all__ = ["BootEnv", "ResolvedPath", "boot_env"]
+__all__ = ["PYTHON_FOLDER", "BootEnv", "ResolvedPath", "boot_env", "profile_of"]
+
+PYTHON_FOLDER = re.compile(r"(?:^|/)python(3\.\d+)(?=/|$)")
+"""A component of a path that names the Python of the packages below it."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -49,6 +57,8 @@ class BootEnv:
     profile: ImageVariant
     files: Files
     """The files below the application root."""
+    release: Version | None = None
+    """The release of the server; None for one whose application root is its working directory."""
 
     @property
     def root(self) -> str:
@@ -67,15 +77,25 @@ class BootEnv:
         return f"{self.root}/{_dirname(script.removeprefix('/'))}" if script else self.root
 
     @property
+    def server_root(self) -> str:
+        """The application root as the server takes it: old releases take the directory of the script."""
+        is_set = bool(self.env.get("AML_APP_ROOT"))
+        if self.release is None or not root_is_script_folder(self.release, root_is_set=is_set):
+            return self.root
+        return posixpath.dirname(posixpath.join(self.root, self.entry))
+
+    @property
     def script(self) -> ResolvedPath:
         """The entry script as the server opens it: relative to the application root."""
-        return self.place(posixpath.join(self.root, self.entry))
+        is_old = self.release is not None and self.release < ROOT_IS_CWD
+        entry = posixpath.basename(self.entry) if is_old else self.entry
+        return self.place(posixpath.join(self.server_root, entry))
 
     @property
     def source(self) -> ResolvedPath | None:
         """AZUREML_SOURCE_DIRECTORY as the server adds it to sys.path; None if it is not set."""
         directory = self.env.get("AZUREML_SOURCE_DIRECTORY")
-        return self.place(posixpath.join(self.root, directory)) if directory else None
+        return self.place(posixpath.join(self.server_root, directory)) if directory else None
 
     @property
     def model_dir(self) -> ResolvedPath | None:
@@ -148,7 +168,17 @@ class BootEnv:
         )
 
 
-def boot_env(env: Mapping[str, str], files: Files, profile: str) -> BootEnv:
+def profile_of(image: str | None, env: Mapping[str, str]) -> str:
+    """Return the image variant of a container: by the name of its image, else by the Python of its packages.
+
+    An unknown image for 3.9 or newer is taken as one that ignores the AZUREML_EXTRA_ variables.
+    """
+    paths = (env.get(name, "") for name in ("AZUREML_EXTRA_PYTHON_LIB_PATH", "PYTHONPATH"))
+    python = next((match[1] for path in paths for match in PYTHON_FOLDER.finditer(path)), None)
+    return image_variant(image, python) or ("stripped" if python else "classic")
+
+
+def boot_env(env: Mapping[str, str], files: Files, profile: str, release: Version | None = None) -> BootEnv:
     """Return the variables of a container, those of its image added.
 
     :param env: the variables that the user sets; they replace defaults of the image, but not
@@ -166,7 +196,7 @@ def boot_env(env: Mapping[str, str], files: Files, profile: str) -> BootEnv:
     merged = {**image.env, **env}
     values = {name: merged.get(name) or variable.default for name, variable in VARIABLES.items()}
     merged.update({name: text.format_map(values) for name, text in image.forced.items()})
-    return BootEnv(env=merged, profile=image, files=files)
+    return BootEnv(env=merged, profile=image, files=files, release=release)
 
 
 def _dirname(path: str) -> str:

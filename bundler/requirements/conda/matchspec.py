@@ -34,6 +34,8 @@ _MAX_LENGTH = 1000
 _NAME = re.compile(r"_{0,2}[a-z0-9]+(?:[._-][a-z0-9]+)*[._-]?")
 _NAME_END = re.compile(r"[\s=<>!~;@,|]")
 _SPACED = re.compile(r"\s*([,|])\s*|([~=!<>]=|[=<>])\s+")
+# Anaconda adds the date of its build to releases of setuptools: `46.1.3.post20200330`.
+_BUILD_DATE = re.compile(r"(?<=[0-9])\.post20[0-9]{6}(?![0-9])")
 _BUILD = re.compile(r"[^\s=,|<>~-]+")
 _VERSION_BUILD = re.compile(rf"(?P<version>.*[^=<>!~,|])=(?P<build>{_BUILD.pattern})")
 _FIELD = re.compile(
@@ -78,6 +80,8 @@ class Translation:
     """The accepted versions of Python, if the role is ``python``."""
     libraries: tuple[str, ...]
     """Prefixes of shared library names, if the role is ``base``: a base with one of them has the package."""
+    assumed: bool
+    """Whether the name of the project is assumed, so that an index may not have it."""
     notes: tuple[str, ...]
     """The inexact and assumed parts of the translation, one line each."""
 
@@ -144,6 +148,7 @@ def translate(spec: MatchSpec) -> Translation:
         requirement=requirement,
         python=python,
         libraries=known.libraries,
+        assumed=known.assumed,
         notes=tuple(notes),
     )
 
@@ -285,7 +290,12 @@ def _python(spec: MatchSpec, notes: list[str]) -> SpecifierSet:
 
 
 def _requirement(spec: MatchSpec, known: Known, notes: list[str]) -> Requirement:
-    clauses = specifiers(spec.name, spec.version, notes, longer=known.longer) if spec.version else ()
+    version = spec.version and _BUILD_DATE.sub("", spec.version)
+    if version != spec.version:
+        notes.append(
+            f"`{spec.version}` is taken as `{version}`: the date of a build is not part of a release"
+        )
+    clauses = specifiers(spec.name, version, notes, longer=known.longer) if version else ()
     try:
         requirement = Requirement(known.project + ",".join(clauses))
         canonicalize_name(requirement.name, validate=True)

@@ -1,14 +1,19 @@
 """Translate a conda environment file to requirements, a version of Python, and system packages.
 
 Conda packages are translated by `conda.matchspec`; the lines of the ``pip`` section are
-returned unchanged. All problems of a file are collected, each with its line.
+returned unchanged, but for ``file:`` URLs of local files. All problems of a file are collected,
+each with its line.
 """
 
 from __future__ import annotations
 
+import re
+import shlex
+from collections import Counter
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from types import MappingProxyType
+from urllib.parse import unquote
 
 from packaging.specifiers import SpecifierSet
 
@@ -29,6 +34,10 @@ _HIGHEST_MINOR = 20
 """Greater than the minor version of every planned Python 3 (PEP 602: one per year)."""
 _RELEASES = 100
 """Greater than the number of releases of every minor version."""
+# conda accepts a path relative to its file, ``file:requirements.txt``; pip 23.1 and later do not.
+_LOCAL_FILE = re.compile(
+    r"(-[rc]\s*|--(?:requirement|constraint)(?:=|\s+))file:(?://(?=/))?(?!//)(\S+)", re.IGNORECASE
+)
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -57,6 +66,9 @@ class CondaRequirements:
     translations: tuple[tuple[int, str], ...]
     """The result for each conda package, by line."""
     system_packages: tuple[SystemPackage, ...]
+    assumed: Mapping[str, SystemPackage]
+    """The requirements whose project is assumed to have the name of the conda package, with that
+    package; empty if a package without a counterpart on PyPI is a problem."""
     variables: Mapping[str, str]
     warnings: tuple[str, ...]
     problems: tuple[tuple[ProblemError, str], ...]
@@ -99,6 +111,7 @@ def conda_requirements(text: str, *, strict: bool = False) -> CondaRequirements:
         lines=tuple(_lines(file, translated)),
         translations=tuple((line.line, _summary(line.text, result)) for line, result in translated),
         system_packages=tuple(system_packages),
+        assumed=MappingProxyType({} if strict else dict(_assumed(file, translated))),
         variables=MappingProxyType(dict(file.variables)),
         warnings=file.warnings,
         problems=tuple(problems),
@@ -143,7 +156,20 @@ def _lines(file: CondaFile, translated: list[tuple[EnvFileLine, Translation]]) -
     for line, translation in translated:
         if translation.requirement is not None:
             yield EnvFileLine(text=str(translation.requirement), line=line.line)
-    yield from file.pip
+    for line in file.pip:
+        text = _LOCAL_FILE.sub(lambda match: match[1] + shlex.quote(unquote(match[2])), line.text)
+        yield EnvFileLine(text=text, line=line.line)
+
+
+def _assumed(
+    file: CondaFile, translated: list[tuple[EnvFileLine, Translation]]
+) -> Iterator[tuple[str, SystemPackage]]:
+    """Yield the requirements with an assumed name that no other line of the file repeats."""
+    repeated = Counter(line.text for line in _lines(file, translated))
+    for line, translation in translated:
+        text = str(translation.requirement)
+        if translation.assumed and repeated[text] == 1:
+            yield text, _system_package(line.text, translation, line.line)
 
 
 def _summary(text: str, translation: Translation) -> str:

@@ -150,7 +150,8 @@ def set_limits(request):
     """Set the resource limits of an import; lower limits that already exist remain."""
     seconds = int(request["timeout"]) + 1
     limits = [
-        (resource.RLIMIT_CORE, 0),
+        # Zero would still start a `|program` of core_pattern, as root on the host; one does not (core(5)).
+        (resource.RLIMIT_CORE, 1),
         (resource.RLIMIT_DATA, request["memory"]),
         (resource.RLIMIT_FSIZE, request["file_size"]),
         (resource.RLIMIT_CPU, seconds * (os.cpu_count() or 1)),  # the threads of a library count together

@@ -9,13 +9,24 @@ import subprocess
 import time
 import warnings
 from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from packaging.version import Version
+from support.facts import base_of
 
-from bundler.data.azure_image import EXIT_CODES, EXTRA_SOURCES, IMAGE_VARIANTS, MISSPELT, VARIABLES
+from bundler.base_image.profile import BaseProfile
+from bundler.data.azure_image import (
+    EXIT_CODES,
+    EXTRA_SOURCES,
+    IMAGE_VARIANTS,
+    MISSPELT,
+    VARIABLES,
+    image_variant,
+)
 from bundler.data.finding_rules import rules_by_code
 from bundler.deploy.startup.entry_script import read_script
 from bundler.deploy.startup.files import AppFiles, FolderFiles, dockerfile_env, locate, open_context
@@ -27,6 +38,7 @@ from bundler.deploy.startup.simulate import (
     render_start,
     simulate_start,
 )
+from bundler.deploy.startup.variables import profile_of
 from bundler.digest import sha256_of
 from bundler.errors import InputError
 from bundler.oci.filetree import App, AppFile, AppLayer
@@ -166,7 +178,6 @@ RIGHT: dict[str, tuple[dict[str, str], dict[str, str]]] = {
         {"code/score.py": "import helper\n" + OK, "code/helper.py": ""},
         {**ENTRY, "AZUREML_SOURCE_DIRECTORY": f"{ROOT}/code"},
     ),
-    "sibling in a function": ({"code/score.py": OK + "    import helper\n", "code/helper.py": ""}, ENTRY),
     "sibling named like the standard library": (
         {"code/score.py": "import json\n" + OK, "code/json.py": ""},
         ENTRY,
@@ -419,15 +430,15 @@ DOUBTS: dict[str, tuple[dict[str, str], dict[str, str], list[str]]] = {
         {**ENTRY, **LIB, **REQUIREMENTS},
         ["D612"],
     ),
-    "switched off": (
-        SCORE,
-        {**ENTRY, **LIB, "AZUREML_INFERENCE_SERVER_HTTP_ENABLED": ""},
-        ["D613"],
-    ),
-    "root of an environment": (
-        {**SCORE, f"code/myenv/{SITE}/six-1.dist-info/METADATA": ""},
-        {**ENTRY, "AZUREML_EXTRA_PYTHON_LIB_PATH": "myenv"},
+    "no distribution": (
+        {**SCORE, "code/lib/six.py": ""},
+        {**ENTRY, "AZUREML_EXTRA_PYTHON_LIB_PATH": "lib"},
         ["D614"],
+    ),
+    "sibling in a function": (
+        {"code/score.py": OK + "    import helper\n", "code/helper.py": ""},
+        ENTRY,
+        ["D629"],
     ),
     "another Python": (
         {**SCORE, "code/myenv/lib/python3.8/site-packages/six-1.dist-info/METADATA": ""},
@@ -505,6 +516,23 @@ def test_it_starts_with_doubts(tree: dict[str, str], env: dict[str, str], expect
 
 
 CERTAIN: dict[str, tuple[dict[str, str], dict[str, str], list[str]]] = {
+    "switched off": (
+        {**SCORE, **BUNDLE},
+        {**ENTRY, **LIB, "AZUREML_INFERENCE_SERVER_HTTP_ENABLED": ""},
+        ["D613", "D627"],
+    ),
+    "requirements switched off": (
+        {**SCORE, **WHEELS},
+        {**ENTRY, **REQUIREMENTS, **OFFLINE, "AZUREML_INFERENCE_SERVER_HTTP_ENABLED": ""},
+        ["D613"],
+    ),
+    "root of an environment": (
+        {**SCORE, f"code/myenv/{SITE}/six-1.dist-info/METADATA": ""},
+        {**ENTRY, "AZUREML_EXTRA_PYTHON_LIB_PATH": "myenv"},
+        ["D627"],
+    ),
+    "no variable for the bundle": ({**SCORE, **BUNDLE}, ENTRY, ["D627"]),
+    "another variable for the bundle": ({**SCORE, **BUNDLE}, {**ENTRY, "PYTHONPATH": ROOT}, ["D627"]),
     "colon": (
         {**SCORE, "code/a:b/x.dist-info/METADATA": ""},
         {**ENTRY, "AZUREML_EXTRA_PYTHON_LIB_PATH": "a:b"},
@@ -537,7 +565,8 @@ def test_every_finding_is_tested() -> None:
     for table in (DOUBTS, CERTAIN):
         seen |= {code for row in table.values() for code in row[2]}
 
-    assert {code for code in rules_by_code() if code[0] == "D"} - seen == {"D622"}  # below
+    below = {"D622", "D628"}
+    assert {code for code in rules_by_code() if code[0] == "D"} - seen == below
 
 
 # Images differ.
@@ -548,24 +577,73 @@ def test_images_that_know_no_extra_variables_take_pythonpath() -> None:
     ignored = simulate_start({**ENTRY, **LIB}, app(tree), profile="stripped")
     taken = simulate_start({**ENTRY, "PYTHONPATH": f"{ROOT}/bundle/{SITE}"}, app(tree), profile="stripped")
 
-    assert codes(ignored) == ["D613"]
+    assert (codes(ignored), ignored.ok) == (["D613", "D627"], False)
     assert f"{ROOT}/bundle/{SITE}" not in ignored.sys_path
     assert codes(taken) == []
     # No `:` at its end, so that the application root stays behind the standard library.
     assert taken.sys_path[1:] == (f"{ROOT}/bundle/{SITE}", STDLIB, BASE_MODULES, ROOT)
 
 
+def test_a_bundle_that_both_variables_name_is_found_by_every_image() -> None:
+    env = {**ENTRY, **LIB, "PYTHONPATH": f"{ROOT}/bundle/{SITE}", "AML_APP_ROOT": ROOT}
+    for profile in IMAGE_VARIANTS:
+        boot = simulate_start(env, app({**SCORE, **BUNDLE}), profile=profile)
+        if profile != "mlflow":  # it has no model here
+            assert (profile, codes(boot)) == (profile, ["D615"] if profile == "py38" else [])
+        assert f"{ROOT}/bundle/{SITE}" in boot.sys_path
+
+
+@pytest.mark.parametrize(
+    ("image", "python", "variant"),
+    [
+        ("mcr.microsoft.com/azureml/minimal-ubuntu18.04-py37-cpu-inference:latest", "3.7", "classic"),
+        ("mcr.microsoft.com/azureml/sklearn-0.24.1-ubuntu18.04-py37-cpu-inference", None, "classic"),
+        ("host:5000/minimal-ubuntu20.04-py38-cpu-inference@sha256:00", None, "py38"),
+        ("host:5000/minimal-ubuntu20.04-py39-cuda11.6.2-inference:20240401.v1", None, "stripped"),
+        ("minimal-ubuntu22.04-py311-cpu-inference", None, "stripped"),
+        ("minimal-py312-cuda12.4-inference", "3.12", "stripped"),
+        ("mlflow-py312-inference:7", "3.12", "mlflow"),
+        ("mlflow-ubuntu20.04-py38-cpu-inference", "3.8", "mlflow"),
+        ("registry.example/py37-inference/mine", None, None),
+        ("registry.example/mine", "3.7", "classic"),
+        ("registry.example/mine", "3.8", "py38"),
+        ("registry.example/mine", "3.10", None),
+        (None, None, None),
+    ],
+)
+def test_an_image_is_known_by_its_name_or_its_python(
+    image: str | None, python: str | None, variant: str | None
+) -> None:
+    assert image_variant(image, python) == variant
+
+
+@pytest.mark.parametrize(
+    ("image", "env", "profile"),
+    [
+        (None, {}, "classic"),
+        (None, LIB, "classic"),
+        (None, {"PYTHONPATH": "/x/lib/python3.11/site-packages"}, "stripped"),
+        ("mine", {"AZUREML_EXTRA_PYTHON_LIB_PATH": "../bundle/lib/python3.9/site-packages"}, "stripped"),
+        ("mlflow-py312-inference", {}, "mlflow"),
+    ],
+)
+def test_the_variant_of_a_context(image: str | None, env: dict[str, str], profile: str) -> None:
+    assert profile_of(image, env) == profile
+
+
 def test_images_for_mlflow_take_the_model_s_environment() -> None:
     """Their start script names it itself, so that requirements are never looked at."""
     tree = {**SCORE, f"{MODEL}/mlflow_model_folder/conda.yaml": "", "code/requirements.txt": ""}
-    env = {**ENTRY, **REQUIREMENTS, "AZUREML_MODEL_DIR": f"{ROOT}/{MODEL}"}
+    env = {**ENTRY, **REQUIREMENTS, "AZUREML_MODEL_DIR": f"{ROOT}/{MODEL}", "AML_APP_ROOT": ROOT}
     boot = simulate_start(env, app(tree), profile="mlflow")
+    elsewhere = simulate_start({}, app(tree), profile="mlflow")
     other = simulate_start({**env, "MLFLOW_MODEL_FOLDER": "m"}, app(tree), profile="mlflow")
     off = simulate_start({**env, "DYNAMIC_DEP_INSTALLATION": "false"}, app(tree), profile="mlflow")
 
     assert (boot.exit_code, boot.installs, codes(boot)[-1]) == (95, "conda", "D618")
     assert "D612" in codes(boot)
     assert other.exit_code == 98
+    assert elsewhere.resolved["AZUREML_ENTRY_SCRIPT"] == "/var/mlflow_resources/mlflow_score_script.py"
     assert (off.exit_code, off.installs) == (0, "")
 
 
@@ -800,6 +878,159 @@ def test_no_build_context(dockerfile: str | None, tmp_path: Path) -> None:
 
     with pytest.raises(InputError):
         open_context(tmp_path)
+
+
+# Releases of the server.
+
+SIBLING = {"code/score.py": "import helper\n" + OK, "code/helper.py": "", "score.py": OK}
+
+
+@pytest.mark.parametrize(
+    ("release", "env", "script", "last", "found"),
+    [
+        # Until 0.7.5 the directory of the script is the application root, which has its siblings.
+        ("0.6.1", ENTRY, "code/score.py", f"{ROOT}/code", []),
+        ("0.6.1", {**ENTRY, "AML_APP_ROOT": ROOT}, "code/score.py", f"{ROOT}/code", []),
+        ("0.7.5", ENTRY, "code/score.py", f"{ROOT}/code", []),
+        # Some releases keep AML_APP_ROOT, and look there for the name of the script.
+        ("0.4.14", {**ENTRY, "AML_APP_ROOT": ROOT}, "score.py", ROOT, []),
+        ("0.7.6", ENTRY, "code/score.py", ROOT, ["D605"]),
+        ("1.5.1", ENTRY, "code/score.py", ROOT, ["D605"]),
+    ],
+)
+def test_the_root_of_a_release(
+    release: str, env: dict[str, str], script: str, last: str, found: list[str]
+) -> None:
+    boot = simulate_start(env, app(SIBLING), release=Version(release))
+    server = base_of(azureml_inference_server_http=release)
+
+    assert boot.resolved["AZUREML_ENTRY_SCRIPT"] == f"{ROOT}/{script}"
+    assert boot.sys_path[-1] == last
+    assert codes(boot) == found
+    assert simulate_start(env, app(SIBLING), base=server) == boot
+
+
+def test_a_release_that_keeps_the_root_does_not_find_a_script_below_it() -> None:
+    boot = simulate_start({**ENTRY, "AML_APP_ROOT": ROOT}, app(SCORE), release=Version("0.4.14"))
+
+    assert (boot.exit_code, codes(boot)) == (3, ["D603"])
+
+
+# Imports of the entry script.
+
+
+def script_env(text: str) -> tuple[dict[str, str], dict[str, str]]:
+    """Return files and variables of a script with the bundle, which has `six` and a part of `google`."""
+    google = {f"bundle/{SITE}/google/auth/__init__.py": "", f"bundle/{SITE}/fast.cpython-37m.so": ""}
+    own = {
+        "code/mine/__init__.py": "",
+        "code/mine/part.py": "from . import other\n",
+        "code/mine/other.py": "",
+    }
+    tree = {**BUNDLE, **google, **own, "code/score.py": text + OK}
+    return tree, {**ENTRY, **LIB, "AZUREML_SOURCE_DIRECTORY": "code"}
+
+
+PROVIDED = [
+    "import six, json, os.path\n",
+    "import distutils.util, imp\n",
+    "import fast\n",
+    "import six.moves.urllib\n",
+    "from google import auth\nimport google.auth.transport\n",
+    "from mine.part import anything\nfrom mine import part\n",
+    "import azureml_inference_server_http\n",
+    "if TYPE_CHECKING:\n    import numpy\n",
+    "if __name__ == '__main__':\n    import numpy\n",
+    "from __future__ import annotations\n",
+]
+
+
+@pytest.mark.parametrize("text", PROVIDED)
+@pytest.mark.parametrize("base", [None, base_of(libraries=set())], ids=["unknown", "known"])
+def test_an_import_is_provided(text: str, base: BaseProfile | None) -> None:
+    tree, env = script_env(text)
+    boot = simulate_start(env, app(tree), base=base)
+
+    assert (codes(boot), boot.exit_code) == ([], 0)
+
+
+MISSING = {
+    "import yaml\n": "yaml",
+    "import yaml.cyaml as y\n": "yaml",
+    "from yaml import safe_load\n": "yaml",
+    "from google.cloud import storage\n": "google.cloud",
+    "from google import cloud\n": "google.cloud",
+    "from google import auth, cloud\n": "google.cloud",
+    "import zoneinfo\n": "zoneinfo",
+    "with open('x'):\n    import yaml\n": "yaml",
+    "class A:\n    import yaml\n": "yaml",
+    "from helper import x\n": "yaml",
+    "import pack.sub\n": "yaml",
+}
+HELPERS = {
+    "code/helper.py": "import yaml\n",
+    "code/pack/__init__.py": "",
+    "code/pack/sub.py": "from .deep import x\n",
+    "code/pack/deep.py": "import yaml\n",
+}
+
+
+@pytest.mark.parametrize(("text", "module"), MISSING.items())
+def test_a_missing_import_ends_the_server_if_the_base_is_known(text: str, module: str) -> None:
+    tree, env = script_env(text)
+    unknown = simulate_start(env, app({**tree, **HELPERS}))
+    known = simulate_start(env, app({**tree, **HELPERS}), base=base_of(libraries=set(), numpy="1.21"))
+
+    assert (codes(unknown), unknown.exit_code, unknown.ok) == (["D629"], 0, True)
+    assert f"unknown: needs `{module}` from the image" in "\n".join(render_start(unknown))
+    assert (codes(known), known.exit_code, known.ok) == (["D628"], 3, False)
+    assert f"`{module}` is neither in the packages nor in the image" in known.findings[0].message
+
+
+def test_the_base_provides_an_import() -> None:
+    tree, env = script_env("import yaml\n")
+    freeze = base_of(PyYAML="5.4", numpy="1.21")
+    known = replace(
+        freeze,
+        source="rootfs",
+        distributions={
+            name: replace(item, top_level=("_yaml", "yaml") if name == "pyyaml" else ("numpy",))
+            for name, item in freeze.distributions.items()
+        },
+    )
+
+    assert simulate_start(env, app(tree), base=known).findings == ()
+    # A freeze has no modules, so that only a distribution of the same name is certain.
+    assert codes(simulate_start(env, app(tree), base=freeze)) == ["D629"]
+    tree, env = script_env("import numpy\n")
+    assert simulate_start(env, app(tree), base=freeze).findings == ()
+
+
+UNCERTAIN = [
+    "try:\n    import yaml\nexcept ImportError:\n    yaml = None\n",
+    "def helper():\n    import yaml\n",
+    "import os\nif os.name == 'x':\n    import yaml\n",
+    "for x in ():\n    import yaml\n",
+    "class A:\n    def init(self):\n        import yaml\n",
+]
+
+
+@pytest.mark.parametrize("text", UNCERTAIN)
+def test_an_import_that_may_not_be_executed_is_a_warning(text: str) -> None:
+    tree, env = script_env(text)
+    boot = simulate_start(env, app(tree), base=base_of(libraries=set()))
+
+    assert (codes(boot), boot.exit_code, boot.ok) == (["D629"], 0, True)
+
+
+def test_init_is_called_at_the_start() -> None:
+    tree, env = script_env("")
+    tree["code/score.py"] = "def init():\n    import yaml\n\n\ndef run(data):\n    import more\n"
+    boot = simulate_start(env, app(tree), base=base_of(libraries=set()))
+    unknown = simulate_start(env, app(tree))
+
+    assert (codes(boot), boot.exit_code) == (["D628"], 3)
+    assert "needs `yaml`, `more` from the image" in unknown.findings[0].message
 
 
 # The tables.

@@ -289,6 +289,24 @@ REQUIREMENTS = {
         ),
     ),
     "librosa": ("librosa", ()),
+    "antlr-python-runtime=4.9.3": (
+        "antlr4-python3-runtime==4.9.3.*",
+        ("`antlr-python-runtime` is `antlr4-python3-runtime` on PyPI",),
+    ),
+    "setuptools": ("setuptools", ()),
+    "setuptools=46.1.3.post20200330=py37_0": (
+        "setuptools==46.1.3",
+        (
+            "`==46.1.3.post20200330` is taken as `==46.1.3`: the date of a build is not part of a release",
+            BUILD,
+        ),
+    ),
+    "setuptools=49.6.0.post20200814": (
+        "setuptools==49.6.0.*",
+        ("`49.6.0.post20200814.*` is taken as `49.6.0.*`: the date of a build is not part of a release",),
+    ),
+    "pytz=2022.1.post1": ("pytz==2022.1.post1", ("`2022.1.post1.*` is taken as `==2022.1.post1`",)),
+    "sip=4.19.8": ("sip==4.19.8.*", (ASSUMED.format("sip"),)),
     "cuda-python": ("cuda-python", ()),
 }
 
@@ -308,7 +326,7 @@ def test_requirement(text: str, requirement: str, notes: tuple[str, ...]) -> Non
     ("text", "role", "libraries"),
     [
         pytest.param("pip=20.2", "tool", (), id="L02-pip"),
-        pytest.param("setuptools", "tool", (), id="L02-setuptools"),
+        pytest.param("wheel=0.34", "tool", (), id="L02-wheel"),
         pytest.param("cudatoolkit=11.3.1=h2bc3f7f_2", "base", ("libcudart.so",), id="L02-cudatoolkit"),
         pytest.param("nvidia::cuda-nvcc", "base", (), id="L02-cuda"),
         pytest.param("openssl=1.1.1k=h27cfd23_0", "base", ("libssl.so",), id="L02-version-not-pep440"),
@@ -323,6 +341,7 @@ def test_requirement(text: str, requirement: str, notes: tuple[str, ...]) -> Non
         pytest.param("_libgcc_mutex=0.1=main", "nothing", (), id="L02-mutex"),
         pytest.param("ld_impl_linux-64", "nothing", (), id="L02-ld"),
         pytest.param("cpuonly", "nothing", (), id="L02-cpuonly"),
+        pytest.param("dataclasses=0.8=pyhc8e2a94_3", "nothing", (), id="L02-backport"),
         pytest.param("mkl_fft", "nothing", (), id="L02-mkl-fft"),
         pytest.param("vs2015_runtime", "nothing", (), id="L02-windows"),
     ],

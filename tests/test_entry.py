@@ -1,0 +1,209 @@
+"""The start of the command: nothing around it changes how its own Python starts, or a byte of a bundle."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import subprocess
+import sys
+from collections.abc import Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import pytest
+from support.cli import locked
+from support.paths import ROOT
+from support.wheels import make_wheel
+
+if TYPE_CHECKING:
+    from support.cli import BundlerCli
+
+PACKAGES = Path(pytest.__file__).parent.parent
+LAUNCHER = str(Path(sys.executable).with_name("bundler"))
+MODULE = (sys.executable, "-m", "bundler")
+BOOM = "open(__file__ + '.ran', 'a').close()\nraise SystemExit('poisoned')\n"
+
+# Modules that the command or Python itself imports, as a file on PYTHONPATH.
+SHADOWS = [
+    "click", "packaging", "json", "platformdirs", "msgspec", "re", "hashlib", "zlib", "tomllib", "logging",
+    "argparse", "subprocess", "sitecustomize", "usercustomize", "types", "functools", "bundler", "pip",
+    "encodings", "isal",
+]  # fmt: skip
+VARIABLES = [
+    {"PYTHONHOME": "/nowhere"},
+    {"PYTHONHASHSEED": "bogus"},
+    {"PYTHONINSPECT": "1"},
+    {"PYTHONDEVMODE": "1"},
+    {"PYTHONMALLOC": "debug"},
+    {"PYTHONSTARTUP": "startup.py"},
+    {"PYTHONWARNINGS": "error"},
+    {"PYTHONOPTIMIZE": "2"},
+    {"PYTHONUTF8": "bogus"},
+    {"PYTHONIOENCODING": "utf-16"},
+    {"PYTHONPLATLIBDIR": "nowhere"},
+    {"PYTHONNOUSERSITE": ""},
+    {"LD_LIBRARY_PATH": "/nowhere", "LD_PRELOAD": ""},
+    {"PYTHONPYCACHEPREFIX": "cache", "PYTHONDONTWRITEBYTECODE": ""},
+]
+# With these, Python itself does not reach the first line of a `python -m`.
+BEFORE_ANY_CODE = ("PYTHONHOME", "PYTHONHASHSEED", "PYTHONUTF8", "PYTHONPLATLIBDIR")
+BEFORE_MODULE = (
+    "sitecustomize",
+    "usercustomize",
+    "types",
+    "functools",
+    "bundler",
+    "re",
+    "encodings",
+    "logging",
+)
+
+
+def start(
+    argv: tuple[str, ...], cli: BundlerCli, env: Mapping[str, str], *, cwd: Path
+) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        argv, cwd=cwd, env={**cli.env, **env}, capture_output=True, text=True, timeout=300, check=False
+    )
+
+
+@pytest.fixture
+def args(warm_cli: BundlerCli) -> tuple[str, ...]:
+    assert warm_cli.wheels is not None
+    make_wheel(warm_cli.wheels, "demo", "1.0", {"demo.py": "NAMES = {'a', 'b', 'c', 'd'}\n"})
+    return ("build", "--name", "app", *locked(warm_cli, "demo"))
+
+
+def digest(started: subprocess.CompletedProcess[str]) -> str:
+    assert started.returncode == 0, started.stderr
+    return started.stdout.split("\t")[-1].strip()
+
+
+def test_twenty_poisons_give_one_digest(warm_cli: BundlerCli, args: tuple[str, ...], tmp_path: Path) -> None:
+    """The command, and `python -m` where Python itself lets it start."""
+    reference = digest(start((LAUNCHER, *args), warm_cli, {}, cwd=tmp_path))
+    for name in SHADOWS:
+        folder = tmp_path / name
+        folder.mkdir()
+        (folder / f"{name}.py").write_text(BOOM)
+        poison = {"PYTHONPATH": str(folder)}
+        started = start((LAUNCHER, *args), warm_cli, poison, cwd=tmp_path)
+        assert digest(started) == reference, name
+        assert "ignored setting: PYTHONPATH" in started.stderr
+        if name not in BEFORE_MODULE:
+            assert digest(start((*MODULE, *args), warm_cli, poison, cwd=tmp_path)) == reference, name
+            assert not (folder / f"{name}.py.ran").exists()
+
+
+def test_variables_of_python_and_of_the_loader_give_one_digest(
+    warm_cli: BundlerCli, args: tuple[str, ...], tmp_path: Path
+) -> None:
+    (tmp_path / "startup.py").write_text(BOOM)
+    reference = digest(start((LAUNCHER, *args), warm_cli, {}, cwd=tmp_path))
+    for poison in VARIABLES:
+        started = start((LAUNCHER, *args), warm_cli, poison, cwd=tmp_path)
+        assert digest(started) == reference, poison
+        if not set(poison).intersection(BEFORE_ANY_CODE):
+            started = start((*MODULE, *args), warm_cli, poison, cwd=tmp_path)
+            assert digest(started) == reference, poison
+        named = [name for name, value in poison.items() if value]
+        assert [name for name in named if f"ignored setting: {name}" not in started.stderr] == [], poison
+    # `cache` is of the Python that a `python -m` starts before the isolated one.
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["cache", "dist", "startup.py"]
+
+
+@pytest.mark.parametrize("name", ["json", "click", "hashlib", "zlib", "pip", "sitecustomize"])
+def test_a_file_of_the_working_directory_is_not_imported(
+    name: str, warm_cli: BundlerCli, args: tuple[str, ...], tmp_path: Path
+) -> None:
+    (tmp_path / f"{name}.py").write_text(BOOM)
+
+    started = start((*MODULE, *args), warm_cli, {}, cwd=tmp_path)
+
+    digest(started)
+    assert not (tmp_path / f"{name}.py.ran").exists()
+
+
+def test_arguments_and_the_exit_code_pass_the_second_start(bundler_cli: BundlerCli, tmp_path: Path) -> None:
+    odd = "a b\n'\"$x*é"
+    for argv in ((LAUNCHER,), MODULE):
+        started = start((*argv, "verify", odd), bundler_cli, {"LC_ALL": "C.UTF-8"}, cwd=tmp_path)
+        assert started.returncode == 7
+        assert "`a b\\n'\"$x*é` is not a bundle" in started.stderr
+
+
+@pytest.fixture
+def site(tmp_path: Path) -> Path:
+    """The site-packages of an environment with bundler, in `tmp_path / "venv"`."""
+    venv = tmp_path / "venv"
+    subprocess.run([sys.executable, "-I", "-m", "venv", "--without-pip", venv], check=True)
+    shutil.copy(LAUNCHER, venv / "bin/bundler")
+    (folder,) = venv.glob("lib/python3.*/site-packages")
+    (folder / "packages.pth").write_text(f"{PACKAGES}\n{ROOT}\n")
+    return folder
+
+
+@pytest.mark.parametrize(
+    ("argv", "env", "starts"),
+    [
+        (["bundler"], {}, 1),
+        (["python", "-I", "-m", "bundler"], {}, 1),
+        (["python", "-m", "bundler"], {}, 2),
+        (["bundler"], {"LD_LIBRARY_PATH": "/nowhere"}, 2),
+    ],
+)
+def test_an_isolated_start_is_not_repeated(
+    argv: list[str], env: dict[str, str], starts: int, site: Path, bundler_cli: BundlerCli, tmp_path: Path
+) -> None:
+    (site / "sitecustomize.py").write_text(f"open({str(tmp_path / 'starts')!r}, 'a').write('x')\n")
+    program = tmp_path / "venv/bin" / argv[0]
+
+    started = start((str(program), *argv[1:], "--version"), bundler_cli, env, cwd=tmp_path)
+
+    assert started.stdout.startswith("bundler, version "), started.stderr
+    assert (tmp_path / "starts").read_text() == "x" * starts
+
+
+def test_the_launcher_works_through_links_and_without_a_directory(
+    bundler_cli: BundlerCli, tmp_path: Path
+) -> None:
+    (tmp_path / "elsewhere").symlink_to(LAUNCHER)
+    for argv, cwd in (
+        ((str(tmp_path / "elsewhere"),), tmp_path),
+        (("./bundler",), Path(LAUNCHER).parent),
+        (("sh", "bundler"), Path(LAUNCHER).parent),
+    ):
+        started = start((*argv, "--version"), bundler_cli, {}, cwd=cwd)
+        assert started.stdout.startswith("bundler, version "), started.stderr
+
+
+def test_a_user_site_is_found(bundler_cli: BundlerCli) -> None:
+    """`pip install --user`: -I ignores the user site, and no Python is beside the command."""
+    python = Path(sys.base_prefix, "bin", f"python{sys.version_info.major}.{sys.version_info.minor}")
+    local = bundler_cli.home / ".local"
+    site = local / "lib" / python.name / "site-packages"
+    site.mkdir(parents=True)
+    for entry in (*PACKAGES.iterdir(), ROOT / "bundler"):
+        if entry.suffix != ".pth":
+            (site / entry.name).symlink_to(entry)
+    (local / "bin").mkdir()
+    shutil.copy(LAUNCHER, local / "bin/bundler")
+    env = {"PATH": f"{python.parent}:{os.environ['PATH']}"}
+
+    for argv in ((str(local / "bin/bundler"),), (str(python), "-m", "bundler")):
+        started = start((*argv, "--version"), bundler_cli, env, cwd=bundler_cli.home)
+        assert started.stdout.startswith("bundler, version "), started.stderr
+
+
+def test_startup_code_of_the_environment_is_reported(
+    site: Path, warm_cli: BundlerCli, tmp_path: Path, args: tuple[str, ...]
+) -> None:
+    """It runs before bundler, also isolated: it cannot be prevented."""
+    (site / "sitecustomize.py").write_text("")
+    (site / "evil.pth").write_text("import sys; sys.evil = True\n")
+    (site / "distutils-precedence.pth").write_text("import os\n")
+
+    started = start((str(tmp_path / "venv/bin/bundler"), *args), warm_cli, {}, cwd=tmp_path)
+
+    lines = [line for line in started.stderr.splitlines() if "when the Python of bundler starts" in line]
+    assert [line.split("`")[1] for line in lines] == [str(site / "sitecustomize.py"), str(site / "evil.pth")]
