@@ -136,6 +136,6 @@ def display_path(path: Path, cwd: Path) -> str:
     return printable(str(path.relative_to(cwd) if path.is_relative_to(cwd) else path))
 
 
-def closest(word: str, known: Iterable[str]) -> str | None:
+def closest(word: str, known: Iterable[str], *, cutoff: float = 0.7) -> str | None:
     """Return the item of ``known`` that is most similar to ``word``, or None; for "did you mean"."""
-    return next(iter(difflib.get_close_matches(word, list(known), n=1, cutoff=0.7)), None)
+    return next(iter(difflib.get_close_matches(word, list(known), n=1, cutoff=cutoff)), None)

@@ -18,6 +18,9 @@ class Task(Protocol):
     def advance(self, amount: int = 1) -> None:
         """Add ``amount`` bytes or items to the progress; can be called from any thread."""
 
+    def name(self, item: str) -> None:
+        """Name the item that is in progress, such as a distribution; can be called from any thread."""
+
 
 class Reporter(Protocol):
     """Receives the reports of the stages; all methods can be called from any thread."""
@@ -31,6 +34,9 @@ class Reporter(Protocol):
     def warn(self, message: str) -> None:
         """Report a condition that the user should act on."""
 
+    def detail(self, message: str) -> None:
+        """Report a line that only an expert needs, such as the output of pip."""
+
     def task(self, name: str, total: int | None, *, in_bytes: bool = False) -> AbstractContextManager[Task]:
         """Show progress until the context ends.
 
@@ -43,6 +49,9 @@ class _SilentTask:
     def advance(self, amount: int = 1) -> None:
         """Ignore the progress."""
 
+    def name(self, item: str) -> None:
+        """Ignore the name."""
+
 
 class Silent:
     """A reporter that discards all reports."""
@@ -54,6 +63,9 @@ class Silent:
         """Discard the report."""
 
     def warn(self, message: str) -> None:
+        """Discard the report."""
+
+    def detail(self, message: str) -> None:
         """Discard the report."""
 
     def task(self, name: str, total: int | None, *, in_bytes: bool = False) -> AbstractContextManager[Task]:  # noqa: ARG002

@@ -99,13 +99,22 @@ def decompressed(chunks: Iterable[bytes], codec: Codec, name: str) -> Iterator[b
             try:
                 yield from _bounded(unit, pending)
             except _errors() as error:
-                raise IntegrityError(f"`{name}` is damaged", evidence=(str(error),), hint=_COPY) from error
+                raise IntegrityError(
+                    f"`{name}` is damaged", evidence=(_reason(error),), hint=_COPY
+                ) from error
             pending = b""
             if unit.eof:
                 pending = unit.unused_data
                 unit = None
     if unit is not None or not started:
         raise IntegrityError(f"`{name}` is truncated", hint=_COPY)
+
+
+def _reason(error: Exception) -> str:
+    """Return what is wrong with compressed data; the libraries report numbers."""
+    if "checksum" in str(error).lower():
+        return "found   content that does not match the checksum in the archive"
+    return "found   compressed data that is invalid"
 
 
 def _bounded(unit: Any, data: bytes) -> Iterator[bytes]:

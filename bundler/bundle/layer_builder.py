@@ -79,6 +79,7 @@ class LayerBuilder:
         ):
 
             def make(wheel: WheelRef) -> Layer:
+                task.name(wheel.filename)
                 layer = self.make(wheel)
                 task.advance()
                 return layer

@@ -243,17 +243,20 @@ def _manifest_size(header: bytes, root: str, name: str) -> int:
 def _opened(path: Path) -> Iterator[tuple[BinaryIO, Codec]]:
     """Open an archive once, so that the checked file is the one that is read."""
     codec = next((codec for suffix, codec in _CODECS if path.name.endswith(suffix)), None)
-    if codec is None:
+    if codec is None and path.exists():
         raise MalformedError(
             f"`{path}` is not a bundle",
             evidence=("wanted  a .tar.gz or .tar.zst archive, or an unpacked directory",),
         )
     try:
         descriptor = os.open(path, os.O_RDONLY | getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_BINARY", 0))
+    except FileNotFoundError as error:
+        raise OutputError(f"{path}: file not found") from error
     except OSError as error:
-        raise OutputError(f"`{path}` cannot be read", evidence=(error.strerror or str(error),)) from error
+        reason = (error.strerror or str(error)).lower()
+        raise OutputError(f"{path}: cannot read the file: {reason}") from error
     with os.fdopen(descriptor, "rb") as stream:
-        if not stat.S_ISREG(os.fstat(descriptor).st_mode):
+        if codec is None or not stat.S_ISREG(os.fstat(descriptor).st_mode):
             raise MalformedError(f"`{path}` is not a regular file")
         yield stream, codec
 

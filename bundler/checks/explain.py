@@ -19,8 +19,9 @@ from bundler.checks.dependencies import requirement_chain, requirement_edges
 from bundler.data.finding_rules import Rule, rules_by_code
 from bundler.errors import InputError
 from bundler.paths import printable
+from bundler.problems import closest
 
-__all__ = ["Why", "findings_of", "is_code", "rule_of", "why"]
+__all__ = ["Why", "findings_of", "is_code", "rule_of", "similar_codes", "why"]
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -59,12 +60,25 @@ def rule_of(code: str) -> Rule:
     """
     rule = rules_by_code().get(code.upper())
     if rule is None:
+        near = similar_codes(code)
         raise InputError(
             f"`{printable(code)}` is not a finding code",
-            evidence=(f"known   {', '.join(rules_by_code())}",),
-            hint="bundler explain I201",
+            evidence=(f"known   {', '.join(near)}",) if near else (),
+            hint=f"bundler explain {near[0] if near else 'I201'}",
         )
     return rule
+
+
+def similar_codes(code: str) -> list[str]:
+    """Return the codes with the same letter, the most similar one first.
+
+    >>> similar_codes("i299")[0], similar_codes("?")
+    ('I209', [])
+    """
+    text = code.upper()
+    codes = [known for known in rules_by_code() if text[:1] == known[:1]]
+    near = closest(text, codes, cutoff=0.5)
+    return sorted(codes, key=lambda known: (known != near, known))
 
 
 def findings_of(manifest: Manifest, *, code: str = "", distribution: str = "") -> tuple[FindingSection, ...]:

@@ -136,7 +136,8 @@ def _run(
     with reporter.task("imports", count) as task:
 
         def advance(line: bytes) -> None:
-            if "module" in _parse(line):
+            if "module" in (answer := _parse(line)):
+                task.name(str(answer["module"]))
                 task.advance()
 
         stdin = json.dumps(request).encode("ascii")

@@ -35,6 +35,15 @@ The last one is the comparison: a module of the base that fails without the bund
 fault."""
 
 _LISTED = 3
+_NAMED = 6
+"""Modules in a line about those that do not import."""
+_ACCEPTABLE: Mapping[str, str] = {
+    "optional": "needs an extra that is not requested",
+    "unused": "no requested module needs it",
+    "unproved": "needs a library that only the base has",
+    "loaded": "imports only after the module that uses it",
+}
+"""Why a module may fail to import, by status."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -52,6 +61,23 @@ class ModeReport:
     def imported(self) -> int:
         """The number of modules that import."""
         return sum(outcome.status == "ok" for outcome in self.outcomes)
+
+    def exceptions(self, allowed: Sequence[str]) -> tuple[str, ...]:
+        """Return one line for each reason that modules may fail to import, with their names.
+
+        :param allowed: the names of ``--allow-import-failure``.
+        """
+        groups: dict[str, list[str]] = {}
+        for outcome in self.by_module().values():
+            if outcome.status != "ok":
+                reason = _ACCEPTABLE.get(outcome.status, "fails")
+                if may_fail(outcome, allowed):
+                    reason = "allowed by --allow-import-failure"
+                groups.setdefault(reason, []).append(printable(outcome.module))
+        return tuple(
+            f"not imported: {listing(modules, _NAMED)} ({reason})"
+            for reason, modules in sorted(groups.items())
+        )
 
     @property
     def loaded(self) -> frozenset[str]:
@@ -173,7 +199,7 @@ class ClosureReport:
                 mode: outcome
                 for mode, outcome in present.items()
                 if outcome.status not in HARMLESS
-                and not self._may_fail(outcome)
+                and not may_fail(outcome, self.allowed_imports)
                 and not self._is_consequence(outcome, mode)
             }
             if failed:
@@ -217,17 +243,13 @@ class ClosureReport:
             fix=self.remedy(first),
         )
 
-    def _may_fail(self, outcome: ImportResult) -> bool:
-        names = (outcome.module, outcome.distribution)
-        return any(name in names or canonicalize_name(name) in names for name in self.allowed_imports)
-
     def _is_consequence(self, outcome: ImportResult, mode: UsageMode) -> bool:
         """Return whether another failure, which is reported, is the cause of this one."""
         if not outcome.caused_by:
             return False
         outcomes = next(report.outcomes for report in self.modes if report.mode == mode)
         causes = [other for other in outcomes if other.module == outcome.caused_by]
-        return not any(map(self._may_fail, causes))
+        return not any(may_fail(cause, self.allowed_imports) for cause in causes)
 
     def _notes(self, present: Mapping[UsageMode, ImportResult]) -> Iterator[Finding]:
         """Yield the findings about a module that are not failures: I206 to I211."""
@@ -255,6 +277,12 @@ class ClosureReport:
         if tried := sorted({endpoint for outcome in succeeded for endpoint in outcome.tried}):
             message = f"import {name} tried to reach {_listed(tried)}"
             yield Finding(code="I207", message=message, distribution=first.distribution)
+
+
+def may_fail(outcome: ImportResult, allowed: Sequence[str]) -> bool:
+    """Return whether ``--allow-import-failure`` names a module or its distribution."""
+    names = (outcome.module, outcome.distribution)
+    return any(name in names or canonicalize_name(name) in names for name in allowed)
 
 
 def _declared(outcome: ImportResult) -> str:

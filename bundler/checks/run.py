@@ -45,6 +45,7 @@ if TYPE_CHECKING:
     from bundler.requirements.conda.translate import SystemPackage
     from bundler.store.store import Store
     from bundler.system.environ import HostEnvironment
+from bundler.text import counted
 
 __all__ = ["CheckRequest", "CheckResult", "report_checks", "run_checks"]
 
@@ -124,18 +125,19 @@ def run_checks(
         return _CheckRun(request, interpreter, environments, scanner, reporter).run()
 
 
-def report_checks(result: CheckResult, reporter: Reporter) -> None:
-    """Report the outcomes of the checks, and the errors and warnings, to the user."""
+def report_checks(result: CheckResult, reporter: Reporter, *, bundle: str) -> None:
+    """Report the outcomes of the checks, errors and warnings; ``bundle`` is its future path, for hints."""
     report = result.report
-    for sentence in result.sandbox.missing():
-        reporter.note(f"sandbox of the imports: {sentence}")
+    for text in result.sandbox.missing():
+        reporter.note(f"sandbox of the imports: {text}")
     for mode in report.modes:
-        how = "from an earlier run" if mode.cached else str(result.sandbox)
-        outcome = f"{mode.imported} of {len(mode.outcomes)} modules import {USAGE_MODES[mode.mode]} ({how})"
-        reporter.stage("verify", outcome)
+        how = f"{USAGE_MODES[mode.mode]} ({'from an earlier run' if mode.cached else result.sandbox})"
+        reporter.stage("verify", f"{mode.imported} of {len(mode.outcomes)} modules import {how}")
+        for line in mode.exceptions(report.allowed_imports):
+            reporter.stage("", line)
     if count := len(report.shared_objects):
         floor = f"glibc {report.glibc} or newer" if report.glibc else "no glibc needed"
-        reporter.stage("verify", f"{count} shared object{'' if count == 1 else 's'}: {floor}")
+        reporter.stage("verify", f"{counted(count, 'shared object')}: {floor}")
     if result.entry is not None:
         done = "init() ran" if result.entry["init"] else "all its imports resolve"
         reporter.stage("verify", f"{result.entry['entry_script']}: {done}")
@@ -143,10 +145,9 @@ def report_checks(result: CheckResult, reporter: Reporter) -> None:
     for finding in warnings[:_SHOWN]:
         reporter.warn(f"{finding.code}  {finding.message}")
     if len(warnings) > _SHOWN:
-        reporter.warn(f"and {len(warnings) - _SHOWN} more: `bundler inspect BUNDLE` lists them")
+        reporter.warn(f"and {len(warnings) - _SHOWN} more: `bundler inspect {bundle}` lists them")
     if notes := len(report.findings) - len(warnings):
-        are = "note is" if notes == 1 else "notes are"
-        reporter.note(f"{notes} {are} in the manifest: `bundler inspect BUNDLE`")
+        reporter.note(f"{counted(notes, 'note')} in the manifest: `bundler inspect {bundle}`")
 
 
 class _CheckRun:

@@ -9,6 +9,7 @@ Source: azureml-inference-server-http, ``user_script.py`` and ``AMLFlaskApp``.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from keyword import iskeyword
@@ -16,13 +17,16 @@ from pathlib import Path
 
 from bundler.checks.findings import Finding
 from bundler.checks.source_imports import FileImports, FoundImport, ModuleIndex
+from bundler.data.import_names import provider_of
 from bundler.errors import InputError
 from bundler.paths import printable
+from bundler.problems import closest
 
 __all__ = ["ENTRY_POINTS", "UserCode", "code_findings", "find_user_code", "is_script_name", "own_files"]
 
 ENTRY_POINTS = ("init", "run")
 """The functions that the server calls in an entry script: once per worker, and for each request."""
+_DEFINITIONS = {"init()": "`def init():`", "run()": "`def run(data):`"}
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -54,12 +58,12 @@ def find_user_code(folder: Path, script: str) -> UserCode:
         raise InputError(
             f"the entry script `{printable(script)}` is outside of the source directory",
             evidence=(f"wanted  a path relative to `{printable(folder.resolve().name)}`",),
-            hint="--entry-script score.py",
+            hint=_existing(folder),
         ) from None
     if not path.is_file():
         raise InputError(
             f"entry script `{printable(script)}` not found in `{printable(str(folder))}`",
-            hint="--source-dir DIRECTORY --entry-script score.py",
+            hint=_existing(folder, script),
         )
     if not is_script_name(relative.name):
         raise InputError(
@@ -68,9 +72,27 @@ def find_user_code(folder: Path, script: str) -> UserCode:
                 "wanted  a `.py` file whose name is a Python identifier and not a keyword",
                 f"found   {printable(script)}",
             ),
-            hint="--entry-script score.py",
+            hint=f"rename it: `mv {path} {path.with_name(_script_name(path.name))}`",
         )
     return UserCode(folder=folder.resolve(), script=relative.as_posix())
+
+
+def _existing(folder: Path, wanted: str = "") -> str | None:
+    """Return the option that names a script of the directory: the most similar one, else the first."""
+    names = sorted(path.name for path in folder.glob("*.py") if is_script_name(path.name))
+    near = closest(wanted, names) or next(iter(names), None)
+    return f"--source-dir {folder} --entry-script {near}" if near else None
+
+
+def _script_name(filename: str) -> str:
+    """Return a name that azureml accepts, made of a file name.
+
+    >>> _script_name("my-score.v2.py"), _script_name("class.txt")
+    ('my_score_v2.py', 'class_.py')
+    """
+    stem = re.sub(r"\W", "_", filename.rpartition(".")[0] or filename, flags=re.ASCII)
+    stem = f"_{stem}" if stem[:1].isdigit() else stem
+    return f"{stem}_.py" if iskeyword(stem) else f"{stem}.py"
 
 
 def is_script_name(filename: str) -> bool:
@@ -146,10 +168,8 @@ def code_findings(
         where = f"{code.folder.name}/{path}"
         if scan.error:
             line, _, reason = scan.error.partition(": ")
-            place, at_line = f"{where}:{line}", f", line {line}"
-            if line == "0":  # an error of the whole file, such as its encoding
-                place, at_line = where, ""
-            message = f"`{printable(where)}` is not valid for the target: {reason}{at_line}"
+            place = where if line == "0" else f"{where}:{line}"  # 0: of the whole file, such as its encoding
+            message = f"`{printable(place)}` is not valid Python for the target: {reason}"
             yield Finding(code="U301", message=message, where=place)
         for found in scan.imports:
             yield from _resolve(code, path, found, world, exists)
@@ -160,6 +180,7 @@ def code_findings(
             code="U302",
             message=f"the entry script `{printable(code.script)}` does not define {' and '.join(lacks)}",
             where=f"{code.folder.name}/{code.script}",
+            fix=f"add {' and '.join(_DEFINITIONS[name] for name in lacks)} at its top level",
         )
 
 
@@ -203,4 +224,7 @@ def _resolve(
             is_mine = top == code.folder.name or exists(f"{top}.py") or exists(f"{top}/__init__.py")
             missing = module if is_mine else lacks
             message = f"`{printable(where)}` imports `{missing}`, which no distribution provides"
-            yield Finding(code=unresolved, message=message, where=where)
+            # A part of a namespace package may be in any project.
+            is_known = not is_mine and "." not in missing
+            remedy = f"add `{provider_of(missing)}` to the requirements" if is_known else ""
+            yield Finding(code=unresolved, message=message, where=where, fix=remedy)

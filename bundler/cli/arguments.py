@@ -9,17 +9,20 @@ from typing import TYPE_CHECKING
 import msgspec
 
 from bundler.bundle.plan import check_name
+from bundler.checks.explain import similar_codes
 from bundler.checks.report import UsageMode
-from bundler.checks.user_code import UserCode, find_user_code
+from bundler.checks.user_code import UserCode, find_user_code, is_script_name
 from bundler.cli.console import print_envelope, print_line
 from bundler.cli.options import BundleArguments, RequirementArguments, ResolveArguments
 from bundler.data.finding_rules import rules_by_code
-from bundler.errors import UsageError
+from bundler.errors import InputError, UsageError
 from bundler.paths import printable
 from bundler.pipeline.options import BuildOptions
 from bundler.problems import check_variables, display_path
 from bundler.requirements.files import CONDA_SUFFIXES, read_requirements
 from bundler.requirements.requirement_set import IndexOptions
+from bundler.requirements.text import directory_problem
+from bundler.text import listing
 
 if TYPE_CHECKING:
     from bundler.pipeline.build import Built
@@ -30,6 +33,7 @@ __all__ = [
     "build_options",
     "default_name",
     "index_options",
+    "missing_requirements",
     "parse_variables",
     "print_built",
     "read_arguments",
@@ -71,7 +75,7 @@ def build_options(
         as_folder=bundle.fmt == "dir",
         epoch=host.epoch(),
         modes=_MODES[bundle.use or ("mount" if bundle.base else "both")],
-        code=_user_code(bundle),
+        code=_user_code(bundle, host),
         run_init=bundle.run_init,
         model_dir=bundle.model_dir.resolve() if bundle.model_dir else None,
         base=bundle.base,
@@ -122,17 +126,25 @@ def read_arguments(
 ) -> RequirementSet | None:
     """Return the requirements of the command line and of its files, or None if there are neither."""
     files = (*requirements.files, *_specifications(resolve))
-    if not (files or requirements.requirement or requirements.extras or requirements.groups):
+    given = (requirements.requirement, requirements.extras, requirements.groups, requirements.scripts)
+    if not (files or any(given)):
         return None
-    return read_requirements(
+    read = read_requirements(
         host,
         files=files,
         constraints=requirements.constraints,
         strings=requirements.requirement,
         extras=requirements.extras,
         groups=requirements.groups,
+        scripts=requirements.scripts,
         strict=resolve.strict,
     )
+    if not read.roots and not read.system_packages:
+        raise InputError(
+            f"no requirements in {listing(map(str, (*files, *requirements.scripts)), 3) or 'the selection'}",
+            hint="add at least one, for example `numpy`",
+        )
+    return read
 
 
 def _specifications(resolve: ResolveArguments) -> tuple[Path, ...]:
@@ -151,28 +163,54 @@ def index_options(resolve: ResolveArguments) -> IndexOptions:
     )
 
 
-def _user_code(bundle: BundleArguments) -> UserCode | None:
+def _user_code(bundle: BundleArguments, host: HostEnvironment) -> UserCode | None:
     if bundle.source_dir is None and bundle.entry_script is None:
         if bundle.run_init:
-            raise UsageError(
-                "`--run-init` needs an entry script", hint="--source-dir code --entry-script score.py"
-            )
+            raise UsageError("`--run-init` needs an entry script", hint=_code_options(bundle, host))
         return None
     if bundle.source_dir is None or bundle.entry_script is None:
-        raise UsageError(
-            "`--source-dir` and `--entry-script` go together",
-            hint="--source-dir code --entry-script score.py",
-        )
+        raise UsageError("`--source-dir` and `--entry-script` go together", hint=_code_options(bundle, host))
     return find_user_code(bundle.source_dir, bundle.entry_script)
+
+
+def _code_options(bundle: BundleArguments, host: HostEnvironment) -> str:
+    """Return the two options for the user's code, with the files that exist."""
+    if bundle.entry_script is not None:
+        script = Path(bundle.entry_script)
+        folders = [*([script.parent] if script.parent.name else []), *sorted(host.cwd.glob("*/"))]
+        folder = next((item for item in folders if (host.cwd / item / script.name).is_file()), Path())
+        return f"--source-dir {display_path(host.cwd / folder, host.cwd)} --entry-script {script.name}"
+    folder = bundle.source_dir or Path()
+    scripts = sorted(path for path in (host.cwd / folder).glob("*.py") if is_script_name(path.name))
+    both = [path for path in scripts if "def run(" in path.read_text("utf-8", "replace")]
+    name = (both or scripts or [Path("score.py")])[0].name
+    return f"--source-dir {bundle.source_dir or '.'} --entry-script {name}"
+
+
+def missing_requirements(command: str, resolve: ResolveArguments, host: HostEnvironment) -> UsageError:
+    """Return the error for a command without requirements, with the files that exist as the hint."""
+    links = [host.cwd / link for link in resolve.find_links if (host.cwd / link).is_dir()]
+    for folder in (*links, host.cwd):
+        hint = directory_problem(folder, "").hint
+        if hint:
+            option, _, path = hint.strip("pas `").partition(" ")
+            shown = path if folder != host.cwd else Path(path).name
+            return UsageError("no requirements given", hint=f"bundler {command} {option} {shown}")
+    return UsageError("no requirements given", hint=f"bundler {command} numpy==1.21.6")
 
 
 def _allowed(codes: Sequence[str]) -> tuple[str, ...]:
     """Return the values of ``--allow``, all of which name a finding."""
     known = rules_by_code()
     for text in codes:
-        if text.partition(":")[0].upper() not in known:
+        code = text.partition(":")[0]
+        if code.upper() not in known:
+            near = similar_codes(code)
+            hint = f"did you mean `--allow {near[0]}`?" if near else "bundler explain I201"
             raise UsageError(
-                f"`--allow {text}` does not name a finding", evidence=(f"known   {', '.join(known)}",)
+                f"`--allow {text}` does not name a finding",
+                evidence=(f"known   {', '.join(near)}",) if near else (),
+                hint=hint,
             )
     return tuple(codes)
 
@@ -207,7 +245,10 @@ def default_name(
     That of the conda specification, or of the directory of the first file, with
     ``-`` for every character that the name of a bundle cannot have.
     """
-    first = next(iter((*requirements.files, *_specifications(resolve), *([lock] if lock else []))), None)
+    scripts = [path.with_name(path.stem) / path.name for path in requirements.scripts]  # named by the script
+    first = next(
+        iter((*requirements.files, *scripts, *_specifications(resolve), *([lock] if lock else []))), None
+    )
     if read is not None and read.conda is not None and read.conda.read.name:
         wanted = read.conda.read.name
     elif first is not None:

@@ -7,7 +7,14 @@ from pathlib import Path
 
 import click
 
-from bundler.cli.arguments import build_options, default_name, index_options, print_built, read_arguments
+from bundler.cli.arguments import (
+    build_options,
+    default_name,
+    index_options,
+    missing_requirements,
+    print_built,
+    read_arguments,
+)
 from bundler.cli.console import ConsoleReporter, print_envelope, print_line
 from bundler.cli.options import (
     BundleArguments,
@@ -18,13 +25,12 @@ from bundler.cli.options import (
     requirement_options,
     resolve_options,
 )
-from bundler.errors import UsageError
 from bundler.pipeline.build import build_bundle, lock_requirements
 from bundler.pipeline.options import LockOptions
 from bundler.problems import display_path
 from bundler.resolve.lockfile import render_lock
 from bundler.store.store import open_store
-from bundler.system.atomic import replace_file
+from bundler.system.atomic import check_writable, replace_file
 from bundler.system.environ import read_host_environment
 
 __all__ = ["build_command", "lock_command"]
@@ -45,8 +51,8 @@ def build_command(
     host = read_host_environment()
     read = read_arguments(requirements, resolve, host)
     if read is None and lock is None:
-        raise UsageError("no requirements given", hint="bundler build -r requirements.txt")
-    reporter = ConsoleReporter(quiet=resolve.quiet)
+        raise missing_requirements("build", resolve, host)
+    reporter = ConsoleReporter(quiet=resolve.quiet, verbose=resolve.verbose)
     name = bundle.name or default_name(requirements, resolve, lock, read, host)
     built = build_bundle(
         build_options(resolve, bundle, read, host, name=name, lock=lock),
@@ -68,8 +74,9 @@ def lock_command(requirements: RequirementArguments, resolve: ResolveArguments, 
     host = read_host_environment()
     read = read_arguments(requirements, resolve, host)
     if read is None:
-        raise UsageError("no requirements given", hint="bundler lock -r requirements.txt")
-    reporter = ConsoleReporter(quiet=resolve.quiet)
+        raise missing_requirements("lock", resolve, host)
+    check_writable((host.cwd / output).parent)
+    reporter = ConsoleReporter(quiet=resolve.quiet, verbose=resolve.verbose)
     options = LockOptions(
         python=resolve.python,
         requirements=read,

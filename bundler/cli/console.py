@@ -9,9 +9,10 @@ import json
 import shutil
 import sys
 import textwrap
+import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from threading import Lock
+from threading import Event, Lock, Thread
 from typing import TYPE_CHECKING, Any, TextIO
 
 from bundler.paths import printable
@@ -42,16 +43,22 @@ SCHEMA = "bundler.result/1"
 _WIDTH = 8
 _WIDEST = 100
 """Columns of a paragraph on a wide terminal."""
+_ITEM = 40
+"""Columns of the item beside a bar."""
 
 
 class ConsoleReporter:
     """Writes the progress of the stages to stderr: bars on a terminal, plain lines elsewhere.
 
     :param quiet: whether to write warnings only.
+    :param verbose: whether to write details too, such as the output of pip.
+    :param interval: seconds between two lines of progress where stderr is not a terminal.
     """
 
-    def __init__(self, *, quiet: bool = False) -> None:
+    def __init__(self, *, quiet: bool = False, verbose: bool = False, interval: float = 10.0) -> None:
         self._quiet = quiet
+        self._verbose = verbose
+        self._interval = interval
         self._lock = Lock()
         self._progress: Progress | None = None
         self._running = 0
@@ -70,18 +77,33 @@ class ConsoleReporter:
         """Write a warning."""
         self._write(f"{'warning':<{_WIDTH}}  {message}")
 
+    def detail(self, message: str) -> None:
+        """Write a detail, with ``--verbose`` only."""
+        if self._verbose:
+            self._write(f"{'detail':<{_WIDTH}}  {message}")
+
     @contextmanager
     def task(self, name: str, total: int | None, *, in_bytes: bool = False) -> Iterator[Task]:
-        """Show a bar while the context is open; nothing where stderr is not a terminal."""
-        if self._quiet or total == 0 or not sys.stderr.isatty():
-            yield _Uncounted()
+        """Show a bar while the context is open; a line at intervals where stderr is not a terminal."""
+        if self._quiet or total == 0:
+            yield _Count()
+            return
+        if not sys.stderr.isatty():
+            count, ended = _Count(), Event()
+            lines = Thread(target=self._lines, args=(name, total, in_bytes, count, ended), daemon=True)
+            lines.start()
+            try:
+                yield count
+            finally:
+                ended.set()
+                lines.join()
             return
         with self._lock:
             progress = self._progress = self._progress or _bars()
             self._running += 1
             if self._running == 1:
                 progress.start()
-        bar = progress.add_task(name, total=total, unit="bytes" if in_bytes else "items")
+        bar = progress.add_task(name, total=total, item="", unit="bytes" if in_bytes else "items")
         try:
             yield _Bar(progress, bar)
         finally:
@@ -92,6 +114,15 @@ class ConsoleReporter:
                     progress.stop()
                     self._progress = None
 
+    def _lines(self, name: str, total: int | None, in_bytes: bool, count: _Count, ended: Event) -> None:
+        """Write the state of a task at intervals, until it ends."""
+        started = time.monotonic()
+        while not ended.wait(self._interval):
+            unit = "bytes" if in_bytes else "items"
+            done = _amount(count.done, unit) + (f" of {_amount(total, unit)}" if total else "")
+            state = [count.item, done if total or count.done else "", f"{time.monotonic() - started:.0f} s"]
+            self._write(f"{name:<{_WIDTH}}  {', '.join(filter(None, state))}")
+
     def _write(self, line: str) -> None:
         text = printable(redact(line))
         with self._lock:
@@ -101,9 +132,22 @@ class ConsoleReporter:
                 _print(text, sys.stderr)
 
 
-class _Uncounted:
+class _Count:
+    """The state of a task without a bar."""
+
+    def __init__(self) -> None:
+        self.done = 0
+        self.item = ""
+        self._lock = Lock()
+
     def advance(self, amount: int = 1) -> None:
-        """Count nothing."""
+        """Count the progress."""
+        with self._lock:
+            self.done += amount
+
+    def name(self, item: str) -> None:
+        """Remember the item in progress."""
+        self.item = item
 
 
 class _Bar:
@@ -114,6 +158,10 @@ class _Bar:
     def advance(self, amount: int = 1) -> None:
         """Move the bar."""
         self._progress.advance(self._bar, amount)
+
+    def name(self, item: str) -> None:
+        """Show the item beside the bar."""
+        self._progress.update(self._bar, item=printable(redact(item))[:_ITEM])
 
 
 def print_line(*fields: object) -> None:
@@ -188,6 +236,7 @@ def _bars() -> Progress:
         BarColumn(),
         Counted(),
         TimeElapsedColumn(),
+        TextColumn("{task.fields[item]}", markup=False),
         console=Console(stderr=True),
         transient=True,
     )

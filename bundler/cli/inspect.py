@@ -15,7 +15,7 @@ from bundler.checks.base_compat import check_fit
 from bundler.checks.explain import findings_of, is_code, rule_of, why
 from bundler.checks.report import USAGE_MODES
 from bundler.cli.console import ConsoleReporter, finding_line, print_envelope, print_line, wrapped
-from bundler.cli.options import json_option, quiet_option, store_option
+from bundler.cli.options import InputPath, json_option, quiet_option, store_option
 from bundler.errors import UsageError
 from bundler.store.store import open_store
 from bundler.system.environ import read_host_environment
@@ -69,7 +69,7 @@ def explain_command(subject: str, bundle: Path | None, store: Path | None, as_js
     Without BUNDLE, a distribution or module is one of the last bundle that was refused.
     """
     manifest = read_manifest(bundle) if bundle is not None else None
-    if manifest is None and not is_code(subject):
+    if manifest is None and not is_code(subject) and not Path(subject).is_file():
         manifest = _refused_manifest(store)
     if is_code(subject):
         rule = rule_of(subject)
@@ -81,11 +81,7 @@ def explain_command(subject: str, bundle: Path | None, store: Path | None, as_js
         lines += [*wrapped(rule.text), "", *wrapped(f"Fix: {rule.fix}.")]
         lines += [""] if found else []
     elif manifest is None:
-        raise UsageError(
-            f"`{subject}` is not a finding code, and no bundle was refused; to explain a distribution, "
-            "also pass BUNDLE",
-            hint=f"bundler explain {subject} BUNDLE",
-        )
+        raise _without_bundle(subject)
     else:
         reason = why(manifest, subject)
         found = findings_of(manifest, distribution=subject)
@@ -108,11 +104,29 @@ def _refused_manifest(store: Path | None) -> Manifest | None:
     return make_manifest(values) if values is not None else None
 
 
+def _without_bundle(subject: str) -> UsageError:
+    """Return the error for a subject that needs a bundle, with the newest one below this directory."""
+    if Path(subject).exists():
+        return UsageError(
+            f"`{subject}` is a file, not a finding code or a distribution",
+            hint=f"bundler inspect {subject}",
+        )
+    bundles = [path for folder in (".", "dist") for path in Path(folder).glob("*.tar.*")]
+    newest = max(bundles, key=lambda path: path.stat().st_mtime, default=None)
+    return UsageError(
+        f"`{subject}` is not a finding code, and no bundle was refused; to explain a distribution, "
+        "also pass a bundle",
+        hint=f"bundler explain {subject} {newest}"
+        if newest
+        else f"build a bundle first: `bundler build {subject}`",
+    )
+
+
 @click.command("verify")
 @click.argument("bundle", type=click.Path(path_type=Path))
 @click.option(
     "--base",
-    type=click.Path(path_type=Path, exists=True),
+    type=InputPath(path_type=Path, exists=True),
     help="Also check that it fits this base: a profile, a pip freeze, a root filesystem or an image archive.",
 )
 @quiet_option
@@ -134,7 +148,7 @@ def verify_command(bundle: Path, base: Path | None, quiet: bool, as_json: bool) 
 @quiet_option
 @json_option
 def unpack_command(bundle: Path, dest: Path, quiet: bool, as_json: bool) -> None:
-    """Verify a bundle and write it to DEST, a directory that must not exist."""
+    """Verify a bundle and write it to DEST, a new or an empty directory."""
     reporter = ConsoleReporter(quiet=quiet)
     _report_checked("unpack", unpack_bundle(bundle, dest, reporter=reporter), reporter, as_json=as_json)
 

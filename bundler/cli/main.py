@@ -7,6 +7,7 @@ the command is run, so that ``--help`` and small commands start quickly.
 from __future__ import annotations
 
 import os
+import shlex
 import signal
 import sys
 import time
@@ -22,8 +23,10 @@ from bundler.cli.console import (
     print_envelope,
     print_error,
     print_talk,
+    print_text,
 )
 from bundler.errors import BundlerError, UsageError
+from bundler.redaction import redact
 from bundler.system.atomic import remove_temporaries
 from bundler.system.process import end_all
 
@@ -66,7 +69,7 @@ def run_cli(arguments: Sequence[str]) -> int:
         warnings.showwarning = show_warning
 
 
-def _run(arguments: Sequence[str]) -> int:
+def _run(arguments: Sequence[str]) -> int:  # noqa: PLR0911 - one for each way a command ends
     command = next((word for word in arguments if not word.startswith("-")), "")
     as_json = "--json" in arguments
     try:
@@ -75,8 +78,10 @@ def _run(arguments: Sequence[str]) -> int:
     except BundlerError as error:
         return _fail(error, command, as_json=as_json)
     except click.UsageError as error:
-        usage = UsageError(error.format_message(), hint=_usage_hint(command))
-        return _fail(usage, command, as_json=as_json)
+        if type(error).__name__ == "NoArgsIsHelpError":  # click 8.2; older ones print the help themselves
+            print_text(error.format_message())
+            return error.exit_code
+        return _fail(_usage_error(error, arguments, command), command, as_json=as_json)
     except click.Abort:
         return _INTERRUPTED
     except BrokenPipeError:
@@ -90,13 +95,33 @@ def _run(arguments: Sequence[str]) -> int:
     return ended if isinstance(ended, int) else 0
 
 
-def _usage_hint(command: str) -> str:
-    if command in _COMMANDS:
-        return f"bundler {command} --help"
-    from bundler.problems import closest  # noqa: PLC0415 - only for an unknown command
+def _usage_error(error: click.UsageError, arguments: Sequence[str], command: str) -> UsageError:
+    """Return the error for a wrong command line; for a misspelt word, the whole command as it was meant."""
+    from bundler.problems import closest  # noqa: PLC0415 - only for an error
 
-    near = closest(command, _COMMANDS)
-    return f"bundler {near} --help" if near else "bundler --help"
+    message = error.format_message().rstrip(".")
+    misspelt, known = command, [] if command in _COMMANDS else list(_COMMANDS)
+    if isinstance(error, click.NoSuchOption) and error.ctx is not None:
+        misspelt = error.option_name
+        known = [name for parameter in error.ctx.command.get_params(error.ctx) for name in parameter.opts]
+        known = [name for name in known if name.startswith("--")]
+        message = f"no such option: `{misspelt}`"
+    elif error.ctx is not None and isinstance(error.ctx.command, click.Group) and error.ctx.parent:
+        misspelt = next((word for word in arguments[1:] if not word.startswith("-")), "")
+        known = error.ctx.command.list_commands(error.ctx)
+    near = closest(misspelt, known) if misspelt else None
+    if near:
+        words = [
+            near + word.removeprefix(misspelt) if _is_word(word, misspelt) else word for word in arguments
+        ]
+        return UsageError(message, hint=redact(f"did you mean `{shlex.join(['bundler', *words])}`?"))
+    path = error.ctx.command_path if error.ctx is not None else "bundler"
+    return UsageError(message, hint=f"{path} --help")
+
+
+def _is_word(argument: str, word: str) -> bool:
+    """Return whether an argument is a word, or an option with a value after ``=``."""
+    return argument == word or argument.startswith(f"{word}=")
 
 
 def _fail(error: BundlerError, command: str, *, as_json: bool) -> int:

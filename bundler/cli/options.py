@@ -10,8 +10,12 @@ from typing import Any, Literal
 
 import click
 
+from bundler.errors import UsageError
+from bundler.problems import closest
+
 __all__ = [
     "BundleArguments",
+    "InputPath",
     "RequirementArguments",
     "ResolveArguments",
     "bundle_options",
@@ -22,6 +26,7 @@ __all__ = [
     "requirement_options",
     "resolve_options",
     "store_option",
+    "verbose_option",
 ]
 
 Decorator = Callable[[Callable[..., Any]], Any]
@@ -54,12 +59,41 @@ def group(parameter: str, kind: type[Any], *options: Decorator) -> Decorator:
     return decorate
 
 
-file_path = click.Path(path_type=Path, dir_okay=False)
+class InputPath(click.Path):
+    """A path of the command line; a wrong one is an error in the words of all other files."""
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
+        """Return the path, checked as `click.Path` does it."""
+        try:
+            return super().convert(value, param, ctx)
+        except click.BadParameter as error:
+            text = str(value)
+            reason = next((new for old, new in _REASONS.items() if old in error.message), error.message)
+            parent = Path(text).parent
+            names = [entry.name for entry in parent.iterdir()] if parent.is_dir() else []
+            near = closest(Path(text).name, names) if "not found" in reason else None
+            hint = f"did you mean `{parent / near}`?" if near else None
+            option = f" ({param.opts[-1]})" if param is not None and param.opts[-1].startswith("-") else ""
+            raise UsageError(f"{text}: {reason}{option}", hint=hint) from None
+
+
+_REASONS = {
+    "does not exist": "file or directory not found",
+    "is a directory": "a directory, not a file",
+    "is a file": "a file, not a directory",
+    "is not readable": "cannot read the file: permission denied",
+}
+"""The messages of `click.Path`, and the words for them."""
+
+file_path = InputPath(path_type=Path, dir_okay=False)
 quiet_option = click.option("-q", "--quiet", is_flag=True, help="Print warnings and errors only.")
+verbose_option = click.option(
+    "-v", "--verbose", is_flag=True, help="Print the index settings, and the output of pip if it fails."
+)
 json_option = click.option("--json", "as_json", is_flag=True, help="Print one JSON object to stdout.")
 store_option = click.option(
     "--store",
-    type=click.Path(path_type=Path, file_okay=False),
+    type=InputPath(path_type=Path, file_okay=False),
     help="Use this store  [default: BUNDLER_STORE, or the user's cache directory].",
 )
 
@@ -80,6 +114,7 @@ class ResolveArguments:
     trusted_hosts: tuple[str, ...]
     store: Path | None
     quiet: bool
+    verbose: bool
     as_json: bool
 
 
@@ -117,6 +152,7 @@ resolve_options = group(
     ),
     store_option,
     quiet_option,
+    verbose_option,
     json_option,
 )
 
@@ -130,6 +166,7 @@ class RequirementArguments:
     constraints: tuple[Path, ...]
     extras: tuple[str, ...]
     groups: tuple[str, ...]
+    scripts: tuple[Path, ...]
 
 
 requirement_options = group(
@@ -141,12 +178,20 @@ requirement_options = group(
         "--requirement",
         "--file",
         "files",
-        type=file_path,
+        type=click.Path(path_type=Path),
         multiple=True,
         help="Read a requirements file, a pyproject.toml or a conda env.yml.",
     ),
     click.option(
         "-c", "--constraint", "constraints", type=file_path, multiple=True, help="Read a constraints file."
+    ),
+    click.option(
+        "-s",
+        "--script",
+        "scripts",
+        type=click.Path(path_type=Path),
+        multiple=True,
+        help="Read the inline metadata of a Python script (PEP 723).",
     ),
     click.option("--extra", "extras", multiple=True, help="Include this extra of the pyproject.toml."),
     click.option("--group", "groups", multiple=True, help="Include this group of the pyproject.toml."),
@@ -191,7 +236,7 @@ bundle_options = group(
         "-o",
         "--output",
         "folder",
-        type=click.Path(path_type=Path, file_okay=False),
+        type=InputPath(path_type=Path, file_okay=False),
         default="dist",
         show_default=True,
         help="Write the bundle into this directory.",
@@ -213,7 +258,7 @@ bundle_options = group(
     ),
     click.option(
         "--source-dir",
-        type=click.Path(path_type=Path, file_okay=False, exists=True),
+        type=InputPath(path_type=Path, file_okay=False, exists=True),
         help="Check the imports of the code in this directory.",
     ),
     click.option(
@@ -222,12 +267,12 @@ bundle_options = group(
     click.option("--run-init", is_flag=True, help="Run the entry script and call init(), without a network."),
     click.option(
         "--model-dir",
-        type=click.Path(path_type=Path, exists=True, file_okay=False),
+        type=InputPath(path_type=Path, exists=True, file_okay=False),
         help="Set AZUREML_MODEL_DIR to this directory for --run-init.",
     ),
     click.option(
         "--base",
-        type=click.Path(path_type=Path, exists=True),
+        type=InputPath(path_type=Path, exists=True),
         help="Check against this base: a profile, a pip freeze, a root filesystem or an image archive.",
     ),
     click.option(

@@ -28,6 +28,7 @@ from bundler.pipeline.stages import (
 )
 from bundler.resolve.lockfile import Lock, locked_glibc
 from bundler.store.maintenance import heal
+from bundler.system.atomic import check_writable
 from bundler.target.target import Target
 
 if TYPE_CHECKING:
@@ -78,6 +79,7 @@ def build_bundle(options: BuildOptions, *, host: HostEnvironment, store: Store, 
 
     :raises BundlerError: of the class of the failed stage; no output is written then.
     """
+    check_writable(options.folder)
     return heal(store, lambda: _build(options, host, store, reporter))
 
 
@@ -99,7 +101,7 @@ def _build(options: BuildOptions, host: HostEnvironment, store: Store, reporter:
         contents = plan_contents(run, lock, wheels, layers, provided, options)
         result = check_bundle(run, options, contents, base)
         manifest = describe_bundle(run, options, contents, result)
-        accept_bundle(run, result, manifest)
+        accept_bundle(run, options, result, manifest)
         output = write_bundle(
             manifest,
             render_bundle_lock(run, lock),

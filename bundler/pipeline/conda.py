@@ -10,6 +10,8 @@ from collections.abc import Collection
 from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING
 
+from packaging.utils import canonicalize_name
+
 if TYPE_CHECKING:
     from bundler.errors import ResolutionError
     from bundler.pipeline.run import Run
@@ -35,7 +37,8 @@ def missing_packages(
     :param error: the failure of pip.
     """
     assumed = requirements.assumed
-    if not any(line.endswith(_NOT_FOUND.format(root.text)) for line in error.evidence for root in assumed):
+    failed = canonicalize_name(str((error.facts or {}).get("requirement", "")))
+    if not any(root.requirement and canonicalize_name(root.requirement.name) == failed for root in assumed):
         return ()
     with ThreadPoolExecutor(max_workers=_JOBS) as pool:
         found = pool.map(lambda root: _is_on_index(run, root), assumed)

@@ -107,7 +107,13 @@ def read_lock(
     if requirements is not None:
         missing = [root for root in requirements.assumed if root.text in lock.base]
         requirements = leave_to_base(run, requirements, missing, f"`{path.name}`")
-        check_lock(lock, requirements.roots, target, path.name)
+        check_lock(
+            lock,
+            requirements.roots,
+            target,
+            str(path),
+            arguments=f"{requirements.arguments} --python {target.python_version}",
+        )
     run.reporter.stage("lock", f"{counted(len(lock.packages), 'distribution')} from {path.name}")
     return lock, requirements
 
@@ -152,6 +158,7 @@ def fetch_wheels(run: Run, lock: Lock) -> Wheels:
     built = {}
     with run.reporter.task("building", len(sources)) as task:
         for package in sources:
+            task.name(f"{package.name} {package.version or ''}".rstrip())
             built[package.name] = build_wheel(
                 package, run.interpreter.target, lambda: run.toolchain, run.store
             )

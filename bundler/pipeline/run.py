@@ -48,7 +48,9 @@ class Run:
         :raises ResolutionError: if the index has no pip for the target.
         """
         for line in self.settings.summary():
-            self.reporter.note(f"index: {line}")
+            self.reporter.detail(f"index: {line}")
+        if inherited := self.settings.inherited():
+            self.reporter.note(f"from pip's configuration: {'; '.join(inherited)}")
         toolchain = install_toolchain(
             self.interpreter,
             self.settings,
@@ -89,7 +91,7 @@ def open_run(
         conda = requirements.conda if requirements else None
         for translation in conda.translations() if conda else ():
             reporter.note(translation)
-        interpreter = find_target(options.python, conda, host, scratch, reporter)
+        interpreter = find_target(options.python, requirements, host, scratch, reporter)
         target = limit_glibc(interpreter.target, options.target_glibc, base=base_glibc, locked=locked_glibc)
         interpreter = replace(interpreter, target=target)
         settings = read_index_settings(

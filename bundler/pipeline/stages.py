@@ -15,6 +15,7 @@ from packaging.requirements import InvalidRequirement, Requirement
 from packaging.utils import NormalizedName, canonicalize_name, parse_wheel_filename
 
 from bundler import __version__
+from bundler.archive.compression import SUFFIXES
 from bundler.archive.wheel import same_release
 from bundler.base_image.profile import BaseProfile
 from bundler.bundle.layer import Layer
@@ -31,6 +32,7 @@ from bundler.data.inference_server import SERVER, server_requirements
 from bundler.digest import sha256_of
 from bundler.errors import IntegrityError, MalformedError
 from bundler.pipeline.inputs import Wheels, fetch_wheels, render_bundle_lock
+from bundler.problems import display_path
 from bundler.requirements.files import read_requirements
 from bundler.resolve.lockfile import Lock
 from bundler.resolve.resolver import PipResolver
@@ -216,7 +218,7 @@ def check_bundle(
     return result
 
 
-def accept_bundle(run: Run, result: CheckResult, manifest: Manifest) -> None:
+def accept_bundle(run: Run, options: BuildOptions, result: CheckResult, manifest: Manifest) -> None:
     """Refuse a bundle with errors, else report the findings.
 
     The store keeps the manifest of a refused bundle: no archive has it, and `bundler explain` reads it.
@@ -226,7 +228,9 @@ def accept_bundle(run: Run, result: CheckResult, manifest: Manifest) -> None:
     if result.report.errors:
         run.store.remember(*REFUSED, manifest.values)
     result.report.raise_for_errors()
-    report_checks(result, run.reporter)
+    suffix = "" if options.as_folder else SUFFIXES[options.codec]
+    path = display_path(options.folder / manifest.stem, run.host.cwd)
+    report_checks(result, run.reporter, bundle=f"{path}{suffix}")
 
 
 def _glibc_of(name: NormalizedName, plan: BundlePlan, result: CheckResult) -> str:

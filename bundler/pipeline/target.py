@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -18,25 +19,29 @@ from bundler.target.target import DEFAULT_PYTHON, GLIBC_VERSION, GlibcLimit, Tar
 
 if TYPE_CHECKING:
     from bundler.reporter import Reporter
-    from bundler.requirements.requirement_set import CondaInput
+    from bundler.requirements.requirement_set import RequirementSet
 
 __all__ = ["find_target", "limit_glibc"]
 
 
 def find_target(
     python: str | None,
-    conda: CondaInput | None,
+    requirements: RequirementSet | None,
     host: HostEnvironment,
     scratch: Path,
     reporter: Reporter,
 ) -> Interpreter:
-    """Return the interpreter of ``--python``, else the lowest that the conda file accepts, else 3.7.
+    """Return the interpreter of ``--python``, else the lowest that the input accepts, else 3.7.
 
     :param python: the value of ``--python``, a version or a path.
-    :param conda: the conda environment file of the input.
-    :raises InputError: if the conda file does not accept the interpreter.
+    :param requirements: the conda environment file, project and scripts of the input.
+    :raises InputError: if the input does not accept the interpreter.
     :raises InterpreterError: if the interpreter is not found, or unsupported.
     """
+    conda = requirements.conda if requirements else None
+    accepted = requirements.requires_python if requirements else ()
+    if accepted and (conda is None or conda.read.python is None):
+        return _accepted_by(python, accepted, host, scratch)
     wanted = conda.read.python if conda else None
     if conda is None or wanted is None:
         return find_interpreter(python or DEFAULT_PYTHON, host, scratch)
@@ -60,6 +65,25 @@ def find_target(
             evidence=(f"wanted  {conda.read.python_text}", f"found   {version}"),
             hint="omit `--python`, or change the file",
         )
+    return interpreter
+
+
+def _accepted_by(
+    python: str | None, accepted: Sequence[tuple[str, SpecifierSet]], host: HostEnvironment, scratch: Path
+) -> Interpreter:
+    """Return an interpreter that every ``requires-python`` of a project or script accepts."""
+    from bundler.requirements.conda.translate import lowest_python  # noqa: PLC0415 - reads YAML, slow to load
+
+    specifier = SpecifierSet(",".join(str(wanted) for _, wanted in accepted))
+    lowest = lowest_python(specifier)
+    interpreter = find_interpreter(python or lowest or DEFAULT_PYTHON, host, scratch)
+    for name, wanted in accepted:
+        if not wanted.contains(interpreter.target.version, prereleases=True):
+            raise InputError(
+                f"{name} requires another Python than the target",
+                evidence=(f"wanted  {wanted}", f"found   {interpreter.target.version}"),
+                hint=f"pass `--python {lowest}`" if lowest else None,
+            )
     return interpreter
 
 

@@ -69,8 +69,11 @@ def missing_hashes(
     for root in roots:
         name = canonicalize_name(root.requirement.name) if root.requirement else None
         fact = None
+        hint = f"run `pip-compile --generate-hashes {root.origin.rpartition(':')[0] or 'requirements.in'}`"
         if root.kind in ("directory", "vcs"):
             fact = "a directory or repository cannot have a hash"
+            source = root.location if root.kind == "directory" else f"git+{root.location}"
+            hint = f"run `pip wheel --no-deps {source}`, and require the wheel by its path with its `--hash`"
         elif root.origin not in hashed and name not in covered:
             fact = "missing `--hash`"
         elif root.kind == "index" and _pin(root) is None and name not in covered:
@@ -80,7 +83,7 @@ def missing_hashes(
                 where=root.origin,
                 refused=ProblemError(
                     f"{fact}: either all requirements have hashes, or none",
-                    hint="run `pip-compile --generate-hashes` to write a `--hash=sha256:` for each",
+                    hint=hint,
                 ),
                 quoted=root.text,
             )

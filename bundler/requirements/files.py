@@ -13,23 +13,31 @@ Specs: pip's requirements file format, PEP 508, PEP 440 (direct references).
 from __future__ import annotations
 
 import os
-import re
 import shlex
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
 from optparse import Values
 from pathlib import Path
 
+from packaging.specifiers import InvalidSpecifier, SpecifierSet
 from pip_requirements_parser import break_args_options  # type: ignore[import-untyped]
 
 from bundler.errors import UsageError
 from bundler.problems import Problem, ProblemError, display_path, input_error, is_url, register_urls
-from bundler.redaction import redact, register_secret
+from bundler.redaction import redact
 from bundler.requirements.consistency import contradicting_pins, missing_hashes
 from bundler.requirements.line import RootRequirement, absolute_line, parse_root, split_options
-from bundler.requirements.pyproject import read_project
-from bundler.requirements.requirement_set import CondaInput, IndexOptions, RequirementSet, Specification
+from bundler.requirements.pyproject import read_project, requires_python
+from bundler.requirements.requirement_set import (
+    CondaInput,
+    IndexOptions,
+    LineOrigin,
+    RequirementSet,
+    Specification,
+    command_arguments,
+)
+from bundler.requirements.script import read_script
 from bundler.requirements.text import cut_off, decode, logical_lines, read_bytes
+from bundler.requirements.variables import VARIABLE, expand_variables
 from bundler.system.environ import HostEnvironment
 
 __all__ = ["CONDA_SUFFIXES", "read_requirements"]
@@ -40,10 +48,6 @@ CONDA_SUFFIXES = (".yml", ".yaml")
 _MAX_DEPTH = 50
 """The longest chain of files that include each other; those of real projects have less than ten."""
 
-# As in pip: `${NAME}`, upper case only.
-_VARIABLE = re.compile(r"(\$\{([A-Z0-9_]+)\})")
-# pip expands variables itself, from its environment: one of these names would change the isolated pip.
-_UNSAFE_VARIABLE = re.compile(r"(PYTHON|PIP_|LD_|DYLD_)")
 _FORMAT_CONTROL = ("--no-binary", "--only-binary")
 
 
@@ -55,6 +59,7 @@ def read_requirements(  # noqa: PLR0913 - one parameter for each kind of input
     strings: Sequence[str] = (),
     extras: Sequence[str] = (),
     groups: Sequence[str] = (),
+    scripts: Sequence[Path] = (),
     specification: Specification | None = None,
     strict: bool = False,
 ) -> RequirementSet:
@@ -66,6 +71,7 @@ def read_requirements(  # noqa: PLR0913 - one parameter for each kind of input
     :param strings: requirements of the command line; variables in them are not expanded, as in pip.
     :param extras: extras of the ``pyproject.toml`` among the files.
     :param groups: dependency groups of the ``pyproject.toml``.
+    :param scripts: Python scripts with inline metadata (PEP 723).
     :param specification: the text of a conda environment file, instead of a path in ``files``.
     :param strict: whether a conda package without a counterpart on PyPI is an error.
     :raises InputError: with all problems of the input.
@@ -75,12 +81,14 @@ def read_requirements(  # noqa: PLR0913 - one parameter for each kind of input
     projects = [path for path in files if path.name == "pyproject.toml"]
     if (extras or groups) and not projects:
         raise UsageError("extras and groups need a `pyproject.toml`", hint="add `-r pyproject.toml`")
-    specifications = [path for path in files if path.suffix in CONDA_SUFFIXES]
+    specifications = [path for path in files if path.suffix in CONDA_SUFFIXES or path.name == "MLmodel"]
     plain = [path for path in files if path not in projects and path not in specifications]
     reader.read_top(plain, constraint=False)
     reader.read_top(constraints, constraint=True)
     for path in projects:
         reader.read_project(host.cwd / path, extras, groups)
+    for path in scripts:
+        reader.read_script(host.cwd / path)
     for path in specifications:
         reader.read_conda_file(Path(os.path.normpath(host.cwd / path)), strict=strict)
     if specification is not None:
@@ -100,22 +108,13 @@ def read_requirements(  # noqa: PLR0913 - one parameter for each kind of input
         files_read=tuple(reader.files_read),
         warnings=tuple(redact(warning) for warning in reader.warnings),
         conda=reader.conda,
+        requires_python=tuple(reader.requires_python),
+        arguments=command_arguments(
+            host.cwd,
+            {"-r": files, "-c": constraints, "-s": scripts},
+            [*strings, *(f"--extra={name}" for name in extras), *(f"--group={name}" for name in groups)],
+        ),
     )
-
-
-@dataclass(frozen=True, kw_only=True, slots=True)
-class _LineOrigin:
-    """The position of a logical line in the requirements files."""
-
-    path: Path
-    where: str
-    """``file:line``, for messages."""
-    constraint: bool
-    """Whether the file is read as constraints."""
-    chain: tuple[tuple[Path, str], ...]
-    """The including files, outermost first, each with the ``file:line`` of its ``-r`` or ``-c``."""
-    cwd: Path
-    """The directory that a relative path in the line starts at."""
 
 
 class _RequirementsReader:
@@ -136,6 +135,7 @@ class _RequirementsReader:
         self.warnings: list[str] = []
         self.problems: list[Problem] = []
         self.conda: CondaInput | None = None
+        self.requires_python: list[tuple[str, SpecifierSet]] = []
         self._seen: set[tuple[Path, bool]] = set()
 
     def read_top(self, paths: Sequence[Path], *, constraint: bool) -> None:
@@ -159,11 +159,31 @@ class _RequirementsReader:
         except ProblemError as refused:
             self._refuse(name, refused)
             return
+        self._require_python(requires_python(text), name)
         for item in read_project(text, extras=extras, groups=groups):
             if isinstance(item, ProblemError):
                 self._refuse(name, item)
             else:
                 self.read_string(str(item[1]), f"{name} {item[0]}".rstrip())
+
+    def read_script(self, path: Path) -> None:
+        """Read the inline metadata of a script; its requirements are passed to pip as strings."""
+        name = self._display(path)
+        try:
+            script = read_script(self._text(path)[0])
+        except ProblemError as refused:
+            self._refuse(name, refused)
+            return
+        for text in script.dependencies:
+            self.read_string(text.strip(), name)
+        self._require_python(script.requires_python, name)
+
+    def _require_python(self, text: str, name: str) -> None:
+        if text:
+            try:
+                self.requires_python.append((name, SpecifierSet(text)))
+            except InvalidSpecifier:
+                self._refuse(name, ProblemError(f"`requires-python` is not a valid specifier: `{text}`"))
 
     def read_string(self, text: str, origin: str) -> None:
         """Read a requirement of the command line or of a ``pyproject.toml``.
@@ -177,7 +197,7 @@ class _RequirementsReader:
         except ProblemError as refused:
             self._refuse(origin, refused, text)
             return
-        if [(1, text)] != list(logical_lines(text)) or _VARIABLE.search(text) or break_args_options(text)[1]:
+        if [(1, text)] != list(logical_lines(text)) or VARIABLE.search(text) or break_args_options(text)[1]:
             message = "variables, options and comments are allowed in a requirements file only"
             self._refuse(origin, ProblemError(message), text)
         self.lines[False].append(text)
@@ -194,9 +214,14 @@ class _RequirementsReader:
 
     def read_conda(self, given: Specification, *, strict: bool) -> None:
         """Read the text of a conda environment file; its requirements are passed to pip as strings."""
+        from bundler.requirements.conda.mlflow import mlflow_problem  # noqa: PLC0415 - as below
         from bundler.requirements.conda.translate import conda_requirements  # noqa: PLC0415 - the YAML reader is slow to load
 
         name = given.where
+        other = mlflow_problem(given.text, name)
+        if other is not None:
+            self._refuse(name, other)
+            return
         if self.conda is not None:
             second = ProblemError(
                 f"only one conda environment file is supported, besides `{self.conda.where}`"
@@ -213,7 +238,7 @@ class _RequirementsReader:
         for problem, quoted in read.problems:
             self._refuse(name, problem, quoted)
         for line in read.lines:
-            place = _LineOrigin(
+            place = LineOrigin(
                 path=given.path,
                 where=f"{name}:{line.line}",
                 constraint=False,
@@ -268,7 +293,7 @@ class _RequirementsReader:
         if cut is not None:
             self._refuse(name, cut)
         for number, line in logical_lines(text):
-            place = _LineOrigin(
+            place = LineOrigin(
                 path=path,
                 where=f"{name}:{number}",
                 constraint=constraint,
@@ -280,7 +305,7 @@ class _RequirementsReader:
             except ProblemError as refused:
                 self._refuse(place.where, refused, line)
 
-    def _read_line(self, line: str, place: _LineOrigin) -> None:
+    def _read_line(self, line: str, place: LineOrigin) -> None:
         if "://" in line:
             register_urls(line)
         expanded = self._expand(line) if "$" in line else line
@@ -304,28 +329,12 @@ class _RequirementsReader:
         self.lines[place.constraint].append(absolute_line(line, root) if is_moved else line)
 
     def _expand(self, line: str) -> str:
-        """Return ``line`` with its variables expanded as pip does it.
-
-        A value inside a URL is registered as a secret, unless it is part of the host.
-
-        :raises ProblemError: if a variable is unset, or has another value in the isolated pip.
-        """
-        isolated = self.host.child_env(Path(os.devnull))
-        expanded = line
-        for reference, name in _VARIABLE.findall(line):
-            value = self.host.get(name)
-            if value is None:
-                raise ProblemError(f"the environment variable `{name}` is not set")
-            if _UNSAFE_VARIABLE.match(name) or isolated.get(name, value) != value:
-                raise ProblemError(f"`{name}` has another value in the isolated build; use another variable")
-            if _in_url(reference, line):
-                register_secret(value)
-            self.variables.add(name)
-            expanded = expanded.replace(reference, value)
-        register_urls(expanded)
+        """Return ``line`` with its variables expanded, and remember their names."""
+        expanded, names = expand_variables(line, self.host)
+        self.variables |= names
         return expanded
 
-    def _apply(self, given: Values, place: _LineOrigin) -> None:
+    def _apply(self, given: Values, place: LineOrigin) -> None:
         """Apply the options of a line without a requirement."""
         for name in given.requirements:
             self._read_nested(name, "-r", place)
@@ -351,14 +360,14 @@ class _RequirementsReader:
             )
         )
 
-    def _link(self, value: str, place: _LineOrigin) -> str:
+    def _link(self, value: str, place: LineOrigin) -> str:
         """Return ``--find-links`` as pip resolves it: beside its file, else in the working directory."""
         if is_url(value):
             return value
         beside = place.path.parent / value
         return os.path.normpath(beside if beside.exists() else self.host.cwd / value)
 
-    def _read_nested(self, name: str, option: str, place: _LineOrigin) -> None:
+    def _read_nested(self, name: str, option: str, place: LineOrigin) -> None:
         if is_url(name):
             raise ProblemError(
                 f"`{option}` with a URL is unsupported", hint="download the file, and pass its path"
@@ -388,12 +397,3 @@ def _format_control(line: str) -> Iterator[str]:
         name, equals, value = word.partition("=")
         if name in _FORMAT_CONTROL:
             yield f"{name}={value if equals else next(words)}"
-
-
-def _in_url(reference: str, line: str) -> bool:
-    """Return whether a variable is in the user information, path, query or fragment of a URL."""
-    for word in line.split():
-        authority, *rest = re.split(r"[/?#]", word.partition("://")[2], maxsplit=1)
-        if reference in authority.rpartition("@")[0] or any(reference in part for part in rest):
-            return True
-    return False

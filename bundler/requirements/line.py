@@ -22,6 +22,7 @@ from urllib.parse import parse_qsl, urlsplit
 
 from packaging.requirements import InvalidRequirement, Requirement
 from packaging.specifiers import SpecifierSet
+from packaging.utils import canonicalize_name
 from pip_requirements_parser import (  # type: ignore[import-untyped]
     OptionParsingError,
     PipError,
@@ -36,6 +37,8 @@ from pip_requirements_parser import (  # type: ignore[import-untyped]
 
 from bundler.problems import ProblemError, closest, first_line
 from bundler.redaction import redact, split_url
+from bundler.requirements.mistakes import probable_requirement, refuse_command, refuse_known
+from bundler.requirements.text import directory_problem
 
 __all__ = ["RequirementKind", "RootRequirement", "parse_root", "split_options"]
 
@@ -59,6 +62,7 @@ _HASHES = re.compile(r"--hash=[a-z0-9]+:[0-9a-f]+(?: +--hash=[a-z0-9]+:[0-9a-f]+
 _COMMIT = re.compile(r"[0-9a-fA-F]{40}", re.ASCII)
 _HEX = re.compile(r"[0-9a-fA-F]+", re.ASCII)
 _WEAK = frozenset({"md5", "sha1", "sha224"})
+_MISSING = "file or directory not found"
 _LOOPBACK = frozenset({"127.0.0.1", "localhost", "::1"})
 
 
@@ -97,6 +101,7 @@ def split_options(line: str) -> tuple[str, Values]:
 
     :raises ProblemError: if an option is malformed, or not allowed.
     """
+    refuse_command(line)
     text, rest = break_args_options(line)
     if not rest:
         return text, _NO_OPTIONS
@@ -128,6 +133,8 @@ def split_options(line: str) -> tuple[str, Values]:
 
 
 def _check_option(name: str, text: str) -> None:
+    if name == "-":
+        raise ProblemError("an item of a YAML list, not a requirement", hint="remove the `-` before the name")
     if name in _EDITABLE:
         raise ProblemError(
             "an editable requirement depends on files of this host", hint=f"write the path without `{name}`"
@@ -155,6 +162,7 @@ def parse_root(text: str, *, origin: str, cwd: Path, hashes: Sequence[str] = ())
     algorithms = {_check_digest(*item.partition(":")[::2]) for item in hashes}
     plain = _PLAIN.fullmatch(text)
     if plain:
+        refuse_known(canonicalize_name(plain[1]))
         requirement = _plain_requirement(plain[1], plain[2])
         return RootRequirement(text=text, requirement=requirement, origin=origin, kind="index", location=None)
     parts = _parse_parts(text)
@@ -162,17 +170,16 @@ def parse_root(text: str, *, origin: str, cwd: Path, hashes: Sequence[str] = ())
     if named is not None:
         named.marker = parts.marker or named.marker
         named.extras |= parts.extras if parts.link else set()
+    if named is not None:
+        refuse_known(canonicalize_name(named.name))
     if parts.link is None and named is not None and named.url is None:
         return RootRequirement(text=str(named), requirement=named, origin=origin, kind="index", location=None)
     url = str(parts.link.url if parts.link else named and named.url)
     if parts.link is None and not is_url(url):
-        raise ProblemError("the text after `@` is not a URL that pip can fetch")
-    try:
-        kind, location = _locate(url, cwd, algorithms)
-    except ProblemError:
-        raise
-    except ValueError as error:
-        raise ProblemError(f"its URL is malformed: {first_line(error)}") from error
+        probable = probable_requirement(text)
+        hint = f"did you mean `{probable}`?" if probable and probable != str(named) else None
+        raise ProblemError("the text after `@` is not a URL that pip can fetch", hint=hint)
+    kind, location = _location(url, named, cwd, algorithms)
     clean = _clean(url)
     if named is not None and named.url:
         named.url = clean
@@ -183,6 +190,29 @@ def parse_root(text: str, *, origin: str, cwd: Path, hashes: Sequence[str] = ())
         if parts.marker:
             clean += f" ; {parts.marker}"
     return RootRequirement(text=clean, requirement=named, origin=origin, kind=kind, location=location)
+
+
+def _location(
+    url: str, named: Requirement | None, cwd: Path, algorithms: set[str]
+) -> tuple[RequirementKind, str]:
+    """Return the result of `_locate`, its errors as problems of the requirement."""
+    try:
+        return _locate(url, cwd, algorithms)
+    except ProblemError as refused:
+        if named is not None and refused.fact == _MISSING and url.lower().startswith("file:///"):
+            raise _frozen_path(named.name, refused) from None
+        raise
+    except ValueError as error:
+        raise ProblemError(f"its URL is malformed: {first_line(error)}") from error
+
+
+def _frozen_path(name: str, refused: ProblemError) -> ProblemError:
+    """Return the problem of ``NAME @ file:///...`` whose path does not exist: `pip freeze` wrote it."""
+    return ProblemError(
+        f"the path of `{name}` does not exist here: `pip freeze` writes the path that a package was built in",
+        details=refused.details,
+        hint="write the file again with `pip list --format=freeze`, or pass the `env.yml` with `-f`",
+    )
 
 
 def _clean(url: str) -> str:
@@ -214,6 +244,10 @@ def _parse_parts(text: str) -> RequirementParts:
             character = f"U+{ord(foreign):04X} {unicodedata.name(foreign, '')}".rstrip()
             raise ProblemError(f"invalid character in the name of the project: {character}") from error
         cause = error.__context__ if isinstance(error.__context__, InvalidRequirement) else error
+        probable = probable_requirement(text)
+        if probable is not None:
+            fact = "not a valid requirement"
+            raise ProblemError(fact, hint=f"did you mean `{probable}`?") from error
         hint = "pin a version with `==`" if "Did you mean ==" in str(error) else None
         raise ProblemError(f"not a valid requirement: {first_line(cause)}", hint=hint) from error
 
@@ -250,9 +284,9 @@ def _local(path: Path) -> tuple[RequirementKind, str]:
     if path.is_dir():
         if any((path / name).is_file() for name in ("pyproject.toml", "setup.py")):
             return "directory", str(path)
-        raise ProblemError("the directory contains neither `pyproject.toml` nor `setup.py`")
+        raise directory_problem(path, "the directory contains neither `pyproject.toml` nor `setup.py`")
     if not path.exists():
-        raise ProblemError("file or directory not found", details=(f"at      `{path}`",))
+        raise ProblemError(_MISSING, details=(f"at      `{path}`",))
     if not (path.is_file() and is_archive_file(path.name)):
         raise ProblemError("the file is neither a wheel nor an sdist")
     return "archive", str(path)

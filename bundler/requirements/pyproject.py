@@ -20,7 +20,7 @@ from packaging.utils import canonicalize_name
 
 from bundler.problems import ProblemError, closest, first_line, register_urls
 
-__all__ = ["read_project"]
+__all__ = ["read_project", "requires_python"]
 
 
 _TOML_PLACE = re.compile(r" \(at (?:line (?P<line>\d+), column \d+|end of document)\)$")
@@ -61,6 +61,15 @@ def read_project(
             "missing `[project]` table", hint="pass the project's directory (`.`) to let pip build it"
         )
     yield from _from_groups(document.get("dependency-groups", {}), groups)
+
+
+def requires_python(text: str) -> str:
+    """Return the `requires-python` of a ``pyproject.toml``; empty if it has none, or is malformed."""
+    try:
+        project = tomllib.loads(text).get("project", {})
+    except tomllib.TOMLDecodeError:
+        return ""
+    return str(project.get("requires-python", "")) if isinstance(project, dict) else ""
 
 
 def _from_project(

@@ -2,17 +2,22 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection
+import shlex
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from packaging.specifiers import SpecifierSet
+
+from bundler.problems import display_path
+from bundler.redaction import redact
 from bundler.requirements.line import RootRequirement
 
 if TYPE_CHECKING:
     from bundler.requirements.conda.translate import CondaRequirements, SystemPackage
 
-__all__ = ["CondaInput", "IndexOptions", "RequirementSet", "Specification"]
+__all__ = ["CondaInput", "IndexOptions", "LineOrigin", "RequirementSet", "Specification", "command_arguments"]
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -70,6 +75,10 @@ class RequirementSet:
     """Warnings for the user, one line each."""
     conda: CondaInput | None = None
     """The conda environment file of the input."""
+    requires_python: tuple[tuple[str, SpecifierSet], ...] = ()
+    """The versions of Python that a project or script accepts, with its name."""
+    arguments: str = ""
+    """The arguments of the command line that give these requirements, for hints; without secrets."""
 
     @property
     def system_packages(self) -> tuple[SystemPackage, ...]:
@@ -130,3 +139,31 @@ class CondaInput:
     def translations(self) -> tuple[str, ...]:
         """Return the translation of each conda package, one line each."""
         return tuple(f"{self.where}:{line}: {summary}" for line, summary in self.read.translations)
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class LineOrigin:
+    """The position of a logical line in the requirements files."""
+
+    path: Path
+    where: str
+    """``file:line``, for messages."""
+    constraint: bool
+    """Whether the file is read as constraints."""
+    chain: tuple[tuple[Path, str], ...]
+    """The including files, outermost first, each with the ``file:line`` of its ``-r`` or ``-c``."""
+    cwd: Path
+    """The directory that a relative path in the line starts at."""
+
+
+def command_arguments(cwd: Path, options: Mapping[str, Sequence[Path]], strings: Sequence[str]) -> str:
+    """Return the arguments of the command line that give these requirements, for a hint; without secrets.
+
+    >>> command_arguments(Path("/w"), {"-r": [Path("/w/a.txt")]}, ["six<2"])
+    "'six<2' -r a.txt"
+    """
+    words = [redact(text) for text in strings]
+    for option, paths in options.items():
+        for path in paths:
+            words += [option, display_path(path, cwd)]
+    return shlex.join(words)

@@ -13,9 +13,9 @@ from pathlib import Path
 
 from pip_requirements_parser import COMMENT_RE, TextLine, preprocess  # type: ignore[import-untyped]
 
-from bundler.problems import ProblemError
+from bundler.problems import ProblemError, closest
 
-__all__ = ["cut_off", "decode", "logical_lines", "read_bytes"]
+__all__ = ["cut_off", "decode", "directory_problem", "logical_lines", "read_bytes"]
 
 
 # The byte order marks that pip recognizes (pip/_internal/req/req_file.py).
@@ -33,14 +33,46 @@ def read_bytes(path: Path) -> bytes:
     try:
         mode = path.stat().st_mode
         if stat.S_ISDIR(mode):
-            raise ProblemError("a directory, not a file")
+            raise directory_problem(path, "a directory, not a file")
         if not stat.S_ISREG(mode):
             raise ProblemError("not a regular file, which pip could read a second time")
         return path.read_bytes()
     except FileNotFoundError as error:
-        raise ProblemError("file not found") from error
+        near = _similar_file(path)
+        raise ProblemError("file not found", hint=f"did you mean `{near}`?" if near else None) from error
     except OSError as error:
         raise ProblemError(f"cannot read the file: {(error.strerror or str(error)).lower()}") from error
+
+
+# The files of a directory that contain requirements, the option that reads each, the best first.
+_INPUTS = (
+    ("requirements.txt", "-r"),
+    ("conda.yaml", "-f"),
+    ("pyproject.toml", "-r"),
+    ("env.yml", "-f"),
+    ("environment.yml", "-f"),
+    ("pylock.toml", "--lock"),
+)
+
+
+def directory_problem(path: Path, fact: str) -> ProblemError:
+    """Return the problem of a directory that is given instead of a file or a project.
+
+    :param fact: the message, unless it is the directory of an MLflow model.
+    """
+    if (path / "MLmodel").is_file():
+        fact = "the directory of an MLflow model, not a file or project with requirements"
+    options = [f"{option} {path.name}/{name}" for name, option in _INPUTS if (path / name).is_file()]
+    return ProblemError(fact, hint=f"pass `{options[0]}`" if options else None)
+
+
+def _similar_file(path: Path) -> str | None:
+    try:
+        names = [entry.name for entry in path.parent.iterdir() if entry.is_file()]
+    except OSError:
+        return None
+    near = closest(path.name, names)
+    return str(path.with_name(near).name) if near else None
 
 
 def decode(content: bytes) -> tuple[str, str]:

@@ -21,7 +21,6 @@ from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor, as_completed
 from contextlib import closing
 from dataclasses import dataclass
-from http import HTTPStatus
 from pathlib import Path
 from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
@@ -35,14 +34,10 @@ from bundler.reporter import SILENT, Reporter, Task
 from bundler.resolve.index import IndexSettings, origin_of
 from bundler.resolve.lockfile import LockedDistribution
 from bundler.resolve.transport import (
-    MAX_HOPS,
     FaultError,
     body_chunks,
-    explain_failure,
-    is_trusted,
     make_session,
-    next_hop,
-    refused_response,
+    open_response,
 )
 from bundler.store.store import Store
 
@@ -181,6 +176,7 @@ class _Fetcher:
 
     def fetch(self, download: Download) -> None:
         """Copy or download one file into the store, and repeat transient failures."""
+        self._task.name(download.filename)
         attempt_once = self._copy if origin_of(download.url) is None else self._request
         for attempt in range(self._settings.retries + 1):
             try:
@@ -202,7 +198,7 @@ class _Fetcher:
                 found="a URL without its token",
                 hint="pass `--index-url` with the token in its path, as for the lock",
             )
-        with closing(self._open(url)) as response:
+        with closing(open_response(url, self._settings, self._session)) as response:
             try:
                 length = response.headers.get("Content-Length", "")
                 declared = int(length) if length.isascii() and length.isdigit() else None
@@ -230,42 +226,8 @@ class _Fetcher:
         except OSError as error:
             raise FaultError(found=error.strerror or str(error)) from error
 
-    def _open(self, url: str) -> requests.Response:
-        """Return the response at the end of all redirects; the caller closes it."""
-        for _ in range(MAX_HOPS + 1):
-            response = self._get(url)
-            target = self._session().get_redirect_target(response)
-            if target is None and response.status_code == HTTPStatus.OK:
-                return response
-            response.close()
-            if target is None:
-                raise refused_response(response, url)
-            url = next_hop(url, target)
-        raise FaultError(found=f"more than {MAX_HOPS} redirects", at=url)
-
-    def _get(self, url: str) -> requests.Response:
-        """Send one request, with the credentials, verification and proxy configured for its origin."""
-        self._check_stopped()
-        secret = self._settings.credentials_for(url)
-        proxy = self._settings.proxy
-        try:
-            return self._session().get(
-                url,
-                # As bytes: requests would encode a str as Latin-1.
-                auth=(secret.user.encode(), secret.password.encode()) if secret else None,  # type: ignore[arg-type]
-                # The file itself: a compressed response would have another digest.
-                headers={"Accept-Encoding": "identity"},
-                stream=True,
-                allow_redirects=False,
-                timeout=self._settings.timeout,
-                verify=False if is_trusted(url, self._settings) else self._settings.cert or True,
-                cert=self._settings.client_cert,
-                proxies={"http": proxy, "https": proxy} if proxy else None,
-            )
-        except (OSError, ValueError) as error:  # every error of requests is an OSError
-            raise explain_failure(error, url) from error
-
     def _session(self) -> requests.Session:
+        self._check_stopped()
         session: requests.Session | None = getattr(self._own, "session", None)
         if session is None:
             session = self._own.session = make_session(self._settings)

@@ -87,6 +87,9 @@ class IndexSettings:
     # Credentials by the URL of their index; and the URLs of `indexes` with credentials and query.
     _credentials: tuple[tuple[str, Credentials], ...] = field(default=(), repr=False, compare=False)
     _raw: tuple[str, ...] = field(default=(), repr=False, compare=False)
+    # The members of `indexes` that only pip's configuration names.
+    _configured: tuple[Index, ...] = field(default=(), repr=False, compare=False)
+    _configured_no_index: bool = field(default=False, repr=False, compare=False)
 
     def pip_environment(self) -> dict[str, str]:
         """Return the ``PIP_*`` variables that pass these settings to a child pip.
@@ -158,6 +161,18 @@ class IndexSettings:
         lines += [("trusted-host", host) for host in self.trusted_hosts]
         lines += [("timeout", f"{self.timeout:g}"), ("retries", str(self.retries))]
         return tuple(redact(f"{name} {printable(value)}") for name, value in lines if value)
+
+    def inherited(self) -> tuple[str, ...]:
+        """Return one line for each setting of pip's configuration that changes where files come from.
+
+        Such a setting has an effect that the command line and the files do not show.
+        """
+        lines = [f"{_LABELS[index.kind]} {index.url}" for index in self._configured]
+        if self.no_index and self._configured_no_index:
+            lines.append("no-index")
+        if self.proxy:
+            lines.append(f"proxy {split_url(self.proxy)[0]}")
+        return tuple(redact(printable(line)) for line in lines)
 
     def name_of(self, file_url: str) -> str | None:
         """Return the name of the index a file was downloaded from, or None if it is ambiguous.
@@ -237,6 +252,8 @@ def read_index_settings(
     raw = tuple(with_keyring(_absolute(text, host), provider, host, scratch) for _, text in wanted)
     for name in TRUST_AND_PROXY:
         register_urls(host.get(name) or "")
+    given = {url for options in layers for url in (options.index_url, *options.extra_index_urls)}
+    given |= {link for options in layers for link in options.find_links}
     parsed = [_parse_index(kind, url) for (kind, _), url in zip(wanted, raw, strict=True)]
     return IndexSettings(
         indexes=tuple(index for index, _ in parsed),
@@ -251,6 +268,10 @@ def read_index_settings(
         default_index=not no_index and not index_url,
         _credentials=tuple((index.url, secret) for index, secret in parsed if secret is not None),
         _raw=raw,
+        _configured=tuple(
+            index for (_, text), (index, _) in zip(wanted, parsed, strict=True) if text not in given
+        ),
+        _configured_no_index=config.flag("no-index"),
     )
 
 

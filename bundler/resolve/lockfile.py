@@ -10,6 +10,7 @@ Spec: pylock.toml (PEP 751), through `packaging.pylock`.
 
 from __future__ import annotations
 
+import shlex
 import tomllib
 from collections.abc import Callable, Iterable, Mapping
 from contextlib import suppress
@@ -170,7 +171,7 @@ def _unsupported(pylock: Pylock, error: PylockSelectError, source: Path, target:
     return InputError(
         f"{source.name}: the lock does not support {target.name}",
         evidence=(redact(str(error)),),
-        hint="lock again for this target: `bundler lock -r requirements.txt -o pylock.toml`",
+        hint=f"lock again: `bundler lock {_asked(pylock)} --python {target.python_version} -o {source}`",
     )
 
 
@@ -183,9 +184,18 @@ def locked_glibc(text: str) -> str:
     return glibc if isinstance(glibc, str) and GLIBC_VERSION.fullmatch(glibc) else ""
 
 
-def check_lock(lock: Lock, roots: Iterable[RootRequirement], target: Target, source: str) -> None:
+def _asked(pylock: Pylock) -> str:
+    """Return the requirements that a lock was resolved from, as arguments; else the names it locks."""
+    asked = (pylock.tool or {}).get("bundler", {}).get("requirements", [])
+    return shlex.join(str(item) for item in asked) or shlex.join(package.name for package in pylock.packages)
+
+
+def check_lock(
+    lock: Lock, roots: Iterable[RootRequirement], target: Target, source: str, *, arguments: str
+) -> None:
     """Check that a lock satisfies the requirements it is used with.
 
+    :param arguments: the arguments of `bundler lock` that give the requirements, for the hint.
     :param source: the name of the lockfile, for the message.
     :raises InputError: if it does not, with one line of evidence for each difference.
     """
@@ -219,7 +229,7 @@ def check_lock(lock: Lock, roots: Iterable[RootRequirement], target: Target, sou
         raise InputError(
             f"`{source}` does not match its requirements",
             evidence=tuple(sorted(differences)),
-            hint=f"lock again: `bundler lock -r requirements.txt -o {source}`",
+            hint=f"lock again: `bundler lock {arguments} -o {source}`",
         )
 
 

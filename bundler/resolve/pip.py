@@ -11,23 +11,27 @@ from __future__ import annotations
 
 import json
 import os
-import re
+import shlex
 import sys
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
+from urllib.parse import urlsplit
+from urllib.request import url2pathname
 
 from bundler.archive.wheel import read_wheel
 from bundler.digest import parse_sha256
-from bundler.errors import BundlerError, IntegrityError, NetworkError, ResolutionError
+from bundler.errors import BundlerError, NetworkError, ResolutionError
 from bundler.redaction import split_url, url_filename
 from bundler.resolve.auth import netrc_environment
 from bundler.resolve.download import Download, fetch_all
-from bundler.system.process import Completed, run_process, tail
+from bundler.resolve.failure import FailedRun, explain_failure
+from bundler.system.process import Completed, run_process
 from bundler.system.sandbox import Places, Sandbox, find_sandbox, program_places
 from bundler.target.scripts import script
 from bundler.target.venv import create_venv
+from bundler.text import listing
 
 if TYPE_CHECKING:
     from bundler.reporter import Reporter
@@ -35,8 +39,9 @@ if TYPE_CHECKING:
     from bundler.store.store import Store
     from bundler.system.environ import HostEnvironment
     from bundler.target.interpreter import Interpreter
+    from bundler.target.target import Target
 
-__all__ = ["Toolchain", "install_toolchain", "pip_failure"]
+__all__ = ["Toolchain", "install_toolchain"]
 
 _PROJECTS = ("pip", "setuptools", "wheel")
 _PIP_SECONDS = 3600
@@ -46,24 +51,6 @@ _MANYLINUX = """\
 def manylinux_compatible(major, minor, arch):
     return (major, minor) <= {}
 """
-
-# pip's explanation of a conflict: an indented block after this line.
-_CONFLICT = re.compile(r"^The conflict is caused by:\n((?:[ \t]+.*\n?)+)", re.MULTILINE)
-
-# pip's output if it cannot reach an index. It then continues, and reports that no version was
-# found, which hides the cause.
-_NETWORK_SIGNS = (
-    "NewConnectionError",
-    "ConnectTimeoutError",
-    "NameResolutionError",
-    "ReadTimeoutError",
-    "ProtocolError",
-    "SSLError",
-    "ProxyError",
-    "Failed to establish a new connection",
-    "Could not fetch URL",
-    "HTTP error 5",
-)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -86,8 +73,7 @@ class Toolchain:
     """The sandbox of build backends and metadata hooks."""
     guard: Path
     """The file that describes it to ``target/scripts/run_pip.py``."""
-    target_version: str
-    """The full version of the target Python."""
+    target: Target
     prefer_binary: bool = True
     """Whether an older release with a wheel is preferred to a newer one with only an sdist."""
     host: HostEnvironment
@@ -150,7 +136,9 @@ def install_toolchain(
     :raises ResolutionError: if the index has no pip for this Python.
     :raises NetworkError: if the index cannot be reached.
     """
-    report = _resolve_toolchain(interpreter, settings, host, scratch)
+    with reporter.task("toolchain", None) as task:
+        task.name(", ".join(_PROJECTS))
+        report = _resolve_toolchain(interpreter, settings, host, scratch)
     downloads = [_download(item) for item in report["install"]]
     fetch_all(downloads, store, settings, reporter=reporter)
     wheels = scratch / "toolchain" / "wheels"
@@ -196,7 +184,7 @@ def install_toolchain(
         extra_config=extra_config,
         sandbox=sandbox,
         guard=guard,
-        target_version=interpreter.target.version,
+        target=interpreter.target,
         host=host,
         settings=settings,
         scratch=scratch,
@@ -217,37 +205,6 @@ def _tool_places(host: HostEnvironment) -> list[Path]:
             private = prefix == home or prefix.is_relative_to(home) or home.is_relative_to(prefix)
             places.append(folder if private or folder.name != "bin" else folder.parent)
     return places
-
-
-def pip_failure(ended: Completed, what: str) -> BundlerError:
-    """Return the error for a failed pip, classified by its output, since its exit code is always 1.
-
-    :param what: the message of a `ResolutionError`.
-    :return: a NetworkError, an IntegrityError, or a ResolutionError.
-    """
-    output = ended.stderr + ended.stdout.decode("utf-8", "replace")
-    lines = [
-        line.removeprefix("ERROR: ").strip() for line in output.splitlines() if line.startswith("ERROR:")
-    ]
-    # After a crash, pip prints this line and a traceback, whose last line is the reason.
-    evidence = tuple(line for line in dict.fromkeys(lines) if line != "Exception:") or tail(output)
-    if any(sign in output for sign in _NETWORK_SIGNS):
-        first = next(
-            line.strip() for line in output.splitlines() if any(sign in line for sign in _NETWORK_SIGNS)
-        )
-        return NetworkError(
-            f"{what}: the index cannot be reached",
-            evidence=(first[:400],),
-            hint="check `--index-url`, the proxy variables and SSL_CERT_FILE",
-        )
-    if "DO NOT MATCH THE HASHES" in output:
-        hashes = [line.strip() for line in output.splitlines() if re.search(r"\b(Expected|Got|from)\b", line)]
-        return IntegrityError("a file of the index does not have the required hash", evidence=tuple(hashes))
-    if (conflict := _CONFLICT.search(output)) is not None:
-        evidence = (*evidence, *(line.strip() for line in conflict[1].splitlines() if line.strip()))
-    if "subprocess-exited-with-error" in output:
-        evidence = tail(ended.stderr, 20)
-    return ResolutionError(what, evidence=evidence)
 
 
 def _resolve_toolchain(
@@ -272,10 +229,31 @@ def _resolve_toolchain(
     env = host.child_env(scratch, **network, **settings.pip_environment())
     ended = run_process(argv, env=env, cwd=host.cwd, timeout=_PIP_SECONDS)
     if ended.returncode != 0:
-        message = f"the index has no pip, setuptools and wheel for Python {interpreter.target.python_version}"
-        raise pip_failure(ended, message)
+        raise _no_toolchain(FailedRun(ended=ended, settings=settings, target=interpreter.target))
     content: dict[str, Any] = json.loads(report.read_text("utf-8"))
     return content
+
+
+def _no_toolchain(run: FailedRun) -> BundlerError:
+    """Return the error for an index from which pip, setuptools or wheel cannot be installed."""
+    error = explain_failure(run)
+    if isinstance(error, NetworkError) or not run.searched:
+        return error
+    version = run.target.python_version
+    if run.settings.no_index:
+        folders = [url2pathname(urlsplit(url).path) for url in run.searched if url.startswith("file:")]
+        dest = shlex.quote(folders[0] if folders else "wheels")
+        hint = (
+            f"add them: `python3 -m pip download --dest {dest} --only-binary :all: "
+            f"--python-version {version} {' '.join(_PROJECTS)}`"
+        )
+    else:
+        hint = "check the URL of the index, which often ends in `/simple/`: `pip config list` prints it"
+    return ResolutionError(
+        f"pip, setuptools and wheel for Python {version}, which resolve and build, are not on the index",
+        evidence=(f"searched  {listing(run.searched, 5)}", f"found     {error.message}"),
+        hint=hint,
+    )
 
 
 def _download(item: dict[str, Any]) -> Download:

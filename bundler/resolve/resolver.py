@@ -24,8 +24,9 @@ from packaging.version import Version
 from bundler.digest import Sha256, parse_sha256
 from bundler.errors import ResolutionError
 from bundler.redaction import redact, split_url, url_filename
+from bundler.resolve.failure import FailedRun, explain_failure
 from bundler.resolve.lockfile import Lock, LockedDistribution
-from bundler.resolve.pip import Toolchain, pip_failure
+from bundler.resolve.pip import Toolchain
 from bundler.resolve.sdist import hash_tree
 
 if TYPE_CHECKING:
@@ -37,7 +38,7 @@ __all__ = ["PipResolver", "Resolver"]
 
 _REQUIREMENTS = "requirements.txt"
 _CONSTRAINTS = "constraints.txt"
-_COLLECTING = re.compile(rb"^(?:Collecting|Processing) (\S+)")
+_COLLECTING = re.compile(rb"^\s*(?:Collecting|Processing|Downloading|Using cached) (\S+)")
 
 
 class Resolver(Protocol):
@@ -74,16 +75,31 @@ class PipResolver:
         ]
         arguments += ["--report", str(report_file), *self._arguments(requirements)]
         with reporter.task("resolving", None) as task:
+
+            def advance(line: bytes) -> None:
+                if match := _COLLECTING.match(line):
+                    task.name(url_filename(match[1].decode("utf-8", "replace")))
+                    task.advance(line.startswith((b"Collecting", b"Processing")))
+
             ended = self._toolchain.run_pip(
                 arguments,
-                on_stdout=lambda line: task.advance() if _COLLECTING.match(line) else None,
+                on_stdout=advance,
                 extra_env={
                     name: self._toolchain.host.environ.get(name, "") for name in requirements.variables
                 },
             )
         if ended.returncode != 0:
-            ended = _with_origins(ended, requirements, self._toolchain.scratch)
-            raise pip_failure(ended, "no compatible set of versions exists")
+            run = FailedRun(
+                ended=ended,
+                settings=self._toolchain.settings,
+                target=self._toolchain.target,
+                only_binary=self._only_binary,
+                requirements=requirements,
+            )
+            shown = _with_origins(ended, requirements, self._toolchain.scratch)
+            for line in replace(run, ended=shown).output.splitlines():
+                reporter.detail(line)
+            raise explain_failure(run)
         report = json.loads(report_file.read_text("utf-8"))
         packages = [self._locked(item, reporter) for item in report["install"]]
         texts = sorted({root.text for root in requirements.roots})

@@ -23,8 +23,9 @@ from packaging.utils import InvalidWheelFilename, parse_wheel_filename
 from bundler.archive.zip import ZipReader
 from bundler.digest import Sha256, hash_stream, parse_sha256
 from bundler.errors import IntegrityError, ResolutionError
+from bundler.resolve.failure import FailedRun, build_failure
 from bundler.resolve.lockfile import LockedDistribution
-from bundler.resolve.pip import Toolchain, pip_failure
+from bundler.resolve.pip import Toolchain
 from bundler.resolve.rpath import remove_host_rpath
 from bundler.store.store import key_of
 from bundler.system.process import run_process, tail
@@ -102,7 +103,7 @@ def build_wheel(
                     f"wanted  sha256 {locked.sha256}",
                     f"found   sha256 {source}",
                 ),
-                hint="lock again: `bundler lock -r requirements.txt -o pylock.toml`",
+                hint="run the `bundler lock` that wrote the lock again",
             )
     key = key_of("built", locked.kind, source, target.version, target.abi, target.platform, str(BUILD_FORMAT))
     if (stored := _recall(key, store)) is not None:
@@ -137,7 +138,8 @@ def _build(locked: LockedDistribution, toolchain: Toolchain, store: Store, scrat
     wheels = sorted(out.glob("*.whl")) if out.is_dir() else []
     if ended.returncode != 0 or len(wheels) != 1:
         project = f"`{locked.name}` {locked.version}" if locked.version else f"`{locked.name}`"
-        raise pip_failure(ended, f"{project} cannot be built for Python {toolchain.target_version}")
+        run = FailedRun(ended=ended, settings=toolchain.settings, target=toolchain.target)
+        raise build_failure(run, project, name=locked.name)
     output = ended.stderr + ended.stdout.decode("utf-8", "replace")
     used = sorted({item for match in _USED.finditer(output) for item in match[1].split()})
     packed = _pack(wheels[0], toolchain, scratch)

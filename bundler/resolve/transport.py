@@ -15,7 +15,7 @@ from __future__ import annotations
 import socket
 import ssl
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import suppress
 from dataclasses import dataclass
 from email.utils import parsedate_to_datetime
@@ -61,6 +61,8 @@ class FaultError(Exception):
     """Whether a repetition may succeed."""
     retry_after: float | None = None
     """Seconds that the server asked to wait."""
+    status: int | None = None
+    """The status of the response, if it is the failure."""
 
 
 def body_chunks(response: requests.Response, window: float, min_rate: int) -> Iterator[bytes]:
@@ -99,6 +101,7 @@ def refused_response(response: requests.Response, url: str) -> FaultError:
         hint=_HINTS.get(code),
         transient=code == HTTPStatus.TOO_MANY_REQUESTS or code >= HTTPStatus.INTERNAL_SERVER_ERROR,
         retry_after=_seconds(response.headers.get("Retry-After", "")),
+        status=code,
     )
 
 
@@ -159,6 +162,55 @@ def _root(error: BaseException) -> BaseException:
         if isinstance(inner, BaseException):
             return _root(inner)
     return error
+
+
+def open_response(
+    url: str,
+    settings: IndexSettings,
+    session: Callable[[], requests.Session],
+    *,
+    headers: Mapping[str, str] | None = None,
+) -> requests.Response:
+    """Return the response at the end of all redirects, status 200; the caller closes it.
+
+    :param session: called before each request; it may raise to end the download.
+    :param headers: further headers of the requests.
+    :raises FaultError: if there is no such response.
+    """
+    for _ in range(MAX_HOPS + 1):
+        response = _get(url, settings, session(), headers or {})
+        target = session().get_redirect_target(response)
+        if target is None and response.status_code == HTTPStatus.OK:
+            return response
+        response.close()
+        if target is None:
+            raise refused_response(response, url)
+        url = next_hop(url, target)
+    raise FaultError(found=f"more than {MAX_HOPS} redirects", at=url)
+
+
+def _get(
+    url: str, settings: IndexSettings, session: requests.Session, headers: Mapping[str, str]
+) -> requests.Response:
+    """Send one request, with the credentials, verification and proxy configured for its origin."""
+    secret = settings.credentials_for(url)
+    proxy = settings.proxy
+    try:
+        return session.get(
+            url,
+            # As bytes: requests would encode a str as Latin-1.
+            auth=(secret.user.encode(), secret.password.encode()) if secret else None,  # type: ignore[arg-type]
+            # The file itself: a compressed response would have another digest.
+            headers={"Accept-Encoding": "identity", **headers},
+            stream=True,
+            allow_redirects=False,
+            timeout=settings.timeout,
+            verify=False if is_trusted(url, settings) else settings.cert or True,
+            cert=settings.client_cert,
+            proxies={"http": proxy, "https": proxy} if proxy else None,
+        )
+    except (OSError, ValueError) as error:  # every error of requests is an OSError
+        raise explain_failure(error, url) from error
 
 
 def is_trusted(url: str, settings: IndexSettings) -> bool:

@@ -22,6 +22,7 @@ from typing import BinaryIO
 from bundler.errors import OutputError
 
 __all__ = [
+    "check_writable",
     "output_error",
     "publish_file",
     "remove_temporaries",
@@ -40,6 +41,28 @@ _FULL = (errno.ENOSPC, errno.EDQUOT)
 _NO_LINKS = (errno.EPERM, errno.EOPNOTSUPP, errno.ENOSYS, errno.EMLINK, errno.EACCES)
 _temporaries: set[Path] = set()
 """The temporary files and directories of this process that exist, or are about to be created."""
+
+
+def check_writable(folder: Path) -> None:
+    """Check that a directory can be created, or written to, before any work is done for it.
+
+    :raises OutputError: if it cannot.
+    """
+    existing = next((path for path in (folder, *folder.parents) if path.exists()), Path("/"))
+    if not existing.is_dir():
+        raise OutputError(
+            f"cannot write to `{folder}`: `{existing}` is not a directory", hint="pass another directory"
+        )
+    # access(2) tells root that every directory is writable.
+    probe = _beside(existing / "probe")
+    try:
+        with probe.open("xb"):
+            probe.unlink()
+    except OSError as error:
+        raise OutputError(
+            f"cannot write to `{folder}`: {(error.strerror or str(error)).lower()}",
+            hint="pass another directory",
+        ) from error
 
 
 def output_error(path: Path, error: OSError, *, if_full: str | None = None) -> OutputError:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -14,11 +15,13 @@ from bundler.errors import BundlerError, InterpreterError, UsageError
 from bundler.system.environ import HostEnvironment
 from bundler.system.process import run_process, tail
 from bundler.target.scripts import script
-from bundler.target.target import Target, target_from_probe
+from bundler.target.target import OLDEST, Target, target_from_probe
 
 __all__ = ["Interpreter", "capture_profile", "find_interpreter"]
 
 _PROBE_SECONDS = 30
+_SHORT = re.compile(r"(?:python|py|cp)?-?(?P<major>[23])\.?(?P<minor>\d{1,2})", re.IGNORECASE)
+"""A version without its dot, or with the name of its program: ``37``, ``python3.7``."""
 _CAPTURE_SECONDS = 300
 
 # Prefixes of interpreters that are not on PATH: of pyenv, conda and its forks, of Azure ML's
@@ -68,6 +71,12 @@ def find_interpreter(wanted: str, host: HostEnvironment, scratch: Path) -> Inter
     :raises UsageError: if ``wanted`` is neither a version nor a path.
     """
     path = host.cwd / Path(wanted).expanduser()
+    short = _SHORT.fullmatch(wanted)
+    if short and not path.exists() and ("." not in wanted or not wanted[0].isdigit()):
+        raise UsageError(
+            f"`--python {wanted}` is neither a version nor the path of a Python",
+            hint=f"did you mean `--python {short['major']}.{short['minor']}`?",
+        )
     if path.is_file():
         return _probe(path, host, scratch)
     if "/" in wanted or "\\" in wanted:
@@ -80,6 +89,12 @@ def find_interpreter(wanted: str, host: HostEnvironment, scratch: Path) -> Inter
         raise UsageError(
             f"`--python {wanted}` is neither a version nor the path of a Python", hint="pass `--python 3.7`"
         ) from None
+    if version.release < OLDEST.release:
+        raise InterpreterError(
+            f"Python {wanted} is not supported as a target",
+            evidence=(f"wanted  CPython {OLDEST} or newer",),
+            hint=f"pass `--python {OLDEST}`",
+        )
     tried = []
     for candidate in _candidates(wanted, host):
         try:

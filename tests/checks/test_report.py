@@ -203,3 +203,22 @@ def test_json_does_not_depend_on_the_order_and_leaves_the_host_and_the_users_cod
         "ways": {"mount": [module, {**module, "distribution": "b", "module": "a"}]},
     }
     assert [one["code"] for one in made.to_json(code=True)["findings"]] == ["I202", "I202", "U302"]
+
+
+def test_the_modules_that_do_not_import_are_named_with_the_reason() -> None:
+    mode = ModeReport(
+        mode="mount",
+        outcomes=(
+            outcome("a", "a"),
+            outcome("a", "a_plugin", "unused"),
+            outcome("b", "b_extra", "optional"),
+            *(outcome("c", f"c{number}", "failed") for number in range(8)),
+        ),
+    )
+
+    assert mode.exceptions(["c"]) == (
+        "not imported: c0, c1, c2, c3, c4, c5 and 2 more (allowed by --allow-import-failure)",
+        "not imported: b_extra (needs an extra that is not requested)",
+        "not imported: a_plugin (no requested module needs it)",
+    )
+    assert ModeReport(mode="mount", outcomes=(outcome("a", "a"),)).exceptions([]) == ()

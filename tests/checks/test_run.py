@@ -369,7 +369,7 @@ def test_the_users_code_is_followed_and_run(
                 "score.py": "import helper\ndef init(): pass\ndef run(x): pass\n",
                 "helper.py": "if (n := 1): pass\n",
             },
-            {"U301": ["`code/helper.py` is not valid for the target: invalid syntax, line 1"]},
+            {"U301": ["`code/helper.py:1` is not valid Python for the target: invalid syntax"]},
             id="newer-grammar",
         ),
         pytest.param(

@@ -152,7 +152,13 @@ def test_a_lock_that_does_not_match_is_refused_with_the_difference() -> None:
     lock = Lock(requirements=("gone", "six"), packages=(locked(), locked("gone", "1.0")))
 
     with pytest.raises(InputError) as caught:
-        check_lock(lock, [root("six>=2", "r.txt:1"), root("new", "r.txt:2")], TARGET, "pylock.toml")
+        check_lock(
+            lock,
+            [root("six>=2", "r.txt:1"), root("new", "r.txt:2")],
+            TARGET,
+            "pylock.toml",
+            arguments="-r r.txt",
+        )
 
     assert caught.value.evidence == (
         "+ new  (r.txt:2) is not in the lock",
@@ -165,15 +171,21 @@ def test_a_lock_that_does_not_match_is_refused_with_the_difference() -> None:
 def test_a_lock_that_matches_is_taken() -> None:
     lock = Lock(requirements=("six<2", "win; sys_platform == 'win32'"), packages=(locked(),))
 
-    check_lock(lock, [root("six<2"), root("win; sys_platform == 'win32'")], TARGET, "pylock.toml")
+    check_lock(
+        lock,
+        [root("six<2"), root("win; sys_platform == 'win32'")],
+        TARGET,
+        "pylock.toml",
+        arguments="-r r.txt",
+    )
 
 
 def test_a_lock_of_another_tool_is_held_against_the_requirements_alone() -> None:
     lock = Lock(requirements=(), packages=(locked(), locked("dependency", "1.0")))
 
-    check_lock(lock, [root("six")], TARGET, "pylock.toml")
+    check_lock(lock, [root("six")], TARGET, "pylock.toml", arguments="-r r.txt")
     with pytest.raises(InputError, match="does not match"):
-        check_lock(lock, [root("six==1.15")], TARGET, "pylock.toml")
+        check_lock(lock, [root("six==1.15")], TARGET, "pylock.toml", arguments="-r r.txt")
 
 
 def test_credentials_in_a_lock_are_dropped(tmp_path: Path) -> None:

@@ -34,6 +34,11 @@ class LocalIndex:
         self.folder = folder
         self.requests: list[Request] = []
         self.yanked: dict[str, str] = {}
+        self.statuses: dict[str, int] = {}
+        """Statuses to answer instead, by the start of the path."""
+        self.stalls: set[str] = set()
+        """Starts of paths whose response never ends."""
+        self.closing = threading.Event()
         self.prefix = ""
         """A directory above the pages and files, such as ``/TOKEN``: what is not below it is not found."""
         self._login: tuple[str, str] | None = None
@@ -48,6 +53,7 @@ class LocalIndex:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
+        self.closing.set()
         self._server.shutdown()
         self._server.server_close()
         self._thread.join(timeout=10)
@@ -127,7 +133,20 @@ class LocalIndex:
                     self.send_header("Content-Length", "0")
                     self.end_headers()
                     return
+                status = next((code for at, code in index.statuses.items() if self.path.startswith(at)), None)
+                if status is not None:
+                    self.send_response(status)
+                    self.send_header("Content-Length", "0")
+                    self.end_headers()
+                    return
                 content = index._answer(self.path)
+                if any(map(self.path.startswith, index.stalls)):
+                    self.send_response(HTTPStatus.OK)
+                    self.send_header("Content-Type", _content_type(self.path))
+                    self.send_header("Content-Length", str(len(content or b"") + 1))
+                    self.end_headers()
+                    index.closing.wait(60)
+                    return
                 self.send_response(HTTPStatus.OK if content is not None else HTTPStatus.NOT_FOUND)
                 content = content or b""
                 self.send_header("Content-Type", _content_type(self.path))

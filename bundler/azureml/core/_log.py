@@ -38,6 +38,10 @@ class LogReporter:
         """Report a warning."""
         self._log(logging.WARNING, message)
 
+    def detail(self, message: str) -> None:
+        """Report a line that only an expert needs."""
+        self._log(logging.DEBUG, message)
+
     def task(self, name: str, total: int | None, *, in_bytes: bool = False) -> AbstractContextManager[Task]:
         """Return a task without output: a log has no progress bars."""
         return SILENT.task(name, total, in_bytes=in_bytes)

@@ -146,7 +146,7 @@ def _at(error: ProblemError, line: int) -> ProblemError:
 
 def _not_on_an_index(spec: MatchSpec, line: int) -> ProblemError:
     return ProblemError(
-        f"`{spec.name}` has no counterpart on PyPI: the base image must provide it",
+        f"`{spec.name}` is a library of conda, not a Python project: the base image must provide it",
         hint="remove the line, or build without `--strict`",
         line=line,
     )

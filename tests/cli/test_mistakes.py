@@ -1,0 +1,348 @@
+"""Commands typed wrongly: the answer is right at the first reading, and its hint works when followed."""
+
+from __future__ import annotations
+
+import re
+import shlex
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import pytest
+from support.bundles import make_bundle
+from support.wheels import make_wheel
+
+if TYPE_CHECKING:
+    from support.cli import BundlerCli, Ended
+    from support.localindex import LocalIndex
+
+QUOTED = re.compile(r"`([^`]+)`")
+
+
+def message(ended: Ended) -> str:
+    (line,) = [text for text in ended.stderr.splitlines() if text.startswith("bundler: error: ")]
+    return line.removeprefix("bundler: error: ")
+
+
+def hint(ended: Ended) -> str:
+    (line,) = [text for text in ended.stderr.splitlines() if text.startswith("bundler: hint: ")]
+    return line.removeprefix("bundler: hint: ")
+
+
+def suggested(ended: Ended) -> list[str]:
+    """Return the words of the command or the options in the hint."""
+    text = hint(ended)
+    quoted = QUOTED.search(text)
+    words = shlex.split(quoted[1] if quoted else text)
+    return words[1:] if words[0] == "bundler" else words
+
+
+@pytest.mark.parametrize(
+    ("typed", "meant"),
+    [
+        ("lokc six", "lock six"),
+        ("lock six --quite", "lock six --quiet"),
+        ("lock --requirments r.txt", "lock --requirement r.txt"),
+        ("lock --requirment=r.txt", "lock --requirement=r.txt"),
+        ("lock six --index-ulr http://x", "lock six --index-url http://x"),
+        ("store inof", "store info"),
+        ("env lsit", "env list"),
+        ("exlpain I201", "explain I201"),
+    ],
+)
+def test_a_misspelt_word_gets_the_whole_command(
+    typed: str, meant: str, bundler_cli: BundlerCli, tmp_path: Path
+) -> None:
+    ended = bundler_cli.run(*typed.split(), cwd=tmp_path)
+
+    assert ended.returncode == 2
+    assert suggested(ended) == meant.split()
+
+
+@pytest.mark.parametrize("args", [[], ["store"], ["env"]])
+def test_a_group_alone_prints_its_help(args: list[str], bundler_cli: BundlerCli) -> None:
+    ended = bundler_cli.run(*args)
+
+    assert ended.returncode in (0, 2)
+    assert "error" not in ended.stderr
+    assert "Commands:\n" in ended.stdout
+    assert "\\n" not in ended.stdout
+
+
+def test_a_misspelt_command_hides_the_password_of_its_arguments(
+    bundler_cli: BundlerCli, tmp_path: Path
+) -> None:
+    ended = bundler_cli.run("lokc", "six", "-i", "https://me:hunter22@index.example/simple", cwd=tmp_path)
+
+    assert "hunter22" not in ended.stderr
+    assert ended.returncode == 2
+
+
+@pytest.mark.parametrize(
+    ("file", "words"),
+    [
+        ("requirements.txt", ["-r", "requirements.txt"]),
+        ("pyproject.toml", ["-r", "pyproject.toml"]),
+        ("env.yml", ["-f", "env.yml"]),
+        ("pylock.toml", ["--lock", "pylock.toml"]),
+    ],
+)
+def test_without_requirements_the_file_that_exists_is_suggested(
+    file: str, words: list[str], bundler_cli: BundlerCli, tmp_path: Path
+) -> None:
+    (tmp_path / file).write_text("", "utf-8")
+    ended = bundler_cli.run("build", cwd=tmp_path)
+
+    assert (ended.returncode, message(ended)) == (2, "no requirements given")
+    assert suggested(ended) == ["build", *words]
+
+
+@pytest.mark.parametrize(
+    ("python", "code", "text"),
+    [
+        ("37", 2, "is neither a version nor the path of a Python"),
+        ("py37", 2, "is neither a version nor the path of a Python"),
+        ("python3.7", 2, "is neither a version nor the path of a Python"),
+        ("3.6", 8, "Python 3.6 is not supported as a target"),
+        ("2.7", 8, "Python 2.7 is not supported as a target"),
+    ],
+)
+def test_a_wrong_python_gets_the_right_one(
+    python: str, code: int, text: str, index: LocalIndex, warm_cli: BundlerCli, tmp_path: Path
+) -> None:
+    make_wheel(index.folder, "leaf", "1.0")
+    ended = warm_cli.run("lock", "leaf", "--python", python, cwd=tmp_path)
+
+    assert ended.returncode == code
+    assert text in message(ended)
+    assert suggested(ended) == ["--python", "3.7"]
+    assert warm_cli.run("lock", "leaf", *suggested(ended), cwd=tmp_path).returncode == 0
+
+
+@pytest.mark.parametrize("code", ["I299", "m1o1", "e499"])
+def test_an_unknown_code_gets_those_of_its_letter(code: str, bundler_cli: BundlerCli, tmp_path: Path) -> None:
+    allowed = bundler_cli.run("build", "six", "--allow", code, cwd=tmp_path)
+    assert allowed.returncode == 2
+    assert len(max(allowed.stderr.splitlines(), key=len)) < 100
+    assert suggested(allowed)[0] == "--allow"
+
+    if code != "m1o1":
+        explained = bundler_cli.run("explain", code, cwd=tmp_path)
+        assert explained.returncode == 3
+        assert bundler_cli.run(*suggested(explained)).returncode == 0
+
+
+def test_explain_of_a_bundle_or_without_one(bundler_cli: BundlerCli, tmp_path: Path) -> None:
+    make_bundle(tmp_path / "dist")
+    (path,) = (tmp_path / "dist").glob("*.tar.gz")
+    for subject in (str(path), "pkg"):
+        ended = bundler_cli.run("explain", subject, cwd=tmp_path)
+        assert ended.returncode == 2
+        assert bundler_cli.run(*suggested(ended), cwd=tmp_path).returncode == 0, hint(ended)
+
+
+# Files.
+
+
+@pytest.mark.parametrize(
+    "args",
+    [
+        ["build", "-r", "nothing"],
+        ["build", "--lock", "nothing"],
+        ["build", "-s", "nothing"],
+        ["build", "-f", "nothing.yml"],
+        ["build", "six", "--base", "nothing"],
+        ["build", "six", "--source-dir", "nothing"],
+        ["verify", "nothing"],
+        ["inspect", "nothing.tar.gz"],
+        ["unpack", "nothing.tar.gz", "out"],
+    ],
+)
+def test_a_missing_file_is_told_in_one_style(
+    args: list[str], bundler_cli: BundlerCli, tmp_path: Path
+) -> None:
+    ended = bundler_cli.run(*args, cwd=tmp_path)
+
+    assert ended.returncode in (2, 3, 11)
+    name = next(word for word in args if word.startswith("nothing"))
+    assert re.fullmatch(rf"{name}: file (or directory )?not found( \(--[a-z-]+\))?", message(ended))
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize("option", ["-r", "--source-dir", "--base"])
+def test_a_misspelt_file_gets_the_one_that_exists(
+    option: str, bundler_cli: BundlerCli, tmp_path: Path
+) -> None:
+    (tmp_path / "requirements").mkdir()
+    (tmp_path / "requirements.txt").write_text("six\n", "utf-8")
+    typed = "requirementz" if option == "--source-dir" else "requirement.txt"
+    ended = bundler_cli.run("build", "six", option, typed, cwd=tmp_path)
+
+    assert (tmp_path / suggested(ended)[0]).exists()
+
+
+@pytest.mark.parametrize("output", ["file/dist", "/proc/nowhere"])
+def test_an_unwritable_output_is_told_before_the_resolution(
+    output: str, index: LocalIndex, warm_cli: BundlerCli, tmp_path: Path
+) -> None:
+    (tmp_path / "file").touch()
+    before = len(index.requests)
+    for command in (["build", "six", "-o", output], ["lock", "six", "-o", f"{output}/pylock.toml"]):
+        ended = warm_cli.run(*command, cwd=tmp_path)
+        assert ended.returncode == 11
+        assert message(ended).startswith("cannot write to `")
+    assert len(index.requests) == before
+
+
+def test_a_wrong_base_is_told_before_the_resolution(
+    index: LocalIndex, warm_cli: BundlerCli, tmp_path: Path
+) -> None:
+    (tmp_path / "base").write_bytes(b"\0\1")
+    before = len(index.requests)
+    ended = warm_cli.run("build", "six", "--base", "base", cwd=tmp_path)
+
+    assert ended.returncode == 3
+    assert len(index.requests) == before
+
+
+def test_an_input_without_requirements_builds_nothing(bundler_cli: BundlerCli, tmp_path: Path) -> None:
+    (tmp_path / "env.yml").write_text("dependencies: []\n", "utf-8")
+    ended = bundler_cli.run("build", "-f", "env.yml", cwd=tmp_path)
+
+    assert (ended.returncode, message(ended)) == (3, "no requirements in env.yml")
+    assert [path.name for path in tmp_path.iterdir()] == ["env.yml"]
+
+
+def test_a_damaged_archive_is_told_in_words(bundler_cli: BundlerCli, tmp_path: Path) -> None:
+    path = make_bundle(tmp_path)
+    content = bytearray(path.read_bytes())
+    content[-6] ^= 1
+    path.write_bytes(content)
+    ended = bundler_cli.run("verify", str(path))
+
+    assert ended.returncode == 5
+    assert "does not match the checksum" in ended.stderr
+    assert "Error -" not in ended.stderr
+
+
+# Models of MLflow, and code.
+
+
+@pytest.fixture
+def model(tmp_path: Path, index: LocalIndex) -> Path:
+    """A directory as MLflow writes it."""
+    make_wheel(index.folder, "leaf", "1.0")
+    folder = tmp_path / "model"
+    folder.mkdir()
+    (folder / "MLmodel").write_text("flavors: {}\n", "utf-8")
+    (folder / "requirements.txt").write_text("leaf\n", "utf-8")
+    (folder / "python_env.yaml").write_text(
+        "python: 3.7.5\nbuild_dependencies:\n- pip==22.0\ndependencies:\n- -r requirements.txt\n", "utf-8"
+    )
+    return folder
+
+
+@pytest.mark.parametrize(
+    "args",
+    [
+        ["./model"],
+        ["-r", "model"],
+        ["-f", "model"],
+        ["-r", "model/MLmodel"],
+        ["-f", "model/python_env.yaml"],
+        ["-r", "model/python_env.yaml"],
+    ],
+)
+def test_a_model_of_mlflow_gets_the_right_options(
+    args: list[str], model: Path, warm_cli: BundlerCli, tmp_path: Path
+) -> None:
+    ended = warm_cli.run("lock", *args, cwd=tmp_path)
+    assert ended.returncode in (2, 3)
+
+    words = suggested(ended)
+    followed = warm_cli.run(*(words if words[0] == "lock" else ["lock", *words]), cwd=tmp_path)
+    assert followed.returncode == 0, followed.stderr
+    assert 'name = "leaf"' in (tmp_path / "pylock.toml").read_text("utf-8")
+
+
+@pytest.mark.parametrize(
+    "args",
+    [
+        ["--source-dir", "app"],
+        ["--entry-script", "app/main.py"],
+        ["--source-dir", "app", "--entry-script", "mian.py"],
+        ["--source-dir", "app", "--run-init"],
+    ],
+)
+def test_the_options_of_code_name_the_files_that_exist(
+    args: list[str], index: LocalIndex, warm_cli: BundlerCli, tmp_path: Path
+) -> None:
+    make_wheel(index.folder, "leaf", "1.0")
+    app = tmp_path / "app"
+    app.mkdir()
+    (app / "helper.py").write_text("", "utf-8")
+    (app / "main.py").write_text("def init():\n    pass\n\ndef run(data):\n    pass\n", "utf-8")
+    ended = warm_cli.run("build", "leaf", *args, cwd=tmp_path)
+
+    assert ended.returncode in (2, 3)
+    followed = warm_cli.run("build", "leaf", *suggested(ended), cwd=tmp_path)
+    assert followed.returncode == 0, followed.stderr
+
+
+@pytest.mark.parametrize(
+    ("code", "text"),
+    [
+        ("import PIL\n", "fix: add `Pillow` to the requirements"),
+        (
+            "import pandas.api\n",
+            "fix: add `pandas` to the requirements",
+        ),
+        ("def init(): pass\n", "fix: add `def run(data):` at its top level"),
+        (
+            "match 1:\n    case 1: pass\n",
+            "`app/main.py:1` is not valid Python for the target: invalid syntax",
+        ),
+    ],
+)
+def test_the_findings_about_code_name_the_remedy(
+    code: str, text: str, index: LocalIndex, warm_cli: BundlerCli, tmp_path: Path
+) -> None:
+    make_wheel(index.folder, "leaf", "1.0")
+    app = tmp_path / "app"
+    app.mkdir()
+    (app / "main.py").write_text(code, "utf-8")
+    ended = warm_cli.run("build", "leaf", "--source-dir", "app", "--entry-script", "main.py", cwd=tmp_path)
+
+    assert ended.returncode == 10
+    assert text in ended.stderr
+
+
+def test_a_lock_of_other_requirements_gets_the_command_that_locks_them(
+    index: LocalIndex, warm_cli: BundlerCli, tmp_path: Path
+) -> None:
+    make_wheel(index.folder, "leaf", "1.0")
+    make_wheel(index.folder, "other", "1.0")
+    (tmp_path / "my reqs.in").write_text("leaf\n", "utf-8")
+    assert warm_cli.run("lock", "-r", "my reqs.in", "-o", "a.toml", cwd=tmp_path).returncode == 0
+    ended = warm_cli.run("build", "--lock", "a.toml", "-r", "my reqs.in", "other", cwd=tmp_path)
+
+    assert ended.returncode == 3
+    assert warm_cli.run(*suggested(ended), cwd=tmp_path).returncode == 0
+    assert (
+        warm_cli.run("build", "--lock", "a.toml", "-r", "my reqs.in", "other", cwd=tmp_path).returncode == 0
+    )
+
+
+def test_a_build_names_the_modules_that_do_not_import_and_a_bundle_to_inspect(
+    index: LocalIndex, warm_cli: BundlerCli, tmp_path: Path
+) -> None:
+    make_wheel(index.folder, "host", "1.0", {"host.py": "", "plugin.py": "import nothing_at_all\n"})
+    make_wheel(index.folder, "leaf", "1.0", {"leaf.py": "import host\n"}, requires=["host"])
+    ended = warm_cli.run("build", "leaf", cwd=tmp_path)
+
+    assert ended.returncode == 0, ended.stderr
+    assert "          not imported: plugin (no requested module needs it)" in ended.stderr
+    command = re.search(r"`(bundler inspect [^`]+)`", ended.stderr)
+    assert command is not None
+    inspected = warm_cli.run(*shlex.split(command[1])[1:], cwd=tmp_path)
+    assert inspected.returncode == 0
+    assert "nothing_at_all" in inspected.stdout
