@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 
-__all__ = ["counted", "first_lines", "listing"]
+__all__ = ["counted", "first_lines", "human_size", "listing"]
 
 
 def counted(number: int, noun: str) -> str:
@@ -38,3 +38,16 @@ def first_lines(lines: Sequence[str], limit: int) -> tuple[str, ...]:
     """
     more = len(lines) - limit
     return (*lines[:limit], f"and {more} more") if more > 0 else tuple(lines)
+
+
+def human_size(count: int) -> str:
+    """Return a number of bytes for people, in decimal units as pip prints them.
+
+    >>> human_size(999), human_size(1_500), human_size(342_600_000), human_size(-2_000_000_000)
+    ('999 bytes', '1.5 kB', '342.6 MB', '-2.0 GB')
+    """
+    for unit, factor in (("GB", 10**9), ("MB", 10**6), ("kB", 10**3)):
+        # 999,950 bytes are 1.0 MB, not 1000.0 kB.
+        if abs(count) >= factor - factor // 20_000:
+            return f"{count / factor:.1f} {unit}"
+    return counted(count, "byte")

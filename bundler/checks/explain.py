@@ -107,11 +107,7 @@ def why(manifest: Manifest, name: str) -> Why:
             f"`{printable(name)}` is not in `{manifest.name}`",
             evidence=(f"found   {', '.join(present)}",),
         )
-    declared = {
-        NormalizedName(owner): _parse_requirements(item.requires_dist) for owner, item in present.items()
-    }
-    roots = _parse_requirements(manifest.document.requirements)
-    asked, edges = requirement_edges(declared, roots, manifest.target.markers)
+    asked, edges = requirements_in(manifest)
     required_by = [
         f"you ({requirement})" for requirement in asked if canonicalize_name(requirement.name) == wanted
     ]
@@ -129,6 +125,18 @@ def why(manifest: Manifest, name: str) -> Why:
         chain=requirement_chain(asked, edges, wanted),
         required_by=tuple(dict.fromkeys(required_by)),
     )
+
+
+def requirements_in(
+    manifest: Manifest,
+) -> tuple[tuple[Requirement, ...], dict[NormalizedName, tuple[Requirement, ...]]]:
+    """Return the user's requirements, and those of each distribution, that apply on the target."""
+    declared = {
+        NormalizedName(item.name): _parse_requirements(item.requires_dist)
+        for item in manifest.document.distributions
+    }
+    roots = _parse_requirements(manifest.document.requirements)
+    return requirement_edges(declared, roots, manifest.target.markers)
 
 
 def _owner_of(manifest: Manifest, module: str) -> str:

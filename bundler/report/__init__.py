@@ -1,0 +1,1 @@
+"""Views of finished bundles: a summary, the difference of two bundles, and a page."""
