@@ -167,6 +167,7 @@ class _Signals:
 
 _COMMANDS = {
     "build": ("build:build_command", "Build a verified, relocatable bundle from requirements."),
+    "diff": ("report:diff_command", "Print the difference between two bundles."),
     "env": ("env:env_group", "Register, list, show, build and export environments."),
     "explain": ("inspect:explain_command", "Explain a finding, or why a distribution is in a bundle."),
     "inspect": ("inspect:inspect_command", "Show the contents and findings of a bundle."),
@@ -175,6 +176,7 @@ _COMMANDS = {
     "mount-command": ("deploy:mount_command", "Print the `docker run` that mounts a build context."),
     "package": ("deploy:package_command", "Write a build context or an image for a bundle and its code."),
     "profile": ("profile:profile_command", "Print the profile of a base, for `--base`."),
+    "report": ("report:report_command", "Write a page about a bundle, for people."),
     "serve": ("serve:serve_command", "Run a build context under the real inference server, locally."),
     "simulate": ("deploy:simulate_command", "Predict how Azure ML's image starts with a build context."),
     "store": ("store:store_group", "Manage the local store of wheels, layers and segments."),

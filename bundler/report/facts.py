@@ -1,9 +1,9 @@
-"""Pure: the data of the page, computed from a manifest. `page/page.js` documents nothing that is not here."""
+"""Pure: the data of the page, computed from a manifest."""
 
 from __future__ import annotations
 
-from collections import Counter, defaultdict
-from collections.abc import Iterator
+from collections import defaultdict
+from collections.abc import Iterator, Mapping
 from dataclasses import asdict
 from typing import Any
 
@@ -39,7 +39,7 @@ def page_facts(manifest: Manifest, against: Manifest | None = None) -> dict[str,
     files = defaultdict(list)
     for file in manifest.files:
         files[file.owner].append(file)
-    edges = list(_edges(manifest))
+    asked, edges = requirements_in(manifest)
     total = sum(file.size for file in manifest.files)
     return {
         "name": manifest.name,
@@ -53,11 +53,19 @@ def page_facts(manifest: Manifest, against: Manifest | None = None) -> dict[str,
         "size": total,
         "files": len(manifest.files),
         "glibc": document.verification.glibc,
-        "missing_promises": _texts(document.host.get("missing")),
+        "missing_promises": _missing_promises(document.host),
         "distributions": [
-            _distribution(manifest, item, files[item.name], libraries) for item in document.distributions
+            {
+                **_distribution(item, files[item.name], libraries),
+                "because": list(requirement_chain(asked, edges, NormalizedName(item.name))),
+            }
+            for item in document.distributions
         ],
-        "edges": edges,
+        "edges": [
+            {"from": owner, "to": canonicalize_name(requirement.name), "requirement": str(requirement)}
+            for owner, requirements in (("", asked), *edges.items())  # "" is the user
+            for requirement in requirements
+        ],
         "sizes": [_tree(item.name, files[item.name], total // _SMALL) for item in document.distributions],
         "modes": [
             {"mode": mode, "title": USAGE_MODES[mode], "ok": _ok(results), "count": len(results)}
@@ -80,23 +88,17 @@ def page_facts(manifest: Manifest, against: Manifest | None = None) -> dict[str,
     }
 
 
-def _texts(value: object) -> list[str]:
-    return [str(text) for text in value] if isinstance(value, list | tuple) else []
+def _missing_promises(host: Mapping[str, Any]) -> list[str]:
+    """Return the promises of the sandbox that the build host did not keep; the section is not validated."""
+    sandbox = host.get("sandbox")
+    missing = sandbox.get("missing") if isinstance(sandbox, dict) else None
+    return [str(text) for text in missing] if isinstance(missing, list) else []
 
 
 def _distribution(
-    manifest: Manifest,
-    item: DistributionSection,
-    files: list[OwnedFile],
-    libraries: tuple[NativeLibrary, ...],
+    item: DistributionSection, files: list[OwnedFile], libraries: tuple[NativeLibrary, ...]
 ) -> dict[str, Any]:
-    asked, edges = requirements_in(manifest)
     own = [library for library in libraries if library.distribution == item.name]
-    findings = Counter(
-        finding.severity
-        for finding in manifest.document.verification.findings
-        if finding.distribution == item.name
-    )
     return {
         "name": item.name,
         "version": item.version,
@@ -105,21 +107,9 @@ def _distribution(
         "license": item.licence or NOT_DECLARED,
         "size": sum(file.size for file in files),
         "files": len(files),
-        "because": list(requirement_chain(asked, edges, NormalizedName(item.name))),
         "libraries": len(own),
         "glibc": highest_glibc(own),
-        "findings": dict(findings),
     }
-
-
-def _edges(manifest: Manifest) -> Iterator[dict[str, str]]:
-    """Yield the requirements between distributions; ``from`` is empty for the user's own."""
-    asked, edges = requirements_in(manifest)
-    for requirement in asked:
-        yield {"from": "", "to": canonicalize_name(requirement.name), "requirement": str(requirement)}
-    for owner, requirements in edges.items():
-        for requirement in requirements:
-            yield {"from": owner, "to": canonicalize_name(requirement.name), "requirement": str(requirement)}
 
 
 def _tree(name: str, files: list[OwnedFile], small: int) -> dict[str, Any]:

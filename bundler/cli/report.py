@@ -1,0 +1,62 @@
+"""The commands that present finished bundles: ``report`` and ``diff``."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import click
+
+from bundler.bundle.reader import read_manifest
+from bundler.cli.console import print_envelope, print_line, print_text
+from bundler.cli.options import file_path, json_option
+from bundler.report.comparison import compare_bundles
+from bundler.report.page import render_page
+from bundler.report.summary import verdict_of
+from bundler.system.atomic import replace_file
+
+__all__ = ["diff_command", "report_command"]
+
+
+@click.command("report")
+@click.argument("bundle", type=click.Path(path_type=Path))
+@click.option(
+    "-o", "--output", type=file_path, default="report.html", show_default=True, help="Write this page."
+)
+@click.option(
+    "--against", metavar="BUNDLE", type=click.Path(path_type=Path), help="Also show the difference to it."
+)
+@json_option
+def report_command(bundle: Path, output: Path, against: Path | None, as_json: bool) -> None:
+    """Write a page about a bundle: verdict, sizes, dependencies, findings, native libraries, licenses.
+
+    The page is one file that needs no network. It shows the manifest; `bundler verify` checks the files.
+    """
+    manifest = read_manifest(bundle)
+    older = read_manifest(against) if against is not None else None
+    replace_file(output, render_page(manifest, older).encode())
+    verdict = verdict_of(manifest)
+    if as_json:
+        result = {
+            "path": str(output),
+            "identity": manifest.identity,
+            "verdict": {"status": verdict.status, "text": verdict.text},
+        }
+        print_envelope("report", result=result)
+    else:
+        print_line(output, verdict.text)
+
+
+@click.command("diff")
+@click.argument("before", type=click.Path(path_type=Path))
+@click.argument("after", type=click.Path(path_type=Path))
+@json_option
+def diff_command(before: Path, after: Path, as_json: bool) -> None:
+    """Print the difference between two bundles in Markdown.
+
+    Distributions, sizes, licenses, native libraries and glibc, from the manifests.
+    """
+    comparison = compare_bundles(read_manifest(before), read_manifest(after))
+    if as_json:
+        print_envelope("diff", result=comparison.to_json())
+    else:
+        print_text(comparison.to_markdown())
