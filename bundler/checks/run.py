@@ -147,7 +147,7 @@ def report_checks(result: CheckResult, reporter: Reporter, *, bundle: str) -> No
     if len(warnings) > _SHOWN:
         reporter.warn(f"and {len(warnings) - _SHOWN} more: `bundler inspect {bundle}` lists them")
     if notes := len(report.findings) - len(warnings):
-        reporter.note(f"{counted(notes, 'note')} in the manifest: `bundler inspect {bundle}`")
+        reporter.note(f"{counted(notes, 'note')} in the manifest: `bundler inspect {bundle} --notes`")
 
 
 class _CheckRun:

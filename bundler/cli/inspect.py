@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -9,53 +10,56 @@ import click
 import msgspec
 
 from bundler.base_image.reader import read_base
+from bundler.bundle.document import FindingSection
 from bundler.bundle.manifest import Manifest, make_manifest
 from bundler.bundle.reader import Checked, read_manifest, unpack_bundle, verify_bundle
 from bundler.checks.base_compat import check_fit
 from bundler.checks.explain import findings_of, is_code, rule_of, why
-from bundler.checks.report import USAGE_MODES
 from bundler.cli.console import ConsoleReporter, finding_line, print_envelope, print_line, wrapped
 from bundler.cli.options import InputPath, json_option, quiet_option, store_option
 from bundler.errors import UsageError
+from bundler.report.summary import NOT_DECLARED, summary_lines
 from bundler.store.store import open_store
 from bundler.system.environ import read_host_environment
+from bundler.text import human_size
 
 __all__ = ["explain_command", "inspect_command", "unpack_command", "verify_command"]
 
 
 @click.command("inspect")
 @click.argument("bundle", type=click.Path(path_type=Path))
+@click.option("--notes", is_flag=True, help="Also list the distributions and the notes.")
 @json_option
-def inspect_command(bundle: Path, as_json: bool) -> None:
-    """Show the contents and the findings of a bundle, from its manifest, without verifying it."""
+def inspect_command(bundle: Path, notes: bool, as_json: bool) -> None:
+    """Show a summary, the errors and the warnings of a bundle, from its manifest, without verifying it."""
     manifest = read_manifest(bundle)
     if as_json:
         print_envelope("inspect", result={"identity": manifest.identity, "manifest": dict(manifest.values)})
         return
-    document = manifest.document
-    target = document.target
-    print_line(f"{manifest.name} {manifest.version}")
-    print_line(f"for       CPython {target.python} ({target.abi}) on {target.platform}")
-    print_line(f"identity  sha256:{manifest.identity}")
-    print_line(f"contains  {len(manifest.files)} files, {sum(file.size for file in manifest.files)} bytes")
-    for mode, imports in document.verification.ways.items():
-        imported = sum(result.status == "ok" for result in imports)
-        print_line(f"imports   {imported} of {len(imports)} modules {USAGE_MODES[mode]}")
-    if document.verification.glibc:
-        print_line(f"needs     glibc {document.verification.glibc}")
-    for name, version in document.base.provided.items():
+    for line in summary_lines(manifest):
+        print_line(line)
+    found = findings_of(manifest)
+    for finding in found:
+        if finding.severity != "note":
+            print_line(finding_line(finding))
+    if notes:
+        _print_details(manifest, [finding for finding in found if finding.severity == "note"])
+
+
+def _print_details(manifest: Manifest, notes: Sequence[FindingSection]) -> None:
+    for name, version in manifest.document.base.provided.items():
         print_line(f"base      must have {name} {version}")
-    for text in document.base.conda:
+    for text in manifest.document.base.conda:
         print_line(f"base      must have {text} (conda)")
-    for distribution in document.distributions:
+    for distribution in manifest.document.distributions:
         built = distribution.built_here
         origin = f"built here from {built.from_}" if built else distribution.wheel
         print_line(
-            f"  {distribution.name:<28} {distribution.version:<14} {distribution.size:>11}"
-            f"  {distribution.licence:<20.20}  {origin}"
+            f"  {distribution.name:<28} {distribution.version:<14} {human_size(distribution.size):>11}"
+            f"  {distribution.licence or NOT_DECLARED:<20.20}  {origin}"
         )
-    for finding in findings_of(manifest):
-        print_line(finding_line(finding))
+    for note in notes:
+        print_line(finding_line(note))
 
 
 @click.command("explain")

@@ -76,7 +76,7 @@ def summary_lines(manifest: Manifest) -> tuple[str, ...]:
         "native": _native(manifest),
         "licenses": _licenses(item.licence for item in document.distributions),
         "base": f"must have {base}" if base else "nothing is left to the base",
-        "findings": found,
+        "findings": f"{found} (`bundler inspect BUNDLE --notes`)" if severities["note"] else found,
     }
     title = f"{manifest.name} {manifest.version}  sha256:{manifest.identity}"
     return (title, *(f"{label:<9} {text}" for label, text in facts.items()))

@@ -148,7 +148,7 @@ def test_the_digests_beside_a_good_directory_are_those_of_its_files(directory: P
 
 
 def test_the_records_of_a_manifest_are_displayed(capsys: Capture) -> None:
-    assert run_cli(["inspect", str(VECTORS / "good/full-2.0-cp37-linux_x86_64.tar.gz")]) == 0
+    assert run_cli(["inspect", "--notes", str(VECTORS / "good/full-2.0-cp37-linux_x86_64.tar.gz")]) == 0
     lines = capsys.readouterr().out.splitlines()
 
     assert [line.split()[:2] for line in lines if line.startswith("  ")] == [

@@ -81,6 +81,10 @@ def test_envelopes_keep_their_keys(bundler_cli: BundlerCli, tmp_path: Path) -> N
     path = make_bundle(tmp_path)
     expected = {
         ("inspect", str(path)): {"identity", "manifest"},
+        ("report", str(path), "-o", str(tmp_path / "report.html")): {"path", "identity", "verdict"},
+        ("diff", str(path), str(path)): {
+            *("before", "after", "distributions", "licenses", "libraries", "equal"),
+        },
         ("verify", str(path)): {
             *("path", "sha256", "size", "identity", "name", "version", "companions", "notes"),
         },
@@ -102,11 +106,20 @@ def test_the_last_line_of_stdout_is_path_size_and_digest(bundler_cli: BundlerCli
     assert re.fullmatch(r"[0-9a-f]{64}", fields[2])
 
 
-def test_inspect_shows_what_a_bundle_holds(bundler_cli: BundlerCli, tmp_path: Path) -> None:
-    said = bundler_cli.run("inspect", str(make_bundle(tmp_path))).stdout
+def test_inspect_begins_with_ten_lines(bundler_cli: BundlerCli, tmp_path: Path) -> None:
+    path = str(make_bundle(tmp_path))
+    short, long = (bundler_cli.run("inspect", path, *more).stdout for more in ((), ("--notes",)))
 
-    assert said.startswith("small 1.0\nfor       CPython 3.7 (cp37m) on linux_x86_64\nidentity  sha256:")
-    assert re.search(r"^  pkg +1\.0 +\d+  MIT +pkg-1\.0-py3-none-any\.whl$", said, re.MULTILINE)
+    lines = short.splitlines()
+    assert len(lines) == 10
+    assert re.fullmatch(r"small 1\.0  sha256:[0-9a-f]{64}", lines[0])
+    assert lines[1:4] == [
+        "verdict   no import was checked",
+        "for       CPython 3.7 (cp37m) on linux_x86_64",
+        "contains  1 distribution, 4 files, 1.4 kB",
+    ]
+    assert long.startswith(short)
+    assert re.fullmatch(r"  pkg +1\.0 +1\.3 kB  MIT +pkg-1\.0-py3-none-any\.whl\n", long.removeprefix(short))
 
 
 @pytest.mark.parametrize("again", [False, True])

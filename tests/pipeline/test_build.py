@@ -780,7 +780,7 @@ def test_a_wheel_with_clerical_faults_becomes_a_bundle_with_a_record_of_its_own(
     ]
     (distribution,) = manifest_of(result)["distributions"]
     assert (distribution["version"], distribution["notes"]) == ("1.0+cpu", [])
-    listed = warm_cli.run("inspect", result["path"], cwd=tmp_path).stdout
+    listed = warm_cli.run("inspect", result["path"], "--notes", cwd=tmp_path).stdout
     assert "W701" in listed
 
 

@@ -10,9 +10,11 @@ const charts = (() => {
     return `${bytes} ${bytes === 1 ? "byte" : "bytes"}`;
   }
 
-  // Return the start of a text that fits into a width, at about 6.7 pixels a character.
-  function fitted(text, width) {
-    const room = Math.floor(width / 6.7);
+  const CHARACTER = { normal: 6.9, bold: 7.9 }; // pixels, of a wide font at 12 pixels
+
+  // Return the start of a text that fits into a width.
+  function fitted(text, width, weight = "normal") {
+    const room = Math.floor(width / CHARACTER[weight]);
     if (text.length <= room) return text;
     return room < 3 ? "" : `${text.slice(0, room - 1)}…`;
   }
@@ -68,7 +70,9 @@ const charts = (() => {
       .attr("aria-label", `Sizes in ${current.name}; arrow keys move, Enter opens, Escape goes back`);
     const path = (node) => [...trail.slice(1).map((part) => part.name),
       ...node.ancestors().reverse().slice(1).map((part) => part.data.name)];
-    const color = (node) => `c${colors.get(path(node)[0]) ?? 0}`;
+    // In the whole bundle each distribution has its color, below each directory.
+    const shades = trail.length === 1 ? colors : new Map((root.children ?? []).map((child, index) => [child.data.name, index % 8]));
+    const color = (node) => `c${shades.get((node.depth === 2 ? node.parent : node).data.name) ?? 0}`;
     const groups = svg.selectAll("g").data(root.children ?? [root]).join("g")
       .attr("class", (node) => `cell ${node.children ? "group" : ""}`)
       .attr("role", "button")
@@ -106,9 +110,10 @@ const charts = (() => {
   }
 
   function label(node) {
-    const width = node.x1 - node.x0 - 8;
-    const long = `${node.data.name}  ${humanSize(node.value)}`;
-    return long.length * 6.7 <= width ? long : fitted(node.data.name, width);
+    const width = node.x1 - node.x0 - 6;
+    const weight = node.children ? "bold" : "normal";
+    const long = `${node.data.name} ${humanSize(node.value)}`;
+    return fitted(long, width, weight) === long ? long : fitted(node.data.name, width, weight);
   }
 
   // Copy a tree without the levels below `depth`; files that are in none of the children become a node.
@@ -122,7 +127,7 @@ const charts = (() => {
 
   // --- the graph of requirements -------------------------------------------------
 
-  const NODE = { width: 158, height: 24, across: 230, down: 32 };
+  const NODE = { width: 150, height: 24, across: 198, down: 30 };
 
   // Draw the distributions in columns by their distance from the user's requirements.
   //
@@ -167,11 +172,7 @@ const charts = (() => {
       lines.classed("near", (edge) => edge.from === name || edge.to === name)
         .classed("chain", (edge) => steps.has(`${edge.from}\n${edge.to}`));
       const box = at.get(name);
-      if (name && box) {
-        container.scrollTo({
-          left: Math.max(0, box.x - container.clientWidth / 2), top: Math.max(0, box.y - container.clientHeight / 2),
-        });
-      }
+      if (box) container.scrollTo(box.x - container.clientWidth / 2, box.y - container.clientHeight / 2);
     };
   }
 
@@ -180,7 +181,7 @@ const charts = (() => {
       return link({ source: [from.x + NODE.width, from.y + NODE.height / 2], target: [to.x, to.y + NODE.height / 2] });
     }
     // Back, or within a column: an arc on the left side of both.
-    const bend = Math.min(from.x, to.x) - 36;
+    const bend = Math.min(from.x, to.x) - 30;
     const [y0, y1] = [from.y + NODE.height / 2, to.y + NODE.height / 2];
     return `M${from.x},${y0}C${bend},${y0} ${bend},${y1} ${to.x},${y1}`;
   }

@@ -73,7 +73,7 @@
       const descending = head.getAttribute("aria-sort") !== "descending" && (column.number || head.hasAttribute("aria-sort"));
       for (const other of heads) other.removeAttribute("aria-sort");
       head.setAttribute("aria-sort", descending ? "descending" : "ascending");
-      const compare = (a, b) => (typeof a === "number" ? a - b : String(a).localeCompare(String(b), "en", { numeric: true }));
+      const compare = (a, b) => (typeof a === "number" ? a - b : a.localeCompare(b, "en", { numeric: true }));
       lines.sort((a, b) => (descending ? -1 : 1) * compare(column.value(a[0]), column.value(b[0])));
       body.append(...lines.map(([, line]) => line));
     }
@@ -94,10 +94,10 @@
       ["Distributions", facts.distributions.length, built ? `${built} built from source` : "all from wheels"],
       ["Target", `CPython ${facts.target.python}`, facts.target.platform],
       ["glibc", facts.glibc ? `${facts.glibc} or newer` : "none needed", plural(facts.libraries.length, "shared object")],
-      ["Imports", facts.modes.length ? facts.modes.map((mode) => `${mode.ok}/${mode.count}`).join(", ") : "not checked",
+      ["Imports", [...new Set(facts.modes.map((mode) => `${mode.ok} of ${mode.count}`))].join(", ") || "not checked",
         facts.modes.map((mode) => mode.mode).join(", ")],
-      ["Findings", plural(count("error") + count("warning"), "fault"),
-        `${plural(count("error"), "error")}, ${plural(count("warning"), "warning")}, ${plural(count("note"), "note")}`],
+      ["Findings", count("error") ? plural(count("error"), "error") : plural(count("warning"), "warning"),
+        `${count("error") ? `${plural(count("warning"), "warning")}, ` : "no errors, "}${plural(count("note"), "note")}`],
     ];
     const base = [...provided].map(([name, version]) => `${name} ${version}`).concat(facts.base.conda.map((text) => `${text} (conda)`));
     main.append(h("section", { id: "summary" },
@@ -249,8 +249,8 @@
       facts.modes.length ? h("p", {}, "Every module was imported in each mode of use:") : h("p", {}, "No import was checked."),
       modes,
       facts.missing_promises.length ? h("p", {}, tag("warning"), ` The build host did not keep: ${facts.missing_promises.join("; ")}`) : null,
-      open.length ? [h("h3", {}, `${plural(open.length, "module")} with another result than “ok”`), table("Other results", columns, open)] : null,
-      facts.imports.length ? h("details", {}, h("summary", {}, `All ${plural(facts.imports.length, "module")}`), table("All imports", columns, facts.imports)) : null,
+      open.length ? [h("h3", {}, `${plural(open.length, "module")} with another result than “ok”`), legend(open), table("Other results", columns, open)] : null,
+      facts.imports.length ? h("details", { class: "bulk" }, h("summary", {}, `All ${plural(facts.imports.length, "module")}`), table("All imports", columns, facts.imports)) : null,
       h("h3", {}, "Errors and warnings"),
       shown.length ? shown.map(finding) : h("p", {}, "There are none."),
       h("h3", {}, "Notes"),
@@ -258,6 +258,20 @@
         h("summary", {}, h("code", {}, code), " ", ...prose(list[0].title), ` (${list.length})`),
         h("p", {}, h("strong", {}, "Fix: "), ...prose(list[0].fix)),
         h("ul", {}, list.map((item) => h("li", {}, ...prose(item.message), ...where(item)))))) : h("p", {}, "There are none."));
+  }
+
+  // The statuses that are not failures; docs/findings.md explains the codes of their notes.
+  const STATUSES = {
+    optional: "it needs an extra that is not requested (I208)",
+    unused: "it does not import, and no requested module needs it (I209)",
+    unproved: "it needs a library of the base, which the build host lacks (I210)",
+    loaded: "it does not import alone, but other modules import with it (I211)",
+  };
+
+  function legend(rows) {
+    const shown = new Set(rows.flatMap((row) => Object.values(row.modes).map((outcome) => outcome.status)));
+    const known = Object.keys(STATUSES).filter((status) => shown.has(status));
+    return h("ul", { class: "notes soft" }, known.map((status) => h("li", {}, tag(status), ` ${STATUSES[status]}`)));
   }
 
   function detailOf(row) {
@@ -289,7 +303,7 @@
     const columns = [
       { title: "distribution", value: (row) => row.name, show: (row) => toDistribution(row.name) },
       { title: "shared objects", number: true, value: (row) => row.list.length },
-      { title: "glibc", number: true, value: (row) => row.glibc },
+      { title: "glibc", number: true, value: (row) => row.glibc || "none" },
       { title: "from the system", wide: true, value: (row) => row.external.join(" "), show: (row) => row.external.join(", ") },
     ];
     const each = [
@@ -305,7 +319,7 @@
         : facts.libraries.length ? "No shared object needs glibc." : "The bundle contains no shared objects."),
       byGlibc.length ? [h("h3", {}, "Shared objects by the glibc they need"), chart] : null,
       groups.length ? [h("h3", {}, "By distribution"), table("Native libraries", columns, groups),
-        h("details", {}, h("summary", {}, `All ${plural(facts.libraries.length, "shared object")}`), table("All shared objects", each, facts.libraries))] : null);
+        h("details", { class: "bulk" }, h("summary", {}, `All ${plural(facts.libraries.length, "shared object")}`), table("All shared objects", each, facts.libraries))] : null);
     if (byGlibc.length) {
       const items = byGlibc.map(([label, count]) => ({ label: `glibc ${label}`, count, floor: label === facts.glibc }));
       charts.bars(chart, items, "shared objects");
@@ -411,11 +425,11 @@
     show();
   }
 
-  // Paper shows all: what is folded on the screen is open in print.
+  // Details are open on paper, except the lists of all modules and shared objects: those take pages.
   function openForPrint() {
     let closed = [];
     window.addEventListener("beforeprint", () => {
-      closed = [...document.querySelectorAll("main details:not([open])")];
+      closed = [...document.querySelectorAll("main details:not([open], .bulk)")];
       for (const element of closed) element.open = true;
     });
     window.addEventListener("afterprint", () => closed.forEach((element) => element.removeAttribute("open")));
