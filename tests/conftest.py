@@ -40,7 +40,9 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     parser.addoption(
         "--all", action="store_true", help="run the long proofs and those that need the internet"
     )
-    parser.addoption("--require-docker", action="store_true", help="no Docker engine or Chromium is an error, not a skip")
+    parser.addoption(
+        "--require-docker", action="store_true", help="no Docker engine or Chromium is an error, not a skip"
+    )
 
 
 # A test with one of these starts the whole command, or an interpreter, an index or an engine.

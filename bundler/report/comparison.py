@@ -162,10 +162,14 @@ def _distribution(
     return DistributionChange(
         name=name,
         change=change,
-        version=(old and old.version, new and new.version),
+        version=(old.version if old else None, new.version if new else None),
         size=(old.size if old else 0, new.size if new else 0),
-        license=(old and (old.licence or NOT_DECLARED), new and (new.licence or NOT_DECLARED)),
+        license=(_license_of(old), _license_of(new)),
     )
+
+
+def _license_of(item: DistributionSection | None) -> str | None:
+    return (item.licence or NOT_DECLARED) if item is not None else None
 
 
 def _license_changes(before: Manifest, after: Manifest) -> Iterator[LicenseChange]:

@@ -44,7 +44,7 @@ def native_libraries(manifest: Manifest) -> tuple[NativeLibrary, ...]:
 
     :raises MalformedError: if the manifest lists one in another form.
     """
-    owners = {file.path: file.owner for file in manifest.files}
+    owners: dict[str, str] = {file.path: file.owner for file in manifest.files}
     bundled = {path.rpartition("/")[2] for path in owners}
     prefix = f"{manifest.target.site_packages}/"
     return tuple(

@@ -73,10 +73,10 @@ def render_page(manifest: Manifest, against: Manifest | None = None) -> str:
             "title": escape(f"{manifest.name} {manifest.version}"),
             "style": f"<style>{style}</style>",
             "summary": escape("\n".join(summary_lines(manifest))),
-            "facts": f'<script type="application/json" id="facts">{_json(page_facts(manifest, against))}</script>',
+            "facts": _json(page_facts(manifest, against)),
             "scripts": "\n".join(f"<script>{script}</script>" for script in scripts),
             "library": escape(f"{library.name} {library.version} ({library.license})"),
-            "license": escape(_part("d3/LICENSE")),
+            "license": escape(_part("d3/LICENSE"), quote=False),
             "generator": escape(f"bundler {__version__}"),
         },
     )

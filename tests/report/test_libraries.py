@@ -46,10 +46,14 @@ def test_the_highest_glibc_is_compared_by_number() -> None:
     assert highest_glibc(()) == ""
 
 
-@pytest.mark.parametrize("change", [{"path": 1}, {"needed": "libc.so.6"}, {"versions": {"GLIBC": 2}}, {"symbol": None}])
+@pytest.mark.parametrize(
+    "change", [{"path": 1}, {"needed": "libc.so.6"}, {"versions": {"GLIBC": 2}}, {"symbol": None}]
+)
 def test_a_malformed_entry_is_refused(change: dict[str, Any]) -> None:
     objects = [{**shared("a.so", "2.4", ()), **change}]
     manifest = scoring_manifest(verification={**VERIFICATION, "shared_objects": objects})
 
-    with pytest.raises(MalformedError, match=rf"^manifest.json: \$\.verification\.shared_objects: \$\.{next(iter(change))}"):
+    with pytest.raises(
+        MalformedError, match=rf"^manifest.json: \$\.verification\.shared_objects: \$\.{next(iter(change))}"
+    ):
         native_libraries(manifest)

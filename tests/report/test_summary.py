@@ -16,8 +16,16 @@ ERROR = finding("M101", "error", "`app` contains `enum`", "app")
 @pytest.mark.parametrize(
     ("changes", "status", "text"),
     [
-        ({"ways": {"mount": [imported("app")]}}, "works", "works: all needed modules import, in 1 mode of use"),
-        ({"ways": {"mount": [imported("app", "unused")], "venv": [imported("app")]}}, "works", "2 modes of use"),
+        (
+            {"ways": {"mount": [imported("app")]}},
+            "works",
+            "works: all needed modules import, in 1 mode of use",
+        ),
+        (
+            {"ways": {"mount": [imported("app", "unused")], "venv": [imported("app")]}},
+            "works",
+            "2 modes of use",
+        ),
         ({"ways": {}}, "unchecked", "no import was checked"),
         ({"ways": {"mount": []}}, "unchecked", "no import was checked"),
         ({"findings": [ERROR]}, "failed", "does not work on its target: 1 error"),
@@ -28,7 +36,11 @@ ERROR = finding("M101", "error", "`app` contains `enum`", "app")
             "accepted",
             "works except for 1 import that may fail",
         ),
-        ({"findings": [finding("E404", "warning", "x")], "ways": {"venv": [imported("app")]}}, "works", "1 mode"),
+        (
+            {"findings": [finding("E404", "warning", "x")], "ways": {"venv": [imported("app")]}},
+            "works",
+            "1 mode",
+        ),
     ],
 )
 def test_the_verdict(changes: dict[str, Any], status: str, text: str) -> None:

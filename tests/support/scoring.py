@@ -5,9 +5,8 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-from support.bundles import VERIFICATION, entries_of, manifest_values, packed
-
 from bundler.bundle.manifest import Manifest, make_manifest
+from support.bundles import VERIFICATION, entries_of, manifest_values, packed
 
 SITE = "lib/python3.7/site-packages"
 CONTENTS = {
@@ -24,7 +23,9 @@ REQUIRES: dict[str, tuple[str, ...]] = {"app": ("fast>=1", "util"), "fast": ("ut
 LICENSES = {"app": "MIT", "fast": "", "util": "MIT"}
 
 
-def finding(code: str, severity: str, message: str, distribution: str = "", where: str = "") -> dict[str, Any]:
+def finding(
+    code: str, severity: str, message: str, distribution: str = "", where: str = ""
+) -> dict[str, Any]:
     """Return a finding of a manifest, which was not allowed."""
     facts = {"code": code, "severity": severity, "message": message}
     return {**facts, "distribution": distribution, "where": where, "allowed": False}
@@ -79,7 +80,9 @@ def scoring(**changes: Any) -> dict[str, Any]:
         **VERIFICATION,
         "glibc": "2.17",
         "findings": [
-            finding("E404", "warning", "`fast` needs `libgomp.so.1`: not in the bundle", "fast", "fast/core.so"),
+            finding(
+                "E404", "warning", "`fast` needs `libgomp.so.1`: not in the bundle", "fast", "fast/core.so"
+            ),
             finding("I203", "note", "`app` imports `pytest` (not found)", "app", "app/__init__.py:1"),
             finding("I203", "note", "`util` imports `nose` (not found)", "util", "util.py:3"),
         ],
