@@ -63,8 +63,8 @@
       return head;
     });
     const lines = rows.map((row) => [row, h("tr", { class: row.mark }, columns.map((column) => h(
-      "td", { class: column.number ? "number" : column.wide && "wide" },
-      column.show ? column.show(row) : String(column.value(row)),
+      "td", { class: column.number ? "number" : column.wide && "wide", "data-title": column.title },
+      h("span", {}, column.show ? column.show(row) : String(column.value(row))),
     )))]);
     body.append(...lines.map(([, line]) => line));
     return h("div", { class: "scroll" }, h("table", { "aria-label": label }, h("thead", {}, h("tr", {}, heads)), body));
@@ -364,21 +364,23 @@
       total("shared objects", (side) => side.shared_objects, signed(after.shared_objects - before.shared_objects)),
       total("glibc", (side) => side.glibc || "none", ""),
     ];
+    const heads = ["before", "after", "difference"];
+    const value = ([old, current]) => (old === null || current === null ? old ?? current : pair(old, current)); // null: absent
     const pair = (old, current) => (old === current ? old ?? "" : `${old || "none"} → ${current || "none"}`);
     const short = (keys) => keys.map((key) => key.split("/").pop()).join(", ");
     section("difference", "Difference",
       h("p", {}, change.equal ? `Equal to ${before.name} ${before.version}: the same identity.` : `Compared with ${before.name} ${before.version}.`),
       change.equal ? null : [
         h("div", { class: "scroll" }, h("table", { "aria-label": "Totals" },
-          h("thead", {}, h("tr", {}, ["", "before", "after", "difference"].map((title) => h("th", { scope: "col" }, title)))),
-          h("tbody", {}, totals.map(([name, ...values]) => h("tr", {}, h("th", { scope: "row" }, name), values.map((value) => h("td", {}, String(value)))))))),
+          h("thead", {}, h("tr", {}, ["", ...heads].map((title) => h("th", { scope: "col" }, title)))),
+          h("tbody", {}, totals.map(([name, ...values]) => h("tr", {}, h("th", { scope: "row" }, name), values.map((value, index) => h("td", { "data-title": heads[index] }, h("span", {}, String(value))))))))),
         h("h3", {}, `Distributions (${change.distributions.length})`),
         table("Changed distributions", [
           { title: "distribution", value: (row) => row.name, show: (row) => toDistribution(row.name) },
           { title: "change", value: (row) => row.change, show: (row) => tag(row.change) },
-          { title: "version", value: (row) => row.version.join(" "), show: (row) => pair(...row.version) },
+          { title: "version", value: (row) => row.version.join(" "), show: (row) => value(row.version) },
           { title: "size", number: true, value: (row) => row.size[1] - row.size[0], show: (row) => signedSize(row.size[1] - row.size[0]) },
-          { title: "license", wide: true, value: (row) => row.license.join(" "), show: (row) => pair(...row.license) },
+          { title: "license", wide: true, value: (row) => row.license.join(" "), show: (row) => value(row.license) },
         ], change.distributions),
         h("h3", {}, `Licenses (${change.licenses.length})`),
         table("Changed licenses", [
