@@ -14,6 +14,7 @@ from bundler.checks.needed import main_modules, requested_distributions
     [
         pytest.param("mlflow", {"mlflow": 9, "pylint_plugins": 50}, "mlflow", id="its-own-name"),
         pytest.param("pyyaml", {"yaml": 90, "_yaml": 1}, "yaml", id="largest-public"),
+        pytest.param("azureml-core", {"azureml": 99, "azureml.core": 9}, "azureml.core", id="namesake"),
         pytest.param("ipython", {"IPython": 1, "tests": 9}, "IPython", id="case"),
         pytest.param("google-cloud-storage", {"google.cloud.storage": 1}, "google.cloud.storage", id="ns"),
         pytest.param(
