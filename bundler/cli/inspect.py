@@ -23,7 +23,14 @@ from bundler.store.store import open_store
 from bundler.system.environ import read_host_environment
 from bundler.text import human_size
 
-__all__ = ["explain_command", "inspect_command", "unpack_command", "verify_command"]
+__all__ = [
+    "explain_command",
+    "inspect_command",
+    "newest_bundle",
+    "refused_manifest",
+    "unpack_command",
+    "verify_command",
+]
 
 
 @click.command("inspect")
@@ -74,7 +81,7 @@ def explain_command(subject: str, bundle: Path | None, store: Path | None, as_js
     """
     manifest = read_manifest(bundle) if bundle is not None else None
     if manifest is None and not is_code(subject) and not Path(subject).is_file():
-        manifest = _refused_manifest(store)
+        manifest = refused_manifest(store)
     if is_code(subject):
         rule = rule_of(subject)
         found = findings_of(manifest, code=subject) if manifest else ()
@@ -100,12 +107,18 @@ def explain_command(subject: str, bundle: Path | None, store: Path | None, as_js
         print_line(line)
 
 
-def _refused_manifest(store: Path | None) -> Manifest | None:
+def refused_manifest(store: Path | None) -> Manifest | None:
     """Return the manifest of the last refused bundle, or None."""
     from bundler.pipeline.stages import REFUSED  # noqa: PLC0415 - 100 ms that `inspect` does not need
 
     values = open_store(store, read_host_environment(), ConsoleReporter()).recall(*REFUSED, dict[str, Any])
     return make_manifest(values) if values is not None else None
+
+
+def newest_bundle() -> Path | None:
+    """Return the newest archive in this directory and in ``dist``, for hints."""
+    bundles = [path for folder in (".", "dist") for path in Path(folder).glob("*.tar.*")]
+    return max(bundles, key=lambda path: path.stat().st_mtime, default=None)
 
 
 def _without_bundle(subject: str) -> UsageError:
@@ -115,8 +128,7 @@ def _without_bundle(subject: str) -> UsageError:
             f"`{subject}` is a file, not a finding code or a distribution",
             hint=f"bundler inspect {subject}",
         )
-    bundles = [path for folder in (".", "dist") for path in Path(folder).glob("*.tar.*")]
-    newest = max(bundles, key=lambda path: path.stat().st_mtime, default=None)
+    newest = newest_bundle()
     return UsageError(
         f"`{subject}` is not a finding code, and no bundle was refused; to explain a distribution, "
         "also pass a bundle",

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import shlex
 from pathlib import Path
 
 import click
 
 from bundler.bundle.reader import read_manifest
 from bundler.cli.console import print_envelope, print_line, print_text
-from bundler.cli.options import file_path, json_option
+from bundler.cli.inspect import newest_bundle, refused_manifest
+from bundler.cli.options import file_path, json_option, store_option
+from bundler.errors import UsageError
 from bundler.report.comparison import compare_bundles
 from bundler.report.page import render_page
 from bundler.report.summary import verdict_of
@@ -18,20 +21,30 @@ __all__ = ["diff_command", "report_command"]
 
 
 @click.command("report")
-@click.argument("bundle", type=click.Path(path_type=Path))
+@click.argument("bundle", required=False, type=click.Path(path_type=Path))
 @click.option(
     "-o", "--output", type=file_path, default="report.html", show_default=True, help="Write this page."
 )
 @click.option(
     "--against", metavar="BUNDLE", type=click.Path(path_type=Path), help="Also show the difference to it."
 )
+@store_option
 @json_option
-def report_command(bundle: Path, output: Path, against: Path | None, as_json: bool) -> None:
+def report_command(
+    bundle: Path | None, output: Path, against: Path | None, store: Path | None, as_json: bool
+) -> None:
     """Write a page about a bundle: verdict, sizes, dependencies, findings, native libraries, licenses.
 
-    The page is one file that needs no network. It shows the manifest; `bundler verify` checks the files.
+    Without BUNDLE, the page is about the last bundle that was refused. It is one file that needs no
+    network, and shows the manifest; `bundler verify` checks the files.
     """
-    manifest = read_manifest(bundle)
+    manifest = read_manifest(bundle) if bundle is not None else refused_manifest(store)
+    if manifest is None:
+        newest = newest_bundle()
+        raise UsageError(
+            "no bundle given, and no bundle was refused",
+            hint=f"bundler report {shlex.quote(str(newest))}" if newest else "bundler build --help",
+        )
     older = read_manifest(against) if against is not None else None
     replace_file(output, render_page(manifest, older).encode())
     verdict = verdict_of(manifest)

@@ -13,6 +13,7 @@ import pytest
 from support.bundles import LOCK
 from support.paths import PACKAGE
 from support.scoring import SITE, scoring, scoring_manifest, write_scoring
+from support.wheels import make_wheel
 
 from bundler.bundle.manifest import make_manifest
 from bundler.report.facts import page_facts
@@ -20,6 +21,7 @@ from bundler.report.page import chart_library, render_page
 
 if TYPE_CHECKING:
     from support.cli import BundlerCli
+    from support.localindex import LocalIndex
 
 HOSTILE = "</script><!--<script><img src=x onerror=alert(1)>&amp;{{facts}}\u2028"
 
@@ -155,6 +157,28 @@ def test_the_command_writes_the_same_page_every_time(bundler_cli: BundlerCli, tm
     assert sorted(path.name for path in tmp_path.iterdir()) == sorted(
         [bundle.name, "page.html", "report.html"]
     )
+
+
+def test_without_a_bundle_the_page_is_about_the_last_refused_one(
+    index: LocalIndex, bundler_cli: BundlerCli, tmp_path: Path
+) -> None:
+    make_wheel(index.folder, "hungry", "1.0", {"hungry.py": "import undeclared_thing\n"})
+    nothing = bundler_cli.run("report", cwd=tmp_path)
+    bundle = write_scoring(tmp_path)
+    hint = bundler_cli.run("report", cwd=tmp_path).stderr.splitlines()[-1]
+    refused = bundler_cli.run("build", "hungry", cwd=tmp_path)
+    ended = bundler_cli.run("report", cwd=tmp_path)
+    facts = facts_of((tmp_path / "report.html").read_text("utf-8"))
+
+    assert (nothing.returncode, refused.returncode) == (2, 10)
+    assert nothing.stderr.startswith("bundler: error: no bundle given, and no bundle was refused\n")
+    assert hint == f"bundler: hint: bundler report {bundle.name}"
+    assert ended.stdout == "report.html\tdoes not work on its target: 1 error\n"
+    (error,) = (finding for finding in facts["findings"] if finding["severity"] == "error")
+    assert (error["code"], error["distribution"]) == ("I201", "hungry")
+    assert "undeclared_thing" in error["message"]
+    (row,) = (item for item in facts["imports"] if item["failed"])
+    assert row["module"] == "hungry"
 
 
 @pytest.mark.parametrize(
