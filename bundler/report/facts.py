@@ -66,7 +66,10 @@ def page_facts(manifest: Manifest, against: Manifest | None = None) -> dict[str,
             for owner, requirements in (("", asked), *edges.items())  # "" is the user
             for requirement in requirements
         ],
-        "sizes": [_tree(item.name, files[item.name], total // _SMALL) for item in document.distributions],
+        "sizes": [
+            *(_tree(item.name, files[item.name], total // _SMALL) for item in document.distributions),
+            _tree("pylock.toml", files["bundler"], total),
+        ],
         "modes": [
             {"mode": mode, "title": USAGE_MODES[mode], "ok": _ok(results), "count": len(results)}
             for mode, results in document.verification.ways.items()

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from support.bundles import LOCK
 from support.scoring import CONTENTS, scoring, scoring_manifest
 
 from bundler.bundle.manifest import make_manifest
@@ -93,7 +94,8 @@ def test_the_page_shows_the_manifest(open_page: Open) -> None:
         cell.get_attribute("data-name"): int(cell.get_attribute("data-size"))
         for cell in page.locator("#treemap .cell:not(.inner)").all()
     }
-    assert sizes == {name: sum(map(len, files.values())) for name, files in CONTENTS.items()}
+    contents = {**CONTENTS, "pylock.toml": {"pylock.toml": LOCK}}
+    assert sizes == {name: sum(map(len, files.values())) for name, files in contents.items()}
     assert {node.get_attribute("data-name") for node in page.locator("#graph .node").all()} == {
         *("", "app", "fast", "util", "numpy"),
     }
@@ -235,7 +237,7 @@ def test_the_page_fits_each_width_and_follows_the_color_scheme(
     page.locator("#theme").click()
     assert page.evaluate(background) == colors["dark"]
     page.set_viewport_size({"width": 700, "height": 800})
-    page.wait_for_function("document.querySelector('#treemap svg').viewBox.baseVal.width < 700")
+    page.locator("#treemap svg[viewBox^='0 0 660 ']").wait_for()  # 700 without the margins
 
 
 def test_print_is_light_and_shows_what_is_folded(open_page: Open) -> None:

@@ -76,7 +76,7 @@ def test_texts_of_the_manifest_cannot_end_the_element_that_contains_them() -> No
 
 def test_sizes_by_directory_add_up() -> None:
     facts = page_facts(scoring_manifest())
-    app, fast, util = facts["sizes"]
+    app, fast, util, lock = facts["sizes"]
 
     assert fast == {
         "name": "fast",
@@ -91,7 +91,8 @@ def test_sizes_by_directory_add_up() -> None:
         ],
     }
     assert util == {"name": "util", "size": 500}
-    assert app["size"] + fast["size"] + util["size"] == facts["size"] - len(LOCK)
+    assert lock == {"name": "pylock.toml", "size": len(LOCK)}
+    assert app["size"] + fast["size"] + util["size"] + lock["size"] == facts["size"]
 
 
 def test_directories_too_small_to_see_count_for_their_parent() -> None:

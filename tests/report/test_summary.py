@@ -37,6 +37,14 @@ ERROR = finding("M101", "error", "`app` contains `enum`", "app")
             "works except for 1 import that may fail",
         ),
         (
+            {
+                "findings": [{**ERROR, "code": "I201", "allowed": True}],
+                "ways": {"mount": [imported("app", "failed"), imported("util", "failed")]},
+            },
+            "accepted",
+            "works except for 1 accepted error and 1 import that may fail",
+        ),
+        (
             {"findings": [finding("E404", "warning", "x")], "ways": {"venv": [imported("app")]}},
             "works",
             "1 mode",

@@ -83,19 +83,25 @@
     return h("span", { class: `tag ${text}` }, text);
   }
 
+  function statusTag(status) {
+    const failed = status !== "ok" && !Object.hasOwn(STATUSES, status);
+    return h("span", { class: failed ? "tag error" : `tag ${status}` }, status);
+  }
+
   // --- sections --------------------------------------------------------------------
 
   function summary() {
     const count = (severity) => facts.findings.filter((finding) => finding.severity === severity).length;
-    const imports = facts.modes.map((mode) => `${mode.ok} of ${mode.count} modules ${mode.title}`);
+    const imports = facts.modes.map((mode) => `${imported(mode)} ${mode.title}`);
+    const tried = facts.modes.filter((mode) => mode.count);
     const built = facts.distributions.filter((item) => item.built_from).length;
     const tiles = [
       ["Size", humanSize(facts.size), plural(facts.files, "file")],
       ["Distributions", facts.distributions.length, built ? `${built} built from source` : "all from wheels"],
       ["Target", `CPython ${facts.target.python}`, facts.target.platform],
       ["glibc", facts.glibc ? `${facts.glibc} or newer` : "none needed", plural(facts.libraries.length, "shared object")],
-      ["Imports", [...new Set(facts.modes.map((mode) => `${mode.ok} of ${mode.count}`))].join(", ") || "not checked",
-        facts.modes.map((mode) => mode.mode).join(", ")],
+      ["Imports", [...new Set(tried.map((mode) => `${mode.ok} of ${mode.count}`))].join(", ") || "not checked",
+        tried.map((mode) => mode.mode).join(", ")],
       ["Findings", count("error") ? plural(count("error"), "error") : plural(count("warning"), "warning"),
         `${count("error") ? `${plural(count("warning"), "warning")}, ` : "no errors, "}${plural(count("note"), "note")}`],
     ];
@@ -109,6 +115,10 @@
       h("p", {}, "Requirements: ", facts.requirements.length ? facts.requirements.flatMap((text, index) => [index ? ", " : "", h("code", {}, text)]) : "none"),
       base.length ? h("p", {}, "The base image must have: ", base.flatMap((text, index) => [index ? ", " : "", h("code", {}, text)])) : null));
     document.getElementById("nav").append(h("a", { href: "#summary" }, "Summary"));
+  }
+
+  function imported(mode) {
+    return mode.count ? `${mode.ok} of ${plural(mode.count, "module")}` : "no modules";
   }
 
   function sizes() {
@@ -234,19 +244,19 @@
     const modes = facts.modes.map((mode) => h("div", { class: "mode" },
       h("span", {}, mode.title),
       h("meter", { min: 0, max: Math.max(mode.count, 1), value: mode.ok, "aria-label": `imports ${mode.title}` }),
-      h("span", {}, `${mode.ok} of ${mode.count}`)));
+      h("span", {}, mode.count ? `${mode.ok} of ${mode.count}` : "none")));
     const columns = [
       { title: "module", value: (row) => row.module, show: (row) => h("code", {}, row.module) },
       { title: "distribution", value: (row) => row.distribution, show: (row) => toDistribution(row.distribution) },
       ...facts.modes.map((mode) => ({ title: mode.mode, value: (row) => row.modes[mode.mode]?.status ?? "",
-        show: (row) => (row.modes[mode.mode] ? tag(row.modes[mode.mode].status) : "") })),
+        show: (row) => (row.modes[mode.mode] ? statusTag(row.modes[mode.mode].status) : "") })),
       { title: "detail", wide: true, value: detailOf, show: (row) => prose(detailOf(row)) },
     ];
     const open = facts.imports.filter((row) => Object.values(row.modes).some((outcome) => outcome.status !== "ok"));
     const shown = facts.findings.filter((finding) => finding.severity !== "note");
     const notes = d3.groups(facts.findings.filter((finding) => finding.severity === "note"), (finding) => finding.code);
     section("proof", "Proof by use",
-      facts.modes.length ? h("p", {}, "Every module was imported in each mode of use:") : h("p", {}, "No import was checked."),
+      facts.modes.length ? h("p", {}, "The modules that import in each mode of use:") : h("p", {}, "No import was checked."),
       modes,
       facts.missing_promises.length ? h("p", {}, tag("warning"), ` The build host did not keep: ${facts.missing_promises.join("; ")}`) : null,
       open.length ? [h("h3", {}, `${plural(open.length, "module")} with another result than “ok”`), legend(open), table("Other results", columns, open)] : null,
@@ -271,7 +281,7 @@
   function legend(rows) {
     const shown = new Set(rows.flatMap((row) => Object.values(row.modes).map((outcome) => outcome.status)));
     const known = Object.keys(STATUSES).filter((status) => shown.has(status));
-    return h("ul", { class: "notes soft" }, known.map((status) => h("li", {}, tag(status), ` ${STATUSES[status]}`)));
+    return h("ul", { class: "notes soft" }, known.map((status) => h("li", {}, statusTag(status), ` ${STATUSES[status]}`)));
   }
 
   function detailOf(row) {
