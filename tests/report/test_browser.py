@@ -11,9 +11,11 @@ from typing import Any
 
 import pytest
 from support.bundles import LOCK
+from support.paths import ROOT
 from support.scoring import CONTENTS, scoring, scoring_manifest
 
 from bundler.bundle.manifest import make_manifest
+from bundler.bundle.reader import read_manifest
 from bundler.data.finding_rules import rules_by_code
 from bundler.report.page import render_page
 
@@ -22,6 +24,7 @@ pytestmark = pytest.mark.slow
 WIDTHS = {"phone": (390, 844), "tablet": (820, 1180), "desktop": (1360, 900)}
 # Without spaces, so that it may be the URL of a requirement.
 HOSTILE = "</script><img/src=x/onerror=document.title='owned'><svg/onload=document.title='owned'>"
+VECTORS = sorted((ROOT / "tests/vectors/good").glob("*.tar.[gz]*"))
 Open = Callable[..., Any]
 
 
@@ -238,6 +241,34 @@ def test_the_page_fits_each_width_and_follows_the_color_scheme(
     assert page.evaluate(background) == colors["dark"]
     page.set_viewport_size({"width": 700, "height": 800})
     page.locator("#treemap svg[viewBox^='0 0 660 ']").wait_for()  # 700 without the margins
+
+
+@pytest.mark.parametrize("size", WIDTHS)
+def test_the_selected_node_of_a_large_graph_is_in_view(size: str, open_page: Open) -> None:
+    values = scoring()
+    app, *others = values["distributions"]
+    many = [{**others[-1], "name": f"x{number:02}"} for number in range(60)]
+    values["distributions"] = [{**app, "requires_dist": [item["name"] for item in many]}, *others, *many]
+    page = open_page(render_page(make_manifest(values)), size)
+
+    for name in ("", "x00", "x59", "app"):
+        if name:
+            page.locator("#find").fill(name)
+        graph = page.locator("#graph").bounding_box()
+        box = page.locator(f"#graph .node[data-name='{name}']").bounding_box()
+        assert graph["x"] <= box["x"] <= graph["x"] + graph["width"], name
+        assert graph["y"] <= box["y"] <= graph["y"] + graph["height"], name
+    boxes = [node.bounding_box()["y"] for node in page.locator("#graph .node[data-name^=x]").all()]
+    assert len(set(boxes)) == 60
+
+
+@pytest.mark.parametrize("bundle", VECTORS, ids=lambda path: path.name)
+def test_the_page_of_each_example_of_the_format(bundle: Path, open_page: Open) -> None:
+    manifest = read_manifest(bundle)
+    page = open_page(render_page(manifest))
+
+    assert texts(page, "h1") == [f"{manifest.name} {manifest.version}"]
+    assert len(rows(page, "Sizes")) == len(manifest.document.distributions)
 
 
 def test_print_is_light_and_shows_what_is_folded(open_page: Open) -> None:
