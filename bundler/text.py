@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 
-__all__ = ["counted", "first_lines", "listing"]
+__all__ = ["counted", "first_lines", "human_size", "listing"]
 
 
 def counted(number: int, noun: str) -> str:
@@ -38,3 +38,19 @@ def first_lines(lines: Sequence[str], limit: int) -> tuple[str, ...]:
     """
     more = len(lines) - limit
     return (*lines[:limit], f"and {more} more") if more > 0 else tuple(lines)
+
+
+def human_size(size: int) -> str:
+    """Return a size in bytes for people, in the units of the SI.
+
+    >>> human_size(999), human_size(12_345), human_size(118_744_978)
+    ('999 bytes', '12.3 kB', '118.7 MB')
+    """
+    if size < 1000:  # noqa: PLR2004 - the base of the units
+        return counted(size, "byte")
+    amount, unit = float(size), ""
+    for unit in ("kB", "MB", "GB", "TB"):  # noqa: B007 - the last one is used
+        amount /= 1000
+        if amount < 999.95:  # noqa: PLR2004 - else it would be shown as 1000.0
+            break
+    return f"{amount:.1f} {unit}"
