@@ -155,7 +155,7 @@ def read_arguments(
 def sort_arguments(
     requirements: RequirementArguments, host: HostEnvironment
 ) -> tuple[RequirementArguments, tuple[Path, ...]]:
-    """Return the arguments with each word as what it is, see `sort_words`, and the lockfiles among them."""
+    """Return the arguments with their words sorted by `sort_words`, and the lockfiles among them."""
     words = sort_words(requirements.requirement, host.cwd)
     sorted_ = replace(
         requirements,

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import click
 
@@ -50,7 +51,7 @@ __all__ = ["build_command", "lock_command"]
 @click.option(
     "--dry-run",
     is_flag=True,
-    help="Print what would be locked, downloaded and built here; write no bundle.",
+    help="Print the versions, downloads and local builds of a build; write no bundle.",
 )
 def build_command(
     requirements: RequirementArguments,
@@ -89,7 +90,7 @@ def build_command(
 
 def _print_planned(planned: Planned, *, as_json: bool) -> None:
     """Print the distributions of a build that was not done: a table, and a summary."""
-    rows = [
+    rows: list[dict[str, Any]] = [
         {
             "name": package.name,
             "version": str(package.version) if package.version else None,
@@ -136,7 +137,7 @@ def _print_planned(planned: Planned, *, as_json: bool) -> None:
     help="Choose the newest version of this distribution; keep the others where possible.",
 )
 @click.option("--check", is_flag=True, help="Fail if the lockfile is not up to date; write nothing.")
-def lock_command(  # noqa: PLR0913 - one for each option
+def lock_command(
     requirements: RequirementArguments,
     resolve: ResolveArguments,
     output: Path,

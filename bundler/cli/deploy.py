@@ -121,9 +121,7 @@ package_options = group(
 @package_options
 @store_option
 @json_option
-def package_command(
-    bundle: Path, arguments: PackageArguments, store: Path | None, as_json: bool
-) -> None:
+def package_command(bundle: Path, arguments: PackageArguments, store: Path | None, as_json: bool) -> None:
     """Package a bundle, models and code as a build context, or as an image written without a daemon."""
     host = read_host_environment()
     _check_outputs(arguments)

@@ -14,8 +14,8 @@ from bundler.bundle.reader import Checked, read_manifest, unpack_bundle, verify_
 from bundler.checks.base_compat import check_fit
 from bundler.checks.explain import findings_of, is_code, rule_of, why
 from bundler.checks.report import USAGE_MODES
-from bundler.cli.console import ConsoleReporter, finding_line, print_envelope, print_line, wrapped
 from bundler.cli.common import make_reporter
+from bundler.cli.console import ConsoleReporter, finding_line, print_envelope, print_line, wrapped
 from bundler.cli.options import InputPath, json_option, store_option
 from bundler.errors import UsageError
 from bundler.store.store import open_store

@@ -165,8 +165,11 @@ class _Signals:
 
 _COMMANDS = {
     "build": ("build:build_command", "Build a verified, relocatable bundle from requirements."),
+    "config": ("config:config_command", "Show the settings of this directory, with their sources."),
+    "doctor": ("doctor:doctor_command", "Check this machine, or the variables of a container."),
     "env": ("env:env_group", "Register, list, show, build and export environments."),
     "explain": ("inspect:explain_command", "Explain a finding, or why a distribution is in a bundle."),
+    "init": ("config:init_command", "Add a commented [tool.bundler] table to pyproject.toml."),
     "inspect": ("inspect:inspect_command", "Show the contents and findings of a bundle."),
     "join": ("deploy:join_command", "Join an image and a delta into a whole image."),
     "lock": ("build:lock_command", "Resolve requirements and write a pylock.toml."),
@@ -176,6 +179,7 @@ _COMMANDS = {
     "serve": ("serve:serve_command", "Run a build context under the real inference server, locally."),
     "simulate": ("deploy:simulate_command", "Predict how Azure ML's image starts with a build context."),
     "store": ("store:store_group", "Manage the local store of wheels, layers and segments."),
+    "tree": ("tree:tree_command", "Show the requirements of a bundle or a lock as a tree."),
     "unpack": ("inspect:unpack_command", "Verify a bundle and unpack it."),
     "verify": ("inspect:verify_command", "Check every byte of a bundle against its manifest."),
 }

@@ -30,9 +30,7 @@ __all__ = ["serve_command"]
 @click.option("--port", default=5001, show_default=True, type=click.IntRange(1, 65535))
 @click.option("--python", default="3.7", show_default=True, help="Run with this Python, a version or a path.")
 @store_option
-def serve_command(
-    context: Path, server: str | None, port: int, python: str, store: Path | None
-) -> None:
+def serve_command(context: Path, server: str | None, port: int, python: str, store: Path | None) -> None:
     """Run a build context under the real inference server, locally and without a container."""
     host = read_host_environment()
     reporter = make_reporter()

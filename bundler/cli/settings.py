@@ -22,7 +22,15 @@ from bundler.paths import printable
 from bundler.problems import closest, register_urls
 from bundler.system.environ import HostEnvironment
 
-__all__ = ["PYPROJECT", "Setting", "apply_settings", "find_setting", "option_name", "read_settings", "source_of"]
+__all__ = [
+    "PYPROJECT",
+    "Setting",
+    "apply_settings",
+    "find_setting",
+    "option_name",
+    "read_settings",
+    "source_of",
+]
 
 PYPROJECT = "pyproject.toml"
 _PREFIX = "BUNDLER_"
@@ -51,7 +59,7 @@ class Setting:
 
 
 def read_settings(host: HostEnvironment) -> tuple[Setting, ...]:
-    """Return the settings of the variables, then those of the file, whatever their names.
+    """Return the settings of the variables, then those of the file; unknown names too.
 
     :raises InputError: if the pyproject.toml is malformed, and contains a table of bundler.
     """
@@ -201,9 +209,7 @@ def source_of(ctx: click.Context | None, param: click.Parameter | None) -> str |
     return setting.source if setting else None
 
 
-def _warn_of_unknown(
-    settings: Iterable[Setting], known: Mapping[tuple[str, ...], click.Command]
-) -> None:
+def _warn_of_unknown(settings: Iterable[Setting], known: Mapping[tuple[str, ...], click.Command]) -> None:
     build = known[("build",)]
     shared = {name for param in build.params if (name := option_name(param))} | {"workspace"}
     for setting in settings:

@@ -62,7 +62,7 @@ class Locked:
 
 @dataclass(frozen=True, kw_only=True)
 class Planned:
-    """The result of `plan_build`: what a build would download and build."""
+    """The result of `plan_build`: the downloads and local builds of a build."""
 
     lock: Lock
     target: Target
@@ -105,7 +105,7 @@ def lock_requirements(
 
 
 def plan_build(options: BuildOptions, *, host: HostEnvironment, store: Store, reporter: Reporter) -> Planned:
-    """Do what precedes the downloads of a build; nothing is written but the store.
+    """Run the stages before the downloads of a build; nothing is written but the store.
 
     :raises BundlerError: of the class of the failed stage; an `OutputError` also if the files alone are
         larger than the free space of the output.
@@ -116,7 +116,9 @@ def plan_build(options: BuildOptions, *, host: HostEnvironment, store: Store, re
 
 def _plan(options: BuildOptions, host: HostEnvironment, store: Store, reporter: Reporter) -> Planned:
     with _opened(options, host, store, reporter) as (run, _, lock, _):
-        files = [package for package in lock.packages if package.sha256 and package.kind in ("wheel", "sdist")]
+        files = [
+            package for package in lock.packages if package.sha256 and package.kind in ("wheel", "sdist")
+        ]
         downloads = [download_of(package) for package in files]
         stored = frozenset(item.sha256 for item in downloads if store.has(item.sha256))
         sizes = find_sizes(downloads, store, run.settings)
@@ -127,9 +129,7 @@ def _plan(options: BuildOptions, host: HostEnvironment, store: Store, reporter: 
                 evidence=(f"wanted  more than {human_size(needed)}", f"found   {human_size(free)}"),
                 hint="pass a directory on another disk with `-o`",
             )
-        return Planned(
-            lock=lock, target=run.interpreter.target, sizes=sizes, stored=stored, free=free
-        )
+        return Planned(lock=lock, target=run.interpreter.target, sizes=sizes, stored=stored, free=free)
 
 
 def build_bundle(options: BuildOptions, *, host: HostEnvironment, store: Store, reporter: Reporter) -> Built:

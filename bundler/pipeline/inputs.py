@@ -89,7 +89,9 @@ def resolve_requirements(
 def _with_dependencies(lock: Lock, requirements: RequirementSet, target: Target) -> Lock:
     """Return the lock with the edges of its graph, which a resolution knows and a lockfile records."""
     names = {package.name for package in lock.packages}
-    declared = {package.name: [Requirement(text) for text in package.requires_dist] for package in lock.packages}
+    declared = {
+        package.name: [Requirement(text) for text in package.requires_dist] for package in lock.packages
+    }
     roots = [root.requirement for root in requirements.roots if root.requirement is not None]
     _, edges = requirement_edges(declared, roots, target.markers)
     required = {name: {canonicalize_name(item.name) for item in edges[name]} & names for name in names}

@@ -151,7 +151,10 @@ def find_sizes(
 
     :raises NetworkError: if a file cannot be requested.
     """
-    with closing(_Fetcher(store, settings, PATIENCE, SILENT_TASK)) as fetcher, ThreadPoolExecutor(jobs) as pool:
+    with (
+        closing(_Fetcher(store, settings, PATIENCE, SILENT_TASK)) as fetcher,
+        ThreadPoolExecutor(jobs) as pool,
+    ):
         sizes = pool.map(fetcher.size_of, downloads)
         return {download.sha256: size for download, size in zip(downloads, sizes, strict=True)}
 
