@@ -90,7 +90,7 @@ def lock_graph(text: str, source: str) -> RequirementGraph:
 
 
 def tree_lines(graph: RequirementGraph, *, invert: str | None = None) -> Iterator[str]:
-    """Yield the lines of the tree, from the user's requirements, or from a distribution to those that require it.
+    """Yield the lines of the tree, from the roots, or from a distribution to those that require it.
 
     A distribution whose requirements are shown already is marked with ``(*)``.
 
@@ -99,11 +99,14 @@ def tree_lines(graph: RequirementGraph, *, invert: str | None = None) -> Iterato
     edges = graph.edges if invert is None else graph.inverted()
     if invert is None:
         starts = [name for name in graph.roots if name in graph.versions]
+        # Of a requirement without a name, such as a path; or of a lockfile without requirements. Those
+        # that nothing requires come first; the others are in a loop.
+        required = {below for owner, requires in edges.items() for below in requires if below != owner}
         reached = _reached(starts, edges)
-        # Of a requirement without a name, such as a path; or of a lockfile without requirements.
-        others = [name for name in graph.versions if name not in reached]
-        required = {below for owner in others for below in edges.get(owner, {}) if below != owner}
-        starts += [name for name in others if name not in required] or others
+        for name in sorted(graph.versions, key=lambda name: name in required):
+            if name not in reached:
+                starts.append(name)
+                reached |= _reached([name], edges)
     else:
         wanted = canonicalize_name(invert)
         if wanted not in graph.versions:
