@@ -105,7 +105,7 @@ def _usage_error(error: click.UsageError, arguments: Sequence[str], command: str
         known = [name for name in known if name.startswith("--")]
         message = f"no such option: `{misspelt}`"
     elif error.ctx is not None and isinstance(error.ctx.command, click.Group) and error.ctx.parent:
-        misspelt = next((word for word in arguments[1:] if not word.startswith("-")), "")
+        misspelt = next((word for word in arguments if not word.startswith("-") and word != command), "")
         known = error.ctx.command.list_commands(error.ctx)
     near = closest(misspelt, known) if misspelt else None
     if near:

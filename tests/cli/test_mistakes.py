@@ -45,6 +45,8 @@ def suggested(ended: Ended) -> list[str]:
         ("lock --requirment=r.txt", "lock --requirement=r.txt"),
         ("lock six --index-ulr http://x", "lock six --index-url http://x"),
         ("store inof", "store info"),
+        ("-q store inof", "-q store info"),
+        ("-v lokc six", "-v lock six"),
         ("env lsit", "env list"),
         ("exlpain I201", "explain I201"),
     ],
