@@ -38,7 +38,7 @@ def _common_options() -> tuple[click.Option, ...]:
             help="Print the index settings, and the output of pip if it fails.",
         ),
         click.Option(
-            ["--version"],
+            ["--version", "show_version"],
             is_flag=True,
             expose_value=False,
             is_eager=True,

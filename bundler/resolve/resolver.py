@@ -107,9 +107,7 @@ class PipResolver:
                 reporter.detail(line)
             failure = explain_failure(run)
             if preferred and isinstance(failure, ResolutionError):
-                fitting = [pin for pin in preferred if not _is_named(pin, ended)]
-                kept = fitting if len(fitting) < len(preferred) else []
-                return self.resolve(requirements, reporter=reporter, preferred=kept)
+                return self.resolve(requirements, reporter=reporter, preferred=_fitting(preferred, ended))
             raise failure
         report = json.loads(report_file.read_text("utf-8"))
         packages = [self._locked(item, reporter) for item in report["install"]]
@@ -192,12 +190,24 @@ class PipResolver:
         )
 
 
-def _is_named(pin: str, ended: Completed) -> bool:
-    """Return whether the errors of pip name the project of a pin, in any spelling of the name."""
-    name = re.escape(pin.partition("==")[0]).replace(r"\-", "[-_.]+")
+def _fitting(preferred: Sequence[str], ended: Completed) -> list[str]:
+    """Return the pins without those that pip names as a cause of its failure; none if it names none.
+
+    A conflict names pins as constraints, beside distributions that merely take part in it.
+    """
     conflict = ended.stdout.decode("utf-8", "replace").partition("The conflict is caused by:")[2]
-    errors = ended.stderr + conflict
-    return re.search(rf"(?<![\w.-]){name}(?![\w-])", errors, re.IGNORECASE) is not None
+    constraints = "\n".join(line for line in conflict.splitlines() if "(constraint)" in line)
+    for errors in (constraints, ended.stderr + conflict):
+        fitting = [pin for pin in preferred if not _is_named(pin, errors)]
+        if len(fitting) < len(preferred):
+            return fitting
+    return []
+
+
+def _is_named(pin: str, text: str) -> bool:
+    """Return whether a text names the project of a pin, in any spelling of the name."""
+    name = re.escape(pin.partition("==")[0]).replace(r"\-", "[-_.]+")
+    return re.search(rf"(?<![\w.-]){name}(?![\w-])", text, re.IGNORECASE) is not None
 
 
 def _sha256(info: dict[str, Any], filename: str) -> Sha256:

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-import json
 import random
+import tomllib
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -31,12 +31,8 @@ def lock(cli: BundlerCli, cwd: Path, *args: str, code: int = 0) -> str:
 
 
 def versions(cwd: Path) -> dict[str, str]:
-    lines = (cwd / "pylock.toml").read_text("utf-8").split("[[packages]]")[1:]
-    found = [
-        dict(line.split(" = ") for line in part.splitlines() if line[:5] in ("name ", "versi"))
-        for part in lines
-    ]
-    return {json.loads(item["name"]): json.loads(item["version"]) for item in found if "version" in item}
+    lock = tomllib.loads((cwd / "pylock.toml").read_text("utf-8"))
+    return {package["name"]: package["version"] for package in lock["packages"]}
 
 
 @pytest.mark.parametrize(
@@ -116,7 +112,7 @@ def test_a_dry_run_checks_the_output_and_the_interpreter(
     make_wheel(leaves.folder, "big", "1.0", {"big.bin": random.Random(1).randbytes(600_000)})
     (tmp_path / "file").touch()
     for args, code, text in (
-        (("leaf", "-o", "file"), 11, "is not a directory"),
+        (("leaf", "-o", "file/below"), 11, "is not a directory"),
         (("leaf", "--python", "3.6"), 8, "is not supported as a target"),
         (("big", "-o", "disk"), 11, "not enough space for the bundle"),
     ):

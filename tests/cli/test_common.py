@@ -40,6 +40,9 @@ def test_every_command_has_the_common_options() -> None:
         names = [name for param in command.params for name in param.opts]
         assert {"-q", "-v", "--version"} <= set(names), path
         assert len(names) == len(set(names)), path
+        # Options with the same parameter would share their values.
+        parameters = [param.name for param in command.params]
+        assert len(parameters) == len(set(parameters)), path
 
 
 @pytest.mark.parametrize("words", [["-q", "verify"], ["verify", "-q"], ["-v", "-q", "verify"]])
