@@ -71,7 +71,7 @@ def test_completion_in_bash(tmp_path: Path) -> None:
     for words in ("bundler loc", "bundler lock --upgrade-p", "bundler store g"):
         parts = words.split()
         code += (
-            f"COMP_WORDS=({words}) COMP_CWORD={len(parts) - 1}\n_bundler_completion bundler {parts[-1]} x\n"
+            f"COMPREPLY=() COMP_WORDS=({words}) COMP_CWORD={len(parts) - 1}\n_bundler_completion bundler {parts[-1]} x\n"
         )
         code += 'echo "${COMPREPLY[@]}"\n'
     env = {"PATH": f"{tmp_path}:{os.environ['PATH']}", "HOME": str(tmp_path)}
