@@ -80,6 +80,8 @@ _NETWORK_SIGNS = (
     "HTTP error 5",
     "Max retries exceeded",
 )
+_REFUSED_ANSWER = "ERROR: a build backend returned "
+"""How ``target/scripts/run_pip.py`` begins the line for a hook whose answer leads out of the sandbox."""
 _SHOWN = 6
 
 
@@ -371,7 +373,9 @@ def _chain(run: FailedRun, name: str) -> Iterator[str]:
 def _build_error(run: FailedRun, project: str, *, name: str = "") -> ResolutionError:
     """Return the error for a source distribution whose build failed, with a release that has a wheel."""
     outputs = _OUTPUT.findall(run.ended.stderr)
-    evidence = tail(outputs[-1] if outputs else run.ended.stderr, _SHOWN)
+    # The sandbox refuses the answer of a hook that succeeded: its own output shows no fault.
+    refused = [line for line in run.ended.stderr.splitlines() if line.startswith(_REFUSED_ANSWER)]
+    evidence = refused or tail(outputs[-1] if outputs else run.ended.stderr, _SHOWN)
     wanted = _wanted(run, Requirement(name), None) if name else None
     hint = _instead(run, wanted) if wanted else None
     place = wanted.place if wanted else ""
