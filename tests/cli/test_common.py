@@ -70,9 +70,7 @@ def test_completion_in_bash(tmp_path: Path) -> None:
     code = 'eval "$(_BUNDLER_COMPLETE=bash_source bundler)"\n'
     for words in ("bundler loc", "bundler lock --upgrade-p", "bundler store g"):
         parts = words.split()
-        code += (
-            f"COMPREPLY=() COMP_WORDS=({words}) COMP_CWORD={len(parts) - 1}\n_bundler_completion bundler {parts[-1]} x\n"
-        )
+        code += f"COMPREPLY=() COMP_WORDS=({words}) COMP_CWORD={len(parts) - 1}\n_bundler_completion bundler {parts[-1]} x\n"
         code += 'echo "${COMPREPLY[@]}"\n'
     env = {"PATH": f"{tmp_path}:{os.environ['PATH']}", "HOME": str(tmp_path)}
     ended = subprocess.run(["bash", "-c", code], env=env, capture_output=True, text=True, check=True)
