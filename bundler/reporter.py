@@ -9,7 +9,7 @@ from __future__ import annotations
 from contextlib import AbstractContextManager, nullcontext
 from typing import Protocol
 
-__all__ = ["SILENT", "Reporter", "Silent", "Task"]
+__all__ = ["SILENT", "SILENT_TASK", "Reporter", "Silent", "Task"]
 
 
 class Task(Protocol):
@@ -53,6 +53,9 @@ class _SilentTask:
         """Ignore the name."""
 
 
+SILENT_TASK = _SilentTask()
+
+
 class Silent:
     """A reporter that discards all reports."""
 
@@ -70,7 +73,7 @@ class Silent:
 
     def task(self, name: str, total: int | None, *, in_bytes: bool = False) -> AbstractContextManager[Task]:  # noqa: ARG002
         """Return a task that ignores its progress."""
-        return nullcontext(_SilentTask())
+        return nullcontext(SILENT_TASK)
 
 
 SILENT = Silent()

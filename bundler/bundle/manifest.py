@@ -50,6 +50,8 @@ LIMIT = 256 << 20
 """Bytes: a larger manifest is refused before it is read (200,000 files make about 40 MiB)."""
 
 _MAX_FILES = 500_000
+_PROOF = ("verification", "host")
+"""The sections that differ between two checks of the same files."""
 _MODES = {"0644": 0o644, "0755": 0o755}
 _WAYS = ("mount", "venv", "server")
 _DISTRIBUTION = {
@@ -121,6 +123,11 @@ class Manifest:
     def identity(self) -> Sha256:
         """The sha256 of the manifest without the facts of the host that built it."""
         return sha256_of(_canonical({key: value for key, value in self.values.items() if key != "host"}))
+
+    @property
+    def contents(self) -> dict[str, Any]:
+        """The manifest without the proof: the results of the checks, and the host that ran them."""
+        return {key: value for key, value in self.values.items() if key not in _PROOF}
 
     def members(self) -> Iterator[ArchiveMember]:
         """Yield every entry of an archive of this bundle, in its order."""

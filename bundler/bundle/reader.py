@@ -60,22 +60,24 @@ class Checked:
         return _portability(self.manifest)
 
 
-def verify_bundle(path: Path, *, reporter: Reporter) -> Checked:
+def verify_bundle(path: Path, *, reporter: Reporter, alone: bool = False) -> Checked:
     """Check a bundle, an archive or an unpacked directory, against its manifest.
 
+    :param alone: whether to ignore the files beside an archive.
     :raises IntegrityError: if a file is changed or missing; the message contains its path.
     :raises MalformedError: if it has an extra file, or is not a bundle.
     """
     if path.is_dir():
         return _verify_folder(path, reporter)
     with _opened(path) as (stream, codec):
-        sha256, size, companions = _check_companions(path, stream)
+        sha256, size, companions = _check_companions(path, stream, alone=alone)
         with reporter.task("verify", size, in_bytes=True) as task:
             manifest, entries = read_archive(_chunks(stream, task.advance), codec, path.name)
             for _, content in entries:
                 for _ in content:
                     pass
-    _check_manifest_beside(path, manifest)
+    if not alone:
+        _check_manifest_beside(path, manifest)
     return Checked(path=path, manifest=manifest, sha256=sha256, size=size, companions=companions)
 
 
@@ -271,12 +273,14 @@ def _stem(path: Path) -> str:
     return next((path.name[: -len(suffix)] for suffix, _ in _CODECS if path.name.endswith(suffix)), path.name)
 
 
-def _check_companions(path: Path, stream: BinaryIO) -> tuple[Sha256, int, tuple[str, ...]]:
+def _check_companions(
+    path: Path, stream: BinaryIO, *, alone: bool = False
+) -> tuple[Sha256, int, tuple[str, ...]]:
     """Hash an archive, compare it with the ``.sha256`` beside it if there is one, and rewind."""
     sha256, size = hash_stream(stream)
     stream.seek(0)
     beside = path.with_name(f"{_stem(path)}.sha256")
-    if not beside.is_file():
+    if alone or not beside.is_file():
         return sha256, size, ()
     try:
         promised = parse_sha256(beside.read_text("utf-8").split()[0])

@@ -1,7 +1,7 @@
 """Effect: write a bundle to its final path.
 
-An archive, its manifest and its sha256 appear together, whole, and never
-replace anything that differs from them.
+An archive, its manifest and its sha256 appear together, whole. They replace only a
+bundle of the same files, whose proof is older; everything else is refused.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ from bundler.bundle.plan import ArchiveMember, BundlePlan
 from bundler.bundle.reader import verify_bundle
 from bundler.bundle.segment import SegmentFormat, find_segment, read_segment
 from bundler.digest import Sha256, hash_stream, parse_sha256, sha256_of
-from bundler.errors import OutputError
+from bundler.errors import BundlerError, OutputError
 from bundler.reporter import SILENT
 from bundler.store.store import DamagedStoreError
 from bundler.system.atomic import output_error, replace_file, staged_dir, staged_file
@@ -34,6 +34,8 @@ if TYPE_CHECKING:
     from bundler.store.store import Store
 
 __all__ = ["Output", "layer_entries", "write_bundle"]
+
+_COMPANIONS = (".manifest.json", ".sha256")
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -67,7 +69,7 @@ def write_bundle(  # noqa: PLR0913 - inputs and output of a bundle
 
     :param stem: the path of all three without a suffix; its directory is made.
     :param as_folder: write an unpacked directory instead of an archive.
-    :raises OutputError: if the path exists with other content.
+    :raises OutputError: if the path exists with other files.
     """
     try:
         stem.parent.mkdir(parents=True, exist_ok=True)
@@ -77,28 +79,33 @@ def write_bundle(  # noqa: PLR0913 - inputs and output of a bundle
         ) from error
     with locked_directory(stem.parent):
         if as_folder:
-            return _write_folder(manifest, lock, plan, segment_format, stem=stem, store=store)
+            return _write_folder(
+                manifest, lock, plan, segment_format, stem=stem, store=store, reporter=reporter
+            )
         final = stem.with_name(stem.name + SUFFIXES[segment_format.codec])
         segments = [found for layer, found in find_segments(plan, segment_format, store)]
 
         def write(sink: _Sink) -> None:
             _write_archive(sink.write, manifest, lock, segments, segment_format, store)
 
+        is_older = os.path.lexists(final)
         sink = _Sink()
-        if os.path.lexists(final):
+        if is_older:
             write(sink)
-            _differs_unless(_has_digest(final, sink.digest), final)
-        else:
+        if not is_older or not _has_digest(final, sink.digest):
+            if is_older:
+                _remove_proof(final, manifest, stem, reporter)
             with (
                 _refusing_others(final),
-                staged_file(final) as stream,
-                reporter.task("archive", None, in_bytes=True) as task,
+                staged_file(final, replace=is_older) as stream,
+                reporter.task("bundle", None, in_bytes=True) as task,
             ):
                 sink = _Sink(stream, task)
                 write(sink)
-                # The archive appears last: once it exists, the files to check it with exist too.
-                replace_file(_beside(stem, ".manifest.json"), manifest.content)
-                replace_file(_beside(stem, ".sha256"), f"{sink.digest}  {final.name}\n".encode())
+                if not is_older:
+                    # The archive appears last: once it exists, the files to check it with exist too.
+                    _write_companions(stem, manifest, f"{sink.digest}  {final.name}\n".encode())
+        _write_companions(stem, manifest, f"{sink.digest}  {final.name}\n".encode())
         manifest_path = _beside(stem, ".manifest.json")
         return Output(path=final, manifest=manifest_path, size=sink.size, sha256=sink.digest)
 
@@ -184,7 +191,7 @@ def _head(manifest: Manifest, lock: bytes) -> Iterator[bytes]:
             return
 
 
-def _write_folder(
+def _write_folder(  # noqa: PLR0913 - as `write_bundle`
     manifest: Manifest,
     lock: bytes,
     plan: BundlePlan,
@@ -192,13 +199,15 @@ def _write_folder(
     *,
     stem: Path,
     store: Store,
+    reporter: Reporter,
 ) -> Output:
     contents = {"manifest.json": manifest.content, "pylock.toml": lock}
     size = len(manifest.content) + sum(file.size for file in manifest.files)
     if os.path.lexists(stem):
         _differs_unless(stem.is_dir(), stem)
-        verify_bundle(stem, reporter=SILENT)
-        _differs_unless(sha256_of((stem / "manifest.json").read_bytes()) == sha256_of(manifest.content), stem)
+        if verify_bundle(stem, reporter=SILENT).manifest.content != manifest.content:
+            _remove_proof(stem, manifest, stem, reporter)
+            replace_file(stem / "manifest.json", manifest.content)
     else:
         with _refusing_others(stem), staged_dir(stem) as staging:
             members = [member for member in manifest.members() if member.is_dir or member.path in contents]
@@ -207,11 +216,37 @@ def _write_folder(
                 staging,
             )
             extract_entries(layer_entries(plan, segment_format, store), staging)
-            replace_file(_beside(stem, ".manifest.json"), manifest.content)
-            replace_file(_beside(stem, ".sha256"), _checksums(manifest, stem.name))
+            _write_companions(stem, manifest, _checksums(manifest, stem.name))
+    _write_companions(stem, manifest, _checksums(manifest, stem.name))
     return Output(
         path=stem, manifest=_beside(stem, ".manifest.json"), size=size, sha256=sha256_of(manifest.content)
     )
+
+
+def _remove_proof(final: Path, manifest: Manifest, stem: Path, reporter: Reporter) -> None:
+    """Remove the files beside a bundle of the same files, which is replaced next.
+
+    Those for the new proof are written last. So at any time, also after a crash, the files that exist
+    match each other, and the same build writes those that are missing.
+
+    :raises OutputError: if it has other files, or is damaged.
+    """
+    try:
+        older = verify_bundle(final, reporter=SILENT, alone=True).manifest.contents
+    except BundlerError:
+        older = {}
+    _differs_unless(not final.is_symlink() and older == manifest.contents, final)
+    reporter.note(f"`{final.name}` already exists with the same files: its proof is replaced")
+    for suffix in _COMPANIONS:
+        _beside(stem, suffix).unlink(missing_ok=True)
+
+
+def _write_companions(stem: Path, manifest: Manifest, checksums: bytes) -> None:
+    """Write the manifest and the sha256 beside a bundle, unless they are there already."""
+    for suffix, content in zip(_COMPANIONS, (manifest.content, checksums), strict=True):
+        path = _beside(stem, suffix)
+        if not path.is_file() or path.read_bytes() != content:
+            replace_file(path, content)
 
 
 def _checksums(manifest: Manifest, folder: str) -> bytes:

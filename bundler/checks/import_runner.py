@@ -133,7 +133,7 @@ def _run(
     """Run the import runner, with a deadline beyond those of all imports together."""
     count = len(request["modules"]) + (request["script"] is not None)
     limit = _START_SECONDS + math.ceil(count / request["jobs"]) * (request["timeout"] + _KILL_SECONDS)
-    with reporter.task("imports", count) as task:
+    with reporter.task("verify", count) as task:
 
         def advance(line: bytes) -> None:
             if "module" in (answer := _parse(line)):

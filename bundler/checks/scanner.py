@@ -110,7 +110,7 @@ class Scanner:
         if missing:
             root = tree()
             with (
-                reporter.task("scanning", len(missing)) as task,
+                reporter.task("verify", len(missing)) as task,
                 ThreadPoolExecutor(max_workers=max(1, jobs), thread_name_prefix="scan") as pool,
             ):
 

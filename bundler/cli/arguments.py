@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -14,12 +15,15 @@ from bundler.checks.report import UsageMode
 from bundler.checks.user_code import UserCode, find_user_code, is_script_name
 from bundler.cli.console import print_envelope, print_line
 from bundler.cli.options import BundleArguments, RequirementArguments, ResolveArguments
+from bundler.cli.settings import PYPROJECT
 from bundler.data.finding_rules import rules_by_code
 from bundler.errors import InputError, UsageError
 from bundler.paths import printable
 from bundler.pipeline.options import BuildOptions
 from bundler.problems import check_variables, display_path
 from bundler.requirements.files import CONDA_SUFFIXES, read_requirements
+from bundler.requirements.positional import sort_words
+from bundler.requirements.pyproject import project_name
 from bundler.requirements.requirement_set import IndexOptions
 from bundler.requirements.text import directory_problem
 from bundler.text import listing
@@ -37,6 +41,7 @@ __all__ = [
     "parse_variables",
     "print_built",
     "read_arguments",
+    "sort_arguments",
 ]
 
 _MODES: dict[str, tuple[UsageMode, ...]] = {
@@ -147,6 +152,20 @@ def read_arguments(
     return read
 
 
+def sort_arguments(
+    requirements: RequirementArguments, host: HostEnvironment
+) -> tuple[RequirementArguments, tuple[Path, ...]]:
+    """Return the arguments with their words sorted by `sort_words`, and the lockfiles among them."""
+    words = sort_words(requirements.requirement, host.cwd)
+    sorted_ = replace(
+        requirements,
+        requirement=words.requirements,
+        files=(*requirements.files, *words.files),
+        scripts=(*requirements.scripts, *words.scripts),
+    )
+    return sorted_, words.locks
+
+
 def _specifications(resolve: ResolveArguments) -> tuple[Path, ...]:
     """Return the conda specifications among the values of ``-f``: pip's --find-links, and conda's --file."""
     return tuple(Path(link) for link in resolve.find_links if link.endswith(CONDA_SUFFIXES))
@@ -242,17 +261,21 @@ def default_name(
 ) -> str:
     """Return the name of a bundle that the user did not name.
 
-    That of the conda specification, or of the directory of the first file, with
+    That of the conda specification or of the project, or of the directory of the first file, with
     ``-`` for every character that the name of a bundle cannot have.
     """
+    projects = [Path(word) / PYPROJECT for word in requirements.requirement if (host.cwd / word).is_dir()]
     scripts = [path.with_name(path.stem) / path.name for path in requirements.scripts]  # named by the script
     first = next(
-        iter((*requirements.files, *scripts, *_specifications(resolve), *([lock] if lock else []))), None
+        iter((*requirements.files, *projects, *scripts, *_specifications(resolve), *filter(None, [lock]))),
+        None,
     )
     if read is not None and read.conda is not None and read.conda.read.name:
         wanted = read.conda.read.name
     elif first is not None:
-        wanted = (host.cwd / first).resolve().parent.name
+        path = (host.cwd / first).resolve()
+        is_project = path.name == PYPROJECT and path.is_file()
+        wanted = (project_name(path.read_text("utf-8", "replace")) if is_project else "") or path.parent.name
     else:
         wanted = "bundle"
     name = "".join(char if char.isascii() and (char.isalnum() or char in "._-") else "-" for char in wanted)

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import click
 
@@ -14,8 +16,10 @@ from bundler.cli.arguments import (
     missing_requirements,
     print_built,
     read_arguments,
+    sort_arguments,
 )
-from bundler.cli.console import ConsoleReporter, print_envelope, print_line
+from bundler.cli.common import make_reporter
+from bundler.cli.console import print_envelope, print_line
 from bundler.cli.options import (
     BundleArguments,
     RequirementArguments,
@@ -25,13 +29,16 @@ from bundler.cli.options import (
     requirement_options,
     resolve_options,
 )
-from bundler.pipeline.build import build_bundle, lock_requirements
+from bundler.errors import InputError, UsageError
+from bundler.pipeline.build import Locked, Planned, build_bundle, lock_requirements, plan_build
 from bundler.pipeline.options import LockOptions
 from bundler.problems import display_path
+from bundler.resolve.changes import LockChange, changes_between, changes_table
 from bundler.resolve.lockfile import render_lock
 from bundler.store.store import open_store
 from bundler.system.atomic import check_writable, replace_file
 from bundler.system.environ import read_host_environment
+from bundler.text import counted, human_size
 
 __all__ = ["build_command", "lock_command"]
 
@@ -41,26 +48,75 @@ __all__ = ["build_command", "lock_command"]
 @resolve_options
 @click.option("--lock", type=file_path, help="Build from this pylock.toml, without resolving.")
 @bundle_options
+@click.option(
+    "--dry-run",
+    is_flag=True,
+    help="Print the versions, downloads and local builds of a build; write no bundle.",
+)
 def build_command(
     requirements: RequirementArguments,
     resolve: ResolveArguments,
     lock: Path | None,
     bundle: BundleArguments,
+    *,
+    dry_run: bool,
 ) -> None:
-    """Build a verified, relocatable bundle from requirements."""
+    """Build a verified, relocatable bundle from requirements.
+
+    A word is a requirement, or an existing file with requirements, a script, a pylock.toml, or the
+    directory of a project.
+    """
     host = read_host_environment()
+    requirements, locks = sort_arguments(requirements, host)
+    if len((*locks, *filter(None, [lock]))) > 1:
+        raise UsageError("a bundle is built from one lockfile", hint=f"--lock {locks[0]}")
+    lock = next(iter(locks), lock)
     read = read_arguments(requirements, resolve, host)
     if read is None and lock is None:
         raise missing_requirements("build", resolve, host)
-    reporter = ConsoleReporter(quiet=resolve.quiet, verbose=resolve.verbose)
+    reporter = make_reporter()
     name = bundle.name or default_name(requirements, resolve, lock, read, host)
-    built = build_bundle(
-        build_options(resolve, bundle, read, host, name=name, lock=lock),
-        host=host,
-        store=open_store(resolve.store, host, reporter),
-        reporter=reporter,
-    )
+    options = build_options(resolve, bundle, read, host, name=name, lock=lock)
+    store = open_store(resolve.store, host, reporter)
+    if dry_run:
+        planned = plan_build(options, host=host, store=store, reporter=reporter)
+        reporter.finish()
+        _print_planned(planned, as_json=resolve.as_json)
+        return
+    built = build_bundle(options, host=host, store=store, reporter=reporter)
+    reporter.finish()
     print_built("build", built, host, as_json=resolve.as_json)
+
+
+def _print_planned(planned: Planned, *, as_json: bool) -> None:
+    """Print the distributions of a build that was not done: a table, and a summary."""
+    rows: list[dict[str, Any]] = [
+        {
+            "name": package.name,
+            "version": str(package.version) if package.version else None,
+            "file": package.filename,
+            "size": planned.sizes.get(package.sha256) if package.sha256 else None,
+            "built_here": package.kind != "wheel",
+            "stored": package.sha256 in planned.stored,
+        }
+        for package in planned.lock.packages
+    ]
+    missing = [row for row in rows if not row["stored"]]
+    download = sum(row["size"] or 0 for row in missing)
+    total = sum(row["size"] or 0 for row in rows)
+    if as_json:
+        summary = {"size": total, "download": download, "free": planned.free}
+        print_envelope("build", result={"dry_run": True, "distributions": rows, **summary})
+        return
+    for row in rows:
+        notes = [text for text, key in (("built here", "built_here"), ("in the store", "stored")) if row[key]]
+        size = human_size(row["size"]) if row["size"] is not None else "?"
+        print_line(f"{row['name']:<28} {row['version'] or '?':<14} {size:>12}  {', '.join(notes)}".rstrip())
+    built = sum(row["built_here"] for row in rows)
+    print_line(
+        f"{counted(len(rows), 'distribution')}, {human_size(total)}: {human_size(download)} to download,"
+        f" {built} to build here, {human_size(planned.free)} free; nothing was written"
+    )
 
 
 @click.command("lock")
@@ -69,14 +125,45 @@ def build_command(
 @click.option(
     "-o", "--output", type=file_path, default="pylock.toml", show_default=True, help="Write this lockfile."
 )
-def lock_command(requirements: RequirementArguments, resolve: ResolveArguments, output: Path) -> None:
-    """Resolve requirements and write the versions with their digests to a pylock.toml (PEP 751)."""
+@click.option(
+    "-U", "--upgrade", is_flag=True, help="Choose the newest versions; do not keep those of the lockfile."
+)
+@click.option(
+    "-P",
+    "--upgrade-package",
+    "packages",
+    multiple=True,
+    metavar="NAME",
+    help="Choose the newest version of this distribution; keep the others where possible.",
+)
+@click.option("--check", is_flag=True, help="Fail if the lockfile is not up to date; write nothing.")
+def lock_command(
+    requirements: RequirementArguments,
+    resolve: ResolveArguments,
+    output: Path,
+    *,
+    upgrade: bool,
+    packages: tuple[str, ...],
+    check: bool,
+) -> None:
+    """Resolve requirements and write the versions with their digests to a pylock.toml (PEP 751).
+
+    The versions of an existing lockfile are kept where the requirements accept them. The difference is
+    printed as a table in Markdown.
+    """
     host = read_host_environment()
+    requirements, locks = sort_arguments(requirements, host)
+    if locks:
+        raise UsageError(f"`{locks[0]}` is a lockfile already", hint=f"bundler build {locks[0]}")
     read = read_arguments(requirements, resolve, host)
     if read is None:
         raise missing_requirements("lock", resolve, host)
-    check_writable((host.cwd / output).parent)
-    reporter = ConsoleReporter(quiet=resolve.quiet, verbose=resolve.verbose)
+    path = host.cwd / output
+    if not check:
+        check_writable(path.parent)
+    elif not path.is_file():
+        raise InputError(f"{output}: file not found", hint=f"bundler lock {read.arguments} -o {output}")
+    reporter = make_reporter()
     options = LockOptions(
         python=resolve.python,
         requirements=read,
@@ -84,22 +171,43 @@ def lock_command(requirements: RequirementArguments, resolve: ResolveArguments, 
         only_binary=resolve.only_binary,
         prefer_binary=resolve.prefer_binary,
         target_glibc=resolve.target_glibc,
+        previous=path,
+        upgrade=None if upgrade else packages,
     )
-    locked = lock_requirements(
-        options,
-        host=host,
-        store=open_store(resolve.store, host, reporter),
-        reporter=reporter,
-    )
-    path = host.cwd / output
-    text = render_lock(
-        locked.lock,
-        locked.target,
-        lambda file: Path(os.path.relpath(file, path.parent)).as_posix(),
-    )
-    replace_file(path, text.encode())
-    packages = {str(package.name): str(package.version) for package in locked.lock.packages}
-    if resolve.as_json:
-        print_envelope("lock", result={"path": str(path), "packages": packages})
+    store = open_store(resolve.store, host, reporter)
+    locked = lock_requirements(options, host=host, store=store, reporter=reporter)
+    changes = changes_between(locked.previous, locked.lock)
+    if check:
+        arguments = f"{read.arguments} --python {locked.target.python_version} -o {output}"
+        _check_current(locked, changes, display_path(path, host.cwd), arguments)
     else:
-        print_line(display_path(path, host.cwd), len(packages))
+        text = render_lock(
+            locked.lock, locked.target, lambda file: Path(os.path.relpath(file, path.parent)).as_posix()
+        )
+        replace_file(path, text.encode())
+    reporter.finish()
+    versions = {str(package.name): str(package.version) for package in locked.lock.packages}
+    if resolve.as_json:
+        listed = [change.to_json() for change in changes] if locked.previous else []
+        print_envelope("lock", result={"path": str(path), "packages": versions, "changes": listed})
+        return
+    for line in changes_table(changes) if locked.previous and changes else ():
+        print_line(line)
+    print_line(display_path(path, host.cwd), len(versions))
+
+
+def _check_current(locked: Locked, changes: Sequence[LockChange], shown: str, arguments: str) -> None:
+    """Check that a lock is that of the lockfile.
+
+    :raises InputError: if it is not, with the difference.
+    """
+    old, new = locked.previous, locked.lock
+    same = old is not None and (not old.requirements or old.requirements == new.requirements)
+    if old is None or changes or not same or (old.base, old.glibc) != (new.base, new.glibc):
+        table = changes_table(changes) if old is not None and changes else ()
+        raise InputError(
+            f"`{shown}` is not up to date",
+            evidence=tuple(table),
+            hint=f"bundler lock {arguments}",
+            facts={"changes": [change.to_json() for change in changes]},
+        )

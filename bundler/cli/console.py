@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Any, TextIO
 
 from bundler.paths import printable
 from bundler.redaction import redact
+from bundler.system.environ import is_dumb_terminal, no_color
 
 if TYPE_CHECKING:
     from rich.progress import Progress, TaskID
@@ -62,6 +63,7 @@ class ConsoleReporter:
         self._lock = Lock()
         self._progress: Progress | None = None
         self._running = 0
+        self._started = time.monotonic()
 
     def stage(self, name: str, outcome: str) -> None:
         """Write one line for a stage that is complete."""
@@ -82,13 +84,17 @@ class ConsoleReporter:
         if self._verbose:
             self._write(f"{'detail':<{_WIDTH}}  {message}")
 
+    def finish(self) -> None:
+        """Write the time since the start of the command."""
+        self.stage("done", f"in {time.monotonic() - self._started:.1f} s")
+
     @contextmanager
     def task(self, name: str, total: int | None, *, in_bytes: bool = False) -> Iterator[Task]:
         """Show a bar while the context is open; a line at intervals where stderr is not a terminal."""
         if self._quiet or total == 0:
             yield _Count()
             return
-        if not sys.stderr.isatty():
+        if not is_terminal(sys.stderr):
             count, ended = _Count(), Event()
             lines = Thread(target=self._lines, args=(name, total, in_bytes, count, ended), daemon=True)
             lines.start()
@@ -118,9 +124,10 @@ class ConsoleReporter:
         """Write the state of a task at intervals, until it ends."""
         started = time.monotonic()
         while not ended.wait(self._interval):
-            unit = "bytes" if in_bytes else "items"
+            unit, seconds = "bytes" if in_bytes else "items", time.monotonic() - started
             done = _amount(count.done, unit) + (f" of {_amount(total, unit)}" if total else "")
-            state = [count.item, done if total or count.done else "", f"{time.monotonic() - started:.0f} s"]
+            rate = f"{_amount(count.done / seconds, unit)}/s" if in_bytes else ""
+            state = [count.item, done if total or count.done else "", rate, f"{seconds:.0f} s"]
             self._write(f"{name:<{_WIDTH}}  {', '.join(filter(None, state))}")
 
     def _write(self, line: str) -> None:
@@ -201,10 +208,21 @@ def print_envelope(
 
 def print_error(error: BundlerError) -> None:
     """Write an error to stderr: the fact, the evidence, the hint."""
-    lines = [f"bundler: error: {error.message}", *(f"  {line}" for line in error.evidence)]
+    fact = printable(redact(error.message))
+    lines = [printable(redact(f"  {line}")) for line in error.evidence]
     if error.hint:
-        lines.append(f"bundler: hint: {error.hint}")
-    _print("\n".join(printable(redact(line)) for line in lines), sys.stderr)
+        lines.append(f"{_styled('bundler: hint:', '36')} {printable(redact(error.hint))}")
+    _print("\n".join([f"{_styled('bundler: error:', '1;31')} {fact}", *lines]), sys.stderr)
+
+
+def is_terminal(stream: TextIO) -> bool:
+    """Return whether a stream is a terminal that moves its cursor, and so can show bars and colors."""
+    return stream.isatty() and not is_dumb_terminal()
+
+
+def _styled(text: str, style: str) -> str:
+    """Return a text in a style of ECMA-48 if stderr shows colors (https://no-color.org)."""
+    return f"\x1b[{style}m{text}\x1b[0m" if is_terminal(sys.stderr) and not no_color() else text
 
 
 def _print(text: str, stream: TextIO) -> None:
@@ -230,11 +248,24 @@ def _bars() -> Progress:
             total = "" if task.total is None else f"/{_amount(task.total, task.fields['unit'])}"
             return Text(_amount(task.completed, task.fields["unit"]) + total)
 
+    class Rate(TextColumn):
+        """The bytes of a second; empty for items."""
+
+        def __init__(self) -> None:
+            super().__init__("")
+
+        def render(self, task: Any) -> Any:
+            from rich.text import Text  # noqa: PLC0415
+
+            is_known = task.fields["unit"] == "bytes" and task.speed
+            return Text(f"{_amount(task.speed, 'bytes')}/s" if is_known else "")
+
     return Progress(
         SpinnerColumn(),
         TextColumn("{task.description:<8}"),
         BarColumn(),
         Counted(),
+        Rate(),
         TimeElapsedColumn(),
         TextColumn("{task.fields[item]}", markup=False),
         console=Console(stderr=True),

@@ -12,8 +12,9 @@ from bundler.base_image.reader import read_base
 from bundler.bundle.document import FindingSection
 from bundler.checks.user_code import find_user_code
 from bundler.cli.arguments import parse_variables
-from bundler.cli.console import ConsoleReporter, finding_line, print_envelope, print_line
-from bundler.cli.options import file_path, group, json_option, quiet_option, store_option
+from bundler.cli.common import make_reporter
+from bundler.cli.console import finding_line, print_envelope, print_line
+from bundler.cli.options import file_path, group, json_option, store_option
 from bundler.data.azure_image import EXIT_CODES, IMAGE_ROOT, IMAGE_VARIANTS
 from bundler.data.inference_server import parse_release
 from bundler.deploy.application import LibVar, Mode, PackageOptions, parse_model
@@ -119,15 +120,12 @@ package_options = group(
 @click.argument("bundle", type=click.Path(path_type=Path, exists=True))
 @package_options
 @store_option
-@quiet_option
 @json_option
-def package_command(
-    bundle: Path, arguments: PackageArguments, store: Path | None, quiet: bool, as_json: bool
-) -> None:
+def package_command(bundle: Path, arguments: PackageArguments, store: Path | None, as_json: bool) -> None:
     """Package a bundle, models and code as a build context, or as an image written without a daemon."""
     host = read_host_environment()
     _check_outputs(arguments)
-    reporter = ConsoleReporter(quiet=quiet)
+    reporter = make_reporter()
     options = PackageOptions(
         bundle=bundle,
         code=find_user_code(arguments.source_dir, arguments.entry_script),
@@ -286,11 +284,10 @@ def simulate_command(arguments: SimulateArguments, as_json: bool) -> None:
 @click.argument("old", type=click.Path(path_type=Path, exists=True))
 @click.argument("delta", type=click.Path(path_type=Path, exists=True))
 @click.argument("out", type=click.Path(path_type=Path))
-@quiet_option
 @json_option
-def join_command(old: Path, delta: Path, out: Path, quiet: bool, as_json: bool) -> None:
+def join_command(old: Path, delta: Path, out: Path, as_json: bool) -> None:
     """Join the image OLD and a DELTA of it (`package --delta-from`) into the whole image OUT."""
-    joined = join_delta(old, delta, out, reporter=ConsoleReporter(quiet=quiet))
+    joined = join_delta(old, delta, out, reporter=make_reporter())
     if as_json:
         result = {"path": str(out), "size": joined.size, "sha256": joined.sha256, "id": joined.image_id}
         print_envelope("join", result=result)

@@ -16,7 +16,8 @@ from bundler.azureml.core._build import bundle_name, packages_of, run_environmen
 from bundler.azureml.core.environment import Environment
 from bundler.azureml.core.workspace import Workspace
 from bundler.cli.arguments import build_options, parse_variables, print_built
-from bundler.cli.console import ConsoleReporter, print_envelope, print_line, print_text
+from bundler.cli.common import make_reporter
+from bundler.cli.console import print_envelope, print_line, print_text
 from bundler.cli.options import (
     BundleArguments,
     ResolveArguments,
@@ -198,7 +199,7 @@ def build_environment_command(
     """
     host = read_host_environment()
     environment = which.read()
-    reporter = ConsoleReporter(quiet=resolve.quiet)
+    reporter = make_reporter()
     curated = find_curated(environment.name)
     if curated is not None:
         reporter.note(f"curated, as of {curated_date()}: {curated.why}")

@@ -15,8 +15,9 @@ from bundler.bundle.manifest import Manifest, make_manifest
 from bundler.bundle.reader import Checked, read_manifest, unpack_bundle, verify_bundle
 from bundler.checks.base_compat import check_fit
 from bundler.checks.explain import findings_of, is_code, rule_of, why
+from bundler.cli.common import make_reporter
 from bundler.cli.console import ConsoleReporter, finding_line, print_envelope, print_line, wrapped
-from bundler.cli.options import InputPath, json_option, quiet_option, store_option
+from bundler.cli.options import InputPath, json_option, store_option
 from bundler.errors import UsageError
 from bundler.report.summary import NOT_DECLARED, summary_lines
 from bundler.store.store import open_store
@@ -111,7 +112,7 @@ def refused_manifest(store: Path | None) -> Manifest | None:
     """Return the manifest of the last refused bundle, or None."""
     from bundler.pipeline.stages import REFUSED  # noqa: PLC0415 - 100 ms that `inspect` does not need
 
-    values = open_store(store, read_host_environment(), ConsoleReporter()).recall(*REFUSED, dict[str, Any])
+    values = open_store(store, read_host_environment(), make_reporter()).recall(*REFUSED, dict[str, Any])
     return make_manifest(values) if values is not None else None
 
 
@@ -145,11 +146,10 @@ def _without_bundle(subject: str) -> UsageError:
     type=InputPath(path_type=Path, exists=True),
     help="Also check that it fits this base: a profile, a pip freeze, a root filesystem or an image archive.",
 )
-@quiet_option
 @json_option
-def verify_command(bundle: Path, base: Path | None, quiet: bool, as_json: bool) -> None:
+def verify_command(bundle: Path, base: Path | None, as_json: bool) -> None:
     """Check every byte of a bundle, an archive or a directory, against its manifest."""
-    reporter = ConsoleReporter(quiet=quiet)
+    reporter = make_reporter()
     checked = verify_bundle(bundle, reporter=reporter)
     if base is not None:
         for finding in check_fit(checked.manifest, read_base(base)):
@@ -161,11 +161,10 @@ def verify_command(bundle: Path, base: Path | None, quiet: bool, as_json: bool) 
 @click.command("unpack")
 @click.argument("bundle", type=click.Path(path_type=Path))
 @click.argument("dest", type=click.Path(path_type=Path))
-@quiet_option
 @json_option
-def unpack_command(bundle: Path, dest: Path, quiet: bool, as_json: bool) -> None:
+def unpack_command(bundle: Path, dest: Path, as_json: bool) -> None:
     """Verify a bundle and write it to DEST, a new or an empty directory."""
-    reporter = ConsoleReporter(quiet=quiet)
+    reporter = make_reporter()
     _report_checked("unpack", unpack_bundle(bundle, dest, reporter=reporter), reporter, as_json=as_json)
 
 

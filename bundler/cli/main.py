@@ -13,18 +13,13 @@ import sys
 import time
 import warnings
 from collections.abc import Sequence
-from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 import click
 
-from bundler import __version__
-from bundler.cli.console import (
-    print_envelope,
-    print_error,
-    print_talk,
-    print_text,
-)
+from bundler.cli.common import LazyGroup, add_common_options
+from bundler.cli.console import print_envelope, print_error, print_talk, print_text
+from bundler.cli.settings import source_of
 from bundler.errors import BundlerError, UsageError
 from bundler.redaction import redact
 from bundler.system.atomic import remove_temporaries
@@ -100,6 +95,9 @@ def _usage_error(error: click.UsageError, arguments: Sequence[str], command: str
     from bundler.problems import closest  # noqa: PLC0415 - only for an error
 
     message = error.format_message().rstrip(".")
+    source = source_of(error.ctx, error.param) if isinstance(error, click.BadParameter) else None
+    if source:
+        return UsageError(f"{source}: {message[:1].lower()}{message[1:]}", hint="bundler config")
     misspelt, known = command, [] if command in _COMMANDS else list(_COMMANDS)
     if isinstance(error, click.NoSuchOption) and error.ctx is not None:
         misspelt = error.option_name
@@ -107,7 +105,7 @@ def _usage_error(error: click.UsageError, arguments: Sequence[str], command: str
         known = [name for name in known if name.startswith("--")]
         message = f"no such option: `{misspelt}`"
     elif error.ctx is not None and isinstance(error.ctx.command, click.Group) and error.ctx.parent:
-        misspelt = next((word for word in arguments[1:] if not word.startswith("-")), "")
+        misspelt = next((word for word in arguments if not word.startswith("-") and word != command), "")
         known = error.ctx.command.list_commands(error.ctx)
     near = closest(misspelt, known) if misspelt else None
     if near:
@@ -167,9 +165,12 @@ class _Signals:
 
 _COMMANDS = {
     "build": ("build:build_command", "Build a verified, relocatable bundle from requirements."),
+    "config": ("config:config_command", "Show the settings of this directory, with their sources."),
     "diff": ("report:diff_command", "Print the difference between two bundles."),
+    "doctor": ("doctor:doctor_command", "Check this machine, or the variables of a container."),
     "env": ("env:env_group", "Register, list, show, build and export environments."),
     "explain": ("inspect:explain_command", "Explain a finding, or why a distribution is in a bundle."),
+    "init": ("config:init_command", "Add a commented [tool.bundler] table to pyproject.toml."),
     "inspect": ("inspect:inspect_command", "Show the contents and findings of a bundle."),
     "join": ("deploy:join_command", "Join an image and a delta into a whole image."),
     "lock": ("build:lock_command", "Resolve requirements and write a pylock.toml."),
@@ -180,38 +181,20 @@ _COMMANDS = {
     "serve": ("serve:serve_command", "Run a build context under the real inference server, locally."),
     "simulate": ("deploy:simulate_command", "Predict how Azure ML's image starts with a build context."),
     "store": ("store:store_group", "Manage the local store of wheels, layers and segments."),
+    "tree": ("tree:tree_command", "Show the requirements of a bundle or a lock as a tree."),
     "unpack": ("inspect:unpack_command", "Verify a bundle and unpack it."),
     "verify": ("inspect:verify_command", "Check every byte of a bundle against its manifest."),
 }
 """Each command: its module and function in this package, and its line in the help."""
 
 
-class _LazyGroup(click.Group):
-    """A group that imports the module of a command when the command is run."""
-
-    def list_commands(self, ctx: click.Context) -> list[str]:
-        """Return the names of the commands."""
-        del ctx
-        return list(_COMMANDS)
-
-    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
-        """Return a command, or None if there is none of this name."""
-        del ctx
-        if cmd_name not in _COMMANDS:
-            return None
-        module, _, function = _COMMANDS[cmd_name][0].partition(":")
-        command: click.Command = getattr(import_module(f"bundler.cli.{module}"), function)
-        return command
-
-    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
-        """Write the list of the commands, without their modules."""
-        with formatter.section("Commands"):
-            formatter.write_dl([(name, _COMMANDS[name][1]) for name in self.list_commands(ctx)])
-
-
 @click.group(
-    cls=_LazyGroup, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 110}
+    cls=LazyGroup,
+    lazy=_COMMANDS,
+    context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 110},
 )
-@click.version_option(__version__, prog_name="bundler")
 def cli() -> None:
     """Turn Python requirements into an offline dependency bundle you can prove."""
+
+
+add_common_options(cli)

@@ -10,6 +10,7 @@ from typing import Any, Literal
 
 import click
 
+from bundler.cli.settings import source_of
 from bundler.errors import UsageError
 from bundler.problems import closest
 
@@ -22,11 +23,9 @@ __all__ = [
     "file_path",
     "group",
     "json_option",
-    "quiet_option",
     "requirement_options",
     "resolve_options",
     "store_option",
-    "verbose_option",
 ]
 
 Decorator = Callable[[Callable[..., Any]], Any]
@@ -73,6 +72,8 @@ class InputPath(click.Path):
             names = [entry.name for entry in parent.iterdir()] if parent.is_dir() else []
             near = closest(Path(text).name, names) if "not found" in reason else None
             hint = f"did you mean `{parent / near}`?" if near else None
+            if source := source_of(ctx, param):
+                raise UsageError(f"{source}: {text}: {reason}", hint="bundler config") from None
             option = f" ({param.opts[-1]})" if param is not None and param.opts[-1].startswith("-") else ""
             raise UsageError(f"{text}: {reason}{option}", hint=hint) from None
 
@@ -86,10 +87,6 @@ _REASONS = {
 """The messages of `click.Path`, and the words for them."""
 
 file_path = InputPath(path_type=Path, dir_okay=False)
-quiet_option = click.option("-q", "--quiet", is_flag=True, help="Print warnings and errors only.")
-verbose_option = click.option(
-    "-v", "--verbose", is_flag=True, help="Print the index settings, and the output of pip if it fails."
-)
 json_option = click.option("--json", "as_json", is_flag=True, help="Print one JSON object to stdout.")
 store_option = click.option(
     "--store",
@@ -113,8 +110,6 @@ class ResolveArguments:
     no_index: bool
     trusted_hosts: tuple[str, ...]
     store: Path | None
-    quiet: bool
-    verbose: bool
     as_json: bool
 
 
@@ -151,8 +146,6 @@ resolve_options = group(
         "--trusted-host", "trusted_hosts", multiple=True, help="Do not verify the certificate of this host."
     ),
     store_option,
-    quiet_option,
-    verbose_option,
     json_option,
 )
 
@@ -172,7 +165,7 @@ class RequirementArguments:
 requirement_options = group(
     "requirements",
     RequirementArguments,
-    click.argument("requirement", nargs=-1, metavar="[REQ]..."),
+    click.argument("requirement", nargs=-1, metavar="[REQ|FILE|DIRECTORY]..."),
     click.option(
         "-r",
         "--requirement",
@@ -225,7 +218,7 @@ bundle_options = group(
     BundleArguments,
     click.option(
         "--name",
-        help="Name the bundle  [default: that of env.yml, or of the directory of the requirements].",
+        help="Name the bundle  [default: that of env.yml or the project, or of the directory of the file].",
     ),
     click.option(
         "--bundle-version",

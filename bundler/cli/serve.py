@@ -6,8 +6,9 @@ from pathlib import Path
 
 import click
 
-from bundler.cli.console import ConsoleReporter, print_talk
-from bundler.cli.options import quiet_option, store_option
+from bundler.cli.common import make_reporter
+from bundler.cli.console import print_talk
+from bundler.cli.options import store_option
 from bundler.data.inference_server import default_server
 from bundler.deploy.serve import run_server
 from bundler.errors import UsageError
@@ -29,13 +30,10 @@ __all__ = ["serve_command"]
 @click.option("--port", default=5001, show_default=True, type=click.IntRange(1, 65535))
 @click.option("--python", default="3.7", show_default=True, help="Run with this Python, a version or a path.")
 @store_option
-@quiet_option
-def serve_command(
-    context: Path, server: str | None, port: int, python: str, store: Path | None, quiet: bool
-) -> None:
+def serve_command(context: Path, server: str | None, port: int, python: str, store: Path | None) -> None:
     """Run a build context under the real inference server, locally and without a container."""
     host = read_host_environment()
-    reporter = ConsoleReporter(quiet=quiet)
+    reporter = make_reporter()
     version = server or default_server(python if python[:1].isdigit() else "3.7")
     if version is None:
         raise UsageError(f"no inference server is known for Python {python}", hint="--server VERSION")

@@ -6,7 +6,8 @@ from pathlib import Path
 
 import click
 
-from bundler.cli.console import ConsoleReporter, print_envelope, print_line
+from bundler.cli.common import make_reporter
+from bundler.cli.console import print_envelope, print_line
 from bundler.cli.options import json_option, store_option
 from bundler.store.maintenance import check_store, collect_garbage, store_info
 from bundler.store.store import open_store
@@ -25,7 +26,7 @@ def store_group() -> None:
 @json_option
 def info_command(store: Path | None, as_json: bool) -> None:
     """Print the path and the size of the store."""
-    found = store_info(open_store(store, read_host_environment(), ConsoleReporter()))
+    found = store_info(open_store(store, read_host_environment(), make_reporter()))
     if as_json:
         print_envelope("store info", result=found.to_json())
         return
@@ -46,7 +47,7 @@ def info_command(store: Path | None, as_json: bool) -> None:
 def gc_command(unused_days: int, store: Path | None, as_json: bool) -> None:
     """Remove entries that were not used for some time."""
     report = collect_garbage(
-        open_store(store, read_host_environment(), ConsoleReporter()), unused_days=unused_days
+        open_store(store, read_host_environment(), make_reporter()), unused_days=unused_days
     )
     if as_json:
         print_envelope("store gc", result=report.to_json())
@@ -60,7 +61,7 @@ def gc_command(unused_days: int, store: Path | None, as_json: bool) -> None:
 @json_option
 def fsck_command(store: Path | None, as_json: bool) -> None:
     """Verify every file of the store; damaged ones are set aside, and made again when needed."""
-    report = check_store(open_store(store, read_host_environment(), ConsoleReporter()))
+    report = check_store(open_store(store, read_host_environment(), make_reporter()))
     if as_json:
         print_envelope("store fsck", result=report.to_json())
     else:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
@@ -9,10 +11,14 @@ from bundler.base_image.reader import read_base
 from bundler.bundle.manifest import Manifest
 from bundler.bundle.writer import Output, write_bundle
 from bundler.checks.run import CheckResult
+from bundler.digest import Sha256
+from bundler.errors import OutputError
 from bundler.pipeline.inputs import (
     fetch_wheels,
+    preferred_pins,
     read_lock,
     read_lock_text,
+    read_previous,
     render_bundle_lock,
     resolve_requirements,
 )
@@ -26,17 +32,22 @@ from bundler.pipeline.stages import (
     plan_base,
     plan_contents,
 )
+from bundler.resolve.download import download_of, find_sizes
 from bundler.resolve.lockfile import Lock, locked_glibc
 from bundler.store.maintenance import heal
-from bundler.system.atomic import check_writable
+from bundler.system.atomic import check_writable, free_bytes
 from bundler.target.target import Target
+from bundler.text import human_size
 
 if TYPE_CHECKING:
+    from bundler.base_image.profile import BaseProfile
+    from bundler.pipeline.run import Run
     from bundler.reporter import Reporter
+    from bundler.requirements.requirement_set import RequirementSet
     from bundler.store.store import Store
     from bundler.system.environ import HostEnvironment
 
-__all__ = ["Built", "Locked", "build_bundle", "lock_requirements"]
+__all__ = ["Built", "Locked", "Planned", "build_bundle", "lock_requirements", "plan_build"]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -45,6 +56,22 @@ class Locked:
 
     lock: Lock
     target: Target
+    previous: Lock | None = None
+    """The lock of `LockOptions.previous`, if it is for the target."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Planned:
+    """The result of `plan_build`: the downloads and local builds of a build."""
+
+    lock: Lock
+    target: Target
+    sizes: Mapping[Sha256, int | None]
+    """The bytes of each wheel and sdist, None if the server does not state them."""
+    stored: frozenset[Sha256]
+    """The files that the store has already."""
+    free: int
+    """The free bytes on the disk of the output."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -68,10 +95,41 @@ def lock_requirements(
 
     def work() -> Locked:
         with open_run(options, host, store, reporter) as run:
-            lock, _ = resolve_requirements(run, options.requirements)
-            return Locked(lock=lock, target=run.interpreter.target)
+            previous = read_previous(run, options)
+            lock, _ = resolve_requirements(
+                run, options.requirements, preferred=preferred_pins(previous, options)
+            )
+            return Locked(lock=lock, target=run.interpreter.target, previous=previous)
 
     return heal(store, work)
+
+
+def plan_build(options: BuildOptions, *, host: HostEnvironment, store: Store, reporter: Reporter) -> Planned:
+    """Run the stages before the downloads of a build; nothing is written but the store.
+
+    :raises BundlerError: of the class of the failed stage; an `OutputError` also if the files alone are
+        larger than the free space of the output.
+    """
+    check_writable(options.folder)
+    return heal(store, lambda: _plan(options, host, store, reporter))
+
+
+def _plan(options: BuildOptions, host: HostEnvironment, store: Store, reporter: Reporter) -> Planned:
+    with _opened(options, host, store, reporter) as (run, _, lock, _):
+        files = [
+            package for package in lock.packages if package.sha256 and package.kind in ("wheel", "sdist")
+        ]
+        downloads = [download_of(package) for package in files]
+        stored = frozenset(item.sha256 for item in downloads if store.has(item.sha256))
+        sizes = find_sizes(downloads, store, run.settings)
+        free = free_bytes(options.folder)
+        if (needed := sum(filter(None, sizes.values()))) > free:
+            raise OutputError(
+                f"not enough space for the bundle in `{options.folder}`",
+                evidence=(f"wanted  more than {human_size(needed)}", f"found   {human_size(free)}"),
+                hint="pass a directory on another disk with `-o`",
+            )
+        return Planned(lock=lock, target=run.interpreter.target, sizes=sizes, stored=stored, free=free)
 
 
 def build_bundle(options: BuildOptions, *, host: HostEnvironment, store: Store, reporter: Reporter) -> Built:
@@ -83,7 +141,11 @@ def build_bundle(options: BuildOptions, *, host: HostEnvironment, store: Store, 
     return heal(store, lambda: _build(options, host, store, reporter))
 
 
-def _build(options: BuildOptions, host: HostEnvironment, store: Store, reporter: Reporter) -> Built:
+@contextmanager
+def _opened(
+    options: BuildOptions, host: HostEnvironment, store: Store, reporter: Reporter
+) -> Iterator[tuple[Run, BaseProfile | None, Lock, RequirementSet | None]]:
+    """Open the run of a build, and read or create its lock."""
     base = read_base(options.base) if options.base else None
     lock_text = read_lock_text(options.lock) if options.lock else ""
     base_glibc = base.glibc if base is not None else None
@@ -94,6 +156,11 @@ def _build(options: BuildOptions, host: HostEnvironment, store: Store, reporter:
             lock, requirements = read_lock(run, options.lock, lock_text, options.requirements)
         else:
             lock, requirements = resolve_requirements(run, options.requirements)
+        yield run, base, lock, requirements
+
+
+def _build(options: BuildOptions, host: HostEnvironment, store: Store, reporter: Reporter) -> Built:
+    with _opened(options, host, store, reporter) as (run, base, lock, requirements):
         options = replace(options, requirements=requirements)
         wheels = fetch_wheels(run, lock)
         layers = build_layers(run, wheels, lock, options.segment_format, options.jobs)

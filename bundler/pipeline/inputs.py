@@ -5,14 +5,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from packaging.utils import NormalizedName
+from packaging.requirements import Requirement
+from packaging.utils import NormalizedName, canonicalize_name
 
 from bundler.bundle.layer_builder import WheelRef
+from bundler.checks.dependencies import requirement_edges
 from bundler.errors import InputError, ResolutionError
 from bundler.pipeline.conda import leave_to_base, missing_packages
 from bundler.pipeline.options import HOST_GLIBC
@@ -23,14 +25,18 @@ from bundler.resolve.sdist import BuiltWheel, build_wheel
 from bundler.text import counted
 
 if TYPE_CHECKING:
+    from bundler.pipeline.options import LockOptions
     from bundler.pipeline.run import Run
     from bundler.requirements.requirement_set import RequirementSet
+    from bundler.target.target import Target
 
 __all__ = [
     "Wheels",
     "fetch_wheels",
+    "preferred_pins",
     "read_lock",
     "read_lock_text",
+    "read_previous",
     "render_bundle_lock",
     "resolve_requirements",
 ]
@@ -46,9 +52,12 @@ class Wheels:
     """The wheels that were built from source distributions."""
 
 
-def resolve_requirements(run: Run, requirements: RequirementSet | None) -> tuple[Lock, RequirementSet | None]:
+def resolve_requirements(
+    run: Run, requirements: RequirementSet | None, *, preferred: Sequence[str] = ()
+) -> tuple[Lock, RequirementSet | None]:
     """Resolve requirements with the pip of the target.
 
+    :param preferred: the pins to keep, see `preferred_pins`.
     :return: the lock, and the requirements without the conda packages that the index does not have.
     :raises InputError: if ``requirements`` is None.
     :raises ResolutionError: if no set of distributions satisfies them.
@@ -60,20 +69,71 @@ def resolve_requirements(run: Run, requirements: RequirementSet | None) -> tuple
         return Lock(requirements=(), packages=()), requirements
     resolver = PipResolver(run.toolchain, only_binary=run.only_binary)
     try:
-        lock = resolver.resolve(requirements, reporter=run.reporter)
+        lock = resolver.resolve(requirements, reporter=run.reporter, preferred=preferred)
     except ResolutionError as error:
         missing = missing_packages(run, requirements, error)
         if not missing:
             raise
         requirements = leave_to_base(run, requirements, missing, "the index")
-        lock, requirements = resolve_requirements(run, requirements)
+        lock, requirements = resolve_requirements(run, requirements, preferred=preferred)
         return replace(lock, base=tuple(sorted(root.text for root in missing))), requirements
     run.reporter.stage(
         "lock",
         f"{counted(len(lock.packages), 'distribution')} resolved by pip {run.toolchain.versions['pip']}",
     )
+    lock = _with_dependencies(lock, requirements, run.interpreter.target)
     limit = run.interpreter.target.glibc
     return (replace(lock, glibc=limit.version) if limit else lock), requirements
+
+
+def _with_dependencies(lock: Lock, requirements: RequirementSet, target: Target) -> Lock:
+    """Return the lock with the edges of its graph, which a resolution knows and a lockfile records."""
+    names = {package.name for package in lock.packages}
+    declared = {
+        package.name: [Requirement(text) for text in package.requires_dist] for package in lock.packages
+    }
+    roots = [root.requirement for root in requirements.roots if root.requirement is not None]
+    _, edges = requirement_edges(declared, roots, target.markers)
+    required = {name: {canonicalize_name(item.name) for item in edges[name]} & names for name in names}
+    packages = (
+        replace(package, dependencies=tuple(sorted(required[package.name]))) for package in lock.packages
+    )
+    return replace(lock, packages=tuple(packages))
+
+
+def read_previous(run: Run, options: LockOptions) -> Lock | None:
+    """Return the lock that is replaced; None if there is none, or it is not for the target."""
+    path = options.previous
+    if path is None or not path.exists():
+        return None
+    try:
+        return parse_lock(read_lock_text(path), source=path, target=run.interpreter.target)
+    except InputError as error:
+        run.reporter.note(f"no version of `{path.name}` is kept: {error.message}")
+        return None
+
+
+def preferred_pins(previous: Lock | None, options: LockOptions) -> tuple[str, ...]:
+    """Return a pin for each locked version of an index that the requirements and constraints accept."""
+    requirements = options.requirements
+    if previous is None or requirements is None or options.upgrade is None or requirements.require_hashes:
+        return ()
+    roots = (*requirements.roots, *requirements.constraints)
+    wanted = [root.requirement for root in roots if root.requirement is not None]
+    fixed = {canonicalize_name(item.name) for item in wanted if item.url}
+    fixed |= {canonicalize_name(name) for name in options.upgrade}
+    return tuple(
+        f"{package.name}=={package.version}"
+        for package in previous.packages
+        if package.version is not None
+        and package.kind in ("wheel", "sdist")
+        and package.name not in fixed
+        and all(
+            item.specifier.contains(package.version, prereleases=True)
+            for item in wanted
+            if canonicalize_name(item.name) == package.name
+        )
+    )
 
 
 def read_lock_text(path: Path) -> str:
@@ -136,7 +196,10 @@ def _warn_of_builds(run: Run, lock: Lock, text: str, path: Path) -> None:
 def render_bundle_lock(run: Run, lock: Lock) -> bytes:
     """Return the lockfile of the bundle, which contains the names of local files, but not their paths."""
     # Without the glibc of the resolution: the wheels are fixed, and the manifest has the glibc they need.
-    return render_lock(replace(lock, glibc=""), run.interpreter.target, lambda path: path.name).encode()
+    # Without the graph too: the manifest has it, and a lock of another tool may lack it.
+    packages = tuple(replace(package, dependencies=()) for package in lock.packages)
+    lock = replace(lock, glibc="", packages=packages)
+    return render_lock(lock, run.interpreter.target, lambda path: path.name).encode()
 
 
 def fetch_wheels(run: Run, lock: Lock) -> Wheels:
@@ -156,7 +219,7 @@ def fetch_wheels(run: Run, lock: Lock) -> Wheels:
             evidence=tuple(f"{package.name}  {package.filename}" for package in sources),
         )
     built = {}
-    with run.reporter.task("building", len(sources)) as task:
+    with run.reporter.task("wheels", len(sources)) as task:
         for package in sources:
             task.name(f"{package.name} {package.version or ''}".rstrip())
             built[package.name] = build_wheel(

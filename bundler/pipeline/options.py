@@ -38,6 +38,10 @@ class LockOptions:
     """Whether an older release with a wheel is preferred to a newer one with only an sdist."""
     target_glibc: str | None = None
     """The glibc of the target, or ``host``; see `pipeline.target.limit_glibc`."""
+    previous: Path | None = None
+    """A lockfile whose versions are kept where the requirements accept them."""
+    upgrade: tuple[str, ...] | None = ()
+    """The projects whose locked versions are not kept; None for all."""
 
 
 @dataclass(frozen=True, kw_only=True)

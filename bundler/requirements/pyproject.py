@@ -20,7 +20,7 @@ from packaging.utils import canonicalize_name
 
 from bundler.problems import ProblemError, closest, first_line, register_urls
 
-__all__ = ["read_project", "requires_python"]
+__all__ = ["project_name", "read_project", "requires_python"]
 
 
 _TOML_PLACE = re.compile(r" \(at (?:line (?P<line>\d+), column \d+|end of document)\)$")
@@ -65,11 +65,20 @@ def read_project(
 
 def requires_python(text: str) -> str:
     """Return the `requires-python` of a ``pyproject.toml``; empty if it has none, or is malformed."""
+    return _project_text(text, "requires-python")
+
+
+def project_name(text: str) -> str:
+    """Return the name of the project of a ``pyproject.toml``; empty if it has none, or is malformed."""
+    return _project_text(text, "name")
+
+
+def _project_text(text: str, field: str) -> str:
     try:
         project = tomllib.loads(text).get("project", {})
     except tomllib.TOMLDecodeError:
         return ""
-    return str(project.get("requires-python", "")) if isinstance(project, dict) else ""
+    return str(project.get(field, "")) if isinstance(project, dict) else ""
 
 
 def _from_project(

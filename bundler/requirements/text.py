@@ -15,7 +15,7 @@ from pip_requirements_parser import COMMENT_RE, TextLine, preprocess  # type: ig
 
 from bundler.problems import ProblemError, closest
 
-__all__ = ["cut_off", "decode", "directory_problem", "logical_lines", "read_bytes"]
+__all__ = ["INPUTS", "cut_off", "decode", "directory_problem", "logical_lines", "read_bytes"]
 
 
 # The byte order marks that pip recognizes (pip/_internal/req/req_file.py).
@@ -45,7 +45,7 @@ def read_bytes(path: Path) -> bytes:
 
 
 # The files of a directory that contain requirements, the option that reads each, the best first.
-_INPUTS = (
+INPUTS = (
     ("requirements.txt", "-r"),
     ("conda.yaml", "-f"),
     ("pyproject.toml", "-r"),
@@ -62,7 +62,7 @@ def directory_problem(path: Path, fact: str) -> ProblemError:
     """
     if (path / "MLmodel").is_file():
         fact = "the directory of an MLflow model, not a file or project with requirements"
-    options = [f"{option} {path.name}/{name}" for name, option in _INPUTS if (path / name).is_file()]
+    options = [f"{option} {path.name}/{name}" for name, option in INPUTS if (path / name).is_file()]
     return ProblemError(fact, hint=f"pass `{options[0]}`" if options else None)
 
 

@@ -30,7 +30,7 @@ from bundler.digest import CHUNK, Sha256
 from bundler.errors import BundlerError, InputError, IntegrityError, NetworkError
 from bundler.paths import printable
 from bundler.redaction import redact, split_url
-from bundler.reporter import SILENT, Reporter, Task
+from bundler.reporter import SILENT, SILENT_TASK, Reporter, Task
 from bundler.resolve.index import IndexSettings, origin_of
 from bundler.resolve.lockfile import LockedDistribution
 from bundler.resolve.transport import (
@@ -44,7 +44,7 @@ from bundler.store.store import Store
 if TYPE_CHECKING:
     import requests
 
-__all__ = ["Download", "DownloadLimits", "download_of", "fetch_all"]
+__all__ = ["Download", "DownloadLimits", "download_of", "fetch_all", "find_sizes"]
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -126,7 +126,7 @@ def fetch_all(
     total = sum(sizes) if len(sizes) == len(missing) else None
     with (
         warnings.catch_warnings(),
-        reporter.task("fetch", total, in_bytes=True) as task,
+        reporter.task("wheels", total, in_bytes=True) as task,
         closing(_Fetcher(store, settings, patience, task)) as fetcher,
         ThreadPoolExecutor(min(jobs, len(missing)), thread_name_prefix="fetch") as pool,
     ):
@@ -140,6 +140,23 @@ def fetch_all(
             # Also after an interrupt: leaving the pool waits for its threads, so they must end.
             fetcher.stopped.set()
             pool.shutdown(cancel_futures=True)
+
+
+def find_sizes(
+    downloads: Sequence[Download], store: Store, settings: IndexSettings, *, jobs: int = 8
+) -> dict[Sha256, int | None]:
+    """Return the size of each file in bytes, by its digest; None if the server does not state it.
+
+    Only the headers of a response are read.
+
+    :raises NetworkError: if a file cannot be requested.
+    """
+    with (
+        closing(_Fetcher(store, settings, PATIENCE, SILENT_TASK)) as fetcher,
+        ThreadPoolExecutor(jobs) as pool,
+    ):
+        sizes = pool.map(fetcher.size_of, downloads)
+        return {download.sha256: size for download, size in zip(downloads, sizes, strict=True)}
 
 
 def _missing(downloads: Sequence[Download], store: Store) -> list[Download]:
@@ -190,20 +207,38 @@ class _Fetcher:
                 wait = jittered if fault.retry_after is None else fault.retry_after
                 self.stopped.wait(min(wait, self._patience.longest_wait))
 
-    def _request(self, download: Download) -> None:
-        """Request a file once, and write the response to the store."""
+    def size_of(self, download: Download) -> int | None:
+        """Return the size of a file in bytes, if the lock, the file system or the server states it."""
+        if download.size is not None:
+            return download.size
+        if self._store.has(download.sha256):
+            return self._store.path_of(download.sha256).stat().st_size
+        try:
+            if origin_of(download.url) is None:
+                return _local_path(download.url).stat().st_size
+            with closing(self._open(download)) as response:
+                return _declared(response)
+        except (FaultError, OSError) as error:
+            fault = error if isinstance(error, FaultError) else FaultError(found=error.strerror or str(error))
+            raise _error(download, fault, tries=1, settings=self._settings) from None
+
+    def _open(self, download: Download) -> requests.Response:
         url = self._settings.with_tokens(download.url)
         if url is None:
             raise FaultError(
                 found="a URL without its token",
                 hint="pass `--index-url` with the token in its path, as for the lock",
             )
-        with closing(open_response(url, self._settings, self._session)) as response:
+        return open_response(url, self._settings, self._session)
+
+    def _request(self, download: Download) -> None:
+        """Request a file once, and write the response to the store."""
+        with closing(self._open(download)) as response:
             try:
-                length = response.headers.get("Content-Length", "")
-                declared = int(length) if length.isascii() and length.isdigit() else None
                 self._receive(
-                    download, body_chunks(response, self._window, self._patience.min_rate), declared
+                    download,
+                    body_chunks(response, self._window, self._patience.min_rate),
+                    _declared(response),
                 )
             except FaultError as fault:
                 if response.headers.get("Content-Type", "").lower().startswith("text/html"):
@@ -215,8 +250,7 @@ class _Fetcher:
 
     def _copy(self, download: Download) -> None:
         """Copy a local file to the store."""
-        is_url = download.url.startswith("file:")
-        path = Path(url2pathname(urlsplit(download.url).path) if is_url else download.url)
+        path = _local_path(download.url)
         try:
             if path.exists() and not path.is_file():  # opening a pipe would block forever
                 raise FaultError(found="not a regular file")
@@ -272,6 +306,16 @@ class _Fetcher:
     def _check_stopped(self) -> None:
         if self.stopped.is_set():
             raise _StoppedError
+
+
+def _local_path(url: str) -> Path:
+    return Path(url2pathname(urlsplit(url).path) if url.startswith("file:") else url)
+
+
+def _declared(response: requests.Response) -> int | None:
+    """Return the Content-Length of a response, if it has a valid one."""
+    length = response.headers.get("Content-Length", "")
+    return int(length) if length.isascii() and length.isdigit() else None
 
 
 def _error(download: Download, fault: FaultError, *, tries: int, settings: IndexSettings) -> BundlerError:

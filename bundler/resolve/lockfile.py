@@ -82,6 +82,10 @@ class LockedDistribution:
     """The full commit ID of a repository."""
     subdirectory: str | None = None
     """The path of the project in an archive or repository."""
+    requires_dist: tuple[str, ...] = ()
+    """Its requirements, after a resolution; a lockfile does not contain them."""
+    dependencies: tuple[str, ...] = ()
+    """The names of the distributions of the lock that it requires on the target."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -238,6 +242,8 @@ def _to_package(locked: LockedDistribution, place: Callable[[Path], str]) -> Pac
     where: dict[str, Any] = {"url": locked.location} if is_url else {"path": place(Path(locked.location))}
     hashes = {"sha256": str(locked.sha256)}
     common: dict[str, Any] = {"name": locked.name, "version": locked.version, "index": None}
+    if locked.dependencies:
+        common["dependencies"] = [{"name": name} for name in locked.dependencies]
     if locked.kind == "directory":
         folder = PackageDirectory(path=where["path"], editable=False)
         return Package(**common, directory=folder, tool={"bundler": {"tree-sha256": str(locked.sha256)}})
@@ -256,7 +262,8 @@ def _to_package(locked: LockedDistribution, place: Callable[[Path], str]) -> Pac
 
 def _from_package(package: Package, chosen: object, *, base: Path, source: Path) -> LockedDistribution:
     tool: Mapping[str, Any] = (package.tool or {}).get("bundler", {})
-    common: dict[str, Any] = {"name": package.name, "version": package.version}
+    names = [str(item["name"]) for item in package.dependencies or () if "name" in item]
+    common: dict[str, Any] = {"name": package.name, "version": package.version, "dependencies": tuple(names)}
     if isinstance(chosen, PackageDirectory):
         if chosen.editable:
             raise InputError(f"{source.name}: `{package.name}` is editable, which a bundle cannot be")

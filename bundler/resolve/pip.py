@@ -136,7 +136,7 @@ def install_toolchain(
     :raises ResolutionError: if the index has no pip for this Python.
     :raises NetworkError: if the index cannot be reached.
     """
-    with reporter.task("toolchain", None) as task:
+    with reporter.task("lock", None) as task:
         task.name(", ".join(_PROJECTS))
         report = _resolve_toolchain(interpreter, settings, host, scratch)
     downloads = [_download(item) for item in report["install"]]

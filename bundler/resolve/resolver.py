@@ -38,15 +38,19 @@ __all__ = ["PipResolver", "Resolver"]
 
 _REQUIREMENTS = "requirements.txt"
 _CONSTRAINTS = "constraints.txt"
+_PREFERRED = "preferred.txt"
 _COLLECTING = re.compile(rb"^\s*(?:Collecting|Processing|Downloading|Using cached) (\S+)")
 
 
 class Resolver(Protocol):
     """Selects one distribution of each required project, dependencies included."""
 
-    def resolve(self, requirements: RequirementSet, *, reporter: Reporter) -> Lock:
+    def resolve(
+        self, requirements: RequirementSet, *, reporter: Reporter, preferred: Sequence[str] = ()
+    ) -> Lock:
         """Return the lock.
 
+        :param preferred: pins (``six==1.16.0``) that are kept unless they prevent a resolution.
         :raises ResolutionError: if no set of distributions satisfies the requirements.
         :raises NetworkError: if the index cannot be reached.
         """
@@ -63,8 +67,10 @@ class PipResolver:
         self._toolchain = toolchain
         self._only_binary = only_binary
 
-    def resolve(self, requirements: RequirementSet, *, reporter: Reporter) -> Lock:
-        """Run pip once and read its report."""
+    def resolve(
+        self, requirements: RequirementSet, *, reporter: Reporter, preferred: Sequence[str] = ()
+    ) -> Lock:
+        """Run pip and read its report; again without the preferred pins that it could not satisfy."""
         report_file = self._toolchain.scratch / "resolution.json"
         arguments = [
             "install",
@@ -73,8 +79,8 @@ class PipResolver:
             "--no-warn-script-location",
             "--use-pep517",
         ]
-        arguments += ["--report", str(report_file), *self._arguments(requirements)]
-        with reporter.task("resolving", None) as task:
+        arguments += ["--report", str(report_file), *self._arguments(requirements, preferred)]
+        with reporter.task("lock", None) as task:
 
             def advance(line: bytes) -> None:
                 if match := _COLLECTING.match(line):
@@ -99,13 +105,16 @@ class PipResolver:
             shown = _with_origins(ended, requirements, self._toolchain.scratch)
             for line in replace(run, ended=shown).output.splitlines():
                 reporter.detail(line)
-            raise explain_failure(run)
+            failure = explain_failure(run)
+            if preferred and isinstance(failure, ResolutionError):
+                return self.resolve(requirements, reporter=reporter, preferred=_fitting(preferred, ended))
+            raise failure
         report = json.loads(report_file.read_text("utf-8"))
         packages = [self._locked(item, reporter) for item in report["install"]]
         texts = sorted({root.text for root in requirements.roots})
         return Lock(requirements=tuple(texts), packages=tuple(sorted(packages, key=lambda item: item.name)))
 
-    def _arguments(self, requirements: RequirementSet) -> Sequence[str]:
+    def _arguments(self, requirements: RequirementSet, preferred: Sequence[str]) -> Sequence[str]:
         """Return the options, files first, so that those of the command line override them."""
         arguments = [*requirements.pip_options]
         if requirements.require_hashes:
@@ -115,6 +124,8 @@ class PipResolver:
         arguments += ["-r", self._written(_REQUIREMENTS, requirements.requirement_lines)]
         if requirements.constraint_lines:
             arguments += ["-c", self._written(_CONSTRAINTS, requirements.constraint_lines)]
+        if preferred:
+            arguments += ["-c", self._written(_PREFERRED, preferred)]
         return arguments
 
     def _written(self, name: str, lines: Sequence[str]) -> str:
@@ -129,6 +140,10 @@ class PipResolver:
         return str(path)
 
     def _locked(self, item: dict[str, Any], reporter: Reporter) -> LockedDistribution:
+        requires = tuple(item["metadata"].get("requires_dist", ()))
+        return replace(self._source(item, reporter), requires_dist=requires)
+
+    def _source(self, item: dict[str, Any], reporter: Reporter) -> LockedDistribution:
         info = item["download_info"]
         metadata = item["metadata"]
         name = canonicalize_name(metadata["name"])
@@ -173,6 +188,26 @@ class PipResolver:
             index=None if item["is_direct"] else self._toolchain.settings.name_of(url),
             subdirectory=subdirectory,
         )
+
+
+def _fitting(preferred: Sequence[str], ended: Completed) -> list[str]:
+    """Return the pins without those that pip names as a cause of its failure; none if it names none.
+
+    A conflict names pins as constraints, beside distributions that merely take part in it.
+    """
+    conflict = ended.stdout.decode("utf-8", "replace").partition("The conflict is caused by:")[2]
+    constraints = "\n".join(line for line in conflict.splitlines() if "(constraint)" in line)
+    for errors in (constraints, ended.stderr + conflict):
+        fitting = [pin for pin in preferred if not _is_named(pin, errors)]
+        if len(fitting) < len(preferred):
+            return fitting
+    return []
+
+
+def _is_named(pin: str, text: str) -> bool:
+    """Return whether a text names the project of a pin, in any spelling of the name."""
+    name = re.escape(pin.partition("==")[0]).replace(r"\-", "[-_.]+")
+    return re.search(rf"(?<![\w.-]){name}(?![\w-])", text, re.IGNORECASE) is not None
 
 
 def _sha256(info: dict[str, Any], filename: str) -> Sha256:

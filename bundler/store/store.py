@@ -182,17 +182,23 @@ class Store:
             blob.write(content)
             return blob.commit().sha256
 
+    def is_untouched(self, digest: Sha256) -> bool:
+        """Return whether a blob exists with the modification time of its digest; it is not read."""
+        try:
+            facts = self.path_of(digest).lstat()
+        except OSError:
+            return False
+        return stat.S_ISREG(facts.st_mode) and int(facts.st_mtime) == _mark(digest)
+
     def has(self, digest: Sha256) -> bool:
         """Return whether a blob exists; it is verified if its modification time is not that of its digest.
 
         A blob that was changed is quarantined.
         """
         path = self.path_of(digest)
-        try:
-            facts = path.lstat()
-        except OSError:
+        if not os.path.lexists(path):
             return False
-        if stat.S_ISREG(facts.st_mode) and int(facts.st_mtime) == _mark(digest):
+        if self.is_untouched(digest):
             return True
         try:
             self.copy(digest, lambda _: None)

@@ -23,6 +23,7 @@ from bundler.errors import OutputError
 
 __all__ = [
     "check_writable",
+    "free_bytes",
     "output_error",
     "publish_file",
     "remove_temporaries",
@@ -63,6 +64,12 @@ def check_writable(folder: Path) -> None:
             f"cannot write to `{folder}`: {(error.strerror or str(error)).lower()}",
             hint="pass another directory",
         ) from error
+
+
+def free_bytes(folder: Path) -> int:
+    """Return the free space on the disk that a directory is on, or would be created on."""
+    existing = next((path for path in (folder, *folder.parents) if path.exists()), Path("/"))
+    return shutil.disk_usage(existing).free
 
 
 def output_error(path: Path, error: OSError, *, if_full: str | None = None) -> OutputError:
@@ -111,18 +118,23 @@ def _remove(path: Path) -> None:
 
 
 @contextmanager
-def staged_file(final: Path, *, mode: int = 0o644) -> Iterator[BinaryIO]:
+def staged_file(final: Path, *, mode: int = 0o644, replace: bool = False) -> Iterator[BinaryIO]:
     """Open a new file that is published as ``final`` when the context ends without an exception.
 
     :param mode: permission bits of the file, independent of the umask.
-    :raises FileExistsError: if ``final`` exists when the context ends.
+    :param replace: whether to replace an older file of this name, atomically.
+    :raises FileExistsError: if ``final`` exists when the context ends, and is not to be replaced.
     :raises OutputError: if the file cannot be written.
     """
     with temporary(_beside(final)) as staged:
         try:
             with _created(staged, mode) as stream:
                 yield stream
-            publish_file(staged, final)
+            if replace:
+                staged.replace(final)
+                sync_folder(final.parent)
+            else:
+                publish_file(staged, final)
         except FileExistsError:
             raise
         except OSError as error:

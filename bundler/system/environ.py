@@ -18,7 +18,7 @@ from pathlib import Path
 from bundler.archive.tar import DEFAULT_EPOCH
 from bundler.errors import InterpreterError, UsageError
 
-__all__ = ["HostEnvironment", "read_host_environment", "startup_code"]
+__all__ = ["HostEnvironment", "is_dumb_terminal", "no_color", "read_host_environment", "startup_code"]
 
 TRUST_AND_PROXY = (
     "SSL_CERT_FILE",
@@ -188,6 +188,16 @@ def read_host_environment() -> HostEnvironment:
             hint="cd to a directory that exists",
         ) from error
     return HostEnvironment(environ=dict(os.environ), cwd=cwd)
+
+
+def is_dumb_terminal() -> bool:
+    """Return whether the terminal is one that cannot move its cursor."""
+    return os.environ.get("TERM", "") in ("dumb", "unknown")
+
+
+def no_color() -> bool:
+    """Return whether the user wants no colors (https://no-color.org)."""
+    return bool(os.environ.get("NO_COLOR"))
 
 
 def startup_code() -> tuple[str, ...]:

@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import io
+import re
 import time
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
-from support.wheels import make_sdist
+from support.wheels import make_sdist, make_wheel
 
-from bundler.cli.console import ConsoleReporter
+from bundler.cli.console import ConsoleReporter, print_error
+from bundler.errors import InputError
 
 if TYPE_CHECKING:
     from support.cli import BundlerCli
@@ -50,13 +53,59 @@ def test_details_need_verbose(capsys: pytest.CaptureFixture[str]) -> None:
     assert capsys.readouterr().err == "detail    a line of pip\n"
 
 
+class Terminal(io.StringIO):
+    encoding = "utf-8"
+
+    def isatty(self) -> bool:
+        return True
+
+
+@pytest.mark.parametrize(
+    ("env", "colored"),
+    [({}, True), ({"NO_COLOR": "1"}, False), ({"NO_COLOR": ""}, True), ({"TERM": "dumb"}, False)],
+)
+def test_errors_have_colors_on_a_terminal_that_shows_them(
+    env: dict[str, str], colored: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    terminal = Terminal()
+    monkeypatch.setattr("sys.stderr", terminal)
+    monkeypatch.delenv("NO_COLOR", raising=False)
+    monkeypatch.setenv("TERM", "xterm")
+    for name, value in env.items():
+        monkeypatch.setenv(name, value)
+    print_error(InputError("it is wrong", hint="bundler --help"))
+
+    assert ("\x1b[" in terminal.getvalue()) == colored
+    plain = re.sub(r"\x1b\[[0-9;]*m", "", terminal.getvalue())
+    assert plain == "bundler: error: it is wrong\nbundler: hint: bundler --help\n"
+
+
+def test_a_dumb_terminal_gets_lines_instead_of_bars(monkeypatch: pytest.MonkeyPatch) -> None:
+    terminal = Terminal()
+    monkeypatch.setattr("sys.stderr", terminal)
+    monkeypatch.setenv("TERM", "dumb")
+    with ConsoleReporter(interval=0.05).task("wheels", 4_000_000, in_bytes=True) as task:
+        task.advance(1_500_000)
+        time.sleep(0.2)
+
+    assert "\x1b" not in terminal.getvalue()
+    assert re.match(r"wheels {4}1\.5 MB of 4\.0 MB, \d+\.\d MB/s, 0 s\n", terminal.getvalue())
+
+
+def test_a_build_ends_with_its_time(index: LocalIndex, warm_cli: BundlerCli, tmp_path: Path) -> None:
+    make_wheel(index.folder, "leaf", "1.0")
+    ended = warm_cli.run("lock", "leaf", cwd=tmp_path)
+
+    assert re.fullmatch(r"done      in \d+\.\d s", ended.stderr.splitlines()[-1])
+
+
 def test_a_slow_build_names_its_distribution(index: LocalIndex, warm_cli: BundlerCli, tmp_path: Path) -> None:
     setup = "import time\ntime.sleep(21)\nfrom setuptools import setup\nsetup(name='slow', version='1.0')\n"
     make_sdist(index.folder, "slow", "1.0", {}, setup_py=setup)
     ended = warm_cli.run("lock", "slow", cwd=tmp_path)
 
     assert ended.returncode == 0, ended.stderr
-    assert "resolving  slow-1.0.tar.gz, 1, " in ended.stderr
+    assert "lock      slow-1.0.tar.gz, 1, " in ended.stderr
 
 
 def test_the_settings_of_pip_are_shown_with_verbose_or_if_they_change_the_sources(

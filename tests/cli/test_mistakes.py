@@ -45,6 +45,8 @@ def suggested(ended: Ended) -> list[str]:
         ("lock --requirment=r.txt", "lock --requirement=r.txt"),
         ("lock six --index-ulr http://x", "lock six --index-url http://x"),
         ("store inof", "store info"),
+        ("-q store inof", "-q store info"),
+        ("-v lokc six", "-v lock six"),
         ("env lsit", "env list"),
         ("exlpain I201", "explain I201"),
     ],
@@ -241,10 +243,16 @@ def model(tmp_path: Path, index: LocalIndex) -> Path:
     return folder
 
 
+def test_the_directory_of_a_model_is_what_is_meant(model: Path, warm_cli: BundlerCli, tmp_path: Path) -> None:
+    ended = warm_cli.run("lock", "./model", cwd=tmp_path)
+
+    assert ended.returncode == 0, ended.stderr
+    assert 'name = "leaf"' in (tmp_path / "pylock.toml").read_text("utf-8")
+
+
 @pytest.mark.parametrize(
     "args",
     [
-        ["./model"],
         ["-r", "model"],
         ["-f", "model"],
         ["-r", "model/MLmodel"],

@@ -1,0 +1,232 @@
+"""Settings of ``[tool.bundler]`` in pyproject.toml and of BUNDLER_* variables: defaults of the options.
+
+An option of the command line precedes a variable, a variable the file, the file the default. The names
+are those of the options of ``bundler build``, for every command that has the same option, and
+``workspace``. A table or a prefix of a command is for its options alone: ``[tool.bundler.lock]``,
+``BUNDLER_LOCK_OUTPUT``. Only the pyproject.toml of the working directory is read: one above it may
+belong to another user.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import click
+
+from bundler.cli.console import print_talk
+from bundler.errors import InputError, UsageError
+from bundler.paths import printable
+from bundler.problems import closest, register_urls
+from bundler.system.environ import HostEnvironment
+
+__all__ = [
+    "PYPROJECT",
+    "Setting",
+    "apply_settings",
+    "find_setting",
+    "option_name",
+    "read_settings",
+    "source_of",
+]
+
+PYPROJECT = "pyproject.toml"
+_PREFIX = "BUNDLER_"
+# Of the scripts of this project, of `bundler.__main__`, and of Ruby's program of the same name.
+_OTHERS = ("BUNDLER_REMOVED", "BUNDLER_VENV", "BUNDLER_VERSION", "BUNDLER_TEST_", "BUNDLER_ORIG_")
+_NOT_SETTINGS = ("help", "version", "json")
+_BOOLEANS = {
+    **dict.fromkeys(("1", "true", "yes", "on"), True),
+    **dict.fromkeys(("0", "false", "no", "off"), False),
+}
+Commands = Callable[[], Iterable[tuple[tuple[str, ...], click.Command]]]
+"""Returns every command with the words that name it."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Setting:
+    """A value that the user set outside of the command line."""
+
+    path: tuple[str, ...]
+    """The command it is for; empty for all."""
+    name: str
+    """The name of its option, without ``--``."""
+    value: Any
+    source: str
+    """The variable, or the name in the file."""
+
+
+def read_settings(host: HostEnvironment) -> tuple[Setting, ...]:
+    """Return the settings of the variables, then those of the file; unknown names too.
+
+    :raises InputError: if the pyproject.toml is malformed, and contains a table of bundler.
+    """
+    variables = [
+        Setting(path=(), name=name.removeprefix(_PREFIX).replace("_", "-").lower(), value=value, source=name)
+        for name, value in sorted(host.environ.items())
+        if value and name.startswith(_PREFIX) and not name.startswith(_OTHERS)
+    ]
+    return (*variables, *_file_settings(host.cwd / PYPROJECT))
+
+
+def _file_settings(path: Path) -> Iterator[Setting]:
+    try:
+        content = path.read_bytes()
+    except OSError:
+        return
+    if b"bundler" not in content:  # another tool's malformed file is not our problem
+        return
+    import tomllib  # noqa: PLC0415 - `--help` does not need it
+
+    try:
+        tool = tomllib.loads(content.decode("utf-8")).get("tool", {})
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+        raise InputError(f"{PYPROJECT}: not valid TOML: {printable(str(error))}") from error
+    table = tool.get("bundler", {}) if isinstance(tool, dict) else {}
+    if not isinstance(table, dict):
+        raise InputError(f"{PYPROJECT}: `tool.bundler` is not a table", hint="bundler init")
+    yield from _table_settings(table, ())
+
+
+def _table_settings(table: Mapping[str, Any], path: tuple[str, ...]) -> Iterator[Setting]:
+    for key, value in table.items():
+        if isinstance(value, dict):
+            yield from _table_settings(value, (*path, key))
+        else:
+            place = ".".join(("tool", "bundler", *path))
+            name = key.replace("_", "-")
+            yield Setting(path=path, name=name, value=value, source=f"{key} of [{place}] in {PYPROJECT}")
+
+
+def option_name(param: click.Parameter) -> str | None:
+    """Return the name of an option in settings; None for an argument, and for ``--help`` and the like."""
+    names = [name for name in param.opts if name.startswith("--")]
+    if not isinstance(param, click.Option) or not names:
+        return None
+    name = names[0].removeprefix("--")
+    return None if name in _NOT_SETTINGS else name
+
+
+def apply_settings(
+    ctx: click.Context, chosen: tuple[str, click.Command], host: HostEnvironment, commands: Commands
+) -> None:
+    """Make the settings the defaults of a command, or of the commands of a group; warn of unknown names.
+
+    :param chosen: the command that the arguments name, with its name.
+    :raises UsageError: if a value has another type than the option.
+    """
+    settings = read_settings(host)
+    if not settings:
+        return
+    name, command = chosen
+    known = dict(commands()) if any(setting.name != "store" for setting in settings) else {}
+    build = known.get(("build",))
+    ctx.default_map = {name: _defaults((name,), command, settings, build)}
+    ctx.meta["bundler.settings"] = (settings, build)
+    if known:
+        _warn_of_unknown(settings, known)
+
+
+def _defaults(
+    path: tuple[str, ...], command: click.Command, settings: tuple[Setting, ...], build: click.Command | None
+) -> dict[str, Any]:
+    if isinstance(command, click.Group):
+        return {
+            name: _defaults((*path, name), below, settings, build) for name, below in command.commands.items()
+        }
+    values = {}
+    for param in command.params:
+        setting = find_setting(path, param, settings, build)
+        if setting is not None and param.name:
+            values[param.name] = _value(setting, param)
+    return values
+
+
+def find_setting(
+    path: tuple[str, ...], param: click.Parameter, settings: Iterable[Setting], build: click.Command | None
+) -> Setting | None:
+    """Return the setting for an option of a command, or None.
+
+    :param build: the command ``build``, whose options the names without a command are.
+    """
+    name = option_name(param)
+    if name is None:
+        return None
+    own = "-".join((*path, name))
+    is_shared = name in ("store", "workspace") or (
+        build is not None
+        and any(option_name(item) == name and _help(item) == _help(param) for item in build.params)
+    )
+    for setting in settings:
+        if (setting.path == path and setting.name == name) or (not setting.path and setting.name == own):
+            return setting
+    return next((item for item in settings if is_shared and not item.path and item.name == name), None)
+
+
+def _help(param: click.Parameter) -> str:
+    return getattr(param, "help", None) or ""
+
+
+def _value(setting: Setting, param: click.Parameter) -> Any:
+    """Return the value of a setting as click takes it from the command line.
+
+    :raises UsageError: if its type is not that of the option.
+    """
+    value = setting.value
+    wanted = "a string"
+    if getattr(param, "is_flag", False):
+        wanted = "true or false"
+        value = _BOOLEANS.get(value.lower()) if isinstance(value, str) else value
+        if isinstance(value, bool):
+            return value
+    elif param.multiple:
+        wanted = "a list of strings"
+        items = value.split() if isinstance(value, str) else value
+        if isinstance(items, list) and all(isinstance(item, str) for item in items):
+            register_urls(" ".join(items))
+            return items
+    elif isinstance(value, str) or type(value) is int:
+        register_urls(str(value))
+        return str(value)
+    raise UsageError(
+        f"{setting.source}: the value does not fit `--{setting.name}`",
+        evidence=(f"wanted  {wanted}", f"found   {printable(repr(setting.value))[:80]}"),
+        hint="bundler config",
+    )
+
+
+def source_of(ctx: click.Context | None, param: click.Parameter | None) -> str | None:
+    """Return the setting that an invalid value of an option is from, or None if it is an argument."""
+    if ctx is None or param is None or "bundler.settings" not in ctx.meta:
+        return None
+    source = ctx.get_parameter_source(param.name or "")
+    if source is not click.core.ParameterSource.DEFAULT_MAP:
+        return None
+    settings, build = ctx.meta["bundler.settings"]
+    setting = find_setting(tuple(ctx.command_path.split()[1:]), param, settings, build)
+    return setting.source if setting else None
+
+
+def _warn_of_unknown(settings: Iterable[Setting], known: Mapping[tuple[str, ...], click.Command]) -> None:
+    build = known[("build",)]
+    shared = {name for param in build.params if (name := option_name(param))} | {"workspace"}
+    for setting in settings:
+        if any(
+            find_setting(path, param, [setting], build)
+            for path, command in known.items()
+            for param in command.params
+        ):
+            continue
+        command = known.get(setting.path)
+        own = {name for param in command.params if (name := option_name(param))} if command else shared
+        near = closest(setting.name, sorted(own))
+        if setting.source.startswith(_PREFIX):
+            meant = near and _PREFIX + near.replace("-", "_").upper()
+        else:
+            meant = near
+        print_talk(
+            f"warning   {printable(setting.source)}: unknown setting, ignored"
+            + (f"; did you mean `{meant}`?" if meant else "; `bundler config` lists the settings")
+        )

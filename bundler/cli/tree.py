@@ -1,0 +1,39 @@
+"""The command ``tree``: the requirements of a bundle or of a lockfile."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import click
+
+from bundler.bundle.reader import read_manifest
+from bundler.checks.tree import lock_graph, manifest_graph, tree_lines
+from bundler.cli.common import make_reporter
+from bundler.cli.console import print_envelope, print_line
+from bundler.cli.options import InputPath, json_option
+from bundler.pipeline.inputs import read_lock_text
+
+__all__ = ["tree_command"]
+
+
+@click.command("tree")
+@click.argument("source", metavar="BUNDLE|LOCKFILE", type=InputPath(path_type=Path, exists=True))
+@click.option("--invert", metavar="NAME", help="Show the distributions that require this one.")
+@json_option
+def tree_command(source: Path, invert: str | None, as_json: bool) -> None:
+    """Show the requirements of a bundle or a pylock.toml as a tree.
+
+    `(*)` marks a distribution whose requirements are shown above.
+    """
+    is_lock = source.suffix == ".toml" and source.is_file()
+    graph = (
+        lock_graph(read_lock_text(source), source.name) if is_lock else manifest_graph(read_manifest(source))
+    )
+    lines = list(tree_lines(graph, invert=invert))
+    if as_json:
+        print_envelope("tree", result=graph.to_json())
+        return
+    if not graph.is_complete:
+        make_reporter().warn(f"`{source.name}` does not contain the requirements of its distributions")
+    for line in lines:
+        print_line(line)
