@@ -132,6 +132,19 @@ def test_arguments_and_the_exit_code_pass_the_second_start(bundler_cli: BundlerC
         assert "`a b\\n'\"$x*é` is not a bundle" in started.stderr
 
 
+@pytest.mark.parametrize("closed", [">&-", "2>&-", "<&-", ">&- 2>&-", "<&- >&- 2>&-"])
+@pytest.mark.parametrize("argv", [(LAUNCHER,), MODULE], ids=["launcher", "module"])
+def test_a_closed_stream_changes_nothing(
+    argv: tuple[str, ...], closed: str, bundler_cli: BundlerCli, tmp_path: Path
+) -> None:
+    (tmp_path / "store").mkdir()
+    command = ("sh", "-c", f'"$@" {closed}', "sh", *argv, "store", "info", "--store", "store")
+    started = start(command, bundler_cli, {}, cwd=tmp_path)
+
+    assert (started.returncode, started.stderr) == (0, "")
+    assert ("blobs" in started.stdout) == (closed in ("2>&-", "<&-"))
+
+
 @pytest.fixture
 def site(tmp_path: Path) -> Path:
     """The site-packages of an environment with bundler, in `tmp_path / "venv"`."""
@@ -175,6 +188,41 @@ def test_the_launcher_works_through_links_and_without_a_directory(
     ):
         started = start((*argv, "--version"), bundler_cli, {}, cwd=cwd)
         assert started.stdout.startswith("bundler, version "), started.stderr
+
+
+@pytest.mark.parametrize("variable", ["PYTHONEXECUTABLE", "__PYVENV_LAUNCHER__"])
+def test_a_variable_does_not_replace_the_environment_of_the_command(
+    variable: str, site: Path, bundler_cli: BundlerCli, tmp_path: Path
+) -> None:
+    """Python takes its path, and so its site-packages, from them, although it is isolated."""
+    evil = tmp_path / "evil"
+    subprocess.run([sys.executable, "-I", "-m", "venv", "--without-pip", evil], check=True)
+    (folder,) = evil.glob("lib/python3.*/site-packages")
+    (folder / "bundler.py").write_text("print('evil')")
+
+    poison = {variable: str(evil / "bin/python3")}
+    started = start((str(tmp_path / "venv/bin/bundler"), "--version"), bundler_cli, poison, cwd=tmp_path)
+
+    assert started.stdout.startswith("bundler, version "), (started.stdout, started.stderr)
+
+
+def test_a_program_of_path_does_not_lead_the_launcher_elsewhere(
+    bundler_cli: BundlerCli, tmp_path: Path
+) -> None:
+    (tmp_path / "bin/evil").mkdir(parents=True)
+    for name, lines in {
+        "readlink": f"echo {tmp_path}/bin/evil/bundler",
+        "python3": "echo evil",
+        "evil/python3": "echo evil",
+    }.items():
+        (tmp_path / "bin" / name).write_text(f"#!/bin/sh\n{lines}\n")
+        (tmp_path / "bin" / name).chmod(0o755)
+    (tmp_path / "elsewhere").symlink_to(LAUNCHER)
+    path = {"PATH": f"{tmp_path}/bin:{os.environ['PATH']}"}
+
+    started = start((str(tmp_path / "elsewhere"), "--version"), bundler_cli, path, cwd=tmp_path)
+
+    assert started.stdout.startswith("bundler, version "), started.stderr
 
 
 def test_a_user_site_is_found(bundler_cli: BundlerCli) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import hashlib
 import json
 import os
 import time
@@ -218,6 +219,78 @@ def test_the_answer_of_a_hook_does_not_lead_pip_out_of_the_sandbox(
     assert ended.returncode == 4, ended.stderr
     assert f"a build backend returned {fault}" in ended.stderr
     assert secret.read_text().endswith("Summary: secret\n")
+
+
+def backend(body: str) -> str:
+    """Return a setup.py whose metadata is that of ``body``."""
+    return f"from setuptools import setup\nsetup(name='evil', version='1.0', py_modules=['evil'], {body})\n"
+
+
+@pytest.mark.parametrize("of", ["sdist", "wheel", "build requirement"])
+def test_a_dependency_by_url_is_refused(
+    index: LocalIndex, bundler_cli: BundlerCli, tmp_path: Path, of: str
+) -> None:
+    """pip would fetch it: metadata that a hook writes could send anything that the hook can read."""
+    wheel = make_wheel(index.folder, "other", "1.0")
+    url = f"{index.url.replace('/simple/', '/files/')}{wheel.name}?secret"
+    evil = backend(f"install_requires=['other @ {url}']")
+    if of == "wheel":
+        make_wheel(index.folder, "evil", "1.0", requires=[f"other @ {url}"])
+    elif of == "sdist":
+        make_sdist(index.folder, "evil", "1.0", {"evil.py": ""}, setup_py=evil)
+    else:
+        make_sdist(
+            index.folder, "helper", "1.0", {"evil.py": ""}, setup_py=evil.replace("'evil'", "'helper'", 1)
+        )
+        project = '[build-system]\nrequires = ["setuptools", "wheel", "helper"]\nbuild-backend = "setuptools.build_meta:__legacy__"\n'
+        make_sdist(
+            index.folder, "evil", "1.0", {"pyproject.toml": project, "evil.py": ""}, setup_py=backend("")
+        )
+    ended = bundler_cli.run("build", "evil", cwd=tmp_path)
+
+    assert ended.returncode == 4, ended.stderr
+    assert f"other @ {url.partition('?')[0]}" in ended.stderr
+    if of != "wheel":  # its metadata is written before anything runs
+        assert [request.path for request in index.requests if "secret" in request.path] == []
+
+
+def test_a_dependency_by_a_url_that_the_user_requires_is_allowed(
+    index: LocalIndex, bundler_cli: BundlerCli, tmp_path: Path
+) -> None:
+    wheel = make_wheel(index.folder, "other", "1.0")
+    digest = hashlib.sha256(wheel.read_bytes()).hexdigest()
+    direct = f"other @ {index.url.replace('/simple/', '/files/')}{wheel.name}#sha256={digest}"
+    make_sdist(
+        index.folder, "evil", "1.0", {"evil.py": ""}, setup_py=backend(f"install_requires=['{direct}']")
+    )
+    ended = bundler_cli.run("build", "evil", direct, cwd=tmp_path)
+
+    assert ended.returncode == 0, ended.stderr
+
+
+def test_programs_that_pip_starts_get_no_password(
+    index: LocalIndex, bundler_cli: BundlerCli, tmp_path: Path
+) -> None:
+    """pip runs `lsb_release` to describe the system to the index."""
+    index.require("someone", "hunter2-of-lsb")
+    make_wheel(index.folder, "demo", "1.0")
+    programs, seen = tmp_path / "bin", tmp_path / "seen"
+    programs.mkdir()
+    (programs / "lsb_release").write_text(f"#!/bin/sh\nenv >> {seen}; echo end >> {seen}\n")
+    (programs / "lsb_release").chmod(0o755)
+    env = {
+        "PATH": f"{programs}:{bundler_cli.env['PATH']}",
+        "PIP_INDEX_URL": index.url_with_credentials,
+        "https_proxy": "http://proxy:secret-of-proxy@127.0.0.1:9",
+    }
+    ended = bundler_cli.run("lock", "demo", cwd=tmp_path, env=env)
+
+    assert ended.returncode == 0, ended.stderr
+    texts = seen.read_text().split("end\n")[:-1]
+    assert len(texts) >= 2, "no pip started it"
+    for text in texts:
+        assert "hunter2-of-lsb" not in text
+        assert "secret-of-proxy" not in text
 
 
 @pytest.mark.parametrize("version", ["3.7", "3.12"])

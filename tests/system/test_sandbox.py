@@ -277,6 +277,28 @@ def test_what_is_written_is_bounded_in_memory_and_on_the_disk(tmp_path: Path) ->
     assert ended.returncode != 0
 
 
+@pytest.mark.parametrize(
+    "options",
+    [
+        pytest.param(FULL, marks=needs_namespaces),
+        pytest.param(["--net"], marks=needs_namespaces),
+        ["--filter"],
+        [],
+    ],
+    ids=lambda options: " ".join(options) or "nothing",
+)
+@pytest.mark.parametrize("code", ["sleep 60", "kill -STOP $$", "trap '' TERM INT HUP; sleep 60 & wait"])
+def test_time_is_bounded(options: list[str], code: str) -> None:
+    started = time.monotonic()
+    ended = run([*options, "--seconds", "1"], ["/bin/sh", "-c", code])
+
+    assert (ended.returncode, first(ended.stderr)) == (
+        124,
+        "sandbox: more than 1 seconds; the program was killed",
+    )
+    assert time.monotonic() - started < 20
+
+
 @needs_namespaces
 def test_files_in_memory_are_counted(tmp_path: Path) -> None:
     code = "import os\ntry:\n    for i in range(300000): os.close(os.open('/tmp/%d' % i, os.O_CREAT))\nexcept OSError as e: raise SystemExit(e.errno)"
