@@ -79,6 +79,7 @@ def digest(started: subprocess.CompletedProcess[str]) -> str:
     return started.stdout.split("\t")[-1].strip()
 
 
+@pytest.mark.attack("command", count=len(SHADOWS))
 def test_twenty_poisons_give_one_digest(warm_cli: BundlerCli, args: tuple[str, ...], tmp_path: Path) -> None:
     """The command, and `python -m` where Python itself lets it start."""
     reference = digest(start((LAUNCHER, *args), warm_cli, {}, cwd=tmp_path))
@@ -95,6 +96,7 @@ def test_twenty_poisons_give_one_digest(warm_cli: BundlerCli, args: tuple[str, .
             assert not (folder / f"{name}.py.ran").exists()
 
 
+@pytest.mark.attack("command", count=len(VARIABLES))
 def test_variables_of_python_and_of_the_loader_give_one_digest(
     warm_cli: BundlerCli, args: tuple[str, ...], tmp_path: Path
 ) -> None:
@@ -112,6 +114,7 @@ def test_variables_of_python_and_of_the_loader_give_one_digest(
     assert sorted(path.name for path in tmp_path.iterdir()) == ["cache", "dist", "startup.py"]
 
 
+@pytest.mark.attack("command")
 @pytest.mark.parametrize("name", ["json", "click", "hashlib", "zlib", "pip", "sitecustomize"])
 def test_a_file_of_the_working_directory_is_not_imported(
     name: str, warm_cli: BundlerCli, args: tuple[str, ...], tmp_path: Path
@@ -124,6 +127,7 @@ def test_a_file_of_the_working_directory_is_not_imported(
     assert not (tmp_path / f"{name}.py.ran").exists()
 
 
+@pytest.mark.attack("command")
 def test_arguments_and_the_exit_code_pass_the_second_start(bundler_cli: BundlerCli, tmp_path: Path) -> None:
     odd = "a b\n'\"$x*é"
     for argv in ((LAUNCHER,), MODULE):
@@ -132,6 +136,7 @@ def test_arguments_and_the_exit_code_pass_the_second_start(bundler_cli: BundlerC
         assert "`a b\\n'\"$x*é` is not a bundle" in started.stderr
 
 
+@pytest.mark.attack("command")
 @pytest.mark.parametrize("closed", [">&-", "2>&-", "<&-", ">&- 2>&-", "<&- >&- 2>&-"])
 @pytest.mark.parametrize("argv", [(LAUNCHER,), MODULE], ids=["launcher", "module"])
 def test_a_closed_stream_changes_nothing(
@@ -190,6 +195,7 @@ def test_the_launcher_works_through_links_and_without_a_directory(
         assert started.stdout.startswith("bundler, version "), started.stderr
 
 
+@pytest.mark.attack("command")
 @pytest.mark.parametrize("variable", ["PYTHONEXECUTABLE", "__PYVENV_LAUNCHER__"])
 def test_a_variable_does_not_replace_the_environment_of_the_command(
     variable: str, site: Path, bundler_cli: BundlerCli, tmp_path: Path
@@ -206,6 +212,7 @@ def test_a_variable_does_not_replace_the_environment_of_the_command(
     assert started.stdout.startswith("bundler, version "), (started.stdout, started.stderr)
 
 
+@pytest.mark.attack("command")
 def test_a_program_of_path_does_not_lead_the_launcher_elsewhere(
     bundler_cli: BundlerCli, tmp_path: Path
 ) -> None:
@@ -243,6 +250,7 @@ def test_a_user_site_is_found(bundler_cli: BundlerCli) -> None:
         assert started.stdout.startswith("bundler, version "), started.stderr
 
 
+@pytest.mark.attack("command")
 def test_startup_code_of_the_environment_is_reported(
     site: Path, warm_cli: BundlerCli, tmp_path: Path, args: tuple[str, ...]
 ) -> None:

@@ -18,6 +18,7 @@ from packaging.markers import Marker
 from packaging.requirements import InvalidRequirement, Requirement
 from packaging.utils import canonicalize_name
 
+from bundler.jsonio import parse_toml
 from bundler.problems import ProblemError, closest, first_line, register_urls
 
 __all__ = ["read_project", "requires_python"]
@@ -44,7 +45,7 @@ def read_project(
     [('', <Requirement('six')>)]
     """
     try:
-        document = tomllib.loads(text)
+        document = parse_toml(text)
     except tomllib.TOMLDecodeError as error:
         place = _TOML_PLACE.search(str(error))
         line = place["line"] if place else None
@@ -66,7 +67,7 @@ def read_project(
 def requires_python(text: str) -> str:
     """Return the `requires-python` of a ``pyproject.toml``; empty if it has none, or is malformed."""
     try:
-        project = tomllib.loads(text).get("project", {})
+        project = parse_toml(text).get("project", {})
     except tomllib.TOMLDecodeError:
         return ""
     return str(project.get("requires-python", "")) if isinstance(project, dict) else ""

@@ -13,6 +13,7 @@ from bundler.target.scripts import run_pip
 SCRIPT: Any = run_pip  # without types: it runs on Python 3.7
 
 
+@pytest.mark.attack("sdists")
 @pytest.mark.parametrize(
     ("hook", "seconds"),
     [("get_requires_for_build_wheel", 600), ("prepare_metadata_for_build_wheel", 600), ("build_wheel", 3000)],
@@ -27,6 +28,7 @@ def test_a_hook_has_a_limit_that_is_shorter_than_that_of_pip(
     assert command[:3] == ["sandbox", "--seconds", str(seconds)]
 
 
+@pytest.mark.attack("sdists")
 @pytest.mark.parametrize(("program", "proxy"), [("git", True), ("/usr/bin/hg", True), ("lsb_release", False)])
 def test_a_program_of_the_system_gets_no_index(program: str, proxy: bool) -> None:
     env = {"PATH": "p", "PIP_INDEX_URL": "i", "NETRC": "n", "HTTPS_PROXY": "s", "http_proxy": "s"}
@@ -36,6 +38,7 @@ def test_a_program_of_the_system_gets_no_index(program: str, proxy: bool) -> Non
     assert left == {"PATH": "p", **({"HTTPS_PROXY": "s", "http_proxy": "s"} if proxy else {})}
 
 
+@pytest.mark.attack("sdists")
 @pytest.mark.parametrize(
     ("field", "is_refused"),
     [
