@@ -80,6 +80,7 @@ _NETWORK_SIGNS = (
     "Could not fetch URL",
     "HTTP error 5",
     "Max retries exceeded",
+    " redirects.",
 )
 _SHOWN = 6
 
