@@ -11,7 +11,7 @@ from packaging.utils import NormalizedName, canonicalize_name
 
 from bundler.bundle.layer import Layer
 from bundler.checks.dependencies import requirement_chain, requirement_edges
-from bundler.checks.modules import DistributionFacts, shared_packages, top_level_modules
+from bundler.checks.modules import DistributionFacts, namesakes, shared_packages, top_level_modules
 from bundler.checks.mount import pth_modules
 from bundler.checks.needed import main_modules, requested_distributions
 from bundler.data.inference_server import SERVER, SERVER_MODULES
@@ -59,7 +59,9 @@ class BundleContents:
         distributions = [*self.facts, *others]
         shared = shared_packages(distributions)
         for facts in distributions:
-            for module in top_level_modules(facts.files, shared):
+            for module in dict.fromkeys(
+                (*top_level_modules(facts.files, shared), *namesakes(facts.name, facts.files))
+            ):
                 yield facts, module
             for module in self._pth_modules(facts):
                 yield facts, module

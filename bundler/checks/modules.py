@@ -16,7 +16,7 @@ from keyword import iskeyword
 from typing import Any
 
 from packaging.requirements import Requirement
-from packaging.utils import NormalizedName
+from packaging.utils import NormalizedName, canonicalize_name
 from packaging.version import Version
 
 __all__ = [
@@ -24,6 +24,7 @@ __all__ = [
     "importable_name",
     "is_beside_modules",
     "is_for_import",
+    "namesakes",
     "shared_packages",
     "top_level_modules",
 ]
@@ -79,6 +80,29 @@ def top_level_modules(files: Iterable[str], shared: Collection[str] = ()) -> tup
         for part in path.split("/"):  # `..`, in paths that leave site-packages, is not an identifier
             folder = folder.setdefault(part, {})
     return tuple(sorted(set(_modules(tree, "", frozenset(shared)))))
+
+
+def namesakes(name: str, files: Iterable[str]) -> tuple[str, ...]:
+    """Return the modules, at any depth, that bear the name of their distribution.
+
+    The package above them may have an ``__init__`` that only makes it a namespace; of a single
+    distribution that is not visible (`shared_packages`), and its import would prove nothing.
+
+    :param name: the normalized name of the distribution.
+
+    >>> namesakes("azureml-core", ["azureml/__init__.py", "azureml/core/__init__.py", "azureml/x.py"])
+    ('azureml.core',)
+    """
+    plain = name.replace("-", "")
+    found = set()
+    for path in files:
+        *folders, file = path.split("/")
+        module = importable_name(file)
+        if module is not None and all(map(_is_importable, folders)):
+            parts = folders if module == "__init__" else [*folders, module]
+            if canonicalize_name(".".join(parts)).replace("-", "") == plain:
+                found.add(".".join(parts))
+    return tuple(sorted(found))
 
 
 def shared_packages(distributions: Iterable[DistributionFacts]) -> frozenset[str]:

@@ -38,17 +38,19 @@ def main_modules(name: str, modules: Mapping[str, int]) -> frozenset[str]:
     plain = name.replace("-", "")
     if named := {module for module, own in names.items() if own.replace("-", "") == plain}:
         return frozenset(named)
-    if parts := {module for module, own in names.items() if _is_part(own, name) or _is_part(name, own)}:
+    # A namespace package, which has modules of its own here, imports whatever is wrong with them.
+    leaves = {module for module in modules if not any(other.startswith(f"{module}.") for other in modules)}
+    if parts := {module for module in leaves if _is_part(names[module], name)}:
         return frozenset(parts)
-    public = {module for module in modules if is_for_import(module)}
-    sizes = {module: modules[module] for module in public or modules}
+    public = {module for module in leaves if is_for_import(module)}
+    sizes = {module: modules[module] for module in public or leaves}
     largest = max(sizes.values(), default=0)
     return frozenset(module for module, size in sizes.items() if size * 2 >= largest)
 
 
-def _is_part(part: str, name: str) -> bool:
-    """Return whether a normalized name begins or ends with another one, as whole words."""
-    return name.startswith(f"{part}-") or name.endswith(f"-{part}")
+def _is_part(module: str, name: str) -> bool:
+    """Return whether the name of a distribution contains that of a module, or ends it (``ns.core``)."""
+    return name.startswith(f"{module}-") or name.endswith(f"-{module}") or module.endswith(f"-{name}")
 
 
 def requested_distributions(

@@ -61,7 +61,6 @@ _BUILD = re.compile(
 _OUTPUT = re.compile(
     r"╰─> \[\d+ lines? of output\]\n(?P<text>.*?)^\s*\[end of output\]", re.MULTILINE | re.DOTALL
 )
-_REFUSED = re.compile(r"a build backend returned .+")  # of target/scripts/run_pip.py
 _HOST = re.compile(r"host='(?P<host>[^']+)', port=(?P<port>\d+)")
 
 # pip's output if it cannot reach an index. It then continues, and reports that no version was
@@ -81,7 +80,10 @@ _NETWORK_SIGNS = (
     "HTTP error 5",
     "Max retries exceeded",
     " redirects.",
+    "[Errno 27]",
 )
+_REFUSED_ANSWER = "ERROR: a build backend returned "
+"""How ``target/scripts/run_pip.py`` begins the line for a hook whose answer leads out of the sandbox."""
 _SHOWN = 6
 
 
@@ -373,9 +375,9 @@ def _chain(run: FailedRun, name: str) -> Iterator[str]:
 def _build_error(run: FailedRun, project: str, *, name: str = "") -> ResolutionError:
     """Return the error for a source distribution whose build failed, with a release that has a wheel."""
     outputs = _OUTPUT.findall(run.ended.stderr)
-    evidence = tuple(_REFUSED.findall(run.ended.stderr)) or tail(
-        outputs[-1] if outputs else run.ended.stderr, _SHOWN
-    )
+    # The sandbox refuses the answer of a hook that succeeded: its own output shows no fault.
+    refused = [line for line in run.ended.stderr.splitlines() if line.startswith(_REFUSED_ANSWER)]
+    evidence = refused or tail(outputs[-1] if outputs else run.ended.stderr, _SHOWN)
     wanted = _wanted(run, Requirement(name), None) if name else None
     hint = _instead(run, wanted) if wanted else None
     place = wanted.place if wanted else ""

@@ -5,8 +5,9 @@ The facts are the files of the project on the indexes (`resolve.releases`).
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 from packaging.specifiers import InvalidSpecifier, SpecifierSet
@@ -122,6 +123,10 @@ def explain_unmet(
         lowest = python_for(matching)
         if hint is None and lowest:
             hint = f"build for a newer Python: `--python {lowest}`"
+    elif not fitting and (lowest_glibc := _lowest_glibc(for_python, target)) and target.glibc:
+        fact = f"{label} needs glibc {lowest_glibc} or newer, {target.glibc.source}{wanted.place}"
+        if hint is None and not target.glibc.is_fact:
+            hint = f"if the target has it: `--target-glibc {lowest_glibc}`"
     elif not fitting:
         kind = "wheel" if only_binary else "file"
         fact = f"{label} has no {kind} for {target.name}{wanted.place}"
@@ -190,6 +195,14 @@ def _fits(file: IndexFile, target: Target, *, only_binary: bool) -> bool:
     if file.tags is None:
         return not only_binary
     return not file.tags.isdisjoint(target.tags)
+
+
+def _lowest_glibc(files: Iterable[IndexFile], target: Target) -> str:
+    """Return the oldest glibc of the wheels that only the limit of the target excludes; empty without any."""
+    tags = frozenset(replace(target, glibc=None).tags)
+    platforms = [tag.platform for file in files for tag in (file.tags or frozenset()) & tags]
+    found = [re.match(r"manylinux_2_(\d+)_", platform) for platform in platforms]
+    return f"2.{min(minors)}" if (minors := [int(match[1]) for match in found if match]) else ""
 
 
 def _usable(files: Iterable[IndexFile], target: Target, *, only_binary: bool) -> list[IndexFile]:

@@ -538,6 +538,9 @@ def test_progress_and_that_each_module_is_imported_once(site: Site) -> None:
             Counting.total = total or 0
             return nullcontext(self)
 
+        def name(self, item: str) -> None:
+            assert item in ("a", "b", "c")
+
         def advance(self, amount: int = 1) -> None:
             Counting.done += amount
 

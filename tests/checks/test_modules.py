@@ -7,7 +7,7 @@ from packaging.requirements import Requirement
 from support.facts import ENVIRONMENT, facts
 
 from bundler.checks.dependencies import unasked_extras, unmet_requirements
-from bundler.checks.modules import shared_packages, top_level_modules
+from bundler.checks.modules import namesakes, shared_packages, top_level_modules
 
 # --- top_level_modules ------------------------------------------------------
 
@@ -135,3 +135,19 @@ def test_the_extras_that_nobody_asked_for() -> None:
     a = facts("a", requires=("b; extra=='x'", "c; extra=='y'", "d; sys_platform=='win32'", "e"))
 
     assert unasked_extras([a], [Requirement("a[x]")], ENVIRONMENT) == {"a": {"c", "d"}}
+
+
+@pytest.mark.parametrize(
+    ("name", "files", "expected"),
+    [
+        pytest.param("azureml-core", ("azureml/__init__.py", "azureml/core/__init__.py"), "azureml.core", id="package"),
+        pytest.param("ruamel-yaml", ("ruamel/yaml.py", "ruamel/yaml_x.py"), "ruamel.yaml", id="module"),
+        pytest.param("a-b", ("a/b.cpython-37m-x86_64-linux-gnu.so",), "a.b", id="extension"),
+        pytest.param("six", ("six.py",), "six", id="top"),
+        pytest.param("pytest-cov", ("pytest_cov/__init__.py", "pytest/cov.py"), "pytest.cov pytest_cov", id="two"),
+        pytest.param("a-b", ("a-b/__init__.py", "a/b/data.txt", "a/b/c.py"), "", id="none"),
+        pytest.param("a-1-0-dist-info", ("a-1.0.dist-info/__init__.py",), "", id="not-a-module"),
+    ],
+)  # fmt: skip
+def test_namesakes(name: str, files: tuple[str, ...], expected: str) -> None:
+    assert namesakes(name, files) == tuple(expected.split())

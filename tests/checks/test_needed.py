@@ -14,6 +14,7 @@ from bundler.checks.needed import main_modules, requested_distributions
     [
         pytest.param("mlflow", {"mlflow": 9, "pylint_plugins": 50}, "mlflow", id="its-own-name"),
         pytest.param("pyyaml", {"yaml": 90, "_yaml": 1}, "yaml", id="largest-public"),
+        pytest.param("azureml-core", {"azureml": 99, "azureml.core": 9}, "azureml.core", id="namesake"),
         pytest.param("ipython", {"IPython": 1, "tests": 9}, "IPython", id="case"),
         pytest.param("google-cloud-storage", {"google.cloud.storage": 1}, "google.cloud.storage", id="ns"),
         pytest.param(
@@ -26,6 +27,18 @@ from bundler.checks.needed import main_modules, requested_distributions
         pytest.param("tensorflow-cpu", {"tensorflow": 9, "x": 90}, "tensorflow", id="variant"),
         pytest.param("core", {"ns.core": 1, "ns.obsolete": 9}, "ns.core", id="below-a-namespace"),
         pytest.param("jupyter-core", {"jupyter": 9, "jupyter_core": 1}, "jupyter_core", id="exact-first"),
+        pytest.param(
+            "paste",
+            {"paste.deploy": 9, "paste.flup_session": 1, "paste.x": 5},
+            "paste.deploy paste.x",
+            id="no-init",
+        ),
+        pytest.param(
+            "google-cloud-foo",
+            {"google": 1, "google.cloud": 1, "google.cloud.bar": 9},
+            "google.cloud.bar",
+            id="namespaces-say-nothing",
+        ),
         pytest.param("opencv-python", {"cv2": 9}, "cv2", id="only-one"),
         pytest.param("nvidia-ml-py", {"pynvml": 90, "example": 1}, "pynvml", id="example"),
         pytest.param("pair", {"left": 9, "right": 7}, "left right", id="two-large-ones"),

@@ -52,6 +52,9 @@ def shop(index: LocalIndex) -> LocalIndex:
     make_wheel(index.folder, "requests", "2.31.0")
     make_wheel(index.folder, "foreign", "1.0", tag="cp37-cp37m-macosx_10_9_x86_64")
     make_wheel(index.folder, "foreign", "0.9")
+    make_wheel(index.folder, "modern", "2.0", tag="cp37-cp37m-manylinux_2_28_x86_64.manylinux_2_30_x86_64")
+    make_wheel(index.folder, "modern-only", "2.0", tag="cp37-cp37m-manylinux_2_28_x86_64")
+    make_wheel(index.folder, "modern", "1.0")
     make_wheel(index.folder, "newonly", "1.0", requires_python=">=3.8")
     make_wheel(index.folder, "leaf", "1.0")
     make_wheel(index.folder, "leaf", "2.0")
@@ -86,6 +89,13 @@ def shop(index: LocalIndex) -> LocalIndex:
             "foreign 1.0 has no file for cp37-linux_x86_64 (r.txt:1); the newest release for 3.7 is 0.9",
         ),
         (
+            "modern==2.0\n",
+            (
+                "modern 2.0 needs glibc 2.28 or newer, Azure ML's image minimal-ubuntu18.04-py37-cpu-inference "
+                "has 2.27 (r.txt:1); the newest release for 3.7 is 1.0"
+            ),
+        ),
+        (
             "wants-old\nleaf==2.0\n",
             "`leaf==2.0` (r.txt:2) and `leaf<2`, required by wants-old 1.0 (r.txt:1) exclude each other",
         ),
@@ -105,6 +115,18 @@ def test_the_cause_is_named_with_its_line_and_the_hint_works(
 
     follow(ended, tmp_path)
     assert lock(warm_cli, tmp_path, "-r", "r.txt").returncode == 0
+
+
+def test_wheels_for_a_newer_glibc_alone_have_the_option_as_hint(
+    shop: LocalIndex, warm_cli: BundlerCli, tmp_path: Path
+) -> None:
+    ended = lock(warm_cli, tmp_path, "modern-only", "--target-glibc", "2.17")
+
+    assert message(ended) == (
+        "`modern-only` needs glibc 2.28 or newer, `--target-glibc` is 2.17 (command line)"
+    )
+    assert hint(ended) == "if the target has it: `--target-glibc 2.28`"
+    assert lock(warm_cli, tmp_path, "modern-only", "--target-glibc", "2.28").returncode == 0
 
 
 def test_two_distributions_that_exclude_each_other_are_both_named(

@@ -99,6 +99,7 @@ def test_index_options(
         "-r",
         "requirements.txt",
         *arguments,
+        "-v",
         cwd=tmp_path,
         env={"PIP_INDEX_URL": market.a.url},
     )

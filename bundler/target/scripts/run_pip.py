@@ -36,6 +36,8 @@ except ImportError:  # a Python that was built without libffi
 PR_SET_PDEATHSIG, SIGKILL = 1, 9
 MEMORY = 4 << 30
 """Bytes of data of pip itself, which collects the output of hooks."""
+FILE = 8 << 30
+"""Bytes of one file of pip: a wheel has no more, and the response of an index may have no end."""
 PASSED_ON = (
     "PATH",
     "LANG",
@@ -232,9 +234,10 @@ def main():
     guard, pip = sys.argv[1:3]
     if ctypes is not None and hasattr(ctypes.CDLL(None), "prctl"):
         ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, SIGKILL, 0, 0, 0)
-    hard = resource.getrlimit(resource.RLIMIT_DATA)[1]
-    if hard == resource.RLIM_INFINITY or hard > MEMORY:
-        resource.setrlimit(resource.RLIMIT_DATA, (MEMORY, hard))
+    for kind, limit in ((resource.RLIMIT_DATA, MEMORY), (resource.RLIMIT_FSIZE, FILE)):
+        hard = resource.getrlimit(kind)[1]
+        if hard == resource.RLIM_INFINITY or hard > limit:
+            resource.setrlimit(kind, (limit, hard))
     package = os.path.dirname(pip) if os.path.basename(pip) == RUNNER else pip
     subprocess.Popen = guarded(guard, package)
     sys.argv[:] = sys.argv[2:]

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import json
+import subprocess
 import sys
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from bundler.target.scripts import run_pip
+from bundler.target.scripts import run_pip, script
 
 SCRIPT: Any = run_pip  # without types: it runs on Python 3.7
 
@@ -63,3 +65,23 @@ def test_a_url_of_the_metadata_is_one_of_the_requirements(
     monkeypatch.setattr(sys, "argv", ["pip", "install", "-r", str(tmp_path / "requirements.txt")])
 
     assert (SCRIPT.url_dependency(str(tmp_path / "METADATA")) is not None) == is_refused
+
+
+@pytest.mark.attack("network")
+def test_a_file_without_an_end_is_too_large(tmp_path: Path) -> None:
+    """pip writes a response to a file, whatever its length."""
+    (tmp_path / "pip").mkdir()
+    (tmp_path / "guard.json").write_text(json.dumps({}))
+    (tmp_path / "pip/__main__.py").write_text(
+        "with open('file', 'wb') as stream:\n    stream.seek(8 << 30)\n    stream.write(b'x')\n    stream.flush()\n"
+    )
+    ended = subprocess.run(
+        [sys.executable, "-I", script("run_pip"), tmp_path / "guard.json", tmp_path / "pip"],
+        cwd=tmp_path,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+
+    assert ended.stderr.rstrip().endswith("OSError: [Errno 27] File too large")
+    assert (tmp_path / "file").stat().st_size <= 8 << 30
