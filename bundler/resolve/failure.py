@@ -75,7 +75,6 @@ _NETWORK_SIGNS = (
     "Connection broken",
     "SSLError",
     "ProxyError",
-    "Failed to establish a new connection",
     "Could not fetch URL",
     "HTTP error 5",
     "Max retries exceeded",
