@@ -132,8 +132,8 @@ def test_arguments_and_the_exit_code_pass_the_second_start(bundler_cli: BundlerC
     odd = "a b\n'\"$x*é"
     for argv in ((LAUNCHER,), MODULE):
         started = start((*argv, "verify", odd), bundler_cli, {"LC_ALL": "C.UTF-8"}, cwd=tmp_path)
-        assert started.returncode == 7
-        assert "`a b\\n'\"$x*é` is not a bundle" in started.stderr
+        assert started.returncode == 11
+        assert "a b\\n'\"$x*é: file not found" in started.stderr
 
 
 @pytest.mark.attack("command")
