@@ -21,6 +21,7 @@ _REMOVED = "BUNDLER_REMOVED"
 
 def main() -> None:
     """Run the command line and exit with its code."""
+    _open_streams()
     _isolate()
     here = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
     if here not in sys.path:  # a user site; after all others, so that it replaces nothing
@@ -28,6 +29,19 @@ def main() -> None:
     from bundler.cli.main import run_cli  # noqa: PLC0415 - after the start is isolated
 
     sys.exit(run_cli(sys.argv[1:]))
+
+
+def _open_streams() -> None:
+    """Open the null device for each closed standard stream: no other file gets its number, or its output."""
+    for number in range(3):
+        try:
+            os.fstat(number)
+        except OSError:
+            os.open(os.devnull, os.O_RDWR)  # the lowest free number (open(2))
+    if sys.stdout is None:
+        sys.stdout = open(1, "w", encoding="utf-8", closefd=False)  # noqa: SIM115 - until the end
+    if sys.stderr is None:
+        sys.stderr = open(2, "w", encoding="utf-8", closefd=False)  # noqa: SIM115 - until the end
 
 
 def _isolate() -> None:

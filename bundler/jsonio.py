@@ -1,8 +1,9 @@
-"""Write canonical JSON, and read JSON documents with validation."""
+"""Write canonical JSON, and read JSON and TOML documents with validation."""
 
 from __future__ import annotations
 
 import json
+import tomllib
 from collections.abc import Mapping
 from typing import Any, TypeVar
 
@@ -10,7 +11,7 @@ from bundler.digest import Sha256, parse_sha256
 from bundler.errors import BundlerError, MalformedError
 from bundler.paths import printable
 
-__all__ = ["canonical_json", "convert", "decode", "digest_in", "parse_json", "value_of"]
+__all__ = ["canonical_json", "convert", "decode", "digest_in", "parse_json", "parse_toml", "value_of"]
 
 T = TypeVar("T")
 
@@ -114,3 +115,19 @@ def digest_in(text: object, where: str) -> Sha256:
         raise MalformedError(
             f"the image is malformed: {where} has no sha256", evidence=(printable(str(text)),)
         ) from error
+
+
+def parse_toml(text: str) -> dict[str, Any]:
+    """Return the content of a TOML document.
+
+    :raises tomllib.TOMLDecodeError: also for values nested too deeply, and integers of too many digits,
+        for which tomllib has errors of other classes.
+    """
+    try:
+        return tomllib.loads(text)
+    except RecursionError:
+        raise tomllib.TOMLDecodeError("nested too deeply") from None
+    except tomllib.TOMLDecodeError:
+        raise
+    except ValueError as error:
+        raise tomllib.TOMLDecodeError(str(error).partition(";")[0]) from None

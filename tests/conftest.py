@@ -12,6 +12,7 @@ from contextlib import ExitStack
 from pathlib import Path
 
 import pytest
+from figures import AREAS
 from filelock import FileLock
 from hypothesis import HealthCheck
 from hypothesis import settings as hypothesis_settings
@@ -55,6 +56,11 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
     for item in items:
         if END_TO_END.intersection(getattr(item, "fixturenames", ())):
             item.add_marker(pytest.mark.e2e)
+        if attack := item.get_closest_marker("attack"):
+            (area,) = attack.args
+            if area not in AREAS:
+                raise pytest.UsageError(f"{item.nodeid}: `{area}` is not an area of scripts/figures.py")
+            item.user_properties += [("attack", area), ("attacks", attack.kwargs.get("count", 1))]
     if config.getoption("--all"):
         return
     for item in items:

@@ -79,6 +79,7 @@ def digest(started: subprocess.CompletedProcess[str]) -> str:
     return started.stdout.split("\t")[-1].strip()
 
 
+@pytest.mark.attack("command", count=len(SHADOWS))
 def test_twenty_poisons_give_one_digest(warm_cli: BundlerCli, args: tuple[str, ...], tmp_path: Path) -> None:
     """The command, and `python -m` where Python itself lets it start."""
     reference = digest(start((LAUNCHER, *args), warm_cli, {}, cwd=tmp_path))
@@ -95,6 +96,7 @@ def test_twenty_poisons_give_one_digest(warm_cli: BundlerCli, args: tuple[str, .
             assert not (folder / f"{name}.py.ran").exists()
 
 
+@pytest.mark.attack("command", count=len(VARIABLES))
 def test_variables_of_python_and_of_the_loader_give_one_digest(
     warm_cli: BundlerCli, args: tuple[str, ...], tmp_path: Path
 ) -> None:
@@ -112,6 +114,7 @@ def test_variables_of_python_and_of_the_loader_give_one_digest(
     assert sorted(path.name for path in tmp_path.iterdir()) == ["cache", "dist", "startup.py"]
 
 
+@pytest.mark.attack("command")
 @pytest.mark.parametrize("name", ["json", "click", "hashlib", "zlib", "pip", "sitecustomize"])
 def test_a_file_of_the_working_directory_is_not_imported(
     name: str, warm_cli: BundlerCli, args: tuple[str, ...], tmp_path: Path
@@ -124,12 +127,27 @@ def test_a_file_of_the_working_directory_is_not_imported(
     assert not (tmp_path / f"{name}.py.ran").exists()
 
 
+@pytest.mark.attack("command")
 def test_arguments_and_the_exit_code_pass_the_second_start(bundler_cli: BundlerCli, tmp_path: Path) -> None:
     odd = "a b\n'\"$x*é"
     for argv in ((LAUNCHER,), MODULE):
         started = start((*argv, "verify", odd), bundler_cli, {"LC_ALL": "C.UTF-8"}, cwd=tmp_path)
         assert started.returncode == 11
         assert "a b\\n'\"$x*é: file not found" in started.stderr
+
+
+@pytest.mark.attack("command")
+@pytest.mark.parametrize("closed", [">&-", "2>&-", "<&-", ">&- 2>&-", "<&- >&- 2>&-"])
+@pytest.mark.parametrize("argv", [(LAUNCHER,), MODULE], ids=["launcher", "module"])
+def test_a_closed_stream_changes_nothing(
+    argv: tuple[str, ...], closed: str, bundler_cli: BundlerCli, tmp_path: Path
+) -> None:
+    (tmp_path / "store").mkdir()
+    command = ("sh", "-c", f'"$@" {closed}', "sh", *argv, "store", "info", "--store", "store")
+    started = start(command, bundler_cli, {}, cwd=tmp_path)
+
+    assert (started.returncode, started.stderr) == (0, "")
+    assert ("blobs" in started.stdout) == (closed in ("2>&-", "<&-"))
 
 
 @pytest.fixture
@@ -177,6 +195,43 @@ def test_the_launcher_works_through_links_and_without_a_directory(
         assert started.stdout.startswith("bundler, version "), started.stderr
 
 
+@pytest.mark.attack("command")
+@pytest.mark.parametrize("variable", ["PYTHONEXECUTABLE", "__PYVENV_LAUNCHER__"])
+def test_a_variable_does_not_replace_the_environment_of_the_command(
+    variable: str, site: Path, bundler_cli: BundlerCli, tmp_path: Path
+) -> None:
+    """Python takes its path, and so its site-packages, from them, although it is isolated."""
+    evil = tmp_path / "evil"
+    subprocess.run([sys.executable, "-I", "-m", "venv", "--without-pip", evil], check=True)
+    (folder,) = evil.glob("lib/python3.*/site-packages")
+    (folder / "bundler.py").write_text("print('evil')")
+
+    poison = {variable: str(evil / "bin/python3")}
+    started = start((str(tmp_path / "venv/bin/bundler"), "--version"), bundler_cli, poison, cwd=tmp_path)
+
+    assert started.stdout.startswith("bundler, version "), (started.stdout, started.stderr)
+
+
+@pytest.mark.attack("command")
+def test_a_program_of_path_does_not_lead_the_launcher_elsewhere(
+    bundler_cli: BundlerCli, tmp_path: Path
+) -> None:
+    (tmp_path / "bin/evil").mkdir(parents=True)
+    for name, lines in {
+        "readlink": f"echo {tmp_path}/bin/evil/bundler",
+        "python3": "echo evil",
+        "evil/python3": "echo evil",
+    }.items():
+        (tmp_path / "bin" / name).write_text(f"#!/bin/sh\n{lines}\n")
+        (tmp_path / "bin" / name).chmod(0o755)
+    (tmp_path / "elsewhere").symlink_to(LAUNCHER)
+    path = {"PATH": f"{tmp_path}/bin:{os.environ['PATH']}"}
+
+    started = start((str(tmp_path / "elsewhere"), "--version"), bundler_cli, path, cwd=tmp_path)
+
+    assert started.stdout.startswith("bundler, version "), started.stderr
+
+
 def test_a_user_site_is_found(bundler_cli: BundlerCli) -> None:
     """`pip install --user`: -I ignores the user site, and no Python is beside the command."""
     python = Path(sys.base_prefix, "bin", f"python{sys.version_info.major}.{sys.version_info.minor}")
@@ -195,6 +250,7 @@ def test_a_user_site_is_found(bundler_cli: BundlerCli) -> None:
         assert started.stdout.startswith("bundler, version "), started.stderr
 
 
+@pytest.mark.attack("command")
 def test_startup_code_of_the_environment_is_reported(
     site: Path, warm_cli: BundlerCli, tmp_path: Path, args: tuple[str, ...]
 ) -> None:

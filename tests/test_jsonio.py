@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import math
+import tomllib
 from typing import Any
 
 import pytest
@@ -11,7 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from bundler.errors import InputError, MalformedError
-from bundler.jsonio import canonical_json, convert, decode, digest_in, parse_json, value_of
+from bundler.jsonio import canonical_json, convert, decode, digest_in, parse_json, parse_toml, value_of
 
 SHA = "ab" * 32
 
@@ -45,6 +46,7 @@ def test_canonical_json_is_utf8_without_spaces_or_needless_escapes() -> None:
     assert canonical_json(values) == '{"a":"/","b":[1,2.5,{"a":true,"z":null}],"ä":"模\\n\u2028"}'.encode()
 
 
+@pytest.mark.attack("input")
 @pytest.mark.parametrize("value", [math.nan, math.inf, -math.inf, "\ud800"])
 def test_a_value_that_json_or_utf8_cannot_express_is_refused(value: object) -> None:
     with pytest.raises(ValueError, match=r"not JSON compliant|surrogates not allowed"):
@@ -77,6 +79,7 @@ def test_an_object_is_expected_unless_another_type_is_named() -> None:
         parse_json(b"[]", "x.json")
 
 
+@pytest.mark.attack("input")
 @pytest.mark.parametrize("content", [b"", b"{", b"{'a': 1}", b"\xff\xff", b"[" * 100_000])
 def test_a_text_that_is_not_json_is_refused_and_named(content: bytes) -> None:
     with pytest.raises(MalformedError, match=r"`bl\\nob` is not JSON") as caught:
@@ -85,6 +88,7 @@ def test_a_text_that_is_not_json_is_refused_and_named(content: bytes) -> None:
     assert len(caught.value.evidence) == 1
 
 
+@pytest.mark.attack("input")
 @pytest.mark.parametrize("content", [b"[]", b'"x"', b"1", b"null", b"true"])
 def test_another_type_is_refused_and_named(content: bytes) -> None:
     with pytest.raises(MalformedError, match=r"`bl\\nob` "):
@@ -130,6 +134,7 @@ def test_a_digest_is_read_from_json(text: str) -> None:
     assert digest_in(text, "a layer") == SHA
 
 
+@pytest.mark.attack("input")
 @pytest.mark.parametrize("text", [f"sha512:{SHA}", SHA[1:], "", None, 7, f"sha256:sha256:{SHA}", SHA.upper()])
 def test_any_other_digest_is_refused_and_its_place_named(text: object) -> None:
     with pytest.raises(MalformedError, match="a layer has no sha256") as caught:
@@ -148,6 +153,7 @@ def test_a_digest_is_displayed_escaped() -> None:
 # --- decode and convert ---------------------------------------------------------------------------
 
 
+@pytest.mark.attack("input")
 @pytest.mark.parametrize(
     ("content", "told"),
     [
@@ -172,3 +178,19 @@ def test_a_document_of_the_right_shape_is_a_value() -> None:
     assert convert({"a": [1]}, dict[str, tuple[int, ...]], "x") == {"a": (1,)}
     with pytest.raises(MalformedError, match=r"x: \$\[\.\.\.\]\[0\]: expected `int`, got `str`"):
         convert({"a": ["1"]}, dict[str, tuple[int, ...]], "x")
+
+
+@pytest.mark.attack("input")
+@pytest.mark.parametrize(
+    ("text", "reason"),
+    [
+        pytest.param("x = " + "[" * 100_000, "nested too deeply", id="arrays"),
+        pytest.param("x = " + "{a=" * 100_000, "nested too deeply", id="tables"),
+        pytest.param("x = " + "1" * 5000, "Exceeds the limit", id="digits"),
+        pytest.param("x = 2020-13-45", "Expected newline", id="date"),
+        pytest.param("x = ", "Invalid value", id="value"),
+    ],
+)
+def test_toml_that_cannot_be_read_has_one_kind_of_error(text: str, reason: str) -> None:
+    with pytest.raises(tomllib.TOMLDecodeError, match=reason):
+        parse_toml(text)

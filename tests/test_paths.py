@@ -75,6 +75,7 @@ UNSAFE = [
 ]
 
 
+@pytest.mark.attack("archives")
 @pytest.mark.parametrize(("name", "reason"), UNSAFE)
 def test_an_unsafe_name_is_refused_with_the_reason(name: str, reason: str) -> None:
     with pytest.raises(UnsafePathError) as caught:
@@ -124,6 +125,7 @@ COLLISIONS = [
 ]
 
 
+@pytest.mark.attack("archives")
 @pytest.mark.parametrize(("names", "collision"), COLLISIONS)
 def test_names_that_a_file_system_takes_for_one_collide(
     names: list[str], collision: tuple[str, str] | None
@@ -131,6 +133,7 @@ def test_names_that_a_file_system_takes_for_one_collide(
     assert find_collision(names) == collision
 
 
+@pytest.mark.attack("archives")
 @given(
     names=st.lists(st.lists(st.sampled_from("aAbBéÉ"), min_size=1, max_size=3).map("/".join)),
     seed=st.randoms(),
@@ -176,6 +179,7 @@ PRINTED = [
 ]
 
 
+@pytest.mark.attack("archives")
 @pytest.mark.parametrize(("name", "printed"), PRINTED)
 def test_a_name_is_displayed_with_its_dangerous_characters_escaped(name: str, printed: str) -> None:
     assert printable(name) == printed

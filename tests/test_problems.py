@@ -83,6 +83,7 @@ def test_a_long_line_is_quoted_in_part(length: int, quoted: str) -> None:
     assert error.evidence == (f"line    `{quoted}`",)
 
 
+@pytest.mark.attack("secrets")
 def test_a_secret_at_the_end_of_a_quotation_is_masked_before_it_is_cut() -> None:
     """Half a secret would not be recognized any more."""
     register_secret("hunter2-hunter2")
@@ -91,6 +92,7 @@ def test_a_secret_at_the_end_of_a_quotation_is_masked_before_it_is_cut() -> None
     assert error.evidence == (f"line    `{'x' * 190}****`",)
 
 
+@pytest.mark.attack("secrets")
 @pytest.mark.parametrize("count", [1, 2])
 def test_every_text_of_the_error_is_redacted_and_printable(count: int) -> None:
     register_secret("hunter2")
@@ -128,6 +130,7 @@ def test_any_other_text_is_a_path(text: str) -> None:
     assert not is_url(text)
 
 
+@pytest.mark.attack("secrets")
 @pytest.mark.parametrize(
     ("text", "secret"),
     [

@@ -35,6 +35,7 @@ SPELLINGS = [
 ]
 
 
+@pytest.mark.attack("secrets")
 @pytest.mark.parametrize(("secret", "spelling"), SPELLINGS)
 def test_every_spelling_of_a_secret_is_masked(secret: str, spelling: str) -> None:
     register_secret(secret)
@@ -42,6 +43,7 @@ def test_every_spelling_of_a_secret_is_masked(secret: str, spelling: str) -> Non
     assert redact(f"before {spelling} after {spelling}") == "before **** after ****"
 
 
+@pytest.mark.attack("secrets")
 @given(secret=st.text(min_size=4, max_size=20).filter(lambda text: not set(text) & set("*<>%")))
 def test_neither_a_secret_nor_its_encoding_is_ever_left(secret: str) -> None:
     redaction._secrets.clear()
@@ -59,12 +61,14 @@ def test_a_secret_of_fewer_than_four_characters_is_not_registered(secret: str, m
     assert redact("xabcdx") == ("x****x" if masked else "xabcdx")
 
 
+@pytest.mark.attack("secrets")
 def test_a_short_secret_is_masked_in_its_long_spelling() -> None:
     register_secret("a/b")
 
     assert redact("a/b a%2Fb") == "a/b ****"
 
 
+@pytest.mark.attack("secrets")
 def test_the_longest_secret_is_masked_first() -> None:
     """Otherwise both ends of a longer secret would be left around the mask of a shorter one."""
     secrets = ["-" * length + "zzzz" + "-" * length for length in range(6)]
@@ -106,11 +110,13 @@ URLS = [
 ]
 
 
+@pytest.mark.attack("secrets")
 @pytest.mark.parametrize(("text", "redacted"), URLS)
 def test_user_information_is_masked_though_nothing_is_registered(text: str, redacted: str) -> None:
     assert redact(text) == redacted
 
 
+@pytest.mark.attack("secrets")
 def test_a_long_word_takes_no_long_time() -> None:
     """Without a bound on the scheme, a word of n letters costs n*n steps: here, minutes."""
     word = "x" * 100_000
@@ -156,6 +162,7 @@ REGISTERED = [
 ]
 
 
+@pytest.mark.attack("secrets")
 @pytest.mark.parametrize(("url", "secret"), REGISTERED)
 def test_splitting_a_url_registers_its_secrets(url: str, secret: str) -> None:
     split_url(url)
@@ -171,6 +178,7 @@ def test_splitting_a_url_registers_nothing_else(url: str) -> None:
     assert redact("https h path frag someone") == "https h path frag someone"
 
 
+@pytest.mark.attack("secrets")
 def test_credentials_hide_themselves_in_a_traceback() -> None:
     assert repr(Credentials(user="me", password="hunter2")) == "Credentials(****)"
 

@@ -31,6 +31,8 @@ _RECORD_LIMIT = 64 << 20
 _TEXT_LIMIT = 4 << 20
 """Bytes of METADATA or entry_points.txt."""
 _LISTED = 3
+_SPARE_ROWS = 10_000
+"""Lines of RECORD beyond two for each member: each costs time, and names nothing."""
 _FIELDS = 3
 # RECORD cannot contain its own digest, nor those of its signatures, which are computed from it.
 _UNHASHED = ("RECORD", "RECORD.jws", "RECORD.p7s")
@@ -142,6 +144,9 @@ def _rows(reader: ZipReader, dist_info: str, faults: _Faults) -> Iterator[tuple[
             refuse(reader, f"line {table.line_num} of its RECORD is malformed", found=error)
         if row is None:
             return
+        if table.line_num > 2 * len(reader.members) + _SPARE_ROWS:
+            wanted = f"at most {2 * len(reader.members) + _SPARE_ROWS} for {len(reader.members)} files"
+            refuse(reader, "its RECORD has too many lines", wanted=wanted, found=len(lines))
         if not row:
             refuse(reader, f"line {table.line_num} of its RECORD is malformed", found="an empty line")
         if len(row) != _FIELDS:

@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+import io
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -40,6 +41,10 @@ __all__ = [
     "render_bundle_lock",
     "resolve_requirements",
 ]
+
+
+_LOCK_LIMIT = 64 << 20
+"""Bytes: a lock of 1,000 distributions with 50 wheels each has 15 MB."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -139,10 +144,16 @@ def preferred_pins(previous: Lock | None, options: LockOptions) -> tuple[str, ..
 def read_lock_text(path: Path) -> str:
     """Return the text of a lockfile.
 
-    :raises InputError: if it is missing, or cannot be read.
+    :raises InputError: if it is missing or too large, or cannot be read.
     """
     try:
-        return path.read_text("utf-8")
+        if path.exists() and not path.is_file() and not path.is_dir():
+            raise InputError(f"{path}: not a lockfile: it is not a regular file")
+        with path.open("rb") as stream:
+            content = stream.read(_LOCK_LIMIT + 1)
+        if len(content) > _LOCK_LIMIT:
+            raise InputError(f"{path}: not a lockfile: it is larger than {_LOCK_LIMIT >> 20} MiB")
+        return io.TextIOWrapper(io.BytesIO(content), "utf-8").read()
     except FileNotFoundError as error:
         raise InputError(f"{path}: file not found") from error
     except OSError as error:

@@ -18,6 +18,7 @@ from packaging.markers import Marker
 from packaging.requirements import InvalidRequirement, Requirement
 from packaging.utils import canonicalize_name
 
+from bundler.jsonio import parse_toml
 from bundler.problems import ProblemError, closest, first_line, register_urls
 
 __all__ = ["project_name", "read_project", "requires_python"]
@@ -44,7 +45,7 @@ def read_project(
     [('', <Requirement('six')>)]
     """
     try:
-        document = tomllib.loads(text)
+        document = parse_toml(text)
     except tomllib.TOMLDecodeError as error:
         place = _TOML_PLACE.search(str(error))
         line = place["line"] if place else None
@@ -75,7 +76,7 @@ def project_name(text: str) -> str:
 
 def _project_text(text: str, field: str) -> str:
     try:
-        project = tomllib.loads(text).get("project", {})
+        project = parse_toml(text).get("project", {})
     except tomllib.TOMLDecodeError:
         return ""
     return str(project.get(field, "")) if isinstance(project, dict) else ""

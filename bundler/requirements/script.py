@@ -9,6 +9,7 @@ import re
 import tomllib
 from dataclasses import dataclass
 
+from bundler.jsonio import parse_toml
 from bundler.problems import ProblemError, first_line
 
 __all__ = ["ScriptMetadata", "read_script"]
@@ -53,7 +54,7 @@ def read_script(text: str) -> ScriptMetadata:
     first = text.count("\n", 0, block.start()) + 1
     lines = block["content"].splitlines()
     try:
-        table = tomllib.loads("\n".join(line[2:] if line.startswith("# ") else line[1:] for line in lines))
+        table = parse_toml("\n".join(line[2:] if line.startswith("# ") else line[1:] for line in lines))
     except tomllib.TOMLDecodeError as error:
         place = re.search(r"\(at line (\d+), column \d+\)", str(error))
         line = first + int(place[1]) if place else first

@@ -75,10 +75,11 @@ _NETWORK_SIGNS = (
     "Connection broken",
     "SSLError",
     "ProxyError",
-    "Failed to establish a new connection",
     "Could not fetch URL",
     "HTTP error 5",
     "Max retries exceeded",
+    " redirects.",
+    "[Errno 27]",
 )
 _REFUSED_ANSWER = "ERROR: a build backend returned "
 """How ``target/scripts/run_pip.py`` begins the line for a hook whose answer leads out of the sandbox."""
@@ -374,7 +375,7 @@ def _build_error(run: FailedRun, project: str, *, name: str = "") -> ResolutionE
     """Return the error for a source distribution whose build failed, with a release that has a wheel."""
     outputs = _OUTPUT.findall(run.ended.stderr)
     # The sandbox refuses the answer of a hook that succeeded: its own output shows no fault.
-    refused = [line for line in run.ended.stderr.splitlines() if line.startswith(_REFUSED_ANSWER)]
+    refused = [line for line in run.ended.stderr.splitlines() if line.lstrip().startswith(_REFUSED_ANSWER)]
     evidence = refused or tail(outputs[-1] if outputs else run.ended.stderr, _SHOWN)
     wanted = _wanted(run, Requirement(name), None) if name else None
     hint = _instead(run, wanted) if wanted else None

@@ -39,6 +39,7 @@ from packaging.version import Version
 
 from bundler.digest import Sha256, parse_sha256
 from bundler.errors import InputError
+from bundler.jsonio import parse_toml
 from bundler.paths import printable
 from bundler.redaction import index_name, redact, split_url, url_filename
 from bundler.target.target import GLIBC_VERSION
@@ -132,7 +133,7 @@ def parse_lock(text: str, *, source: Path, target: Target) -> Lock:
     :raises InputError: if it violates PEP 751, does not support the target, or has a file without sha256.
     """
     try:
-        pylock = Pylock.from_dict(tomllib.loads(text))
+        pylock = Pylock.from_dict(parse_toml(text))
     except tomllib.TOMLDecodeError as error:
         raise InputError(f"{source.name}: not valid TOML: {error}") from error
     except PylockUnsupportedVersionError as error:
@@ -182,7 +183,7 @@ def _unsupported(pylock: Pylock, error: PylockSelectError, source: Path, target:
 def locked_glibc(text: str) -> str:
     """Return the glibc that a lockfile was resolved for; empty if it records none, or is malformed."""
     try:
-        glibc = tomllib.loads(text)["tool"]["bundler"]["glibc"]
+        glibc = parse_toml(text)["tool"]["bundler"]["glibc"]
     except (tomllib.TOMLDecodeError, KeyError, TypeError):
         return ""
     return glibc if isinstance(glibc, str) and GLIBC_VERSION.fullmatch(glibc) else ""

@@ -20,6 +20,8 @@ from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 from urllib.request import url2pathname
 
+import pip as pip_package
+
 from bundler.archive.wheel import read_wheel
 from bundler.digest import parse_sha256
 from bundler.errors import BundlerError, NetworkError, ResolutionError
@@ -212,18 +214,12 @@ def _resolve_toolchain(
 ) -> dict[str, Any]:
     """Return the report of bundler's own pip on the newest toolchain that supports the target's Python."""
     report = scratch / "toolchain.json"
-    argv = [
-        sys.executable,
-        "-I",
-        "-m",
-        "pip",
-        "install",
-        "--quiet",
-        "--dry-run",
-        "--ignore-installed",
-        "--no-deps",
-    ]
-    argv += ["--only-binary", ":all:", "--python-version", interpreter.target.version]
+    guard = scratch / "no-guard.json"
+    guard.write_text("{}", "utf-8")  # from wheels alone: no code of another Python program is started
+    pip = Path(pip_package.__file__).parent
+    argv = [sys.executable, "-I", str(script("run_pip")), str(guard), str(pip), "install", "--quiet"]
+    argv += ["--dry-run", "--ignore-installed", "--no-deps", "--only-binary", ":all:"]
+    argv += ["--python-version", interpreter.target.version]
     argv += ["--target", str(scratch / "nowhere"), "--report", str(report), *_PROJECTS]
     network = {**host.network_environment(), **netrc_environment(host)}
     env = host.child_env(scratch, **network, **settings.pip_environment())

@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
@@ -110,6 +110,12 @@ class PipResolver:
                 return self.resolve(requirements, reporter=reporter, preferred=_fitting(preferred, ended))
             raise failure
         report = json.loads(report_file.read_text("utf-8"))
+        constrained = {
+            canonicalize_name(root.requirement.name) for root in requirements.constraints if root.requirement
+        }
+        for item in report["install"]:
+            if item["is_direct"] and not item["requested"]:
+                _refuse_url(item, constrained)
         packages = [self._locked(item, reporter) for item in report["install"]]
         texts = sorted({root.text for root in requirements.roots})
         return Lock(requirements=tuple(texts), packages=tuple(sorted(packages, key=lambda item: item.name)))
@@ -220,6 +226,27 @@ def _sha256(info: dict[str, Any], filename: str) -> Sha256:
             evidence=(f"found   {redact(', '.join(sorted(hashes))) or 'no hash'}",),
             hint="download the file, and require it by its path",
         ) from None
+
+
+def _refuse_url(item: dict[str, Any], constrained: Collection[str]) -> None:
+    """Raise an error for a dependency by URL, which an index such as PyPI does not permit either.
+
+    :param constrained: the names for which the user wrote a constraint, which may contain the URL.
+    """
+    name = canonicalize_name(item["metadata"]["name"])
+    if name in constrained:
+        return
+    info = item["download_info"]
+    url, _ = split_url(info["url"])
+    if "vcs_info" in info:
+        url = f"{info['vcs_info']['vcs']}+{url}@{info['vcs_info']['commit_id']}"
+    elif "sha256" in (hashes := info.get("archive_info", {}).get("hashes", {})):
+        url = f"{url.partition('#')[0]}#sha256={hashes['sha256']}"
+    raise ResolutionError(
+        f"a dependency requires `{name}` by a URL, which can change, or belong to another owner",
+        evidence=(f"found   {url}",),
+        hint=f"if you trust it, require it yourself: `{name} @ {url}`",
+    )
 
 
 def _local_path(url: str) -> Path:

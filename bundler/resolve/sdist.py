@@ -22,7 +22,7 @@ from packaging.utils import InvalidWheelFilename, parse_wheel_filename
 
 from bundler.archive.zip import ZipReader
 from bundler.digest import Sha256, hash_stream, parse_sha256
-from bundler.errors import IntegrityError, ResolutionError
+from bundler.errors import InputError, IntegrityError, ResolutionError
 from bundler.resolve.failure import FailedRun, build_failure
 from bundler.resolve.lockfile import LockedDistribution
 from bundler.resolve.pip import Toolchain
@@ -207,7 +207,12 @@ def _source_files(folder: Path) -> Iterator[Path]:
     """Yield the source files of a project, relative to its directory.
 
     Links to files are followed, links to directories are not: they may form a loop.
+
+    :raises InputError: if a link leads out of the project, or of the git repository around it: the file
+        would be packed.
     """
+    root = folder.resolve()
+    root = next((parent for parent in (root, *root.parents) if (parent / ".git").exists()), root)
     for parent, folders, files in os.walk(folder):
         folders[:] = sorted(
             name for name in folders if name not in _NOT_SOURCE and not name.endswith(".egg-info")
@@ -215,4 +220,10 @@ def _source_files(folder: Path) -> Iterator[Path]:
         for name in files:
             path = Path(parent) / name
             if path.is_file():
+                if path.is_symlink() and not path.resolve().is_relative_to(root):
+                    raise InputError(
+                        f"`{path.relative_to(folder)}` of the project `{folder.name}` is a link out of it",
+                        evidence=(f"found   {path.resolve()}",),
+                        hint="replace the link by a copy of the file",
+                    )
                 yield path.relative_to(folder)

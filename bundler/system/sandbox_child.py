@@ -18,6 +18,7 @@ this script ends.
 --scratch BYTES  limit of all that is written: in memory, and in the writable directories
 --memory BYTES   limit of the memory of all processes together
 --processes N    limit of their number
+--seconds N      limit of the time until the program ends
 
 Exit code 125, with one line on stderr: the system refuses a restriction. 126: the
 program cannot be started. 124: a limit was exceeded, and everything was killed. 2:
@@ -46,7 +47,7 @@ TICK = 0.1
 USAGE = "usage: sandbox_child.py [OPTION...] -- PROGRAM ARGUMENT...\n"
 FLAGS = {"--net": "net", "--pid": "pid", "--root": "root", "--landlock": "landlock", "--filter": "filter"}
 PLACES = {"--visible": "visible", "--writable": "writable", "--empty": "empty", "--hidden": "hidden"}
-NUMBERS = {"--scratch": "scratch", "--memory": "memory", "--processes": "processes"}
+NUMBERS = {"--scratch": "scratch", "--memory": "memory", "--processes": "processes", "--seconds": "seconds"}
 
 libc = ctypes.CDLL(None, use_errno=True)
 
@@ -281,7 +282,7 @@ def parse(arguments):
     """Parse the command line into options and the program; None if it is invalid."""
     options = dict.fromkeys(FLAGS.values(), False)
     options.update((name, []) for name in PLACES.values())
-    options.update(scratch=1 << 31, memory=1 << 40, processes=1 << 16, proc=False)
+    options.update(scratch=1 << 31, memory=1 << 40, processes=1 << 16, seconds=1 << 31, proc=False)
     while arguments and arguments[0] != "--":
         option = arguments.pop(0)
         if option in FLAGS:

@@ -1,4 +1,4 @@
-"""Run by the host Python: limit the memory, the processes and the files of a sandbox.
+"""Run by the host Python: limit the memory, the processes, the files and the time of a sandbox.
 
 Loaded by ``sandbox_child.py`` beside it, which ``exec``s this file. Standard library only. The kernel
 limits all processes together only in a cgroup, which most users cannot create; so they are counted.
@@ -6,6 +6,7 @@ limits all processes together only in a cgroup, which most users cannot create; 
 
 import os
 import resource
+import time
 
 # The kernel does not assign smaller process ids again (RESERVED_PIDS of kernel/pid.c).
 PIDS_NOT_REUSED = 300
@@ -92,6 +93,7 @@ class Limits:
     def __init__(self, options):
         self.options = options
         self.free = self.free_space()
+        self.end = time.monotonic() + options["seconds"]
 
     def free_space(self):
         """Return the free bytes of the file systems of the writable directories."""
@@ -101,6 +103,8 @@ class Limits:
     def exceeded(self):
         """Return a text about a limit that is exceeded, or None."""
         options = self.options
+        if time.monotonic() > self.end:
+            return "more than {} seconds".format(options["seconds"])
         running = processes(options)
         if len(running) > options["processes"]:
             return "more than {} processes".format(options["processes"])

@@ -205,20 +205,22 @@ def _probe(python: Path, host: HostEnvironment, scratch: Path) -> Interpreter:
     :raises InterpreterError: if it is not a working Python, or not supported as a target.
     """
     argv = [str(python), "-I", "-S", "-B", str(script("probe"))]
-    ended = run_process(argv, env=host.child_env(scratch), cwd=scratch, timeout=_PROBE_SECONDS)
+    fact = f"`{python}` is not a working Python"
+    try:
+        ended = run_process(argv, env=host.child_env(scratch), cwd=scratch, timeout=_PROBE_SECONDS)
+    except BundlerError as error:
+        raise InterpreterError(fact, evidence=error.evidence) from error
     try:
         facts = json.loads(ended.stdout)
-    except ValueError:
-        raise InterpreterError(
-            f"`{python}` is not a working Python",
-            evidence=tail(ended.stderr, 3) or ("no output",),
-        ) from None
-    target = target_from_probe(facts)
-    stdlib = {*facts["stdlib"], *(path for path in facts["paths"] if path)}
-    real = Path(facts["executable"] or python)
+        target = target_from_probe(facts)
+        stdlib = {*facts["stdlib"], *(path for path in facts["paths"] if path)}
+        real = Path(facts["executable"] or python)
+        modules = frozenset(facts["stdlib_modules"])
+    except (ValueError, KeyError, TypeError, RecursionError):
+        raise InterpreterError(fact, evidence=tail(ended.stderr, 3) or ("no output",)) from None
     return Interpreter(
         python=real,
         stdlib=tuple(sorted(Path(path) for path in stdlib)),
         target=target,
-        stdlib_modules=frozenset(facts["stdlib_modules"]),
+        stdlib_modules=modules,
     )

@@ -13,6 +13,7 @@ from importlib.metadata import version
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from support.figures import Recorder
 
 from bundler.archive.compression import (
     SUFFIXES,
@@ -137,6 +138,7 @@ def test_no_byte_is_lost_where_a_piece_ends(codec: Codec, size: int) -> None:
 # --- refusals -------------------------------------------------------------------------------------
 
 
+@pytest.mark.attack("archives")
 @pytest.mark.parametrize(
     ("content", "codec", "found"),
     [
@@ -159,10 +161,12 @@ def test_another_kind_of_file_is_refused_with_its_first_bytes(
     assert found.startswith(caught.value.evidence[1].removeprefix("found   "))
 
 
+@pytest.mark.attack("archives")
 @pytest.mark.parametrize("codec", CODECS)
-def test_every_truncation_is_refused(codec: Codec) -> None:
+def test_every_truncation_is_refused(codec: Codec, record_property: Recorder) -> None:
     stream = packed(b"first", codec) + packed(CONTENT, codec)
     ends = {len(packed(b"first", codec)), len(stream)}
+    record_property("mutants", len(stream) - 1)
 
     for length in range(len(stream)):
         if length not in ends:
@@ -170,6 +174,7 @@ def test_every_truncation_is_refused(codec: Codec) -> None:
                 read(stream[:length], codec)
 
 
+@pytest.mark.attack("archives")
 @pytest.mark.parametrize("codec", CODECS)
 @pytest.mark.parametrize("chunks", [[], [b""], [b"", b""]])
 def test_an_empty_stream_ends_too_early(codec: Codec, chunks: list[bytes]) -> None:
@@ -177,6 +182,7 @@ def test_an_empty_stream_ends_too_early(codec: Codec, chunks: list[bytes]) -> No
         list(decompressed(chunks, codec, "x"))
 
 
+@pytest.mark.attack("archives")
 @pytest.mark.parametrize("codec", CODECS)
 def test_a_changed_byte_of_the_content_is_found_by_the_checksum(codec: Codec) -> None:
     stream = bytearray(packed(bytes(range(256)), codec))  # hardly compressible: stored
@@ -188,17 +194,20 @@ def test_a_changed_byte_of_the_content_is_found_by_the_checksum(codec: Codec) ->
     assert caught.value.hint == "copy it again from its source"
 
 
+@pytest.mark.attack("archives")
 @pytest.mark.parametrize("codec", CODECS)
 def test_junk_after_the_last_member_is_damage(codec: Codec) -> None:
     with pytest.raises(IntegrityError, match="`x` is damaged"):
         read(packed(CONTENT, codec) + b"junk" * 10, codec)
 
 
+@pytest.mark.attack("archives")
 def test_a_raw_deflate_or_zlib_stream_is_not_gzip() -> None:
     with pytest.raises(MalformedError):
         read(zlib.compress(CONTENT), "gz")
 
 
+@pytest.mark.attack("archives")
 @pytest.mark.parametrize(("log", "accepted"), [(27, True), (28, False)])
 def test_a_frame_that_needs_more_than_128_mib_is_refused(log: int, accepted: bool) -> None:
     """A reader must keep the window in memory, and the sender chooses its size."""

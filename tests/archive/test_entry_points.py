@@ -63,6 +63,7 @@ REFUSED = [
 ]
 
 
+@pytest.mark.attack("archives")
 @pytest.mark.parametrize(("text", "fact", "evidence"), REFUSED)
 def test_a_refusal_names_the_wheel_the_fact_and_what_was_found(
     text: str, fact: str, evidence: tuple[str, ...]

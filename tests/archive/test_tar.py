@@ -145,6 +145,7 @@ def test_two_blocks_of_zeros_end_an_archive() -> None:
     assert bytes(1024) == END
 
 
+@pytest.mark.attack("archives")
 def test_a_name_that_is_not_unicode_is_refused() -> None:
     with pytest.raises(UnicodeEncodeError):
         file_header("a\ud800", size=0, mode=0o644, epoch=DEFAULT_EPOCH)

@@ -17,6 +17,7 @@ from hypothesis import strategies as st
 from packaging.specifiers import SpecifierSet
 from packaging.tags import Tag
 from packaging.version import Version
+from support.figures import Recorder
 from support.wheels import record_row, wheel_files, with_record, zip_bytes
 
 from bundler.archive import wheel as wheel_module
@@ -148,6 +149,7 @@ IDENTITY = [
 ]
 
 
+@pytest.mark.attack("archives")
 @pytest.mark.parametrize(("content", "telling"), IDENTITY)
 def test_a_wheel_names_one_distribution(content: bytes, telling: tuple[str, ...]) -> None:
     said = refused(content)
@@ -155,6 +157,7 @@ def test_a_wheel_names_one_distribution(content: bytes, telling: tuple[str, ...]
     assert [text for text in telling if text not in said] == []
 
 
+@pytest.mark.attack("archives")
 @pytest.mark.parametrize(
     ("filename", "telling"),
     [
@@ -190,6 +193,7 @@ def test_one_distribution_has_many_spellings(filename: str, info: str) -> None:
     assert wheel.dist_info == f"{info}.dist-info"
 
 
+@pytest.mark.attack("archives")
 @pytest.mark.parametrize(
     "info",
     [
@@ -215,6 +219,7 @@ def test_a_wheel_renamed_for_another_platform_is_odd() -> None:
     assert wheel.notes == ("its WHEEL has other tags than its file name: py3-none-any",)
 
 
+@pytest.mark.attack("archives")
 def test_w33_another_abi_is_a_contradiction_unless_the_name_asks_for_none() -> None:
     """The wheels of xgboost 1.6 have cp39 inside and py3-none in the name; pip uses the name."""
     content = packed(members(tags=["cp39-cp39-any"]))
@@ -295,6 +300,7 @@ def labeled(of_file: str, directory: str, version: str) -> Wheel:
     return opened(archive, f"demo-{of_file}-py3-none-any.whl")
 
 
+@pytest.mark.attack("archives")
 @pytest.mark.parametrize(
     ("of_file", "directory", "version", "faults"),
     [
@@ -323,6 +329,7 @@ def test_a_local_label_may_be_missing_in_one_place(
     assert wheel.metadata.version == Version(version)
 
 
+@pytest.mark.attack("archives")
 @pytest.mark.parametrize(
     ("of_file", "directory", "version"),
     [("1.0+cpu", "1.0+gpu", "1.0+cpu"), ("1.0+cpu", "1.0", "1.0+gpu"), ("1.0", "1.1+cpu", "1.0")],
@@ -378,6 +385,7 @@ RECORDS = [
 ]
 
 
+@pytest.mark.attack("archives")
 @pytest.mark.parametrize(("content", "telling"), RECORDS)
 def test_a_record_that_contradicts_the_code_or_names_a_place_outside_is_refused(
     content: bytes, telling: tuple[str, ...]
@@ -427,6 +435,7 @@ def test_only_record_and_its_signatures_have_no_digest() -> None:
     assert contents(wheel)["purelib", f"{INFO}/RECORD.jws"] == b"{}"
 
 
+@pytest.mark.attack("archives")
 @pytest.mark.parametrize("name", ["METADATA", "WHEEL", "entry_points.txt"])
 def test_a_wrong_digest_of_metadata_is_noted(name: str) -> None:
     made = members(entry_points="[plugins]\n")
@@ -455,6 +464,7 @@ def test_a_file_without_a_digest_in_record_is_read(record: Edit, fault: str) -> 
     assert contents(wheel)["purelib", "demo.py"] == SOURCE
 
 
+@pytest.mark.attack("archives")
 def test_a_wrong_digest_is_found_after_the_last_piece() -> None:
     wheel = opened(packed(members(), swap(ROW, record_row("demo.py", b"VERSION = 2\n"))))
     (file,) = (file for file in wheel.files if file.path == "demo.py")
@@ -510,6 +520,7 @@ ENTRY_POINTS = [
 ]
 
 
+@pytest.mark.attack("archives")
 @pytest.mark.parametrize(("content", "telling"), ENTRY_POINTS)
 def test_a_launcher_stays_in_its_folder_and_calls_one_object(
     content: bytes, telling: tuple[str, ...]
@@ -567,6 +578,7 @@ PLACES = [
 ]
 
 
+@pytest.mark.attack("archives")
 @pytest.mark.parametrize(("path", "telling"), PLACES)
 def test_each_file_has_one_place(path: str, telling: tuple[str, ...]) -> None:
     made = members({**MODULE, path: "x"})
@@ -616,6 +628,7 @@ def test_the_root_of_a_platform_wheel_is_platlib() -> None:
     assert {file.scheme for file in wheel.files} == {"platlib"}
 
 
+@pytest.mark.attack("archives")
 def test_dangerous_bits_are_noted_and_the_executable_bit_is_kept() -> None:
     """W25."""
     made = with_record(members({"a.py": "", "b.py": "", "c.py": ""}), INFO)
@@ -777,9 +790,11 @@ def same_or_refused(archive: bytes) -> None:
     assert found == good()[1]
 
 
+@pytest.mark.attack("archives")
 @pytest.mark.parametrize("bits", [0x01, 0x80, 0xFF])
-def test_no_changed_byte_changes_what_is_read(bits: int) -> None:
+def test_no_changed_byte_changes_what_is_read(bits: int, record_property: Recorder) -> None:
     archive = good()[0]
+    record_property("mutants", len(archive))
     for at in range(len(archive)):
         same_or_refused(archive[:at] + bytes([archive[at] ^ bits]) + archive[at + 1 :])
 
@@ -793,6 +808,7 @@ MUTATIONS = st.lists(
 )
 
 
+@pytest.mark.attack("archives")
 @settings(max_examples=300)
 @given(MUTATIONS)
 def test_a_damaged_wheel_is_refused_or_the_same(mutations: list[tuple[str, float, bytes]]) -> None:
@@ -816,6 +832,7 @@ PIECES = (
 TEXTS = st.one_of(st.binary(max_size=60), st.lists(st.sampled_from(PIECES), max_size=12).map(b"".join))
 
 
+@pytest.mark.attack("archives")
 @settings(max_examples=300)
 @given(st.sampled_from(["METADATA", "WHEEL", "RECORD", "entry_points.txt"]), TEXTS, st.booleans())
 def test_no_text_makes_the_reader_fail_in_another_way(name: str, text: bytes, append: bool) -> None:

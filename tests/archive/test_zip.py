@@ -182,6 +182,7 @@ BAD_NAMES = [
 ]
 
 
+@pytest.mark.attack("archives")
 @pytest.mark.parametrize(("name", "telling"), [pytest.param(*rest, id=row) for row, *rest in BAD_NAMES])
 def test_a_name_that_is_no_path_inside_a_folder_is_refused(name: bytes, telling: str) -> None:
     error = refused(one(name=name))
@@ -190,6 +191,7 @@ def test_a_name_that_is_no_path_inside_a_folder_is_refused(name: bytes, telling:
     assert error.exit_code == 7
 
 
+@pytest.mark.attack("archives")
 @pytest.mark.parametrize(
     ("name", "flags", "telling", "as_shown"),
     [
@@ -209,6 +211,7 @@ def test_a_name_is_marked_and_valid_utf8_and_shown_escaped(
     assert f"`{as_shown}`" in error.message
 
 
+@pytest.mark.attack("archives")
 @pytest.mark.parametrize(
     ("first", "second"),
     [
@@ -228,6 +231,7 @@ def test_names_that_are_one_to_some_file_systems_are_refused(first: str, second:
     assert "equal on some file systems" in refused(raw_zip(items)).message
 
 
+@pytest.mark.attack("archives")
 def test_names_are_compared_only_up_to_a_cap() -> None:
     limits = ZipLimits(names=18)
 
@@ -355,6 +359,7 @@ def test_a_short_comment_of_plain_text_is_accepted(comment: bytes) -> None:
     ]
 
 
+@pytest.mark.attack("archives")
 @pytest.mark.parametrize(("archive", "telling"), MALFORMED)
 def test_an_archive_with_two_readings_is_refused(archive: bytes, telling: Sequence[str]) -> None:
     error = refused(archive)
@@ -363,11 +368,13 @@ def test_an_archive_with_two_readings_is_refused(archive: bytes, telling: Sequen
     assert all(text in said for text in telling)
 
 
+@pytest.mark.attack("archives")
 @pytest.mark.parametrize("sixteenth", range(16), ids=lambda number: f"W27-{number}")
 def test_a_truncated_archive_is_refused(sixteenth: int) -> None:
     refused(GOOD[: len(GOOD) * sixteenth // 16])
 
 
+@pytest.mark.attack("archives")
 def test_overlapping_members_are_refused() -> None:
     """W19: two entries for one local header, and one member that quotes the whole of the next."""
     inner = raw_zip([B])[: 30 + 1 + len(B.packed())]
@@ -400,6 +407,7 @@ def test_a_data_descriptor_that_agrees_is_accepted(sign: bytes, form: str) -> No
     assert read(described(descriptor, {"extra": b""}))["a"] == b"content"
 
 
+@pytest.mark.attack("archives")
 @pytest.mark.parametrize("form", ["<LLL", "<LQQ"])
 @pytest.mark.parametrize("sign", [b"", b"PK\7\x08"], ids=["plain", "signed"])
 @pytest.mark.parametrize("wrong", range(3), ids=["crc", "compressed", "size"])
@@ -409,6 +417,7 @@ def test_a_data_descriptor_that_differs_is_refused(sign: bytes, form: str, wrong
     assert "data descriptor" in refused(described(sign + struct.pack(form, *numbers))).message
 
 
+@pytest.mark.attack("archives")
 @pytest.mark.parametrize(
     "archive",
     [
@@ -426,6 +435,7 @@ def test_a_data_descriptor_belongs_to_its_flag_and_fills_the_gap(archive: bytes)
     refused(archive)
 
 
+@pytest.mark.attack("archives")
 def test_a_member_with_a_descriptor_overlaps_too() -> None:
     item = ZipItem(name=b"a", flags=DESCRIPTOR, local=ZERO, central={"compressed": 1000})
 
@@ -450,6 +460,7 @@ def lying(
     return one(content=content, local=says, central=says, data=data, method=method)
 
 
+@pytest.mark.attack("archives")
 @pytest.mark.parametrize(
     ("archive", "telling"),
     [
@@ -476,6 +487,7 @@ def test_a_member_is_what_its_header_says(archive: bytes, telling: str) -> None:
     assert telling in refused(archive).message
 
 
+@pytest.mark.attack("archives")
 def test_inflation_stops_one_byte_after_the_declared_size() -> None:
     """W20: the output before the refusal never exceeds the declared size."""
     size = CHUNK + 5
@@ -487,6 +499,7 @@ def test_inflation_stops_one_byte_after_the_declared_size() -> None:
     assert given == [CHUNK]
 
 
+@pytest.mark.attack("archives")
 def test_data_after_a_stream_that_ends_where_a_read_ends_is_found() -> None:
     size = INPUT - 5  # a stored block of deflate has 5 bytes of header
     stream = struct.pack("<BHH", 1, size, size ^ 0xFFFF) + bytes(size)
@@ -500,6 +513,7 @@ HUGE = {"size": MAX32, "extra": zip64(EXBIBYTES)}
 HUGE_STORED = {"size": MAX32, "compressed": MAX32, "extra": zip64(9 << 30, 9 << 30)}
 
 
+@pytest.mark.attack("archives")
 @pytest.mark.parametrize(
     ("archive", "telling"),
     [
@@ -641,6 +655,7 @@ def test_odd_archives_with_one_reading_are_accepted(archive: bytes) -> None:
     assert read(archive) == {"a": b"first"}
 
 
+@pytest.mark.attack("archives")
 def test_a_folder_cannot_hide_bytes() -> None:
     hiding = ZipItem(name=b"f/", content=b"", data=b"\3\0hidden", mode=0)
 
@@ -668,6 +683,7 @@ def test_content_comes_in_pieces_and_readers_may_interleave() -> None:
     assert found == contents
 
 
+@pytest.mark.attack("archives")
 def test_read_refuses_what_is_above_the_limit() -> None:
     reader = ZipReader(io.BytesIO(one()), name="demo.whl")
     (member,) = reader.members.values()
@@ -677,6 +693,7 @@ def test_read_refuses_what_is_above_the_limit() -> None:
         reader.read(member, limit=6)
 
 
+@pytest.mark.attack("archives")
 def test_an_archive_that_changes_under_the_reader_is_refused() -> None:
     for method in (0, 8):
         source = io.BytesIO(one(method=method))

@@ -551,6 +551,7 @@ def test_an_unpacked_filesystem_says_the_same(tmp_path: Path) -> None:
     assert {**base.to_json(), "source": ""} == {**image.to_json(), "source": ""}
 
 
+@pytest.mark.attack("archives")
 def test_no_link_leads_out_of_an_unpacked_filesystem(tmp_path: Path) -> None:
     root = as_folder(tmp_path)
     outside = tmp_path / "outside"
@@ -658,6 +659,7 @@ def small_layout(codec: Any = "gz") -> Members:
     return oci_members([oci_image(members, [rootfs()], env=AZURE, codec=codec)], members)
 
 
+@pytest.mark.attack("archives")
 @pytest.mark.parametrize("codec", [None, "gz", "zst"])
 @pytest.mark.parametrize("kind", ["layer", "layers", "rootfs"])
 def test_a_blob_that_differs_from_its_digest_is_refused(tmp_path: Path, kind: str, codec: Any) -> None:
@@ -675,6 +677,7 @@ def test_a_blob_that_differs_from_its_digest_is_refused(tmp_path: Path, kind: st
     assert caught.value.evidence == (f"wanted  {wanted}", f"found   {digest(members[name])}")  # type: ignore[arg-type]
 
 
+@pytest.mark.attack("archives")
 @pytest.mark.parametrize("codec", [None, "gz", "zst"])
 def test_a_layer_that_is_cut_short_is_refused(tmp_path: Path, codec: Any) -> None:
     members = small_layout(codec)
@@ -685,6 +688,7 @@ def test_a_layer_that_is_cut_short_is_refused(tmp_path: Path, codec: Any) -> Non
         read_base(write_archive(tmp_path / "i.tar", members))
 
 
+@pytest.mark.attack("archives")
 def test_other_bytes_of_the_same_content_are_refused_too(tmp_path: Path) -> None:
     members = small_layout("gz")
     name, content = blob_of(members, "layer")
@@ -694,12 +698,14 @@ def test_other_bytes_of_the_same_content_are_refused_too(tmp_path: Path) -> None
         read_base(write_archive(tmp_path / "i.tar", members))
 
 
+@pytest.mark.attack("archives")
 def test_what_follows_the_end_of_a_layer_is_hashed_with_it(tmp_path: Path) -> None:
     layer = tar_bytes(rootfs()) + bytes(3 << 20)
 
     assert "flask" in names(read_base(write_archive(tmp_path / "i.tar", one_layer(layer)), prefer="3.7"))
 
 
+@pytest.mark.attack("archives")
 def test_a_docker_layer_is_compared_with_its_diff_id(tmp_path: Path) -> None:
     """Old archives name no digest of the stored bytes; the config names the content's."""
     other = tar_bytes({**rootfs(), "etc/added": "x"})
@@ -711,6 +717,7 @@ def test_a_docker_layer_is_compared_with_its_diff_id(tmp_path: Path) -> None:
     assert caught.value.evidence == (f"wanted  {digest(tar_bytes(rootfs()))}", f"found   {digest(other)}")
 
 
+@pytest.mark.attack("archives")
 def test_a_docker_config_is_compared_with_its_name(tmp_path: Path) -> None:
     members = docker_members([rootfs()], env=AZURE)
     name = next(name for name in members if name.endswith(".json") and name != "manifest.json")
@@ -727,6 +734,7 @@ def huge_name() -> bytes:
     return entry.tobuf() + bytes(2 << 20) + tar_bytes({"etc/": ""})
 
 
+@pytest.mark.attack("archives")
 @pytest.mark.parametrize(
     ("layer", "told"),
     [
@@ -749,6 +757,7 @@ def test_a_hostile_layer_is_refused(tmp_path: Path, layer: bytes, told: str) -> 
     assert told in caught.value.message
 
 
+@pytest.mark.attack("archives")
 def test_a_kept_file_has_a_limit(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("bundler.oci.layer.FILE_LIMIT", 100)
     path = write_archive(tmp_path / "i.tar", docker_members([rootfs()], env=AZURE))
@@ -757,6 +766,7 @@ def test_a_kept_file_has_a_limit(tmp_path: Path, monkeypatch: pytest.MonkeyPatch
         read_base(path)
 
 
+@pytest.mark.attack("archives")
 def test_a_link_that_leads_nowhere_or_round_in_a_circle_is_no_layer(tmp_path: Path) -> None:
     for target in ("../0/layer.tar", "../../../../etc/passwd", "../gone/layer.tar"):
         members: Members = {**one_layer(tar_bytes(rootfs())), "0/layer.tar": Link(target)}
@@ -764,6 +774,7 @@ def test_a_link_that_leads_nowhere_or_round_in_a_circle_is_no_layer(tmp_path: Pa
             read_base(write_archive(tmp_path / "i.tar", members))
 
 
+@pytest.mark.attack("archives")
 def test_a_layer_in_a_folder_may_not_lie_outside_of_it(tmp_path: Path) -> None:
     members = one_layer(tar_bytes(rootfs()))
     (tmp_path / "layer.tar").write_bytes(members["0/layer.tar"])  # type: ignore[arg-type]
@@ -773,6 +784,7 @@ def test_a_layer_in_a_folder_may_not_lie_outside_of_it(tmp_path: Path) -> None:
         read_base(write_layout(tmp_path / "image", members))
 
 
+@pytest.mark.attack("archives")
 @pytest.mark.parametrize(
     ("members", "error", "told"),
     [

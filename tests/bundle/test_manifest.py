@@ -175,6 +175,7 @@ NOT_JSON = [
 ]
 
 
+@pytest.mark.attack("input")
 @pytest.mark.parametrize(("text", "reason"), NOT_JSON)
 def test_anything_but_strict_json_is_refused(text: bytes, reason: str) -> None:
     assert refusal(text).message.startswith(f"m.json: {reason}")
@@ -195,6 +196,7 @@ def test_another_document_is_not_a_manifest(text: bytes) -> None:
     assert refusal(text).message == "m.json: not the manifest of a bundle"
 
 
+@pytest.mark.attack("input")
 @pytest.mark.parametrize("version", [0, 2, "1", None, [1], True, 1.0])
 def test_another_format_version_is_refused_with_both_numbers(version: object) -> None:
     error = refusal(content(whole(format_version=version)))
@@ -204,6 +206,7 @@ def test_another_format_version_is_refused_with_both_numbers(version: object) ->
     assert error.hint == "upgrade bundler: `pip install -U airgap-bundler`"
 
 
+@pytest.mark.attack("input")
 def test_a_newer_format_is_refused_before_anything_else_of_it_is_read() -> None:
     error = refusal(b'{ "format": "bundler-manifest", "format_version": 2, "new": "\\u00e9" }')
 
@@ -222,6 +225,7 @@ def reordered(values: Values) -> bytes:
     return json.dumps(values, separators=(",", ":"), ensure_ascii=False).encode() + b"\n"
 
 
+@pytest.mark.attack("input")
 @pytest.mark.parametrize(
     "text",
     [
@@ -413,6 +417,7 @@ REFUSALS: dict[str, str] = json.loads(Path(__file__).with_name("refusals.json").
 """The message for each case: its path in the document, wanted and found."""
 
 
+@pytest.mark.attack("input")
 @pytest.mark.parametrize(
     ("edit", "reason"), [pytest.param(*case.values, REFUSALS[case.id], id=case.id) for case in INCONSISTENT]
 )

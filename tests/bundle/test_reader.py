@@ -26,6 +26,7 @@ from support.bundles import (
     packed,
     tar_names,
 )
+from support.figures import Recorder
 
 from bundler.archive.compression import Codec, compressor
 from bundler.archive.tar import END, directory_header, file_header, padding
@@ -205,6 +206,7 @@ HOSTILE = [
 ]
 
 
+@pytest.mark.attack("archives")
 @pytest.mark.parametrize(("change", "told"), HOSTILE)
 def test_a_hostile_entry_is_refused_and_named(tmp_path: Path, change: Change, told: str) -> None:
     error = refused(make_bundle(tmp_path / "in", change=change), tmp_path)
@@ -213,6 +215,7 @@ def test_a_hostile_entry_is_refused_and_named(tmp_path: Path, change: Change, to
     assert re.search(told, str(error)), str(error)
 
 
+@pytest.mark.attack("archives")
 def test_a_changed_byte_is_named_with_both_digests(tmp_path: Path) -> None:
     def change(entries: Entries) -> None:
         place = index_of(entries, "data.bin")
@@ -226,6 +229,7 @@ def test_a_changed_byte_is_named_with_both_digests(tmp_path: Path) -> None:
     assert hashlib.sha256(FILES[f"{SITE}/pkg/data.bin"]).hexdigest() in error.evidence[0]
 
 
+@pytest.mark.attack("archives")
 @pytest.mark.parametrize(
     ("end", "told"),
     [
@@ -247,6 +251,7 @@ def test_the_end_is_exact(tmp_path: Path, end: bytes, told: str) -> None:
     assert re.search(told, str(refused(path, tmp_path)))
 
 
+@pytest.mark.attack("archives")
 def test_padding_hides_nothing(tmp_path: Path) -> None:
     """B22: bytes between the content of a file and the next header are part of no file."""
 
@@ -258,24 +263,28 @@ def test_padding_hides_nothing(tmp_path: Path) -> None:
     assert "unexpected data after" in str(refused(make_bundle(tmp_path / "in", change=change), tmp_path))
 
 
+@pytest.mark.attack("archives")
 @pytest.mark.parametrize("codec", ["gz", "zst"])
-def test_every_truncation_is_refused(tmp_path: Path, codec: Codec) -> None:
+def test_every_truncation_is_refused(tmp_path: Path, codec: Codec, record_property: Recorder) -> None:
     """B21, on the compressed bytes."""
     path = make_bundle(tmp_path, codec=codec)
     whole = path.read_bytes()
+    record_property("mutants", len(range(0, len(whole), 37)))
     for length in range(0, len(whole), 37):
         path.write_bytes(whole[:length])
         with pytest.raises((IntegrityError, MalformedError)):
             verify_bundle(path, reporter=SILENT)
 
 
-def test_every_flipped_bit_is_refused(tmp_path: Path) -> None:
+@pytest.mark.attack("archives")
+def test_every_flipped_bit_is_refused(tmp_path: Path, record_property: Recorder) -> None:
     """F2: with the digest beside it, no flip of any bit of the archive is accepted."""
     path = make_bundle(tmp_path)
     whole = bytearray(path.read_bytes())
     beside = path.with_name(path.name.removesuffix(".tar.gz") + ".sha256")
     beside.write_text(f"{hashlib.sha256(whole).hexdigest()}  {path.name}\n")
     assert verify_bundle(path, reporter=SILENT).companions == (beside.name,)
+    record_property("mutants", len(whole))
     for place in range(len(whole)):
         whole[place] ^= 1 << (place % 8)
         path.write_bytes(whole)
@@ -284,12 +293,14 @@ def test_every_flipped_bit_is_refused(tmp_path: Path) -> None:
         whole[place] ^= 1 << (place % 8)
 
 
-def test_flipped_bits_of_the_tar_are_refused(tmp_path: Path) -> None:
+@pytest.mark.attack("archives")
+def test_flipped_bits_of_the_tar_are_refused(tmp_path: Path, record_property: Recorder) -> None:
     """Without the digest beside it, every byte of the uncompressed archive still counts."""
     manifest = make_manifest(manifest_values())
     raw = bytearray(b"".join(header + content for _, header, content in entries_of(manifest)) + END)
     path = tmp_path / f"{manifest.stem}.tar.gz"
     size = len(manifest.content)
+    record_property("mutants", (len(raw) - size) // 3)
     for place in range(0, len(raw), 3):
         raw[place] ^= 0x20
         member = compressor("gz")
@@ -301,6 +312,7 @@ def test_flipped_bits_of_the_tar_are_refused(tmp_path: Path) -> None:
             verify_bundle(path, reporter=SILENT)
 
 
+@pytest.mark.attack("archives")
 @pytest.mark.parametrize(
     ("name", "content", "told"),
     [
@@ -317,6 +329,7 @@ def test_another_kind_of_file_is_told(tmp_path: Path, name: str, content: bytes,
         verify_bundle(tmp_path / name, reporter=SILENT)
 
 
+@pytest.mark.attack("archives")
 def test_any_other_tar_is_not_a_bundle(tmp_path: Path) -> None:
     path = tmp_path / "other.tar.gz"
     with tarfile.open(path, "w:gz") as archive:
@@ -326,6 +339,7 @@ def test_any_other_tar_is_not_a_bundle(tmp_path: Path) -> None:
         verify_bundle(path, reporter=SILENT)
 
 
+@pytest.mark.attack("archives")
 def test_a_bomb_stops_at_the_manifest_size(tmp_path: Path) -> None:
     """B26: what the manifest does not list is never expanded; memory stays small."""
     manifest = make_manifest(manifest_values())
@@ -353,6 +367,7 @@ def test_a_bomb_stops_at_the_manifest_size(tmp_path: Path) -> None:
     assert int(peak) < 100
 
 
+@pytest.mark.attack("archives")
 @pytest.mark.parametrize("there", ["file", "folder", "link"])
 def test_a_destination_that_is_taken_is_left_alone(tmp_path: Path, there: str) -> None:
     """B29 and B30: nothing is merged and nothing is replaced."""
@@ -374,6 +389,7 @@ def test_a_destination_that_is_taken_is_left_alone(tmp_path: Path, there: str) -
     assert dest.is_symlink() or dest.is_file() or [entry.name for entry in dest.iterdir()] == ["mine"]
 
 
+@pytest.mark.attack("archives")
 @pytest.mark.parametrize("dest", [".", "/", "..", "out/.", "taken", "../here"])
 def test_an_existing_destination_is_refused_before_anything_is_read(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, dest: str
@@ -396,6 +412,7 @@ def test_an_existing_destination_is_refused_before_anything_is_read(
     assert sorted(entry.name for entry in here.rglob("*")) == ["mine", "out", "taken"]
 
 
+@pytest.mark.attack("archives")
 def test_a_missing_parent_is_named_with_the_command_that_creates_it(tmp_path: Path) -> None:
     path = make_bundle(tmp_path)
     with pytest.raises(OutputError, match="No such file or directory") as caught:
@@ -455,6 +472,7 @@ def set_mode(path: str, mode: int) -> Callable[[Path], None]:
     return damage
 
 
+@pytest.mark.attack("archives")
 @pytest.mark.parametrize(
     ("damage", "told"),
     [
@@ -498,6 +516,7 @@ def test_permissions_that_a_copy_may_lose_or_inherit_are_no_damage(tmp_path: Pat
     assert verify_bundle(folder, reporter=SILENT).path == folder
 
 
+@pytest.mark.attack("archives")
 def test_a_manifest_of_another_bundle_beside_the_archive_is_told(tmp_path: Path) -> None:
     """B40."""
     path = make_bundle(tmp_path)
@@ -508,6 +527,7 @@ def test_a_manifest_of_another_bundle_beside_the_archive_is_told(tmp_path: Path)
         verify_bundle(path, reporter=SILENT)
 
 
+@pytest.mark.attack("archives")
 def test_a_path_the_manifest_may_not_hold_is_refused_though_the_tar_agrees(tmp_path: Path) -> None:
     """B37: a manifest buys no trust in its paths."""
     values = manifest_values()

@@ -253,6 +253,7 @@ def test_every_broken_vector_has_its_refusal() -> None:
     assert set(REFUSED) == set(EXPECTED["broken"])
 
 
+@pytest.mark.attack("archives")
 @pytest.mark.parametrize("name", sorted(REFUSED))
 @pytest.mark.parametrize("command", ["verify", "unpack"])
 def test_a_broken_archive_is_refused_and_nothing_is_left(
@@ -266,6 +267,7 @@ def test_a_broken_archive_is_refused_and_nothing_is_left(
     assert list(tmp_path.iterdir()) == []
 
 
+@pytest.mark.attack("archives")
 @pytest.mark.parametrize("name", ["format-2.tar.gz", "not-canonical.tar.gz", "unsafe-path.tar.gz"])
 def test_a_broken_manifest_is_not_displayed(name: str, capsys: Capture) -> None:
     code, error = run(capsys, "inspect", VECTORS / "broken" / name)
@@ -290,6 +292,7 @@ def update(folder: Path) -> None:
     path.write_bytes(path.read_bytes().replace(b'"format_version":1', b'"format_version":2'))
 
 
+@pytest.mark.attack("archives")
 @pytest.mark.parametrize(
     ("damage", "code", "evidence"),
     [

@@ -44,6 +44,7 @@ def test_a_plain_name_is_copied_in_the_shell_form(name: str) -> None:
     assert copy_line(name) == f"COPY --chown=0:0 azureml-app/{name} /var/azureml-app/{name}/"
 
 
+@pytest.mark.attack("contexts")
 @pytest.mark.parametrize(
     ("name", "source", "target"),
     [
@@ -72,6 +73,7 @@ def test_the_variables_of_a_dockerfile_are_read_as_they_were_written() -> None:
     assert dockerfile_env(dockerfile(app, from_image("base:1"))) == env
 
 
+@pytest.mark.attack("contexts")
 @pytest.mark.parametrize(
     ("line", "value"),
     [
@@ -101,6 +103,7 @@ def test_no_context_json_is_an_error(tmp_path: Path) -> None:
     assert caught.value.hint == "bundler package BUNDLE --source-dir code --entry-script score.py -o context/"
 
 
+@pytest.mark.attack("contexts")
 @pytest.mark.parametrize(
     ("text", "message"),
     [

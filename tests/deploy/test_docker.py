@@ -269,6 +269,7 @@ NAMES = [
 ]
 
 
+@pytest.mark.attack("contexts")
 def test_no_name_is_interpreted_by_a_dockerfile(docker: Docker, tmp_path: Path) -> None:
     """Of a directory, and of a file at the top of the application."""
     contents = {f"{name}/x.py": name.encode() for name in NAMES} | {f"{name}.py": b"" for name in NAMES}

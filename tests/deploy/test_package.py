@@ -300,6 +300,7 @@ def test_an_entry_script_in_a_subfolder_and_several_models(
     assert warm_cli.run("simulate", str(out)).returncode == 0
 
 
+@pytest.mark.attack("contexts")
 @pytest.mark.parametrize(
     ("args", "code_", "message"),
     [
@@ -329,6 +330,7 @@ def test_bad_usage_leaves_nothing(
     assert not (bundle.parent / "context").exists()
 
 
+@pytest.mark.attack("contexts")
 def test_a_tampered_bundle_and_a_script_without_run_are_refused(
     warm_cli: BundlerCli, bundle: Path, code: Path, tmp_path: Path
 ) -> None:
@@ -344,6 +346,7 @@ def test_a_tampered_bundle_and_a_script_without_run_are_refused(
     assert not (bundle.parent / "context").exists()
 
 
+@pytest.mark.attack("contexts")
 def test_an_existing_context_is_refused_before_the_bundle_is_read(
     warm_cli: BundlerCli, code: Path, tmp_path: Path
 ) -> None:
@@ -354,6 +357,7 @@ def test_an_existing_context_is_refused_before_the_bundle_is_read(
         assert (ended.returncode, "already exists" in ended.stderr) == (11, True), ended.stderr
 
 
+@pytest.mark.attack("contexts")
 def test_likely_secrets_in_the_code_are_refused(warm_cli: BundlerCli, bundle: Path, code: Path) -> None:
     (code / ".env").write_text("PASSWORD=x\n")
     (code / "data.log").write_text("")
@@ -366,6 +370,7 @@ def test_likely_secrets_in_the_code_are_refused(warm_cli: BundlerCli, bundle: Pa
     assert (".env" in names, "data.log" in names) == (True, False)
 
 
+@pytest.mark.attack("contexts")
 def test_a_link_in_the_code_is_refused(warm_cli: BundlerCli, bundle: Path, code: Path) -> None:
     (code / "link").symlink_to("/etc/passwd")
     ended = package(warm_cli, bundle, code, "--base-image", "b", "-o", "context")

@@ -70,6 +70,7 @@ def test_both_ignore_files_count(code: Path) -> None:
     assert packed(code) == [".amlignore", ".dockerignore", "c", "score.py"]
 
 
+@pytest.mark.attack("contexts")
 def test_an_excluded_link_is_no_error(code: Path) -> None:
     (code / "latest").symlink_to("/etc")
     with pytest.raises(InputError, match="is a symbolic link"):
@@ -105,6 +106,7 @@ PLAIN = [
 ]
 
 
+@pytest.mark.attack("contexts")
 @pytest.mark.parametrize("path", SECRETS)
 def test_a_likely_secret_is_refused_with_the_ways_to_leave_it_out_and_to_pack_it(
     code: Path, path: str
@@ -121,6 +123,7 @@ def test_a_likely_secret_is_refused_with_the_ways_to_leave_it_out_and_to_pack_it
     assert path in packed(code)
 
 
+@pytest.mark.attack("contexts")
 def test_all_likely_secrets_are_listed(code: Path) -> None:
     write(code, *SECRETS)
     with pytest.raises(InputError) as caught:
@@ -155,6 +158,7 @@ HARMLESS = [
 ]
 
 
+@pytest.mark.attack("contexts")
 @pytest.mark.parametrize(("path", "text"), CONTENTS)
 def test_a_secret_in_a_file_of_any_name_is_refused(code: Path, path: str, text: str) -> None:
     write(code, path, text=text)
@@ -181,6 +185,7 @@ def test_models_are_packed_as_they_are(tmp_path: Path) -> None:
     assert [file.path for file in tree_files(tmp_path / "m", "m")] == ["m/.amlignore", "m/.env"]
 
 
+@pytest.mark.attack("contexts")
 def test_the_kinds_of_secrets_are_named() -> None:
     assert secret_in_name("a/.env") == "environment variables"
     assert secret_in_content("x", KEY.encode()) == "a private key"
@@ -190,6 +195,7 @@ def test_the_kinds_of_secrets_are_named() -> None:
 # --- text that becomes a Dockerfile ---------------------------------------------------------------
 
 
+@pytest.mark.attack("contexts")
 @pytest.mark.parametrize(
     "image", ["a\nRUN evil", "a b", "", "a\tb", "$X", "a`b", "-x", "a\\", 'a"b', "a\x0bb", "a\u2028b", "a#b"]
 )
@@ -214,6 +220,7 @@ def test_a_reference_is_written_as_it_is(image: str) -> None:
     assert from_image(image) == f"ARG BASE_IMAGE={image}\nFROM ${{BASE_IMAGE}}\n"
 
 
+@pytest.mark.attack("contexts")
 @pytest.mark.parametrize("user", ["a\nRUN evil", "a b", "$HOME", "a:b:c", "-a", "a\r", "ä", ":0", "a\\"])
 def test_a_user_cannot_add_an_instruction(user: str) -> None:
     with pytest.raises(InputError, match="is not the name of a user"):
@@ -225,6 +232,7 @@ def test_a_user_by_name_or_number(user: str) -> None:
     assert PackageOptions(bundle=None, code=None, user=user).user == user
 
 
+@pytest.mark.attack("contexts")
 @pytest.mark.parametrize(
     ("name", "value"),
     [

@@ -266,6 +266,7 @@ def test_two_runs_give_the_same_bytes(base: Path) -> None:
     assert write(make_app(), base, "a.tar") == first
 
 
+@pytest.mark.attack("archives")
 def test_a_file_that_differs_is_not_replaced(base: Path) -> None:
     base.with_name("image.tar").write_bytes(b"mine")
 
@@ -504,6 +505,7 @@ def test_all_goes_into_one_layer_where_one_fits(tmp_path: Path) -> None:
     assert image.layers[-1].comment == "six 1.16.0, model iris 1, code"
 
 
+@pytest.mark.attack("archives")
 def test_a_base_that_is_full_is_refused(tmp_path: Path) -> None:
     layers: list[Entries | bytes] = [ROOT, OWNED, *[{f"l{at}": "x"} for at in range(122)]]
 
@@ -527,6 +529,7 @@ def refused(error: type[BundlerError], told: str, folder: Path, act: Callable[[]
     return caught.value
 
 
+@pytest.mark.attack("archives")
 @pytest.mark.parametrize(
     ("upper", "told", "evidence"),
     [
@@ -578,6 +581,7 @@ def test_a_link_that_is_hidden_or_a_file_that_is_replaced_is_no_obstacle(tmp_pat
     assert write(make_app(), old_docker(tmp_path, again, history=[])).layers
 
 
+@pytest.mark.attack("archives")
 @pytest.mark.parametrize("path", [".wh.x", "a/.wh.b/c", ".wh..wh..opq"])
 def test_a_name_that_would_hide_files_is_refused(path: str, base: Path) -> None:
     app = make_app(layer("code", file(path)))
@@ -585,6 +589,7 @@ def test_a_name_that_would_hide_files_is_refused(path: str, base: Path) -> None:
     refused(MalformedError, "would hide another file", base.parent, lambda: write(app, base))
 
 
+@pytest.mark.attack("archives")
 @pytest.mark.parametrize(
     ("layers", "told"),
     [
@@ -613,6 +618,7 @@ def test_a_user_must_be_one_of_the_base(user: str, base: Path) -> None:
     assert found.evidence == ("wanted  `nobody-here` in the base's /etc/passwd", "found   root, dockeruser")
 
 
+@pytest.mark.attack("archives")
 @pytest.mark.parametrize(
     "user", ["dockeruser:staff", "4294967295", "-1", "dockeruser:", ":0", "root\n", "\u0661"]
 )
@@ -626,6 +632,7 @@ def test_the_last_list_of_users_counts(tmp_path: Path) -> None:
     refused(InputError, "has no user `dockeruser`", tmp_path, lambda: write(make_app(), base))
 
 
+@pytest.mark.attack("archives")
 @pytest.mark.parametrize("change", [{"architecture": "arm64"}, {"os": "windows"}, {"architecture": None}])
 def test_a_base_for_another_machine_is_refused(change: dict[str, Any], tmp_path: Path) -> None:
     base = old_docker(tmp_path, **change)
@@ -642,6 +649,7 @@ def test_a_base_for_another_machine_can_be_asked_for(tmp_path: Path) -> None:
     assert listed["platform"]["architecture"] == "arm64"
 
 
+@pytest.mark.attack("archives")
 @pytest.mark.parametrize("codec", [None, "gz", "zst"])
 def test_a_layer_with_a_wrong_digest_is_refused(codec: Any, tmp_path: Path) -> None:
     members = layout(codec)
@@ -654,6 +662,7 @@ def test_a_layer_with_a_wrong_digest_is_refused(codec: Any, tmp_path: Path) -> N
     refused(IntegrityError, "does not match its digest", tmp_path, lambda: write(make_app(), base))
 
 
+@pytest.mark.attack("archives")
 def test_a_config_that_names_other_layers_is_refused(tmp_path: Path) -> None:
     other = {"type": "layers", "diff_ids": [f"sha256:{digest(tar_bytes(ROOT))}", f"sha256:{'0' * 64}"]}
     base = old_docker(tmp_path, rootfs=other)
@@ -664,6 +673,7 @@ def test_a_config_that_names_other_layers_is_refused(tmp_path: Path) -> None:
     refused(MalformedError, "name different layers", tmp_path, lambda: write(make_app(), base))
 
 
+@pytest.mark.attack("archives")
 @pytest.mark.parametrize("settings", [{"Env": "A=B"}, {"Labels": []}, {"ExposedPorts": ["80"]}, []])
 def test_settings_that_break_their_format_are_refused(settings: Any, tmp_path: Path) -> None:
     base = old_docker(tmp_path, config=settings or {"Env": 1})
@@ -671,12 +681,14 @@ def test_settings_that_break_their_format_are_refused(settings: Any, tmp_path: P
     refused(MalformedError, "the image is malformed", tmp_path, lambda: write(make_app(), base))
 
 
+@pytest.mark.attack("archives")
 def test_a_number_that_json_does_not_have_is_refused_when_it_is_read(tmp_path: Path) -> None:
     base = old_docker(tmp_path, config={"Env": [], "x": float("inf")})
 
     refused(MalformedError, "is not JSON", tmp_path, lambda: write(make_app(), base))
 
 
+@pytest.mark.attack("archives")
 @pytest.mark.parametrize(
     "tag",
     [
@@ -725,6 +737,7 @@ def test_names_are_read_as_docker_reads_them(tag: str, full: str, familiar: str)
     assert parse_reference(full) == parse_reference(familiar) == parse_reference(tag)
 
 
+@pytest.mark.attack("archives")
 @pytest.mark.parametrize("content", [b"short", b"x" * 5000])
 def test_a_file_that_is_not_what_was_said_is_refused(content: bytes, base: Path) -> None:
     said = replace(file("src/score.py", b"x" * 1500), chunks=lambda: [content])
@@ -737,6 +750,7 @@ def test_a_file_that_is_not_what_was_said_is_refused(content: bytes, base: Path)
     )
 
 
+@pytest.mark.attack("archives")
 def test_a_file_that_changes_between_the_two_readings_leaves_nothing(base: Path) -> None:
     """Its layer is named at the first reading and written at the second."""
     contents = itertools.chain([b"before"], itertools.repeat(b"behind"))
@@ -750,6 +764,7 @@ def test_a_file_that_changes_between_the_two_readings_leaves_nothing(base: Path)
     )
 
 
+@pytest.mark.attack("archives")
 def test_a_base_that_changes_while_it_is_copied_leaves_nothing(tmp_path: Path) -> None:
     base = write_layout(tmp_path / "layout", layout())
     blob = base / "blobs/sha256" / digest(OWNED)
@@ -768,6 +783,7 @@ def test_a_base_that_changes_while_it_is_copied_leaves_nothing(tmp_path: Path) -
     )
 
 
+@pytest.mark.attack("archives")
 @pytest.mark.parametrize("content", [b"", b"no tar", b"\x1f\x8bbroken"])
 def test_a_base_that_is_no_image_is_refused(content: bytes, tmp_path: Path) -> None:
     base = tmp_path / "base.tar"
@@ -777,6 +793,7 @@ def test_a_base_that_is_no_image_is_refused(content: bytes, tmp_path: Path) -> N
     refused(BundlerError, "`", tmp_path, lambda: write(make_app(), base))
 
 
+@pytest.mark.attack("archives")
 def test_a_hostile_name_in_the_base_cannot_disturb_a_terminal(tmp_path: Path) -> None:
     base = old_docker(tmp_path, [ROOT, OWNED, {APP: Link("\x1b[2J\u202e")}], history=[])
 
@@ -898,6 +915,7 @@ def test_a_delta_joins_with_what_the_site_saved_itself(tmp_path: Path) -> None:
     assert digests(joined)[:2] == [digest(tars[0]), digest(tars[1])]
 
 
+@pytest.mark.attack("archives")
 def test_a_delta_for_another_image_is_refused(old: WrittenImage, base: Path, tmp_path: Path) -> None:
     delta = write(new_app(), base, "delta.tar", delta_from=old.path)
     join = lambda: join_delta(base, delta.path, tmp_path / "joined.tar")  # noqa: E731
@@ -907,6 +925,7 @@ def test_a_delta_for_another_image_is_refused(old: WrittenImage, base: Path, tmp
     assert found.evidence[0] == f"wanted  layer 4, model iris 1, {delta.layers[3].diff_id}"
 
 
+@pytest.mark.attack("archives")
 @pytest.mark.parametrize("which", ["old", "delta"])
 def test_a_damaged_part_is_not_joined(which: str, old: WrittenImage, base: Path, tmp_path: Path) -> None:
     delta = write(new_app(), base, "delta.tar", delta_from=old.path)
@@ -923,6 +942,7 @@ def test_a_damaged_part_is_not_joined(which: str, old: WrittenImage, base: Path,
     )
 
 
+@pytest.mark.attack("archives")
 @pytest.mark.parametrize(
     ("content", "error", "told"),
     [

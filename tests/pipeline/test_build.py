@@ -209,6 +209,7 @@ POISONS = [
 ]
 
 
+@pytest.mark.attack("command")
 @pytest.mark.parametrize("at_once", [True, pytest.param(False, marks=pytest.mark.slow)])
 def test_a_hostile_host_changes_no_byte_and_is_reported(
     at_once: bool, shop: LocalIndex, bundler_cli: BundlerCli, tmp_path: Path
@@ -229,6 +230,7 @@ def test_a_hostile_host_changes_no_byte_and_is_reported(
         assert set(env) - {"PATH", "LC_ALL", "PYTHONDONTWRITEBYTECODE"} <= named, row
 
 
+@pytest.mark.attack("command")
 @pytest.mark.slow
 def test_modules_in_the_working_directory_are_not_imported(
     shop: LocalIndex, warm_cli: BundlerCli, tmp_path: Path
@@ -331,6 +333,7 @@ def damage_file(path: Path, how: str, others: list[Path]) -> None:
 HOW = ("flipped", "truncated", "emptied", "exchanged", "removed")
 
 
+@pytest.mark.attack("store")
 @pytest.mark.parametrize(
     ("how", "kept_time", "one_by_one"),
     [
@@ -390,6 +393,7 @@ def at_once(cli: BundlerCli, *commands: tuple[str, ...], cwd: Path) -> list[tupl
     return [(process.returncode, error) for process, error in zip(running, errors, strict=True)]
 
 
+@pytest.mark.attack("parallel")
 @pytest.mark.parametrize("fmt", ["tar.gz", "dir"])
 def test_p11_several_builds_of_one_bundle_agree(
     shop: LocalIndex, bundler_cli: BundlerCli, tmp_path: Path, fmt: str
@@ -409,6 +413,7 @@ def test_p11_several_builds_of_one_bundle_agree(
     assert check.returncode == 0
 
 
+@pytest.mark.attack("parallel")
 @pytest.mark.parametrize("fmt", ["tar.gz", "dir"])
 def test_p11_of_several_bundles_of_one_name_one_is_written(
     shop: LocalIndex, bundler_cli: BundlerCli, tmp_path: Path, fmt: str
@@ -511,6 +516,7 @@ def test_r08_requirements_that_exclude_each_other(
     assert "new" in told
 
 
+@pytest.mark.attack("input")
 def test_r15_a_wrong_hash_in_the_requirements(shop: LocalIndex, warm_cli: BundlerCli, tmp_path: Path) -> None:
     (tmp_path / "requirements.txt").write_text(f"basket==2.0 --hash=sha256:{'0' * 64}\n")
 
@@ -519,6 +525,7 @@ def test_r15_a_wrong_hash_in_the_requirements(shop: LocalIndex, warm_cli: Bundle
     assert "0" * 64 in told
 
 
+@pytest.mark.attack("input")
 def test_a_fake_installed_distribution_does_not_pass_for_one_with_the_right_hash(
     shop: LocalIndex, warm_cli: BundlerCli, tmp_path: Path
 ) -> None:
@@ -532,6 +539,7 @@ def test_a_fake_installed_distribution_does_not_pass_for_one_with_the_right_hash
     assert "0" * 64 in told
 
 
+@pytest.mark.attack("input")
 def test_r10_a_direct_address_is_taken_with_its_hash_only(
     shop: LocalIndex, warm_cli: BundlerCli, tmp_path: Path
 ) -> None:
@@ -559,6 +567,7 @@ def test_r21_only_binary_refuses_a_source(shop: LocalIndex, warm_cli: BundlerCli
     refused(warm_cli, 4, "source", "--only-binary", cwd=tmp_path)
 
 
+@pytest.mark.attack("input")
 def test_l08_a_stale_lock(shop: LocalIndex, warm_cli: BundlerCli, tmp_path: Path) -> None:
     warm_cli.run("lock", "shop", "-o", "pylock.toml", cwd=tmp_path)
     (tmp_path / "requirements.txt").write_text("shop\nbasket<2\n")
@@ -568,6 +577,7 @@ def test_l08_a_stale_lock(shop: LocalIndex, warm_cli: BundlerCli, tmp_path: Path
     assert "~ basket<2  (requirements.txt:2) but the lock has basket 2.0" in told
 
 
+@pytest.mark.attack("input")
 def test_one_edited_hash_is_refused_before_the_file_is_opened(
     shop: LocalIndex, warm_cli: BundlerCli, tmp_path: Path
 ) -> None:
@@ -582,6 +592,7 @@ def test_one_edited_hash_is_refused_before_the_file_is_opened(
     assert found[0][::-1] in told
 
 
+@pytest.mark.attack("input")
 def test_t1_a_file_the_index_swapped_is_refused(
     shop: LocalIndex, bundler_cli: BundlerCli, tmp_path: Path
 ) -> None:
@@ -591,6 +602,7 @@ def test_t1_a_file_the_index_swapped_is_refused(
     assert "basket-2.0" in refused(bundler_cli, 5, "--lock", "pylock.toml", cwd=tmp_path)
 
 
+@pytest.mark.attack("input")
 def test_k14_code_of_two_distributions_at_one_path_is_refused_unless_allowed(
     shop: LocalIndex, warm_cli: BundlerCli, python37: Path, tmp_path: Path
 ) -> None:
@@ -669,6 +681,7 @@ def test_k14_the_same_file_twice_ships_once_and_is_listed(
         assert archive.getnames().count(f"app/{SITE}/common.py") == 1
 
 
+@pytest.mark.attack("input")
 def test_k15_a_file_where_another_has_a_folder(
     shop: LocalIndex, warm_cli: BundlerCli, tmp_path: Path
 ) -> None:
@@ -698,6 +711,7 @@ def test_k17_namespace_packages_are_merged(
     subprocess.run([python37, "-c", code], env={"PYTHONPATH": f"{result['path']}/{SITE}"}, check=True)
 
 
+@pytest.mark.attack("input")
 @pytest.mark.parametrize(
     ("path", "code"),
     [
@@ -725,6 +739,7 @@ def test_w44_a_pth_that_runs_code_is_refused_unless_allowed(
     assert manifest["verification"]["allowed"] == ["M108:hook"]
 
 
+@pytest.mark.attack("input")
 def test_w44_in_an_environment_the_code_would_run(
     shop: LocalIndex, warm_cli: BundlerCli, tmp_path: Path
 ) -> None:
@@ -1064,6 +1079,7 @@ def test_newer_targets(
     assert (Path(result["path"]) / f"lib/python{version}/site-packages/shop/__init__.py").is_file()
 
 
+@pytest.mark.attack("secrets")
 def test_credentials_reach_no_output(shop: LocalIndex, bundler_cli: BundlerCli, tmp_path: Path) -> None:
     """T14: an index with a password works, and the password is nowhere afterwards."""
     shop.require("user", "hunter2-canary")
@@ -1128,6 +1144,7 @@ class QuietHandler(SimpleHTTPRequestHandler):
         """Say nothing."""
 
 
+@pytest.mark.attack("command")
 def test_a_script_named_python_is_refused(shop: LocalIndex, warm_cli: BundlerCli, tmp_path: Path) -> None:
     """Launchers take a Python beside them for the target's."""
     make_wheel(

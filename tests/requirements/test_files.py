@@ -168,6 +168,7 @@ REFUSED = {
 }
 
 
+@pytest.mark.attack("input")
 @pytest.mark.parametrize(("line", "fact"), REFUSED.values(), ids=REFUSED.keys())
 def test_bad_line_is_refused_where_it_stands(folder: Folder, line: str, fact: str) -> None:
     """The message names file and line, and every other line is fine."""
@@ -253,6 +254,7 @@ BYTES = {
 }
 
 
+@pytest.mark.attack("input")
 @pytest.mark.parametrize(("content", "message"), BYTES.values(), ids=BYTES.keys())
 def test_bad_bytes_are_named_by_line_and_offset(folder: Folder, content: bytes, message: str) -> None:
     assert folder.refused(content).splitlines()[0].startswith(message)
@@ -771,6 +773,7 @@ def test_nothing_asked_for_is_a_warning(folder: Folder, content: str) -> None:
     assert found.warnings == ("no requirements: the bundle will contain no distribution",)
 
 
+@pytest.mark.attack("input")
 def test_hundred_thousand_lines(folder: Folder) -> None:
     """R27: read whole and in order; the time is measured by the benchmarks, not here."""
     lines = [f"project-{number}=={number}.0" for number in range(100_000)]

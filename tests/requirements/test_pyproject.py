@@ -101,11 +101,13 @@ BAD = {
 }
 
 
+@pytest.mark.attack("input")
 @pytest.mark.parametrize(("text", "fact"), BAD.values(), ids=BAD.keys())
 def test_bad_project_is_refused(text: str, fact: str) -> None:
     assert [item.fact for item in refused(text)] == [fact]
 
 
+@pytest.mark.attack("input")
 @pytest.mark.parametrize(
     ("text", "line"), [("[project]\nx = 1\nx = 2", 3), ("\n[project]\nx = [\n", 3), ("x", 1)]
 )
@@ -154,6 +156,7 @@ def test_unknown_extra_of_itself() -> None:
     assert [item.fact for item in refused(text, extras=("all",))] == ["unknown extra `gone`"]
 
 
+@pytest.mark.attack("input")
 @pytest.mark.parametrize(
     ("table", "fact"),
     [
@@ -194,6 +197,7 @@ def test_no_hint_and_no_line_is_made_up() -> None:
     assert (error.message, error.evidence, error.hint) == ("a.txt: it is bad", (), None)
 
 
+@pytest.mark.attack("input")
 def test_text_cannot_disturb_a_terminal() -> None:
     problem = Problem(where="a.txt:1", refused=ProblemError("`x\x1b[2J`", hint="\u202e"), quoted="\x07")
     error = input_error([problem])

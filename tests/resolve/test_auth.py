@@ -81,6 +81,7 @@ def test_the_keyring_is_asked_for_the_url_and_then_for_the_host(
     assert "PYTHONPATH" not in environment
 
 
+@pytest.mark.attack("secrets")
 @pytest.mark.parametrize(
     ("url", "provider"),
     [
@@ -174,6 +175,7 @@ def arrange(case: str, index: LocalIndex, cli: BundlerCli, tmp_path: Path) -> di
     return {}
 
 
+@pytest.mark.attack("secrets")
 @pytest.mark.parametrize("case", ["netrc", "keyring", "path", "proxy", "pip.conf", "environment"])
 def test_t14_a_secret_reaches_the_index_and_nothing_else(
     case: str, index: LocalIndex, bundler_cli: BundlerCli, tmp_path: Path
@@ -202,6 +204,7 @@ def test_t14_a_secret_reaches_the_index_and_nothing_else(
     assert any(request.path.endswith(".whl") for request in index.requests)
 
 
+@pytest.mark.attack("secrets")
 def test_a_lock_without_its_token_is_fetched_with_that_of_the_index(
     index: LocalIndex, bundler_cli: BundlerCli, tmp_path: Path
 ) -> None:
@@ -220,5 +223,6 @@ def test_a_lock_without_its_token_is_fetched_with_that_of_the_index(
     assert bundler_cli.run(*args, **settings).returncode == 0
 
 
+@pytest.mark.attack("secrets")
 def test_credentials_stay_a_pair() -> None:
     assert repr(Credentials(user="me", password=CANARY)) == "Credentials(****)"

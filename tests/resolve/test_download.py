@@ -96,6 +96,7 @@ def test_what_arrives_whole_is_stored(
     assert store.read(digest) == BODY
 
 
+@pytest.mark.attack("network")
 @pytest.mark.parametrize(
     ("behaviour", "kind", "telling", "requests"),
     [
@@ -132,12 +133,14 @@ def test_what_does_not_is_refused_and_nothing_is_stored(  # noqa: PLR0917 - a ta
     assert (store_info(store).blobs, store_info(store).scratch) == (0, 0)
 
 
+@pytest.mark.attack("network")
 def test_n07_a_body_longer_than_the_lock_says(server: Server, store: Store, tmp_path: Path) -> None:
     with pytest.raises(BundlerError):
         fetch(server.add("/x.whl", longer(BODY, extra=b"more")), store, tmp_path, size=len(BODY) - 1)
     assert store_info(store).blobs == 0
 
 
+@pytest.mark.attack("network")
 def test_n15_redirects_are_followed_so_far(server: Server, store: Store, tmp_path: Path) -> None:
     last = server.add("/last.whl", ok(BODY))
     fetch(server.add("/first.whl", redirect(last)), store, tmp_path)
@@ -152,6 +155,7 @@ def test_n15_redirects_are_followed_so_far(server: Server, store: Store, tmp_pat
     assert "redirect" in told(caught.value)
 
 
+@pytest.mark.attack("secrets")
 def test_credentials_go_to_their_origin_and_nowhere_else(
     server: Server, store: Store, tmp_path: Path
 ) -> None:
@@ -173,6 +177,7 @@ def test_credentials_go_to_their_origin_and_nowhere_else(
     assert "canary" not in told(caught.value)
 
 
+@pytest.mark.attack("network")
 def test_n02_nobody_listens(store: Store, tmp_path: Path) -> None:
     with serving() as gone:
         url = gone.url("/x.whl")
@@ -181,6 +186,7 @@ def test_n02_nobody_listens(store: Store, tmp_path: Path) -> None:
     assert "127.0.0.1" in told(caught.value)
 
 
+@pytest.mark.attack("network")
 @pytest.mark.parametrize(("certificate", "works"), [(CERTIFICATE, True), (EXPIRED, False)])
 def test_n16_a_certificate_counts(certificate: str, works: bool, store: Store, tmp_path: Path) -> None:
     file = tmp_path / "certificate.pem"

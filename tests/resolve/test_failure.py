@@ -220,6 +220,7 @@ def test_no_index_without_find_links_is_told(warm_cli: BundlerCli, tmp_path: Pat
 # Network errors are network errors, and name the index.
 
 
+@pytest.mark.attack("network")
 @pytest.mark.parametrize(
     ("statuses", "found"),
     [
@@ -227,6 +228,9 @@ def test_no_index_without_find_links_is_told(warm_cli: BundlerCli, tmp_path: Pat
         ({"/simple/leaf/": 403}, "HTTP 403"),
         ({"/simple/leaf/": 500}, "HTTP 500"),
         ({"/simple/leaf/": 503}, "HTTP 503"),
+        ({"/simple/leaf/": 302}, "redirect"),
+        ({"/simple/": 302}, "redirect"),
+        ({"/files/leaf": 302}, "redirect"),
         ({"/simple/": 403}, "HTTP 403"),
         ({"/simple/": 500}, "HTTP 500"),
         ({"/files/leaf": 401}, "HTTP 401"),
@@ -247,6 +251,7 @@ def test_a_status_is_a_network_error(
     assert "WARNING" not in ended.stderr
 
 
+@pytest.mark.attack("network")
 def test_a_wrong_password_names_the_index_and_not_the_password(
     shop: LocalIndex, warm_cli: BundlerCli, tmp_path: Path
 ) -> None:
@@ -259,6 +264,7 @@ def test_a_wrong_password_names_the_index_and_not_the_password(
     assert "wrong-password" not in ended.stderr
 
 
+@pytest.mark.attack("network")
 def test_a_refused_connection_names_the_index(warm_cli: BundlerCli, tmp_path: Path) -> None:
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
@@ -273,6 +279,7 @@ def test_a_refused_connection_names_the_index(warm_cli: BundlerCli, tmp_path: Pa
     assert shlex.split(command[1])[-1] == url
 
 
+@pytest.mark.attack("network")
 @pytest.mark.parametrize("at", ["/simple/leaf/", "/files/leaf"])
 def test_a_stalled_response_is_a_network_error(
     at: str, shop: LocalIndex, warm_cli: BundlerCli, tmp_path: Path

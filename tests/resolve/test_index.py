@@ -303,6 +303,7 @@ def test_an_address_of_another_kind_is_refused(host: Host, url: str) -> None:
         host.read_bare(IndexOptions(index_url=url))
 
 
+@pytest.mark.attack("secrets")
 @pytest.mark.parametrize("name", ["PIP_INDEX_URL", "PIP_PROXY"])
 def test_a_password_with_a_bare_slash_is_refused_and_not_shown(host: Host, name: str) -> None:
     """The part before the slash looks like a port, and Python's own message would tell it."""
@@ -336,6 +337,7 @@ def test_credentials_are_split_off(host: Host, userinfo: str, expected: Credenti
     assert settings.pip_environment()["PIP_INDEX_URL"].startswith(f"https://{userinfo}index.example")
 
 
+@pytest.mark.attack("secrets")
 @pytest.mark.parametrize(
     "url",
     [
@@ -354,6 +356,7 @@ def test_credentials_are_for_their_origin_only(host: Host, url: str) -> None:
     assert settings.credentials_for("https://INDEX.example:443/a.whl") is not None
 
 
+@pytest.mark.attack("secrets")
 def test_two_indexes_of_one_host_keep_their_own_credentials(host: Host) -> None:
     """One server, two projects, two tokens: the path decides, as in pip."""
     settings = host.read_bare(
@@ -365,6 +368,7 @@ def test_two_indexes_of_one_host_keep_their_own_credentials(host: Host) -> None:
     assert [one.password for one in found if one] == ["canary-1", "canary-2"]
 
 
+@pytest.mark.attack("secrets")
 def test_no_secret_is_shown(host: Host) -> None:
     settings = host.read_bare(
         IndexOptions(extra_index_urls=("https://canary-token@a.example/x",)),
@@ -459,6 +463,7 @@ def test_other_settings_of_a_file_do_not_reach_the_child(host: Host) -> None:
 # --- names --------------------------------------------------------------------
 
 
+@pytest.mark.attack("secrets")
 @pytest.mark.parametrize(
     ("url", "name"),
     [
@@ -502,6 +507,7 @@ NESTED = (Index(name="local:srv", url="file:///srv", kind="find-links"),)
 A = "https://index.example/files/a.whl"
 
 
+@pytest.mark.attack("secrets")
 @pytest.mark.parametrize(
     ("indexes", "default", "url", "expected"),
     [

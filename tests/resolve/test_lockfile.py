@@ -112,6 +112,7 @@ def test_a_lock_is_what_pep_751_says(tmp_path: Path) -> None:
 GOOD = render_lock(Lock(requirements=("six",), packages=(locked(),)), TARGET, str)
 
 
+@pytest.mark.attack("input")
 @pytest.mark.parametrize(
     ("text", "told"),
     [
@@ -147,6 +148,7 @@ def test_a_bad_lock_is_refused(text: str, told: str, tmp_path: Path) -> None:
     assert str(caught.value).startswith("pylock.toml: ")
 
 
+@pytest.mark.attack("input")
 def test_a_lock_that_does_not_match_is_refused_with_the_difference() -> None:
     """L08."""
     lock = Lock(requirements=("gone", "six"), packages=(locked(), locked("gone", "1.0")))
@@ -188,6 +190,7 @@ def test_a_lock_of_another_tool_is_held_against_the_requirements_alone() -> None
         check_lock(lock, [root("six==1.15")], TARGET, "pylock.toml", arguments="-r r.txt")
 
 
+@pytest.mark.attack("secrets")
 def test_credentials_in_a_lock_are_dropped(tmp_path: Path) -> None:
     text = GOOD.replace("https://index.example", "https://user:hunter22@index.example")
 
@@ -255,6 +258,7 @@ def test_a_lock_records_the_glibc(tmp_path: Path) -> None:
     assert locked_glibc(text) == parse_lock(text, source=tmp_path / "p.toml", target=TARGET).glibc == "2.17"
 
 
+@pytest.mark.attack("input")
 @pytest.mark.parametrize("value", ['"new"', '"2"', "2.27", "[]", '"3.1"'])
 def test_a_malformed_record_is_none(value: str) -> None:
     assert not locked_glibc(f"[tool.bundler]\nglibc = {value}\n")

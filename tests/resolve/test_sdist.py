@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import hashlib
 import json
 import os
 import time
@@ -16,6 +17,8 @@ from support.cli import BundlerCli, built, manifest_of
 from support.localindex import LocalIndex
 from support.wheels import make_sdist, make_wheel
 
+from bundler.errors import InputError
+from bundler.resolve.sdist import hash_tree
 from bundler.system.environ import read_host_environment
 from bundler.system.sandbox import Sandbox, find_sandbox
 
@@ -44,6 +47,7 @@ def answers_of(result: dict[str, Any], version: str = "3.7") -> dict[str, Any]:
     return answers
 
 
+@pytest.mark.attack("sdists", count=len(ATTACKS))
 def test_every_attack_of_a_setup_py_is_refused(
     index: LocalIndex, bundler_cli: BundlerCli, tmp_path: Path
 ) -> None:
@@ -60,6 +64,7 @@ def test_every_attack_of_a_setup_py_is_refused(
     assert [path for path in LEFT_BEHIND if path.exists()] == []
 
 
+@pytest.mark.attack("sdists")
 def test_hooks_see_no_secret_no_store_and_no_network(
     index: LocalIndex, bundler_cli: BundlerCli, tmp_path: Path
 ) -> None:
@@ -95,6 +100,7 @@ def test_hooks_see_no_secret_no_store_and_no_network(
     assert "Network is unreachable" in metadata
 
 
+@pytest.mark.attack("sdists")
 @pytest.mark.parametrize("stage", ["resolution", "build"])
 def test_code_of_a_source_changes_nothing_of_the_host(
     index: LocalIndex, bundler_cli: BundlerCli, tmp_path: Path, stage: str
@@ -134,6 +140,27 @@ def test_code_of_a_source_changes_nothing_of_the_host(
             continue
 
 
+@pytest.mark.attack("sdists")
+@pytest.mark.parametrize("repository", ["none", "around the project", "around both"])
+def test_a_link_out_of_a_project_is_not_packed(tmp_path: Path, repository: str) -> None:
+    """A private file would become part of the wheel; a file of the same repository is a license, or the like."""
+    project = tmp_path / "clone/python"
+    project.mkdir(parents=True)
+    (tmp_path / "secret").write_text("secret")
+    (project / "data.txt").symlink_to(tmp_path / "secret")
+    (project / "inner.txt").symlink_to("data.py")
+    (project / "data.py").write_text("")
+    if repository != "none":
+        (tmp_path / ("clone" if repository == "around the project" else "") / ".git").mkdir()
+    if repository == "around both":
+        hash_tree(project)
+    else:
+        with pytest.raises(InputError) as caught:
+            hash_tree(project)
+        assert caught.value.message == "`data.txt` of the project `python` is a link out of it"
+
+
+@pytest.mark.attack("sdists")
 def test_a_setup_py_that_kills_ends_itself_alone(
     index: LocalIndex, bundler_cli: BundlerCli, tmp_path: Path
 ) -> None:
@@ -166,6 +193,7 @@ def test_what_is_built_here_is_noted_with_the_way_to_refuse_it(
     assert "built here, by their own code: `source-1.0.tar.gz`; `--only-binary` refuses this" in ended.stderr
 
 
+@pytest.mark.attack("sdists")
 @pytest.mark.parametrize(
     ("hook", "body", "fault"),
     [
@@ -220,6 +248,81 @@ def test_the_answer_of_a_hook_does_not_lead_pip_out_of_the_sandbox(
     assert secret.read_text().endswith("Summary: secret\n")
 
 
+def backend(body: str) -> str:
+    """Return a setup.py whose metadata is that of ``body``."""
+    return f"from setuptools import setup\nsetup(name='evil', version='1.0', py_modules=['evil'], {body})\n"
+
+
+@pytest.mark.attack("sdists")
+@pytest.mark.parametrize("of", ["sdist", "wheel", "build requirement"])
+def test_a_dependency_by_url_is_refused(
+    index: LocalIndex, bundler_cli: BundlerCli, tmp_path: Path, of: str
+) -> None:
+    """pip would fetch it: metadata that a hook writes could send anything that the hook can read."""
+    wheel = make_wheel(index.folder, "other", "1.0")
+    url = f"{index.url.replace('/simple/', '/files/')}{wheel.name}?secret"
+    evil = backend(f"install_requires=['other @ {url}']")
+    if of == "wheel":
+        make_wheel(index.folder, "evil", "1.0", requires=[f"other @ {url}"])
+    elif of == "sdist":
+        make_sdist(index.folder, "evil", "1.0", {"evil.py": ""}, setup_py=evil)
+    else:
+        make_sdist(
+            index.folder, "helper", "1.0", {"evil.py": ""}, setup_py=evil.replace("'evil'", "'helper'", 1)
+        )
+        project = '[build-system]\nrequires = ["setuptools", "wheel", "helper"]\nbuild-backend = "setuptools.build_meta:__legacy__"\n'
+        make_sdist(
+            index.folder, "evil", "1.0", {"pyproject.toml": project, "evil.py": ""}, setup_py=backend("")
+        )
+    ended = bundler_cli.run("build", "evil", cwd=tmp_path)
+
+    assert ended.returncode == 4, ended.stderr
+    assert f"other @ {url.partition('?')[0]}" in ended.stderr
+    if of != "wheel":  # its metadata is written before anything runs
+        assert [request.path for request in index.requests if "secret" in request.path] == []
+
+
+def test_a_dependency_by_a_url_that_the_user_requires_is_allowed(
+    index: LocalIndex, bundler_cli: BundlerCli, tmp_path: Path
+) -> None:
+    wheel = make_wheel(index.folder, "other", "1.0")
+    digest = hashlib.sha256(wheel.read_bytes()).hexdigest()
+    direct = f"other @ {index.url.replace('/simple/', '/files/')}{wheel.name}#sha256={digest}"
+    make_sdist(
+        index.folder, "evil", "1.0", {"evil.py": ""}, setup_py=backend(f"install_requires=['{direct}']")
+    )
+    ended = bundler_cli.run("build", "evil", direct, cwd=tmp_path)
+
+    assert ended.returncode == 0, ended.stderr
+
+
+@pytest.mark.attack("sdists")
+def test_programs_that_pip_starts_get_no_password(
+    index: LocalIndex, bundler_cli: BundlerCli, tmp_path: Path
+) -> None:
+    """pip runs `lsb_release` to describe the system to the index."""
+    index.require("someone", "hunter2-of-lsb")
+    make_wheel(index.folder, "demo", "1.0")
+    programs, seen = tmp_path / "bin", tmp_path / "seen"
+    programs.mkdir()
+    (programs / "lsb_release").write_text(f"#!/bin/sh\nenv >> {seen}; echo end >> {seen}\n")
+    (programs / "lsb_release").chmod(0o755)
+    env = {
+        "PATH": f"{programs}:{bundler_cli.env['PATH']}",
+        "PIP_INDEX_URL": index.url_with_credentials,
+        "https_proxy": "http://proxy:secret-of-proxy@127.0.0.1:9",
+    }
+    ended = bundler_cli.run("lock", "demo", cwd=tmp_path, env=env)
+
+    assert ended.returncode == 0, ended.stderr
+    texts = seen.read_text().split("end\n")[:-1]
+    assert len(texts) >= 2, "no pip started it"
+    for text in texts:
+        assert "hunter2-of-lsb" not in text
+        assert "secret-of-proxy" not in text
+
+
+@pytest.mark.attack("sdists")
 @pytest.mark.parametrize("version", ["3.7", "3.12"])
 def test_build_requirements_of_build_requirements_run_in_the_sandbox(
     index: LocalIndex, bundler_cli: BundlerCli, pythons: dict[str, Path], tmp_path: Path, version: str

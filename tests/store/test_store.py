@@ -60,6 +60,7 @@ def test_the_modes_of_the_store_do_not_follow_the_umask(tmp_path: Path, umask: i
     assert stat.S_IMODE(store.root.stat().st_mode) == 0o700
 
 
+@pytest.mark.attack("store")
 def test_other_bytes_than_expected_are_not_stored(tmp_path: Path) -> None:
     store = Store(tmp_path)
     with pytest.raises(IntegrityError) as caught, store.write() as blob:
@@ -81,6 +82,7 @@ def flip(store: Store, digest: str) -> None:
     path.write_bytes(content)
 
 
+@pytest.mark.attack("store")
 @pytest.mark.parametrize("use", ["read", "copy", "verified_path"])
 def test_p33_a_changed_blob_is_never_handed_out_and_is_set_aside(tmp_path: Path, use: str) -> None:
     store = Store(tmp_path)
@@ -103,6 +105,7 @@ def test_p33_a_changed_blob_is_never_handed_out_and_is_set_aside(tmp_path: Path,
     assert check_store(store).dropped == ()
 
 
+@pytest.mark.attack("store")
 @pytest.mark.parametrize("torn", ["", "abc", "x" * 64 + "\n", "a" * 64])
 def test_p13_a_torn_reference_names_nothing(tmp_path: Path, torn: str) -> None:
     store = Store(tmp_path)
@@ -117,6 +120,7 @@ def test_p13_a_torn_reference_names_nothing(tmp_path: Path, torn: str) -> None:
     assert check_store(store).dropped == (), "set aside"
 
 
+@pytest.mark.attack("store")
 @pytest.mark.parametrize("how", ["another-key", "another-kind", "another-blob", "the-digest-alone"])
 def test_a_reference_counts_only_for_its_kind_and_key(tmp_path: Path, how: str) -> None:
     """Exchanged references, or one that was edited, are not followed."""
@@ -149,6 +153,7 @@ def exchange(store: Store, one: Sha256, other: Sha256) -> None:
     tmp.rename(paths[1])
 
 
+@pytest.mark.attack("store")
 @pytest.mark.parametrize("how", ["flip", "truncate", "append", "exchange", "directory", "unreadable"])
 def test_a_blob_that_was_written_to_is_missed_without_being_read(tmp_path: Path, how: str) -> None:
     store = Store(tmp_path)
@@ -177,6 +182,7 @@ def test_a_blob_that_was_written_to_is_missed_without_being_read(tmp_path: Path,
     assert check_store(store).quarantined == ()
 
 
+@pytest.mark.attack("store")
 def test_a_copy_of_a_store_is_verified_once(tmp_path: Path) -> None:
     """Without the times of its files."""
     digest = Store(tmp_path / "a").add(b"content")
@@ -192,6 +198,7 @@ def test_a_copy_of_a_store_is_verified_once(tmp_path: Path) -> None:
     )
 
 
+@pytest.mark.attack("store")
 def test_work_is_repeated_until_the_store_is_whole(tmp_path: Path) -> None:
     store = Store(tmp_path)
     digests = [store.add(bytes([number])) for number in range(3)]
@@ -214,6 +221,7 @@ def test_work_is_repeated_until_the_store_is_whole(tmp_path: Path) -> None:
     assert len(attempts) == 2
 
 
+@pytest.mark.attack("store")
 def test_wrong_references_are_given_up_at_last(tmp_path: Path) -> None:
     store = Store(tmp_path)
     store.bind("segment", KEY, store.add(b"wrong"))
@@ -230,6 +238,7 @@ def test_wrong_references_are_given_up_at_last(tmp_path: Path) -> None:
         heal(store, lambda: store.read(sha256_of(b"never stored")))
 
 
+@pytest.mark.attack("store")
 def test_fsck_finds_every_changed_blob(tmp_path: Path) -> None:
     store = Store(tmp_path)
     digests = [store.add(bytes([number])) for number in range(5)]
@@ -285,6 +294,7 @@ def test_a_value_is_made_once_and_kept(tmp_path: Path) -> None:
     assert made == [1]
 
 
+@pytest.mark.attack("store")
 @pytest.mark.parametrize("content", [b'{"a": "text"}', b'{"a": true}', b"[1]", b"{", b"\xff"])
 def test_a_kept_value_of_another_shape_is_made_anew(tmp_path: Path, content: bytes) -> None:
     store = Store(tmp_path)
@@ -314,6 +324,7 @@ def holder(tmp_path: Path) -> Iterator[subprocess.Popen[str]]:
     process.stdout.close()
 
 
+@pytest.mark.attack("parallel")
 def test_p10_gc_waits_for_a_command_that_works(tmp_path: Path, holder: subprocess.Popen[str]) -> None:
     collector = child(
         "from bundler.store.maintenance import collect_garbage\nprint(collect_garbage(store, unused_days=0).scratch, flush=True)",
@@ -344,6 +355,7 @@ def test_p07_whoever_waits_is_told_for_whom(tmp_path: Path, holder: subprocess.P
     assert out == "mine\n"
 
 
+@pytest.mark.attack("parallel")
 def test_gc_leaves_the_private_folder_of_a_living_process(
     tmp_path: Path, holder: subprocess.Popen[str]
 ) -> None:
@@ -360,6 +372,7 @@ def test_gc_leaves_the_private_folder_of_a_living_process(
     assert not folder.exists()
 
 
+@pytest.mark.attack("parallel")
 def test_p09_many_writers_of_the_same_blobs_agree(tmp_path: Path) -> None:
     code = (
         "for n in range(40):\n"
@@ -375,6 +388,7 @@ def test_p09_many_writers_of_the_same_blobs_agree(tmp_path: Path) -> None:
         writer.stdout.close()
 
 
+@pytest.mark.attack("store")
 def test_p06_a_killed_writer_leaves_nothing_wrong(tmp_path: Path) -> None:
     """Killed at twenty random moments, and the store is right each time; the next writer goes on."""
     code = (
@@ -394,6 +408,7 @@ def test_p06_a_killed_writer_leaves_nothing_wrong(tmp_path: Path) -> None:
     assert store_info(Store(tmp_path)).scratch == 0
 
 
+@pytest.mark.attack("store")
 def test_p20_a_full_disk_is_named_and_nothing_half_written_is_left(small_disk: Path) -> None:
     store = Store(small_disk / "store")
     kept = store.add(b"kept")
@@ -407,6 +422,7 @@ def test_p20_a_full_disk_is_named_and_nothing_half_written_is_left(small_disk: P
     assert store.read(kept) == b"kept"
 
 
+@pytest.mark.attack("store")
 def test_h23_a_store_of_somebody_else_is_refused(tmp_path: Path) -> None:
     if os.geteuid() != 0:
         pytest.skip("needs root to give a folder away")

@@ -136,6 +136,8 @@ class LocalIndex:
                 status = next((code for at, code in index.statuses.items() if self.path.startswith(at)), None)
                 if status is not None:
                     self.send_response(status)
+                    if status == HTTPStatus.FOUND:
+                        self.send_header("Location", self.path)  # in a circle
                     self.send_header("Content-Length", "0")
                     self.end_headers()
                     return

@@ -86,6 +86,7 @@ def test_a_directory_appears_whole_when_its_context_ends(tmp_path: Path) -> None
     assert names(tmp_path) == ["out"]
 
 
+@pytest.mark.attack("parallel")
 @pytest.mark.parametrize("kind", ["file", "directory"])
 @pytest.mark.parametrize("failure", [KeyboardInterrupt, ValueError])
 def test_nothing_is_left_after_an_interruption(
@@ -143,6 +144,7 @@ def occupy(final: Path, there: str) -> None:
 OCCUPIED = ["file", "empty directory", "full directory", "dangling link"]
 
 
+@pytest.mark.attack("parallel")
 @pytest.mark.parametrize("there", OCCUPIED)
 @pytest.mark.parametrize("kind", ["file", "directory"])
 @pytest.mark.parametrize("late", [False, True])
@@ -201,6 +203,7 @@ def test_a_directory_appears_on_an_old_system_too(tmp_path: Path) -> None:
     assert names(tmp_path) == ["out"]
 
 
+@pytest.mark.attack("parallel")
 @pytest.mark.usefixtures("old_system")
 @pytest.mark.parametrize("there", OCCUPIED)
 def test_nothing_is_replaced_on_an_old_system_either(tmp_path: Path, there: str) -> None:
@@ -494,6 +497,7 @@ def test_a_path_without_a_name_exists(kind: str, name: str) -> None:
         pass
 
 
+@pytest.mark.attack("parallel")
 def test_what_an_interrupted_removal_left_is_removed_at_the_end(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -126,6 +126,7 @@ def test_the_environment_of_a_child_is_built_from_nothing() -> None:
     assert host({}).child_env(Path("/scratch")) == TASK
 
 
+@pytest.mark.attack("command")
 @pytest.mark.parametrize("name", NETWORK)
 def test_only_children_that_use_the_network_get_its_settings(name: str) -> None:
     """A proxy can contain a password."""
@@ -138,6 +139,7 @@ def test_programs_are_found_where_the_user_finds_them() -> None:
     assert host({"PATH": "x"}).child_env(Path("/scratch")) == {**TASK, "PATH": "x"}
 
 
+@pytest.mark.attack("command")
 @given(
     environ=st.dictionaries(
         st.sampled_from(
@@ -181,6 +183,7 @@ HARMLESS = [
 ]
 
 
+@pytest.mark.attack("command")
 @pytest.mark.parametrize("name", REPORTED)
 def test_a_variable_that_could_change_a_bundle_is_reported_by_name_alone(name: str) -> None:
     """Its value may be a secret."""
@@ -202,6 +205,7 @@ def test_an_active_environment_is_reported_with_its_directory(name: str) -> None
     assert host({name: "/envs/x"}).ignored_settings() == (f"{name}=/envs/x",)
 
 
+@pytest.mark.attack("command")
 def test_files_that_shadow_a_standard_module_are_reported(tmp_path: Path) -> None:
     for name in (
         "json.py",

@@ -103,6 +103,7 @@ def test_a_lock_is_released_when_its_context_fails(lock: Path, shared: bool) -> 
     assert try_lock(lock)
 
 
+@pytest.mark.attack("parallel")
 def test_a_lock_is_released_when_its_holder_is_killed(lock: Path) -> None:
     code = (
         "import fcntl, sys, time\nfile = open(sys.argv[1], 'w')\nfcntl.flock(file, fcntl.LOCK_EX)\n"
@@ -252,6 +253,7 @@ def test_a_short_wait_is_not_worth_a_note(lock: Path) -> None:
 # --- files that change ----------------------------------------------------------------------------
 
 
+@pytest.mark.attack("parallel")
 def test_a_lock_on_a_deleted_file_excludes_nobody_and_is_acquired_again(lock: Path) -> None:
     """The waiter opened the old file; its lock on it would be worth nothing."""
     with waiting(lock) as holder:
@@ -267,6 +269,7 @@ def test_a_lock_on_a_deleted_file_excludes_nobody_and_is_acquired_again(lock: Pa
                 assert third.acquired.wait(PATIENCE)
 
 
+@pytest.mark.attack("parallel")
 @pytest.mark.parametrize("replaced", [False, True])
 def test_a_file_that_is_deleted_while_it_is_locked_is_opened_again(
     lock: Path, monkeypatch: pytest.MonkeyPatch, replaced: bool

@@ -57,6 +57,7 @@ def has_ended(pid: int) -> bool:
 # --- input ----------------------------------------------------------------------------------------
 
 
+@pytest.mark.attack("command")
 def test_a_child_inherits_no_variable() -> None:
     ended = run_process(["/usr/bin/env"], env={"ONLY": "this ä", "EMPTY": ""})
 
@@ -171,6 +172,7 @@ def test_a_single_line_longer_than_the_limit_is_returned_whole() -> None:
     assert python(code).stderr == "x" * (2 * MIB)
 
 
+@pytest.mark.attack("command")
 @pytest.mark.parametrize("descriptor", [1, 2])
 @pytest.mark.parametrize("end", ["", "\\n"], ids=["one-line", "lines"])
 def test_an_endless_output_ends_the_child(monkeypatch: pytest.MonkeyPatch, descriptor: int, end: str) -> None:
@@ -235,6 +237,7 @@ def test_a_signal_is_a_negative_exit_code() -> None:
     assert (ended.returncode, ended.timed_out) == (-signal.SIGTERM, False)
 
 
+@pytest.mark.attack("command")
 def test_the_deadline_kills_the_child_and_its_output_is_returned() -> None:
     code = "import signal; signal.signal(15, signal.SIG_IGN); print('before', flush=True); time.sleep(600)"
     started = time.monotonic()
@@ -248,6 +251,7 @@ def test_the_deadline_kills_the_child_and_its_output_is_returned() -> None:
 GRANDCHILD = "child = os.fork()\nif child == 0: time.sleep(600); os._exit(0)\nprint(child, flush=True)\n"
 
 
+@pytest.mark.attack("command")
 @pytest.mark.parametrize("timeout", [PATIENCE, 0.5])
 def test_nothing_of_the_process_group_outlives_the_call(timeout: float) -> None:
     """A grandchild keeps the pipes open: waiting for their end would be waiting for it."""

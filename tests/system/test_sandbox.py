@@ -99,6 +99,7 @@ def python_places() -> list[str | Path]:
 # --- attacks ----------------------------------------------------------------
 
 
+@pytest.mark.attack("sandbox", count=len(ATTACKS))
 @needs_x86
 @needs_namespaces
 @pytest.mark.parametrize("uid", [0, pytest.param(12345, marks=needs_root)])
@@ -169,6 +170,7 @@ def test_the_attacks_are_real(shared: Path, tmp_path: Path) -> None:
     assert {name for name, text in map(json.loads, ended.stdout.splitlines()) if not text} == set()
 
 
+@pytest.mark.attack("sandbox")
 @needs_namespaces
 def test_a_program_for_another_machine_is_killed(tmp_path: Path) -> None:
     """The numbers of 32-bit calls are others, so the filter refuses them all."""
@@ -182,6 +184,7 @@ def test_a_program_for_another_machine_is_killed(tmp_path: Path) -> None:
     assert ended.returncode == -signal.SIGSYS
 
 
+@pytest.mark.attack("sandbox")
 @needs_namespaces
 def test_the_mounts_belong_to_another_user_namespace(tmp_path: Path) -> None:
     """So they are locked: even with all capabilities of its own, a program cannot change them."""
@@ -209,6 +212,7 @@ def first(text: str) -> str:
     return text.splitlines()[0] if text else ""
 
 
+@pytest.mark.attack("sandbox")
 @needs_namespaces
 @pytest.mark.parametrize("uid", [0, pytest.param(12345, marks=needs_root)])
 def test_a_fork_bomb_is_bounded(shared: Path, uid: int) -> None:
@@ -225,6 +229,7 @@ def test_a_fork_bomb_is_bounded(shared: Path, uid: int) -> None:
     assert _running(mark) == []
 
 
+@pytest.mark.attack("sandbox")
 @needs_namespaces
 def test_processes_are_counted_where_the_kernel_has_no_limit_for_a_namespace(tmp_path: Path) -> None:
     ended = run(
@@ -237,6 +242,7 @@ def test_processes_are_counted_where_the_kernel_has_no_limit_for_a_namespace(tmp
     )
 
 
+@pytest.mark.attack("sandbox")
 @needs_namespaces
 @pytest.mark.parametrize("processes", [1, 4])
 def test_memory_is_bounded_in_total(processes: int) -> None:
@@ -251,6 +257,7 @@ def test_memory_is_bounded_in_total(processes: int) -> None:
     )
 
 
+@pytest.mark.attack("sandbox")
 @needs_namespaces
 def test_what_is_written_is_bounded_in_memory_and_on_the_disk(tmp_path: Path) -> None:
     (tmp_path / "memory").mkdir()
@@ -277,6 +284,30 @@ def test_what_is_written_is_bounded_in_memory_and_on_the_disk(tmp_path: Path) ->
     assert ended.returncode != 0
 
 
+@pytest.mark.attack("sandbox")
+@pytest.mark.parametrize(
+    "options",
+    [
+        pytest.param(FULL, marks=needs_namespaces),
+        pytest.param(["--net"], marks=needs_namespaces),
+        ["--filter"],
+        [],
+    ],
+    ids=lambda options: " ".join(options) or "nothing",
+)
+@pytest.mark.parametrize("code", ["sleep 60", "kill -STOP $$", "trap '' TERM INT HUP; sleep 60 & wait"])
+def test_time_is_bounded(options: list[str], code: str) -> None:
+    started = time.monotonic()
+    ended = run([*options, "--seconds", "1"], ["/bin/sh", "-c", code])
+
+    assert (ended.returncode, first(ended.stderr)) == (
+        124,
+        "sandbox: more than 1 seconds; the program was killed",
+    )
+    assert time.monotonic() - started < 20
+
+
+@pytest.mark.attack("sandbox")
 @needs_namespaces
 def test_files_in_memory_are_counted(tmp_path: Path) -> None:
     code = "import os\ntry:\n    for i in range(300000): os.close(os.open('/tmp/%d' % i, os.O_CREAT))\nexcept OSError as e: raise SystemExit(e.errno)"
@@ -306,6 +337,7 @@ def _running(mark: str) -> list[str]:
     return found
 
 
+@pytest.mark.attack("sandbox")
 @pytest.mark.parametrize(
     "options",
     [
@@ -324,6 +356,7 @@ def test_a_daemon_ends_with_the_program(options: list[str]) -> None:
     assert (ended.returncode, _running(mark)) == (4, [])
 
 
+@pytest.mark.attack("sandbox")
 @pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGTERM])
 @pytest.mark.parametrize("options", [pytest.param(FULL, marks=needs_namespaces), []], ids=["full", "nothing"])
 def test_all_end_with_the_process_that_started_them(options: list[str], number: int, tmp_path: Path) -> None:
@@ -355,6 +388,7 @@ def _children_of_sandboxes(mark: str) -> list[str]:
     return texts
 
 
+@pytest.mark.attack("sandbox")
 @needs_namespaces
 def test_a_signal_to_all_processes_reaches_only_those_of_the_sandbox() -> None:
     code = "import os, subprocess as s; child = s.Popen(['/bin/sleep', '99']); os.kill(-1, 9); os._exit(-child.wait())"
@@ -363,6 +397,7 @@ def test_a_signal_to_all_processes_reaches_only_those_of_the_sandbox() -> None:
     assert ended.returncode == signal.SIGKILL
 
 
+@pytest.mark.attack("sandbox")
 def test_a_signal_to_all_processes_is_refused_without_a_process_namespace() -> None:
     # Signal 0 tests the permission alone: the test must not end the processes of its user.
     ended = run(["--filter"], [sys.executable, "-I", "-c", "import os; os.kill(-1, 0)"])
@@ -391,6 +426,7 @@ def test_exit_codes(arguments: list[str], code: int, stderr: str) -> None:
     assert ended.stderr.startswith(stderr)
 
 
+@pytest.mark.attack("sandbox")
 @needs_root
 @needs_namespaces
 @pytest.mark.parametrize("uid", [0, 12345])
@@ -455,6 +491,7 @@ def test_the_strictest_sandbox_is_found(tmp_path: Path) -> None:
         assert list(found.missing()) == []
 
 
+@pytest.mark.attack("sandbox")
 def test_without_namespaces_the_filter_blocks_the_network(tmp_path: Path) -> None:
     """As in a container with the default profile of Docker: the filter refuses what that one does, and more."""
     code = (
@@ -468,6 +505,7 @@ def test_without_namespaces_the_filter_blocks_the_network(tmp_path: Path) -> Non
     assert ended.stdout == f"{sandbox.to_json()}\n", ended.stderr
 
 
+@pytest.mark.attack("sandbox")
 @pytest.mark.skipif(LANDLOCK < 1, reason="a kernel without Landlock")
 def test_a_build_without_namespaces_notes_what_is_missing(
     index: LocalIndex, bundler_cli: BundlerCli, python37: Path, tmp_path: Path
@@ -496,6 +534,7 @@ def test_a_build_without_namespaces_notes_what_is_missing(
     assert not outside.exists()
 
 
+@pytest.mark.attack("sandbox")
 @pytest.mark.skipif(LANDLOCK < 1, reason="a kernel without Landlock")
 @pytest.mark.parametrize("uid", [0, pytest.param(12345, marks=needs_root)])
 def test_without_namespaces_landlock_refuses_files(shared: Path, uid: int) -> None:
@@ -524,6 +563,7 @@ def test_without_namespaces_landlock_refuses_files(shared: Path, uid: int) -> No
     assert (shared / "visible" / "x").read_text() == "visible"
 
 
+@pytest.mark.attack("sandbox")
 @pytest.mark.skipif(LANDLOCK < 6, reason="Landlock has no scopes before version 6")
 def test_without_namespaces_landlock_refuses_signals_to_others() -> None:
     code = f"import os; os.kill({os.getpid()}, 0)"
@@ -532,6 +572,7 @@ def test_without_namespaces_landlock_refuses_signals_to_others() -> None:
     assert "PermissionError" in run(options, [sys.executable, "-I", "-c", code]).stderr
 
 
+@pytest.mark.attack("sandbox")
 @needs_x86
 @pytest.mark.parametrize(
     "name",
@@ -558,6 +599,7 @@ def test_without_namespaces_the_kernel_and_the_network_are_out_of_reach(
     assert (ended.returncode, ended.stderr) == (0, "")
 
 
+@pytest.mark.attack("sandbox")
 @pytest.mark.parametrize("name", ["socket", "visible_socket", "abstract"])
 def test_without_namespaces_unix_sockets_are_out_of_reach(shared: Path, tmp_path: Path, name: str) -> None:
     code = (

@@ -8,6 +8,7 @@ _in_process.py HOOK DIRECTORY``, and itself, to install the requirements of a bu
 as ``sys.executable __pip-runner__.py``. Here the second is started through this
 script again, and everything else of ``sys.executable`` is foreign code: it gets a
 sandbox, and an environment without index settings, proxies and the user's variables.
+Other programs, such as ``git`` and ``lsb_release``, get no setting of an index.
 
 GUARD is a JSON file::
 
@@ -18,8 +19,10 @@ GUARD is a JSON file::
      "home": "/scratch/home"}       HOME and TMPDIR of a hook, empty, too
 """
 
+import email.parser
 import json
 import os
+import re
 import resource
 import runpy
 import subprocess
@@ -33,6 +36,8 @@ except ImportError:  # a Python that was built without libffi
 PR_SET_PDEATHSIG, SIGKILL = 1, 9
 MEMORY = 4 << 30
 """Bytes of data of pip itself, which collects the output of hooks."""
+FILE = 8 << 30
+"""Bytes of one file of pip: a wheel has no more, and the response of an index may have no end."""
 PASSED_ON = (
     "PATH",
     "LANG",
@@ -49,7 +54,19 @@ PASSED_ON = (
     "PYTHONPATH",  # of the build environment: pip itself gets none
 )
 PREFIXES_PASSED_ON = ("PEP517_", "_PYPROJECT_HOOKS_")
+NETWORK_PROGRAMS = ("git", "hg", "svn", "bzr", "keyring")
+PROXIES = ("HTTP_PROXY", "HTTPS_PROXY", "ALL_PROXY")
+DIRECT = re.compile(r"\s*[\w.-]+\s*(?:\[[^\]]*\])?\s*@\s*(?P<url>\S+)")
+"""A dependency by URL (PEP 508)."""
 RUNNER = "__pip-runner__.py"
+SECONDS, BUILD_SECONDS = 600, 3000
+"""Limits of a hook: one that describes the project, and one that compiles it; pip itself has an hour."""
+
+
+def without_secrets(program, environ):
+    """Return the environment of a program of the system: without indexes, and proxies it does not need."""
+    private = ("PIP_", "NETRC", *(() if os.path.basename(program) in NETWORK_PROGRAMS else PROXIES))
+    return {name: value for name, value in environ.items() if not name.upper().startswith(private)}
 
 
 def is_inside(path, folder):
@@ -94,7 +111,8 @@ def sandboxed(guard, arguments, cwd, environ):
             for path in paths:
                 if path not in written or option == "--writable":
                     command += [option, path]
-    return [*command, "--", *arguments], env
+    limit = BUILD_SECONDS if arguments[-2].startswith("build_") else SECONDS
+    return [*command, "--seconds", str(limit), "--", *arguments], env
 
 
 def inspect_hook(arguments):
@@ -124,7 +142,36 @@ def inspect_hook(arguments):
             ]
             if any(os.path.islink(each) for each in [path, *inside]):
                 return "a symbolic link: {}".format(value)
+        if name.startswith("prepare_metadata") and "--no-deps" not in sys.argv:
+            return url_dependency(os.path.join(folders[0], value, "METADATA"))
     return None
+
+
+def url_dependency(path):
+    """Return a fault of METADATA, or None: pip would fetch the URL of a dependency."""
+    try:
+        with open(path, encoding="utf-8", errors="replace") as stream:
+            metadata = email.parser.HeaderParser().parse(stream)
+    except OSError:
+        return None  # pip reports it
+    for text in metadata.get_all("Requires-Dist", []):
+        match = DIRECT.match(text)
+        if match and match.group("url") not in required_words(sys.argv):
+            return "a dependency with a URL, which the requirements must name: {}".format(
+                " ".join(text.split())
+            )
+    return None
+
+
+def required_words(arguments):
+    """Return the words of the requirements and constraints files of a command."""
+    words = set()
+    rest = iter(arguments)
+    for argument in rest:
+        if argument in ("-r", "-c"):
+            with open(next(rest), encoding="utf-8") as stream:
+                words.update(stream.read().split())
+    return words
 
 
 def without_urls(arguments, environ):
@@ -165,6 +212,9 @@ def guarded(guard_file, pip):
                     self.hook = arguments
                     args, env = sandboxed(guard, arguments, options.get("cwd"), environ)
                 options["env"] = env
+            else:
+                program = args if isinstance(args, (str, bytes)) else args[0]
+                options["env"] = without_secrets(os.fsdecode(program), options.get("env") or os.environ)
             super().__init__(args, *rest, **options)
 
         def wait(self, timeout=None):
@@ -184,9 +234,10 @@ def main():
     guard, pip = sys.argv[1:3]
     if ctypes is not None and hasattr(ctypes.CDLL(None), "prctl"):
         ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, SIGKILL, 0, 0, 0)
-    hard = resource.getrlimit(resource.RLIMIT_DATA)[1]
-    if hard == resource.RLIM_INFINITY or hard > MEMORY:
-        resource.setrlimit(resource.RLIMIT_DATA, (MEMORY, hard))
+    for kind, limit in ((resource.RLIMIT_DATA, MEMORY), (resource.RLIMIT_FSIZE, FILE)):
+        hard = resource.getrlimit(kind)[1]
+        if hard == resource.RLIM_INFINITY or hard > limit:
+            resource.setrlimit(kind, (limit, hard))
     package = os.path.dirname(pip) if os.path.basename(pip) == RUNNER else pip
     subprocess.Popen = guarded(guard, package)
     sys.argv[:] = sys.argv[2:]

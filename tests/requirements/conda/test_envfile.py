@@ -225,6 +225,7 @@ UNSAFE = {
 }
 
 
+@pytest.mark.attack("input")
 @pytest.mark.parametrize(
     ("text", "line", "fact"), [pytest.param(*row, id=name) for name, row in UNSAFE.items()]
 )
@@ -237,6 +238,7 @@ def test_unsafe_yaml_is_the_one_problem(text: str, line: int | None, fact: str) 
         load_yaml(text)
 
 
+@pytest.mark.attack("input")
 def test_as_many_aliases_as_allowed() -> None:
     assert len(packages("dependencies:\n- &a x\n" + "- *a\n" * 64)) == 65
 
@@ -344,6 +346,7 @@ WRONG = {
 }
 
 
+@pytest.mark.attack("input")
 @pytest.mark.parametrize(("text", "found"), [pytest.param(*row, id=name) for name, row in WRONG.items()])
 def test_wrong_entries_are_told_with_their_line(
     text: str, found: list[tuple[int | None, str, str | None]]
@@ -383,6 +386,7 @@ PIECES = st.sampled_from(
 )
 
 
+@pytest.mark.attack("input")
 @settings(max_examples=300)
 @given(st.lists(PIECES, max_size=25).map("".join) | st.text(max_size=60))
 def test_any_text_is_a_file_or_its_problems(text: str) -> None:

@@ -245,6 +245,7 @@ MALFORMED = {
 MALFORMED_ROWS = [pytest.param(text, *row, id=f"L03-{text[:40]}") for text, row in MALFORMED.items()]
 
 
+@pytest.mark.attack("input")
 @pytest.mark.parametrize(("text", "fact", "hint"), MALFORMED_ROWS)
 def test_malformed_is_refused(text: str, fact: str, hint: str | None) -> None:
     with pytest.raises(ProblemError) as caught:
@@ -439,6 +440,7 @@ REFUSED = {
 }
 
 
+@pytest.mark.attack("input")
 @pytest.mark.parametrize(
     ("text", "fact", "hint"),
     [pytest.param(text, *row, id=f"L03-{text}") for text, row in REFUSED.items()],
@@ -450,6 +452,7 @@ def test_what_no_index_has_is_refused(text: str, fact: str, hint: str | None) ->
     assert (caught.value.fact, caught.value.hint) == (fact, hint)
 
 
+@pytest.mark.attack("secrets")
 @pytest.mark.parametrize(
     ("channel", "clean", "secret"),
     [
@@ -469,6 +472,7 @@ def test_a_channel_loses_its_credentials(channel: str, clean: str, secret: str |
         assert parse_match_spec(f"{channel}::numpy").channel == clean
 
 
+@pytest.mark.attack("secrets")
 def test_an_address_that_cannot_be_read_is_refused_without_its_password() -> None:
     with pytest.raises(ProblemError) as caught:
         clean_channel("https://me:tk-secret-f@[x/main")
@@ -477,6 +481,7 @@ def test_an_address_that_cannot_be_read_is_refused_without_its_password() -> Non
     assert "tk-secret-f" not in redact("tk-secret-f me:tk-secret-f")
 
 
+@pytest.mark.attack("secrets")
 def test_a_refused_specification_does_not_show_its_token() -> None:
     with pytest.raises(ProblemError) as caught:
         parse_match_spec("https://conda.example/t/tk-secret-g/main/numpy-1-0.conda")
@@ -490,6 +495,7 @@ def test_registering_takes_no_folder_for_a_token() -> None:
     assert redact("requirements-of-folder.txt") == "requirements-of-folder.txt"
 
 
+@pytest.mark.attack("input")
 def test_registering_is_linear() -> None:
     """Each would take minutes if it were quadratic; the runner's timeout is the guard."""
     for text in ("a" * (1 << 20), "a." * (1 << 19), "/t/" * (1 << 18), "a://" * (1 << 18)):
@@ -501,6 +507,7 @@ PIECES = st.sampled_from(
 )
 
 
+@pytest.mark.attack("input")
 @given(st.lists(PIECES, max_size=14).map("".join) | st.text(max_size=40))
 @example("0[version=0 0]")
 def test_only_ever_refused(text: str) -> None:

@@ -124,6 +124,7 @@ dependencies:
     assert found.variables == ("TOKEN",)
 
 
+@pytest.mark.attack("input")
 @pytest.mark.parametrize(
     ("line", "wanted"),
     [
@@ -422,6 +423,7 @@ def test_an_explicit_setuptools_is_kept(text: str, warm_cli: BundlerCli, tmp_pat
     assert set(built(warm_cli, "-f", "env.yml", cwd=tmp_path)["distributions"]) == {"setuptools", "shop"}
 
 
+@pytest.mark.attack("input")
 @pytest.mark.parametrize(
     "line",
     [
@@ -442,6 +444,7 @@ def test_a_requirements_file_by_url(line: str, tmp_path: Path) -> None:
     assert tmp_path / "conda/requirements.txt" in found.files_read
 
 
+@pytest.mark.attack("input")
 def test_a_constraints_file_by_url_with_a_space(tmp_path: Path) -> None:
     (tmp_path / "conda").mkdir()
     (tmp_path / "conda/my pins.txt").write_text("shop==2\n")
@@ -454,6 +457,7 @@ def test_a_constraints_file_by_url_with_a_space(tmp_path: Path) -> None:
     assert tmp_path / "conda/my pins.txt" in found.files_read
 
 
+@pytest.mark.attack("input")
 def test_a_requirements_file_of_another_host(tmp_path: Path) -> None:
     with pytest.raises(InputError, match="`-r` with a URL is unsupported"):
         read(tmp_path, "dependencies: [{pip: ['-r file://elsewhere/requirements.txt']}]\n")
