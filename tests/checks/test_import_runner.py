@@ -534,7 +534,7 @@ def test_progress_and_that_each_module_is_imported_once(site: Site) -> None:
         total, done = -1, 0
 
         def task(self, name: str, total: int | None, *, in_bytes: bool = False) -> Any:
-            assert (name, in_bytes) == ("imports", False)
+            assert (name, in_bytes) == ("verify", False)
             Counting.total = total or 0
             return nullcontext(self)
 

@@ -130,8 +130,9 @@ def test_p01_p02_p03_p05_a_signal_ends_a_build_and_leaves_nothing(
     sent: signal.Signals, code: int, again: bool, index: LocalIndex, bundler_cli: BundlerCli, tmp_path: Path
 ) -> None:
     make_wheel(index.folder, "slow", "1.0", {"slow.py": "import time; time.sleep(50)\n"})
+    default = ["env", "--default-signal=INT,TERM,HUP"]  # a shell ignores SIGINT for what it starts with `&`
     with subprocess.Popen(
-        [sys.executable, "-I", "-m", "bundler", "build", "slow", "--name", "app"],
+        [*default, sys.executable, "-I", "-m", "bundler", "build", "slow", "--name", "app"],
         cwd=tmp_path,
         env=bundler_cli.env,
         stdout=subprocess.DEVNULL,
