@@ -495,7 +495,9 @@ def main() -> int:
         run.options.page.write_text(page(run.given, measured, run.compared(), run.bench.version), "utf-8")
     counts = f"{len(false)} false, {unmeasured} not measured"
     print(f"{len(selected) - len(false) - unmeasured} of {len(selected)} verdicts are right, {counts}")
-    return int(bool(unmeasured) or any(not stack.note for stack in false))
+    # A host of CI may lack a Python of the list.
+    incomplete = bool(unmeasured) and not run.options.small
+    return int(incomplete or any(not stack.note for stack in false))
 
 
 if __name__ == "__main__":

@@ -1,8 +1,8 @@
 """Count the attacks of a test run, by area: those that were tried, and those that were refused.
 
     python3 scripts/figures.py --write PAGE RESULTS      write the page
-    python3 scripts/figures.py --compare PAGE RESULTS    print the table; exit with 1 if an attack succeeded,
-                                                         or if the page counts other attacks
+    python3 scripts/figures.py --compare PAGE RESULTS    print the table, and the areas of which the page counts
+                                                         other attacks; exit with 1 if an attack succeeded
 
 RESULTS is the report of pytest (``--junit-xml``). An attack is a test with the marker
 ``attack(area, count=1)``; tests/conftest.py writes both to the report. ``count`` is the number of attacks
@@ -147,7 +147,8 @@ def main(arguments: Sequence[str]) -> int:
     differences = stale(Path(path).read_text("utf-8"), areas)
     if differences:
         print(f"{path} is stale: run `scripts/figures`", *differences, sep="\n  ", file=sys.stderr)
-    return int(bool(succeeded or differences))
+    # The Pythons of a host decide how many cases some tests have: another count is no failure.
+    return int(bool(succeeded))
 
 
 if __name__ == "__main__":

@@ -33,16 +33,18 @@ def test_attacks_are_counted_by_their_result() -> None:
 
 
 @pytest.mark.parametrize(
-    ("end", "count", "code"), [("", 2, 0), ("<failure/>", 2, 1), ("", 3, 1), ("<skipped/>", 2, 0)]
+    ("end", "count", "code", "stale"),
+    [("", 2, 0, False), ("<failure/>", 2, 1, False), ("", 3, 0, True), ("<skipped/>", 2, 0, False)],
 )
-def test_a_comparison_fails_if_an_attack_succeeded_or_the_page_is_stale(
-    end: str, count: int, code: int, tmp_path: Path
+def test_a_comparison_fails_if_an_attack_succeeded_and_names_other_counts(
+    end: str, count: int, code: int, stale: bool, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     page, results = tmp_path / "figures.md", tmp_path / "results.xml"
     page.write_text(figures.page(figures.read_results(report(("a", 2, ""))), "2026-01-01"))
     results.write_text(report(("a", count, end)))
 
     assert figures.main(["--compare", str(page), str(results)]) == code
+    assert ("is stale" in capsys.readouterr().err) == stale
 
 
 def test_a_report_of_another_area_is_an_error() -> None:
