@@ -1,8 +1,8 @@
 """Count the attacks of a test run, by area: those that were tried, and those that were refused.
 
     python3 scripts/figures.py --write PAGE RESULTS      write the page
-    python3 scripts/figures.py --compare PAGE RESULTS    print the table, and the areas of which the page counts
-                                                         other attacks; exit with 1 if an attack succeeded
+    python3 scripts/figures.py --compare PAGE RESULTS    print the table, and the areas of which the page
+                                                         counts others; exit with 1 if an attack succeeded
 
 RESULTS is the report of pytest (``--junit-xml``). An attack is a test with the marker
 ``attack(area, count=1)``; tests/conftest.py writes both to the report. ``count`` is the number of attacks
