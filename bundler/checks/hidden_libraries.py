@@ -44,7 +44,7 @@ def fails_without(
         path: _library(path) for _, outcome in outcomes for path in outcome.mapped if path[:1] == "/"
     }
     lacking = {path for path, found in libraries.items() if not found.names & set(base_libraries)}
-    # What a library of the base needs is there, too, perhaps under another name than here.
+    # The needs of a library of the base are met there, perhaps under other names than here.
     lacking -= _reached(libraries.keys() - lacking, libraries)
     if lacking:
         lacking -= environments.python_libraries()

@@ -1,4 +1,4 @@
-"""Stage 5, pure: what would make a failed module import."""
+"""Stage 5, pure: the remedies of failed imports."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ _NO_ATTRIBUTE = re.compile(r"module '(?P<module>[^']+)' has no attribute '(?P<na
 
 
 def remedy(result: ImportResult, owner_of: Callable[[str], str], versions: Mapping[str, str]) -> str:
-    """Return what would make a failed module import, in one line; empty if the failure does not show it.
+    """Return the remedy for a failed import, in one line; empty if the failure does not show one.
 
     :param owner_of: returns the distribution in the bundle that provides a module; empty if none does.
     :param versions: the versions of the distributions in the bundle.

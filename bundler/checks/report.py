@@ -115,7 +115,7 @@ class ClosureReport:
     because: Callable[[str], tuple[str, ...]] = field(default=lambda _: (), compare=False)
     """Returns the chain of requirements from the user's to a distribution, a sentence for each step."""
     remedy: Callable[[ImportResult], str] = field(default=lambda _: "", compare=False)
-    """Returns what would make a failed module import, in one line; empty if that is not known."""
+    """Returns the remedy for a failed import, in one line; empty if none is known."""
 
     @property
     def findings(self) -> tuple[Finding, ...]:

@@ -324,7 +324,7 @@ class _CheckRun:
         )
 
     def _remedy(self, result: ImportResult) -> str:
-        """Return what would make a failed module import."""
+        """Return the remedy for a failed import."""
         versions: dict[str, str] = {facts.name: str(facts.version) for facts in self._facts}
 
         def owner_of(module: str) -> str:
