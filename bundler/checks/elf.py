@@ -131,6 +131,10 @@ class _DamagedError(ValueError):
     """A part of the file that breaks the ELF specification."""
 
 
+class _LongStringError(_DamagedError):
+    """A string beyond the limit of this reader, which the specification does not have."""
+
+
 class _Image:
     """A file as the loader sees it: its segments in memory, and the tables its dynamic segment names."""
 
@@ -237,10 +241,17 @@ class _Image:
         versions = struct.unpack(f"{order}{count}H", self._memory(versym, count * 2))
         found = [number for number, version in enumerate(versions) if version & _INDEX in indices]
         names = (
-            self._string(struct.unpack(f"{order}I", self._memory(symtab + number * width, 4))[0])
+            self._symbol_name(struct.unpack(f"{order}I", self._memory(symtab + number * width, 4))[0])
             for number in found[:_MAX_NAMED]
         )
         return min(filter(None, names), default="")
+
+    def _symbol_name(self, index: int) -> str:
+        """Return the name of a symbol, or "" for one beyond the limit: templates of C++ make such names."""
+        try:
+            return self._string(index)
+        except _LongStringError:
+            return ""
 
     def _string(self, index: int) -> str:
         if not self._tags["DT_STRTAB"]:
@@ -248,6 +259,8 @@ class _Image:
         vaddr = self._tags["DT_STRTAB"][0] + index
         content = self._memory(vaddr, min(_MAX_STRING, self._room(vaddr)))
         text, end, _ = content.partition(b"\0")
+        if not end and self._room(vaddr) > _MAX_STRING:
+            raise _LongStringError("a string does not end")
         if not end:
             raise _DamagedError("a string does not end")
         return text.decode("utf-8", "backslashreplace")

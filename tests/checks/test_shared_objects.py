@@ -172,6 +172,16 @@ def test_nothing_but_the_next_table_says_where_the_symbols_end(last: str, highes
     assert (one.versions, one.symbol) == ({"GLIBC": f"4.{highest}"}, "zz")
 
 
+def test_a_symbol_with_a_very_long_name_is_not_damage() -> None:
+    """As the templates of Stan in prophet."""
+    long = "_Z" + "4stan" * 10_000
+    one = read(make_elf(needed=["libm.so.6"], versions=[("libm.so.6", "GLIBC_2.29", long)]))
+
+    assert (one.versions, one.symbol) == ({"GLIBC": "2.29"}, "")
+    both = [("libm.so.6", "GLIBC_2.29", long), ("libm.so.6", "GLIBC_2.29", "pow")]
+    assert read(make_elf(needed=["libm.so.6"], versions=both)).symbol == "pow"
+
+
 def test_the_loader_does_not_insist_on_a_weak_version() -> None:
     one = read(make_elf(versions=[LIBC, ("libc.so.6", "GLIBC_2.30", "gettid")], weak=["GLIBC_2.30"]))
 
