@@ -25,6 +25,7 @@ if TYPE_CHECKING:
 __all__ = ["SharedObject", "is_elf", "numbers", "read_shared_object"]
 
 _MAGIC = b"\x7fELF"
+_PAGE = 4096
 _MAX_SEGMENTS = 1024
 _MAX_TAGS = 2048
 _MAX_NEEDS = 4096
@@ -153,6 +154,13 @@ class _Image:
         self._loads = [place for kind, *place in segments if kind == "PT_LOAD"]
         if any(offset + size > elf.stream_len for _, offset, size in self._loads):
             raise _DamagedError("a segment ends beyond the file")
+        whole = {segment["p_vaddr"] for segment in elf.iter_segments() if _is_whole(segment)}
+        # Whole pages are mapped (System V gABI, "Program Loading"): after the end of a segment they have the
+        # next bytes of the file, unless zeros follow. patchelf puts strings there.
+        self._loads = [
+            [vaddr, offset, _rounded(vaddr, offset, size, elf.stream_len) if vaddr in whole else size]
+            for vaddr, offset, size in self._loads
+        ]
         self._tags: dict[str, list[int]] = defaultdict(list)
         for kind, _, offset, size in segments:
             if kind == "PT_DYNAMIC":
@@ -289,6 +297,16 @@ class _Image:
             raise _DamagedError("its dynamic segment ends beyond the file")
         self._elf.stream.seek(offset)
         return self._elf.stream.read(size)
+
+
+def _is_whole(segment: Any) -> bool:
+    """Return whether a segment has no zeros after its bytes in the file."""
+    return bool(segment["p_type"] == "PT_LOAD" and segment["p_memsz"] == segment["p_filesz"])
+
+
+def _rounded(vaddr: int, offset: int, size: int, length: int) -> int:
+    """Return the bytes of a segment up to the end of its last page, as far as the file has them."""
+    return min(-(-(vaddr + size) // _PAGE) * _PAGE - vaddr, length - offset)
 
 
 def _libc(needed: Iterable[str], *, has_versions: bool) -> str:

@@ -182,6 +182,25 @@ def test_a_symbol_with_a_very_long_name_is_not_damage() -> None:
     assert read(make_elf(needed=["libm.so.6"], versions=both)).symbol == "pow"
 
 
+def test_the_page_after_a_segment_belongs_to_it() -> None:
+    """As in programs that patchelf wrote: the last string ends beyond the segment, in its page."""
+    content = bytearray(make_elf(needed=["libm.so.6"], runpath="$ORIGIN/x.libs"))
+    whole = read(bytes(content))
+    start, width, count = struct.unpack_from("<Q14xHH", content, 32)
+    (load,) = (
+        place
+        for place in range(start, start + width * count, width)
+        if struct.unpack_from("<I", content, place)[0] == 1  # PT_LOAD
+    )
+    offset, size = struct.unpack_from("<Q", content, load + 8)[0], bytes(content).rindex(b"x.libs") + 2
+    struct.pack_into("<QQ", content, load + 32, size - offset, size - offset)
+
+    assert read(bytes(content)) == whole
+    struct.pack_into("<Q", content, load + 40, size - offset + 100)  # zeros follow
+    with pytest.raises(MalformedError):
+        read(bytes(content))
+
+
 def test_the_loader_does_not_insist_on_a_weak_version() -> None:
     one = read(make_elf(versions=[LIBC, ("libc.so.6", "GLIBC_2.30", "gettid")], weak=["GLIBC_2.30"]))
 
