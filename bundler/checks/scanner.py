@@ -39,7 +39,7 @@ __all__ = ["Objects", "Scanner", "exists_in"]
 _SCAN_FORMAT = "3"
 """A part of every key of a scan. Raise it with any change of the scan script or of `FileImports`: stored
 results of older releases are then not read."""
-_ELF_FORMAT = "3"
+_ELF_FORMAT = "4"
 """The same for shared objects: raise it with any change of `read_shared_object` or `_LayerObjects`."""
 _SMALLEST_ELF = 52
 """Bytes of the header of a 32-bit ELF file; a smaller file is not one."""
