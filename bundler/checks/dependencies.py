@@ -9,9 +9,11 @@ Specs: dependency specifiers (PEP 508): ``extras`` and environment markers.
 from __future__ import annotations
 
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
+from typing import Any
 
-from packaging.requirements import Requirement
+from packaging.requirements import InvalidRequirement, Requirement
 from packaging.utils import NormalizedName, canonicalize_name
 from packaging.version import Version
 
@@ -23,6 +25,8 @@ __all__ = [
     "Unmet",
     "applies",
     "meets",
+    "named_requirements",
+    "reached_from",
     "requested_extras",
     "requirement_chain",
     "requirement_edges",
@@ -100,6 +104,15 @@ def _requirements_of(
     present: Mapping[NormalizedName, DistributionFacts],
 ) -> dict[NormalizedName, tuple[Requirement, ...]]:
     return {name: facts.requires_dist for name, facts in present.items()}
+
+
+def named_requirements(texts: Iterable[str]) -> list[Requirement]:
+    """Return the requirements that name a project; a bare path or URL names none and is left out."""
+    requirements = []
+    for text in texts:
+        with suppress(InvalidRequirement):
+            requirements.append(Requirement(text))
+    return requirements
 
 
 # --- the graph of requirements --------------------------------------------------
@@ -194,6 +207,21 @@ def _without_marker(requirement: Requirement) -> Requirement:
     bare = Requirement(str(requirement))
     bare.marker = None
     return bare
+
+
+def reached_from(starts: Iterable[str], edges: Mapping[Any, Iterable[str]]) -> set[str]:
+    """Return the nodes of a graph that are reached from others, these included.
+
+    :param edges: the next nodes of each; a node without any may be absent.
+    """
+    reached: set[str] = set()
+    waiting = list(starts)
+    while waiting:
+        name = waiting.pop()
+        if name not in reached:
+            reached.add(name)
+            waiting += edges.get(name, ())
+    return reached
 
 
 def requirement_chain(

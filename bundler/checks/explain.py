@@ -5,17 +5,15 @@ The manifest is the only input; nothing is resolved or run.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any
 
-from packaging.requirements import InvalidRequirement, Requirement
+from packaging.requirements import Requirement
 from packaging.utils import NormalizedName, canonicalize_name
 
 from bundler.bundle.document import FindingSection
 from bundler.bundle.manifest import Manifest
-from bundler.checks.dependencies import requirement_chain, requirement_edges
+from bundler.checks.dependencies import named_requirements, requirement_chain, requirement_edges
 from bundler.data.finding_rules import Rule, rules_by_code
 from bundler.errors import InputError
 from bundler.paths import printable
@@ -132,10 +130,10 @@ def requirements_in(
 ) -> tuple[tuple[Requirement, ...], dict[NormalizedName, tuple[Requirement, ...]]]:
     """Return the user's requirements, and those of each distribution, that apply on the target."""
     declared = {
-        NormalizedName(item.name): _parse_requirements(item.requires_dist)
+        NormalizedName(item.name): named_requirements(item.requires_dist)
         for item in manifest.document.distributions
     }
-    roots = _parse_requirements(manifest.document.requirements)
+    roots = named_requirements(manifest.document.requirements)
     return requirement_edges(declared, roots, manifest.target.markers)
 
 
@@ -143,12 +141,3 @@ def _owner_of(manifest: Manifest, module: str) -> str:
     """Return the distribution in a bundle that installs a top-level module; empty if none does."""
     stem = f"{manifest.target.site_packages}/{module}"
     return next((file.owner for file in manifest.files if file.path.startswith((f"{stem}/", f"{stem}."))), "")
-
-
-def _parse_requirements(texts: Sequence[str]) -> list[Requirement]:
-    """Return the requirements that name a project; a bare path or URL names none and is left out."""
-    requirements = []
-    for text in texts:
-        with suppress(InvalidRequirement):
-            requirements.append(Requirement(text))
-    return requirements

@@ -11,6 +11,7 @@ from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from bundler.checks.dependencies import reached_from
 from bundler.checks.environments import CheckEnvironments
 from bundler.checks.findings import Finding
 from bundler.checks.import_results import HARMLESS, ImportResult
@@ -40,12 +41,13 @@ def fails_without(
     :param outcomes: the imports of needed modules, each with its distribution.
     :param base_libraries: the sonames of the base's libraries.
     """
-    libraries = {
-        path: _library(path) for _, outcome in outcomes for path in outcome.mapped if path[:1] == "/"
-    }
+    mapped = {(outcome.distribution, outcome.module): outcome.mapped for _, outcome in outcomes}
+    system = {path for paths in mapped.values() for path in paths if path.startswith("/")}
+    libraries = {path: _library(path) for path in system}
     lacking = {path for path, found in libraries.items() if not found.names & set(base_libraries)}
     # The needs of a library of the base are met there, perhaps under other names than here.
-    lacking -= _reached(libraries.keys() - lacking, libraries)
+    edges = {path: _providers(found.needed, libraries) for path, found in libraries.items()}
+    lacking -= reached_from(libraries.keys() - lacking, edges)
     if lacking:
         lacking -= environments.python_libraries()
     affected = [(facts, outcome) for facts, outcome in outcomes if lacking.intersection(outcome.mapped)]
@@ -54,7 +56,6 @@ def fails_without(
     again = environments.modules(
         mode, [(facts, outcome.module) for facts, outcome in affected], hidden=frozenset(lacking)
     )
-    mapped = {(outcome.distribution, outcome.module): outcome.mapped for _, outcome in affected}
     for outcome in again.outcomes:
         if outcome.status not in HARMLESS:
             paths = sorted(lacking.intersection(mapped[outcome.distribution, outcome.module]))
@@ -71,19 +72,6 @@ def fails_without(
             )
 
 
-def _reached(start: Collection[str], libraries: Mapping[str, _Library]) -> set[str]:
-    """Return the libraries that others need, directly or through others, these included."""
-    reached: set[str] = set()
-    waiting = list(start)
-    while waiting:
-        path = waiting.pop()
-        if path not in reached:
-            reached.add(path)
-            needed = set(libraries[path].needed)
-            waiting += [other for other, found in libraries.items() if found.names & needed]
-    return reached
-
-
 @dataclass(frozen=True)
 class _Library:
     """A library of this machine."""
@@ -91,6 +79,11 @@ class _Library:
     names: frozenset[str]
     """The names by which others need it: its file name and its soname."""
     needed: tuple[str, ...] = ()
+
+
+def _providers(needed: Collection[str], libraries: Mapping[str, _Library]) -> list[str]:
+    """Return the libraries of these names."""
+    return [path for path, found in libraries.items() if not found.names.isdisjoint(needed)]
 
 
 def _library(path: str) -> _Library:

@@ -12,7 +12,7 @@ from collections.abc import Collection, Iterable, Mapping, Sequence
 from packaging.requirements import Requirement
 from packaging.utils import NormalizedName, canonicalize_name
 
-from bundler.checks.dependencies import requirement_edges
+from bundler.checks.dependencies import reached_from, requirement_edges
 from bundler.checks.modules import DistributionFacts, is_for_import
 
 __all__ = ["main_modules", "requested_distributions"]
@@ -73,11 +73,11 @@ def requested_distributions(
     asked = {canonicalize_name(root.name) for root in named} & set(present)
     if _is_frozen(named, asked, len(present)):
         asked -= set().union(*edges.values())
-    rest = set(present) - _reached(asked, edges)
+    rest = set(present) - reached_from(asked, edges)
     while rest:
         # Of a cycle that nothing else requires, every member counts.
         asked |= (rest - set().union(*(edges[name] for name in rest))) or rest
-        rest -= _reached(asked, edges)
+        rest -= reached_from(asked, edges)
     return frozenset(asked)
 
 
@@ -95,17 +95,3 @@ def _is_frozen(roots: Iterable[Requirement], named: Collection[NormalizedName], 
         for root in roots
     )
     return pinned and count >= _FROZEN_COUNT and len(named) * 10 >= count * 9
-
-
-def _reached(
-    start: Iterable[NormalizedName], edges: Mapping[NormalizedName, Collection[NormalizedName]]
-) -> set[NormalizedName]:
-    """Return the distributions that are reached from others by requirements, these included."""
-    reached: set[NormalizedName] = set()
-    waiting = list(start)
-    while waiting:
-        name = waiting.pop()
-        if name in edges and name not in reached:
-            reached.add(name)
-            waiting += edges[name]
-    return reached

@@ -4,16 +4,16 @@ from __future__ import annotations
 
 import tomllib
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any
 
 from packaging.pylock import Pylock, PylockValidationError
-from packaging.requirements import InvalidRequirement, Requirement
-from packaging.utils import NormalizedName, canonicalize_name
+from packaging.requirements import Requirement
+from packaging.utils import canonicalize_name
 
 from bundler.bundle.manifest import Manifest
-from bundler.checks.dependencies import requirement_edges
+from bundler.checks.dependencies import named_requirements, reached_from
+from bundler.checks.explain import requirements_in
 from bundler.errors import InputError
 from bundler.paths import printable
 from bundler.problems import closest
@@ -56,8 +56,7 @@ def manifest_graph(manifest: Manifest) -> RequirementGraph:
     document = manifest.document
     versions = {item.name: item.version for item in document.distributions}
     versions |= {name: f"{version} (base)" for name, version in document.base.provided.items()}
-    declared = {NormalizedName(item.name): _parsed(item.requires_dist) for item in document.distributions}
-    asked, edges = requirement_edges(declared, _parsed(document.requirements), manifest.target.markers)
+    asked, edges = requirements_in(manifest)
     return RequirementGraph(
         versions=dict(sorted(versions.items())),
         roots=_by_name(asked, versions),
@@ -83,7 +82,7 @@ def lock_graph(text: str, source: str) -> RequirementGraph:
     asked = (lock.tool or {}).get("bundler", {}).get("requirements", [])
     return RequirementGraph(
         versions=dict(sorted(versions.items())),
-        roots=_by_name(_parsed(asked), versions),
+        roots=_by_name(named_requirements(asked), versions),
         edges=edges,
         is_complete=len(versions) < 2 or any(edges.values()),  # noqa: PLR2004 - one has no edges
     )
@@ -102,11 +101,11 @@ def tree_lines(graph: RequirementGraph, *, invert: str | None = None) -> Iterato
         # Of a requirement without a name, such as a path; or of a lockfile without requirements. Those
         # that nothing requires come first; the others are in a loop.
         required = {below for owner, requires in edges.items() for below in requires if below != owner}
-        reached = _reached(starts, edges)
+        reached = reached_from(starts, edges)
         for name in sorted(graph.versions, key=lambda name: name in required):
             if name not in reached:
                 starts.append(name)
-                reached |= _reached([name], edges)
+                reached |= reached_from([name], edges)
     else:
         wanted = canonicalize_name(invert)
         if wanted not in graph.versions:
@@ -150,27 +149,7 @@ def _lines(
         pending += reversed(listed)
 
 
-def _reached(starts: Sequence[str], edges: Mapping[str, Mapping[str, str]]) -> set[str]:
-    reached: set[str] = set()
-    waiting = list(starts)
-    while waiting:
-        name = waiting.pop()
-        if name not in reached:
-            reached.add(name)
-            waiting += edges.get(name, {})
-    return reached
-
-
 def _by_name(requirements: Sequence[Requirement], versions: Mapping[str, str]) -> dict[str, str]:
     """Return the specifier of each requirement by its name, sorted; a requirement on itself is left out."""
     named = {canonicalize_name(item.name): str(item.specifier) for item in requirements}
     return {name: named[name] for name in sorted(named) if name in versions}
-
-
-def _parsed(texts: Sequence[str]) -> list[Requirement]:
-    """Return the requirements that name a project; a bare path or URL names none."""
-    requirements = []
-    for text in texts:
-        with suppress(InvalidRequirement):
-            requirements.append(Requirement(text))
-    return requirements

@@ -11,7 +11,6 @@ from functools import partial
 from importlib.metadata import version as version_of
 from typing import TYPE_CHECKING, Any
 
-from packaging.requirements import InvalidRequirement, Requirement
 from packaging.utils import NormalizedName, canonicalize_name, parse_wheel_filename
 
 from bundler import __version__
@@ -24,6 +23,7 @@ from bundler.bundle.manifest import Manifest, distribution_section, files_sectio
 from bundler.bundle.plan import BundlePlan, plan_bundle
 from bundler.bundle.segment import SegmentFormat
 from bundler.checks.contents import BundleContents
+from bundler.checks.dependencies import named_requirements
 from bundler.checks.elf import numbers
 from bundler.checks.mount import unknown_pth
 from bundler.checks.provided import NOTHING_PROVIDED, ProvidedByBase, plan_provided
@@ -114,7 +114,7 @@ def plan_base(run: Run, layers: Sequence[Layer], lock: Lock, base: BaseProfile |
         return NOTHING_PROVIDED
     provided = plan_provided(
         base,
-        _roots(lock),
+        named_requirements(lock.requirements),
         {layer.name: layer.requirements() for layer in layers},
         run.interpreter.target.markers,
         versions={layer.name: layer.version for layer in layers},
@@ -138,7 +138,9 @@ def plan_contents(
         virtual environments alone and a ``.pth`` file in it is not allowed; for a mount that is a finding.
     """
     kept = [layer for layer in layers if not provided.has(layer.name)]
-    plan = plan_bundle(kept, BundleContents(kept, _roots(lock), run.interpreter.target).requested)
+    plan = plan_bundle(
+        kept, BundleContents(kept, named_requirements(lock.requirements), run.interpreter.target).requested
+    )
     names = {canonicalize_name(name) for name in options.allow_pth}
     refused = [
         f"{layer.name}: {name}"
@@ -190,7 +192,7 @@ def check_bundle(
         CheckRequest(
             plan=contents.plan,
             segment_format=options.segment_format,
-            roots=_roots(contents.lock),
+            roots=named_requirements(contents.lock.requirements),
             # A bundle that omits distributions of the base is complete only when it is mounted into it.
             modes=tuple(mode for mode in options.modes if mode == "mount" or not provided),
             base=base,
@@ -322,14 +324,3 @@ def _host_section(run: Run, result: CheckResult) -> dict[str, Any]:
         "sandbox": result.sandbox.to_json(),
         "tools": tools,
     }
-
-
-def _roots(lock: Lock) -> list[Requirement]:
-    """Return the user's requirements, except for paths and URLs without a name."""
-    roots = []
-    for text in lock.requirements:
-        try:
-            roots.append(Requirement(text))
-        except InvalidRequirement:
-            continue
-    return roots
