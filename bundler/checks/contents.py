@@ -93,15 +93,24 @@ class BundleContents:
                 needed.update((facts.name, module) for module in self._pth_modules(facts))
         return frozenset(needed | {(SERVER, module) for module in SERVER_MODULES})
 
+    @cached_property
+    def _by_name(self) -> dict[NormalizedName, Layer]:
+        return {layer.name: layer for layer in self.layers}
+
     def _pth_modules(self, facts: DistributionFacts) -> tuple[str, ...]:
-        folders = {layer.name: layer.pth_folders for layer in self.layers}
-        return tuple(pth_modules(facts, folders.get(facts.name, ())))
+        layer = self._by_name.get(facts.name)  # a distribution of the base has none
+        return pth_modules(facts, layer.pth_folders) if layer else ()
 
     def _size(self, name: NormalizedName, module: str) -> int:
         """Return the bytes of a module's file, or of the files of its package."""
         stem = f"{self.target.site_packages}/{module.replace('.', '/')}"
-        files = next(layer.files for layer in self.layers if layer.name == name)
+        files = self._by_name[name].files
         return sum(file.size for file in files if file.path.startswith((f"{stem}/", f"{stem}.")))
+
+    @cached_property
+    def _graph(self) -> tuple[tuple[Requirement, ...], dict[NormalizedName, tuple[Requirement, ...]]]:
+        declared = {facts.name: facts.requires_dist for facts in self.facts}
+        return requirement_edges(declared, self.roots, self.target.markers)
 
     def required_by(self) -> dict[NormalizedName, list[str]]:
         """Return the distributions that require each name, as phrases: "`a` requires"."""
@@ -115,6 +124,4 @@ class BundleContents:
 
     def why(self, name: str) -> tuple[str, ...]:
         """Return why a distribution is in the bundle: a sentence for each requirement that leads to it."""
-        declared = {facts.name: facts.requires_dist for facts in self.facts}
-        asked, edges = requirement_edges(declared, self.roots, self.target.markers)
-        return requirement_chain(asked, edges, canonicalize_name(name))
+        return requirement_chain(*self._graph, canonicalize_name(name))

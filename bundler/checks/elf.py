@@ -147,24 +147,14 @@ class _Image:
         if header["e_phnum"] > _MAX_SEGMENTS or ends > elf.stream_len:
             raise _DamagedError("its program headers end beyond the file")
         self._elf = elf
-        segments = [
-            (segment["p_type"], segment["p_vaddr"], segment["p_offset"], segment["p_filesz"])
-            for segment in elf.iter_segments()
-        ]
-        self._loads = [place for kind, *place in segments if kind == "PT_LOAD"]
-        if any(offset + size > elf.stream_len for _, offset, size in self._loads):
-            raise _DamagedError("a segment ends beyond the file")
-        whole = {segment["p_vaddr"] for segment in elf.iter_segments() if _is_whole(segment)}
-        # Whole pages are mapped (System V gABI, "Program Loading"): after the end of a segment they have the
-        # next bytes of the file, unless zeros follow. patchelf puts strings there.
+        segments = list(elf.iter_segments())
         self._loads = [
-            [vaddr, offset, _rounded(vaddr, offset, size, elf.stream_len) if vaddr in whole else size]
-            for vaddr, offset, size in self._loads
+            _mapping(segment, elf.stream_len) for segment in segments if segment["p_type"] == "PT_LOAD"
         ]
         self._tags: dict[str, list[int]] = defaultdict(list)
-        for kind, _, offset, size in segments:
-            if kind == "PT_DYNAMIC":
-                self._read_tags(offset, size)
+        for segment in segments:
+            if segment["p_type"] == "PT_DYNAMIC":
+                self._read_tags(segment["p_offset"], segment["p_filesz"])
 
     def shared_object(self, path: str) -> SharedObject:
         needed = tuple(self._string(index) for index in self._tags["DT_NEEDED"])
@@ -299,14 +289,20 @@ class _Image:
         return self._elf.stream.read(size)
 
 
-def _is_whole(segment: Any) -> bool:
-    """Return whether a segment has no zeros after its bytes in the file."""
-    return bool(segment["p_type"] == "PT_LOAD" and segment["p_memsz"] == segment["p_filesz"])
+def _mapping(segment: Any, length: int) -> tuple[int, int, int]:
+    """Return where a segment is in memory and in the file, and how many bytes of the file it maps.
 
+    Whole pages are mapped (System V gABI, "Program Loading"): after the end of a segment they have
+    the next bytes of the file, unless zeros follow. patchelf puts strings there.
 
-def _rounded(vaddr: int, offset: int, size: int, length: int) -> int:
-    """Return the bytes of a segment up to the end of its last page, as far as the file has them."""
-    return min(-(-(vaddr + size) // _PAGE) * _PAGE - vaddr, length - offset)
+    :param length: the bytes of the file.
+    """
+    vaddr, offset, size = segment["p_vaddr"], segment["p_offset"], segment["p_filesz"]
+    if offset + size > length:
+        raise _DamagedError("a segment ends beyond the file")
+    if segment["p_memsz"] == size:
+        size = min(-(-(vaddr + size) // _PAGE) * _PAGE - vaddr, length - offset)
+    return vaddr, offset, size
 
 
 def _libc(needed: Iterable[str], *, has_versions: bool) -> str:
