@@ -160,10 +160,10 @@ def test_the_file_of_another_directory_is_not_read(bundler_cli: BundlerCli, tmp_
 
 
 def test_a_password_is_not_shown(bundler_cli: BundlerCli, tmp_path: Path) -> None:
-    write(tmp_path, '[tool.bundler]\nextra-index-url = ["https://me:hunter22@a.example/simple"]\n')
+    write(tmp_path, '[tool.bundler]\nextra-index-url = ["https://me:hunter22@a.example/index"]\n')
     for args in ((), ("--json",)):
         ended = bundler_cli.run(
-            "config", *args, cwd=tmp_path, env={"BUNDLER_INDEX_URL": "https://me:hunter22@b.example/simple"}
+            "config", *args, cwd=tmp_path, env={"BUNDLER_INDEX_URL": "https://me:hunter22@b.example/index"}
         )
         assert ended.returncode == 0
         assert "b.example" in ended.stdout

@@ -64,7 +64,7 @@ def test_the_requirement_that_was_meant_is_suggested(line: str, meant: str, tmp_
         ("pkg-resources==0.0.0", "`pkg-resources` is not a distribution"),
         ("pkg_resources==0.0.0", "remove the line"),
         ("- six", "an item of a YAML list"),
-        ("certifi @ file:///opt/conda/conda-bld/certifi_16/work/certifi", "`pip list --format=freeze`"),
+        ("certifi @ file:///croot/certifi_16/work/certifi", "`pip list --format=freeze`"),
         ("numpy @ file:///home/conda/feedstock_root/numpy", "the path of `numpy` does not exist here"),
     ],
 )

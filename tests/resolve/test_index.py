@@ -472,10 +472,10 @@ def test_other_settings_of_a_file_do_not_reach_the_child(host: Host) -> None:
             "https://index.example/artifactory/api/pypi/team-pypi2/simple",
             "index.example/artifactory/api/pypi/team-pypi2/simple",
         ),
-        ("https://pkgs.example/MyOrg/My%20Project/_packaging/Feed-2024/pypi/simple", "pkgs.example"),
+        ("https://pkgs.example/MyOrg/My%20Project/_packaging/Feed-2024/pypi/index", "pkgs.example"),
         (
-            "https://pkgs.example/MyOrg/MyProject/_packaging/Feed-2024/pypi/simple",
-            "pkgs.example/MyOrg/MyProject/_packaging/Feed-2024/pypi/simple",
+            "https://pkgs.example/MyOrg/MyProject/_packaging/Feed-2024/pypi/index",
+            "pkgs.example/MyOrg/MyProject/_packaging/Feed-2024/pypi/index",
         ),
         ("https://index.example:8443/3f9ac01b77/simple", "index.example:8443"),
         ("https://index.example/u/AbCdEfGhIjKlMnOpQrStUvWxYzAbCdEfGhIj/simple", "index.example"),

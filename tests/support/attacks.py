@@ -66,7 +66,7 @@ ATTACKS: Mapping[str, str] = {
     "write_host_file": "assert libc.open(P['file'].encode(), 1) < 0",
     "read_host_file": "fails(open, P['file'])",
     "list_store": "fails(os.listdir, P['store'])",
-    "homes": "absent('/root/.ssh', '/home', '/var/lib', '/srv', '/mnt', '/boot')",
+    "homes": "absent(os.path.expanduser('~root/.ssh'), '/home', '/var/lib', '/srv', '/mnt', '/boot')",
     "shadow": "assert not os.path.exists('/etc/shadow') or not open('/etc/shadow').read()",
     "hard_link": "fails(os.link, '/etc/passwd', 'passwd')",
     "rename_place": "fails(os.rename, os.path.dirname(os.getcwd()), os.path.dirname(os.getcwd()) + '-x')",
