@@ -152,7 +152,7 @@ def arrange(case: str, index: LocalIndex, cli: BundlerCli, tmp_path: Path) -> di
         return {"PIP_INDEX_URL": index.url}
     if case == "proxy":
         return {
-            "PIP_INDEX_URL": "http://index.invalid/",
+            "PIP_INDEX_URL": index.url.replace(f"127.0.0.1:{index.port}", "index.invalid"),
             "PIP_TRUSTED_HOST": "index.invalid",
             "http_proxy": f"http://me:{CANARY}@127.0.0.1:{index.port}",
             "NO_PROXY": "",
