@@ -62,8 +62,12 @@ BEFORE_MODULE = (
 def start(
     argv: tuple[str, ...], cli: BundlerCli, env: Mapping[str, str], *, cwd: Path
 ) -> subprocess.CompletedProcess[str]:
+    environ = {**cli.env, **env}
+    if argv[: len(MODULE)] == MODULE:
+        # A measured interpreter imports coverage, and with it json, before it looks for the module.
+        environ.pop("COVERAGE_PROCESS_CONFIG", None)
     return subprocess.run(
-        argv, cwd=cwd, env={**cli.env, **env}, capture_output=True, text=True, timeout=300, check=False
+        argv, cwd=cwd, env=environ, capture_output=True, text=True, timeout=300, check=False
     )
 
 

@@ -7,6 +7,7 @@ way without the library. Libraries of the target's Python are not hidden; the ba
 
 from __future__ import annotations
 
+import re
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -25,6 +26,7 @@ from bundler.text import listing
 __all__ = ["fails_without"]
 
 _LISTED = 3
+_EMPTY = re.compile(r"/\S*/([^/\s]+): file too short")
 
 
 def fails_without(
@@ -68,8 +70,16 @@ def fails_without(
                 distribution=outcome.distribution,
                 where=outcome.module,
                 message=f"import `{printable(outcome.module)}` of `{outcome.distribution}` fails without"
-                f" {names}, which the base lacks: {outcome.detail}",
+                f" {names}, which the base lacks: {_as_there(outcome.detail)}",
             )
+
+
+def _as_there(detail: str) -> str:
+    """Return the loader's message about a hidden library as it is where the library is missing.
+
+    Here the file is empty, not missing (dlopen(3) reports the first of both as "file too short").
+    """
+    return _EMPTY.sub(r"\1: cannot open shared object file: No such file or directory", detail)
 
 
 @dataclass(frozen=True)

@@ -594,6 +594,8 @@ def test_a_needed_import_runs_without_the_libraries_that_the_base_lacks(
     assert [text.split(":")[0] for text in errors["E408"]] == [
         f"import `needy` of `needy` fails without `{SYSTEM_LIBRARY}`, which the base lacks"
     ]
+    there = f"OSError: {SYSTEM_LIBRARY}: cannot open shared object file: No such file or directory"
+    assert errors["E408"][0].endswith(there), "not the empty file that hides it here"
     built_locked(warm_cli, "needy", "--base", full, "--name", "full", cwd=tmp_path)
     built_locked(warm_cli, "flexible", "--base", bare, "--name", "flexible", cwd=tmp_path)
 
