@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -25,7 +26,7 @@ from bundler.requirements.files import CONDA_SUFFIXES, read_requirements
 from bundler.requirements.positional import sort_words
 from bundler.requirements.pyproject import project_name
 from bundler.requirements.requirement_set import IndexOptions
-from bundler.requirements.text import directory_problem
+from bundler.requirements.text import first_input
 from bundler.text import listing
 
 if TYPE_CHECKING:
@@ -210,10 +211,9 @@ def missing_requirements(command: str, resolve: ResolveArguments, host: HostEnvi
     """Return the error for a command without requirements, with the files that exist as the hint."""
     links = [host.cwd / link for link in resolve.find_links if (host.cwd / link).is_dir()]
     for folder in (*links, host.cwd):
-        hint = directory_problem(folder, "").hint
-        if hint:
-            option, _, path = hint.strip("pas `").partition(" ")
-            shown = path if folder != host.cwd else Path(path).name
+        if (found := first_input(folder)) is not None:
+            option, name = found
+            shown = shlex.quote(display_path(folder / name, host.cwd))
             return UsageError("no requirements given", hint=f"bundler {command} {option} {shown}")
     return UsageError("no requirements given", hint=f"bundler {command} numpy==1.21.6")
 

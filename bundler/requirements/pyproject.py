@@ -18,6 +18,7 @@ from packaging.markers import Marker
 from packaging.requirements import InvalidRequirement, Requirement
 from packaging.utils import canonicalize_name
 
+from bundler.data.foreign_files import foreign_file
 from bundler.jsonio import parse_toml
 from bundler.problems import ProblemError, closest, first_line, register_urls
 
@@ -58,10 +59,22 @@ def read_project(
     if isinstance(project, dict):
         yield from _from_project(project, extras)
     elif extras or not groups:
-        yield ProblemError(
-            "missing `[project]` table", hint="pass the project's directory (`.`) to let pip build it"
-        )
+        yield _no_project(document)
     yield from _from_groups(document.get("dependency-groups", {}), groups)
+
+
+def _no_project(document: Mapping[str, Any]) -> ProblemError:
+    """Return the problem of a file without ``[project]``; pip builds its directory if it can."""
+    tools = document.get("tool", {})
+    poetry = tools.get("poetry") if isinstance(tools, dict) else None
+    fact = "missing `[project]` table"
+    if "build-system" in document:
+        hint = "pass the project's directory (`.`) to let pip build it"
+    elif isinstance(poetry, dict) and "dependencies" in poetry and (kind := foreign_file("poetry.lock")):
+        fact, hint = f"{fact}: its requirements are in `[tool.poetry.dependencies]`", kind.hint or ""
+    else:
+        hint = "write the requirements into a `requirements.txt`, and pass `-r requirements.txt`"
+    return ProblemError(fact, hint=hint)
 
 
 def requires_python(text: str) -> str:

@@ -442,7 +442,7 @@ class TestSources:
                 'foo-bar[fast]==1.0; python_version < "4"',
                 str(wheel),
             ),
-            ("archive", "baz-2.0.tar.gz", "None", str(folder.path / "baz-2.0.tar.gz")),
+            ("archive", "./baz-2.0.tar.gz", "None", str(folder.path / "baz-2.0.tar.gz")),
             ("directory", "./project[dev]", "None", str(folder.path / "project")),
             (
                 "archive",
