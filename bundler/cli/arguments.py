@@ -45,6 +45,8 @@ __all__ = [
     "sort_arguments",
 ]
 
+_FILE_SUFFIXES = (".tar.gz", ".tar.zst", ".tgz", ".tar", ".zip", ".whl", ".zst", ".gz", ".toml", ".json")
+"""The suffixes of files that users expect ``--output`` to name."""
 _MODES: dict[str, tuple[UsageMode, ...]] = {
     "mount": ("mount",),
     "venv": ("venv",),
@@ -66,6 +68,7 @@ def build_options(
     :param name: the name of the bundle.
     :raises UsageError: if options exclude or need each other, or a value is invalid.
     """
+    _check_folder(bundle, host)
     options = BuildOptions(
         python=resolve.python,
         requirements=requirements,
@@ -98,6 +101,20 @@ def build_options(
             hint="--base profile.json --omit-provided",
         )
     return options
+
+
+def _check_folder(bundle: BundleArguments, host: HostEnvironment) -> None:
+    """Check that ``--output`` is not meant as the name of an archive.
+
+    :raises UsageError: if it is a new directory with the suffix of a file.
+    """
+    folder = bundle.folder
+    suffix = next((suffix for suffix in _FILE_SUFFIXES if folder.name.endswith(suffix)), None)
+    if suffix is None or (host.cwd / folder).exists():
+        return
+    name = shlex.quote(bundle.name or folder.name.removesuffix(suffix).strip("._-") or "bundle")
+    options = f"-o {shlex.quote(str(folder.parent))} --name {name}"
+    raise UsageError(f"`--output` is a directory, `{folder}` is the name of a file", hint=f"pass `{options}`")
 
 
 def print_built(command: str, built: Built, host: HostEnvironment, *, as_json: bool) -> None:
