@@ -20,7 +20,6 @@ from pathlib import Path
 from packaging.specifiers import InvalidSpecifier, SpecifierSet
 from pip_requirements_parser import break_args_options  # type: ignore[import-untyped]
 
-from bundler.errors import UsageError
 from bundler.paths import printable
 from bundler.problems import Problem, ProblemError, display_path, input_error, is_url, register_urls
 from bundler.redaction import redact
@@ -43,6 +42,7 @@ from bundler.requirements.requirement_set import (
     command_arguments,
 )
 from bundler.requirements.script import read_script
+from bundler.requirements.selection import declared_pythons, select_extras
 from bundler.requirements.text import cut_off, decode, logical_lines, read_bytes, url_of, url_problem
 from bundler.requirements.variables import VARIABLE, expand_variables
 from bundler.system.environ import HostEnvironment
@@ -84,8 +84,7 @@ def read_requirements(  # noqa: PLR0913 - one parameter for each kind of input
     """
     reader = _RequirementsReader(host)
     projects = [path for path in files if path.name == "pyproject.toml"]
-    if (extras or groups) and not projects:
-        raise UsageError("extras and groups need a `pyproject.toml`", hint="add `-r pyproject.toml`")
+    texts = strings if projects else select_extras(strings, extras, groups, host.cwd)
     specifications = [path for path in files if path.suffix in CONDA_SUFFIXES or path.name == "MLmodel"]
     plain = [path for path in files if path not in projects and path not in specifications]
     reader.read_top(plain, constraint=False)
@@ -98,7 +97,7 @@ def read_requirements(  # noqa: PLR0913 - one parameter for each kind of input
         reader.read_conda_file(Path(os.path.normpath(host.cwd / path)), strict=strict)
     if specification is not None:
         reader.read_conda(specification, strict=strict)
-    for text in strings:
+    for text in texts:
         reader.read_string(text.strip(), "command line")
     reader.finish()
     return RequirementSet(
@@ -190,6 +189,11 @@ class _RequirementsReader:
             except InvalidSpecifier:
                 self._refuse(name, ProblemError(f"`requires-python` is not a valid specifier: `{text}`"))
 
+    def _add_root(self, root: RootRequirement) -> None:
+        self.roots.append(root)
+        for path, text in declared_pythons(root):
+            self._require_python(text, self._display(path))
+
     def read_string(self, text: str, origin: str) -> None:
         """Read a requirement of the command line or of a ``pyproject.toml``.
 
@@ -198,7 +202,7 @@ class _RequirementsReader:
         """
         register_urls(text)
         try:
-            self.roots.append(parse_root(text, origin=origin, cwd=self.host.cwd))
+            self._add_root(parse_root(text, origin=origin, cwd=self.host.cwd))
         except ProblemError as refused:
             self._refuse(origin, refused, text)
             return
@@ -330,7 +334,7 @@ class _RequirementsReader:
             self.require_hashes = True
         if given.hashes or "sha256=" in text:  # the digest in the fragment of a URL counts, as in pip
             self.hashed.add(root.origin)
-        (self.constraints if place.constraint else self.roots).append(root)
+        (self.constraints.append if place.constraint else self._add_root)(root)
         # pip resolves relative paths from the working directory.
         local = root.kind in ("archive", "directory") and root.location and "://" not in root.location
         is_moved = local and place.cwd != self.host.cwd
@@ -377,8 +381,7 @@ class _RequirementsReader:
 
     def _read_nested(self, name: str, option: str, place: LineOrigin) -> None:
         if is_url(name):
-            problem = url_problem(name)
-            raise ProblemError(f"`{option}` with a URL is unsupported", hint=problem.hint)
+            raise ProblemError(f"`{option}` with a URL is unsupported", hint=url_problem(name).hint)
         path = Path(os.path.normpath(place.path.parent / name))
         chain = (*place.chain, (place.path, place.where))
         steps = (*(where for _, where in chain), self._display(path))

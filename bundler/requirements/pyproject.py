@@ -11,6 +11,8 @@ from __future__ import annotations
 import re
 import tomllib
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from configparser import Error as ConfigParserError
+from configparser import RawConfigParser
 from typing import Any
 
 from packaging.dependency_groups import DependencyGroupResolver
@@ -22,7 +24,7 @@ from bundler.data.foreign_files import foreign_file
 from bundler.jsonio import parse_toml
 from bundler.problems import ProblemError, closest, first_line, register_urls
 
-__all__ = ["project_name", "read_project", "requires_python"]
+__all__ = ["project_name", "read_project", "requires_python", "setup_cfg_python"]
 
 
 _TOML_PLACE = re.compile(r" \(at (?:line (?P<line>\d+), column \d+|end of document)\)$")
@@ -80,6 +82,20 @@ def _no_project(document: Mapping[str, Any]) -> ProblemError:
 def requires_python(text: str) -> str:
     """Return the `requires-python` of a ``pyproject.toml``; empty if it has none, or is malformed."""
     return _project_text(text, "requires-python")
+
+
+def setup_cfg_python(text: str) -> str:
+    r"""Return the `python_requires` of a ``setup.cfg``; empty if it has none, or is malformed.
+
+    >>> setup_cfg_python("[options]\npython_requires = >=3.9")
+    '>=3.9'
+    """
+    parser = RawConfigParser()
+    try:
+        parser.read_string(text)
+    except ConfigParserError:
+        return ""
+    return parser.get("options", "python_requires", fallback="")
 
 
 def project_name(text: str) -> str:

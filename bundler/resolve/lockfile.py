@@ -129,7 +129,7 @@ def render_lock(lock: Lock, target: Target, place: Callable[[Path], str]) -> str
 
 
 def is_lock(content: bytes) -> bool:
-    """Return whether a file is a lockfile, also a malformed one: ``lock-version`` is above its first table.
+    r"""Return whether a file is a lockfile, also a malformed one: ``lock-version`` is above its first table.
 
     >>> is_lock(b'lock-version = "1.0"'), is_lock(b'[metadata]\nlock-version = "2.0"')
     (True, False)

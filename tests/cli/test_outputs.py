@@ -56,15 +56,16 @@ def test_a_lockfile_replaces_nothing_but_a_lockfile(
         (tmp_path / name).write_text(text, "utf-8")
     (tmp_path / "link.txt").hardlink_to(tmp_path / "requirements.txt")
     before = contents(tmp_path)
-    for check in ([], ["--check"]):
-        ended = warm_cli.run("lock", *args.split(), "-o", output, *check, cwd=tmp_path)
+    options: list[str] = []
+    for check in (["--check"], []):
+        ended = warm_cli.run("lock", *args.split(), *check, "-o", output, cwd=tmp_path)
         assert ended.returncode == 11
         assert message(ended).endswith(f" is not overwritten: {reason}")
         assert contents(tmp_path) == before
-
+        options = suggested(ended)
     if output not in ("requirements.txt", "/dev/null", "poetry.lock"):
         return  # the hint is the same as for these
-    followed = warm_cli.run("lock", *args.split(), *suggested(ended), cwd=tmp_path)
+    followed = warm_cli.run("lock", *args.split(), *options, cwd=tmp_path)
     assert followed.returncode == 0, followed.stderr
     changed = contents(tmp_path)
     assert {name: changed[name] for name in before} == before

@@ -715,7 +715,8 @@ class TestCommandLine:
             folder.read("six", **more)
 
         assert rendered(caught.value) == (
-            "extras and groups need a `pyproject.toml`\nhint: add `-r pyproject.toml`"
+            f"{next(iter(more))} need a `pyproject.toml` among the requirements\n"
+            "hint: remove them, or create a `pyproject.toml`"
         )
 
 
