@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 
 from bundler.pipeline.target import check_applicable, find_target, limit_glibc
 from bundler.resolve.index import IndexSettings, read_index_settings
-from bundler.resolve.pip import Toolchain, install_toolchain
+from bundler.resolve.pip import Toolchain, download_words, install_toolchain
 from bundler.system.environ import startup_code
 from bundler.target.interpreter import Interpreter
 
@@ -101,6 +101,7 @@ def open_run(
             scratch,
             flags=options.index,
             from_files=requirements.options if requirements else None,
+            download=download_words(target, requirements),
         )
         reporter.stage("target", f"CPython {interpreter.target.version} at {interpreter.python}")
         if target.glibc is not None:

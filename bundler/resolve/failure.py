@@ -23,7 +23,7 @@ from bundler.errors import BundlerError, IntegrityError, NetworkError, Resolutio
 from bundler.redaction import url_filename
 from bundler.resolve.failed_run import FailedRun
 from bundler.resolve.releases import find_files
-from bundler.resolve.unmet import Wanted, explain_unmet, newest_wheel, similar_names
+from bundler.resolve.unmet import Wanted, explain_unmet, newest_wheel, python_in, similar_names
 from bundler.system.process import tail
 from bundler.text import listing
 
@@ -41,6 +41,12 @@ _USER = re.compile(r"^The user requested (?P<constraint>\(constraint\) )?(?P<tex
 _DEPENDS = re.compile(r"^(?P<owner>\S+ \S+) depends on (?P<text>.+)$")
 _PYTHON = re.compile(
     r"Package '(?P<name>[^']+)' requires a different Python: (?P<found>\S+) not in '(?P<wanted>[^']+)'"
+)
+# As `pip._internal.exceptions.HashMismatch` prints it; each further hash has `or` for its algorithm.
+_HASHES = re.compile(
+    r"^ {4}(?P<item>\S+).*:\n(?P<wanted> +Expected (?P<algorithm>\w+) .*\n(?: +Expected +or .*\n)*)"
+    r" +Got +(?P<found>[0-9a-f]+)$",
+    re.MULTILINE,
 )
 _HTTP = re.compile(r"HTTP error (?P<status>\d+) while getting (?P<url>\S+)")
 _BUILD = re.compile(
@@ -121,9 +127,27 @@ def build_failure(run: FailedRun, project: str, *, name: str) -> BundlerError:
 def _wrong_hash(run: FailedRun) -> BundlerError | None:
     if "DO NOT MATCH THE HASHES" not in run.output:
         return None
-    lines = (line.strip() for line in run.output.splitlines())
-    hashes = tuple(line for line in lines if re.search(r"\b(Expected|Got|from)\b", line))
-    return IntegrityError("a file of the index does not have the required hash", evidence=hashes)
+    message = "does not have the required hash"
+    blocks = list(_HASHES.finditer(run.output))
+    if not blocks:
+        return IntegrityError(f"a file of the index {message}")
+    evidence = []
+    for block in blocks:
+        algorithm = block["algorithm"]
+        digests = re.findall(r"([0-9a-f]+)$", block["wanted"], re.MULTILINE)
+        evidence += [f"wanted  {algorithm} {digest}" for digest in digests]
+        evidence.append(f"found   {algorithm} {block['found']}, {block['item']}")
+    first = blocks[0]
+    origin = place = ""
+    with suppress(InvalidRequirement):
+        wanted = run.wanted(Requirement(Requirement(first["item"]).name), None)
+        origin, place = wanted.origin, wanted.place
+    option = f"--hash={first['algorithm']}:{first['found']}"
+    return IntegrityError(
+        f"the file of `{first['item']}` {message}{place}",
+        evidence=tuple(evidence),
+        hint=f"if its author publishes the found hash, write `{option}`{f' in {origin}' if origin else ''}",
+    )
 
 
 def _damaged(run: FailedRun) -> BundlerError | None:
@@ -274,9 +298,10 @@ def _wrong_python(run: FailedRun) -> BundlerError | None:
     if match is None:
         return None
     wanted = run.wanted(Requirement(canonicalize_name(match["name"])), None)
+    lowest = python_in(match["wanted"])
     return ResolutionError(
         f"{match['name']} needs Python {match['wanted']}{wanted.place}; the target is {match['found']}",
-        hint="pass another target with `--python`",
+        hint=f"build for a newer Python: `--python {lowest}`" if lowest else None,
     )
 
 

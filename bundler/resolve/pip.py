@@ -25,11 +25,12 @@ import pip as pip_package
 from bundler.archive.wheel import read_wheel
 from bundler.digest import parse_sha256
 from bundler.errors import BundlerError, NetworkError, ResolutionError
-from bundler.redaction import split_url, url_filename
+from bundler.redaction import redact, split_url, url_filename
 from bundler.resolve.auth import netrc_environment
 from bundler.resolve.download import Download, fetch_all
 from bundler.resolve.failed_run import FailedRun
 from bundler.resolve.failure import explain_failure
+from bundler.resolve.releases import find_files, not_an_index
 from bundler.system.process import Completed, run_process
 from bundler.system.sandbox import Places, Sandbox, find_sandbox, program_places
 from bundler.target.scripts import script
@@ -38,16 +39,18 @@ from bundler.text import listing
 
 if TYPE_CHECKING:
     from bundler.reporter import Reporter
+    from bundler.requirements.requirement_set import RequirementSet
     from bundler.resolve.index import IndexSettings
     from bundler.store.store import Store
     from bundler.system.environ import HostEnvironment
     from bundler.target.interpreter import Interpreter
     from bundler.target.target import Target
 
-__all__ = ["Toolchain", "install_toolchain"]
+__all__ = ["Toolchain", "download_words", "install_toolchain"]
 
 _PROJECTS = ("pip", "setuptools", "wheel")
 _PIP_SECONDS = 3600
+_SHOWN = 10
 
 # PEP 600, "Package installers": pip asks this module whether the machine supports a manylinux tag.
 _MANYLINUX = """\
@@ -194,6 +197,14 @@ def install_toolchain(
     )
 
 
+def download_words(target: Target, requirements: RequirementSet | None) -> str:
+    """Return the words of `pip download` that get the toolchain and the requirements as wheels."""
+    lines = requirements.requirement_lines if requirements else ()
+    texts = [redact(text) for text in lines if "://" not in text][:_SHOWN]
+    words = ["--only-binary", ":all:", "--python-version", target.python_version, *_PROJECTS, *texts]
+    return shlex.join(words)
+
+
 def _tool_places(host: HostEnvironment) -> list[Path]:
     """Return the directories of the compilers and tools on PATH that are not of the system.
 
@@ -236,16 +247,19 @@ def _no_toolchain(run: FailedRun) -> BundlerError:
     error = explain_failure(run)
     if isinstance(error, NetworkError) or not run.searched:
         return error
+    try:
+        find_files("pip", run.settings)  # pip may have continued with another index
+    except NetworkError as down:
+        return down
     version = run.target.python_version
     if run.settings.no_index:
         folders = [url2pathname(urlsplit(url).path) for url in run.searched if url.startswith("file:")]
         dest = shlex.quote(folders[0] if folders else "wheels")
-        hint = (
-            f"add them: `python3 -m pip download --dest {dest} --only-binary :all: "
-            f"--python-version {version} {' '.join(_PROJECTS)}`"
-        )
+        hint = f"add them: `python3 -m pip download --dest {dest} {download_words(run.target, None)}`"
     else:
-        hint = "check the URL of the index, which often ends in `/simple/`: `pip config list` prints it"
+        if (misdirected := not_an_index(run.settings)) is not None:
+            return misdirected
+        hint = f"look at the page: `curl -sSL {shlex.quote(run.searched[0].rstrip('/'))}/pip/`"
     return ResolutionError(
         f"pip, setuptools and wheel for Python {version}, which resolve and build, are not on the index",
         evidence=(f"searched  {listing(run.searched, 5)}", f"found     {error.message}"),
