@@ -17,6 +17,7 @@ from bundler.checks.base_compat import check_fit
 from bundler.checks.explain import findings_of, is_code, rule_of, why
 from bundler.cli.common import make_reporter
 from bundler.cli.console import ConsoleReporter, finding_line, print_envelope, print_line, wrapped
+from bundler.cli.examples import newest_bundle
 from bundler.cli.options import InputPath, json_option, store_option
 from bundler.errors import UsageError
 from bundler.report.summary import NOT_DECLARED, summary_lines
@@ -27,7 +28,6 @@ from bundler.text import human_size
 __all__ = [
     "explain_command",
     "inspect_command",
-    "newest_bundle",
     "refused_manifest",
     "unpack_command",
     "verify_command",
@@ -114,12 +114,6 @@ def refused_manifest(store: Path | None) -> Manifest | None:
 
     values = open_store(store, read_host_environment(), make_reporter()).recall(*REFUSED, dict[str, Any])
     return make_manifest(values) if values is not None else None
-
-
-def newest_bundle() -> Path | None:
-    """Return the newest archive in this directory and in ``dist``, for hints."""
-    bundles = [path for folder in (".", "dist") for path in Path(folder).glob("*.tar.*")]
-    return max(bundles, key=lambda path: path.stat().st_mtime, default=None)
 
 
 def _without_bundle(subject: str) -> UsageError:

@@ -16,6 +16,7 @@ from bundler.problems import closest
 
 __all__ = [
     "BundleArguments",
+    "REQUIREMENT",
     "InputPath",
     "RequirementArguments",
     "ResolveArguments",
@@ -162,10 +163,12 @@ class RequirementArguments:
     scripts: tuple[Path, ...]
 
 
+REQUIREMENT = "[REQ|FILE|DIRECTORY]..."
+"""The argument of the commands that read requirements."""
 requirement_options = group(
     "requirements",
     RequirementArguments,
-    click.argument("requirement", nargs=-1, metavar="[REQ|FILE|DIRECTORY]..."),
+    click.argument("requirement", nargs=-1, metavar=REQUIREMENT),
     click.option(
         "-r",
         "--requirement",

@@ -9,7 +9,8 @@ import click
 
 from bundler.bundle.reader import read_manifest
 from bundler.cli.console import print_envelope, print_line, print_text
-from bundler.cli.inspect import newest_bundle, refused_manifest
+from bundler.cli.examples import newest_bundle
+from bundler.cli.inspect import refused_manifest
 from bundler.cli.options import file_path, json_option, store_option
 from bundler.errors import UsageError
 from bundler.report.comparison import compare_bundles
