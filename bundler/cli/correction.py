@@ -41,9 +41,9 @@ def corrections(line: Line, root: click.Group, depth: int = _DEPTH) -> Iterator[
 
 def _with_input(line: Line) -> Iterator[list[str]]:
     """Yield a valid command line, with a file of this directory if it has no requirements but needs them."""
-    words, names = list(line.words), ("files", "find_links", "scripts", "lock", "help", "show_version")
+    words, names = list(line.words), ("files", "find_links", "scripts", "lock")
     argument = find_parameter(line.context.command, REQUIREMENT)
-    if argument is None or line.values.get(argument.name or "") or any(map(line.values.get, names)):
+    if argument is None or line.prints_help or any(map(line.has, (argument.name, *names))):
         yield words
     elif words_of_input := input_words():
         yield [*words, *words_of_input]
@@ -65,9 +65,9 @@ def _alternatives(line: Line, root: click.Group) -> Iterator[list[str]]:
     elif line.fault == "choice":
         yield from _other_choices(line)
     elif line.fault == "missing":
-        examples = [example_of(param, line.values, words) for param in missing_parameters(line)]
-        if None not in examples:
-            yield [*words, *filter(None, examples)]
+        example = example_of(missing_parameters(line)[0], line.values, words)
+        if example is not None:
+            yield [*words, example]
     elif line.fault == "extra":
         yield from _one_bundle(line)
 

@@ -34,6 +34,17 @@ class Line:
         """The options before the command, which are those of every command."""
         return tuple(word for word in self.words[: self.at] if word.startswith("-"))
 
+    @property
+    def prints_help(self) -> bool:
+        """Return whether the help or the version is printed, so that no argument is needed."""
+        options = [find_parameter(self.context.command, name) for name in ("--help", "--version")]
+        return any(option is not None and is_flag(option) and self.has(option.name) for option in options)
+
+    def has(self, name: str | None) -> bool:
+        """Return whether the words contain a value for a parameter; click has a mark for those without."""
+        value = self.values.get(name or "")
+        return isinstance(value, str | list | tuple | bool) and bool(value)
+
 
 def read_line(words: Sequence[str], root: click.Group) -> Line:
     """Parse a command line up to its first mistake."""
@@ -66,7 +77,7 @@ def _with(line: Line, **changes: Any) -> Line:
 
 def _checked(line: Line) -> Line:
     """Return the line of a command with the fault of its values, if they have one."""
-    if line.values.get("help") is True or line.values.get("show_version") is True:
+    if line.prints_help:
         return line
     for param in line.context.command.params:
         value = line.values.get(param.name or "")
@@ -81,8 +92,7 @@ def _checked(line: Line) -> Line:
 
 def missing_parameters(line: Line) -> list[click.Parameter]:
     """Return the parameters without which the command is not complete."""
-    given = {name for name, value in line.values.items() if isinstance(value, str | tuple) and value}
-    return [param for param in line.context.command.params if param.required and param.name not in given]
+    return [param for param in line.context.command.params if param.required and not line.has(param.name)]
 
 
 def accepts(param: click.Parameter, value: str, context: click.Context) -> bool:
