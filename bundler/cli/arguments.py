@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -12,8 +13,9 @@ import msgspec
 from bundler.bundle.plan import check_name
 from bundler.checks.explain import similar_codes
 from bundler.checks.report import UsageMode
-from bundler.checks.user_code import UserCode, find_user_code, is_script_name
+from bundler.checks.user_code import UserCode, find_user_code
 from bundler.cli.console import print_envelope, print_line
+from bundler.cli.examples import find_script
 from bundler.cli.options import BundleArguments, RequirementArguments, ResolveArguments
 from bundler.cli.settings import PYPROJECT
 from bundler.data.finding_rules import rules_by_code
@@ -80,7 +82,7 @@ def build_options(
         as_folder=bundle.fmt == "dir",
         epoch=host.epoch(),
         modes=_MODES[bundle.use or ("mount" if bundle.base else "both")],
-        code=_user_code(bundle, host),
+        code=_user_code(bundle),
         run_init=bundle.run_init,
         model_dir=bundle.model_dir.resolve() if bundle.model_dir else None,
         base=bundle.base,
@@ -182,28 +184,20 @@ def index_options(resolve: ResolveArguments) -> IndexOptions:
     )
 
 
-def _user_code(bundle: BundleArguments, host: HostEnvironment) -> UserCode | None:
+def _user_code(bundle: BundleArguments) -> UserCode | None:
     if bundle.source_dir is None and bundle.entry_script is None:
         if bundle.run_init:
-            raise UsageError("`--run-init` needs an entry script", hint=_code_options(bundle, host))
+            raise UsageError("`--run-init` needs an entry script", hint=_code_options(bundle))
         return None
     if bundle.source_dir is None or bundle.entry_script is None:
-        raise UsageError("`--source-dir` and `--entry-script` go together", hint=_code_options(bundle, host))
+        raise UsageError("`--source-dir` and `--entry-script` go together", hint=_code_options(bundle))
     return find_user_code(bundle.source_dir, bundle.entry_script)
 
 
-def _code_options(bundle: BundleArguments, host: HostEnvironment) -> str:
+def _code_options(bundle: BundleArguments) -> str:
     """Return the two options for the user's code, with the files that exist."""
-    if bundle.entry_script is not None:
-        script = Path(bundle.entry_script)
-        folders = [*([script.parent] if script.parent.name else []), *sorted(host.cwd.glob("*/"))]
-        folder = next((item for item in folders if (host.cwd / item / script.name).is_file()), Path())
-        return f"--source-dir {display_path(host.cwd / folder, host.cwd)} --entry-script {script.name}"
-    folder = bundle.source_dir or Path()
-    scripts = sorted(path for path in (host.cwd / folder).glob("*.py") if is_script_name(path.name))
-    both = [path for path in scripts if "def run(" in path.read_text("utf-8", "replace")]
-    name = (both or scripts or [Path("score.py")])[0].name
-    return f"--source-dir {bundle.source_dir or '.'} --entry-script {name}"
+    folder, script = find_script(bundle.source_dir, bundle.entry_script) or (Path(), "score.py")
+    return shlex.join(["--source-dir", str(folder), "--entry-script", script])
 
 
 def missing_requirements(command: str, resolve: ResolveArguments, host: HostEnvironment) -> UsageError:
@@ -225,7 +219,7 @@ def _allowed(codes: Sequence[str]) -> tuple[str, ...]:
         code = text.partition(":")[0]
         if code.upper() not in known:
             near = similar_codes(code)
-            hint = f"did you mean `--allow {near[0]}`?" if near else "bundler explain I201"
+            hint = f"did you mean `--allow {near[0]}`?" if near else "bundler explain"
             raise UsageError(
                 f"`--allow {text}` does not name a finding",
                 evidence=(f"known   {', '.join(near)}",) if near else (),

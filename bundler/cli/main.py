@@ -66,7 +66,7 @@ def _run(arguments: Sequence[str]) -> int:  # noqa: PLR0911 - one for each way a
     as_json = "--json" in arguments
     try:
         # Without the standalone mode, click returns the code of an Exit, and else the value of the command.
-        ended = cli.main(args=list(arguments), prog_name="bundler", standalone_mode=False)
+        ended = cli.main(args=list(arguments), prog_name="bundler", standalone_mode=False, obj=tuple(arguments))
     except BundlerError as error:
         return _fail(error, command, as_json=as_json)
     except click.UsageError as error:

@@ -10,13 +10,15 @@ from typing import Any, Literal
 
 import click
 
+from bundler.cli.parsing import with_word
 from bundler.cli.settings import source_of
-from bundler.errors import UsageError
+from bundler.errors import InputError, UsageError
 from bundler.problems import closest
+from bundler.redaction import redact
 
 __all__ = [
-    "BundleArguments",
     "REQUIREMENT",
+    "BundleArguments",
     "InputPath",
     "RequirementArguments",
     "ResolveArguments",
@@ -60,7 +62,7 @@ def group(parameter: str, kind: type[Any], *options: Decorator) -> Decorator:
 
 
 class InputPath(click.Path):
-    """A path of the command line; a wrong one is an error in the words of all other files."""
+    """A path of the command line; a wrong one is an error in the words and with the code of other files."""
 
     def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
         """Return the path, checked as `click.Path` does it."""
@@ -72,11 +74,13 @@ class InputPath(click.Path):
             parent = Path(text).parent
             names = [entry.name for entry in parent.iterdir()] if parent.is_dir() else []
             near = closest(Path(text).name, names) if "not found" in reason else None
-            hint = f"did you mean `{parent / near}`?" if near else None
+            meant = redact(with_word(ctx, text, str(parent / near))) if near else None
+            hint = f"did you mean `{meant}`?" if meant else None
             if source := source_of(ctx, param):
                 raise UsageError(f"{source}: {text}: {reason}", hint="bundler config") from None
             option = f" ({param.opts[-1]})" if param is not None and param.opts[-1].startswith("-") else ""
-            raise UsageError(f"{text}: {reason}{option}", hint=hint) from None
+            error_class = InputError if self.exists else UsageError
+            raise error_class(f"{text}: {reason}{option}", hint=hint) from None
 
 
 _REASONS = {

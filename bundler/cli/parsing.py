@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import shlex
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
 import click
 
-__all__ = ["Line", "accepts", "find_parameter", "is_flag", "missing_parameters", "read_line", "shown_name"]
+__all__ = ["Line", "accepts", "find_parameter", "is_flag", "missing_parameters", "read_line", "shown_name", "with_word"]
 
 Fault = Literal["", "option", "value", "flag", "command", "choice", "missing", "extra"]
 
@@ -119,6 +120,15 @@ def find_parameter(command: click.Command, name: str) -> click.Parameter | None:
         if isinstance(param, click.Argument) and name and param.human_readable_name == name:
             return param
     return None
+
+
+def with_word(context: click.Context | None, word: str, other: str) -> str:
+    """Return the running command line with another word, quoted for a shell."""
+    typed = context.find_root().obj if context is not None else None
+    if not typed or word not in typed:
+        return shlex.quote(other)
+    at = len(typed) - 1 - typed[::-1].index(word)
+    return shlex.join(["bundler", *typed[:at], other, *typed[at + 1 :]])
 
 
 def shown_name(param: click.Parameter) -> str:
