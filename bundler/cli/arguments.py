@@ -19,6 +19,7 @@ from bundler.cli.examples import find_script
 from bundler.cli.options import BundleArguments, RequirementArguments, ResolveArguments
 from bundler.cli.settings import PYPROJECT
 from bundler.data.finding_rules import rules_by_code
+from bundler.data.inference_server import server_requirements
 from bundler.errors import InputError, UsageError
 from bundler.paths import printable
 from bundler.pipeline.options import BuildOptions
@@ -66,6 +67,7 @@ def build_options(
 
     :param name: the name of the bundle.
     :raises UsageError: if options exclude or need each other, or a value is invalid.
+    :raises InputError: if the requirements of the server are not known.
     """
     options = BuildOptions(
         python=resolve.python,
@@ -93,6 +95,8 @@ def build_options(
         allow_import_failure=bundle.allow_import_failure,
         allow_pth=bundle.allow_pth,
     )
+    if options.server is not None:
+        server_requirements(options.server)
     if options.omit_provided and (options.base is None or "mount" not in options.modes):
         raise UsageError(
             "`--omit-provided` needs a base that the bundle is mounted into",

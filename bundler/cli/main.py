@@ -18,8 +18,10 @@ import click
 
 from bundler.cli.common import LazyGroup, add_common_options
 from bundler.cli.console import print_envelope, print_error, print_talk, print_text
+from bundler.cli.settings import with_source
 from bundler.errors import BundlerError
 from bundler.system.atomic import remove_temporaries
+from bundler.system.environ import read_host_environment
 from bundler.system.process import end_all
 
 if TYPE_CHECKING:
@@ -68,7 +70,8 @@ def _run(arguments: Sequence[str]) -> int:  # noqa: PLR0911 - one for each way a
         # Without the standalone mode, click returns the code of an Exit, and else the value of the command.
         ended = cli.main(args=list(arguments), prog_name="bundler", standalone_mode=False, obj=tuple(arguments))
     except BundlerError as error:
-        return _fail(error, command, as_json=as_json)
+        host = read_host_environment()
+        return _fail(with_source(error, arguments, host), command, as_json=as_json)
     except click.UsageError as error:
         if type(error).__name__ == "NoArgsIsHelpError":  # click 8.2; older ones print the help themselves
             print_text(error.format_message())
