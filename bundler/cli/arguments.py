@@ -28,7 +28,7 @@ from bundler.requirements.files import CONDA_SUFFIXES, read_requirements
 from bundler.requirements.positional import sort_words
 from bundler.requirements.pyproject import project_name
 from bundler.requirements.requirement_set import IndexOptions
-from bundler.requirements.text import directory_problem
+from bundler.requirements.text import first_input
 from bundler.text import listing
 
 if TYPE_CHECKING:
@@ -47,6 +47,8 @@ __all__ = [
     "sort_arguments",
 ]
 
+_FILE_SUFFIXES = (".tar.gz", ".tar.zst", ".tgz", ".tar", ".zip", ".whl", ".zst", ".gz", ".toml", ".json")
+"""The suffixes of files that users expect ``--output`` to name."""
 _MODES: dict[str, tuple[UsageMode, ...]] = {
     "mount": ("mount",),
     "venv": ("venv",),
@@ -69,6 +71,7 @@ def build_options(
     :raises UsageError: if options exclude or need each other, or a value is invalid.
     :raises InputError: if the requirements of the server are not known.
     """
+    _check_folder(bundle, host)
     options = BuildOptions(
         python=resolve.python,
         requirements=requirements,
@@ -103,6 +106,20 @@ def build_options(
             hint="--base profile.json --omit-provided",
         )
     return options
+
+
+def _check_folder(bundle: BundleArguments, host: HostEnvironment) -> None:
+    """Check that ``--output`` is not meant as the name of an archive.
+
+    :raises UsageError: if it is a new directory with the suffix of a file.
+    """
+    folder = bundle.folder
+    suffix = next((suffix for suffix in _FILE_SUFFIXES if folder.name.endswith(suffix)), None)
+    if suffix is None or (host.cwd / folder).exists():
+        return
+    name = shlex.quote(bundle.name or folder.name.removesuffix(suffix).strip("._-") or "bundle")
+    options = f"-o {shlex.quote(str(folder.parent))} --name {name}"
+    raise UsageError(f"`--output` is a directory, `{folder}` is the name of a file", hint=f"pass `{options}`")
 
 
 def print_built(command: str, built: Built, host: HostEnvironment, *, as_json: bool) -> None:
@@ -208,10 +225,9 @@ def missing_requirements(command: str, resolve: ResolveArguments, host: HostEnvi
     """Return the error for a command without requirements, with the files that exist as the hint."""
     links = [host.cwd / link for link in resolve.find_links if (host.cwd / link).is_dir()]
     for folder in (*links, host.cwd):
-        hint = directory_problem(folder, "").hint
-        if hint:
-            option, _, path = hint.strip("pas `").partition(" ")
-            shown = path if folder != host.cwd else Path(path).name
+        if (found := first_input(folder)) is not None:
+            option, name = found
+            shown = shlex.quote(display_path(folder / name, host.cwd))
             return UsageError("no requirements given", hint=f"bundler {command} {option} {shown}")
     return UsageError("no requirements given", hint=f"bundler {command} numpy==1.21.6")
 

@@ -15,9 +15,9 @@ from bundler.cli.options import file_path, json_option, store_option
 from bundler.cli.paths import bundle_path
 from bundler.errors import UsageError
 from bundler.report.comparison import compare_bundles
-from bundler.report.page import render_page
+from bundler.report.page import is_page, render_page
 from bundler.report.summary import verdict_of
-from bundler.system.atomic import replace_file
+from bundler.system.atomic import check_replaceable, replace_file
 
 __all__ = ["diff_command", "report_command"]
 
@@ -40,6 +40,13 @@ def report_command(
     Without BUNDLE, the page is about the last bundle that was refused. It is one file that needs no
     network, and shows the manifest; `bundler verify` checks the files.
     """
+    check_replaceable(
+        output,
+        filter(None, (bundle, against)),
+        kind="a page of `bundler report`",
+        is_own=is_page,
+        default="report.html",
+    )
     manifest = read_manifest(bundle) if bundle is not None else refused_manifest(store)
     if manifest is None:
         newest = newest_bundle()

@@ -9,7 +9,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from bundler.pipeline.target import find_target, limit_glibc
+from bundler.pipeline.target import check_applicable, find_target, limit_glibc
 from bundler.resolve.index import IndexSettings, read_index_settings
 from bundler.resolve.pip import Toolchain, install_toolchain
 from bundler.system.environ import startup_code
@@ -94,6 +94,8 @@ def open_run(
         interpreter = find_target(options.python, requirements, host, scratch, reporter)
         target = limit_glibc(interpreter.target, options.target_glibc, base=base_glibc, locked=locked_glibc)
         interpreter = replace(interpreter, target=target)
+        if requirements is not None:
+            check_applicable(requirements, target, reporter)
         settings = read_index_settings(
             host,
             scratch,

@@ -12,7 +12,7 @@ import os
 import re
 import shlex
 import unicodedata
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import cache
 from optparse import OptionParser, Values
@@ -35,12 +35,20 @@ from pip_requirements_parser import (  # type: ignore[import-untyped]
     url_to_path,
 )
 
-from bundler.problems import ProblemError, closest, first_line
+from bundler.problems import ProblemError, closest, display_path, first_line
 from bundler.redaction import redact, split_url
+from bundler.requirements.foreign import foreign_problem
 from bundler.requirements.mistakes import probable_requirement, refuse_command, refuse_known
 from bundler.requirements.text import directory_problem
 
-__all__ = ["RequirementKind", "RootRequirement", "parse_root", "split_options"]
+__all__ = [
+    "RequirementKind",
+    "RootRequirement",
+    "absolute_line",
+    "format_control",
+    "parse_root",
+    "split_options",
+]
 
 RequirementKind = Literal["index", "archive", "directory", "vcs"]
 
@@ -132,6 +140,15 @@ def split_options(line: str) -> tuple[str, Values]:
     return text, given
 
 
+def format_control(line: str) -> Iterator[str]:
+    """Yield the options ``--no-binary`` and ``--only-binary`` of a line, in order: a later one overrides."""
+    words = iter(shlex.split(break_args_options(line)[1]))
+    for word in words:
+        name, equals, value = word.partition("=")
+        if name in ("--no-binary", "--only-binary"):
+            yield f"{name}={value if equals else next(words)}"
+
+
 def _check_option(name: str, text: str) -> None:
     if name == "-":
         raise ProblemError("an item of a YAML list, not a requirement", hint="remove the `-` before the name")
@@ -181,6 +198,8 @@ def parse_root(text: str, *, origin: str, cwd: Path, hashes: Sequence[str] = ())
         raise ProblemError("the text after `@` is not a URL that pip can fetch", hint=hint)
     kind, location = _location(url, named, cwd, algorithms)
     clean = _clean(url)
+    if kind == "archive" and "/" not in clean:
+        clean = f"./{clean}"  # without a slash, the name of a wheel could be that of a project
     if named is not None and named.url:
         named.url = clean
         clean = str(named)
@@ -258,10 +277,10 @@ def _locate(url: str, cwd: Path, algorithms: set[str]) -> tuple[RequirementKind,
     :raises ProblemError: if the policy does not allow it.
     """
     if not is_url(url):
-        return _local(Path(os.path.normpath(cwd / url)))
+        return _local(Path(os.path.normpath(cwd / url)), cwd)
     parts = urlsplit(url)
     if parts.scheme == "file":
-        return _local(Path(os.path.normpath(cwd / url_to_path("file" + url[4:]))))
+        return _local(Path(os.path.normpath(cwd / url_to_path("file" + url[4:]))), cwd)
     location = _clean(url)
     if "+" in parts.scheme:
         _check_vcs(url)
@@ -280,16 +299,27 @@ def _locate(url: str, cwd: Path, algorithms: set[str]) -> tuple[RequirementKind,
     return "archive", location
 
 
-def _local(path: Path) -> tuple[RequirementKind, str]:
+def _local(path: Path, cwd: Path) -> tuple[RequirementKind, str]:
     if path.is_dir():
         if any((path / name).is_file() for name in ("pyproject.toml", "setup.py")):
             return "directory", str(path)
-        raise directory_problem(path, "the directory contains neither `pyproject.toml` nor `setup.py`")
+        raise directory_problem(path, "the directory contains neither `pyproject.toml` nor `setup.py`", cwd)
     if not path.exists():
-        raise ProblemError(_MISSING, details=(f"at      `{path}`",))
+        names = [entry.name for entry in path.parent.iterdir()] if path.parent.is_dir() else []
+        near = closest(path.name, names)
+        hint = f"did you mean `{_spelled(path.with_name(near), cwd)}`?" if near else None
+        raise ProblemError(_MISSING, details=(f"at      `{path}`",), hint=hint)
     if not (path.is_file() and is_archive_file(path.name)):
-        raise ProblemError("the file is neither a wheel nor an sdist")
+        is_text = path.is_file() and foreign_problem(path, path.name, path.read_bytes()) is None
+        hint = f"pass `-r {shlex.quote(display_path(path, cwd))}`" if is_text else None
+        raise ProblemError("the file is neither a wheel nor an sdist", hint=hint)
     return "archive", str(path)
+
+
+def _spelled(path: Path, cwd: Path) -> str:
+    """Return a path that cannot be read as the name of a project."""
+    shown = display_path(path, cwd)
+    return shown if "/" in shown else f"./{shown}"
 
 
 def _check_vcs(url: str) -> None:

@@ -57,7 +57,7 @@ def test_help_imports_nothing_heavy() -> None:
         (["build"], 2, "no requirements given"),
         (["lock"], 2, "no requirements given"),
         (["build", "--no-such-option"], 2, "no such option: `--no-such-option`"),
-        (["build", "x", "--extra", "y"], 2, "extras and groups need a `pyproject.toml`"),
+        (["build", "x", "--extra", "y"], 2, "extras need a `pyproject.toml`"),
         (["build", "x", "--name", "../x"], 2, "is not a valid name of a bundle"),
         (["build", "-r", "missing.txt"], 3, "missing.txt"),
         (["verify", "missing.tar.gz"], 11, "missing.tar.gz: file not found"),

@@ -9,31 +9,12 @@ from typing import TYPE_CHECKING
 
 import pytest
 from support.bundles import make_bundle
+from support.hints import hint, message, suggested
 from support.wheels import make_wheel
 
 if TYPE_CHECKING:
-    from support.cli import BundlerCli, Ended
+    from support.cli import BundlerCli
     from support.localindex import LocalIndex
-
-QUOTED = re.compile(r"`([^`]+)`")
-
-
-def message(ended: Ended) -> str:
-    (line,) = [text for text in ended.stderr.splitlines() if text.startswith("bundler: error: ")]
-    return line.removeprefix("bundler: error: ")
-
-
-def hint(ended: Ended) -> str:
-    (line,) = [text for text in ended.stderr.splitlines() if text.startswith("bundler: hint: ")]
-    return line.removeprefix("bundler: hint: ")
-
-
-def suggested(ended: Ended) -> list[str]:
-    """Return the words of the command or the options in the hint."""
-    text = hint(ended)
-    quoted = QUOTED.search(text)
-    words = shlex.split(quoted[1] if quoted else text)
-    return words[1:] if words[0] == "bundler" else words
 
 
 @pytest.mark.parametrize(

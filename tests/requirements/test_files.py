@@ -442,7 +442,7 @@ class TestSources:
                 'foo-bar[fast]==1.0; python_version < "4"',
                 str(wheel),
             ),
-            ("archive", "baz-2.0.tar.gz", "None", str(folder.path / "baz-2.0.tar.gz")),
+            ("archive", "./baz-2.0.tar.gz", "None", str(folder.path / "baz-2.0.tar.gz")),
             ("directory", "./project[dev]", "None", str(folder.path / "project")),
             (
                 "archive",
@@ -715,7 +715,8 @@ class TestCommandLine:
             folder.read("six", **more)
 
         assert rendered(caught.value) == (
-            "extras and groups need a `pyproject.toml`\nhint: add `-r pyproject.toml`"
+            f"{next(iter(more))} need a `pyproject.toml` among the requirements\n"
+            "hint: remove them, or create a `pyproject.toml`"
         )
 
 

@@ -277,3 +277,30 @@ def test_a_glibc_that_is_none(value: str, index: LocalIndex, warm_cli: BundlerCl
 
     assert f"`--target-glibc {value}` is not a glibc version" in told
     assert not (tmp_path / "pylock.toml").exists()
+
+
+@pytest.mark.parametrize(
+    ("args", "warning"),
+    [
+        ("plain[sockss] leaf", "`plain` 1.0 has no extra `sockss` (command line): it is left out; "
+                               "did you mean `plain[socks]`?"),
+        ("plain[x] leaf", "`plain` 1.0 has no extra `x` (command line): it is left out"),
+        ("./plain-1.0-py3-none-any.whl[Socks_Proxyy]", "`plain` 1.0 has no extra `socks-proxyy` (command line): "
+                                                       "it is left out; did you mean `plain[socks-proxy]`?"),
+        ("needs", "`plain` 1.0 has no extra `sokcs`: it is left out; did you mean `plain[socks]`?"),
+        ("plain[socks,SOCKS_Proxy]", None),
+    ],
+)  # fmt: skip
+def test_an_extra_that_does_not_exist_is_reported(
+    args: str, warning: str | None, index: LocalIndex, warm_cli: BundlerCli, tmp_path: Path
+) -> None:
+    make_wheel(tmp_path, "plain", "1.0", extras=["socks", "socks-proxy"])
+    make_wheel(index.folder, "plain", "1.0", extras=["socks", "socks-proxy"])
+    # pip warns about this one, too, before it finds that it is for a newer Python.
+    make_wheel(index.folder, "plain", "2.0", extras=["socks"], requires_python=">=3.12")
+    make_wheel(index.folder, "leaf", "1.0")
+    make_wheel(index.folder, "needs", "1.0", requires=["plain[sokcs]"])
+    text = lock_of(warm_cli, *args.split(), cwd=tmp_path)[""]
+
+    shown = [line.partition("   ")[2] for line in text.splitlines() if "extra" in line]
+    assert [line.lower() for line in shown] == ([warning.lower()] if warning else [])

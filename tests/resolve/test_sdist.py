@@ -348,3 +348,16 @@ def test_build_requirements_of_build_requirements_run_in_the_sandbox(
     assert not outside.exists()
     (made,) = manifest_of(result)["distributions"]
     assert "helper-1.0" in made["built_here"]["requires"]
+
+
+def test_a_virtual_environment_in_a_project_is_no_source(tmp_path: Path) -> None:
+    (tmp_path / "x.py").touch()
+    before = hash_tree(tmp_path)
+    for name in ("venv", "sub/env"):
+        (tmp_path / name / "bin").mkdir(parents=True)
+        (tmp_path / name / "pyvenv.cfg").write_text("home = /usr/bin\n")
+        (tmp_path / name / "bin/python").symlink_to("/usr/bin/env")
+    assert hash_tree(tmp_path) == before
+    (tmp_path / "venv/pyvenv.cfg").unlink()
+    with pytest.raises(InputError, match="`venv/bin/python` of the project"):
+        hash_tree(tmp_path)
