@@ -14,7 +14,15 @@ import click
 
 from bundler.cli.examples import example_of, existing_bundles, input_words
 from bundler.cli.options import REQUIREMENT
-from bundler.cli.parsing import Line, accepts, find_parameter, is_flag, missing_parameters, read_line, shown_name
+from bundler.cli.parsing import (
+    Line,
+    accepts,
+    find_parameter,
+    is_flag,
+    missing_parameters,
+    read_line,
+    shown_name,
+)
 from bundler.data.popular_names import most_downloaded
 from bundler.data.synonyms import read_synonyms
 from bundler.problems import closest, is_url
@@ -125,7 +133,9 @@ def _with_option(line: Line, at: int, name: str, other: str) -> Iterator[list[st
         after = after[1:]
         left = [word for word in (*before[line.at :], *after) if not word.startswith("-")]
         has_arguments = any(isinstance(item, click.Argument) for item in line.context.command.params)
-        if has_arguments and not left:  # the word is an argument, not a value
+        if (
+            has_arguments and not left and isinstance(param, click.Option)
+        ):  # the word is an argument, not a value
             return
     if not value or value.startswith("-") or not _fits(param, other, value, line.context):
         return

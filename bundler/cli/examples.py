@@ -49,14 +49,14 @@ def existing_bundles(names: Iterable[str]) -> list[str]:
 
 
 def bundle_meant(path: Path) -> Path | None:
-    """Return the bundle for a path that is not one: inside of it, beside it, of a similar name, the newest."""
+    """Return the bundle for a path that is not one: in it, beside it, of a similar name, or the newest."""
     if path.is_dir():
         return next(iter(bundles_in(path)), None)
     for suffix in _BESIDE:
         stem = path.name.removesuffix(suffix)
-        beside = existing_bundles(str(path.with_name(stem + end)) for end in (*_ARCHIVES, ""))
+        archives = existing_bundles(str(path.with_name(stem + end)) for end in (*_ARCHIVES, ""))
         if stem != path.name and path.is_file():
-            return Path(beside[0]) if beside else None
+            return Path(archives[0]) if archives else None
     beside = bundles_in(path.parent)
     near = closest(path.name, [item.name for item in beside])
     return path.with_name(near) if near else next(iter(beside), newest_bundle())
@@ -143,7 +143,7 @@ def example_of(param: click.Parameter, values: Mapping[str, Any], words: Sequenc
 
 
 def input_words() -> tuple[str, str] | tuple[()]:
-    """Return the option and the name of the file with requirements in this directory; empty if it has none."""
+    """Return the option and the name of a file with requirements in this directory; empty without any."""
     return next(_inputs(), ())
 
 

@@ -19,11 +19,11 @@ from bundler.checks.base_compat import check_fit
 from bundler.checks.explain import Why, findings_of, is_code, rule_of, why
 from bundler.cli.common import make_reporter
 from bundler.cli.console import ConsoleReporter, finding_line, print_envelope, print_line, wrapped
-from bundler.cli.examples import existing_bundles, newest_bundle
+from bundler.cli.examples import bundles_in, existing_bundles, newest_bundle
 from bundler.cli.options import InputPath, json_option, store_option
 from bundler.cli.paths import bundle_path
 from bundler.data.finding_rules import rules_by_code
-from bundler.errors import InputError, UsageError
+from bundler.errors import BundlerError, InputError, IntegrityError, MalformedError, UsageError
 from bundler.problems import closest
 from bundler.report.summary import NOT_DECLARED, summary_lines
 from bundler.store.store import open_store
@@ -122,7 +122,9 @@ def explain_command(subject: str | None, bundle: Path | None, store: Path | None
 def _list_codes(*, as_json: bool) -> None:
     rules = rules_by_code()
     if as_json:
-        rows = [{"code": code, "severity": rule.severity, "title": rule.title} for code, rule in rules.items()]
+        rows = [
+            {"code": code, "severity": rule.severity, "title": rule.title} for code, rule in rules.items()
+        ]
         print_envelope("explain", result={"codes": rows})
         return
     for code, rule in rules.items():
@@ -161,7 +163,7 @@ def _reason(
 
 
 def _other_subject(subject: str, bundle: Path | None, manifest: Manifest) -> str:
-    """Return the command for a similar distribution, or for the list of those of a bundle, or of the codes."""
+    """Return the command for a similar distribution, else for those of a bundle, else for the codes."""
     names = [item.name for item in manifest.document.distributions]
     path = [str(bundle)] if bundle is not None else []
     if near := closest(subject.lower(), names):
@@ -207,12 +209,30 @@ def _without_bundle(subject: str) -> UsageError:
 def verify_command(bundle: Path, base: Path | None, as_json: bool) -> None:
     """Check every byte of a bundle, an archive or a directory, against its manifest."""
     reporter = make_reporter()
-    checked = verify_bundle(bundle, reporter=reporter)
+    try:
+        checked = verify_bundle(bundle, reporter=reporter)
+    except (IntegrityError, MalformedError) as error:
+        hint = error.hint or _whole_bundle(bundle)
+        raise type(error)(error.message, evidence=error.evidence, hint=hint) from error
     if base is not None:
         for finding in check_fit(checked.manifest, read_base(base, reporter=reporter)):
             reporter.warn(f"{finding.code}  {finding.message}")
         reporter.stage("base", "the bundle fits")
     _report_checked("verify", checked, reporter, as_json=as_json)
+
+
+def _whole_bundle(bundle: Path) -> str | None:
+    """Return the command that writes the files of a changed directory again, from an archive here."""
+    if not bundle.is_dir():
+        return "copy the archive again"
+    try:
+        identity = read_manifest(bundle).identity
+    except BundlerError:
+        return "unpack or copy the bundle again"
+    for path in (*bundles_in(Path()), *bundles_in(Path("dist")), *bundles_in(bundle.parent)):
+        if path.is_file() and read_manifest(path).identity == identity:
+            return shlex.join(["bundler", "unpack", str(path), f"{bundle}-unpacked"])
+    return "unpack or copy the bundle again"
 
 
 @click.command("unpack")

@@ -68,7 +68,9 @@ def _run(arguments: Sequence[str]) -> int:  # noqa: PLR0911 - one for each way a
     as_json = "--json" in arguments
     try:
         # Without the standalone mode, click returns the code of an Exit, and else the value of the command.
-        ended = cli.main(args=list(arguments), prog_name="bundler", standalone_mode=False, obj=tuple(arguments))
+        ended = cli.main(
+            args=list(arguments), prog_name="bundler", standalone_mode=False, obj=tuple(arguments)
+        )
     except BundlerError as error:
         host = read_host_environment()
         return _fail(with_source(error, arguments, host), command, as_json=as_json)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import shlex
 from collections.abc import Callable
 from dataclasses import dataclass, fields
 from pathlib import Path
@@ -76,6 +77,8 @@ class InputPath(click.Path):
             near = closest(Path(text).name, names) if "not found" in reason else None
             meant = redact(with_word(ctx, text, str(parent / near))) if near else None
             hint = f"did you mean `{meant}`?" if meant else None
+            if "not found" in reason and not near and param is not None and param.name in _BASES:
+                hint = _saved_image(text)
             if source := source_of(ctx, param):
                 raise UsageError(f"{source}: {text}: {reason}", hint="bundler config") from None
             option = f" ({param.opts[-1]})" if param is not None and param.opts[-1].startswith("-") else ""
@@ -83,6 +86,22 @@ class InputPath(click.Path):
             raise error_class(f"{text}: {reason}{option}", hint=hint) from None
 
 
+def _saved_image(text: str) -> str | None:
+    """Return the command that saves an image, if a path is the name of one; Docker's users pass names."""
+    from bundler.oci.reference import parse_reference  # noqa: PLC0415 - only for an error
+
+    try:
+        name = parse_reference(text.partition("@")[0])
+    except InputError:
+        return None
+    if ":" not in text and "." not in text.partition("/")[0]:  # `python`, or a path
+        return None
+    file = f"{name.path.rpartition('/')[2]}.tar"
+    return f"an image is read from a file: `docker save -o {file} {shlex.quote(text)}`, then pass `{file}`"
+
+
+_BASES = ("base", "source", "old", "delta", "delta_from")
+"""The parameters that accept an image."""
 _REASONS = {
     "does not exist": "file or directory not found",
     "is a directory": "a directory, not a file",

@@ -9,7 +9,16 @@ from typing import Any, Literal
 
 import click
 
-__all__ = ["Line", "accepts", "find_parameter", "is_flag", "missing_parameters", "read_line", "shown_name", "with_word"]
+__all__ = [
+    "Line",
+    "accepts",
+    "find_parameter",
+    "is_flag",
+    "missing_parameters",
+    "read_line",
+    "shown_name",
+    "with_word",
+]
 
 Fault = Literal["", "option", "value", "flag", "command", "choice", "missing", "extra"]
 
@@ -50,7 +59,8 @@ class Line:
 def read_line(words: Sequence[str], root: click.Group) -> Line:
     """Parse a command line up to its first mistake."""
     words = tuple(words)
-    context, path, at = click.Context(root, info_name="bundler"), (), 0
+    context, at = click.Context(root, info_name="bundler"), 0
+    path: tuple[str, ...] = ()
     while True:
         command = context.command
         line = Line(words=words, path=path, at=at, context=context)
@@ -101,7 +111,7 @@ def accepts(param: click.Parameter, value: str, context: click.Context) -> bool:
     if not isinstance(param.type, click.Choice | click.IntRange):
         return True
     try:
-        param.type.convert(value, param, context)
+        param.type.convert(value, param, context)  # type: ignore[arg-type] # a text, as from the user
     except click.BadParameter:
         return False
     return True

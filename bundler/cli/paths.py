@@ -25,7 +25,7 @@ class BundlePath(click.Path):
 
     def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
         """Return the path, if it exists, and is not a directory with bundles or a file beside a bundle."""
-        path = Path(super().convert(value, param, ctx))
+        path = Path(str(super().convert(value, param, ctx)))
         is_beside = path.name.endswith(_BESIDE)
         if path.suffix == ".toml" or (path / "manifest.json").exists() or (path.is_file() and not is_beside):
             return path
@@ -46,7 +46,7 @@ class ContextPath(InputPath):
 
     def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
         """Return the path, if it exists and has the files of a build context."""
-        path = Path(super().convert(value, param, ctx))
+        path = Path(str(super().convert(value, param, ctx)))
         if (path / "context.json").is_file() or (path / "Dockerfile").is_file():
             return path
         from bundler.cli.examples import contexts_in, package_command  # noqa: PLC0415 - only for an error

@@ -27,9 +27,7 @@ __all__ = ["diff_command", "report_command"]
 @click.option(
     "-o", "--output", type=file_path, default="report.html", show_default=True, help="Write this page."
 )
-@click.option(
-    "--against", metavar="BUNDLE", type=bundle_path, help="Also show the difference to it."
-)
+@click.option("--against", metavar="BUNDLE", type=bundle_path, help="Also show the difference to it.")
 @store_option
 @json_option
 def report_command(

@@ -26,4 +26,5 @@ def read_synonyms() -> Synonyms:
     >>> read_synonyms().commands["install"], read_synonyms().options["--python-version"]
     (('build',), ('--python',))
     """
-    return read_table("synonyms.toml", Synonyms)
+    table: Synonyms = read_table("synonyms.toml", Synonyms)
+    return table

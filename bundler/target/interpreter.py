@@ -119,7 +119,8 @@ def _version(wanted: str, path: Path, host: HostEnvironment) -> Version:
     """
     if (path / "bin" / "python").is_file() and ("/" in wanted or not wanted[0].isdigit()):
         raise InterpreterError(
-            f"`{wanted}` is a directory, not a Python", hint=f"pass `--python {wanted.rstrip('/')}/bin/python`"
+            f"`{wanted}` is a directory, not a Python",
+            hint=f"pass `--python {wanted.rstrip('/')}/bin/python`",
         )
     meant = _version_meant(wanted, host)
     if "/" in wanted or "\\" in wanted:

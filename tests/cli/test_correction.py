@@ -113,9 +113,7 @@ def test_the_command_line_that_was_meant(
     assert corrected(typed) == meant
 
 
-def test_missing_words_are_those_of_files_that_exist(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_missing_words_are_those_of_files_that_exist(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
     older, bundle = (make_bundle(tmp_path / name) for name in ("old", "dist"))
     bundle.with_name("sdist-1.0.tar.gz").write_bytes(b"not a bundle")

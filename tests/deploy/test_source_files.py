@@ -206,7 +206,18 @@ def test_a_base_image_cannot_add_an_instruction(image: str) -> None:
 
 @pytest.mark.parametrize(
     "image",
-    ["REF", "Python:3.7", "registry.example/Team/iris:1", "a/B", "a:", "a@sha256", "a@b@c", "a:x:y", "a//b", "a@sha256:1"],
+    [
+        "REF",
+        "Python:3.7",
+        "registry.example/Team/iris:1",
+        "a/B",
+        "a:",
+        "a@sha256",
+        "a@b@c",
+        "a:x:y",
+        "a//b",
+        "a@sha256:1",
+    ],
 )
 def test_a_name_that_docker_refuses_is_refused(image: str) -> None:
     with pytest.raises(InputError, match="is not the name of an image") as caught:
