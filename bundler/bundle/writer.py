@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import hashlib
 import os
+import shlex
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -23,7 +24,7 @@ from bundler.bundle.plan import ArchiveMember, BundlePlan
 from bundler.bundle.reader import verify_bundle
 from bundler.bundle.segment import SegmentFormat, find_segment, read_segment
 from bundler.digest import Sha256, hash_stream, parse_sha256, sha256_of
-from bundler.errors import BundlerError, OutputError
+from bundler.errors import BundlerError, IntegrityError, MalformedError, OutputError
 from bundler.store.store import DamagedStoreError
 from bundler.system.atomic import output_error, replace_file, staged_dir, staged_file
 from bundler.system.locks import locked_directory
@@ -203,8 +204,8 @@ def _write_folder(  # noqa: PLR0913 - as `write_bundle`
     contents = {"manifest.json": manifest.content, "pylock.toml": lock}
     size = len(manifest.content) + sum(file.size for file in manifest.files)
     if os.path.lexists(stem):
-        _differs_unless(stem.is_dir(), stem)
-        if verify_bundle(stem, reporter=reporter).manifest.content != manifest.content:
+        _differs_unless(stem.is_dir(), stem, manifest)
+        if _verified(stem, reporter).content != manifest.content:
             _remove_proof(stem, manifest, stem, reporter)
             replace_file(stem / "manifest.json", manifest.content)
     else:
@@ -234,7 +235,7 @@ def _remove_proof(final: Path, manifest: Manifest, stem: Path, reporter: Reporte
         older = verify_bundle(final, reporter=reporter, alone=True).manifest.contents
     except BundlerError:
         older = {}
-    _differs_unless(not final.is_symlink() and older == manifest.contents, final)
+    _differs_unless(not final.is_symlink() and older == manifest.contents, final, manifest)
     reporter.note(f"`{final.name}` already exists with the same files: its proof is replaced")
     for suffix in _COMPANIONS:
         _beside(stem, suffix).unlink(missing_ok=True)
@@ -257,11 +258,26 @@ def _checksums(manifest: Manifest, folder: str) -> bytes:
     return "".join(f"{digest}  {folder}/{path}\n" for path, digest in listed.items()).encode()
 
 
-def _differs_unless(same: bool, final: Path) -> None:
+def _verified(folder: Path, reporter: Reporter) -> Manifest:
+    """Return the manifest of a directory that an earlier build wrote.
+
+    :raises BundlerError: if a file of it was changed, with the command that removes it.
+    """
+    try:
+        return verify_bundle(folder, reporter=reporter).manifest
+    except (IntegrityError, MalformedError) as error:
+        raise type(error)(
+            error.message,
+            evidence=error.evidence,
+            hint=f"`rm -r {shlex.quote(str(folder))}`, then run the same command again",
+        ) from error
+
+
+def _differs_unless(same: bool, final: Path, manifest: Manifest) -> None:
     if not same:
         raise OutputError(
             f"`{final}` already exists with other content",
-            hint="remove it, or set another version: `--bundle-version V`",
+            hint=f"set another version: `--bundle-version {manifest.version}-2`, or remove the old bundle",
         )
 
 

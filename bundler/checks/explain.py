@@ -62,7 +62,7 @@ def rule_of(code: str) -> Rule:
         raise InputError(
             f"`{printable(code)}` is not a finding code",
             evidence=(f"known   {', '.join(near)}",) if near else (),
-            hint=f"bundler explain {near[0] if near else 'I201'}",
+            hint=f"bundler explain {near[0]}" if near else "bundler explain",
         )
     return rule
 

@@ -13,11 +13,13 @@ import msgspec
 from bundler.bundle.plan import check_name
 from bundler.checks.explain import similar_codes
 from bundler.checks.report import UsageMode
-from bundler.checks.user_code import UserCode, find_user_code, is_script_name
+from bundler.checks.user_code import UserCode, find_user_code
 from bundler.cli.console import print_envelope, print_line
+from bundler.cli.examples import find_script
 from bundler.cli.options import BundleArguments, RequirementArguments, ResolveArguments
 from bundler.cli.settings import PYPROJECT
 from bundler.data.finding_rules import rules_by_code
+from bundler.data.inference_server import server_requirements
 from bundler.errors import InputError, UsageError
 from bundler.paths import printable
 from bundler.pipeline.options import BuildOptions
@@ -67,6 +69,7 @@ def build_options(
 
     :param name: the name of the bundle.
     :raises UsageError: if options exclude or need each other, or a value is invalid.
+    :raises InputError: if the requirements of the server are not known.
     """
     _check_folder(bundle, host)
     options = BuildOptions(
@@ -84,7 +87,7 @@ def build_options(
         as_folder=bundle.fmt == "dir",
         epoch=host.epoch(),
         modes=_MODES[bundle.use or ("mount" if bundle.base else "both")],
-        code=_user_code(bundle, host),
+        code=_user_code(bundle),
         run_init=bundle.run_init,
         model_dir=bundle.model_dir.resolve() if bundle.model_dir else None,
         base=bundle.base,
@@ -95,6 +98,8 @@ def build_options(
         allow_import_failure=bundle.allow_import_failure,
         allow_pth=bundle.allow_pth,
     )
+    if options.server is not None:
+        server_requirements(options.server)
     if options.omit_provided and (options.base is None or "mount" not in options.modes):
         raise UsageError(
             "`--omit-provided` needs a base that the bundle is mounted into",
@@ -200,28 +205,20 @@ def index_options(resolve: ResolveArguments) -> IndexOptions:
     )
 
 
-def _user_code(bundle: BundleArguments, host: HostEnvironment) -> UserCode | None:
+def _user_code(bundle: BundleArguments) -> UserCode | None:
     if bundle.source_dir is None and bundle.entry_script is None:
         if bundle.run_init:
-            raise UsageError("`--run-init` needs an entry script", hint=_code_options(bundle, host))
+            raise UsageError("`--run-init` needs an entry script", hint=_code_options(bundle))
         return None
     if bundle.source_dir is None or bundle.entry_script is None:
-        raise UsageError("`--source-dir` and `--entry-script` go together", hint=_code_options(bundle, host))
+        raise UsageError("`--source-dir` and `--entry-script` go together", hint=_code_options(bundle))
     return find_user_code(bundle.source_dir, bundle.entry_script)
 
 
-def _code_options(bundle: BundleArguments, host: HostEnvironment) -> str:
+def _code_options(bundle: BundleArguments) -> str:
     """Return the two options for the user's code, with the files that exist."""
-    if bundle.entry_script is not None:
-        script = Path(bundle.entry_script)
-        folders = [*([script.parent] if script.parent.name else []), *sorted(host.cwd.glob("*/"))]
-        folder = next((item for item in folders if (host.cwd / item / script.name).is_file()), Path())
-        return f"--source-dir {display_path(host.cwd / folder, host.cwd)} --entry-script {script.name}"
-    folder = bundle.source_dir or Path()
-    scripts = sorted(path for path in (host.cwd / folder).glob("*.py") if is_script_name(path.name))
-    both = [path for path in scripts if "def run(" in path.read_text("utf-8", "replace")]
-    name = (both or scripts or [Path("score.py")])[0].name
-    return f"--source-dir {bundle.source_dir or '.'} --entry-script {name}"
+    folder, script = find_script(bundle.source_dir, bundle.entry_script) or (Path(), "score.py")
+    return shlex.join(["--source-dir", str(folder), "--entry-script", script])
 
 
 def missing_requirements(command: str, resolve: ResolveArguments, host: HostEnvironment) -> UsageError:
@@ -242,7 +239,7 @@ def _allowed(codes: Sequence[str]) -> tuple[str, ...]:
         code = text.partition(":")[0]
         if code.upper() not in known:
             near = similar_codes(code)
-            hint = f"did you mean `--allow {near[0]}`?" if near else "bundler explain I201"
+            hint = f"did you mean `--allow {near[0]}`?" if near else "bundler explain"
             raise UsageError(
                 f"`--allow {text}` does not name a finding",
                 evidence=(f"known   {', '.join(near)}",) if near else (),

@@ -24,7 +24,7 @@ from bundler.digest import Sha256, sha256_of
 from bundler.errors import InputError, MalformedError
 from bundler.oci.filetree import APP_ROOT, App, AppFile, AppLayer
 from bundler.paths import archive_path, printable
-from bundler.problems import check_variables
+from bundler.problems import check_variables, closest
 from bundler.store.store import DamagedStoreError
 
 if TYPE_CHECKING:
@@ -53,6 +53,7 @@ _USER = re.compile(r"\w[\w.-]*(?::\w[\w.-]*)?", re.ASCII)
 _MODEL = re.compile(
     r"(?P<name>[A-Za-z0-9][\w.-]{0,254}):(?P<version>[0-9A-Za-z][\w.-]*)=(?P<path>.+)", re.ASCII
 )
+_VERSION = re.compile(r"[0-9A-Za-z][\w.-]*", re.ASCII)
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -112,12 +113,34 @@ def parse_model(text: str, cwd: Path) -> ModelFiles:
         raise InputError(
             f"invalid `--model {printable(text)}`",
             evidence=("wanted  NAME:VERSION=PATH",),
-            hint="--model iris:1=model.pkl",
+            hint=f"--model {_model_meant(text, cwd)}",
         )
     path = cwd / match["path"]
     if not path.exists():
-        raise InputError(f"model not found: `{printable(match['path'])}`")
+        meant = _model_meant(text, cwd)
+        raise InputError(
+            f"{printable(match['path'])}: file or directory not found (--model)",
+            hint=f"did you mean `--model {meant}`?" if meant != text else None,
+        )
     return ModelFiles(name=match["name"], version=match["version"], path=path)
+
+
+def _model_meant(text: str, cwd: Path) -> str:
+    """Return the value of ``--model`` that was meant by a wrong one.
+
+    >>> _model_meant("iris=model.pkl", Path("/")), _model_meant("out/model.pkl", Path("/"))
+    ('iris:1=model.pkl', 'model:1=out/model.pkl')
+    """
+    label, equals, path = text.rpartition("=")
+    name, _, version = label.partition(":")
+    if not equals:  # `iris:1`, or a path alone
+        name, path = (text.partition(":")[0], "model.pkl") if ":" in text else (Path(text).stem, text)
+    name = re.sub(r"[^\w.-]+", "-", name, flags=re.ASCII).strip("-._") or "model"
+    folder = (cwd / path).parent
+    names = [item.name for item in folder.iterdir()] if folder.is_dir() and path else []
+    near = closest(Path(path).name, names)
+    path = str(Path(path).with_name(near)) if near else path
+    return f"{name}:{version if _VERSION.fullmatch(version) else 1}={path}"
 
 
 def plan_app(

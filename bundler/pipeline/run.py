@@ -50,7 +50,7 @@ class Run:
         for line in self.settings.summary():
             self.reporter.detail(f"index: {line}")
         if inherited := self.settings.inherited():
-            self.reporter.note(f"from pip's configuration: {'; '.join(inherited)}")
+            self.reporter.introduce("note", f"from pip's configuration: {'; '.join(inherited)}")
         toolchain = install_toolchain(
             self.interpreter,
             self.settings,
@@ -103,11 +103,11 @@ def open_run(
             from_files=requirements.options if requirements else None,
             download=download_words(target, requirements),
         )
-        reporter.stage("target", f"CPython {interpreter.target.version} at {interpreter.python}")
+        reporter.introduce("target", f"CPython {interpreter.target.version} at {interpreter.python}")
         if target.glibc is not None:
             is_default = options.target_glibc is None and not target.glibc.is_fact
             lift = "; `--target-glibc host` lifts it" if is_default else ""
-            reporter.stage("glibc", f"up to {target.glibc.version}: {target.glibc.source}{lift}")
+            reporter.introduce("glibc", f"up to {target.glibc.version}: {target.glibc.source}{lift}")
         yield Run(
             host=host,
             store=store,

@@ -38,7 +38,8 @@ from pip_requirements_parser import (  # type: ignore[import-untyped]
 from bundler.problems import ProblemError, closest, display_path, first_line
 from bundler.redaction import redact, split_url
 from bundler.requirements.foreign import foreign_problem
-from bundler.requirements.mistakes import probable_requirement, refuse_command, refuse_known
+from bundler.requirements.mistakes import probable_requirement, refuse_command, refuse_known, refuse_python
+from bundler.requirements.repository import check_repository, editable_problem
 from bundler.requirements.text import directory_problem
 
 __all__ = [
@@ -67,11 +68,9 @@ _EDITABLE = frozenset({"-e", "--editable"})
 
 _PLAIN = re.compile(r"([A-Za-z0-9](?:[A-Za-z0-9._-]*[A-Za-z0-9])?)==([0-9]+(?:\.[0-9]+)*)", re.ASCII)
 _HASHES = re.compile(r"--hash=[a-z0-9]+:[0-9a-f]+(?: +--hash=[a-z0-9]+:[0-9a-f]+)*", re.ASCII)
-_COMMIT = re.compile(r"[0-9a-fA-F]{40}", re.ASCII)
 _HEX = re.compile(r"[0-9a-fA-F]+", re.ASCII)
 _WEAK = frozenset({"md5", "sha1", "sha224"})
 _MISSING = "file or directory not found"
-_LOOPBACK = frozenset({"127.0.0.1", "localhost", "::1"})
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -124,7 +123,7 @@ def split_options(line: str) -> tuple[str, Values]:
         word.partition("=")[0] if word.startswith("--") else word[:2] for word in words if word[0:1] == "-"
     ]
     for name in names:
-        _check_option(name, text)
+        _check_option(name, text, words)
     given = _no_options()
     try:
         _, stray = _parser().parse_args(words, given)
@@ -149,13 +148,12 @@ def format_control(line: str) -> Iterator[str]:
             yield f"{name}={value if equals else next(words)}"
 
 
-def _check_option(name: str, text: str) -> None:
+def _check_option(name: str, text: str, words: Sequence[str]) -> None:
     if name == "-":
         raise ProblemError("an item of a YAML list, not a requirement", hint="remove the `-` before the name")
     if name in _EDITABLE:
-        raise ProblemError(
-            "an editable requirement depends on files of this host", hint=f"write the path without `{name}`"
-        )
+        rest = " ".join(words[1:]) if words[0] == name else words[0].removeprefix(name).lstrip("=")
+        raise editable_problem(rest)
     if name == "--hash" and not text:
         raise ProblemError("`--hash` without a requirement: the line before it does not end in `\\`")
     allowed = {"--hash"} if text else _OPTIONS
@@ -177,6 +175,7 @@ def parse_root(text: str, *, origin: str, cwd: Path, hashes: Sequence[str] = ())
     :raises ProblemError: if it is malformed, or the policy does not allow it.
     """
     algorithms = {_check_digest(*item.partition(":")[::2]) for item in hashes}
+    refuse_python(text, is_file=origin != "command line")
     plain = _PLAIN.fullmatch(text)
     if plain:
         refuse_known(canonicalize_name(plain[1]))
@@ -283,7 +282,7 @@ def _locate(url: str, cwd: Path, algorithms: set[str]) -> tuple[RequirementKind,
         return _local(Path(os.path.normpath(cwd / url_to_path("file" + url[4:]))), cwd)
     location = _clean(url)
     if "+" in parts.scheme:
-        _check_vcs(url)
+        check_repository(url)
         return "vcs", location
     if parts.scheme not in ("http", "https") or not parts.hostname:
         raise ProblemError(f"unsupported URL scheme `{parts.scheme}:`", hint="use https")
@@ -320,23 +319,6 @@ def _spelled(path: Path, cwd: Path) -> str:
     """Return a path that cannot be read as the name of a project."""
     shown = display_path(path, cwd)
     return shown if "/" in shown else f"./{shown}"
-
-
-def _check_vcs(url: str) -> None:
-    """Check that the URL of a repository is for git over https, with a full commit ID."""
-    parts = urlsplit(url)
-    if parts.scheme != "git+https" and not (parts.scheme == "git+http" and parts.hostname in _LOOPBACK):
-        raise ProblemError(
-            f"unsupported URL scheme `{parts.scheme}`: only git over https is supported",
-            hint="use `git+https://` with a commit, or the path of a checkout",
-        )
-    _, _, commit = parts.path.rpartition("@")
-    if not _COMMIT.fullmatch(commit) or "@" not in parts.path or not parts.hostname:
-        raise ProblemError(
-            "the URL must have a full commit ID: a branch or tag may move",
-            details=("wanted  `@` and 40 hexadecimal digits",),
-            hint="append `@` and the ID that `git ls-remote` prints for the branch or tag",
-        )
 
 
 def _check_digest(algorithm: str, digest: str) -> str:

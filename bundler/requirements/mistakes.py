@@ -11,7 +11,7 @@ from packaging.requirements import InvalidRequirement, Requirement
 
 from bundler.problems import ProblemError
 
-__all__ = ["probable_requirement", "refuse_command", "refuse_known"]
+__all__ = ["probable_requirement", "refuse_command", "refuse_known", "refuse_python"]
 
 _NAME = r"[A-Za-z0-9](?:[A-Za-z0-9._-]*[A-Za-z0-9])?(?:\[[^\]]*\])?"
 _COMMAND = re.compile(
@@ -23,6 +23,9 @@ _OPERATOR = re.compile(
     rf"(?P<name>{_NAME})\s*(?P<operator>=>|=<|=~|~>|=|@|\s)\s*[vV]?(?P<version>\d[\w.*+!-]*)"
 )
 _OPERATORS = {"=>": ">=", "=<": "<=", "=~": "~=", "~>": "~=", "=": "==", "@": "==", " ": "=="}
+_PYTHON = re.compile(
+    r"c?python\s*(?:[=<>~!]{0,3}|-)\s*v?(?P<version>\d[\d.]*(?:\.\*)?)?(?:\s*,.*)?", re.IGNORECASE
+)
 _MISSING_COMMA = re.compile(r"(?<=[\w.*])\s+(?=[<>=!~]=?)")
 _LATEST = re.compile(rf"(?P<name>{_NAME})\s*(?:==?|@)\s*(?:latest|\*|any)", re.IGNORECASE)
 
@@ -57,6 +60,22 @@ def refuse_known(name: str) -> None:
             "`pkg-resources` is not a distribution: `pip freeze` of Debian and Ubuntu writes it by mistake",
             hint="remove the line",
         )
+
+
+def refuse_python(text: str, *, is_file: bool) -> None:
+    """Refuse the interpreter as a requirement, as conda has it: ``python=3.8``.
+
+    :param is_file: whether the text is a line of a file, not a word of the command line.
+    """
+    match = _PYTHON.fullmatch(text.strip()) if text[:8].lower().lstrip("c").startswith("python") else None
+    if match is None:
+        return
+    version = re.sub(r"\.\*$", "", match["version"] or "3.7")
+    option = f"`--python {version}`"
+    raise ProblemError(
+        "the interpreter is not a distribution",
+        hint=f"pass {option} to the command, and remove the line" if is_file else f"pass {option}",
+    )
 
 
 def probable_requirement(text: str) -> str | None:

@@ -55,7 +55,8 @@ def read_bytes(path: Path, cwd: Path = Path("/")) -> bytes:
         if url := url_of(path):
             raise url_problem(url) from error
         near = _similar_file(path)
-        raise ProblemError("file not found", hint=f"did you mean `{near}`?" if near else None) from error
+        meant = shlex.quote(display_path(path.with_name(near), cwd)) if near else None
+        raise ProblemError("file not found", hint=f"did you mean `{meant}`?" if meant else None) from error
     except OSError as error:
         raise ProblemError(f"cannot read the file: {(error.strerror or str(error)).lower()}") from error
 
@@ -123,8 +124,8 @@ def _similar_file(path: Path) -> str | None:
         names = [entry.name for entry in path.parent.iterdir() if entry.is_file()]
     except OSError:
         return None
-    near = closest(path.name, names)
-    return str(path.with_name(near).name) if near else None
+    inputs = [name for name, _ in INPUTS if name in names and Path(name).suffix == path.suffix]
+    return closest(path.name, names) or next(iter(inputs), None)
 
 
 def decode(content: bytes) -> tuple[str, str]:

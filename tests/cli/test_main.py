@@ -125,7 +125,7 @@ def test_inspect_begins_with_ten_lines(bundler_cli: BundlerCli, tmp_path: Path) 
     assert lines[1:4] == [
         "verdict   no import was checked",
         "for       CPython 3.7 (cp37m) on linux_x86_64",
-        "contains  1 distribution, 4 files, 1.4 kB",
+        "contains  1 distribution, 5 files, 1.4 kB",
     ]
     assert long.startswith(short)
     assert re.fullmatch(r"  pkg +1\.0 +1\.3 kB  MIT +pkg-1\.0-py3-none-any\.whl\n", long.removeprefix(short))

@@ -242,7 +242,7 @@ def test_simulate_reads_the_imports_of_the_script_against_a_base(
     [
         ("0.6.1", 0, "] = /var/azureml-app/src\n"),
         ("0.7.6", 0, "AZUREML_ENTRY_SCRIPT = /var/azureml-app/src/score.py\n"),
-        ("banana", 3, "`banana` is not a version of `azureml-inference-server-http`"),
+        ("banana", 3, "`--server banana` is not a version of `azureml-inference-server-http`"),
     ],
 )
 def test_simulate_knows_the_release_of_the_server(

@@ -113,9 +113,7 @@ def test_wheels_for_a_newer_glibc_alone_have_the_option_as_hint(
 ) -> None:
     ended = lock(warm_cli, tmp_path, "modern-only", "--target-glibc", "2.17")
 
-    assert message(ended) == (
-        "`modern-only` needs glibc 2.28 or newer, `--target-glibc` is 2.17 (command line)"
-    )
+    assert message(ended) == ("`modern-only` needs glibc 2.28 or newer, `--target-glibc` is 2.17")
     assert hint(ended) == "if the target has it: `--target-glibc 2.28`"
     assert lock(warm_cli, tmp_path, "modern-only", "--target-glibc", "2.28").returncode == 0
 
@@ -148,7 +146,7 @@ def test_a_requirement_that_no_release_meets_here_gets_a_python(
 ) -> None:
     ended = lock(warm_cli, tmp_path, "newonly")
 
-    assert message(ended) == "`newonly` needs Python >=3.8 (command line); no release supports 3.7"
+    assert message(ended) == "`newonly` needs Python >=3.8; no release supports 3.7"
     option = re.search(r"`(--python [^`]+)`", hint(ended))
     assert option is not None
     if "3.8" in pythons:
@@ -160,9 +158,7 @@ def test_a_missing_dependency_names_its_parent(
 ) -> None:
     ended = lock(warm_cli, tmp_path, "lacking")
 
-    assert (
-        message(ended) == "`nowhere-to-be-found` not found on the index (required by lacking, command line)"
-    )
+    assert message(ended) == "`nowhere-to-be-found` not found on the index (required by lacking)"
     assert shop.url in ended.stderr
 
 
