@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
+import shlex
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
+from urllib.parse import urlsplit
+from urllib.request import url2pathname
 
 from packaging.requirements import Requirement
 from packaging.utils import canonicalize_name
@@ -21,12 +24,17 @@ if TYPE_CHECKING:
     from bundler.resolve.index import IndexSettings
     from bundler.target.target import Target
 
-__all__ = ["FailedRun"]
+__all__ = ["FailedRun", "download_words"]
 
 # pip writes the chain behind a distribution, the nearest first; files of requirements as `-r FILE (line N)`.
 _COLLECTED = re.compile(
     r"^(?:Collecting|Processing) (?P<item>\S+).*?(?: \(from (?P<chain>.+)\))?$", re.MULTILINE
 )
+
+
+def download_words(python_version: str, names: Iterable[str]) -> str:
+    """Return the words of `pip download` that get wheels of these projects for a Python."""
+    return shlex.join(["--only-binary", ":all:", "--python-version", python_version, *names])
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -57,6 +65,14 @@ class FailedRun:
         if self.requirements is None:
             return ()
         return (*self.requirements.roots, *self.requirements.constraints)
+
+    def download(self, *names: str) -> str | None:
+        """Return the command that fills the local directory of ``--find-links``; None without one."""
+        folders = [url2pathname(urlsplit(url).path) for url in self.searched if url.startswith("file:")]
+        if not folders:
+            return None
+        words = download_words(self.target.python_version, names)
+        return f"python3 -m pip download --dest {shlex.quote(folders[0])} {words}"
 
     def wanted(self, requirement: Requirement, parent: str | None) -> Wanted:
         """Return a requirement with the place it comes from.

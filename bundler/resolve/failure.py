@@ -234,8 +234,12 @@ def _unknown_name(run: FailedRun, wanted: Wanted, message: str) -> BundlerError:
     own = [root.requirement.name for root in run.declared if root.requirement]
     names = similar_names(wanted.requirement.name, own, lambda name: bool(find_files(name, run.settings)))
     near = next(names, None)
+    if run.settings.no_index:
+        message = message.replace("on the index", "in the directories of `--find-links`")
     if near:
         hint = f"did you mean `{near}`? {wanted.change(near)}"
+    elif run.settings.no_index and (command := run.download(str(wanted.requirement))) is not None:
+        hint = f"add it: `{command}`"
     else:
         hint = "check the spelling, or pass the index that has it with `--extra-index-url`"
     searched = f"searched  {listing(run.searched, _SHOWN)}"

@@ -17,15 +17,13 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
-from urllib.parse import urlsplit
-from urllib.request import url2pathname
 
 import pip as pip_package
 
 from bundler.archive.wheel import read_wheel
 from bundler.digest import parse_sha256
 from bundler.errors import BundlerError, NetworkError, ResolutionError
-from bundler.redaction import redact, split_url, url_filename
+from bundler.redaction import split_url, url_filename
 from bundler.resolve.auth import netrc_environment
 from bundler.resolve.download import Download, fetch_all
 from bundler.resolve.failed_run import FailedRun
@@ -39,18 +37,17 @@ from bundler.text import listing
 
 if TYPE_CHECKING:
     from bundler.reporter import Reporter
-    from bundler.requirements.requirement_set import RequirementSet
     from bundler.resolve.index import IndexSettings
     from bundler.store.store import Store
     from bundler.system.environ import HostEnvironment
     from bundler.target.interpreter import Interpreter
     from bundler.target.target import Target
 
-__all__ = ["Toolchain", "download_words", "install_toolchain"]
+__all__ = ["PROJECTS", "Toolchain", "install_toolchain"]
 
-_PROJECTS = ("pip", "setuptools", "wheel")
+PROJECTS = ("pip", "setuptools", "wheel")
+"""The distributions of the toolchain."""
 _PIP_SECONDS = 3600
-_SHOWN = 10
 
 # PEP 600, "Package installers": pip asks this module whether the machine supports a manylinux tag.
 _MANYLINUX = """\
@@ -143,7 +140,7 @@ def install_toolchain(
     :raises NetworkError: if the index cannot be reached.
     """
     with reporter.task("lock", None) as task:
-        task.name(", ".join(_PROJECTS))
+        task.name(", ".join(PROJECTS))
         report = _resolve_toolchain(interpreter, settings, host, scratch)
     downloads = [_download(item) for item in report["install"]]
     fetch_all(downloads, store, settings, reporter=reporter)
@@ -197,14 +194,6 @@ def install_toolchain(
     )
 
 
-def download_words(target: Target, requirements: RequirementSet | None) -> str:
-    """Return the words of `pip download` that get the toolchain and the requirements as wheels."""
-    lines = requirements.requirement_lines if requirements else ()
-    texts = [redact(text) for text in lines if "://" not in text][:_SHOWN]
-    words = ["--only-binary", ":all:", "--python-version", target.python_version, *_PROJECTS, *texts]
-    return shlex.join(words)
-
-
 def _tool_places(host: HostEnvironment) -> list[Path]:
     """Return the directories of the compilers and tools on PATH that are not of the system.
 
@@ -232,7 +221,7 @@ def _resolve_toolchain(
     argv = [sys.executable, "-I", str(script("run_pip")), str(guard), str(pip), "install", "--quiet"]
     argv += ["--dry-run", "--ignore-installed", "--no-deps", "--only-binary", ":all:"]
     argv += ["--python-version", interpreter.target.version]
-    argv += ["--target", str(scratch / "nowhere"), "--report", str(report), *_PROJECTS]
+    argv += ["--target", str(scratch / "nowhere"), "--report", str(report), *PROJECTS]
     network = {**host.network_environment(), **netrc_environment(host)}
     env = host.child_env(scratch, **network, **settings.pip_environment())
     ended = run_process(argv, env=env, cwd=host.cwd, timeout=_PIP_SECONDS)
@@ -253,15 +242,15 @@ def _no_toolchain(run: FailedRun) -> BundlerError:
         return down
     version = run.target.python_version
     if run.settings.no_index:
-        folders = [url2pathname(urlsplit(url).path) for url in run.searched if url.startswith("file:")]
-        dest = shlex.quote(folders[0] if folders else "wheels")
-        hint = f"add them: `python3 -m pip download --dest {dest} {download_words(run.target, None)}`"
+        command = run.download(*PROJECTS)
+        hint = f"add them: `{command}`" if command else None
     else:
         if (misdirected := not_an_index(run.settings)) is not None:
             return misdirected
         hint = f"look at the page: `curl -sSL {shlex.quote(run.searched[0].rstrip('/'))}/pip/`"
+    place = "in the directories of `--find-links`" if run.settings.no_index else "on the index"
     return ResolutionError(
-        f"pip, setuptools and wheel for Python {version}, which resolve and build, are not on the index",
+        f"pip, setuptools and wheel for Python {version}, which resolve and build, are not {place}",
         evidence=(f"searched  {listing(run.searched, 5)}", f"found     {error.message}"),
         hint=hint,
     )

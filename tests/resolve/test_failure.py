@@ -309,7 +309,7 @@ def test_a_wheel_for_another_python_gets_one_that_it_supports(
     make_wheel(tmp_path, "later", "1.0", requires_python=">=3.8")
     ended = lock(warm_cli, tmp_path, "./later-1.0-py3-none-any.whl")
 
-    assert message(ended).startswith("later needs Python >=3.8 (command line); the target is 3.7.")
+    assert message(ended).startswith("later needs Python >=3.8; the target is 3.7.")
     assert suggested(ended) == ["--python", "3.8"]
     if "3.8" in pythons:
         followed = lock(warm_cli, tmp_path, "./later-1.0-py3-none-any.whl", *suggested(ended))

@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
+import os
 import re
 import shlex
+import shutil
 import socket
+import subprocess
+import sys
 from itertools import islice
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
-from support.hints import hint, message, suggested
+from support.hints import QUOTED, hint, message, suggested
 from support.wheels import make_wheel
 
 from bundler.errors import InputError
@@ -209,3 +213,33 @@ def test_a_refused_proxy_is_named_before_an_index_that_has_no_toolchain(
     assert ended.returncode == 9, ended.stderr
     assert f"the proxy of `http_proxy`, {proxy}, cannot be used" in ended.stderr
     assert hint(ended) == "correct the variable, or `unset http_proxy`"
+
+
+def test_a_directory_of_wheels_is_filled_by_the_commands_of_the_hints(
+    index: LocalIndex, bundler_cli: BundlerCli, tmp_path: Path
+) -> None:
+    """Without an index, each hint is a `pip download`; it runs here, against the local index."""
+    make_wheel(index.folder, "leaf", "1.0", requires=["other"])
+    make_wheel(index.folder, "other", "1.0")
+    env = {"PATH": os.environ["PATH"], "PIP_CONFIG_FILE": os.devnull, "PIP_INDEX_URL": index.url}
+
+    def follow(command: str) -> None:
+        words = shlex.split(command)
+        assert words[:4] == ["python3", "-m", "pip", "download"]
+        subprocess.run([sys.executable, *words[1:]], env=env, cwd=tmp_path, check=True, capture_output=True)
+
+    args = ("lock", "leaf", "--no-index", "--find-links", "my wheels")
+    missing = bundler_cli.run(*args, cwd=tmp_path)
+    assert (missing.returncode, message(missing)) == (3, "`--find-links my wheels`: directory not found")
+    (tmp_path / "my wheels").mkdir()
+    empty = bundler_cli.run(*args, cwd=tmp_path)
+    assert message(empty).endswith("which resolve and build, are not in the directories of `--find-links`")
+    follow(QUOTED.findall(hint(empty))[0])
+    lacking = bundler_cli.run(*args, cwd=tmp_path)
+    assert message(lacking) == "`leaf` not found in the directories of `--find-links`"
+    follow(QUOTED.findall(hint(lacking))[0])
+    assert bundler_cli.run(*args, cwd=tmp_path).returncode == 0
+
+    shutil.rmtree(tmp_path / "my wheels")
+    follow(QUOTED.findall(hint(missing))[0])
+    assert bundler_cli.run(*args, cwd=tmp_path).returncode == 0

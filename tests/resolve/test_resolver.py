@@ -282,11 +282,11 @@ def test_a_glibc_that_is_none(value: str, index: LocalIndex, warm_cli: BundlerCl
 @pytest.mark.parametrize(
     ("args", "extra", "meant"),
     [
-        ("plain[sockss] leaf", "sockss` (command line)", "; did you mean `plain[socks]`?"),
-        ("plain[x] leaf", "x` (command line)", ""),
+        ("plain[sockss] leaf", "sockss`", "; did you mean `plain[socks]`?"),
+        ("plain[x] leaf", "x`", ""),
         (
             "./plain-1.0-py3-none-any.whl[Socks_Proxyy]",
-            "socks-proxyy` (command line)",
+            "socks-proxyy`",
             "; did you mean `plain[socks-proxy]`?",
         ),
         ("needs", "sokcs`", "; did you mean `plain[socks]`?"),
