@@ -277,7 +277,7 @@ def test_all_problems_are_told_at_once(folder: Folder) -> None:
         "    hint    did you mean `bar==1`?",
         "  requirements.txt:3: an editable requirement depends on files of this host",
         "    line    `-e ./x`",
-        "    hint    write the path without `-e`",
+        "    hint    write `./x` without `-e`",
         "  requirements.txt:4: the option `--find-link` is not allowed in a requirements file",
         "    line    `--find-link x`",
         "    hint    did you mean `--find-links`?",
@@ -294,7 +294,9 @@ def test_one_problem_is_told_in_full(folder: Folder) -> None:
         "requirements.txt:3: the URL must have a full commit ID: a branch or tag may move",
         f"  line    `x @   git+https://index.example/x@v{COMMIT}`",
         "  wanted  `@` and 40 hexadecimal digits",
-        "hint: append `@` and the ID that `git ls-remote` prints for the branch or tag",
+        f"  found   `v{COMMIT}`",
+        f"hint: run `git ls-remote https://index.example/x v{COMMIT}`, and replace `v{COMMIT}` with the ID"
+        " that it prints",
     ]
 
 
