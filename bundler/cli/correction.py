@@ -33,6 +33,8 @@ _DEPTH = 6
 """The words of a command line that are corrected at most."""
 _VERSION = "--version"
 """Prints a version with success, which hides a mistake: suggested alone, for a misspelling of it."""
+_INPUTS = ("files", "find_links", "scripts", "lock")
+"""The options with requirements, beside the argument."""
 _PYTHON = re.compile(r"(?:(?:c?python|cp|py)-?)?\d+(?:\.\d+)*|.*python.*", re.IGNORECASE)
 """A version of Python, or the path of one."""
 _REQUIREMENT = re.compile(r"[A-Za-z0-9][\w.-]*(?:\[[\w.,-]*\])?\s*(?:[=<>~!]=|[<>]|@).*", re.ASCII)
@@ -49,7 +51,7 @@ def corrections(line: Line, root: click.Group, depth: int = _DEPTH) -> Iterator[
 
 def _with_input(line: Line) -> Iterator[list[str]]:
     """Yield a valid command line, with a file of this directory if it has no requirements but needs them."""
-    words, names = list(line.words), ("files", "find_links", "scripts", "lock")
+    words, names = list(line.words), _INPUTS
     argument = find_parameter(line.context.command, REQUIREMENT)
     if argument is None or line.prints_help or any(map(line.has, (argument.name, *names))):
         yield words
@@ -133,9 +135,8 @@ def _with_option(line: Line, at: int, name: str, other: str) -> Iterator[list[st
         after = after[1:]
         left = [word for word in (*before[line.at :], *after) if not word.startswith("-")]
         has_arguments = any(isinstance(item, click.Argument) for item in line.context.command.params)
-        if (
-            has_arguments and not left and isinstance(param, click.Option)
-        ):  # the word is an argument, not a value
+        is_input = isinstance(param, click.Argument) or param.name in _INPUTS
+        if has_arguments and not left and not is_input:  # the word is an argument, not a value
             return
     if not value or value.startswith("-") or not _fits(param, other, value, line.context):
         return

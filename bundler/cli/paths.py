@@ -27,6 +27,8 @@ class BundlePath(click.Path):
         """Return the path, if it exists, and is not a directory with bundles or a file beside a bundle."""
         path = Path(str(super().convert(value, param, ctx)))
         is_beside = path.name.endswith(_BESIDE)
+        if path.suffix == ".toml" and not path.exists():
+            return InputPath(path_type=Path, exists=True).convert(value, param, ctx)
         if path.suffix == ".toml" or (path / "manifest.json").exists() or (path.is_file() and not is_beside):
             return path
         from bundler.cli.examples import bundle_meant  # noqa: PLC0415 - only for an error

@@ -48,6 +48,7 @@ def corrected(typed: str) -> str | None:
         ("unpack -C out b.tar.gz", "unpack b.tar.gz out"),
         ("verify b.tar.gz --notes", "inspect b.tar.gz --notes"),
         ("build six --cache-dir c --debug", "build six --store c --verbose"),
+        ("build -e ./proj", "build ./proj"),
         # Options in another form, or at another place.
         ("build six -python 3.8", "build six --python 3.8"),
         ("build six -R r.txt", "build six -r r.txt"),
@@ -56,6 +57,7 @@ def corrected(typed: str) -> str | None:
         ("--python 3.8 build six", "build --python 3.8 six"),
         ("--pyton 3.8 build six", "build --python 3.8 six"),
         ("-r r.txt", "build -r r.txt"),
+        ("lock --requirments r.txt", "lock --requirement r.txt"),
         ("lock six --requirments r.txt --pythn 3.8", "lock six --requirement r.txt --python 3.8"),
         # Never an option without the value that it needs, never a version by accident.
         ("build six --force", None),
@@ -101,7 +103,6 @@ def corrected(typed: str) -> str | None:
         ("install", None),
         ("nonsense", None),
         ("store nonsense", None),
-        ("explain", None),
         ("verify a b c", None),
     ],
 )
