@@ -381,7 +381,9 @@ class _RequirementsReader:
 
     def _read_nested(self, name: str, option: str, place: LineOrigin) -> None:
         if is_url(name):
-            raise ProblemError(f"`{option}` with a URL is unsupported", hint=url_problem(name).hint)
+            raise ProblemError(
+                f"`{option}` with a URL is unsupported", hint=url_problem(name, self.host.cwd).hint
+            )
         path = Path(os.path.normpath(place.path.parent / name))
         chain = (*place.chain, (place.path, place.where))
         steps = (*(where for _, where in chain), self._display(path))
