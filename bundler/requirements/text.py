@@ -107,8 +107,8 @@ def url_of(path: Path) -> str | None:
     return None
 
 
-def url_problem(url: str, cwd: Path) -> ProblemError:
-    """Return the problem of a URL in the place of a file, with a command that overwrites no file of ``cwd``."""
+def url_problem(url: str, cwd: Path, fact: str = "a URL, not a file") -> ProblemError:
+    """Return the problem of a URL in the place of a file, with a command that downloads it to a new file."""
     register_urls(url)
     # The page of a file on GitHub or GitLab is HTML; `raw` redirects to its text.
     url = re.sub(r"^(https://(?:github|gitlab)\.[^/]+/.+?/)blob/", r"\1raw/", url)
@@ -116,7 +116,7 @@ def url_problem(url: str, cwd: Path) -> ProblemError:
     numbered = (path.with_stem(f"{path.stem}-{number}") for number in range(2, 100))
     name = next((str(item) for item in (path, *numbered) if not (cwd / item).exists()), path.name)
     return ProblemError(
-        "a URL, not a file",
+        fact,
         hint=f"download it first: `curl -fsSL -o {shlex.quote(name)} {shlex.quote(url)}`, and pass the file",
     )
 
