@@ -265,9 +265,10 @@ def read_index_settings(
     given |= {link for options in layers for link in options.find_links}
     for (kind, text), url in zip(wanted, raw, strict=True):
         path = Path(url2pathname(urlsplit(url).path)) if url.startswith("file:") else None
-        # pip's configuration may name a directory that this machine does not mount.
-        is_given = text in given or (kind != "find-links" and probable_url(text) is not None)
-        if is_given and path is not None and not path.exists():
+        # A file or pip's configuration may name a directory of wheels that only other machines have.
+        is_optional = kind == "find-links" and text not in flags.find_links and not no_index
+        is_meant = text in given or (kind != "find-links" and probable_url(text) is not None)
+        if is_meant and not is_optional and path is not None and not path.exists():
             raise missing_location(f"--{_LABELS[kind]}", text, path, host, download)
     if any(not url.startswith("file:") for url in raw) or not (no_index or index_url):
         check_proxies(host)

@@ -119,6 +119,18 @@ def test_a_location_that_pip_would_ignore(
         assert len(settings(tmp_path, flags).indexes) == 1
 
 
+def test_a_directory_of_a_file_is_required_without_an_index_only(tmp_path: Path) -> None:
+    """pip warns; a requirements file may name a directory that only the machine of its author has."""
+    scratch = tmp_path / "scratch"
+    scratch.mkdir()
+    host = HostEnvironment(environ={"PIP_CONFIG_FILE": "/dev/null"}, cwd=tmp_path)
+    links = IndexOptions(find_links=(str(tmp_path / "gone"),))
+    found = read_index_settings(host, scratch, flags=IndexOptions(), from_files=links)
+    assert [index.kind for index in found.indexes] == ["find-links"]
+    with pytest.raises(InputError, match="directory not found"):
+        read_index_settings(host, scratch, flags=IndexOptions(no_index=True), from_files=links)
+
+
 def test_a_directory_of_the_configuration_may_be_missing(tmp_path: Path) -> None:
     configured = settings(tmp_path, PIP_FIND_LINKS="/nowhere", PIP_EXTRA_INDEX_URL="file:///nowhere/simple")
     assert len(configured.indexes) == 2
