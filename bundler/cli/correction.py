@@ -244,5 +244,6 @@ def _one_bundle(line: Line) -> Iterator[list[str]]:
     given = [str(line.values.get(item.name or "")) for item in arguments]
     bundles = existing_bundles([*given, *line.extra])
     if len(arguments) == 1 and bundles:
-        dropped = {*given, *line.extra} - {bundles[0]}
-        yield [*line.words[: line.at], *(word for word in line.words[line.at :] if word not in dropped)]
+        others = {*given, *line.extra}
+        rest = [word for word in line.words[line.at :] if word not in others]
+        yield [*line.words[: line.at], bundles[0], *rest]
