@@ -32,12 +32,14 @@ class BundlePath(click.Path):
             return InputPath(path_type=Path, exists=True).convert(value, param, ctx)
         if path.suffix == ".toml" or (path / "manifest.json").exists() or (path.is_file() and not is_beside):
             return path
-        from bundler.cli.examples import bundle_meant  # noqa: PLC0415 - only for an error
+        from bundler.cli.examples import bundle_meant, input_words  # noqa: PLC0415 - only for an error
 
         meant = bundle_meant(path)
         hint = _command(ctx, str(value), meant) if meant else None
         if not path.exists():
-            raise OutputError(f"{path}: file not found", hint=hint)
+            words = input_words()
+            build = shlex.join(["bundler", "build", *words]) if words else "bundler build --help"
+            raise OutputError(f"{path}: file not found", hint=hint or f"build a bundle first: `{build}`")
         if meant is None:
             return path
         kind = "a directory with bundles" if path.is_dir() else "a file beside a bundle"

@@ -56,7 +56,7 @@ def fakes(tmp_path: Path) -> HostEnvironment:
     [
         ("37", "3.7"),
         ("py39", "3.9"),
-        ("cpython-3.9.18", "3.9.18"),
+        ("cpython-3.9.18", "3.9"),
         ("python3.6", "3.7"),
         ("python2.7", "3.7"),
         ("2.7", "3.7"),
