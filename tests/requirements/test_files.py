@@ -295,8 +295,10 @@ def test_one_problem_is_told_in_full(folder: Folder) -> None:
         f"  line    `x @   git+https://index.example/x@v{COMMIT}`",
         "  wanted  `@` and 40 hexadecimal digits",
         f"  found   `v{COMMIT}`",
-        f"hint: run `git ls-remote https://index.example/x v{COMMIT}`, and replace `v{COMMIT}` with the ID"
-        " that it prints",
+        (
+            f"hint: run `git ls-remote https://index.example/x v{COMMIT}`, and replace `v{COMMIT}` with the ID"
+            " that it prints"
+        ),
     ]
 
 
