@@ -10,18 +10,22 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from bundler.pipeline.target import check_applicable, find_target, limit_glibc
+from bundler.resolve.failed_run import download_words
 from bundler.resolve.index import IndexSettings, read_index_settings
-from bundler.resolve.pip import Toolchain, install_toolchain
+from bundler.resolve.pip import PROJECTS, Toolchain, install_toolchain
 from bundler.system.environ import startup_code
 from bundler.target.interpreter import Interpreter
 
 if TYPE_CHECKING:
     from bundler.pipeline.options import LockOptions
     from bundler.reporter import Reporter
+    from bundler.requirements.requirement_set import RequirementSet
     from bundler.store.store import Store
     from bundler.system.environ import HostEnvironment
 
 __all__ = ["Run", "open_run"]
+
+_SHOWN = 10
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -101,6 +105,7 @@ def open_run(
             scratch,
             flags=options.index,
             from_files=requirements.options if requirements else None,
+            download=download_words(target.python_version, (*PROJECTS, *_names(requirements))),
         )
         reporter.introduce("target", f"CPython {interpreter.target.version} at {interpreter.python}")
         if target.glibc is not None:
@@ -117,3 +122,9 @@ def open_run(
             only_binary=options.only_binary,
             prefer_binary=options.prefer_binary,
         )
+
+
+def _names(requirements: RequirementSet | None) -> list[str]:
+    """Return the first requirements that `pip download` gets from an index."""
+    roots = requirements.roots if requirements else ()
+    return [root.text for root in roots if root.kind == "index"][:_SHOWN]

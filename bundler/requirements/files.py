@@ -146,10 +146,6 @@ class _RequirementsReader:
         """Read the files of the command line."""
         for path in paths:
             absolute = Path(os.path.normpath(self.host.cwd / path))
-            if path.name.startswith("pylock") and path.suffix == ".toml":
-                lock = ProblemError("a lockfile, not a requirements file", hint=f"pass `--lock {path}`")
-                self._refuse(self._display(absolute), lock)
-                continue
             try:
                 self._read_file(absolute, constraint=constraint, chain=())
             except ProblemError as refused:
@@ -381,7 +377,7 @@ class _RequirementsReader:
 
     def _read_nested(self, name: str, option: str, place: LineOrigin) -> None:
         if is_url(name):
-            raise ProblemError(f"`{option}` with a URL is unsupported", hint=url_problem(name).hint)
+            raise url_problem(name, self.host.cwd, f"`{option}` with a URL is unsupported")
         path = Path(os.path.normpath(place.path.parent / name))
         chain = (*place.chain, (place.path, place.where))
         steps = (*(where for _, where in chain), self._display(path))

@@ -28,6 +28,9 @@ def foreign_problem(path: Path, shown: str, content: bytes) -> ProblemError | No
 
     :param shown: the path as the user would write it.
     """
+    if path.name.startswith("pylock") and path.suffix == ".toml":
+        lock = f"pass `--lock {shlex.quote(shown)}`"
+        return ProblemError("a lockfile, not a requirements file", hint=lock)
     if path.name in BUILD_FILES:
         folder = shlex.quote(_explicit(str(Path(shown).parent)))
         return ProblemError(

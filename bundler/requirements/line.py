@@ -38,8 +38,14 @@ from pip_requirements_parser import (  # type: ignore[import-untyped]
 from bundler.problems import ProblemError, closest, display_path, first_line
 from bundler.redaction import redact, split_url
 from bundler.requirements.foreign import foreign_problem
-from bundler.requirements.mistakes import probable_requirement, refuse_command, refuse_known, refuse_python
-from bundler.requirements.repository import check_repository, editable_problem
+from bundler.requirements.mistakes import (
+    probable_requirement,
+    refuse_command,
+    refuse_foreign,
+    refuse_known,
+    refuse_python,
+)
+from bundler.requirements.repository import check_repository, editable_problem, refuse_repository
 from bundler.requirements.text import directory_problem
 
 __all__ = [
@@ -181,6 +187,8 @@ def parse_root(text: str, *, origin: str, cwd: Path, hashes: Sequence[str] = ())
         refuse_known(canonicalize_name(plain[1]))
         requirement = _plain_requirement(plain[1], plain[2])
         return RootRequirement(text=text, requirement=requirement, origin=origin, kind="index", location=None)
+    refuse_repository(text)
+    refuse_foreign(text, is_file=origin != "command line")
     parts = _parse_parts(text)
     named: Requirement | None = parts.requirement
     if named is not None:

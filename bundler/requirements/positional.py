@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import shlex
 import tomllib
 from collections.abc import Iterable
@@ -26,6 +27,7 @@ __all__ = ["Words", "sort_words"]
 _FILES = (".txt", ".in", ".yml", ".yaml")
 _MAX_LIST = 1 << 20
 """Bytes of a file that could be a list of requirements."""
+_SUFFIX = re.compile(r"\.\w{1,4}$")
 _STEMS = ("requirements", "pyproject", "pylock", "environment", "env", "conda")
 """The names of files with requirements that users write without their suffix."""
 
@@ -137,7 +139,12 @@ def _check_file(word: str, path: Path, cwd: Path) -> None:
     except InputError:
         is_list = False
     option = f"pass `-r {shlex.quote(word)}`" if is_list else ""
-    raise ProblemError("an existing file, not a requirement", hint=_or_project(option, word))
+    if not is_list and _SUFFIX.search(word):  # a document or a program, not the name of a project
+        found = first_input(cwd)
+        hint = f"pass `{found[0]} {found[1]}`" if found else None
+    else:
+        hint = _or_project(option, word)
+    raise ProblemError("an existing file, not a requirement", hint=hint)
 
 
 def _bare_directory(word: str, path: Path, cwd: Path) -> ProblemError:
@@ -168,7 +175,7 @@ def _check_missing(word: str, cwd: Path) -> None:
     is_file = path.suffix in (*_FILES, ".toml") or (path.suffix == ".py" and os.sep in word)
     if is_url(word):
         if is_file and word.startswith("http"):
-            raise url_problem(word)
+            raise url_problem(word, cwd)
         return
     if word.partition("-")[0] in _STEMS:
         for suffix in (*_FILES, ".toml"):

@@ -13,11 +13,53 @@ from pip_requirements_parser import is_url  # type: ignore[import-untyped]
 
 from bundler.problems import ProblemError
 
-__all__ = ["check_repository", "editable_problem"]
+__all__ = ["check_repository", "editable_problem", "refuse_repository"]
 
 _COMMIT = re.compile(r"[0-9a-fA-F]{40}", re.ASCII)
 _HEX = re.compile(r"[0-9a-fA-F]+", re.ASCII)
+_HOSTS = ("github.com", "gitlab.com", "bitbucket.org", "codeberg.org")
+_REST = r"(?P<path>[\w.~-]+(?:/[\w.~-]+)*?)/?(?:(?:@|/(?:-/)?tree/)(?P<ref>[^#\s]+))?(?:#\S*)?"
+_CLONES = tuple(
+    re.compile(pattern + _REST, re.ASCII)
+    for pattern in (
+        r"(?:git\+)?(?P<scheme>ssh|git|https?)://(?:[^@/\s]*@)?(?P<host>[\w.-]+)(?::\d+)?/",
+        r"(?:git\+)?(?P<scheme>git|[\w.-]+)@(?P<host>[\w.-]+):",  # as git and ssh write it
+        rf"(?P<scheme>)(?P<host>{'|'.join(map(re.escape, _HOSTS))})/",
+    )
+)
+"""The forms of the URL of a repository."""
 _LOOPBACK = frozenset({"127.0.0.1", "localhost", "::1"})
+
+
+def refuse_repository(text: str) -> None:
+    """Refuse the URL of a repository without the prefix that makes pip clone it, also one for SSH.
+
+    :raises ProblemError: with the requirement that has the same source.
+    """
+    # `git+https://` and the like are checked when the requirement is located.
+    is_candidate = "/" in text and text[0] not in "/." and not ("git+" in text and "://" in text)
+    if is_candidate and (hint := _clone_hint(text)) is not None:
+        raise ProblemError("the URL of a git repository, without `git+https://` and a commit ID", hint=hint)
+
+
+def _clone_hint(text: str) -> str | None:
+    """Return the hint to require a repository over https, or None for another text."""
+    name, at, url = text.rpartition(" @ ")
+    match = next(filter(None, (pattern.fullmatch(url) for pattern in _CLONES)), None)
+    if match is None or (match["scheme"] in ("http", "https", "") and not _is_repository(match)):
+        return None
+    path, ref = match["path"], match["ref"] or ""
+    https = f"https://{match['host']}/{path}"
+    if _COMMIT.fullmatch(ref):
+        return f"write `{name}{at}git+{https}@{ref}`"
+    command = shlex.join(["git", "ls-remote", https, ref or "HEAD"])
+    return f"run `{command}`, and write `{name}{at}git+{https}@` and the ID that it prints"
+
+
+def _is_repository(match: re.Match[str]) -> bool:
+    """Return whether an https URL is that of a repository: by its suffix, or on a known host."""
+    is_project = match["host"] in _HOSTS and match["path"].count("/") == 1
+    return is_project or match["path"].endswith(".git")
 
 
 def editable_problem(target: str) -> ProblemError:
@@ -56,7 +98,7 @@ def check_repository(url: str) -> None:
     if parts.scheme != "git+https" and not (parts.scheme == "git+http" and parts.hostname in _LOOPBACK):
         raise ProblemError(
             f"unsupported URL scheme `{parts.scheme}`: only git over https is supported",
-            hint="use `git+https://` with a commit, or the path of a checkout",
+            hint=_clone_hint(url) or "use `git+https://` with a commit, or the path of a checkout",
         )
     _, _, commit = parts.path.rpartition("@")
     if not _COMMIT.fullmatch(commit) or "@" not in parts.path or not parts.hostname:

@@ -53,7 +53,7 @@ def read_bytes(path: Path, cwd: Path = Path("/")) -> bytes:
         return path.read_bytes()
     except FileNotFoundError as error:
         if url := url_of(path):
-            raise url_problem(url) from error
+            raise url_problem(url, cwd) from error
         near = _similar_file(path)
         meant = shlex.quote(display_path(path.with_name(near), cwd)) if near else None
         raise ProblemError("file not found", hint=f"did you mean `{meant}`?" if meant else None) from error
@@ -107,14 +107,16 @@ def url_of(path: Path) -> str | None:
     return None
 
 
-def url_problem(url: str) -> ProblemError:
-    """Return the problem of a URL in the place of a file."""
+def url_problem(url: str, cwd: Path, fact: str = "a URL, not a file") -> ProblemError:
+    """Return the problem of a URL in the place of a file, with a command that downloads it to a new file."""
     register_urls(url)
     # The page of a file on GitHub or GitLab is HTML; `raw` redirects to its text.
     url = re.sub(r"^(https://(?:github|gitlab)\.[^/]+/.+?/)blob/", r"\1raw/", url)
-    name = url_filename(url) or "requirements.txt"
+    path = Path(url_filename(url) or "requirements.txt")
+    numbered = (path.with_stem(f"{path.stem}-{number}") for number in range(2, 100))
+    name = next((str(item) for item in (path, *numbered) if not (cwd / item).exists()), path.name)
     return ProblemError(
-        "a URL, not a file",
+        fact,
         hint=f"download it first: `curl -fsSL -o {shlex.quote(name)} {shlex.quote(url)}`, and pass the file",
     )
 

@@ -7,11 +7,8 @@ requirement that caused it; the facts of the message are those of the indexes an
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
 from contextlib import suppress
-from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 from packaging.requirements import InvalidRequirement, Requirement
 from packaging.utils import (
@@ -24,27 +21,18 @@ from bundler.archive.wheel import read_wheel
 from bundler.data.import_names import provider_of
 from bundler.errors import BundlerError, IntegrityError, NetworkError, ResolutionError
 from bundler.redaction import url_filename
-from bundler.resolve.releases import default_index_url, find_files
-from bundler.resolve.unmet import Wanted, explain_unmet, newest_wheel, similar_names
-from bundler.system.process import Completed, tail
+from bundler.resolve.failed_run import FailedRun
+from bundler.resolve.releases import find_files
+from bundler.resolve.unmet import Wanted, explain_unmet, newest_wheel, python_in, similar_names
+from bundler.system.process import tail
 from bundler.text import listing
 
-if TYPE_CHECKING:
-    from bundler.requirements.line import RootRequirement
-    from bundler.requirements.requirement_set import RequirementSet
-    from bundler.resolve.index import IndexSettings
-    from bundler.target.target import Target
-
-__all__ = ["FailedRun", "build_failure", "explain_failure"]
+__all__ = ["build_failure", "explain_failure"]
 
 _UNMET = re.compile(
     r"^ERROR: Could not find a version that satisfies the requirement (.+?) \(from versions: ", re.MULTILINE
 )
 _PARENT = re.compile(r"^(?P<requirement>.+?)(?: \(from (?P<parent>[^()]+)\))?$")
-# pip writes the chain behind a distribution, the nearest first; files of requirements as `-r FILE (line N)`.
-_COLLECTED = re.compile(
-    r"^(?:Collecting|Processing) (?P<item>\S+).*?(?: \(from (?P<chain>.+)\))?$", re.MULTILINE
-)
 _FETCHED = re.compile(
     r"^\s*(?:Downloading|Using cached|Processing|Saved|Link requires.*) (?P<file>\S+)", re.MULTILINE
 )
@@ -53,6 +41,12 @@ _USER = re.compile(r"^The user requested (?P<constraint>\(constraint\) )?(?P<tex
 _DEPENDS = re.compile(r"^(?P<owner>\S+ \S+) depends on (?P<text>.+)$")
 _PYTHON = re.compile(
     r"Package '(?P<name>[^']+)' requires a different Python: (?P<found>\S+) not in '(?P<wanted>[^']+)'"
+)
+# As `pip._internal.exceptions.HashMismatch` prints it; each further hash has `or` for its algorithm.
+_HASHES = re.compile(
+    r"^ {4}(?P<item>\S+).*:\n(?P<wanted> +Expected (?P<algorithm>\w+) .*\n(?: +Expected +or .*\n)*)"
+    r" +Got +(?P<found>[0-9a-f]+)$",
+    re.MULTILINE,
 )
 _HTTP = re.compile(r"HTTP error (?P<status>\d+) while getting (?P<url>\S+)")
 _BUILD = re.compile(
@@ -84,29 +78,6 @@ _NETWORK_SIGNS = (
 _REFUSED_ANSWER = "ERROR: a build backend returned "
 """How ``target/scripts/run_pip.py`` begins the line for a hook whose answer leads out of the sandbox."""
 _SHOWN = 6
-
-
-@dataclass(frozen=True, kw_only=True)
-class FailedRun:
-    """A run of pip that failed, and its inputs."""
-
-    ended: Completed
-    settings: IndexSettings
-    target: Target
-    only_binary: bool = False
-    requirements: RequirementSet | None = None
-    """The user's requirements; None for requirements of bundler itself."""
-
-    @property
-    def output(self) -> str:
-        """Standard error, then standard output, as pip writes both."""
-        return self.ended.stderr + self.ended.stdout.decode("utf-8", "replace")
-
-    @property
-    def searched(self) -> tuple[str, ...]:
-        """The locations that pip searched, without credentials."""
-        default = (default_index_url(),) if self.settings.default_index else ()
-        return (*default, *(index.url for index in self.settings.indexes))
 
 
 def explain_failure(run: FailedRun) -> BundlerError:
@@ -156,9 +127,27 @@ def build_failure(run: FailedRun, project: str, *, name: str) -> BundlerError:
 def _wrong_hash(run: FailedRun) -> BundlerError | None:
     if "DO NOT MATCH THE HASHES" not in run.output:
         return None
-    lines = (line.strip() for line in run.output.splitlines())
-    hashes = tuple(line for line in lines if re.search(r"\b(Expected|Got|from)\b", line))
-    return IntegrityError("a file of the index does not have the required hash", evidence=hashes)
+    message = "does not have the required hash"
+    blocks = list(_HASHES.finditer(run.output))
+    if not blocks:
+        return IntegrityError(f"a file of the index {message}")
+    evidence = []
+    for block in blocks:
+        algorithm = block["algorithm"]
+        digests = re.findall(r"([0-9a-f]+)$", block["wanted"], re.MULTILINE)
+        evidence += [f"wanted  {algorithm} {digest}" for digest in digests]
+        evidence.append(f"found   {algorithm} {block['found']}, {block['item']}")
+    first = blocks[0]
+    origin = place = ""
+    with suppress(InvalidRequirement):
+        wanted = run.wanted(Requirement(Requirement(first["item"]).name), None)
+        origin, place = wanted.origin, wanted.place
+    option = f"--hash={first['algorithm']}:{first['found']}"
+    return IntegrityError(
+        f"the file of `{first['item']}` {message}{place}",
+        evidence=tuple(evidence),
+        hint=f"if its author publishes the found hash, write `{option}`{f' in {origin}' if origin else ''}",
+    )
 
 
 def _damaged(run: FailedRun) -> BundlerError | None:
@@ -232,7 +221,7 @@ def _no_release(run: FailedRun) -> BundlerError | None:
         return error
     except InvalidRequirement:
         return None
-    wanted = _wanted(run, requirement, parts["parent"])
+    wanted = run.wanted(requirement, parts["parent"])
     explained = explain_unmet(wanted, files, run.target, only_binary=run.only_binary)
     if explained is None or not files:
         return _unknown_name(run, wanted, explained.message) if explained else _constrained(run, wanted)
@@ -242,11 +231,15 @@ def _no_release(run: FailedRun) -> BundlerError | None:
 
 def _unknown_name(run: FailedRun, wanted: Wanted, message: str) -> BundlerError:
     """Return the error for a project that no index has, with the most similar one that exists."""
-    own = [root.requirement.name for root in _all(run) if root.requirement]
+    own = [root.requirement.name for root in run.declared if root.requirement]
     names = similar_names(wanted.requirement.name, own, lambda name: bool(find_files(name, run.settings)))
     near = next(names, None)
+    if run.settings.no_index:
+        message = message.replace("on the index", "in the directories of `--find-links`")
     if near:
         hint = f"did you mean `{near}`? {wanted.change(near)}"
+    elif run.settings.no_index and (command := run.download(str(wanted.requirement))) is not None:
+        hint = f"add it: `{command}`"
     else:
         hint = "check the spelling, or pass the index that has it with `--extra-index-url`"
     searched = f"searched  {listing(run.searched, _SHOWN)}"
@@ -287,7 +280,7 @@ def _conflict(run: FailedRun) -> BundlerError | None:
 def _cause(run: FailedRun, line: str) -> tuple[str, str]:
     """Return one side of a conflict with the place it comes from, and a change that removes it."""
     if user := _USER.match(line):
-        roots = run.requirements.constraints if user["constraint"] and run.requirements else _all(run)
+        roots = run.requirements.constraints if user["constraint"] and run.requirements else run.declared
         for root in roots:
             if root.text.replace(" ", "") == user["text"].replace(" ", ""):
                 name = root.requirement.name if root.requirement else root.text
@@ -297,7 +290,7 @@ def _cause(run: FailedRun, line: str) -> tuple[str, str]:
         return f"`{user['text']}`", ""
     if depends := _DEPENDS.match(line):
         name, _, version = depends["owner"].partition(" ")
-        wanted = _wanted(run, Requirement(f"{canonicalize_name(name.partition('[')[0])}=={version}"), None)
+        wanted = run.wanted(Requirement(f"{canonicalize_name(name.partition('[')[0])}=={version}"), None)
         chain = [*wanted.parents, wanted.origin] if wanted.origin else [*wanted.parents]
         by = f" ({', '.join(chain)})" if chain else ""
         return f"`{depends['text']}`, required by {name} {version}{by}", ""
@@ -308,10 +301,11 @@ def _wrong_python(run: FailedRun) -> BundlerError | None:
     match = _PYTHON.search(run.output)
     if match is None:
         return None
-    wanted = _wanted(run, Requirement(canonicalize_name(match["name"])), None)
+    wanted = run.wanted(Requirement(canonicalize_name(match["name"])), None)
+    lowest = python_in(match["wanted"])
     return ResolutionError(
         f"{match['name']} needs Python {match['wanted']}{wanted.place}; the target is {match['found']}",
-        hint="pass another target with `--python`",
+        hint=f"build for a newer Python: `--python {lowest}`" if lowest else None,
     )
 
 
@@ -334,50 +328,13 @@ def _network(run: FailedRun) -> BundlerError | None:
     )
 
 
-# The user's requirements behind a distribution.
-
-
-def _all(run: FailedRun) -> tuple[RootRequirement, ...]:
-    if run.requirements is None:
-        return ()
-    return (*run.requirements.roots, *run.requirements.constraints)
-
-
-def _wanted(run: FailedRun, requirement: Requirement, parent: str | None) -> Wanted:
-    """Return a requirement with the place it comes from.
-
-    :param parent: the distribution that requires it, or None if the user does, or it is not known.
-    """
-    chain = [*([parent] if parent else []), *_chain(run, parent or requirement.name)]
-    for name in [requirement.name, *chain] if not parent else chain:
-        for root in run.requirements.roots if run.requirements else ():
-            if root.requirement and canonicalize_name(root.requirement.name) == canonicalize_name(name):
-                parents = tuple(reversed(chain[: chain.index(name) + 1])) if name in chain else ()
-                return Wanted(requirement=requirement, origin=root.origin, parents=parents)
-    return Wanted(requirement=requirement, origin="", parents=tuple(reversed(chain)))
-
-
-def _chain(run: FailedRun, name: str) -> Iterator[str]:
-    """Yield the distributions that lead to ``name`` by pip's output, the nearest first."""
-    key = canonicalize_name(name)
-    for match in _COLLECTED.finditer(run.ended.stdout.decode("utf-8", "replace")):
-        item = re.split(r"[\[<>=!~;]", url_filename(match["item"]))[0]
-        item = item.partition("-")[0] if item.endswith((".whl", ".gz", ".zip")) else item
-        if canonicalize_name(item) == key and match["chain"]:
-            for step in match["chain"].split("->"):
-                if step.startswith(("-r ", "-c ")):
-                    return
-                yield re.split(r"[\[<>=!~;]", step)[0]
-            return
-
-
 def _build_error(run: FailedRun, project: str, *, name: str = "") -> ResolutionError:
     """Return the error for a source distribution whose build failed, with a release that has a wheel."""
     outputs = _OUTPUT.findall(run.ended.stderr)
     # The sandbox refuses the answer of a hook that succeeded: its own output shows no fault.
     refused = [line for line in run.ended.stderr.splitlines() if line.lstrip().startswith(_REFUSED_ANSWER)]
     evidence = refused or tail(outputs[-1] if outputs else run.ended.stderr, _SHOWN)
-    wanted = _wanted(run, Requirement(name), None) if name else None
+    wanted = run.wanted(Requirement(name), None) if name else None
     hint = _instead(run, wanted) if wanted else None
     place = wanted.place if wanted else ""
     return ResolutionError(

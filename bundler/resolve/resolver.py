@@ -25,10 +25,12 @@ from bundler.digest import Sha256, parse_sha256
 from bundler.errors import ResolutionError
 from bundler.problems import closest
 from bundler.redaction import redact, split_url, url_filename
-from bundler.resolve.failure import FailedRun, explain_failure
+from bundler.resolve.failed_run import FailedRun
+from bundler.resolve.failure import explain_failure
 from bundler.resolve.lockfile import Lock, LockedDistribution
 from bundler.resolve.pip import Toolchain
 from bundler.resolve.sdist import hash_tree
+from bundler.resolve.unmet import COMMAND_LINE
 
 if TYPE_CHECKING:
     from bundler.reporter import Reporter
@@ -252,7 +254,8 @@ def _unknown_extras(
         if not chosen:
             continue
         near = closest(canonicalize_name(extra), map(canonicalize_name, chosen[0].get("provides_extra", ())))
-        place = f" ({origins[key]})" if key in origins else ""
+        origin = origins.get(key, "")
+        place = f" ({origin})" if origin not in ("", COMMAND_LINE) else ""
         meant = f"; did you mean `{name}[{near}]`?" if near else ""
         yield f"`{name}` {version} has no extra `{extra}`{place}: it is left out{meant}"
 

@@ -23,7 +23,8 @@ from packaging.utils import InvalidWheelFilename, parse_wheel_filename
 from bundler.archive.zip import ZipReader
 from bundler.digest import Sha256, hash_stream, parse_sha256
 from bundler.errors import InputError, IntegrityError, ResolutionError
-from bundler.resolve.failure import FailedRun, build_failure
+from bundler.resolve.failed_run import FailedRun
+from bundler.resolve.failure import build_failure
 from bundler.resolve.lockfile import LockedDistribution
 from bundler.resolve.pip import Toolchain
 from bundler.resolve.rpath import remove_host_rpath

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
@@ -32,6 +33,7 @@ __all__ = [
     "explain_unmet",
     "newest_wheel",
     "python_for",
+    "python_in",
     "similar_names",
 ]
 
@@ -164,6 +166,18 @@ def python_for(files: Iterable[IndexFile]) -> str | None:
     for minor in _MINORS:
         if any(file.supports_python(f"3.{minor}.99") for file in listed):
             return f"3.{minor}"
+    return None
+
+
+def python_in(requires_python: str) -> str | None:
+    """Return the lowest minor version of Python that a specifier accepts, or None.
+
+    >>> python_in(">=3.9"), python_in("<3")
+    ('3.9', None)
+    """
+    with suppress(InvalidSpecifier):
+        specifier = SpecifierSet(requires_python)
+        return next((f"3.{minor}" for minor in _MINORS if specifier.contains(f"3.{minor}.99")), None)
     return None
 
 

@@ -114,7 +114,7 @@ def test_markers_that_exclude_every_requirement(lines: list[str], hint: str, tmp
     (tmp_path / "proj").mkdir()
     (tmp_path / "proj/pyproject.toml").touch()
     requirements = required(tmp_path, *lines)
-    with pytest.raises(InputError, match="no requirement applies to CPython 3.7.16 on linux_x86_64") as caught:
+    with pytest.raises(InputError, match="no requirement applies to CPython") as caught:
         check_applicable(requirements, target(), RecordedReporter())
 
     assert caught.value.hint == hint

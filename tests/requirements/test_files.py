@@ -289,16 +289,14 @@ def test_all_problems_are_told_at_once(folder: Folder) -> None:
 
 def test_one_problem_is_told_in_full(folder: Folder) -> None:
     told = folder.refused(f"six\n\nx @ \\\n  git+https://index.example/x@v{COMMIT}\n")
+    ref = f"v{COMMIT}"
 
     assert told.splitlines() == [
         "requirements.txt:3: the URL must have a full commit ID: a branch or tag may move",
         f"  line    `x @   git+https://index.example/x@v{COMMIT}`",
         "  wanted  `@` and 40 hexadecimal digits",
         f"  found   `v{COMMIT}`",
-        (
-            f"hint: run `git ls-remote https://index.example/x v{COMMIT}`, and replace `v{COMMIT}` with the ID"
-            " that it prints"
-        ),
+        f"hint: run `git ls-remote https://index.example/x {ref}`, and replace `{ref}` with the ID that it prints",
     ]
 
 
