@@ -10,6 +10,7 @@ import hashlib
 import os
 import shlex
 from collections.abc import Callable, Iterable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -33,7 +34,7 @@ if TYPE_CHECKING:
     from bundler.reporter import Reporter, Task
     from bundler.store.store import Store
 
-__all__ = ["Output", "layer_entries", "write_bundle"]
+__all__ = ["Output", "extract_layers", "write_bundle"]
 
 _COMPANIONS = (".manifest.json", ".sha256")
 
@@ -126,16 +127,34 @@ def find_segments(
         yield layer, segment
 
 
-def layer_entries(plan: BundlePlan, segment_format: SegmentFormat, store: Store) -> Iterator[ExtractEntry]:
-    """Yield the files of all layers, read from the very segments that ship."""
-    for layer, segment in find_segments(plan, segment_format, store):
+def extract_layers(
+    plan: BundlePlan, segment_format: SegmentFormat, store: Store, dest: Path, *, jobs: int
+) -> None:
+    """Extract the files of all layers, read from the very segments that ship, into existing directories.
+
+    :param jobs: number of layers extracted at a time: decompressors, hashes and files need no lock of Python.
+    """
+
+    def entries(layer: Layer, segment: Sha256) -> Iterator[ExtractEntry]:
         for file, content in read_segment(segment, plan.kept(layer), segment_format, store):
-            yield (
-                ArchiveMember(
-                    path=file.path, is_dir=False, size=file.size, mode=file.mode, sha256=file.sha256
-                ),
-                content,
+            member = ArchiveMember(
+                path=file.path, is_dir=False, size=file.size, mode=file.mode, sha256=file.sha256
             )
+            yield member, content
+
+    def extract(layer: Layer, segment: Sha256) -> None:
+        extract_entries(entries(layer, segment), dest)
+
+    with ThreadPoolExecutor(max_workers=max(1, jobs), thread_name_prefix="extract") as pool:
+        found = sorted(find_segments(plan, segment_format, store), key=lambda one: -len(one[0].files))
+        futures = [pool.submit(extract, layer, segment) for layer, segment in found]
+        try:
+            for future in futures:
+                future.result()
+        except BaseException:
+            for future in futures:
+                future.cancel()
+            raise
 
 
 class _Sink:
@@ -215,7 +234,7 @@ def _write_folder(  # noqa: PLR0913 - as `write_bundle`
                 ((member, (contents[member.path],) if not member.is_dir else ()) for member in members),
                 staging,
             )
-            extract_entries(layer_entries(plan, segment_format, store), staging)
+            extract_layers(plan, segment_format, store, staging, jobs=os.cpu_count() or 1)
             _write_companions(stem, manifest, _checksums(manifest, stem.name))
     _write_companions(stem, manifest, _checksums(manifest, stem.name))
     return Output(

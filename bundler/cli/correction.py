@@ -100,9 +100,13 @@ def _similar_options(line: Line) -> Iterator[list[str]]:
     """Yield the command line with the most similar option instead of an unknown one."""
     command, at = line.context.command, _index(line)
     known = {opt for param in command.get_params(line.context) for opt in param.opts if opt[:2] == "--"}
-    near = closest(line.name.lower(), sorted(known))
+    names = {opt.removeprefix("--"): opt for opt in sorted(known)}
+    typed = line.name.lower().removeprefix("--")
+    near = names.get(closest(typed, names) or "")
+    if line.name in read_synonyms().absent:
+        return
     if near == _VERSION:
-        if closest(line.name.lower(), [near], cutoff=0.85):
+        if closest(typed, [near.removeprefix("--")], cutoff=0.8):
             yield [near]
     elif near and at is not None:
         yield from _with_option(line, at, line.name, near)
@@ -244,5 +248,6 @@ def _one_bundle(line: Line) -> Iterator[list[str]]:
     given = [str(line.values.get(item.name or "")) for item in arguments]
     bundles = existing_bundles([*given, *line.extra])
     if len(arguments) == 1 and bundles:
-        dropped = {*given, *line.extra} - {bundles[0]}
-        yield [*line.words[: line.at], *(word for word in line.words[line.at :] if word not in dropped)]
+        others = {*given, *line.extra}
+        rest = [word for word in line.words[line.at :] if word not in others]
+        yield [*line.words[: line.at], bundles[0], *rest]

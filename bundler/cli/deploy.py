@@ -205,11 +205,12 @@ def _check_complete(bundle: Path, arguments: PackageArguments) -> None:
         if arguments.base_image is None:
             missing.append("--base-image")
         words += ["--base-image", arguments.base_image or image]
+    evidence: tuple[str, ...] = ()
     if arguments.image_out is not None and arguments.base is None:
-        raise UsageError(
-            "missing option: `--base`, the base image as a file, for `--image`",
-            hint=f"docker save -o base.tar {arguments.base_image or image}",
-        )
+        missing.append("--base")
+        words += ["--base", "base.tar"]
+        save = f"docker save -o base.tar {shlex.quote(arguments.base_image or image)}"
+        evidence = (f"`--image` needs the base image as a file: `{save}`",)
     if not missing:
         return
     found = find_script(arguments.source_dir, arguments.entry_script)
@@ -221,7 +222,9 @@ def _check_complete(bundle: Path, arguments: PackageArguments) -> None:
         models = [word for text in arguments.models for word in ("--model", text)]
         hint = shlex.join(["bundler", "package", str(bundle), *code, *models, *words])
     names = ", ".join(f"`{name}`" for name in missing)
-    raise UsageError(f"missing option{'s' if len(missing) > 1 else ''}: {names}", hint=hint)
+    raise UsageError(
+        f"missing option{'s' if len(missing) > 1 else ''}: {names}", evidence=evidence, hint=hint
+    )
 
 
 @dataclass(frozen=True, kw_only=True)

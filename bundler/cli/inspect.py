@@ -23,6 +23,7 @@ from bundler.cli.examples import bundles_in, existing_bundles, newest_bundle
 from bundler.cli.options import InputPath, json_option, store_option
 from bundler.cli.paths import bundle_path
 from bundler.data.finding_rules import rules_by_code
+from bundler.data.popular_names import most_downloaded
 from bundler.errors import BundlerError, InputError, IntegrityError, MalformedError, UsageError
 from bundler.problems import closest
 from bundler.report.summary import NOT_DECLARED, summary_lines
@@ -192,10 +193,14 @@ def _without_bundle(subject: str) -> UsageError:
     return UsageError(
         f"`{subject}` is not a finding code, and no bundle was refused; to explain a distribution, "
         "also pass a bundle",
-        hint=shlex.join(["bundler", "explain", subject, str(newest)])
-        if newest
-        else f"build a bundle first: `bundler build {subject}`",
+        hint=shlex.join(["bundler", "explain", subject, str(newest)]) if newest else _build_first(subject),
     )
+
+
+def _build_first(subject: str) -> str:
+    """Return the command that builds a bundle with a distribution, if its name is known."""
+    near = closest(subject.lower(), most_downloaded(), cutoff=0.8)
+    return f"build a bundle first: `bundler build {near}`" if near else "bundler explain"
 
 
 @click.command("verify")

@@ -11,6 +11,7 @@ import click
 from bundler.cli.correction import corrections, other_commands, owner_of
 from bundler.cli.parsing import Line, find_parameter, missing_parameters, read_line, shown_name
 from bundler.cli.settings import source_of
+from bundler.data.synonyms import read_synonyms
 from bundler.errors import UsageError
 from bundler.redaction import redact
 from bundler.text import listing
@@ -36,6 +37,9 @@ def usage_error(error: click.UsageError, arguments: Sequence[str], root: click.G
         return UsageError(
             fact, evidence=evidence, hint=redact(f"did you mean `{shlex.join(['bundler', *meant])}`?")
         )
+    reason = read_synonyms().absent.get(line.name) if line.fault == "option" else None
+    if reason:
+        return UsageError(fact, evidence=(reason,), hint=shlex.join(["bundler", *line.path, "--help"]))
     if line.fault == "option" and (owner := owner_of(line, root)):
         return UsageError(fact, hint=f"see `bundler {owner} --help`, which has `{line.name}`")
     path = line.path

@@ -75,7 +75,7 @@ class InputPath(click.Path):
             parent = Path(text).parent
             names = [entry.name for entry in parent.iterdir()] if parent.is_dir() else []
             near = closest(Path(text).name, names) if "not found" in reason else None
-            meant = redact(with_word(ctx, text, str(parent / near))) if near else None
+            meant = redact(shlex.join(with_word(ctx, text, str(parent / near)))) if near else None
             hint = f"did you mean `{meant}`?" if meant else None
             if "not found" in reason and not near and param is not None and param.name in _BASES:
                 hint = _saved_image(text)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import shlex
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Literal
@@ -132,13 +131,13 @@ def find_parameter(command: click.Command, name: str) -> click.Parameter | None:
     return None
 
 
-def with_word(context: click.Context | None, word: str, other: str) -> str:
-    """Return the running command line with another word, quoted for a shell."""
+def with_word(context: click.Context | None, word: str, other: str) -> list[str]:
+    """Return the words of the running command line with another word; the other word alone without one."""
     typed = context.find_root().obj if context is not None else None
     if not typed or word not in typed:
-        return shlex.quote(other)
-    at = len(typed) - 1 - typed[::-1].index(word)
-    return shlex.join(["bundler", *typed[:at], other, *typed[at + 1 :]])
+        return [other]
+    at = len(typed) - 1 - typed[::-1].index(word)  # the last one: the first may be the command
+    return ["bundler", *typed[:at], other, *typed[at + 1 :]]
 
 
 def shown_name(param: click.Parameter) -> str:

@@ -154,7 +154,11 @@ def _version_meant(text: str, host: HostEnvironment) -> str:
     if text.lower() in ("latest", "newest", "max"):
         return (here or [str(OLDEST)])[-1]
     named = _NAMED.search(text)
-    version = Version(".".join(filter(None, named.groups()))) if named else OLDEST
+    version = Version("{}.{}".format(*named.groups())) if named else OLDEST
+    if named and named[3] and Path(text).parent == Path():  # a release, if it is installed
+        release = f"{version}.{named[3]}"
+        programs = _programs(str(version), host)
+        return release if any(release in str(program.resolve()) for program in programs) else str(version)
     return str(version) if version >= OLDEST else str(OLDEST)
 
 

@@ -482,12 +482,12 @@ def test_the_interpreter_is_an_option(
 @pytest.mark.parametrize(
     ("line", "expected"),
     [
-        ("-e git+https://h.example/six@1.16.0#egg=six", "run `git ls-remote https://h.example/six 1.16.0`, and "
-            "replace `1.16.0` with the ID that it prints, and omit `-e`"),
-        ("-e git+https://me:pw99@h.example/six", "run `git ls-remote https://h.example/six HEAD`, and append `@` "
-            "and the ID that it prints, and omit `-e`"),
-        ("six @ git+https://h.example/six@65486e4", "run `git ls-remote https://h.example/six | grep ^65486e4`, and "
-            "replace `65486e4` with the ID that it prints"),
+        ("-e git+https://h.example/six@1.16.0#egg=six", ("run `git ls-remote https://h.example/six 1.16.0`, and "
+            "replace `1.16.0` with the ID that it prints, and omit `-e`")),
+        ("-e git+https://me:pw99@h.example/six", ("run `git ls-remote https://h.example/six HEAD`, and append `@` "
+            "and the ID that it prints, and omit `-e`")),
+        ("six @ git+https://h.example/six@65486e4", ("run `git ls-remote https://h.example/six | grep ^65486e4`, and "
+            "replace `65486e4` with the ID that it prints")),
         (f"-e git+https://h.example/six@{'0' * 40}#egg=six&subdirectory=a",
             f"write `six @ git+https://h.example/six@{'0' * 40}#subdirectory=a`"),
         ("-e proj", "write `./proj` without `-e`"),

@@ -305,19 +305,29 @@ def test_an_entry_script_in_a_subfolder_and_several_models(
     ("args", "code_", "message"),
     [
         pytest.param(("--model", "x"), 3, "invalid `--model x`", id="model-form"),
-        pytest.param(("--model", "m:1=nowhere"), 3, "model not found: `nowhere`", id="model-missing"),
+        pytest.param(
+            ("--model", "m:1=nowhere"),
+            3,
+            "nowhere: file or directory not found (--model)",
+            id="model-missing",
+        ),
         pytest.param(
             ("--no-user-managed-dependencies",),
             2,
             "which runs as root and needs a network",
             id="installed-in-the-image",
         ),
-        pytest.param((), 2, "a build context needs the name of its base image", id="no-base-image"),
+        pytest.param((), 2, "missing option: `--base-image`", id="no-base-image"),
         pytest.param(("--user", "a\nRUN id"), 3, "`a\\nRUN id` is not the name of a user", id="user"),
         pytest.param(
             ("--base-image", "a\nRUN id", "--user", ""), 3, "`a\\nRUN id` is not the name", id="base-image"
         ),
-        pytest.param(("--image", "o.tar"), 2, "`--image` needs the base image as a file", id="no-base"),
+        pytest.param(
+            ("--image", "o.tar"),
+            2,
+            "missing options: `--base-image`, `--base`\n  `--image` needs the base image as a file",
+            id="no-base",
+        ),
     ],
 )
 def test_bad_usage_leaves_nothing(

@@ -85,7 +85,7 @@ def test_the_summary_of_a_bundle_without_distributions() -> None:
 
     assert len(lines) == 10
     assert lines[3:] == (
-        f"contains  0 distributions, 1 file, {lock[0]['size']} bytes",
+        f"contains  0 distributions, 2 files, {lock[0]['size']} bytes",
         "largest   nothing",
         "imports   none were checked",
         "native    no shared objects: no glibc needed",
