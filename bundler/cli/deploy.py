@@ -51,6 +51,7 @@ class PackageArguments:
     user: str
     user_managed: bool
     openshift: bool
+    azureml_v2: bool
 
 
 package_options = group(
@@ -112,6 +113,11 @@ package_options = group(
         default=True,
         help="Ship packages with the bundle; installing them in the image would make it run as root.",
     ),
+    click.option(
+        "--azureml-v2",
+        is_flag=True,
+        help="Add environment.yml and deployment.yml for a managed online endpoint to the build context.",
+    ),
     click.option("--openshift", is_flag=True, help="Give group 0 the owner's rights, for arbitrary users."),
 )
 
@@ -144,6 +150,7 @@ def package_command(bundle: Path, arguments: PackageArguments, store: Path | Non
         image=host.cwd / arguments.image_out if arguments.image_out else None,
         tag=arguments.tag,
         delta_from=arguments.delta_from,
+        online_endpoint=arguments.azureml_v2,
     )
     packaged = make_package(request, store=open_store(store, host, reporter), reporter=reporter)
     if as_json:
@@ -171,6 +178,8 @@ def _check_outputs(arguments: PackageArguments) -> None:
         )
     if arguments.output is None and arguments.image_out is None:
         raise UsageError("no output given", hint="-o context/, or --image out.tar --base base.tar")
+    if arguments.azureml_v2 and arguments.output is None:
+        raise UsageError("`--azureml-v2` adds files to a build context", hint="-o context/")
     if arguments.image_out is not None and arguments.base is None:
         raise UsageError("`--image` needs the base image as a file", hint="--image out.tar --base base.tar")
     if arguments.output is not None and arguments.base_image is None:
