@@ -563,7 +563,7 @@ def test_azure_mls_own_package_loads_the_files(
     subprocess.run([sys.executable, "-m", "venv", tmp_path / "azure"], check=True)
     python = tmp_path / "azure" / "bin" / "python"
     requires = ("azure-ai-ml==1.15.0", "marshmallow<3.24", "setuptools<70")
-    install = [python, "-m", "pip", "install", "-q", "--disable-pip-version-check", *requires]
+    install = [str(python), "-m", "pip", "install", "-q", "--disable-pip-version-check", *requires]
     subprocess.run(install, check=True, capture_output=True)
     program = (
         "import sys\nfrom azure.ai.ml import load_environment, load_online_deployment\n"
