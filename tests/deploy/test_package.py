@@ -570,7 +570,7 @@ def test_azure_mls_own_package_loads_the_files(
         "environment = load_environment(sys.argv[1])\n"
         "deployment = load_online_deployment(sys.argv[2])\n"
         "print(environment.image, deployment.environment.image, deployment.endpoint_name,"
-        " deployment.environment.inference_config['scoring_route']['path'])\n"
+        " deployment.environment.inference_config.scoring_route.path)\n"
     )
     files = [out / name for name in ("environment.yml", "deployment.yml")]
     ended = subprocess.run([python, "-c", program, *files], capture_output=True, text=True, check=False)
