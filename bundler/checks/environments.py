@@ -23,6 +23,7 @@ from bundler.checks.import_results import ImportAnswer, classify
 from bundler.checks.import_runner import SCRIPT, ImportRequest, StartupError, import_modules
 from bundler.checks.modules import DistributionFacts, importable_name
 from bundler.checks.report import ModeReport, UsageMode
+from bundler.digest import Sha256
 from bundler.store.store import key_of
 from bundler.system.sandbox import Sandbox
 from bundler.target.interpreter import Interpreter
@@ -62,6 +63,11 @@ class CheckEnvironments:
     """A private directory for the environments."""
     base: BundlePlan | None = None
     """The packages of the base that the bundle is mounted over, in layers."""
+
+    @cached_property
+    def _digest(self) -> Sha256:
+        """The tree digest of the bundle."""
+        return tree_digest(file for _, file in self.bundle.files())
 
     @cached_property
     def tree(self) -> Path:
@@ -180,10 +186,9 @@ class CheckEnvironments:
 
     def _key(self, mode: UsageMode, modules: Sequence[str]) -> str:
         target = self.interpreter.target
-        plans = [self.bundle]
+        trees = [self._digest]
         if mode in ("server", "base") and self.base is not None:
-            plans.append(self.base)
-        trees = [tree_digest(file for _, file in plan.files()) for plan in plans]
+            trees.append(tree_digest(file for _, file in self.base.files()))
         python = [str(self.interpreter.python), target.version, target.abi, target.platform, target.libc]
         return key_of(_FORMAT, mode, json.dumps(self.sandbox.to_json()), *python, *trees, *modules)
 

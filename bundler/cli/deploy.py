@@ -54,6 +54,7 @@ class PackageArguments:
     user: str
     user_managed: bool
     openshift: bool
+    azureml_v2: bool
 
 
 package_options = group(
@@ -113,6 +114,11 @@ package_options = group(
         default=True,
         help="Ship packages with the bundle; installing them in the image would make it run as root.",
     ),
+    click.option(
+        "--azureml-v2",
+        is_flag=True,
+        help="Add environment.yml and deployment.yml for a managed online endpoint to the build context.",
+    ),
     click.option("--openshift", is_flag=True, help="Give group 0 the owner's rights, for arbitrary users."),
 )
 
@@ -135,6 +141,7 @@ def package_command(bundle: Path, arguments: PackageArguments, store: Path | Non
         image=host.cwd / arguments.image_out if arguments.image_out else None,
         tag=arguments.tag,
         delta_from=arguments.delta_from,
+        online_endpoint=arguments.azureml_v2,
     )
     packaged = make_package(request, store=open_store(store, host, reporter), reporter=reporter)
     if as_json:
@@ -198,7 +205,7 @@ def _check_complete(bundle: Path, arguments: PackageArguments) -> None:
     missing = [name for name, value in given.items() if value is None]
     image = inference_image(bundle)
     words: list[str] = []
-    if arguments.output is None and arguments.image_out is None:
+    if arguments.output is None and (arguments.image_out is None or arguments.azureml_v2):
         missing.append("--output")
         words += ["-o", "context"]
     if arguments.output is not None or words:
@@ -206,11 +213,15 @@ def _check_complete(bundle: Path, arguments: PackageArguments) -> None:
             missing.append("--base-image")
         words += ["--base-image", arguments.base_image or image]
     evidence: tuple[str, ...] = ()
+    if arguments.azureml_v2:
+        words.append("--azureml-v2")
+        if arguments.output is None:
+            evidence = ("`--azureml-v2` adds files to a build context",)
     if arguments.image_out is not None and arguments.base is None:
         missing.append("--base")
         words += ["--base", "base.tar"]
         save = f"docker save -o base.tar {shlex.quote(arguments.base_image or image)}"
-        evidence = (f"`--image` needs the base image as a file: `{save}`",)
+        evidence = (*evidence, f"`--image` needs the base image as a file: `{save}`")
     if not missing:
         return
     found = find_script(arguments.source_dir, arguments.entry_script)

@@ -69,15 +69,19 @@ class ContextFacts(msgspec.Struct, frozen=True):
     """The image in ``FROM``; None if the context begins with the user's own Dockerfile."""
 
 
-def write_context(app: App, manifest: Manifest | None, *, head: str, out: Path) -> None:
+def write_context(
+    app: App, manifest: Manifest | None, *, head: str, out: Path, beside: Mapping[str, bytes] | None = None
+) -> None:
     """Write the build context of an application; on failure nothing is left.
 
     :param manifest: the manifest of its bundle; None without a bundle.
     :param head: the first lines of the Dockerfile: `from_image`, or a whole Dockerfile of the user.
     :param out: the directory to create.
+    :param beside: further files of the context, which the image does not contain.
     :raises OutputError: if ``out`` already exists.
     """
     generated = {
+        **(beside or {}),
         "Dockerfile": dockerfile(app, head).encode(),
         ".dockerignore": f"*\n!{APP_FOLDER}\n".encode(),
         "README.md": _readme(app, manifest, head).encode(),
