@@ -31,6 +31,7 @@ from bundler.resolve.lockfile import Lock, LockedDistribution
 from bundler.resolve.pip import Toolchain
 from bundler.resolve.sdist import hash_tree
 from bundler.resolve.unmet import COMMAND_LINE
+from bundler.text import listing
 
 if TYPE_CHECKING:
     from bundler.reporter import Reporter
@@ -253,10 +254,12 @@ def _unknown_extras(
         ]
         if not chosen:
             continue
-        near = closest(canonicalize_name(extra), map(canonicalize_name, chosen[0].get("provides_extra", ())))
+        known = [canonicalize_name(item) for item in chosen[0].get("provides_extra", ())]
+        near = closest(canonicalize_name(extra), known, cutoff=0.6)
         origin = origins.get(key, "")
         place = f" ({origin})" if origin not in ("", COMMAND_LINE) else ""
-        meant = f"; did you mean `{name}[{near}]`?" if near else ""
+        others = f"; its extras are {listing(known, 5)}" if known else ""
+        meant = f"; did you mean `{name}[{near}]`?" if near else others
         yield f"`{name}` {version} has no extra `{extra}`{place}: it is left out{meant}"
 
 

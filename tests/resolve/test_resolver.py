@@ -283,7 +283,9 @@ def test_a_glibc_that_is_none(value: str, index: LocalIndex, warm_cli: BundlerCl
     ("args", "extra", "meant"),
     [
         ("plain[sockss] leaf", "sockss`", "; did you mean `plain[socks]`?"),
-        ("plain[x] leaf", "x`", ""),
+        ("plain[x] leaf", "x`", "; its extras are socks, socks-proxy"),
+        ("plain[cosks] leaf", "cosks`", "; did you mean `plain[socks]`?"),
+        ("leaf[x]", None, "`leaf` 1.0 has no extra `x`: it is left out"),
         (
             "./plain-1.0-py3-none-any.whl[Socks_Proxyy]",
             "socks-proxyy`",
@@ -305,5 +307,5 @@ def test_an_extra_that_does_not_exist_is_reported(
     text = lock_of(warm_cli, *args.split(), cwd=tmp_path)[""]
 
     shown = [line.partition("   ")[2] for line in text.splitlines() if "extra" in line]
-    wanted = [f"`plain` 1.0 has no extra `{extra}: it is left out{meant}"] if extra else []
+    wanted = [f"`plain` 1.0 has no extra `{extra}: it is left out{meant}"] if extra else [meant] * bool(meant)
     assert [line.replace("Socks_Proxyy", "socks-proxyy") for line in shown] == wanted
