@@ -203,7 +203,7 @@ def parse_root(text: str, *, origin: str, cwd: Path, hashes: Sequence[str] = ())
         probable = probable_requirement(text)
         hint = f"did you mean `{probable}`?" if probable and probable != str(named) else None
         raise ProblemError("the text after `@` is not a URL that pip can fetch", hint=hint)
-    kind, location = _location(url, named, cwd, algorithms)
+    kind, location = _location(url, named, cwd, algorithms, origin)
     clean = _clean(url)
     if kind == "archive" and "/" not in clean:
         clean = f"./{clean}"  # without a slash, the name of a wheel could be that of a project
@@ -219,7 +219,7 @@ def parse_root(text: str, *, origin: str, cwd: Path, hashes: Sequence[str] = ())
 
 
 def _location(
-    url: str, named: Requirement | None, cwd: Path, algorithms: set[str]
+    url: str, named: Requirement | None, cwd: Path, algorithms: set[str], origin: str
 ) -> tuple[RequirementKind, str]:
     """Return the result of `_locate`, its errors as problems of the requirement."""
     try:
@@ -227,6 +227,8 @@ def _location(
     except ProblemError as refused:
         if named is not None and refused.fact == _MISSING and url.lower().startswith("file:///"):
             raise _frozen_path(named.name, refused) from None
+        if refused.hint == f"pass `-r {origin.rpartition(':')[0]}`":
+            refused.hint = "remove the line"  # the directory has no other file with requirements
         raise
     except ValueError as error:
         raise ProblemError(f"its URL is malformed: {first_line(error)}") from error

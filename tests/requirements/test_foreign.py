@@ -155,3 +155,18 @@ def test_a_path_that_is_not_a_project(typed: str, hint: str | None, tmp_path: Pa
     with pytest.raises(InputError) as caught:
         read(tmp_path, strings=(typed,))
     assert caught.value.hint == hint
+
+
+@pytest.mark.parametrize(
+    ("line", "hint"), [(".", "remove the line"), ("./sub", "pass `-r sub/requirements.txt`")]
+)
+def test_a_line_with_a_directory_does_not_lead_back_to_its_file(line: str, hint: str, tmp_path: Path) -> None:
+    (tmp_path / "sub").mkdir()
+    for folder in (tmp_path, tmp_path / "sub"):
+        (folder / "requirements.txt").write_text(f"six\n{line}\n", "utf-8")
+    error = refused(tmp_path, "requirements.txt")
+
+    assert error.message == (
+        "requirements.txt:2: the directory contains neither `pyproject.toml` nor `setup.py`"
+    )
+    assert error.hint == hint
