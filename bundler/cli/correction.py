@@ -103,8 +103,6 @@ def _similar_options(line: Line) -> Iterator[list[str]]:
     names = {opt.removeprefix("--"): opt for opt in sorted(known)}
     typed = line.name.lower().removeprefix("--")
     near = names.get(closest(typed, names) or "")
-    if line.name in read_synonyms().absent:
-        return
     if near == _VERSION:
         if closest(typed, [near.removeprefix("--")], cutoff=0.8):
             yield [near]

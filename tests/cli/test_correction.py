@@ -2,16 +2,21 @@
 
 from __future__ import annotations
 
+import re
 import shlex
 from pathlib import Path
 
+import click
 import pytest
 from support.bundles import make_bundle
 
 from bundler.cli.correction import corrections
 from bundler.cli.main import cli
+from bundler.cli.mistakes import usage_error
 from bundler.cli.parsing import read_line
 from bundler.data.synonyms import read_synonyms
+
+QUOTED = re.compile(r".*`([^`]+)`.*")
 
 
 def corrected(typed: str) -> str | None:
@@ -137,11 +142,36 @@ def test_missing_words_are_those_of_files_that_exist(tmp_path: Path, monkeypatch
 
     (tmp_path / "requirements.txt").write_text("six\n", "utf-8")
     assert corrected("install") == "build -r requirements.txt"
+    assert corrected("build -n six") == "build --dry-run six"
     assert corrected("requirements.txt") == "build requirements.txt"
     assert corrected("env register") == "env register requirements.txt"
     (tmp_path / "ctx").mkdir()
     (tmp_path / "ctx" / "context.json").write_text("{}", "utf-8")
     assert corrected("serve") == "serve ctx"
+
+
+@pytest.mark.parametrize(
+    ("typed", "fact"),
+    [
+        ("build six --for", "`--for` needs a value"),
+        ("build six --for --json", "`--for` needs a value"),
+        ("build six --json=1", "`--json` does not take a value"),
+        ("build six --no-deps", "no such option: `--no-deps`"),
+        ("build six --format x", "invalid value for `--format`: `x`"),
+        ("serve ctx --port x", "invalid value for `--port`: `x`"),
+        ("nonsense", "no such command: `nonsense`"),
+        ("unpack", "missing arguments: `BUNDLE`, `DEST`"),
+        ("verify a b c", "unexpected arguments: `b`, `c`"),
+    ],
+)
+def test_the_words_are_those_of_bundler(typed: str, fact: str) -> None:
+    error = usage_error(click.UsageError("other words"), typed.split(), cli)
+
+    assert error.message == fact
+    has_reason = ("value" in fact and "take" not in fact) or "no-deps" in fact
+    assert bool(error.evidence) == has_reason
+    assert error.hint is not None
+    assert read_line(QUOTED.sub(r"\1", error.hint).split()[1:], cli).fault == ""
 
 
 def test_synonyms_are_commands_and_options_of_bundler() -> None:
