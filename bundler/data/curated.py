@@ -9,6 +9,7 @@ reconstructed from published facts about the images, and marked so.
 
 from __future__ import annotations
 
+import difflib
 import functools
 import json
 from collections.abc import Mapping
@@ -16,7 +17,7 @@ from dataclasses import dataclass
 from importlib import resources
 from typing import Any
 
-__all__ = ["Curated", "curated_date", "curated_environments", "find_curated"]
+__all__ = ["Curated", "curated_date", "curated_environments", "find_curated", "near_curated"]
 
 _RECONSTRUCTED = "reconstructed"
 
@@ -61,6 +62,16 @@ def find_curated(name: str) -> Curated | None:
     'azureml_eb61e39e20e87ad998ae2c88df1dd0af'
     """
     return _set().get(name)
+
+
+def near_curated(name: str) -> list[str]:
+    """Return the names of the set that are most similar to a name, the nearest first.
+
+    >>> near_curated("AzureML-sklearn-0.24.1-ubuntu18.04-py37-cpu")[0]
+    'AzureML-sklearn-0.24.1-ubuntu18.04-py37-cpu-inference'
+    """
+    spelled = {known.lower(): known for known in _set()}
+    return [spelled[near] for near in difflib.get_close_matches(name.lower(), spelled, n=3, cutoff=0.5)]
 
 
 def curated_date() -> str:

@@ -226,6 +226,14 @@ def dockerfile_head(environment: EnvironmentDefinition) -> str:
         return docker.base_dockerfile
     if docker.base_image:
         return from_image(docker.base_image)
+    if docker.build_context:
+        context = docker.build_context
+        raise InputError(
+            f"the image of `{environment.name}` is built from another build context",
+            evidence=(f"found   {context.get('location')}",),
+            hint=f"docker build -t NAME:TAG -f {context.get('dockerfilePath')} DIRECTORY, then "
+            "Environment.from_docker_image(name, 'NAME:TAG')",
+        )
     raise InputError(
         f"the environment `{environment.name}` has no base image",
         evidence=("wanted  `docker.base_image` or `docker.base_dockerfile`",),

@@ -360,7 +360,7 @@ def test_model_package_is_an_image_without_a_daemon(programs: Programs) -> None:
         "ws = Workspace()\n"
         "env = Environment.from_pip_requirements('nlp', 'requirements.txt')\n"
         "model = Model.register(ws, 'model/weights.txt', 'weights')\n"
-        "config = InferenceConfig('score.py', 'inference_dir/code', env)\n"
+        "config = InferenceConfig('score.py', source_directory='inference_dir/code', environment=env)\n"
         "package = Model.package(ws, [model], config, image_name='nlp', image_label='3', base='base.tar')\n"
         "try:\n"
         "    package.save('context')\n"
@@ -464,7 +464,7 @@ def test_env_register_list_show_build_export(programs: Programs) -> None:
         (("register", "requirements.txt"), 2, "--name NAME"),
         (("register", "env.yml", "--name", "AzureML-mine"), 3, "AzureML-mine"),
         (("build", "AzureML-PyTorch-1.1-GPU"), 3, "python=3.6.2"),
-        (("show", "AzureML-PyTorch-1.1-GPU", "--version", "99"), 3, "99"),
+        (("show", "AzureML-Tutorial", "--version", "99"), 3, "99"),
     ],
 )
 def test_env_says_what_is_wrong(args: tuple[str, ...], code: int, expected: str, programs: Programs) -> None:

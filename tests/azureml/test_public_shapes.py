@@ -1,0 +1,329 @@
+"""Programs in the shapes of public ones, with the command's own index and store.
+
+Their shapes are those of programs that use azureml-core; their text is not. The inference server of the
+local index answers as the real one: GET / when init() has returned, POST /score with run().
+"""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import pytest
+from support.wheels import make_wheel
+
+from bundler.deploy.client import is_free
+
+if TYPE_CHECKING:
+    from support.cli import BundlerCli
+    from support.localindex import LocalIndex
+
+SERVER = """\
+import argparse, http.server, importlib.util, json, os, sys
+
+
+def run():
+    parser = argparse.ArgumentParser()
+    parser.add_argument("--entry_script")
+    parser.add_argument("--port", type=int)
+    args = parser.parse_args()
+    root = os.environ.get("AML_APP_ROOT") or os.getcwd()
+    sys.path.append(root)
+    sys.path.append(os.path.join(root, os.environ.get("AZUREML_SOURCE_DIRECTORY", "")))
+    spec = importlib.util.spec_from_file_location("entry", os.path.join(root, args.entry_script))
+    entry = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(entry)
+    entry.init()
+    print("init() has returned", flush=True)
+
+    class Handler(http.server.BaseHTTPRequestHandler):
+        def do_GET(self):
+            self.answer(200, b"Healthy")
+
+        def do_POST(self):
+            data = self.rfile.read(int(self.headers["Content-Length"])).decode()
+            try:
+                self.answer(200, json.dumps(entry.run(data)).encode())
+            except Exception as error:
+                self.answer(500, str(error).encode())
+
+        def answer(self, status, body):
+            self.send_response(status)
+            self.send_header("Content-Length", str(len(body)))
+            self.end_headers()
+            self.wfile.write(body)
+
+    http.server.HTTPServer(("127.0.0.1", args.port), Handler).serve_forever()
+"""
+
+SCORE = """\
+import json
+from azureml.core.model import Model
+import six
+
+
+def init():
+    global weights
+    with open(Model.get_model_path("iris")) as stream:
+        weights = stream.read()
+
+
+def run(data):
+    return [weights, json.loads(data)["x"] + STEP, six.V]
+
+
+STEP = 1
+"""
+
+
+class Folder:
+    """A directory with the files of a program, which runs there."""
+
+    def __init__(self, cli: BundlerCli, path: Path) -> None:
+        self.path = path
+        self.env = {**cli.env, "BUNDLER_WORKSPACE": str(path / "workspace")}
+        path.mkdir()
+        (path / "model.pkl").write_text("weights")
+        (path / "env.yml").write_text(
+            "name: e\nchannels: [conda-forge]\ndependencies:\n- python=3.7\n- pip\n- pip:\n  - six==1.0\n"
+        )
+        (path / "score.py").write_text(SCORE)
+
+    def run(self, text: str) -> subprocess.CompletedProcess[str]:
+        return subprocess.run(
+            [sys.executable, "-c", text],
+            cwd=self.path,
+            env=self.env,
+            capture_output=True,
+            text=True,
+            timeout=500,
+            check=False,
+        )
+
+    def printed(self, text: str) -> list[str]:
+        ended = self.run(text)
+        assert ended.returncode == 0, ended.stderr
+        return ended.stdout.splitlines()
+
+
+@pytest.fixture
+def folder(index: LocalIndex, warm_cli: BundlerCli, tmp_path: Path) -> Folder:
+    make_wheel(index.folder, "six", "1.0", {"six.py": "V = '1.0'\n"})
+    make_wheel(
+        index.folder,
+        "azureml-inference-server-http",
+        "0.8.4.2",
+        {
+            "azureml_inference_server_http/__init__.py": "",
+            "azureml_inference_server_http/amlserver.py": SERVER,
+        },
+        entry_points="[console_scripts]\nazmlinfsrv=azureml_inference_server_http.amlserver:run\n",
+    )
+    return Folder(warm_cli, tmp_path / "program")
+
+
+HEAD = """\
+import bundler.azureml.core
+from bundler.azureml.core import Environment, Workspace
+from bundler.azureml.core.authentication import InteractiveLoginAuthentication
+from bundler.azureml.core.conda_dependencies import CondaDependencies
+from bundler.azureml.core.model import InferenceConfig, Model
+from bundler.azureml.core.resource_configuration import ResourceConfiguration
+from bundler.azureml.core.webservice import AciWebservice, AksWebservice, LocalWebservice, Webservice
+
+ws = Workspace.from_config(path="./.azureml", auth=InteractiveLoginAuthentication(), _file_name="config.json")
+"""
+REGISTER = (
+    'model = Model.register(workspace=ws, model_path="model.pkl", model_name="iris", tags={"a": 0.5})\n'
+)
+CONFIG = """\
+env = Environment.from_conda_specification(name="e", file_path="./env.yml")
+config = InferenceConfig(entry_script="./score.py", environment=env)
+"""
+
+
+def test_the_first_lines_of_most_programs(folder: Folder) -> None:
+    printed = folder.printed(
+        HEAD + 'print("SDK", bundler.azureml.core.VERSION)\n'
+        'print(ws.name, ws.resource_group, ws.location, ws.subscription_id, sep="|")\n'
+        "print(sorted(ws.get_details())[:2], ws.models, len(ws.environments) > 20)\n"
+    )
+
+    assert printed[0].startswith("SDK 1.55")
+    assert printed[1] == f"workspace||{folder.path / 'workspace'}|"
+    assert printed[2] == "['id', 'location'] {} True"
+
+
+def test_a_local_deployment_answers_from_the_real_files(folder: Folder) -> None:
+    program = (
+        HEAD
+        + REGISTER
+        + CONFIG
+        + """
+target = LocalWebservice.deploy_configuration()
+service = Model.deploy(ws, "iris-service", [model], config, target, overwrite=True)
+service.wait_for_deployment(True)
+print(service.state, service.compute_type, service.scoring_uri == f"http://localhost:{service.port}/score")
+print(service.run('{"x": 1}'), service.run({"x": 2}))
+print("init() has returned" in service.get_logs(), Webservice(ws, "iris-service") is service, len(ws.webservices))
+try:
+    service.run('{"y": 1}')
+except Exception as error:
+    print(type(error).__name__, error, error.evidence)
+with open("score.py") as stream:
+    text = stream.read()
+with open("score.py", "w") as stream:
+    stream.write(text.replace("STEP = 1", "STEP = 10"))
+port = service.port
+service.reload(wait=True)
+print(service.run({"x": 1}), service.port == port)
+with open("model.pkl", "w") as stream:
+    stream.write("other")
+service.update(models=[Model.register(ws, "model.pkl", "iris")], wait=True)
+print(service.run({"x": 1}))
+try:
+    Model.deploy(ws, "iris-service", [model], config, target)
+except Exception as error:
+    print(error)
+try:
+    Model.deploy(ws, "second", [model], config, LocalWebservice.deploy_configuration(port=port))
+except Exception as error:
+    print(error)
+service.delete()
+print(service.state, ws.webservices)
+try:
+    service.run({"x": 1})
+except Exception as error:
+    print(error)
+"""
+    )
+    printed = folder.printed(program)
+
+    assert printed[:3] == [
+        "running Local True",
+        "['weights', 2, '1.0'] ['weights', 3, '1.0']",
+        "True True 1",
+    ]
+    assert printed[3] == """BundlerError the server answered with an error ("found   status 500: 'x'",)"""
+    assert printed[4] == "['weights', 11, '1.0'] True"
+    assert printed[5] == "['other', 11, '1.0']"
+    assert printed[6] == "the web service `iris-service` already exists"
+    assert printed[7].startswith("port ")
+    assert printed[7].endswith(" is in use")
+    assert printed[8:] == ["deleted {}", "the web service `iris-service` is deleted"]
+
+
+def test_a_script_that_fails_is_reported_with_its_last_lines(folder: Folder) -> None:
+    (folder.path / "score.py").write_text(
+        "def init():\n    raise ValueError('no weights')\ndef run(data): pass\n"
+    )
+    ended = folder.run(
+        HEAD
+        + REGISTER
+        + CONFIG
+        + 'service = Model.deploy(ws, "s", [model], config, LocalWebservice.deploy_configuration())\n'
+        "try:\n    service.wait_for_deployment()\nfinally:\n    print(service.state)\n"
+    )
+
+    assert (ended.returncode, ended.stdout) == (1, "failed\n")
+    assert "the server ended before it answered" in ended.stderr
+    assert "ValueError: no weights" in ended.stderr.partition("the server ended")[2]
+
+
+def test_a_server_ends_with_its_program(folder: Folder) -> None:
+    (port,) = folder.printed(
+        HEAD
+        + REGISTER
+        + CONFIG
+        + 'service = Model.deploy(ws, "s", [model], config, LocalWebservice.deploy_configuration())\n'
+        "service.wait_for_deployment()\nprint(service.port)\n"
+    )
+
+    assert is_free(int(port))
+
+
+@pytest.mark.parametrize(
+    ("target", "name"),
+    [
+        ("AciWebservice.deploy_configuration(cpu_cores=1, memory_gb=1, tags={'a': 'b'})", "AciWebservice"),
+        ("AksWebservice.deploy_configuration(autoscale_enabled=True)", "AksWebservice"),
+        ("None", "deployment_target"),
+    ],
+)
+def test_a_deployment_to_azure_ends_in_one_line_with_the_way(target: str, name: str, folder: Folder) -> None:
+    ended = folder.run(
+        HEAD
+        + REGISTER
+        + CONFIG
+        + f"Model.deploy(ws, 'svc', models=[model], inference_config=config, deployment_config={target})\n"
+    )
+    last = ended.stderr.splitlines()[-1]
+
+    assert ended.returncode == 1
+    assert f"`{name}` needs the service of Azure ML, which runs containers; offline: `Model.package(" in last
+
+
+def test_the_parts_of_an_inference_configuration_are_packaged(folder: Folder) -> None:
+    printed = folder.printed(
+        HEAD
+        + REGISTER
+        + 'deps = CondaDependencies.create(conda_packages=["pip"], pip_packages=["six==1.0"])\n'
+        'with open("myenv.yml", "w") as stream:\n    stream.write(deps.serialize_to_string())\n'
+        'config = InferenceConfig(runtime="python", entry_script="score.py", conda_file="myenv.yml")\n'
+        "package = Model.package(ws, [model], config, generate_dockerfile=True)\n"
+        'package.wait_for_creation(show_output=True)\npackage.save("context")\nprint(package.location)\n'
+    )
+    root = folder.path / "context" / "azureml-app"
+
+    assert printed == [str(folder.path / "context")]
+    assert {path.name for path in (root / "azureml").rglob("*.py")} == {"__init__.py", "model.py"}
+
+
+def test_a_private_wheel_is_in_the_bundle(folder: Folder, tmp_path: Path) -> None:
+    (tmp_path / "wheels").mkdir()
+    wheel = make_wheel(tmp_path / "wheels", "mine", "1.0", {"mine.py": "V = 1\n"})
+    program = (
+        HEAD
+        + f"""
+url = Environment.add_private_pip_wheel(workspace=ws, file_path={str(wheel)!r}, exist_ok=True)
+deps = CondaDependencies()
+deps.remove_pip_package("azureml-defaults")
+deps.add_pip_package(url)
+env = Environment("private")
+env.python.conda_dependencies = deps
+env.docker.gpu_support = False
+env = env.register(workspace=ws)
+built = env.build_local(ws, useDocker=True, output="dist")
+built.wait_for_completion(show_output=True)
+print(built.status, [item.name for item in built.built.manifest.document.distributions])
+print(Environment.add_private_pip_wheel(ws, {str(wheel)!r}, exist_ok=True) == url)
+try:
+    Environment.add_private_pip_wheel(ws, {str(wheel)!r})
+except Exception as error:
+    print(error)
+"""
+    )
+    printed = folder.printed(program)
+
+    assert printed == [
+        "Succeeded ['mine']",
+        "True",
+        "the workspace already has a wheel `mine-1.0-py3-none-any.whl`",
+    ]
+
+
+@pytest.mark.parametrize(
+    ("path", "message"),
+    [
+        ("none-1.0-py3-none-any.whl", "none-1.0-py3-none-any.whl: file not found"),
+        ("model.pkl", "`model.pkl` is not the name of a wheel"),
+    ],
+)
+def test_what_is_not_a_wheel_is_refused(path: str, message: str, folder: Folder) -> None:
+    ended = folder.run(HEAD + f"Environment.add_private_pip_wheel(ws, {path!r})\n")
+
+    assert ended.returncode == 1
+    assert not (folder.path / "workspace" / "wheels").exists()
+    assert message in ended.stderr
