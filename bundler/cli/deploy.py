@@ -8,6 +8,7 @@ from pathlib import Path
 
 import click
 
+from bundler.base_image.bases import base_of_image, bases_folder
 from bundler.base_image.reader import read_base
 from bundler.bundle.document import FindingSection
 from bundler.checks.user_code import find_user_code
@@ -84,7 +85,8 @@ package_options = group(
     click.option(
         "--base",
         type=click.Path(path_type=Path, exists=True),
-        help="The base image, a tar of docker save or an OCI layout: for --image, and to check the fit.",
+        help="The base image, a tar of docker save or an OCI layout: for --image, and to check the fit"
+        "  [default for --image: the one of BUNDLER_BASES named --base-image].",
     ),
     click.option("--tag", help="Tag the image  [default: the name and version of the bundle]."),
     click.option("--delta-from", type=file_path, help="Omit the layers of this earlier image from --image."),
@@ -126,6 +128,9 @@ def package_command(bundle: Path, arguments: PackageArguments, store: Path | Non
     host = read_host_environment()
     _check_outputs(arguments)
     reporter = make_reporter()
+    base = arguments.base
+    if base is None and arguments.image_out is not None:
+        base = base_of_image(bases_folder(host), arguments.base_image)
     options = PackageOptions(
         bundle=bundle,
         code=find_user_code(arguments.source_dir, arguments.entry_script),
@@ -138,7 +143,7 @@ def package_command(bundle: Path, arguments: PackageArguments, store: Path | Non
     )
     request = PackageRequest(
         options=options,
-        base=arguments.base,
+        base=base,
         head=from_image(arguments.base_image) if arguments.base_image else None,
         context=host.cwd / arguments.output if arguments.output else None,
         image=host.cwd / arguments.image_out if arguments.image_out else None,
@@ -171,7 +176,7 @@ def _check_outputs(arguments: PackageArguments) -> None:
         )
     if arguments.output is None and arguments.image_out is None:
         raise UsageError("no output given", hint="-o context/, or --image out.tar --base base.tar")
-    if arguments.image_out is not None and arguments.base is None:
+    if arguments.image_out is not None and arguments.base is None and arguments.base_image is None:
         raise UsageError("`--image` needs the base image as a file", hint="--image out.tar --base base.tar")
     if arguments.output is not None and arguments.base_image is None:
         raise UsageError("a build context needs the name of its base image", hint="--base-image REF")

@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
+from support.archives import docker_members, installed, rootfs, write_archive
 from support.wheels import make_wheel
 
 from bundler.deploy.client import is_free
@@ -20,6 +21,7 @@ if TYPE_CHECKING:
     from support.cli import BundlerCli
     from support.localindex import LocalIndex
 
+SITE = "lib/python3.7/site-packages"
 SERVER = """\
 import argparse, http.server, importlib.util, json, os, sys
 
@@ -327,3 +329,108 @@ def test_what_is_not_a_wheel_is_refused(path: str, message: str, folder: Folder)
     assert ended.returncode == 1
     assert not (folder.path / "workspace" / "wheels").exists()
     assert message in ended.stderr
+
+
+# The base image by its name
+
+IMAGE = "mcr.microsoft.com/azureml/sklearn-0.24.1-ubuntu18.04-py37-cpu-inference"
+
+
+@pytest.fixture
+def bases(folder: Folder) -> Folder:
+    """The directory of base images with the one of the documentation."""
+    passwd = "root:x:0:0::/root:/bin/sh\ndockeruser:x:1000:1000::/home/dockeruser:/bin/sh\n"
+    files = {
+        **rootfs(),
+        "etc/passwd": passwd,
+        "opt/miniconda/bin/python3.7": b"\x7fELF",
+        **installed(f"opt/miniconda/{SITE}", "six", "1.0", files=["six.py"]),
+    }
+    place = folder.path.parent / "bases"
+    place.mkdir()
+    env = {"AZUREML_CONDA_ENVIRONMENT_PATH": "/azureml-envs/minimal"}
+    write_archive(place / "base.tar", docker_members([files], tags=[f"{IMAGE}:20211026.v1"], env=env))
+    folder.env["BUNDLER_BASES"] = str(place)
+    return folder
+
+
+def test_the_literal_call_of_the_documentation_writes_an_image(bases: Folder) -> None:
+    printed = bases.printed(
+        HEAD
+        + REGISTER
+        + CONFIG
+        + f"env.docker.base_image = {IMAGE!r}\n"
+        + "package = Model.package(ws, [model], config)\n"
+        "package.wait_for_creation(show_output=True)\npackage.pull()\nprint(package.state)\n"
+    )
+
+    assert printed == ["Succeeded"]
+    listed = subprocess.run(
+        ["tar", "tf", bases.path / "image.tar"], capture_output=True, text=True, check=True
+    ).stdout
+    assert "manifest.json" in listed.splitlines()
+
+
+def test_an_image_that_is_not_there_is_named_with_the_commands(bases: Folder) -> None:
+    ended = bases.run(HEAD + REGISTER + CONFIG + "Model.package(ws, [model], config)\n")
+
+    assert ended.returncode == 1
+    assert "no archive of the base image `mcr.microsoft.com/azureml/openmpi" in ended.stderr
+    assert f"found   {IMAGE}:20211026.v1" in ended.stderr
+    assert "bundler base add base.tar" in ended.stderr
+
+
+MANAGED = (
+    HEAD
+    + REGISTER
+    + "env = Environment('managed')\nenv.python.user_managed_dependencies = True\n"
+    + f"env.docker.base_image = {IMAGE!r}\n"
+    + "config = InferenceConfig('score.py', environment=env)\n"
+)
+
+
+def test_the_python_of_the_image_is_checked(bases: Folder) -> None:
+    (bases.path / "score.py").write_text("import six\ndef init(): pass\ndef run(data): return data\n")
+    program = (
+        MANAGED + "env.python.interpreter_path = 'PATH'\nModel.package(ws, [model], config).pull('OUT')\n"
+    )
+    good = bases.run(program.replace("PATH", "/opt/miniconda/bin/python").replace("OUT", "good.tar"))
+    other = bases.run(program.replace("PATH", "/opt/other/bin/python").replace("OUT", "other.tar"))
+    (bases.path / "score.py").write_text("import absent\ndef init(): pass\ndef run(data): return data\n")
+    missing = bases.run(program.replace("PATH", "/opt/miniconda/bin/python").replace("OUT", "missing.tar"))
+
+    assert good.returncode == 0, good.stderr
+    assert (bases.path / "good.tar").is_file()
+    assert (other.returncode, missing.returncode) == (1, 1)
+    assert "the base has no such Python" in other.stderr
+    assert "azureml-envs/minimal" in other.stderr
+    assert "imports `absent`, which no distribution provides" in missing.stderr
+    assert not (bases.path / "other.tar").exists()
+    assert not (bases.path / "missing.tar").exists()
+
+
+@pytest.mark.parametrize(
+    ("name", "value"), [("weights", "mymodel/requirements.txt"), ("mymodel", "mymodel/sub/r.txt")]
+)
+def test_the_requirements_of_a_registered_model_are_found(name: str, value: str, bases: Folder) -> None:
+    model = bases.path / ("mymodel" if name == "weights" else "files")
+    (model / "sub").mkdir(parents=True)
+    for file in ("requirements.txt", "sub/r.txt"):
+        (model / file).write_text("six==1.0\n")
+    (bases.path / "score.py").write_text("import six\ndef init(): pass\ndef run(data): return data\n")
+    program = (
+        MANAGED
+        + f"model = Model.register(ws, {model.name!r}, {name!r})\n"
+        + "env.environment_variables = {'AZUREML_EXTRA_REQUIREMENTS_TXT': 'VALUE'}\n"
+        + "Model.package(ws, [model], config, generate_dockerfile=True).save('OUT')\n"
+    )
+    good = bases.run(program.replace("VALUE", value).replace("OUT", "context"))
+    wrong = bases.run(program.replace("VALUE", "other/requirements.txt").replace("OUT", "wrong"))
+    wheels = [path.name for path in (bases.path / "context/azureml-app/wheelhouse").glob("*.whl")]
+
+    assert good.returncode == 0, good.stderr
+    assert wheels == ["six-1.0-py3-none-any.whl"]
+    assert wrong.returncode == 1
+    assert "`other/requirements.txt` not found, the value of `AZUREML_EXTRA_REQUIREMENTS_TXT`" in wrong.stderr
+    assert f"found   model `{name}`, `{model.name}`" in wrong.stderr
+    assert not (bases.path / "wrong").exists()

@@ -14,8 +14,11 @@ from bundler.azureml.core._build_settings import BuildSettings, options_of_setti
 from bundler.azureml.core._files import FileName
 from bundler.azureml.core._inference import InferenceConfig, environment_of
 from bundler.azureml.core._log import LogReporter
+from bundler.azureml.core._managed import check_managed
 from bundler.azureml.core._registered_model import RegisteredModel
 from bundler.azureml.core.environment import Environment
+from bundler.base_image.bases import base_of_image, bases_folder
+from bundler.checks.user_code import UserCode
 from bundler.deploy.application import ModelFiles as PackedModel
 from bundler.deploy.application import PackageOptions
 from bundler.deploy.context import from_image
@@ -65,16 +68,14 @@ class ModelPackage:
         self._cwd = host.cwd
         store = settings.get("store")
         self._store = open_store(Path(store) if store else None, host, self._reporter)
-        base = settings.get("base")
-        self._base = host.cwd / base if base is not None else None
-        if not generate_dockerfile and self._base is None:
-            raise UsageError(
-                "an image needs the archive of its base image",
-                hint="base='base.tar', a tar of `docker save`; or generate_dockerfile=True",
-            )
         environment = environment_of(config)
         if environment is None:
             raise UsageError("a package needs an environment", hint="InferenceConfig(..., environment=env)")
+        base = settings.get("base")
+        self._base = host.cwd / base if base is not None else None
+        if not generate_dockerfile and self._base is None:
+            self._base = base_of_image(bases_folder(host), environment.docker.base_image)
+            settings = {**settings, "base": self._base}
         self._head = dockerfile_head(environment) if generate_dockerfile else from_image("scratch")
         self._options = self._plan(environment, config, models, settings)
 
@@ -92,22 +93,26 @@ class ModelPackage:
         code = user_code(settings, read_host_environment())
         if code is None:
             raise UsageError("a package needs code", hint="InferenceConfig(entry_script='score.py')")
+        packed = []
+        for model in models:
+            folder = private / "models" / model.name / str(model.version)
+            path = Path(model.download(folder))
+            packed.append(PackedModel(name=model.name, version=str(model.version), path=path))
         variables = image_variables(environment)
         managed = environment.python.user_managed_dependencies
         bundle, dynamic = None, False
+        if managed and self._base is not None:
+            self._check_interpreter(
+                environment, None if _LIB_PATH in variables or _REQUIREMENTS in variables else code
+            )
         if not managed:
             build = build_environment(environment, settings)
             bundle = build.path
             self.python_version = build.built.manifest.target.python_version if build.built else None
         elif _REQUIREMENTS in variables and _LIB_PATH not in variables:
             dynamic = True
-            file = (code.folder / code.script).parent / variables.pop(_REQUIREMENTS)
+            file = _requirements_file(code, packed, variables.pop(_REQUIREMENTS))
             bundle = self._from_requirements(environment, file, settings)
-        packed = []
-        for model in models:
-            folder = private / "models" / model.name / str(model.version)
-            path = Path(model.download(folder))
-            packed.append(PackedModel(name=model.name, version=str(model.version), path=path))
         return PackageOptions(
             bundle=bundle,
             code=code,
@@ -116,6 +121,20 @@ class ModelPackage:
             image=environment.docker.base_image,
             env=variables,
             epoch=read_host_environment().epoch(),
+        )
+
+    def _check_interpreter(self, environment: Environment, code: UserCode | None) -> None:
+        """Check that the base has the Python of the environment, and that it has the imports of the code.
+
+        :param code: None if further packages come with the code.
+        """
+        check_managed(
+            environment.python.interpreter_path,
+            code,
+            self._base,
+            host=read_host_environment(),
+            store=self._store,
+            reporter=self._reporter,
         )
 
     def _from_requirements(self, environment: Environment, file: Path, settings: BuildSettings) -> Path:
@@ -196,3 +215,27 @@ class ModelPackage:
             "state": self.state,
             "location": self.location,
         }
+
+
+def _requirements_file(code: UserCode, models: Sequence[PackedModel], value: str) -> Path:
+    """Return the requirements file of AZUREML_EXTRA_REQUIREMENTS_TXT: beside the script, or in a model.
+
+    The first directory of its path can be the directory or the name of a registered model.
+
+    :raises InputError: if neither has it.
+    """
+    beside = (code.folder / code.script).parent / value
+    if beside.is_file():
+        return beside
+    top, _, rest = value.partition("/")
+    for model in models:
+        if rest and top in (model.path.name, model.name) and (model.path / rest).is_file():
+            return model.path / rest
+    raise InputError(
+        f"`{printable(value)}` not found, the value of `{_REQUIREMENTS}`",
+        evidence=(
+            f"wanted  a file relative to the directory of `{code.script}`, or in a registered model",
+            *(f"found   model `{model.name}`, `{model.path.name}`" for model in models),
+        ),
+        hint=f"env.environment_variables[{_REQUIREMENTS!r}] = 'requirements.txt'",
+    )
