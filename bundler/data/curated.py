@@ -20,6 +20,7 @@ from typing import Any
 __all__ = ["Curated", "curated_date", "curated_environments", "find_curated", "near_curated"]
 
 _RECONSTRUCTED = "reconstructed"
+_NEAR = 3
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -71,7 +72,9 @@ def near_curated(name: str) -> list[str]:
     'AzureML-sklearn-0.24.1-ubuntu18.04-py37-cpu-inference'
     """
     spelled = {known.lower(): known for known in _set()}
-    return [spelled[near] for near in difflib.get_close_matches(name.lower(), spelled, n=3, cutoff=0.5)]
+    longer = [known for known in spelled if known.startswith(name.lower())]
+    near = difflib.get_close_matches(name.lower(), spelled, n=_NEAR, cutoff=0.5)
+    return [spelled[known] for known in dict.fromkeys([*longer, *near])][:_NEAR]
 
 
 def curated_date() -> str:

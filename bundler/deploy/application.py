@@ -320,7 +320,8 @@ def _code_layer(code: UserCode, models: tuple[ModelFiles, ...]) -> AppLayer:
 def _model_path_layer(code: UserCode, manifest: Manifest) -> Iterator[AppLayer]:
     """Yield ``azureml.core.model`` if the code imports it and the bundle lacks it."""
     provided = f"{manifest.target.site_packages}/{_AZUREML}/core/"
-    if any(file.path.startswith(provided) for file in manifest.files):
+    is_provided = any(file.path.startswith(provided) for file in manifest.files)
+    if is_provided or code.folder.name == _AZUREML or (code.folder / _AZUREML).exists():
         return
     sources = (path.read_bytes() for path in code.folder.rglob("*.py") if path.is_file())
     if any(_IMPORTS_AZUREML.search(source) for source in sources):
