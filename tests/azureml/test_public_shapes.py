@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 from support.archives import docker_members, installed, rootfs, write_archive
+from support.scoring_server import make_server
 from support.wheels import make_wheel
 
 from bundler.deploy.client import is_free
@@ -22,44 +23,6 @@ if TYPE_CHECKING:
     from support.localindex import LocalIndex
 
 SITE = "lib/python3.7/site-packages"
-SERVER = """\
-import argparse, http.server, importlib.util, json, os, sys
-
-
-def run():
-    parser = argparse.ArgumentParser()
-    parser.add_argument("--entry_script")
-    parser.add_argument("--port", type=int)
-    args = parser.parse_args()
-    root = os.environ.get("AML_APP_ROOT") or os.getcwd()
-    sys.path.append(root)
-    sys.path.append(os.path.join(root, os.environ.get("AZUREML_SOURCE_DIRECTORY", "")))
-    spec = importlib.util.spec_from_file_location("entry", os.path.join(root, args.entry_script))
-    entry = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(entry)
-    entry.init()
-    print("init() has returned", flush=True)
-
-    class Handler(http.server.BaseHTTPRequestHandler):
-        def do_GET(self):
-            self.answer(200, b"Healthy")
-
-        def do_POST(self):
-            data = self.rfile.read(int(self.headers["Content-Length"])).decode()
-            try:
-                self.answer(200, json.dumps(entry.run(data)).encode())
-            except Exception as error:
-                self.answer(500, str(error).encode())
-
-        def answer(self, status, body):
-            self.send_response(status)
-            self.send_header("Content-Length", str(len(body)))
-            self.end_headers()
-            self.wfile.write(body)
-
-    http.server.HTTPServer(("127.0.0.1", args.port), Handler).serve_forever()
-"""
-
 SCORE = """\
 import json
 from azureml.core.model import Model
@@ -113,16 +76,7 @@ class Folder:
 @pytest.fixture
 def folder(index: LocalIndex, warm_cli: BundlerCli, tmp_path: Path) -> Folder:
     make_wheel(index.folder, "six", "1.0", {"six.py": "V = '1.0'\n"})
-    make_wheel(
-        index.folder,
-        "azureml-inference-server-http",
-        "0.8.4.2",
-        {
-            "azureml_inference_server_http/__init__.py": "",
-            "azureml_inference_server_http/amlserver.py": SERVER,
-        },
-        entry_points="[console_scripts]\nazmlinfsrv=azureml_inference_server_http.amlserver:run\n",
-    )
+    make_server(index.folder)
     return Folder(warm_cli, tmp_path / "program")
 
 

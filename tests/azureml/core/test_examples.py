@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING
 import pytest
 from support.archives import docker_members, installed, rootfs, write_archive
 from support.paths import ROOT
+from support.scoring_server import make_server
 from support.wheels import make_wheel
 
 if TYPE_CHECKING:
@@ -378,6 +379,12 @@ def test_model_package_is_an_image_without_a_daemon(programs: Programs) -> None:
     ]
     listed = subprocess.run(["tar", "tf", image], capture_output=True, text=True, check=True).stdout
     assert "manifest.json" in listed.splitlines()
+
+
+def test_a_model_is_served_here(index: LocalIndex, programs: Programs) -> None:
+    make_server(index.folder)
+
+    assert programs.run("local_service.py").startswith("running {'answer': ")
 
 
 def test_an_environment_that_does_not_build_leaves_no_package(programs: Programs) -> None:
