@@ -69,6 +69,7 @@ def test_a_name_that_needs_the_service_is_a_class() -> None:
     annotation: Any = run.Run | None
 
     assert annotation.__args__ == (run.Run, type(None))
+    assert not hasattr(run.Run, "__wrapped__")  # as doctest and inspect ask
     assert not isinstance(None, run._OfflineRun)
     with pytest.raises(ServiceError, match="`Mine` needs"):
         mine()
