@@ -9,6 +9,7 @@ from __future__ import annotations
 import hashlib
 import os
 from collections.abc import Callable, Iterable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -24,7 +25,6 @@ from bundler.bundle.reader import verify_bundle
 from bundler.bundle.segment import SegmentFormat, find_segment, read_segment
 from bundler.digest import Sha256, hash_stream, parse_sha256, sha256_of
 from bundler.errors import BundlerError, OutputError
-from bundler.reporter import SILENT
 from bundler.store.store import DamagedStoreError
 from bundler.system.atomic import output_error, replace_file, staged_dir, staged_file
 from bundler.system.locks import locked_directory
@@ -33,7 +33,7 @@ if TYPE_CHECKING:
     from bundler.reporter import Reporter, Task
     from bundler.store.store import Store
 
-__all__ = ["Output", "layer_entries", "write_bundle"]
+__all__ = ["Output", "extract_layers", "write_bundle"]
 
 _COMPANIONS = (".manifest.json", ".sha256")
 
@@ -126,16 +126,34 @@ def find_segments(
         yield layer, segment
 
 
-def layer_entries(plan: BundlePlan, segment_format: SegmentFormat, store: Store) -> Iterator[ExtractEntry]:
-    """Yield the files of all layers, read from the very segments that ship."""
-    for layer, segment in find_segments(plan, segment_format, store):
+def extract_layers(
+    plan: BundlePlan, segment_format: SegmentFormat, store: Store, dest: Path, *, jobs: int
+) -> None:
+    """Extract the files of all layers, read from the very segments that ship, into existing directories.
+
+    :param jobs: number of layers extracted at a time: decompressors, hashes and files need no lock of Python.
+    """
+
+    def entries(layer: Layer, segment: Sha256) -> Iterator[ExtractEntry]:
         for file, content in read_segment(segment, plan.kept(layer), segment_format, store):
-            yield (
-                ArchiveMember(
-                    path=file.path, is_dir=False, size=file.size, mode=file.mode, sha256=file.sha256
-                ),
-                content,
+            member = ArchiveMember(
+                path=file.path, is_dir=False, size=file.size, mode=file.mode, sha256=file.sha256
             )
+            yield member, content
+
+    def extract(layer: Layer, segment: Sha256) -> None:
+        extract_entries(entries(layer, segment), dest)
+
+    with ThreadPoolExecutor(max_workers=max(1, jobs), thread_name_prefix="extract") as pool:
+        found = sorted(find_segments(plan, segment_format, store), key=lambda one: -len(one[0].files))
+        futures = [pool.submit(extract, layer, segment) for layer, segment in found]
+        try:
+            for future in futures:
+                future.result()
+        except BaseException:
+            for future in futures:
+                future.cancel()
+            raise
 
 
 class _Sink:
@@ -205,7 +223,7 @@ def _write_folder(  # noqa: PLR0913 - as `write_bundle`
     size = len(manifest.content) + sum(file.size for file in manifest.files)
     if os.path.lexists(stem):
         _differs_unless(stem.is_dir(), stem)
-        if verify_bundle(stem, reporter=SILENT).manifest.content != manifest.content:
+        if verify_bundle(stem, reporter=reporter).manifest.content != manifest.content:
             _remove_proof(stem, manifest, stem, reporter)
             replace_file(stem / "manifest.json", manifest.content)
     else:
@@ -215,7 +233,7 @@ def _write_folder(  # noqa: PLR0913 - as `write_bundle`
                 ((member, (contents[member.path],) if not member.is_dir else ()) for member in members),
                 staging,
             )
-            extract_entries(layer_entries(plan, segment_format, store), staging)
+            extract_layers(plan, segment_format, store, staging, jobs=os.cpu_count() or 1)
             _write_companions(stem, manifest, _checksums(manifest, stem.name))
     _write_companions(stem, manifest, _checksums(manifest, stem.name))
     return Output(
@@ -232,7 +250,7 @@ def _remove_proof(final: Path, manifest: Manifest, stem: Path, reporter: Reporte
     :raises OutputError: if it has other files, or is damaged.
     """
     try:
-        older = verify_bundle(final, reporter=SILENT, alone=True).manifest.contents
+        older = verify_bundle(final, reporter=reporter, alone=True).manifest.contents
     except BundlerError:
         older = {}
     _differs_unless(not final.is_symlink() and older == manifest.contents, final)

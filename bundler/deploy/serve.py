@@ -68,16 +68,17 @@ def run_server(  # noqa: PLR0913 - each is a fact of the run
     release = parse_release(version)
     with open_run(options, host, store, reporter) as run, store.scratch() as scratch:
         segment_format = SegmentFormat(root="server", codec="gz", epoch=DEFAULT_EPOCH)
+        jobs = os.cpu_count() or 1
         plan = plan_requirements(
             run,
             [f"{SERVER}=={release}"],
             segment_format,
-            jobs=os.cpu_count() or 1,
+            jobs=jobs,
             pins=server_constraints(release),
         )
         folder = scratch / "server"
         python = create_venv(run.interpreter, folder, host, scratch)
-        fill_environment(folder, plan, segment_format, store)
+        fill_environment(folder, plan, segment_format, store, jobs=jobs)
         lib = env.get("AZUREML_EXTRA_PYTHON_LIB_PATH")
         script = env["AZUREML_ENTRY_SCRIPT"]
         env.setdefault("PYTHONPATH", "")
