@@ -16,7 +16,9 @@ from bundler.azureml.core._inference import InferenceConfig, environment_of
 from bundler.azureml.core._log import LogReporter
 from bundler.azureml.core._managed import check_managed
 from bundler.azureml.core._registered_model import RegisteredModel
+from bundler.azureml.core.container_registry import ContainerRegistry
 from bundler.azureml.core.environment import Environment
+from bundler.azureml.exceptions import ServiceError
 from bundler.base_image.bases import base_of_image, bases_folder
 from bundler.checks.user_code import UserCode
 from bundler.deploy.application import ModelFiles as PackedModel
@@ -58,6 +60,7 @@ class ModelPackage:
         self.state = "Succeeded"
         self.error: str | None = None
         self.location: str | None = None
+        self.package_build_log_uri: str | None = None
         self.python_version: str | None = None
         self._tag = tag
         self._folder = Path(tempfile.mkdtemp(prefix="bundler-"))
@@ -167,9 +170,25 @@ class ModelPackage:
         """
         del show_output
 
-    def get_logs(self) -> str:
-        """Return the log of the build; empty if a ``reporter`` was passed."""
-        return self._log.text
+    def get_logs(self, decode: bool = True, offset: int = 0) -> str:
+        """Return the log of the build; empty if a ``reporter`` was passed.
+
+        :param decode: ignored; accepted for compatibility.
+        :param offset: the number of characters to leave out at the beginning.
+        """
+        del decode
+        return self._log.text[offset:]
+
+    def get_container_registry(self) -> ContainerRegistry:
+        """Raise an error: no registry has the image.
+
+        :raises ServiceError: always.
+        """
+        raise ServiceError(
+            "ModelPackage.get_container_registry",
+            "stores images in a registry",
+            "`pull` writes the image to a file for `docker load`, `save` its build context",
+        )
 
     def save(self, output_directory: FileName) -> None:
         """Write the build context to a directory that is empty or does not exist.
