@@ -14,12 +14,9 @@ from bundler.system.environ import read_host_environment
 __all__ = ["base_group"]
 
 
-@click.group("base", invoke_without_command=True)
-@click.pass_context
-def base_group(context: click.Context) -> None:
-    """Manage the directory of base images, BUNDLER_BASES; without a command, list them."""
-    if context.invoked_subcommand is None:
-        _print(known_bases(bases_folder(read_host_environment())))
+@click.group("base")
+def base_group() -> None:
+    """Manage the directory of base images, BUNDLER_BASES, in which they are found by their names."""
 
 
 @base_group.command("add")

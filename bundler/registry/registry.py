@@ -63,7 +63,8 @@ from bundler.system.atomic import staged_file
 
 __all__ = ["RegisteredVersion", "Registry"]
 
-_NUMBERED = re.compile(r"(?P<number>[0-9]{6,})\.[a-z]+", re.ASCII)
+_NUMBERED = re.compile(r"(?P<number>[0-9]{6,})(?P<suffix>\.json|\.deleted)", re.ASCII)
+_CREATED = ".json"
 _DELETED = ".deleted"
 
 
@@ -93,8 +94,8 @@ class Registry:
         known: dict[int, RegisteredVersion] = {}
         taken: set[int] = set()
         while True:
-            self._look(name, known, taken)
-            existing = existing_version(known, self._deleted(name), name, sha256, version)
+            deleted = self._look(name, known, taken)
+            existing = existing_version(known, deleted, name, sha256, version)
             if existing is not None:
                 return existing
             number = max(known, default=0) + 1
@@ -280,21 +281,27 @@ class Registry:
 
     def _listed(self, name: str) -> list[int]:
         """Return the numbers of the records that are not deleted, ascending."""
-        return sorted(set(self._created(name)) - self._deleted(name))
+        created, deleted = self._all_numbers(name)
+        return sorted(created - deleted)
 
-    def _created(self, name: str, suffix: str = ".json") -> list[int]:
-        """Return the numbers of the files with a suffix; foreign files in the directory are ignored."""
-        files = self._storage.names(f"{self._kind}/{name.lower()}")
-        numbers = (int(match["number"]) for file in files if (match := _NUMBERED.fullmatch(file)))
-        return [number for number in numbers if f"{number:06d}{suffix}" in files]
+    def _all_numbers(self, name: str) -> tuple[set[int], set[int]]:
+        """Return the numbers of all records, and of the deleted ones; foreign files are ignored."""
+        found: dict[str, set[int]] = {_CREATED: set(), _DELETED: set()}
+        for file in self._storage.names(f"{self._kind}/{name.lower()}"):
+            match = _NUMBERED.fullmatch(file)
+            if match and file == f"{int(match['number']):06d}{match['suffix']}":
+                found[match["suffix"]].add(int(match["number"]))
+        return found[_CREATED], found[_DELETED]
 
-    def _deleted(self, name: str) -> set[int]:
-        return set(self._created(name, _DELETED))
+    def _look(self, name: str, known: dict[int, RegisteredVersion], taken: Iterable[int]) -> set[int]:
+        """Read the records missing from ``known``, and return the numbers of the deleted ones.
 
-    def _look(self, name: str, known: dict[int, RegisteredVersion], taken: Iterable[int]) -> None:
-        """Read the records missing from ``known``; a late listing may omit those of ``taken``."""
-        new = sorted({*self._created(name), *taken} - known.keys())
+        :param taken: numbers that a late listing may omit.
+        """
+        created, deleted = self._all_numbers(name)
+        new = sorted({*created, *taken} - known.keys())
         known.update(zip(new, self._records([(name, number) for number in new]), strict=True))
+        return deleted
 
     def _contents(self, paths: Sequence[str]) -> dict[str, bytes]:
         try:

@@ -133,9 +133,9 @@ def test_what_cannot_be_added_leaves_nothing(tmp_path: Path) -> None:
 def test_the_command_shows_python_server_and_glibc(warm_cli: BundlerCli, tmp_path: Path) -> None:
     archive(tmp_path / "a.tar", "mine:1", server="0.8.4.2")
     env = {"BUNDLER_BASES": str(tmp_path / "bases")}
-    empty = warm_cli.run("base", cwd=tmp_path, env=env)
+    empty = warm_cli.run("base", "list", cwd=tmp_path, env=env)
     added = warm_cli.run("base", "add", "a.tar", cwd=tmp_path, env=env)
-    listed = warm_cli.run("base", cwd=tmp_path, env=env)
+    listed = warm_cli.run("base", "list", cwd=tmp_path, env=env)
     as_json = warm_cli.run("base", "list", "--json", cwd=tmp_path, env=env)
 
     assert (empty.returncode, empty.stdout) == (0, "")
