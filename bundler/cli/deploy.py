@@ -9,6 +9,7 @@ from pathlib import Path
 
 import click
 
+from bundler.base_image.bases import base_of_image, bases_folder
 from bundler.base_image.reader import read_base
 from bundler.bundle.document import FindingSection
 from bundler.checks.user_code import find_user_code
@@ -86,7 +87,8 @@ package_options = group(
     click.option(
         "--base",
         type=InputPath(path_type=Path, exists=True),
-        help="The base image, a tar of docker save or an OCI layout: for --image, and to check the fit.",
+        help="The base image, a tar of docker save or an OCI layout: for --image, and to check the fit"
+        "  [default for --image: the one of BUNDLER_BASES named --base-image].",
     ),
     click.option("--tag", help="Tag the image  [default: the name and version of the bundle]."),
     click.option("--delta-from", type=file_path, help="Omit the layers of this earlier image from --image."),
@@ -133,9 +135,12 @@ def package_command(bundle: Path, arguments: PackageArguments, store: Path | Non
     host = read_host_environment()
     options, head = _check_arguments(bundle, arguments, host)
     reporter = make_reporter()
+    base = arguments.base
+    if base is None and arguments.image_out is not None:
+        base = base_of_image(bases_folder(host), arguments.base_image)
     request = PackageRequest(
         options=options,
-        base=arguments.base,
+        base=base,
         head=head,
         context=host.cwd / arguments.output if arguments.output else None,
         image=host.cwd / arguments.image_out if arguments.image_out else None,
@@ -217,10 +222,10 @@ def _check_complete(bundle: Path, arguments: PackageArguments) -> None:
         words.append("--azureml-v2")
         if arguments.output is None:
             evidence = ("`--azureml-v2` adds files to a build context",)
-    if arguments.image_out is not None and arguments.base is None:
+    if arguments.image_out is not None and arguments.base is None and arguments.base_image is None:
         missing.append("--base")
         words += ["--base", "base.tar"]
-        save = f"docker save -o base.tar {shlex.quote(arguments.base_image or image)}"
+        save = f"docker save -o base.tar {shlex.quote(image)}"
         evidence = (*evidence, f"`--image` needs the base image as a file: `{save}`")
     if not missing:
         return

@@ -139,6 +139,7 @@ class _Signals:
 
 
 _COMMANDS = {
+    "base": ("base:base_group", "Manage the base images that are found by their names."),
     "build": ("build:build_command", "Build a verified, relocatable bundle from requirements."),
     "config": ("config:config_command", "Show the settings of this directory, with their sources."),
     "diff": ("report:diff_command", "Print the difference between two bundles."),

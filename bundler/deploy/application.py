@@ -26,6 +26,7 @@ from bundler.oci.filetree import APP_ROOT, App, AppFile, AppLayer
 from bundler.paths import archive_path, printable
 from bundler.problems import check_variables, closest
 from bundler.store.store import DamagedStoreError
+from bundler.target.scripts import script
 
 if TYPE_CHECKING:
     from bundler.reporter import Reporter
@@ -49,6 +50,8 @@ LibVar = Literal["auto", "extra", "pythonpath", "both", "sagemaker"]
 _COMMAND = ("runsvdir", "/var/runit")
 _MODELS = "azureml-models"
 _WHEELHOUSE = "wheelhouse"
+_AZUREML = "azureml"
+_IMPORTS_AZUREML = re.compile(rb"^[ \t]*(?:from|import)[ \t]+azureml\.core\b", re.MULTILINE)
 _USER = re.compile(r"\w[\w.-]*(?::\w[\w.-]*)?", re.ASCII)
 _MODEL = re.compile(
     r"(?P<name>[A-Za-z0-9][\w.-]{0,254}):(?P<version>[0-9A-Za-z][\w.-]*)=(?P<path>.+)", re.ASCII
@@ -171,6 +174,8 @@ def plan_app(
         layers += map(_model_layer, _distinct(options.models))
     if code is not None:
         layers.append(_code_layer(code, options.models))
+        if manifest is not None:
+            layers += _model_path_layer(code, manifest)
     labels = {}
     if manifest is not None and code is not None:
         labels["bundler.bundle.plan"] = f"{manifest.name} {manifest.version}"
@@ -333,6 +338,23 @@ def _code_layer(code: UserCode, models: tuple[ModelFiles, ...]) -> AppLayer:
     content = json.dumps(config, indent=1, sort_keys=True).encode() + b"\n"
     files = [*code_files(code.folder, code.script), _generated("model_config_map.json", content)]
     return AppLayer(comment="code", files=tuple(sorted(files, key=_by_path)))
+
+
+def _model_path_layer(code: UserCode, manifest: Manifest) -> Iterator[AppLayer]:
+    """Yield ``azureml.core.model`` if the code imports it and the bundle lacks it."""
+    provided = f"{manifest.target.site_packages}/{_AZUREML}/core/"
+    is_provided = any(file.path.startswith(provided) for file in manifest.files)
+    if is_provided or code.folder.name == _AZUREML or (code.folder / _AZUREML).exists():
+        return
+    sources = (path.read_bytes() for path in code.folder.rglob("*.py") if path.is_file())
+    if any(_IMPORTS_AZUREML.search(source) for source in sources):
+        contents = {
+            f"{_AZUREML}/__init__.py": b"__path__ = __import__('pkgutil').extend_path(__path__, __name__)\n",
+            f"{_AZUREML}/core/__init__.py": b"from azureml.core.model import Model\n",
+            f"{_AZUREML}/core/model.py": script("model_path").read_bytes(),
+        }
+        files = tuple(_generated(path, content) for path, content in sorted(contents.items()))
+        yield AppLayer(comment="Model.get_model_path", files=files)
 
 
 def _generated(path: str, content: bytes) -> AppFile:

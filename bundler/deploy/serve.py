@@ -51,6 +51,7 @@ def run_server(  # noqa: PLR0913 - each is a fact of the run
     store: Store,
     reporter: Reporter,
     on_line: Callable[[str], None],
+    on_start: Callable[[Callable[[], None]], None] | None = None,
 ) -> int:
     """Run the server until it ends or is interrupted, and return its exit code.
 
@@ -59,6 +60,7 @@ def run_server(  # noqa: PLR0913 - each is a fact of the run
     :param version: the version of azureml-inference-server-http.
     :param port: the port on the loopback interface.
     :param on_line: called with each line of the server's output.
+    :param on_start: called with a function that ends the server.
     :raises InputError: if the directory is not a valid context, or the version is malformed.
     :raises InterpreterError: if a signal ended the server.
     """
@@ -95,6 +97,7 @@ def run_server(  # noqa: PLR0913 - each is a fact of the run
             timeout=_YEAR,
             on_stderr=on_line,
             on_stdout=lambda line: on_line(line.decode("utf-8", "replace").rstrip()),
+            on_start=on_start,
         )
     if ended.returncode < 0:
         raise InterpreterError(f"signal {-ended.returncode} ended the server")

@@ -290,6 +290,46 @@ def test_the_wheelhouse_installs_without_an_index(
     assert (tmp_path / "t" / "shop.py").is_file()
 
 
+@pytest.mark.parametrize(
+    ("line", "has_module"),
+    [
+        ("from azureml.core.model import Model", True),
+        ("    from azureml.core import Model", True),
+        ("import azureml.core.model as m", True),
+        ("text = 'from azureml.core.model import Model'", False),
+        ("from azureml.corelib import x", False),
+        ("# import azureml.core", False),
+    ],
+)
+def test_the_context_has_the_path_of_a_model_if_the_code_asks_for_it(  # noqa: PLR0917 - fixtures
+    line: str, has_module: bool, warm_cli: BundlerCli, bundle: Path, code: Path, model: Path, python37: Path
+) -> None:
+    (code / "score.py").write_text(
+        f"import shop\n\ndef init():\n    pass\n\ndef run(data):\n    return data\n\ndef unused():\n    pass\n{line}\n"
+    )
+    out = context(warm_cli, bundle, code, "--model", f"iris:3={model}")
+    root = out / "azureml-app"
+
+    assert (root / "azureml").exists() == has_module
+    if has_module:
+        ask = "from azureml.core.model import Model; print(Model.get_model_path('iris'))"
+        ended = subprocess.run(
+            [python37, "-B", "-c", ask], cwd=root, capture_output=True, text=True, check=True, env={}
+        )
+        assert ended.stdout.strip() == str(root / "azureml-models/iris/3/model.pkl")
+        assert subprocess.run([python37, out / "verify.py"], check=False, env={}).returncode == 0
+
+
+def test_the_azureml_of_the_user_is_left_alone(warm_cli: BundlerCli, bundle: Path, code: Path) -> None:
+    (code / "azureml" / "core").mkdir(parents=True)
+    (code / "azureml" / "core" / "model.py").write_text("class Model: pass\n")
+    (code / "score.py").write_text(
+        "from azureml.core.model import Model\ndef init(): pass\ndef run(data): return data\n"
+    )
+
+    assert not (context(warm_cli, bundle, code) / "azureml-app" / "azureml").exists()
+
+
 def test_an_entry_script_in_a_subfolder_and_several_models(
     warm_cli: BundlerCli, bundle: Path, code: Path, model: Path
 ) -> None:
