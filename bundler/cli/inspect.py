@@ -190,10 +190,18 @@ def _without_bundle(subject: str) -> UsageError:
     if _LIKE_A_CODE.fullmatch(subject):
         rule_of(subject)
     newest = newest_bundle()
+    hint = _build_first(subject)
+    if newest is not None:
+        manifest = read_manifest(newest)
+        try:
+            why(manifest, subject)
+            hint = shlex.join(["bundler", "explain", subject, str(newest)])
+        except InputError:
+            hint = _other_subject(subject, newest, manifest)
     return UsageError(
         f"`{subject}` is not a finding code, and no bundle was refused; to explain a distribution, "
         "also pass a bundle",
-        hint=shlex.join(["bundler", "explain", subject, str(newest)]) if newest else _build_first(subject),
+        hint=hint,
     )
 
 

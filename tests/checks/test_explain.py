@@ -348,7 +348,7 @@ def test_explain_what_is_left_to_the_base(bundler_cli: BundlerCli, bundle: Path)
     [
         pytest.param(["explain", "Z999"], InputError.exit_code, "`Z999` is not a finding code", id="no-code"),
         pytest.param(
-            ["explain", "six"], 2, "bundler: hint: bundler explain six small-1.0-cp37-linux_x86_64.tar.gz", id="distribution-without-bundle"
+            ["explain", "six"], 2, "bundler: hint: bundler inspect small-1.0-cp37-linux_x86_64.tar.gz --notes", id="distribution-without-bundle"
         ),
         pytest.param(
             ["explain", "six", "{bundle}"], InputError.exit_code, "`six` is not in `small`", id="not-in-it"

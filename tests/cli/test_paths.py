@@ -51,6 +51,8 @@ def bundle(tmp_path: Path) -> Path:
         ("extract {stem}.tar.gz -C out", 2),
         ("list", 2),
         ("check", 2),
+        ("explain pgk", 2),
+        ("explain nonsense", 2),
         ("explain M10", 3),
         ("explain X999", 3),
         ("build six --allow foo", 2),
