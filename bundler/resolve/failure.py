@@ -9,7 +9,6 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator
 from contextlib import suppress
-from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -22,20 +21,25 @@ from packaging.utils import (
 
 from bundler.archive.wheel import read_wheel
 from bundler.data.import_names import provider_of
-from bundler.errors import BundlerError, IntegrityError, NetworkError, ResolutionError
+from bundler.errors import BundlerError, NetworkError, ResolutionError
 from bundler.redaction import url_filename
-from bundler.resolve.releases import default_index_url, find_files
+from bundler.resolve.failed_run import (
+    FailedRun,
+    http_error,
+    index_down,
+    index_failed,
+    refused,
+    wrong_hash,
+)
+from bundler.resolve.releases import find_files
 from bundler.resolve.unmet import Wanted, explain_unmet, newest_wheel, similar_names
-from bundler.system.process import Completed, tail
+from bundler.system.process import tail
 from bundler.text import listing
 
 if TYPE_CHECKING:
     from bundler.requirements.line import RootRequirement
-    from bundler.requirements.requirement_set import RequirementSet
-    from bundler.resolve.index import IndexSettings
-    from bundler.target.target import Target
 
-__all__ = ["FailedRun", "build_failure", "explain_failure"]
+__all__ = ["build_failure", "explain_failure"]
 
 _UNMET = re.compile(
     r"^ERROR: Could not find a version that satisfies the requirement (.+?) \(from versions: ", re.MULTILINE
@@ -54,59 +58,15 @@ _DEPENDS = re.compile(r"^(?P<owner>\S+ \S+) depends on (?P<text>.+)$")
 _PYTHON = re.compile(
     r"Package '(?P<name>[^']+)' requires a different Python: (?P<found>\S+) not in '(?P<wanted>[^']+)'"
 )
-_HTTP = re.compile(r"HTTP error (?P<status>\d+) while getting (?P<url>\S+)")
 _BUILD = re.compile(
     r"subprocess-exited-with-error|metadata-generation-failed|Failed to build|Failed building wheel"
 )
 _OUTPUT = re.compile(
     r"╰─> \[\d+ lines? of output\]\n(?P<text>.*?)^\s*\[end of output\]", re.MULTILINE | re.DOTALL
 )
-_HOST = re.compile(r"host='(?P<host>[^']+)', port=(?P<port>\d+)")
-
-# pip's output if it cannot reach an index. It then continues, and reports that no version was
-# found, which hides the cause.
-_NETWORK_SIGNS = (
-    "NewConnectionError",
-    "ConnectTimeoutError",
-    "NameResolutionError",
-    "ReadTimeoutError",
-    "ProtocolError",
-    "IncompleteRead",
-    "Connection broken",
-    "SSLError",
-    "ProxyError",
-    "Could not fetch URL",
-    "HTTP error 5",
-    "Max retries exceeded",
-    " redirects.",
-    "[Errno 27]",
-)
 _REFUSED_ANSWER = "ERROR: a build backend returned "
 """How ``target/scripts/run_pip.py`` begins the line for a hook whose answer leads out of the sandbox."""
 _SHOWN = 6
-
-
-@dataclass(frozen=True, kw_only=True)
-class FailedRun:
-    """A run of pip that failed, and its inputs."""
-
-    ended: Completed
-    settings: IndexSettings
-    target: Target
-    only_binary: bool = False
-    requirements: RequirementSet | None = None
-    """The user's requirements; None for requirements of bundler itself."""
-
-    @property
-    def output(self) -> str:
-        """Standard error, then standard output, as pip writes both."""
-        return self.ended.stderr + self.ended.stdout.decode("utf-8", "replace")
-
-    @property
-    def searched(self) -> tuple[str, ...]:
-        """The locations that pip searched, without credentials."""
-        default = (default_index_url(),) if self.settings.default_index else ()
-        return (*default, *(index.url for index in self.settings.indexes))
 
 
 def explain_failure(run: FailedRun) -> BundlerError:
@@ -115,15 +75,16 @@ def explain_failure(run: FailedRun) -> BundlerError:
     :return: a NetworkError, an IntegrityError, a MalformedError or a ResolutionError.
     """
     explain = (
-        _wrong_hash,
+        refused,
+        wrong_hash,
         _damaged,
-        _http_error,
-        _index_down,
+        http_error,
+        index_down,
         _failed_build,
         _no_release,
         _conflict,
         _wrong_python,
-        _network,
+        index_failed,
     )
     for step in explain:
         error = step(run)
@@ -147,18 +108,13 @@ def build_failure(run: FailedRun, project: str, *, name: str) -> BundlerError:
     :param project: its name and version, for the message.
     :param name: its name.
     """
-    return _http_error(run) or _build_error(run, project, name=name)
+    for step in (refused, wrong_hash, http_error):
+        if (error := step(run)) is not None:
+            return error
+    return _build_error(run, project, name=name)
 
 
 # The causes, in the order in which they are tried.
-
-
-def _wrong_hash(run: FailedRun) -> BundlerError | None:
-    if "DO NOT MATCH THE HASHES" not in run.output:
-        return None
-    lines = (line.strip() for line in run.output.splitlines())
-    hashes = tuple(line for line in lines if re.search(r"\b(Expected|Got|from)\b", line))
-    return IntegrityError("a file of the index does not have the required hash", evidence=hashes)
 
 
 def _damaged(run: FailedRun) -> BundlerError | None:
@@ -173,32 +129,6 @@ def _damaged(run: FailedRun) -> BundlerError | None:
                 return type(error)(
                     f"{error.message} ({root.origin})", evidence=error.evidence, hint="copy the file again"
                 )
-    return None
-
-
-def _http_error(run: FailedRun) -> BundlerError | None:
-    match = _HTTP.search(run.output)
-    if match is None:
-        return None
-    index = run.settings.name_of(match["url"])
-    return NetworkError(
-        f"cannot fetch `{url_filename(match['url'])}`",
-        evidence=(
-            f"found   HTTP {match['status']}",
-            f"URL     {match['url']}",
-            *((f"index   {index}",) if index else ()),
-        ),
-        hint=f"check the file on the index: `curl -sSIL {match['url']}`",
-    )
-
-
-def _index_down(run: FailedRun) -> BundlerError | None:
-    """Return the error for an index that failed while pip ran, and still does; pip continues without it."""
-    if any(sign in run.output for sign in _NETWORK_SIGNS):
-        try:
-            find_files("pip", run.settings)
-        except NetworkError as error:
-            return error
     return None
 
 
@@ -312,25 +242,6 @@ def _wrong_python(run: FailedRun) -> BundlerError | None:
     return ResolutionError(
         f"{match['name']} needs Python {match['wanted']}{wanted.place}; the target is {match['found']}",
         hint="pass another target with `--python`",
-    )
-
-
-def _network(run: FailedRun) -> BundlerError | None:
-    """Return the error for an index that failed while pip ran, although it answers now."""
-    line = next(
-        (line.strip() for line in run.output.splitlines() if any(sign in line for sign in _NETWORK_SIGNS)),
-        None,
-    )
-    if line is None:
-        return None
-    host = _HOST.search(line)
-    origin = f"{host['host']}:{host['port']}" if host else ""
-    named = [url for url in run.searched if origin and origin in url] or run.searched[:1]
-    reason = line.partition("connection broken by ")[2] or line
-    return NetworkError(
-        f"cannot read the index `{named[0] if named else origin}`",
-        evidence=(f"found   {reason[:300]}",),
-        hint="run the command again: the index answered after pip had given up",
     )
 
 

@@ -28,7 +28,8 @@ from bundler.errors import BundlerError, NetworkError, ResolutionError
 from bundler.redaction import split_url, url_filename
 from bundler.resolve.auth import netrc_environment
 from bundler.resolve.download import Download, fetch_all
-from bundler.resolve.failure import FailedRun, explain_failure
+from bundler.resolve.failed_run import FailedRun
+from bundler.resolve.failure import explain_failure
 from bundler.system.process import Completed, run_process
 from bundler.system.sandbox import Places, Sandbox, find_sandbox, program_places
 from bundler.target.scripts import script

@@ -24,7 +24,8 @@ from packaging.version import Version
 from bundler.digest import Sha256, parse_sha256
 from bundler.errors import ResolutionError
 from bundler.redaction import redact, split_url, url_filename
-from bundler.resolve.failure import FailedRun, explain_failure
+from bundler.resolve.failed_run import FailedRun
+from bundler.resolve.failure import explain_failure
 from bundler.resolve.lockfile import Lock, LockedDistribution
 from bundler.resolve.pip import Toolchain
 from bundler.resolve.sdist import hash_tree

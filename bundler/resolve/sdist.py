@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import hashlib
 import os
-import re
 import shlex
 import shutil
 import sys
@@ -23,7 +22,8 @@ from packaging.utils import InvalidWheelFilename, parse_wheel_filename
 from bundler.archive.zip import ZipReader
 from bundler.digest import Sha256, hash_stream, parse_sha256
 from bundler.errors import InputError, IntegrityError, ResolutionError
-from bundler.resolve.failure import FailedRun, build_failure
+from bundler.resolve.failed_run import FailedRun
+from bundler.resolve.failure import build_failure
 from bundler.resolve.lockfile import LockedDistribution
 from bundler.resolve.pip import Toolchain
 from bundler.resolve.rpath import remove_host_rpath
@@ -36,11 +36,10 @@ if TYPE_CHECKING:
 
 __all__ = ["BuiltWheel", "build_wheel", "hash_tree"]
 
-BUILD_FORMAT = 3
+BUILD_FORMAT = 4
 """Part of the key of a built wheel; increment it with any change of the build, to rebuild all wheels."""
 
 _PACK_SECONDS = 600
-_USED = re.compile(r"^\s*Successfully installed (.+)$", re.MULTILINE)
 
 # Not sources of a project: caches and environments of tools, and metadata that differs between checkouts.
 _NOT_SOURCE = frozenset(
@@ -56,7 +55,7 @@ class BuiltWheel:
     """The digest of the wheel in the store."""
     filename: str
     requires: tuple[str, ...]
-    """The distributions of the build environment, ``name-version``, sorted."""
+    """The distributions of the build environment, ``name==version --hash=sha256:...``, sorted."""
     build_dir: str = ""
     """The directory of this build; empty if the wheel was built by an earlier run."""
 
@@ -126,22 +125,28 @@ def _recall(key: str, store: Store) -> BuiltWheel | None:
 
 
 def _build(locked: LockedDistribution, toolchain: Toolchain, store: Store, scratch: Path) -> BuiltWheel:
-    out = scratch / "out"
+    out, requires = scratch / "out", scratch / "requires"
+    requires.mkdir()
     arguments = ["wheel", "--verbose", "--no-deps", "--use-pep517", "--wheel-dir", str(out)]
     flags = f"-g0 {shlex.quote(f'-ffile-prefix-map={scratch}=.')}"
     ended = toolchain.run_pip(
         [*arguments, _source(locked, store, scratch)],
         cached=False,
         # Debug information would contain the random path of the build directory.
-        extra_env={"CFLAGS": flags, "CXXFLAGS": flags, "TMPDIR": str(scratch)},
+        extra_env={
+            "CFLAGS": flags,
+            "CXXFLAGS": flags,
+            "TMPDIR": str(scratch),
+            # See `target/scripts/run_pip.py`: it fetches the requirements of the build by digest.
+            "BUNDLER_BUILD_REQUIRES": str(requires),
+        },
     )
     wheels = sorted(out.glob("*.whl")) if out.is_dir() else []
     if ended.returncode != 0 or len(wheels) != 1:
         project = f"`{locked.name}` {locked.version}" if locked.version else f"`{locked.name}`"
         run = FailedRun(ended=ended, settings=toolchain.settings, target=toolchain.target)
         raise build_failure(run, project, name=locked.name)
-    output = ended.stderr + ended.stdout.decode("utf-8", "replace")
-    used = sorted({item for match in _USED.finditer(output) for item in match[1].split()})
+    used = sorted({line for path in requires.glob("*.txt") for line in path.read_text("utf-8").splitlines()})
     packed = _pack(wheels[0], toolchain, scratch)
     with packed.open("rb") as stream, store.write() as blob:
         shutil.copyfileobj(stream, blob)

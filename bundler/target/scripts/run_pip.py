@@ -3,12 +3,17 @@
 Started as ``python -I run_pip.py GUARD PIP ARGUMENT...``. PIP is the unpacked ``pip``
 package. Standard library only, syntax of Python 3.7.
 
-pip starts build backends and metadata hooks (PEP 517) as ``sys.executable
-_in_process.py HOOK DIRECTORY``, and itself, to install the requirements of a build,
-as ``sys.executable __pip-runner__.py``. Here the second is started through this
-script again, and everything else of ``sys.executable`` is foreign code: it gets a
-sandbox, and an environment without index settings, proxies and the user's variables.
-Other programs, such as ``git`` and ``lsb_release``, get no setting of an index.
+pip starts build backends and metadata hooks (PEP 517) as ``PYTHON _in_process.py HOOK
+DIRECTORY``, and itself, to install the requirements of a build, as ``PYTHON
+__pip-runner__.py``. Here the second is started through this script again, and everything
+else but a few programs of the system is foreign code: it gets a sandbox, and an
+environment without index settings, proxies and the user's variables. The programs of the
+system, such as ``git`` and ``lsb_release``, get no setting of an index.
+
+pip itself is restricted where it trusts an index or a distribution: a response has an end,
+leads to http(s) only and a page to no file of this machine; a dependency is not a URL.
+With the variable BUILD_REQUIRES, a directory, the requirements of a build are resolved
+first, and then fetched by the digests of this resolution, which are written there.
 
 GUARD is a JSON file::
 
@@ -19,14 +24,18 @@ GUARD is a JSON file::
      "home": "/scratch/home"}       HOME and TMPDIR of a hook, empty, too
 """
 
-import email.parser
+import functools
+import http.client
+import io
 import json
 import os
-import re
 import resource
 import runpy
 import subprocess
 import sys
+import tempfile
+import time
+from urllib.parse import urljoin, urlsplit
 
 try:
     import ctypes
@@ -55,10 +64,15 @@ PASSED_ON = (
 )
 PREFIXES_PASSED_ON = ("PEP517_", "_PYPROJECT_HOOKS_")
 NETWORK_PROGRAMS = ("git", "hg", "svn", "bzr", "keyring")
+PROGRAMS = (*NETWORK_PROGRAMS, "lsb_release", "uname", "rustc", "oslevel")
+"""Programs of the system that pip starts by their name; every other one runs in the sandbox."""
 PROXIES = ("HTTP_PROXY", "HTTPS_PROXY", "ALL_PROXY")
-DIRECT = re.compile(r"\s*[\w.-]+\s*(?:\[[^\]]*\])?\s*@\s*(?P<url>\S+)")
-"""A dependency by URL (PEP 508)."""
 RUNNER = "__pip-runner__.py"
+PAGE = 64 << 20
+"""Bytes of a page of an index; those of the largest projects have less than 10 MiB."""
+RATE = 1024
+"""Bytes per second; a slower response is refused."""
+BUILD_REQUIRES = "BUNDLER_BUILD_REQUIRES"
 SECONDS, BUILD_SECONDS = 600, 3000
 """Limits of a hook: one that describes the project, and one that compiles it; pip itself has an hour."""
 
@@ -111,7 +125,7 @@ def sandboxed(guard, arguments, cwd, environ):
             for path in paths:
                 if path not in written or option == "--writable":
                     command += [option, path]
-    limit = BUILD_SECONDS if arguments[-2].startswith("build_") else SECONDS
+    limit = BUILD_SECONDS if "".join(arguments[-2:-1]).startswith("build_") else SECONDS
     return [*command, "--seconds", str(limit), "--", *arguments], env
 
 
@@ -142,24 +156,6 @@ def inspect_hook(arguments):
             ]
             if any(os.path.islink(each) for each in [path, *inside]):
                 return "a symbolic link: {}".format(value)
-        if name.startswith("prepare_metadata") and "--no-deps" not in sys.argv:
-            return url_dependency(os.path.join(folders[0], value, "METADATA"))
-    return None
-
-
-def url_dependency(path):
-    """Return a fault of METADATA, or None: pip would fetch the URL of a dependency."""
-    try:
-        with open(path, encoding="utf-8", errors="replace") as stream:
-            metadata = email.parser.HeaderParser().parse(stream)
-    except OSError:
-        return None  # pip reports it
-    for text in metadata.get_all("Requires-Dist", []):
-        match = DIRECT.match(text)
-        if match and match.group("url") not in required_words(sys.argv):
-            return "a dependency with a URL, which the requirements must name: {}".format(
-                " ".join(text.split())
-            )
     return None
 
 
@@ -192,29 +188,37 @@ def without_urls(arguments, environ):
     return kept, env
 
 
+def is_of_system(program):
+    """Return whether pip starts a program as itself, and not for a project."""
+    name = os.path.basename(program)
+    return name in PROGRAMS or name.startswith("ld-musl-")  # the loader, which prints its version
+
+
 def guarded(guard_file, pip):
-    """Return a class for subprocess.Popen that starts programs of Python in the sandbox."""
+    """Return a class for subprocess.Popen that starts foreign programs in the sandbox."""
     with open(guard_file, encoding="utf-8") as stream:
         guard = json.load(stream)
-    runner = os.path.join(pip, RUNNER)
+    runner = os.path.realpath(os.path.join(pip, RUNNER))
 
     class Popen(subprocess.Popen):
         def __init__(self, args, *rest, **options):
             self.hook = None
-            if not isinstance(args, (str, bytes)) and os.fspath(args[0]) == sys.executable:
-                arguments = [os.fspath(argument) for argument in args]
-                environ = options.get("env") or os.environ
-                if os.path.realpath(arguments[1]) == os.path.realpath(runner):
-                    arguments, env = without_urls(arguments, environ)
-                    args = [sys.executable, "-I", os.path.abspath(__file__), guard_file, *arguments[1:]]
-                    env["PIP_USE_PEP517"] = "1"  # the other way runs setup.py without a hook
-                else:
-                    self.hook = arguments
-                    args, env = sandboxed(guard, arguments, options.get("cwd"), environ)
-                options["env"] = env
+            # Python's `platform` starts `uname -p` through a shell.
+            given = args.split() if isinstance(args, (str, bytes)) else args
+            arguments = [os.fsdecode(argument) for argument in given]
+            environ = options.get("env") or os.environ
+            if is_of_system(arguments[0]):
+                options["env"] = without_secrets(arguments[0], environ)
+            elif len(arguments) > 1 and os.path.realpath(arguments[1]) == runner:
+                urls = [text for text in arguments[arguments.index("--") :] if set(text) & set("@/")]
+                if urls:
+                    refuse("requirement of a build", "`{}` is not a name".format(urls[0]))
+                arguments, env = without_urls(arguments, environ)
+                args = [arguments[0], "-I", os.path.abspath(__file__), guard_file, *arguments[1:]]
+                options["env"] = dict(env, PIP_USE_PEP517="1")  # the other way runs setup.py without a hook
             else:
-                program = args if isinstance(args, (str, bytes)) else args[0]
-                options["env"] = without_secrets(os.fsdecode(program), options.get("env") or os.environ)
+                self.hook = arguments
+                args, options["env"] = sandboxed(guard, arguments, options.get("cwd"), environ)
             super().__init__(args, *rest, **options)
 
         def wait(self, timeout=None):
@@ -229,6 +233,128 @@ def guarded(guard_file, pip):
     return Popen
 
 
+# What pip trusts.
+
+
+def refuse(kind, text):
+    """End pip with an error, whose line `resolve.failed_run` reads."""
+    from pip._internal.exceptions import InstallationError  # noqa: PLC0415 - the pip of `restrict`
+
+    raise InstallationError("refused {}: {}".format(kind, text))
+
+
+class Body(io.RawIOBase):
+    """The body of a response, which ends.
+
+    :param limit: bytes; pip keeps a page in memory.
+    :param url: for the message.
+    """
+
+    def __init__(self, stream, limit, url):
+        self.stream, self.limit, self.url = stream, limit, url
+        self.received, self.waited, self.before = 0, 0.0, 0
+
+    def readable(self):
+        return True
+
+    def readinto(self, buffer):
+        started = time.monotonic()
+        count = self.stream.readinto1(buffer)
+        self.waited += time.monotonic() - started
+        self.received += count or 0
+        if self.received > self.limit:
+            refuse("response", "{}: more than {} bytes".format(self.url, self.limit))
+        if self.waited > 4 * float(os.environ.get("PIP_TIMEOUT") or 15):
+            size = self.received - self.before
+            if size < RATE * self.waited:
+                refuse("response", "{}: {} bytes in {:.0f} s".format(self.url, size, self.waited))
+            self.waited, self.before = 0.0, self.received
+        return count
+
+    def close(self):
+        self.stream.close()
+        super().close()
+
+
+class Connection(http.client.HTTPConnection):
+    """A connection whose responses end and lead to http(s) only; pip reads any file that a redirect names."""
+
+    def putrequest(self, method, url, *rest, **options):
+        self.requested = urljoin("http://{}:{}".format(self.host, self.port), url)
+        self.limit = FILE
+        return super().putrequest(method, url, *rest, **options)
+
+    def putheader(self, header, *values):
+        # pip accepts one of a few formats of a page, and any file.
+        if header.lower() == "accept" and os.fsdecode(values[0]) != "*/*":
+            self.limit = PAGE
+        return super().putheader(header, *values)
+
+    def getresponse(self, *rest, **options):
+        response = super().getresponse(*rest, **options)
+        target = response.getheader("Location")
+        if target and urlsplit(urljoin(self.requested, target)).scheme not in ("http", "https"):
+            refuse("response", "{}: a redirect to {}".format(self.requested, target))
+        if response.fp is not None:
+            response.fp = io.BufferedReader(Body(response.fp, self.limit, self.requested))
+        return response
+
+
+def restrict(package):
+    """Restrict what pip fetches: modules that import these names afterwards get them as they are here.
+
+    :param package: the directory of pip.
+    """
+    http.client.HTTPConnection = Connection
+    sys.path.insert(0, os.path.dirname(package))
+    try:
+        from pip._internal.models.link import Link  # noqa: PLC0415 - of this pip
+        from pip._internal.req import constructors  # noqa: PLC0415 - the same
+    finally:
+        # A pip that installs the requirements of a build must not see the modules beside it.
+        del sys.path[0]
+    file_path, from_string = Link.file_path, constructors.install_req_from_req_string
+
+    def path_of(link):
+        if str(link.comes_from or "").startswith(("http:", "https:")):
+            refuse("link", "{} of the page {}".format(link.url_without_fragment, link.comes_from))
+        return file_path.fget(link)
+
+    @functools.wraps(from_string)
+    def requirement_of(text, comes_from=None, *rest, **options):
+        made = from_string(text, comes_from, *rest, **options)
+        if comes_from is not None and made.req.url and made.req.url not in required_words(sys.argv):
+            refuse("dependency", "{} @ {} of {}".format(made.req.name, made.req.url, comes_from))
+        return made
+
+    Link.file_path = property(path_of)
+    constructors.install_req_from_req_string = requirement_of
+
+
+def fix_requirements(guard_file, folder):
+    """Resolve the requirements of a build, and replace them by what was resolved, by digest."""
+    number, report = tempfile.mkstemp(suffix=".json", dir=folder)
+    os.close(number)
+    # -I: see `Popen`.
+    command = [sys.executable, "-I", os.path.abspath(__file__), guard_file, *sys.argv]
+    at = command.index("--")
+    command[at:at] = ["--dry-run", "--report", report]
+    code = subprocess.Popen.__mro__[1](command, env=dict(os.environ, **{BUILD_REQUIRES: ""})).wait()
+    if code != 0:
+        sys.exit(code)
+    with open(report, encoding="utf-8") as stream:
+        items = json.load(stream)["install"]
+    lines = [
+        "{name}=={version} --hash=sha256:{sha256}\n".format(
+            sha256=item["download_info"]["archive_info"]["hashes"]["sha256"], **item["metadata"]
+        )
+        for item in items
+    ]
+    with open(report + ".txt", "w", encoding="utf-8") as stream:
+        stream.writelines(lines)
+    sys.argv[sys.argv.index("--") :] = ["--no-deps", "--require-hashes", "-r", report + ".txt"]
+
+
 def main():
     """Run pip in this process."""
     guard, pip = sys.argv[1:3]
@@ -238,9 +364,13 @@ def main():
         hard = resource.getrlimit(kind)[1]
         if hard == resource.RLIM_INFINITY or hard > limit:
             resource.setrlimit(kind, (limit, hard))
-    package = os.path.dirname(pip) if os.path.basename(pip) == RUNNER else pip
+    is_runner = os.path.basename(pip) == RUNNER
+    package = os.path.dirname(pip) if is_runner else pip
     subprocess.Popen = guarded(guard, package)
     sys.argv[:] = sys.argv[2:]
+    if is_runner and os.environ.get(BUILD_REQUIRES):
+        fix_requirements(guard, os.environ[BUILD_REQUIRES])
+    restrict(package)
     runpy.run_path(pip, run_name="__main__")
 
 
