@@ -78,11 +78,19 @@ def refused(run: FailedRun) -> BundlerError | None:
     kind, text = match["kind"], match["text"].strip()
     if kind == "dependency":
         direct, _, owner = text.rpartition(" of ")
+        name, _, url = direct.partition(" @ ")
+        if "#sha256=" in url:
+            hint = f"if you trust it, require it yourself: `{direct}`"
+        elif url.startswith(("http:", "https:")):
+            hint = (
+                f"if you trust it, require `{direct}#sha256=` and the digest of `curl -sSL {url} | sha256sum`"
+            )
+        else:
+            hint = f"require another version of `{owner}`, or a wheel of `{name}` by its path"
         return ResolutionError(
-            f"a dependency requires `{direct.partition(' @ ')[0]}` by a URL, which can change, or belong to "
-            "another owner",
-            evidence=(f"found   {direct}", f"of      {owner}"),
-            hint=f"if you trust it, require it yourself: `{direct}`",
+            f"`{owner}` requires `{name}` by a URL, which can change, or belong to another owner",
+            evidence=(f"found   {direct}",),
+            hint=hint,
         )
     if kind == "requirement of a build":
         return ResolutionError(

@@ -284,16 +284,24 @@ def test_a_dependency_by_url_is_refused(
     assert [request.path for request in index.requests if "secret" in request.path] == []
 
 
+@pytest.mark.parametrize(
+    ("kind", "with_digest"), [("sdist", True), ("sdist", False), ("wheel", True), ("wheel", False)]
+)
 def test_a_dependency_by_a_url_that_the_user_requires_is_allowed(
-    index: LocalIndex, bundler_cli: BundlerCli, tmp_path: Path
+    index: LocalIndex, bundler_cli: BundlerCli, tmp_path: Path, kind: str, with_digest: bool
 ) -> None:
     wheel = make_wheel(index.folder, "other", "1.0")
-    digest = hashlib.sha256(wheel.read_bytes()).hexdigest()
-    direct = f"other @ {index.url.replace('/simple/', '/files/')}{wheel.name}#sha256={digest}"
-    make_sdist(
-        index.folder, "evil", "1.0", {"evil.py": ""}, setup_py=backend(f"install_requires=['{direct}']")
-    )
-    ended = bundler_cli.run("build", "evil", direct, cwd=tmp_path)
+    url = f"other @ {index.url.replace('/simple/', '/files/')}{wheel.name}"
+    direct = f"{url}#sha256={hashlib.sha256(wheel.read_bytes()).hexdigest()}"
+    if kind == "sdist":
+        setup = backend(f"install_requires=['{direct if with_digest else url}']")
+        make_sdist(index.folder, "evil", "1.0", {"evil.py": ""}, setup_py=setup)
+    else:
+        make_wheel(index.folder, "evil", "1.0", requires=[direct if with_digest else url])
+    refused = bundler_cli.run("lock", "evil", cwd=tmp_path)
+    assert refused.stderr.count(direct if with_digest else f"`{url}#sha256=`") >= 1, refused.stderr
+
+    ended = bundler_cli.run("lock", "evil", direct, cwd=tmp_path)
 
     assert ended.returncode == 0, ended.stderr
 

@@ -48,6 +48,8 @@ class LocalIndex:
         """The links of a page instead of those to the files, by project."""
         self.content_types: dict[str, str] = {}
         """Content types instead of the usual ones, by the start of the path."""
+        self.etags = False
+        """Whether responses can be cached, and are validated by their ETag."""
         self.swap: tuple[Path, str, list[bytes]] | None = None
         """A file, a path, and the contents that the file has at each request of the path; the last one stays."""
         self.closing = threading.Event()
@@ -191,8 +193,16 @@ class LocalIndex:
                     self.end_headers()
                     index.closing.wait(60)
                     return
+                etag = f'"{hashlib.sha256(content or b"").hexdigest()}"'
+                if index.etags and self.headers.get("If-None-Match") == etag:
+                    self.send_response(HTTPStatus.NOT_MODIFIED)
+                    self.end_headers()
+                    return
                 self.send_response(HTTPStatus.OK if content is not None else HTTPStatus.NOT_FOUND)
                 content = content or b""
+                if index.etags:
+                    self.send_header("ETag", etag)
+                    self.send_header("Cache-Control", "max-age=600")
                 self.send_header("Content-Type", index._type(self.path))
                 self.send_header("Content-Length", str(len(content)))
                 self.end_headers()

@@ -159,14 +159,14 @@ def inspect_hook(arguments):
     return None
 
 
-def required_words(arguments):
-    """Return the words of the requirements and constraints files of a command."""
-    words = set()
+def required_urls(arguments):
+    """Return the words of the requirements and constraints files, by their text before a ``#``."""
+    words = {}
     rest = iter(arguments)
     for argument in rest:
         if argument in ("-r", "-c"):
             with open(next(rest), encoding="utf-8") as stream:
-                words.update(stream.read().split())
+                words.update((word.partition("#")[0], word) for word in stream.read().split())
     return words
 
 
@@ -323,9 +323,15 @@ def restrict(package):
     @functools.wraps(from_string)
     def requirement_of(text, comes_from=None, *rest, **options):
         made = from_string(text, comes_from, *rest, **options)
-        if comes_from is not None and made.req.url and made.req.url not in required_words(sys.argv):
-            refuse("dependency", "{} @ {} of {}".format(made.req.name, made.req.url, comes_from))
-        return made
+        url = made.req.url
+        if comes_from is None or not url:
+            return made
+        required = required_urls(sys.argv).get(url.partition("#")[0])
+        if required is None:
+            refuse("dependency", "{} @ {} of {}".format(made.req.name, url, comes_from.name))
+        # pip takes a URL with a digest and one without it for two files.
+        text = text if "#" in url else text.replace(url, required)
+        return from_string(text, comes_from, *rest, **options)
 
     Link.file_path = property(path_of)
     constructors.install_req_from_req_string = requirement_of

@@ -46,7 +46,7 @@ def test_a_program_of_the_system_gets_no_index(program: str, proxy: bool) -> Non
 def run(folder: Path, guard: dict[str, Any], pip: Path, *args: str) -> subprocess.CompletedProcess[str]:
     """Run a pip as `resolve.pip` does."""
     (folder / "guard.json").write_text(json.dumps(guard))
-    argv = [sys.executable, "-I", script("run_pip"), folder / "guard.json", pip, *args]
+    argv: list[str | Path] = [sys.executable, "-I", script("run_pip"), folder / "guard.json", pip, *args]
     env = {
         "PATH": os.environ["PATH"],
         "HOME": str(folder),
