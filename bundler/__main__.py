@@ -21,6 +21,8 @@ _REMOVED = "BUNDLER_REMOVED"
 
 def main() -> None:
     """Run the command line and exit with its code."""
+    # The owner of a file may read and write it, and others write nothing, whatever the umask.
+    os.umask(os.umask(0o077) & 0o075 | 0o002)
     _open_streams()
     _isolate()
     here = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))

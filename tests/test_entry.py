@@ -267,3 +267,57 @@ def test_startup_code_of_the_environment_is_reported(
 
     lines = [line for line in started.stderr.splitlines() if "when the Python of bundler starts" in line]
     assert [line.split("`")[1] for line in lines] == [str(site / "sitecustomize.py"), str(site / "evil.pth")]
+
+
+@pytest.mark.attack("command")
+@pytest.mark.parametrize("umask", [0o777, 0o700, 0o400, 0o277, 0o077, 0o027, 0o002, 0])
+def test_a_umask_changes_no_byte_and_opens_no_file(
+    umask: int, bundler_cli: BundlerCli, tmp_path: Path
+) -> None:
+    """An import that cannot read its own file would be a wrong verdict."""
+    assert bundler_cli.wheels is not None
+    make_wheel(bundler_cli.wheels, "demo", "1.0")
+    lock = locked(bundler_cli, "demo")
+    digests = set()
+    for mask, folder in ((0o022, "usual"), (umask, "other")):
+        argv = (
+            LAUNCHER,
+            "build",
+            *lock,
+            "--name",
+            "app",
+            "-o",
+            f"new/{folder}",
+            "--store",
+            f"store {folder}",
+        )
+        started = subprocess.run(
+            argv, cwd=tmp_path, env=bundler_cli.env, capture_output=True, text=True, check=False, umask=mask
+        )
+        digests.add(digest(started))
+    assert len(digests) == 1
+    for path in (tmp_path / "new", tmp_path / "new/other", *(tmp_path / "store other").rglob("*")):
+        mode = path.lstat().st_mode
+        assert not mode & 0o002, path
+        assert mode & 0o400, path
+
+
+@pytest.mark.attack("command")
+@pytest.mark.parametrize(
+    "value",
+    ["bash_source", "zsh_source", "fish_source", "bash_complete", "zsh_complete", "fish_complete", "x"],
+)
+def test_the_variable_of_completion_replaces_no_command(
+    value: str, bundler_cli: BundlerCli, tmp_path: Path
+) -> None:
+    """A pipeline that sets it would print a script, with exit code 0, and build nothing."""
+    env = {"_BUNDLER_COMPLETE": value, "COMP_WORDS": "bundler ver", "COMP_CWORD": "1"}
+    started = start((LAUNCHER, "verify", "missing"), bundler_cli, env, cwd=tmp_path)
+
+    assert (started.returncode, started.stdout) == (11, "")
+    assert "missing: file not found" in started.stderr
+    if value != "x":
+        started = start((LAUNCHER,), bundler_cli, env, cwd=tmp_path)
+        assert started.returncode == 0
+        assert ("verify" in started.stdout) == value.endswith("complete")
+        assert ("_BUNDLER_COMPLETE" in started.stdout) == value.endswith("source")

@@ -34,6 +34,8 @@ __all__ = ["cli", "run_cli"]
 _SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 _PATIENCE = 5.0
 """Seconds after a signal in which further ones are ignored: they would interrupt the clean-up."""
+_NO_VARIABLE = "="
+"""A name that no variable has."""
 _INTERRUPTED = 128 + signal.SIGINT
 
 
@@ -69,7 +71,13 @@ def _run(arguments: Sequence[str]) -> int:  # noqa: PLR0911 - one for each way a
     as_json = "--json" in arguments
     try:
         # Without the standalone mode, click returns the code of an Exit, and else the value of the command.
-        ended = cli.main(args=list(arguments), prog_name="bundler", standalone_mode=False)
+        ended = cli.main(
+            args=list(arguments),
+            prog_name="bundler",
+            # The scripts of the shells pass no argument: a command is run, whatever the environment has.
+            complete_var=_NO_VARIABLE if arguments else None,
+            standalone_mode=False,
+        )
     except BundlerError as error:
         return _fail(error, command, as_json=as_json)
     except click.UsageError as error:
