@@ -11,7 +11,6 @@ import hashlib
 import os
 import shlex
 import shutil
-import sys
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -28,7 +27,7 @@ from bundler.resolve.lockfile import LockedDistribution
 from bundler.resolve.pip import Toolchain
 from bundler.resolve.rpath import remove_host_rpath
 from bundler.store.store import key_of
-from bundler.system.process import run_process, tail
+from bundler.system.process import own_module, run_process, tail
 
 if TYPE_CHECKING:
     from bundler.store.store import Store
@@ -199,7 +198,7 @@ def _pack(wheel: Path, toolchain: Toolchain, scratch: Path) -> Path:
             path.chmod(0o755 if member.executable else 0o644)
     packed = scratch / "packed"
     packed.mkdir()
-    argv = [sys.executable, "-I", "-m", "wheel", "pack", "--dest-dir", str(packed), str(tree)]
+    argv = [*own_module("wheel"), "pack", "--dest-dir", str(packed), str(tree)]
     env = toolchain.host.child_env(scratch)
     ended = run_process(argv, env=env, cwd=scratch, timeout=_PACK_SECONDS)
     repacked = sorted(packed.glob("*.whl"))
