@@ -31,8 +31,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING, BinaryIO, TypeVar
 
 from bundler.digest import CHUNK, Sha256, parse_sha256
-from bundler.errors import IntegrityError, MalformedError, OutputError
+from bundler.errors import IntegrityError, MalformedError, OutputError, UsageError
 from bundler.jsonio import decode
+from bundler.paths import printable
 from bundler.reporter import SILENT, Reporter
 from bundler.store.reference import key_of, read_ref, ref_content
 from bundler.system.atomic import output_error, publish_file, replace_file, temporary
@@ -72,14 +73,18 @@ def open_store(path: Path | None, host: HostEnvironment, reporter: Reporter) -> 
     """Return the store at ``path``, else at BUNDLER_STORE, else in the user's cache directory."""
     if path is None:
         named = host.get("BUNDLER_STORE")
-        path = Path(named) if named else _cache_folder()
-    return Store(host.cwd / path, reporter=reporter)
+        if named is None:
+            from platformdirs import user_cache_dir  # noqa: PLC0415 - not needed where the store is named
 
-
-def _cache_folder() -> Path:
-    from platformdirs import user_cache_path  # noqa: PLC0415 - not needed where the store is named
-
-    return user_cache_path("bundler", appauthor=False)
+            named = user_cache_dir("bundler", appauthor=False)
+        path = Path(named)
+    # Resolved: a sandbox does not show the directories before a `..`.
+    root = (host.cwd / path).resolve()
+    if not str(root).isprintable():
+        raise UsageError(
+            f"the path of the store is not printable: `{printable(str(root))}`", hint="pass another `--store`"
+        )
+    return Store(root, reporter=reporter)
 
 
 class BlobWriter:

@@ -425,6 +425,35 @@ def test_a_segment_that_is_not_of_its_table_reaches_no_archive(
 FORMAT = SegmentFormat(root="app", codec="gz", epoch=DEFAULT_EPOCH)
 
 
+@pytest.mark.attack("store")
+@pytest.mark.parametrize("path", ["../store", "link", "link/../other", "../here/./store", "ü %(x)s '\""])
+def test_the_path_of_a_store_changes_no_verdict(
+    shop: LocalIndex, bundler_cli: BundlerCli, tmp_path: Path, path: str
+) -> None:
+    (tmp_path / "here").mkdir()
+    (tmp_path / "deep/store").mkdir(parents=True)
+    (tmp_path / "here/link").symlink_to(tmp_path / "deep/store")
+    make_sdist(shop.folder, "source", "1.0", {"source.py": "import basket\n"})
+    result = built(bundler_cli, "source", "shop", "--name", "app", "--store", path, cwd=tmp_path / "here")
+
+    assert result["built_here"] == ["source"]
+
+
+@pytest.mark.parametrize("how", ["..", "link"])
+def test_the_paths_of_python_and_code_change_no_verdict(
+    shop: LocalIndex, bundler_cli: BundlerCli, python37: Path, tmp_path: Path, how: str
+) -> None:
+    (tmp_path / "here").mkdir()
+    (tmp_path / "code").mkdir()
+    (tmp_path / "code/score.py").write_text("import shop\ndef init(): pass\ndef run(data): return data\n")
+    (tmp_path / "here/link").symlink_to(tmp_path / "code")
+    (tmp_path / "here/python").symlink_to(python37.parent.parent)
+    code = "../code" if how == ".." else "link"
+    python = os.path.relpath(python37, tmp_path / "here") if how == ".." else "python/bin/python3.7"
+    args = ("--source-dir", code, "--entry-script", "score.py", "--python", f"./{python}")
+    built_locked(bundler_cli, "shop", "--name", "app", *args, cwd=tmp_path / "here")
+
+
 def segments_of(store: Store) -> dict[str, Sha256]:
     refs = (store.root / "refs/segment").glob("*/*")
     return {ref.name: Sha256(ref.read_text()[:64]) for ref in refs}
