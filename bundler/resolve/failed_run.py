@@ -9,7 +9,7 @@ import re
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from bundler.errors import BundlerError, IntegrityError, NetworkError, ResolutionError
+from bundler.errors import BundlerError, IntegrityError, MalformedError, NetworkError, ResolutionError
 from bundler.redaction import url_filename
 from bundler.resolve.releases import default_index_url, find_files
 from bundler.system.process import Completed
@@ -92,6 +92,9 @@ def refused(run: FailedRun) -> BundlerError | None:
             evidence=(f"found   {direct}",),
             hint=hint,
         )
+    if kind in ("archive", "script"):
+        noun = "a source distribution" if kind == "archive" else "a requirement of a build"
+        return MalformedError(f"{noun} is unsafe", evidence=(f"found   {text}",))
     if kind == "requirement of a build":
         return ResolutionError(
             f"a source distribution requires a URL for its build: {text}",

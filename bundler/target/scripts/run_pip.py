@@ -10,10 +10,9 @@ else but a few programs of the system is foreign code: it gets a sandbox, and an
 environment without index settings, proxies and the user's variables. The programs of the
 system, such as ``git`` and ``lsb_release``, get no setting of an index.
 
-pip itself is restricted where it trusts an index or a distribution: a response has an end,
-leads to http(s) only and a page to no file of this machine; a dependency is not a URL.
-With the variable BUILD_REQUIRES, a directory, the requirements of a build are resolved
-first, and then fetched by the digests of this resolution, which are written there.
+pip itself, which runs outside of the sandbox, is restricted by ``restrict_pip.py``. With the
+variable BUILD_REQUIRES, a directory, the requirements of a build are resolved first, and then
+fetched by the digests of this resolution, which are written there.
 
 GUARD is a JSON file::
 
@@ -24,9 +23,6 @@ GUARD is a JSON file::
      "home": "/scratch/home"}       HOME and TMPDIR of a hook, empty, too
 """
 
-import functools
-import http.client
-import io
 import json
 import os
 import resource
@@ -34,8 +30,14 @@ import runpy
 import subprocess
 import sys
 import tempfile
-import time
-from urllib.parse import urljoin, urlsplit
+
+sys.path.insert(0, os.path.dirname(os.path.abspath(__file__)))
+writes_bytecode, sys.dont_write_bytecode = sys.dont_write_bytecode, True
+try:
+    import restrict_pip  # the file beside this one, in the installation of bundler
+finally:
+    del sys.path[0]
+    sys.dont_write_bytecode = writes_bytecode
 
 try:
     import ctypes
@@ -45,8 +47,6 @@ except ImportError:  # a Python that was built without libffi
 PR_SET_PDEATHSIG, SIGKILL = 1, 9
 MEMORY = 4 << 30
 """Bytes of data of pip itself, which collects the output of hooks."""
-FILE = 8 << 30
-"""Bytes of one file of pip: a wheel has no more, and the response of an index may have no end."""
 PASSED_ON = (
     "PATH",
     "LANG",
@@ -68,10 +68,6 @@ PROGRAMS = (*NETWORK_PROGRAMS, "lsb_release", "uname", "rustc", "oslevel")
 """Programs of the system that pip starts by their name; every other one runs in the sandbox."""
 PROXIES = ("HTTP_PROXY", "HTTPS_PROXY", "ALL_PROXY")
 RUNNER = "__pip-runner__.py"
-PAGE = 64 << 20
-"""Bytes of a page of an index; those of the largest projects have less than 10 MiB."""
-RATE = 1024
-"""Bytes per second; a slower response is refused."""
 BUILD_REQUIRES = "BUNDLER_BUILD_REQUIRES"
 SECONDS, BUILD_SECONDS = 600, 3000
 """Limits of a hook: one that describes the project, and one that compiles it; pip itself has an hour."""
@@ -159,17 +155,6 @@ def inspect_hook(arguments):
     return None
 
 
-def required_urls(arguments):
-    """Return the words of the requirements and constraints files, by their text before a ``#``."""
-    words = {}
-    rest = iter(arguments)
-    for argument in rest:
-        if argument in ("-r", "-c"):
-            with open(next(rest), encoding="utf-8") as stream:
-                words.update((word.partition("#")[0], word) for word in stream.read().split())
-    return words
-
-
 def without_urls(arguments, environ):
     """Move the URLs of indexes, which may hold passwords, from the arguments to the environment."""
     kept, env, extra = [], dict(environ), []
@@ -212,7 +197,7 @@ def guarded(guard_file, pip):
             elif len(arguments) > 1 and os.path.realpath(arguments[1]) == runner:
                 urls = [text for text in arguments[arguments.index("--") :] if set(text) & set("@/")]
                 if urls:
-                    refuse("requirement of a build", "`{}` is not a name".format(urls[0]))
+                    restrict_pip.refuse("requirement of a build", "`{}` is not a name".format(urls[0]))
                 arguments, env = without_urls(arguments, environ)
                 args = [arguments[0], "-I", os.path.abspath(__file__), guard_file, *arguments[1:]]
                 options["env"] = dict(env, PIP_USE_PEP517="1")  # the other way runs setup.py without a hook
@@ -231,110 +216,6 @@ def guarded(guard_file, pip):
             return code
 
     return Popen
-
-
-# What pip trusts.
-
-
-def refuse(kind, text):
-    """End pip with an error, whose line `resolve.failed_run` reads."""
-    from pip._internal.exceptions import InstallationError  # noqa: PLC0415 - the pip of `restrict`
-
-    raise InstallationError("refused {}: {}".format(kind, text))
-
-
-class Body(io.RawIOBase):
-    """The body of a response, which ends.
-
-    :param limit: bytes; pip keeps a page in memory.
-    :param url: for the message.
-    """
-
-    def __init__(self, stream, limit, url):
-        self.stream, self.limit, self.url = stream, limit, url
-        self.received, self.waited, self.before = 0, 0.0, 0
-
-    def readable(self):
-        return True
-
-    def readinto(self, buffer):
-        started = time.monotonic()
-        count = self.stream.readinto1(buffer)
-        self.waited += time.monotonic() - started
-        self.received += count or 0
-        if self.received > self.limit:
-            refuse("response", "{}: more than {} bytes".format(self.url, self.limit))
-        if self.waited > 4 * float(os.environ.get("PIP_TIMEOUT") or 15):
-            size = self.received - self.before
-            if size < RATE * self.waited:
-                refuse("response", "{}: {} bytes in {:.0f} s".format(self.url, size, self.waited))
-            self.waited, self.before = 0.0, self.received
-        return count
-
-    def close(self):
-        self.stream.close()
-        super().close()
-
-
-class Connection(http.client.HTTPConnection):
-    """A connection whose responses end and lead to http(s) only; pip reads any file that a redirect names."""
-
-    def putrequest(self, method, url, *rest, **options):
-        self.requested = urljoin("http://{}:{}".format(self.host, self.port), url)
-        self.limit = FILE
-        return super().putrequest(method, url, *rest, **options)
-
-    def putheader(self, header, *values):
-        # pip accepts one of a few formats of a page, and any file.
-        if header.lower() == "accept" and os.fsdecode(values[0]) != "*/*":
-            self.limit = PAGE
-        return super().putheader(header, *values)
-
-    def getresponse(self, *rest, **options):
-        response = super().getresponse(*rest, **options)
-        target = response.getheader("Location")
-        if target and urlsplit(urljoin(self.requested, target)).scheme not in ("http", "https"):
-            refuse("response", "{}: a redirect to {}".format(self.requested, target))
-        if response.fp is not None:
-            response.fp = io.BufferedReader(Body(response.fp, self.limit, self.requested))
-        return response
-
-
-def restrict(package):
-    """Restrict what pip fetches: modules that import these names afterwards get them as they are here.
-
-    :param package: the directory of pip.
-    """
-    http.client.HTTPConnection = Connection
-    sys.path.insert(0, os.path.dirname(package))
-    try:
-        from pip._internal.models.link import Link  # noqa: PLC0415 - of this pip
-        from pip._internal.req import constructors  # noqa: PLC0415 - the same
-    finally:
-        # A pip that installs the requirements of a build must not see the modules beside it.
-        del sys.path[0]
-    file_path, from_string = Link.file_path, constructors.install_req_from_req_string
-
-    def path_of(link):
-        if str(link.comes_from or "").startswith(("http:", "https:")):
-            refuse("link", "{} of the page {}".format(link.url_without_fragment, link.comes_from))
-        return file_path.fget(link)
-
-    @functools.wraps(from_string)
-    def requirement_of(text, comes_from=None, *rest, **options):
-        made = from_string(text, comes_from, *rest, **options)
-        url = made.req.url
-        if comes_from is None or not url:
-            return made
-        required = required_urls(sys.argv).get(url.partition("#")[0])
-        if required is None:
-            refuse("dependency", "{} @ {} of {}".format(made.req.name, url, comes_from.name))
-        # pip takes a URL with a digest and one without it for two files.
-        text = text if "#" in url else text.replace(url, required)
-        return from_string(text, comes_from, *rest, **options)
-
-    Link.file_path = property(path_of)
-    constructors.install_req_from_req_string = requirement_of
 
 
 def fix_requirements(guard_file, folder):
@@ -366,7 +247,7 @@ def main():
     guard, pip = sys.argv[1:3]
     if ctypes is not None and hasattr(ctypes.CDLL(None), "prctl"):
         ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, SIGKILL, 0, 0, 0)
-    for kind, limit in ((resource.RLIMIT_DATA, MEMORY), (resource.RLIMIT_FSIZE, FILE)):
+    for kind, limit in ((resource.RLIMIT_DATA, MEMORY), (resource.RLIMIT_FSIZE, restrict_pip.FILE)):
         hard = resource.getrlimit(kind)[1]
         if hard == resource.RLIM_INFINITY or hard > limit:
             resource.setrlimit(kind, (limit, hard))
@@ -376,7 +257,7 @@ def main():
     sys.argv[:] = sys.argv[2:]
     if is_runner and os.environ.get(BUILD_REQUIRES):
         fix_requirements(guard, os.environ[BUILD_REQUIRES])
-    restrict(package)
+    restrict_pip.restrict(package)
     runpy.run_path(pip, run_name="__main__")
 
 
