@@ -217,6 +217,19 @@ def test_a_variable_does_not_replace_the_environment_of_the_command(
 
 
 @pytest.mark.attack("command")
+def test_a_shell_that_finds_the_launcher_starts_no_program_of_the_working_directory(
+    bundler_cli: BundlerCli, tmp_path: Path
+) -> None:
+    (tmp_path / "python3").write_text("#!/bin/sh\necho evil\n")
+    (tmp_path / "python3").chmod(0o755)
+    path = {"PATH": f"{Path(LAUNCHER).parent}:{os.environ['PATH']}"}
+
+    started = start(("bash", "bundler", "--version"), bundler_cli, path, cwd=tmp_path)
+
+    assert started.stdout.startswith("bundler, version "), started.stdout + started.stderr
+
+
+@pytest.mark.attack("command")
 def test_a_program_of_path_does_not_lead_the_launcher_elsewhere(
     bundler_cli: BundlerCli, tmp_path: Path
 ) -> None:
