@@ -173,7 +173,7 @@ def _check_outputs(arguments: PackageArguments) -> None:
         raise UsageError("no output given", hint="-o context/, or --image out.tar --base base.tar")
     if arguments.image_out is not None and arguments.base is None:
         raise UsageError("`--image` needs the base image as a file", hint="--image out.tar --base base.tar")
-    if arguments.output is not None and arguments.base_image is None:
+    if arguments.output is not None and not arguments.base_image:
         raise UsageError("a build context needs the name of its base image", hint="--base-image REF")
 
 

@@ -44,6 +44,7 @@ _NETWORK_SIGNS = (
     "Max retries exceeded",
     " redirects.",
     "[Errno 27]",
+    "MemoryError",  # a page that is compressed has no limit but that of pip's memory
 )
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gzip
 import re
 import shlex
 import socket
@@ -317,6 +318,17 @@ def test_a_response_without_an_end_is_a_network_error(
     assert f"127.0.0.1:{shop.port}" in ended.stderr
     assert "Traceback" not in ended.stderr
     assert ended.seconds < 60
+
+
+@pytest.mark.attack("network")
+def test_a_compressed_page_is_limited(shop: LocalIndex, warm_cli: BundlerCli, tmp_path: Path) -> None:
+    """A megabyte of it is a gigabyte of pip's memory."""
+    shop.endless = {"/simple/leaf/": gzip.compress(bytes(64 << 20))}
+    ended = lock(warm_cli, tmp_path, "leaf")
+
+    assert ended.returncode == 9, ended.stderr
+    assert f"127.0.0.1:{shop.port}" in ended.stderr
+    assert "MemoryError" not in ended.stderr
 
 
 @pytest.mark.attack("network")

@@ -148,12 +148,16 @@ class LocalIndex:
         handler.send_response(HTTPStatus.OK if target is None else HTTPStatus.FOUND)
         handler.send_header("Content-Type", self._type(handler.path))
         handler.send_header("Connection", "close")
+        if piece and piece.startswith(b"\x1f\x8b"):
+            handler.send_header("Content-Encoding", "gzip")
         if target is not None:
             handler.send_header("Location", target)
         handler.end_headers()
         handler.close_connection = True
         while target is None and not self.closing.wait(0.1 if is_slow else 0):
-            handler.wfile.write((piece or b" ") * (1 if is_slow else 1 << 20))
+            handler.wfile.write(
+                piece if piece and len(piece) > 1 else (piece or b" ") * (1 if is_slow else 1 << 20)
+            )
         return True
 
     def _type(self, path: str) -> str:

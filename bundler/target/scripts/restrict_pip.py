@@ -107,8 +107,10 @@ class Connection(http.client.HTTPConnection):
         target = response.getheader("Location")
         if target and urlsplit(urljoin(self.requested, target)).scheme not in ("http", "https"):
             refuse("response", "{}: a redirect to {}".format(self.requested, target))
+        # A compressed page is a tenth of what pip keeps in memory, and that of an attacker a thousandth.
+        limit = self.limit // 16 if response.getheader("Content-Encoding") else self.limit
         if response.fp is not None:
-            response.fp = io.BufferedReader(Body(response.fp, self.limit, self.requested))
+            response.fp = io.BufferedReader(Body(response.fp, limit, self.requested))
         return response
 
 
