@@ -17,6 +17,7 @@ from bundler.oci.blobs import is_image
 from bundler.oci.reader import ImageArchive
 from bundler.paths import printable
 from bundler.redaction import redact
+from bundler.reporter import SILENT, Reporter
 
 __all__ = ["read_base"]
 
@@ -28,16 +29,22 @@ _WANTED = (
 )
 
 
-def read_base(path: Path, *, prefer: str | None = None) -> BaseProfile:
+def read_base(path: Path, *, prefer: str | None = None, reporter: Reporter = SILENT) -> BaseProfile:
     """Return the profile of a base from a file or directory, whose form is detected from its content.
 
     :param path: a profile, a ``pip freeze``, a root filesystem or an image.
     :param prefer: which Python of a root filesystem or an image: its prefix
         ("/opt/conda") or its version ("3.7").
+    :param reporter: receives the progress.
     :raises InputError: if the form is unknown, or several Pythons match.
     :raises IntegrityError: if a part of an image does not match its digest.
     :raises MalformedError: if an image is malformed.
     """
+    with reporter.task("base", None):
+        return _read_base(path, prefer)
+
+
+def _read_base(path: Path, prefer: str | None) -> BaseProfile:
     if path.is_dir():
         return _read_folder(path, prefer)
     try:

@@ -292,7 +292,7 @@ def _choose(tree: Tree, prefer: str | None) -> _Python:
             f"wanted  {printable(by_path or prefer or 'one Python')}",
             *(f"found   {printable(one.label)}" for one in (fitting or programs or pythons)[:8]),
         ),
-        hint=f"pass `--python-in /{fitting[0].prefix}`" if fitting else "pass `--python-in PATH`",
+        hint=f"pass `--python-in /{(fitting or programs or pythons)[0].prefix}`",
     )
 
 

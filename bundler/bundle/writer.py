@@ -24,7 +24,6 @@ from bundler.bundle.reader import verify_bundle
 from bundler.bundle.segment import SegmentFormat, check_segment, find_segment, read_segment
 from bundler.digest import Sha256, hash_stream, parse_sha256, sha256_of
 from bundler.errors import BundlerError, OutputError
-from bundler.reporter import SILENT
 from bundler.store.store import DamagedStoreError
 from bundler.system.atomic import output_error, replace_file, staged_dir, staged_file
 from bundler.system.locks import locked_directory
@@ -208,7 +207,7 @@ def _write_folder(  # noqa: PLR0913 - as `write_bundle`
     size = len(manifest.content) + sum(file.size for file in manifest.files)
     if os.path.lexists(stem):
         _differs_unless(stem.is_dir(), stem)
-        if verify_bundle(stem, reporter=SILENT).manifest.content != manifest.content:
+        if verify_bundle(stem, reporter=reporter).manifest.content != manifest.content:
             _remove_proof(stem, manifest, stem, reporter)
             replace_file(stem / "manifest.json", manifest.content)
     else:
@@ -235,7 +234,7 @@ def _remove_proof(final: Path, manifest: Manifest, stem: Path, reporter: Reporte
     :raises OutputError: if it has other files, or is damaged.
     """
     try:
-        older = verify_bundle(final, reporter=SILENT, alone=True).manifest.contents
+        older = verify_bundle(final, reporter=reporter, alone=True).manifest.contents
     except BundlerError:
         older = {}
     _differs_unless(not final.is_symlink() and older == manifest.contents, final)

@@ -18,6 +18,7 @@ letter    subject
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 
@@ -30,6 +31,7 @@ __all__ = ["Finding", "is_allowed", "sorted_findings"]
 
 _ORDER = "MWEIUBD"
 """The letters, causes before consequences: a mount that hides a module makes imports fail."""
+_NAMES = re.compile(r"(?<=[ :])(NAME|MODULE)(?=`)")
 _RANK: Mapping[Severity, int] = {"error": 0, "warning": 1, "note": 2}
 
 
@@ -53,6 +55,12 @@ class Finding:
     def rule(self) -> Rule:
         """The rule of its code: severity, title, text and fix."""
         return rules_by_code()[self.code]
+
+    @property
+    def remedy(self) -> str:
+        """The remedy, with the distribution and the module of this finding for ``NAME`` and ``MODULE``."""
+        names = {"NAME": self.distribution, "MODULE": self.where}
+        return self.fix or _NAMES.sub(lambda match: names[match[1]] or match[1], self.rule.fix)
 
     def to_json(self) -> dict[str, str]:
         """Return the finding as plain values."""

@@ -134,7 +134,7 @@ class ClosureReport:
     def raise_for_errors(self) -> None:
         """Raise if there are errors that are not allowed.
 
-        :raises ClosureError: naming each error, with the fix once for each code.
+        :raises ClosureError: naming each error, with each remedy once.
         """
         errors = self.errors
         if not errors:
@@ -143,10 +143,10 @@ class ClosureReport:
         for number, error in enumerate(errors):
             evidence.append(f"{error.code}  {error.message}")
             evidence += [f"      {line}" for line in error.details]
-            # Errors are sorted by code: the fix follows the last of those that share it.
+            # Errors are sorted by code: the remedy follows the last of those that share it.
             following = errors[number + 1] if number + 1 < len(errors) else None
-            if following is None or (following.code, following.fix) != (error.code, error.fix):
-                evidence.append(f"      fix: {error.fix or error.rule.fix}")
+            if following is None or following.remedy != error.remedy:
+                evidence.append(f"      fix: {error.remedy}")
         raise ClosureError(
             f"the bundle does not work on its target: {len(errors)} error{'' if len(errors) == 1 else 's'}",
             evidence=tuple(evidence),

@@ -256,7 +256,7 @@ def simulate_command(arguments: SimulateArguments, as_json: bool) -> None:
         env,
         files,
         profile=arguments.profile or profile_of(image, env),
-        base=read_base(arguments.base) if arguments.base else None,
+        base=read_base(arguments.base, reporter=make_reporter()) if arguments.base else None,
         release=parse_release(arguments.server) if arguments.server else None,
         offline=not arguments.network,
         server=not arguments.no_server,

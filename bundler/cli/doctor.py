@@ -132,7 +132,7 @@ def _check_container(variables: dict[str, str], folder: Path, profile: str | Non
             topic="start",
             verdict=verdict,
             fact=fact,
-            fix="" if verdict == "pass" else finding.fix or finding.rule.fix,
+            fix="" if verdict == "pass" else finding.remedy,
         )
     yield _ending(boot)
 

@@ -7,6 +7,7 @@ workspace is a directory or a URL.
 from __future__ import annotations
 
 import json
+import re
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -246,9 +247,14 @@ def _read_source(source: Path, name: str | None) -> Environment:
         return environment
     if source.suffix not in CONDA_SUFFIXES:
         if name is None:
-            raise UsageError("a requirements file has no name; pass `--name`", hint="--name NAME")
+            raise UsageError("a requirements file has no name; pass `--name`", hint=_name_option(source))
         return Environment.from_pip_requirements(name, source)
     name = name or parse_conda_file(source.read_text("utf-8", "replace"))[0].name
     if name is None:
-        raise UsageError(f"`{source}` has no name; pass `--name`", hint="--name NAME")
+        raise UsageError(f"`{source}` has no name; pass `--name`", hint=_name_option(source))
     return Environment.from_conda_specification(name, source)
+
+
+def _name_option(source: Path) -> str:
+    """Return a ``--name`` made from the name of a file."""
+    return f"--name {re.sub('[^A-Za-z0-9_.-]+', '-', source.stem).strip('-.') or 'environment'}"

@@ -152,7 +152,7 @@ def verify_command(bundle: Path, base: Path | None, as_json: bool) -> None:
     reporter = make_reporter()
     checked = verify_bundle(bundle, reporter=reporter)
     if base is not None:
-        for finding in check_fit(checked.manifest, read_base(base)):
+        for finding in check_fit(checked.manifest, read_base(base, reporter=reporter)):
             reporter.warn(f"{finding.code}  {finding.message}")
         reporter.stage("base", "the bundle fits")
     _report_checked("verify", checked, reporter, as_json=as_json)

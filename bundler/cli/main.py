@@ -84,6 +84,9 @@ def _run(arguments: Sequence[str]) -> int:  # noqa: PLR0911 - one for each way a
         if type(error).__name__ == "NoArgsIsHelpError":  # click 8.2; older ones print the help themselves
             print_text(error.format_message())
             return error.exit_code
+        if error.ctx and error.message == "Missing command." and not as_json:  # only options, as in `-v`
+            print_text(error.ctx.get_help())
+            return error.exit_code
         return _fail(_usage_error(error, arguments, command), command, as_json=as_json)
     except click.Abort:
         return _INTERRUPTED

@@ -10,6 +10,7 @@ import click
 
 from bundler.base_image.profile import profile_json
 from bundler.base_image.reader import read_base
+from bundler.cli.common import make_reporter
 from bundler.cli.console import print_text
 from bundler.errors import UsageError
 from bundler.system.environ import read_host_environment
@@ -40,7 +41,8 @@ def profile_command(source: Path | None, python: str | None, python_in: str | No
     if as_script:
         text = script("capture").read_text("utf-8")
     elif source is not None:
-        text = json.dumps(profile_json(read_base(source, prefer=python_in)), indent=1, sort_keys=True)
+        profile = read_base(source, prefer=python_in, reporter=make_reporter())
+        text = json.dumps(profile_json(profile), indent=1, sort_keys=True)
     else:
         host = read_host_environment()
         with tempfile.TemporaryDirectory(prefix="bundler-") as folder:

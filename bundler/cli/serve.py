@@ -36,7 +36,7 @@ def serve_command(context: Path, server: str | None, port: int, python: str, sto
     reporter = make_reporter()
     version = server or default_server(python if python[:1].isdigit() else "3.7")
     if version is None:
-        raise UsageError(f"no inference server is known for Python {python}", hint="--server VERSION")
+        raise UsageError(f"no inference server is known for Python {python}", hint="bundler serve --help")
     options = LockOptions(python=python, requirements=None, index=IndexOptions(), target_glibc=HOST_GLIBC)
     code = run_server(
         context,

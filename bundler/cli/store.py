@@ -26,7 +26,9 @@ def store_group() -> None:
 @json_option
 def info_command(store: Path | None, as_json: bool) -> None:
     """Print the path and the size of the store."""
-    found = store_info(open_store(store, read_host_environment(), make_reporter()))
+    reporter = make_reporter()
+    with reporter.task("store", None):
+        found = store_info(open_store(store, read_host_environment(), reporter))
     if as_json:
         print_envelope("store info", result=found.to_json())
         return
@@ -46,9 +48,10 @@ def info_command(store: Path | None, as_json: bool) -> None:
 @json_option
 def gc_command(unused_days: int, store: Path | None, as_json: bool) -> None:
     """Remove entries that were not used for some time."""
-    report = collect_garbage(
-        open_store(store, read_host_environment(), make_reporter()), unused_days=unused_days
-    )
+    reporter = make_reporter()
+    with reporter.task("store", None):
+        opened = open_store(store, read_host_environment(), reporter)
+        report = collect_garbage(opened, unused_days=unused_days)
     if as_json:
         print_envelope("store gc", result=report.to_json())
         return
@@ -61,7 +64,9 @@ def gc_command(unused_days: int, store: Path | None, as_json: bool) -> None:
 @json_option
 def fsck_command(store: Path | None, as_json: bool) -> None:
     """Verify every file of the store; damaged ones are set aside, and made again when needed."""
-    report = check_store(open_store(store, read_host_environment(), make_reporter()))
+    reporter = make_reporter()
+    with reporter.task("store", None):
+        report = check_store(open_store(store, read_host_environment(), reporter))
     if as_json:
         print_envelope("store fsck", result=report.to_json())
     else:

@@ -128,7 +128,7 @@ def read_context_facts(context: Path) -> ContextFacts:
         raise InputError(
             f"`{context}` is not a build context",
             evidence=(f"found   {error}",),
-            hint="bundler package BUNDLE --source-dir code --entry-script score.py -o context/",
+            hint="bundler package --help",
         ) from error
     return decode(content, ContextFacts, str(path), error=InputError)
 
@@ -169,7 +169,7 @@ def from_image(image: str) -> str:
         raise InputError(
             f"`{printable(image)}` is not the name of an image",
             evidence=("wanted  NAME, NAME:TAG or NAME@DIGEST",),
-            hint="--base-image REPOSITORY:TAG",
+            hint="docker image ls",
         )
     return f"ARG BASE_IMAGE={image}\nFROM ${{BASE_IMAGE}}\n"
 

@@ -96,7 +96,7 @@ def make_package(request: PackageRequest, *, store: Store, reporter: Reporter) -
         app, manifest = plan_app(request.options, scratch=scratch, store=store, reporter=reporter)
         size = sum(file.size for layer in app.layers for file in layer.files)
         reporter.stage("app", f"{len(app.layers)} layers, {size / 1e6:.1f} MB")
-        base = read_base(request.base) if request.base is not None else None
+        base = read_base(request.base, reporter=reporter) if request.base is not None else None
         if manifest is not None:
             _check_fit(manifest, base, reporter)
         if request.options.code is not None:

@@ -15,7 +15,8 @@ specification v1.2 (``manifest.json``).
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Mapping
+import shlex
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import ExitStack
 from pathlib import Path
 from typing import Any, BinaryIO, Self
@@ -105,7 +106,7 @@ class ImageArchive:
                     f"wanted  one image for linux/{self._arch}",
                     *(f"found   {_label(one)}" for one in images[:8]),
                 ),
-                hint="save one image alone: `docker save NAME:TAG -o image.tar`" if images else None,
+                hint=_save_one(map(_name, images)),
             )
         self.name = _name(images[0])
         manifest = self._json(*self._blob(images[0]))
@@ -157,7 +158,7 @@ class ImageArchive:
             raise InputError(
                 f"`{self._path}` holds {len(images)} images",
                 evidence=("wanted  one image", *(f"found   {printable(tag)}" for tag in tags[:8])),
-                hint="save one image alone: `docker save NAME:TAG -o image.tar`",
+                hint=_save_one(tags),
             )
         if not isinstance(images[0], dict):
             raise MalformedError(f"`{self._path}`: `manifest.json` breaks its format")
@@ -236,6 +237,12 @@ def _name(descriptor: Mapping[str, Any]) -> str | None:
     notes = value_of(descriptor, "annotations", dict, {}) or {}
     name = notes.get("io.containerd.image.name") or notes.get("org.opencontainers.image.ref.name")
     return str(name) if name else None
+
+
+def _save_one(names: Iterable[str | None]) -> str | None:
+    """Return how to save the first of several images alone."""
+    name = next(filter(None, names), None)
+    return f"docker save {shlex.quote(printable(name))} -o image.tar" if name else None
 
 
 def _label(descriptor: Mapping[str, Any]) -> str:

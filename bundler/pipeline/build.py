@@ -146,7 +146,7 @@ def _opened(
     options: BuildOptions, host: HostEnvironment, store: Store, reporter: Reporter
 ) -> Iterator[tuple[Run, BaseProfile | None, Lock, RequirementSet | None]]:
     """Open the run of a build, and read or create its lock."""
-    base = read_base(options.base) if options.base else None
+    base = read_base(options.base, reporter=reporter) if options.base else None
     lock_text = read_lock_text(options.lock) if options.lock else ""
     base_glibc = base.glibc if base is not None else None
     with open_run(

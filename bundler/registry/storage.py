@@ -192,7 +192,7 @@ def _path_of(url: str) -> Path:
     if parts.netloc.lower() not in _LOCAL_HOSTS or not path.is_absolute() or parts.query or parts.fragment:
         raise UsageError(
             f"`{printable(redact(url))}` is not a `file:` URL with an absolute path",
-            hint="use `file:///DIRECTORY`",
+            hint=f"use `{Path(unquote(parts.netloc + parts.path)).absolute().as_uri()}`",
         )
     return path
 

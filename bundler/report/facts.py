@@ -9,10 +9,11 @@ from typing import Any
 
 from packaging.utils import NormalizedName, canonicalize_name
 
-from bundler.bundle.document import DistributionSection, ImportSection
+from bundler.bundle.document import DistributionSection, FindingSection, ImportSection
 from bundler.bundle.manifest import Manifest, OwnedFile
 from bundler.checks.dependencies import requirement_chain
 from bundler.checks.explain import requirements_in
+from bundler.checks.findings import Finding
 from bundler.checks.import_results import HARMLESS
 from bundler.checks.report import USAGE_MODES
 from bundler.data.finding_rules import rules_by_code
@@ -173,5 +174,10 @@ def _findings(manifest: Manifest) -> Iterator[dict[str, Any]]:
             "message": finding.message,
             "where": finding.where,
             "title": rule.title if rule else "",
-            "fix": rule.fix if rule else "",
+            "fix": _remedy(finding) if rule else "",
         }
+
+
+def _remedy(item: FindingSection) -> str:
+    finding = Finding(code=item.code, message=item.message, distribution=item.distribution, where=item.where)
+    return finding.remedy

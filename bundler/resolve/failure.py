@@ -153,7 +153,7 @@ def _no_release(run: FailedRun) -> BundlerError | None:
     if not run.searched:
         return ResolutionError(
             f"`{parts['requirement']}` not found: `--no-index` without `--find-links` searches nothing",
-            hint="remove `--no-index`, or pass `--find-links DIRECTORY` with the wheels",
+            hint="remove `--no-index`, or pass the directory of the wheels by `--find-links`",
         )
     try:
         requirement = Requirement(parts["requirement"])

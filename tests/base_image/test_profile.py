@@ -5,10 +5,12 @@ from __future__ import annotations
 import io
 import json
 import os
+import re
 import subprocess
 import tarfile
 import zipfile
 from collections.abc import Callable
+from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import Any
 
@@ -42,6 +44,7 @@ from support.wheels import make_wheel
 from bundler.base_image.profile import BaseProfile, profile_json
 from bundler.base_image.reader import read_base
 from bundler.errors import BundlerError, InputError, IntegrityError, MalformedError
+from bundler.reporter import Silent, Task
 
 AZURE = {"AZUREML_CONDA_ENVIRONMENT_PATH": f"/{ENV}"}
 
@@ -837,6 +840,7 @@ def test_two_images_for_one_machine_are_refused_by_their_names(tmp_path: Path) -
 
     assert "several images" in caught.value.message
     assert any("one sha256:" in line for line in caught.value.evidence)
+    assert caught.value.hint == "docker save one -o image.tar"
 
 
 @pytest.mark.parametrize(
@@ -931,7 +935,25 @@ def test_an_ambiguous_base_lists_its_pythons(
 
     assert told in caught.value.message
     assert len([line for line in caught.value.evidence if line.startswith("found")]) == lines
-    assert "--python-in" in (caught.value.hint or "")
+    offered = re.fullmatch(r"pass `--python-in (/\S+)`", caught.value.hint or "")
+    assert offered
+    assert names(read_base(path, prefer=offered[1])), "the hint works"
+
+
+def test_reading_a_base_is_a_task_of_the_progress(tmp_path: Path) -> None:
+    """An image of gigabytes takes minutes."""
+
+    class Recorder(Silent):
+        def task(
+            self, name: str, total: int | None, *, in_bytes: bool = False
+        ) -> AbstractContextManager[Task]:
+            shown.append(name)
+            return super().task(name, total, in_bytes=in_bytes)
+
+    shown: list[str] = []
+    read_base(write_archive(tmp_path / "i.tar", docker_members([rootfs()])), reporter=Recorder())
+
+    assert shown == ["base"]
 
 
 def test_the_version_comes_from_the_header_where_conda_does_not_say_it(tmp_path: Path) -> None:

@@ -50,6 +50,29 @@ def test_a_good_report_raises_nothing() -> None:
     ]
 
 
+@pytest.mark.parametrize(
+    ("code", "where", "remedy"),
+    [
+        (
+            "M107",
+            "sitecustomize",
+            "leave the distribution out, or accept it by name: `--allow M107:odd-name`",
+        ),
+        (
+            "I201",
+            "odd.mod",
+            "require the missing project, or pass `--allow-import-failure odd.mod` to record an exception",
+        ),
+        ("D601", "", rules_by_code()["D601"].fix),
+    ],
+)
+def test_a_remedy_has_the_names_of_its_finding(code: str, where: str, remedy: str) -> None:
+    finding = Finding(code=code, message="m", distribution=canonicalize_name("odd.name"), where=where)
+
+    assert finding.remedy == remedy
+    assert Finding(code=code, message="m", fix="another").remedy == "another"
+
+
 def test_the_error_names_every_failure_its_last_line_and_the_fix_of_each_code() -> None:
     bad = report(
         outcome("b", "b_mod", "crashed", "SIGABRT", stderr=("terminate called",)),

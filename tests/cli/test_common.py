@@ -3,7 +3,11 @@
 from __future__ import annotations
 
 import os
+import pty
+import select
 import shlex
+import shutil
+import signal
 import subprocess
 import sys
 from pathlib import Path
@@ -62,30 +66,63 @@ def test_every_group_prints_its_help(bundler_cli: BundlerCli) -> None:
         assert (ended.returncode, "Commands:\n" in ended.stdout, ended.stderr) == (2, True, ""), path
 
 
-def test_completion_in_bash(tmp_path: Path) -> None:
+@pytest.fixture
+def shell_env(tmp_path: Path) -> dict[str, str]:
+    """Return the environment of a shell that finds the command."""
     script = tmp_path / "bundler"
     script.write_text(f'#!/bin/sh\nexec {shlex.quote(sys.executable)} -I -m bundler "$@"\n')
     script.chmod(0o755)
-    # The line of docs/commands.md, and the call of readline with a cursor behind each text.
+    return {"PATH": f"{tmp_path}:{os.environ['PATH']}", "HOME": str(tmp_path), "TERM": "xterm"}
+
+
+def test_completion_in_bash(shell_env: dict[str, str]) -> None:
+    # The line of docs/settings.md, and the call of readline with a cursor behind each text.
     code = 'eval "$(_BUNDLER_COMPLETE=bash_source bundler)"\n'
     for words in ("bundler loc", "bundler lock --upgrade-p", "bundler store g"):
         parts = words.split()
         code += f"COMPREPLY=() COMP_WORDS=({words}) COMP_CWORD={len(parts) - 1}\n_bundler_completion bundler {parts[-1]} x\n"
         code += 'echo "${COMPREPLY[@]}"\n'
-    env = {"PATH": f"{tmp_path}:{os.environ['PATH']}", "HOME": str(tmp_path)}
-    ended = subprocess.run(["bash", "-c", code], env=env, capture_output=True, text=True, check=True)
+    ended = subprocess.run(["bash", "-c", code], env=shell_env, capture_output=True, text=True, check=True)
 
     assert ended.stdout.splitlines() == ["lock", "--upgrade-package", "gc"], ended.stderr
 
 
-@pytest.mark.parametrize(
-    ("shell", "start"), [("zsh", "#compdef bundler"), ("fish", "function _bundler_completion")]
-)
-def test_completion_in_other_shells(shell: str, start: str, bundler_cli: BundlerCli) -> None:
-    source = bundler_cli.run(env={"_BUNDLER_COMPLETE": f"{shell}_source"})
-    assert (source.returncode, source.stdout.startswith(start)) == (0, True)
+@pytest.mark.skipif(not shutil.which("fish"), reason="no fish")
+def test_completion_in_fish(shell_env: dict[str, str]) -> None:
+    code = "_BUNDLER_COMPLETE=fish_source bundler | source\n"
+    code += "complete -C 'bundler loc'; complete -C 'bundler lock --upgrade-p'; complete -C 'bundler store g'"
+    ended = subprocess.run(["fish", "-c", code], env=shell_env, capture_output=True, text=True, check=True)
 
-    words = {"COMP_WORDS": "bundler un", "COMP_CWORD": "1" if shell == "zsh" else "un"}
-    ended = bundler_cli.run(env={"_BUNDLER_COMPLETE": f"{shell}_complete", **words})
-    assert "unpack" in ended.stdout
-    assert "lock" not in ended.stdout
+    found = [line.partition("\t")[0] for line in ended.stdout.splitlines()]
+    assert found == ["lock", "--upgrade-package", "gc"], ended.stderr
+
+
+@pytest.mark.skipif(not shutil.which("zsh"), reason="no zsh")
+def test_completion_in_zsh(shell_env: dict[str, str], tmp_path: Path) -> None:
+    """With the keys of a user, in a terminal: zsh completes nowhere else."""
+    (tmp_path / ".zshrc").write_text(
+        "PS1='READY> '; unsetopt zle_bracketed_paste; autoload -Uz compinit; compinit -u\n"
+        'eval "$(_BUNDLER_COMPLETE=zsh_source bundler)"\n'
+    )
+    pid, terminal = pty.fork()
+    if pid == 0:
+        os.execvpe("zsh", ["zsh", "-i"], shell_env)  # noqa: S606 - the child of a fork
+    try:
+        read_until(terminal, "READY> ")
+        for typed, completed in (("loc", "lock"), ("lock --upgrade-p", "ackage"), ("store g", "gc")):
+            os.write(terminal, f"bundler {typed}\t".encode())
+            read_until(terminal, completed)
+            os.write(terminal, b"\x15")  # Ctrl-U clears the line
+    finally:
+        os.kill(pid, signal.SIGKILL)
+        os.waitpid(pid, 0)
+        os.close(terminal)
+
+
+def read_until(terminal: int, text: str) -> None:
+    """Read what a program writes to its terminal, up to a text."""
+    seen = ""
+    while text not in seen:
+        ready, _, _ = select.select([terminal], [], [], 60)
+        assert ready, f"{text!r} is not in {seen!r}"
+        seen += os.read(terminal, 4096).decode("utf-8", "replace")

@@ -29,6 +29,15 @@ def test_every_command_has_help(command: list[str], bundler_cli: BundlerCli) -> 
     assert ended.stdout.startswith("Usage: bundler")
 
 
+@pytest.mark.parametrize("args", [["-v"], ["-q"], ["store", "-v"], ["env", "-q", "-v"]], ids=" ".join)
+def test_options_without_a_command_print_the_help(args: list[str], bundler_cli: BundlerCli) -> None:
+    ended = bundler_cli.run(*args)
+
+    assert ended.returncode == 2
+    assert ended.stdout.startswith("Usage: bundler")
+    assert ended.stderr == ""
+
+
 def test_help_imports_nothing_heavy() -> None:
     code = (
         "import sys\nbefore = set(sys.modules)\n"  # those of coverage, which measures children too

@@ -898,8 +898,12 @@ def test_a_killed_writer_leaves_nothing_half_written_and_nobody_waiting(tmp_path
 
 @pytest.mark.parametrize("url", ["", "file:relative", "file://server.example/x", "file:///x?y", "http://[x"])
 def test_an_invalid_url_is_refused(tmp_path: Path, url: str) -> None:
-    with pytest.raises(UsageError):
+    with pytest.raises(UsageError) as caught:
         open_storage(url, tmp_path)
+    if url.startswith("file:"):
+        offered = re.fullmatch("use `(file:///[^`]+)`", caught.value.hint or "")
+        assert offered
+        open_storage(offered[1], tmp_path)
 
 
 @pytest.mark.parametrize(

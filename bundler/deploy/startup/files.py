@@ -166,7 +166,7 @@ def open_context(
         raise InputError(
             f"`{printable(str(folder))}` is not a build context",
             evidence=(f"wanted  a `Dockerfile` and a directory `{APP_FOLDER}`",),
-            hint="bundler simulate --app-root DIRECTORY -e AZUREML_ENTRY_SCRIPT=score.py",
+            hint="bundler package --help",
         )
     env = {**dockerfile_env(dockerfile.read_text("utf-8", "replace")), **overrides}
     return env, FolderFiles(tree, at=env.get("AML_APP_ROOT") or IMAGE_ROOT)

@@ -461,7 +461,7 @@ def test_env_register_list_show_build_export(programs: Programs) -> None:
     ("args", "code", "expected"),
     [
         (("show", "nlpp"), 3, "nlpp"),
-        (("register", "requirements.txt"), 2, "--name NAME"),
+        (("register", "requirements.txt"), 2, "--name requirements"),
         (("register", "env.yml", "--name", "AzureML-mine"), 3, "AzureML-mine"),
         (("build", "AzureML-PyTorch-1.1-GPU"), 3, "python=3.6.2"),
         (("show", "AzureML-PyTorch-1.1-GPU", "--version", "99"), 3, "99"),
