@@ -39,9 +39,11 @@ def restrict(package):
         from pip._internal.req import constructors  # noqa: PLC0415 - the same
         from pip._internal.utils import unpacking  # noqa: PLC0415 - the same
         from pip._vendor.distlib.scripts import ScriptMaker  # noqa: PLC0415 - the same
+        from pip._vendor.urllib3.response import HTTPResponse  # noqa: PLC0415 - the same
     finally:
         # A pip that installs the requirements of a build must not see the modules beside it.
         del sys.path[0]
+    restrict_decoding(HTTPResponse)
     restrict_links(Link)
     restrict_dependencies(constructors)
     restrict_archives(unpacking)
@@ -107,11 +109,27 @@ class Connection(http.client.HTTPConnection):
         target = response.getheader("Location")
         if target and urlsplit(urljoin(self.requested, target)).scheme not in ("http", "https"):
             refuse("response", "{}: a redirect to {}".format(self.requested, target))
-        # A compressed page is a tenth of what pip keeps in memory, and that of an attacker a thousandth.
-        limit = self.limit // 16 if response.getheader("Content-Encoding") else self.limit
+        response.requested = self.requested
         if response.fp is not None:
-            response.fp = io.BufferedReader(Body(response.fp, limit, self.requested))
+            response.fp = io.BufferedReader(Body(response.fp, self.limit, self.requested))
         return response
+
+
+def restrict_decoding(response_class):
+    """Limit what a compressed page becomes: a megabyte of it can be a gigabyte of memory."""
+    decode = response_class._decode  # noqa: SLF001 - it covers every Content-Encoding
+
+    def limited(response, *rest, **options):
+        data = decode(response, *rest, **options)
+        if getattr(response, "_decoder", None):
+            response.decoded = getattr(response, "decoded", 0) + len(data)
+            if response.decoded > PAGE:
+                origin = getattr(response, "_original_response", None)
+                url = getattr(origin, "requested", "a page")
+                refuse("response", "{}: more than {} bytes".format(url, PAGE))
+        return data
+
+    response_class._decode = limited  # noqa: SLF001
 
 
 def restrict_links(link_class):
