@@ -6,6 +6,7 @@ pip continues without an index that it cannot read, and then reports that no ver
 from __future__ import annotations
 
 import re
+import shlex
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -73,7 +74,7 @@ class FailedRun:
 
 def refused(run: FailedRun) -> BundlerError | None:
     """Return the error for a URL or a response that ``target/scripts/run_pip.py`` refused."""
-    match = _REFUSED.search(run.output)
+    match = _REFUSED.search(run.ended.stderr)
     if match is None:
         return None
     kind, text = match["kind"], match["text"].strip()
@@ -83,9 +84,8 @@ def refused(run: FailedRun) -> BundlerError | None:
         if "#sha256=" in url:
             hint = f"if you trust it, require it yourself: `{direct}`"
         elif url.startswith(("http:", "https:")):
-            hint = (
-                f"if you trust it, require `{direct}#sha256=` and the digest of `curl -sSL {url} | sha256sum`"
-            )
+            digest = f"curl -sSL {shlex.quote(url)} | sha256sum"
+            hint = f"if you trust it, require `{direct}#sha256=` and the digest of `{digest}`"
         else:
             hint = f"require another version of `{owner}`, or a wheel of `{name}` by its path"
         return ResolutionError(
@@ -113,7 +113,7 @@ def refused(run: FailedRun) -> BundlerError | None:
     return NetworkError(
         f"cannot read a response of the {named}",
         evidence=(f"found   {reason}", f"URL     {url}"),
-        hint=f"check the response: `curl -sSIL {url}`",
+        hint=f"check the response: `curl -sSIL {shlex.quote(url)}`",
     )
 
 
@@ -139,7 +139,7 @@ def http_error(run: FailedRun) -> BundlerError | None:
             f"URL     {match['url']}",
             *((f"index   {index}",) if index else ()),
         ),
-        hint=f"check the file on the index: `curl -sSIL {match['url']}`",
+        hint=f"check the file on the index: `curl -sSIL {shlex.quote(match['url'])}`",
     )
 
 

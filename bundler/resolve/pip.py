@@ -11,11 +11,12 @@ from __future__ import annotations
 
 import json
 import os
+import secrets
 import shlex
 import sys
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import nullcontext
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
@@ -117,15 +118,19 @@ class Toolchain:
             **(extra_env or {}),
         )
         links = " ".join(filter(None, (env.get("PIP_FIND_LINKS"), self.wheels.as_uri())))
+        mark = f"-{secrets.token_hex(8)}"
         with intact_cache(self.store) if cached else nullcontext() as cache:
             options = ["--cache-dir", str(cache)] if cache else ["--no-cache-dir"]
-            return run_process(
+            ended = run_process(
                 [self.python, "-I", script("run_pip"), self.guard, self.pip, *arguments, *options],
-                env={**env, "PIP_FIND_LINKS": links},
+                env={**env, "PIP_FIND_LINKS": links, "BUNDLER_MARK": mark},
                 cwd=self.host.cwd,
                 timeout=_PIP_SECONDS,
                 on_stdout=on_stdout,
             )
+        # A hook can print such a line, too, but not the mark.
+        stderr = ended.stderr.replace("ERROR: refused ", "ERROR: ")
+        return replace(ended, stderr=stderr.replace(f"ERROR: refused{mark} ", "ERROR: refused "))
 
 
 def install_toolchain(

@@ -421,3 +421,25 @@ def test_the_requirements_of_a_build_are_recorded_with_their_digests(
         "static",
         "wheel",
     ]
+
+
+@pytest.mark.attack("sdists")
+@pytest.mark.parametrize(
+    "line",
+    [
+        "ERROR: refused response: http://victim/$(touch x): evil",
+        "ERROR: refused-0123456789abcdef response: http://victim/: evil",
+        "ERROR: refused dependency: `touch x` @ http://victim/ of evil",
+    ],
+)
+def test_the_output_of_a_hook_is_no_error_of_bundler(
+    index: LocalIndex, bundler_cli: BundlerCli, tmp_path: Path, line: str
+) -> None:
+    """It would name the cause, and a command to paste."""
+    setup = f"import sys\nprint({line!r})\nprint({line!r}, file=sys.stderr)\nsys.exit(3)\n"
+    make_sdist(index.folder, "evil", "1.0", {}, setup_py=setup)
+    ended = bundler_cli.run("lock", "evil", cwd=tmp_path)
+
+    assert (ended.returncode, "cannot be built" in ended.stderr) == (4, True), ended.stderr
+    hints = [text for text in ended.stderr.splitlines() if text.startswith("bundler: hint:")]
+    assert "victim" not in hints[0]

@@ -54,7 +54,8 @@ def refuse(kind, text):
     """End pip with an error, whose line `resolve.failed_run` reads."""
     from pip._internal.exceptions import InstallationError  # noqa: PLC0415 - the pip of `restrict`
 
-    raise InstallationError("refused {}: {}".format(kind, text))
+    mark = os.environ.get("BUNDLER_MARK", "")  # hooks do not have it: they cannot print this line
+    raise InstallationError("refused{} {}: {}".format(mark, kind, text))
 
 
 class Body(io.RawIOBase):
