@@ -337,7 +337,7 @@ def test_startup_code_of_the_environment_is_reported(
 def test_a_umask_changes_no_byte_and_opens_no_file(
     umask: int, bundler_cli: BundlerCli, tmp_path: Path
 ) -> None:
-    """An import that cannot read its own file would be a wrong verdict."""
+    """H17: an import that cannot read its own file would be a wrong verdict."""
     assert bundler_cli.wheels is not None
     make_wheel(bundler_cli.wheels, "demo", "1.0")
     lock = locked(bundler_cli, "demo")
