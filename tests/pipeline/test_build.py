@@ -357,7 +357,18 @@ def test_p33_the_store_heals_while_a_bundle_is_built(
     reference = built(bundler_cli, *args, cwd=tmp_path)["sha256"]
     store = Store(bundler_cli.store)
     kinds = {path.name: sorted(path.glob("*/*")) for path in (store.root / "refs").iterdir()}
-    assert set(kinds) == {"file", "layer", "segment", "read", "content", "built", "imports", "scan", "elf"}
+    assert set(kinds) == {
+        "file",
+        "layer",
+        "segment",
+        "read",
+        "content",
+        "built",
+        "pip-cache",
+        "imports",
+        "scan",
+        "elf",
+    }
     cases = [(kind, of_blob) for of_blob in (False, True) for kind in kinds]
     half = len(kinds)
     for group in [[case] for case in cases] if one_by_one else [cases[:half], cases[half:]]:
