@@ -29,6 +29,7 @@ _URL_START = re.compile(r"(file:|[A-Za-z][A-Za-z0-9+.-]*://)", re.IGNORECASE)
 _VARIABLE = re.compile(r"[A-Za-z_][\w.-]*", re.ASCII)
 _CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f\u2028\u2029]")
 _QUOTE_LIMIT = 200
+_SHOWN = 10
 
 
 class ProblemError(ValueError):
@@ -64,17 +65,20 @@ class Problem:
 def input_error(problems: Sequence[Problem]) -> InputError:
     """Return one error for all ``problems``: a single one as the message, several as a list in the evidence.
 
-    All texts are redacted, and unprintable characters escaped.
+    A list ends after the first ten, with the number of the others. All texts are redacted, and
+    unprintable characters escaped.
     """
     facts = [f"{problem.where}: {problem.refused.fact}" for problem in problems]
     if len(problems) == 1:
         message, evidence, hint = facts[0], _evidence(problems[0]), problems[0].refused.hint
     else:
         message, evidence, hint = f"{len(problems)} problems in the requirements", [], None
-        for fact, problem in zip(facts, problems, strict=True):
+        for fact, problem in zip(facts[:_SHOWN], problems[:_SHOWN], strict=True):
             evidence += [fact, *(f"  {line}" for line in _evidence(problem))]
             if problem.refused.hint:
                 evidence.append(f"  hint    {problem.refused.hint}")
+        if len(problems) > _SHOWN:
+            evidence.append(f"and {len(problems) - _SHOWN} more")
     return InputError(
         _clean(message), evidence=tuple(_clean(line) for line in evidence), hint=hint and _clean(hint)
     )

@@ -28,6 +28,9 @@ class Reporter(Protocol):
     def stage(self, name: str, outcome: str) -> None:
         """Report the result of a completed stage in one line."""
 
+    def introduce(self, name: str, fact: str) -> None:
+        """Report a fact about the run in one line; it may be shown with the next report only."""
+
     def note(self, message: str) -> None:
         """Report information that requires no action."""
 
@@ -60,6 +63,9 @@ class Silent:
     """A reporter that discards all reports."""
 
     def stage(self, name: str, outcome: str) -> None:
+        """Discard the report."""
+
+    def introduce(self, name: str, fact: str) -> None:
         """Discard the report."""
 
     def note(self, message: str) -> None:

@@ -49,7 +49,7 @@ def test_commands_on_pages_exist_with_their_options(page: Path) -> None:
         options = {"-h", "--help"}
         for parameter in command.params:
             options.update(parameter.opts, parameter.secondary_opts)
-        for option in re.findall(r"(?<=[ \[(])--?[a-z][a-z-]*", rest):
+        for option in re.findall(r"(?<=[ \[(])--?[a-z][a-z0-9-]*", rest):
             assert option in options, f"{page.name}: bundler {name} {option}"
 
 

@@ -218,3 +218,11 @@ def test_the_closest_known_word_is_suggested_if_one_is_close(
     word: str, known: list[str], match: str | None
 ) -> None:
     assert closest(word, iter(known)) == match
+
+
+def test_a_long_list_ends_after_ten_problems() -> None:
+    error = input_error([problem(f"p{number}", line=number) for number in range(1, 2400)])
+
+    assert error.message == "2399 problems in the requirements"
+    assert error.evidence == (*(f"requirements.txt:{n}: p{n}" for n in range(1, 11)), "and 2389 more")
+    assert "more" not in str(input_error([problem("p")] * 10).evidence)

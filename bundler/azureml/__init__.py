@@ -13,22 +13,26 @@ from bundler.azureml import core
 
 if TYPE_CHECKING:
     from bundler.azureml.core import (
+        VERSION,
         CondaDependencies,
         ContainerRegistry,
         Environment,
         InferenceConfig,
         Model,
         ModelPackage,
+        Webservice,
         Workspace,
     )
 
 __all__ = [
+    "VERSION",
     "CondaDependencies",
     "ContainerRegistry",
     "Environment",
     "InferenceConfig",
     "Model",
     "ModelPackage",
+    "Webservice",
     "Workspace",
 ]
 

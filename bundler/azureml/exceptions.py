@@ -1,7 +1,7 @@
 """Facade: the exceptions of the SDK, under the names that programs catch.
 
-Every failure is a `bundler.errors.BundlerError`, with evidence and a hint;
-``UserErrorException`` and ``AzureMLException`` are that class. Where the original raises a
+Every failure is a `bundler.errors.BundlerError`, with evidence and a hint; ``UserErrorException``
+and every other name of the original that ends in ``Exception`` are that class. Where the original raises a
 built-in exception (missing file, existing directory, misspelt attribute), the class here derives
 from both, so that either ``except`` clause works.
 """
@@ -10,10 +10,23 @@ from __future__ import annotations
 
 from bundler.errors import BundlerError, InputError, OutputError, UsageError
 
-__all__ = ["AzureMLException", "ExistsError", "MissingError", "UnknownAttributeError", "UserErrorException"]
+__all__ = [
+    "AzureMLException",
+    "ComputeTargetException",
+    "ExistsError",
+    "MissingError",
+    "ModelNotFoundException",
+    "ServiceError",
+    "UnknownAttributeError",
+    "UserErrorException",
+    "WebserviceException",
+]
 
 UserErrorException = BundlerError
 AzureMLException = BundlerError
+ComputeTargetException = BundlerError
+ModelNotFoundException = BundlerError
+WebserviceException = BundlerError
 
 
 class MissingError(InputError, FileNotFoundError):
@@ -26,3 +39,22 @@ class ExistsError(OutputError, FileExistsError):
 
 class UnknownAttributeError(UsageError, AttributeError):
     """An unknown attribute was set, which the original SDK ignores silently; also an ``AttributeError``."""
+
+
+class ServiceError(UsageError):
+    """A name was used that needs the service of Azure ML.
+
+    :param name: the name.
+    :param does: the task of the service, a verb and its object.
+    :param offline: the alternative without the service.
+    """
+
+    def __init__(self, name: str, does: str, offline: str) -> None:
+        super().__init__(f"`{name}` needs the service of Azure ML, which {does}; offline: {offline}")
+
+
+def __getattr__(name: str) -> type[BundlerError]:
+    """Return the class for any other exception of the original."""
+    if name.endswith("Exception") and not name.startswith("_"):
+        return BundlerError
+    raise AttributeError(f"module `{__name__}` has no attribute `{name}`")

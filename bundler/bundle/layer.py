@@ -16,6 +16,7 @@ import io
 import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
+from functools import cached_property
 
 from packaging.requirements import Requirement
 from packaging.utils import NormalizedName
@@ -56,7 +57,7 @@ _SCRIPT_GROUPS = ("console_scripts", "gui_scripts")
 _TREE_DOMAIN = b"bundler tree v1\0"
 
 
-@dataclass(frozen=True, kw_only=True, slots=True)
+@dataclass(frozen=True, kw_only=True)  # without slots: the digest of a layer of 8,000 files is computed once
 class Layer:
     """One wheel, normalized for one target.
 
@@ -107,7 +108,7 @@ class Layer:
         """The version of the distribution."""
         return Version(self.version_text)
 
-    @property
+    @cached_property
     def digest(self) -> Sha256:
         """The tree digest of the files."""
         return tree_digest(self.files)

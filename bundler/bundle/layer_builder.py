@@ -7,6 +7,7 @@ import io
 import json
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -26,6 +27,7 @@ from bundler.digest import Sha256, hash_stream, read_chunks, sha256_of
 from bundler.errors import BundlerError, MalformedError
 from bundler.paths import archive_path
 from bundler.store.store import key_of
+from bundler.system.memory import has_memory_for
 from bundler.system.process import run_process, tail
 
 if TYPE_CHECKING:
@@ -84,13 +86,20 @@ class LayerBuilder:
                 task.advance()
                 return layer
 
-            futures = [pool.submit(make, wheel) for wheel in wheels]
+            # The largest first: the last one to end should be a small one.
+            largest = sorted(wheels, key=self._size, reverse=True)
+            futures = {wheel.sha256: pool.submit(make, wheel) for wheel in largest}
             try:
-                return tuple(future.result() for future in futures)
+                return tuple(futures[wheel.sha256].result() for wheel in wheels)
             except BaseException:
-                for future in futures:
+                for future in futures.values():
                     future.cancel()
                 raise
+
+    def _size(self, wheel: WheelRef) -> int:
+        """Return the bytes of a wheel; 0 if it is missing, which is an error where it is read."""
+        path = self.store.path_of(wheel.sha256)
+        return path.stat().st_size if path.exists() else 0
 
     def make(self, wheel: WheelRef) -> Layer:
         """Return the layer of one wheel, from the store if it exists there."""
@@ -104,8 +113,12 @@ class LayerBuilder:
 
     def _make(self, wanted: WheelRef) -> Layer:
         path = self.store.verified_path(wanted.sha256)
-        with path.open("rb") as stream, self.store.scratch() as scratch:
-            wheel = read_wheel(stream, wanted.filename)
+        with ExitStack() as stack:
+            wheel = read_wheel(stack.enter_context(path.open("rb")), wanted.filename)
+            sizes = [file.size for file in wheel.files if file.path.endswith(".py")]
+            # The bytecode is about as large as its source.
+            in_memory = has_memory_for(2 * sum(sizes), 2 * len(sizes))
+            scratch = stack.enter_context(self.store.scratch(in_memory=in_memory))
             planned = plan_layer(wheel, self.interpreter.target, heads=_python_scripts(wheel))
             sources: dict[str, tuple[int, Source]] = {file.path: (file.mode, file.source) for file in planned}
             compiled = self._compile(wheel, planned, sources, scratch)

@@ -8,7 +8,9 @@ from __future__ import annotations
 
 import hashlib
 import os
+import shlex
 from collections.abc import Callable, Iterable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -23,7 +25,7 @@ from bundler.bundle.plan import ArchiveMember, BundlePlan
 from bundler.bundle.reader import verify_bundle
 from bundler.bundle.segment import SegmentFormat, check_segment, find_segment, read_segment
 from bundler.digest import Sha256, hash_stream, parse_sha256, sha256_of
-from bundler.errors import BundlerError, OutputError
+from bundler.errors import BundlerError, IntegrityError, MalformedError, OutputError
 from bundler.store.store import DamagedStoreError
 from bundler.system.atomic import output_error, replace_file, staged_dir, staged_file
 from bundler.system.locks import locked_directory
@@ -32,7 +34,7 @@ if TYPE_CHECKING:
     from bundler.reporter import Reporter, Task
     from bundler.store.store import Store
 
-__all__ = ["Output", "layer_entries", "write_bundle"]
+__all__ = ["Output", "extract_layers", "write_bundle"]
 
 _COMPANIONS = (".manifest.json", ".sha256")
 
@@ -128,16 +130,34 @@ def find_segments(
         yield layer, segment
 
 
-def layer_entries(plan: BundlePlan, segment_format: SegmentFormat, store: Store) -> Iterator[ExtractEntry]:
-    """Yield the files of all layers, read from the very segments that ship."""
-    for layer, segment in find_segments(plan, segment_format, store):
+def extract_layers(
+    plan: BundlePlan, segment_format: SegmentFormat, store: Store, dest: Path, *, jobs: int
+) -> None:
+    """Extract the files of all layers, read from the very segments that ship, into existing directories.
+
+    :param jobs: number of layers extracted at a time: decompressors, hashes and files need no lock of Python.
+    """
+
+    def entries(layer: Layer, segment: Sha256) -> Iterator[ExtractEntry]:
         for file, content in read_segment(segment, plan.kept(layer), segment_format, store):
-            yield (
-                ArchiveMember(
-                    path=file.path, is_dir=False, size=file.size, mode=file.mode, sha256=file.sha256
-                ),
-                content,
+            member = ArchiveMember(
+                path=file.path, is_dir=False, size=file.size, mode=file.mode, sha256=file.sha256
             )
+            yield member, content
+
+    def extract(layer: Layer, segment: Sha256) -> None:
+        extract_entries(entries(layer, segment), dest)
+
+    with ThreadPoolExecutor(max_workers=max(1, jobs), thread_name_prefix="extract") as pool:
+        found = sorted(find_segments(plan, segment_format, store), key=lambda one: -len(one[0].files))
+        futures = [pool.submit(extract, layer, segment) for layer, segment in found]
+        try:
+            for future in futures:
+                future.result()
+        except BaseException:
+            for future in futures:
+                future.cancel()
+            raise
 
 
 class _Sink:
@@ -206,8 +226,8 @@ def _write_folder(  # noqa: PLR0913 - as `write_bundle`
     contents = {"manifest.json": manifest.content, "pylock.toml": lock}
     size = len(manifest.content) + sum(file.size for file in manifest.files)
     if os.path.lexists(stem):
-        _differs_unless(stem.is_dir(), stem)
-        if verify_bundle(stem, reporter=reporter).manifest.content != manifest.content:
+        _differs_unless(stem.is_dir(), stem, manifest)
+        if _verified(stem, reporter).content != manifest.content:
             _remove_proof(stem, manifest, stem, reporter)
             replace_file(stem / "manifest.json", manifest.content)
     else:
@@ -217,7 +237,7 @@ def _write_folder(  # noqa: PLR0913 - as `write_bundle`
                 ((member, (contents[member.path],) if not member.is_dir else ()) for member in members),
                 staging,
             )
-            extract_entries(layer_entries(plan, segment_format, store), staging)
+            extract_layers(plan, segment_format, store, staging, jobs=os.cpu_count() or 1)
             _write_companions(stem, manifest, _checksums(manifest, stem.name))
     _write_companions(stem, manifest, _checksums(manifest, stem.name))
     return Output(
@@ -237,7 +257,7 @@ def _remove_proof(final: Path, manifest: Manifest, stem: Path, reporter: Reporte
         older = verify_bundle(final, reporter=reporter, alone=True).manifest.contents
     except BundlerError:
         older = {}
-    _differs_unless(not final.is_symlink() and older == manifest.contents, final)
+    _differs_unless(not final.is_symlink() and older == manifest.contents, final, manifest)
     reporter.note(f"`{final.name}` already exists with the same files: its proof is replaced")
     for suffix in _COMPANIONS:
         _beside(stem, suffix).unlink(missing_ok=True)
@@ -260,11 +280,26 @@ def _checksums(manifest: Manifest, folder: str) -> bytes:
     return "".join(f"{digest}  {folder}/{path}\n" for path, digest in listed.items()).encode()
 
 
-def _differs_unless(same: bool, final: Path) -> None:
+def _verified(folder: Path, reporter: Reporter) -> Manifest:
+    """Return the manifest of a directory that an earlier build wrote.
+
+    :raises BundlerError: if a file of it was changed, with the command that removes it.
+    """
+    try:
+        return verify_bundle(folder, reporter=reporter).manifest
+    except (IntegrityError, MalformedError) as error:
+        raise type(error)(
+            error.message,
+            evidence=error.evidence,
+            hint=f"`rm -r {shlex.quote(str(folder))}`, then run the same command again",
+        ) from error
+
+
+def _differs_unless(same: bool, final: Path, manifest: Manifest) -> None:
     if not same:
         raise OutputError(
             f"`{final}` already exists with other content",
-            hint="remove it, or set another version: `--bundle-version V`",
+            hint=f"set another version: `--bundle-version {manifest.version}-2`, or remove the old bundle",
         )
 
 

@@ -18,13 +18,14 @@ from bundler.bundle.extract import extract_entries
 from bundler.bundle.layer import tree_digest
 from bundler.bundle.plan import ArchiveMember, BundlePlan, folders_of
 from bundler.bundle.segment import SegmentFormat
-from bundler.bundle.writer import layer_entries
+from bundler.bundle.writer import extract_layers
 from bundler.checks.import_results import ImportAnswer, classify
 from bundler.checks.import_runner import SCRIPT, ImportRequest, StartupError, import_modules
 from bundler.checks.modules import DistributionFacts, importable_name
 from bundler.checks.report import ModeReport, UsageMode
+from bundler.digest import Sha256
 from bundler.store.store import key_of
-from bundler.system.sandbox import Sandbox, find_sandbox
+from bundler.system.sandbox import Sandbox
 from bundler.target.interpreter import Interpreter
 from bundler.target.venv import create_venv
 
@@ -56,14 +57,17 @@ class CheckEnvironments:
     store: Store
     host: HostEnvironment
     reporter: Reporter
+    sandbox: Sandbox
+    """The sandbox that imports run in."""
     scratch: Path
+    """A private directory for the environments."""
     base: BundlePlan | None = None
     """The packages of the base that the bundle is mounted over, in layers."""
 
     @cached_property
-    def sandbox(self) -> Sandbox:
-        """The sandbox that imports run in."""
-        return find_sandbox(self.host, self.scratch)
+    def _digest(self) -> Sha256:
+        """The tree digest of the bundle."""
+        return tree_digest(file for _, file in self.bundle.files())
 
     @cached_property
     def tree(self) -> Path:
@@ -136,7 +140,7 @@ class CheckEnvironments:
         """
         folder = self.scratch / name
         shutil.copytree(self._image, folder, symlinks=True)
-        fill_environment(folder, plan, self.segment_format, self.store)
+        fill_environment(folder, plan, self.segment_format, self.store, jobs=self.jobs)
         return folder
 
     def _import(
@@ -182,20 +186,21 @@ class CheckEnvironments:
 
     def _key(self, mode: UsageMode, modules: Sequence[str]) -> str:
         target = self.interpreter.target
-        plans = [self.bundle]
+        trees = [self._digest]
         if mode in ("server", "base") and self.base is not None:
-            plans.append(self.base)
-        trees = [tree_digest(file for _, file in plan.files()) for plan in plans]
+            trees.append(tree_digest(file for _, file in self.base.files()))
         python = [str(self.interpreter.python), target.version, target.abi, target.platform, target.libc]
         return key_of(_FORMAT, mode, json.dumps(self.sandbox.to_json()), *python, *trees, *modules)
 
 
-def fill_environment(venv: Path, plan: BundlePlan, segment_format: SegmentFormat, store: Store) -> None:
+def fill_environment(
+    venv: Path, plan: BundlePlan, segment_format: SegmentFormat, store: Store, *, jobs: int
+) -> None:
     """Extract the segments of a plan, as they ship, into a virtual environment."""
     folders = folders_of(file.path for _, file in plan.files())
     members = [ArchiveMember(path=folder, is_dir=True, size=0, mode=0o755, sha256=None) for folder in folders]
     extract_entries([(member, ()) for member in members], venv)
-    extract_entries(layer_entries(plan, segment_format, store), venv)
+    extract_layers(plan, segment_format, store, venv, jobs=jobs)
 
 
 def _last_line(error: BundlerError) -> str:

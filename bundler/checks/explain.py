@@ -62,7 +62,7 @@ def rule_of(code: str) -> Rule:
         raise InputError(
             f"`{printable(code)}` is not a finding code",
             evidence=(f"known   {', '.join(near)}",) if near else (),
-            hint=f"bundler explain {near[0] if near else 'I201'}",
+            hint=f"bundler explain {near[0]}" if near else "bundler explain",
         )
     return rule
 
@@ -75,7 +75,9 @@ def similar_codes(code: str) -> list[str]:
     """
     text = code.upper()
     codes = [known for known in rules_by_code() if text[:1] == known[:1]]
-    near = closest(text, codes, cutoff=0.5)
+    near = next((known for known in codes if known.startswith(text)), None) or closest(
+        text, codes, cutoff=0.5
+    )
     return sorted(codes, key=lambda known: (known != near, known))
 
 

@@ -10,6 +10,7 @@ from __future__ import annotations
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property
+from itertools import chain
 from pathlib import Path, PurePosixPath
 from typing import TYPE_CHECKING, Any
 
@@ -30,14 +31,15 @@ from bundler.checks.import_results import HARMLESS, ImportResult, judge, mark_op
 from bundler.checks.modules import DistributionFacts
 from bundler.checks.mount import mount_hazards
 from bundler.checks.remedies import remedy
-from bundler.checks.report import USAGE_MODES, ClosureReport, ModeReport, UsageMode
+from bundler.checks.report import ClosureReport, ModeReport, UsageMode
 from bundler.checks.scanner import Scanner
 from bundler.checks.shared_objects import SharedObject, check_shared_objects, glibc_floor
 from bundler.checks.source_imports import FileImports, ModuleIndex, import_findings
 from bundler.checks.user_code import UserCode
 from bundler.checks.user_code_run import CodeCheck, CodeChecker
 from bundler.checks.wheels import wheel_findings
-from bundler.system.sandbox import Sandbox
+from bundler.system.memory import has_memory_for
+from bundler.system.sandbox import Sandbox, find_sandbox
 from bundler.target.interpreter import Interpreter
 
 if TYPE_CHECKING:
@@ -45,12 +47,8 @@ if TYPE_CHECKING:
     from bundler.requirements.conda.translate import SystemPackage
     from bundler.store.store import Store
     from bundler.system.environ import HostEnvironment
-from bundler.text import counted
 
-__all__ = ["CheckRequest", "CheckResult", "report_checks", "run_checks"]
-
-_SHOWN = 20
-"""The number of findings on the screen; the manifest has all of them."""
+__all__ = ["CheckRequest", "CheckResult", "run_checks"]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -109,45 +107,27 @@ def run_checks(
 
     :raises ClosureError: if an import check itself fails; faults of the bundle are in the report.
     """
-    with store.scratch() as scratch:
-        environments = CheckEnvironments(
-            interpreter=interpreter,
-            bundle=request.plan,
-            segment_format=request.segment_format,
-            jobs=request.jobs,
-            reverify=request.reverify,
-            store=store,
-            host=host,
-            reporter=reporter,
-            scratch=scratch,
-        )
-        scanner = Scanner(interpreter, store, host, scratch)
-        return _CheckRun(request, interpreter, environments, scanner, reporter).run()
-
-
-def report_checks(result: CheckResult, reporter: Reporter, *, bundle: str) -> None:
-    """Report the outcomes of the checks, errors and warnings; ``bundle`` is its future path, for hints."""
-    report = result.report
-    for text in result.sandbox.missing():
-        reporter.note(f"sandbox of the imports: {text}")
-    for mode in report.modes:
-        how = f"{USAGE_MODES[mode.mode]} ({'from an earlier run' if mode.cached else result.sandbox})"
-        reporter.stage("verify", f"{mode.imported} of {len(mode.outcomes)} modules import {how}")
-        for line in mode.exceptions(report.allowed_imports):
-            reporter.stage("", line)
-    if count := len(report.shared_objects):
-        floor = f"glibc {report.glibc} or newer" if report.glibc else "no glibc needed"
-        reporter.stage("verify", f"{counted(count, 'shared object')}: {floor}")
-    if result.entry is not None:
-        done = "init() ran" if result.entry["init"] else "all its imports resolve"
-        reporter.stage("verify", f"{result.entry['entry_script']}: {done}")
-    warnings = [finding for finding in report.findings if finding.rule.severity != "note"]
-    for finding in warnings[:_SHOWN]:
-        reporter.warn(f"{finding.code}  {finding.message}")
-    if len(warnings) > _SHOWN:
-        reporter.warn(f"and {len(warnings) - _SHOWN} more: `bundler inspect {bundle}` lists them")
-    if notes := len(report.findings) - len(warnings):
-        reporter.note(f"{counted(notes, 'note')} in the manifest: `bundler inspect {bundle} --notes`")
+    sizes = [file.size for _, file in request.plan.files()]
+    with store.scratch() as home:
+        sandbox = find_sandbox(host, home)
+        # Only with a root directory of its own: Landlock permits an import to write to all of /dev/shm.
+        is_apart = sandbox.read_only and sandbox.processes
+        in_memory = is_apart and has_memory_for(sum(sizes), len(sizes))
+        with store.scratch(in_memory=in_memory) as scratch:
+            environments = CheckEnvironments(
+                interpreter=interpreter,
+                bundle=request.plan,
+                segment_format=request.segment_format,
+                jobs=request.jobs,
+                reverify=request.reverify,
+                store=store,
+                host=host,
+                reporter=reporter,
+                sandbox=sandbox,
+                scratch=scratch,
+            )
+            scanner = Scanner(interpreter, store, host, scratch)
+            return _CheckRun(request, interpreter, environments, scanner, reporter).run()
 
 
 class _CheckRun:
@@ -181,7 +161,7 @@ class _CheckRun:
         objects = self._scanner.objects(self._layers, lambda: self._environments.tree, jobs=request.jobs)
         loaded = {name for mode in modes for name in mode.loaded}
         found = [
-            *wheel_findings(request.plan, self._facts, self._target.site_packages, loaded),
+            *self._wheels(loaded),
             *self._mounted(modes),
             *self._imported(),
             *objects.damaged,
@@ -204,6 +184,21 @@ class _CheckRun:
         )
         entry = code.to_json() if code else None
         return CheckResult(report=report, sandbox=self._environments.sandbox, entry=entry)
+
+    def _wheels(self, loaded: Collection[str]) -> Iterator[Finding]:
+        """Yield the findings about wheels, and about the paths that several install."""
+        plan = self._request.plan
+        scans = chain.from_iterable(self._scans.values() if plan.collisions else ())
+        found = (statement for scan in scans for statement in scan.imports if not statement.level)
+        named = {statement.module.partition(".")[0] for statement in found}
+        yield from wheel_findings(
+            plan,
+            self._facts,
+            self._target.site_packages,
+            loaded,
+            named=named,
+            needed=self._contents.needed,
+        )
 
     def _modes(self) -> tuple[UsageMode, ...]:
         """Return the modes to check; a mount over the base's packages, if known, replaces the plain one."""

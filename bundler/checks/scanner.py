@@ -36,7 +36,7 @@ if TYPE_CHECKING:
 
 __all__ = ["Objects", "Scanner", "exists_in"]
 
-_SCAN_FORMAT = "3"
+_SCAN_FORMAT = "4"
 """A part of every key of a scan. Raise it with any change of the scan script or of `FileImports`: stored
 results of older releases are then not read."""
 _ELF_FORMAT = "4"
@@ -210,10 +210,11 @@ class Scanner:
 
     def _scan(self, layer: Layer, root: Path) -> tuple[FileImports, ...]:
         prefix = f"{self._interpreter.target.site_packages}/"
+        invalid = frozenset(layer.uncompiled)
         paths = [
             file.path[len(prefix) :]
             for file in layer.files
-            if file.path.startswith(prefix) and file.path.endswith(".py")
+            if file.path.startswith(prefix) and file.path.endswith(".py") and file.path not in invalid
         ]
         # Files without imports are left out: no check asks about them, and they are most of the files.
         scans = tuple(scan for scan in self.files(root / prefix, paths) if scan.imports)

@@ -184,6 +184,12 @@ def code_findings(
         )
 
 
+def _is_model_path(found: FoundImport) -> bool:
+    """Return whether an import is the one of `Model` in azureml-core, for ``Model.get_model_path``."""
+    is_named = found.names == ("Model",) and found.module in ("azureml.core", "azureml.core.model")
+    return is_named or (found.module == "azureml.core.model" and not found.names)
+
+
 def _resolve(
     code: UserCode, path: str, found: FoundImport, world: ModuleIndex, exists: Callable[[str], bool]
 ) -> Iterator[Finding]:
@@ -221,6 +227,8 @@ def _resolve(
                 message = f"`{top}` of `{hiding}` hides the `{own[-1]}` that `{printable(where)}` imports"
                 yield Finding(code="M105", message=message, distribution=hiding, where=where)
         elif lacks and not own and (found.names or module != code.folder.name):
+            if lacks == "azureml" and _is_model_path(found):
+                continue  # the build context has it, if no distribution does (`deploy.application`)
             is_mine = top == code.folder.name or exists(f"{top}.py") or exists(f"{top}/__init__.py")
             missing = module if is_mine else lacks
             message = f"`{printable(where)}` imports `{missing}`, which no distribution provides"

@@ -7,7 +7,7 @@ imports a license, while two versions of one module exclude each other.
 from __future__ import annotations
 
 import re
-from collections.abc import Collection, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 
 from bundler.bundle.plan import BundlePlan
 from bundler.checks.findings import Finding
@@ -20,6 +20,7 @@ __all__ = ["wheel_findings"]
 _LISTED = 3
 _KINDS = {"W702": ("files", "those"), "W703": ("launchers", "those"), "W704": ("code", "that")}
 _LAUNCHER = re.compile(r"(?:bin|libexec)/[^/]+")
+_MODULE = re.compile(r"\w+\.py")
 _LIBRARY = re.compile(r".*\.so(?:\.\d+)*")
 
 
@@ -28,17 +29,30 @@ def wheel_findings(
     distributions: Sequence[DistributionFacts],
     site_packages: str,
     loaded: Collection[str],
+    *,
+    named: Collection[str] = (),
+    needed: Collection[tuple[str, str]] = (),
 ) -> Iterator[Finding]:
     """Yield the findings W701 to W704; those about paths once for each group of distributions.
 
     :param loaded: the modules that the import of another one loads.
+    :param named: the modules that a statement in a source file imports, whenever it runs.
+    :param needed: the modules that must import, each with its distribution.
     """
     for layer in plan.layers:
         for fault in layer.faults:
             yield Finding(code="W701", message=f"`{layer.wheel}`: {fault}", distribution=layer.name)
     if plan.collisions:
         collisions = {path: plan.shared[path] for path in plan.collisions}
-        yield from _collisions(collisions, distributions, site_packages, loaded)
+
+        def is_used(module: str, owners: Sequence[str]) -> bool:
+            """Return whether a module is imported, or must import, of distributions whose file does not ship.
+
+            ``jupyter.py`` of jupyter 1.0.0 and of jupyter-core is not: each only starts the same program.
+            """
+            return module in loaded or module in named or any((owner, module) in needed for owner in owners)
+
+        yield from _collisions(collisions, distributions, site_packages, loaded, is_used)
 
 
 def _collisions(
@@ -46,6 +60,7 @@ def _collisions(
     distributions: Sequence[DistributionFacts],
     site_packages: str,
     loaded: Collection[str],
+    is_used: Callable[[str, Sequence[str]], bool],
 ) -> Iterator[Finding]:
     packages = {
         path.partition("/")[0]
@@ -60,6 +75,8 @@ def _collisions(
         inside = path.removeprefix(f"{site_packages}/")
         if inside != path:
             code = _code_in_site_packages(inside, packages, loaded)
+            if code == "W704" and _MODULE.fullmatch(inside) and not is_used(inside[:-3], owners[1:]):
+                code = "W702"
         elif _LIBRARY.fullmatch(path):
             code = "W704"
         else:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -12,11 +13,13 @@ import msgspec
 from bundler.bundle.plan import check_name
 from bundler.checks.explain import similar_codes
 from bundler.checks.report import UsageMode
-from bundler.checks.user_code import UserCode, find_user_code, is_script_name
+from bundler.checks.user_code import UserCode, find_user_code
 from bundler.cli.console import print_envelope, print_line
+from bundler.cli.examples import find_script
 from bundler.cli.options import BundleArguments, RequirementArguments, ResolveArguments
 from bundler.cli.settings import PYPROJECT
 from bundler.data.finding_rules import rules_by_code
+from bundler.data.inference_server import server_requirements
 from bundler.errors import InputError, UsageError
 from bundler.paths import printable
 from bundler.pipeline.options import BuildOptions
@@ -25,7 +28,7 @@ from bundler.requirements.files import CONDA_SUFFIXES, read_requirements
 from bundler.requirements.positional import sort_words
 from bundler.requirements.pyproject import project_name
 from bundler.requirements.requirement_set import IndexOptions
-from bundler.requirements.text import directory_problem
+from bundler.requirements.text import first_input
 from bundler.text import listing
 
 if TYPE_CHECKING:
@@ -44,6 +47,8 @@ __all__ = [
     "sort_arguments",
 ]
 
+_FILE_SUFFIXES = (".tar.gz", ".tar.zst", ".tgz", ".tar", ".zip", ".whl", ".zst", ".gz", ".toml", ".json")
+"""The suffixes of files that users expect ``--output`` to name."""
 _MODES: dict[str, tuple[UsageMode, ...]] = {
     "mount": ("mount",),
     "venv": ("venv",),
@@ -64,7 +69,9 @@ def build_options(
 
     :param name: the name of the bundle.
     :raises UsageError: if options exclude or need each other, or a value is invalid.
+    :raises InputError: if the requirements of the server are not known.
     """
+    _check_folder(bundle, host)
     options = BuildOptions(
         python=resolve.python,
         requirements=requirements,
@@ -80,7 +87,7 @@ def build_options(
         as_folder=bundle.fmt == "dir",
         epoch=host.epoch(),
         modes=_MODES[bundle.use or ("mount" if bundle.base else "both")],
-        code=_user_code(bundle, host),
+        code=_user_code(bundle),
         run_init=bundle.run_init,
         model_dir=bundle.model_dir.resolve() if bundle.model_dir else None,
         base=bundle.base,
@@ -91,12 +98,28 @@ def build_options(
         allow_import_failure=bundle.allow_import_failure,
         allow_pth=bundle.allow_pth,
     )
+    if options.server is not None:
+        server_requirements(options.server)
     if options.omit_provided and (options.base is None or "mount" not in options.modes):
         raise UsageError(
             "`--omit-provided` needs a base that the bundle is mounted into",
             hint="--base profile.json --omit-provided",
         )
     return options
+
+
+def _check_folder(bundle: BundleArguments, host: HostEnvironment) -> None:
+    """Check that ``--output`` is not meant as the name of an archive.
+
+    :raises UsageError: if it is a new directory with the suffix of a file.
+    """
+    folder = bundle.folder
+    suffix = next((suffix for suffix in _FILE_SUFFIXES if folder.name.endswith(suffix)), None)
+    if suffix is None or (host.cwd / folder).exists():
+        return
+    name = shlex.quote(bundle.name or folder.name.removesuffix(suffix).strip("._-") or "bundle")
+    options = f"-o {shlex.quote(str(folder.parent))} --name {name}"
+    raise UsageError(f"`--output` is a directory, `{folder}` is the name of a file", hint=f"pass `{options}`")
 
 
 def print_built(command: str, built: Built, host: HostEnvironment, *, as_json: bool) -> None:
@@ -182,38 +205,29 @@ def index_options(resolve: ResolveArguments) -> IndexOptions:
     )
 
 
-def _user_code(bundle: BundleArguments, host: HostEnvironment) -> UserCode | None:
+def _user_code(bundle: BundleArguments) -> UserCode | None:
     if bundle.source_dir is None and bundle.entry_script is None:
         if bundle.run_init:
-            raise UsageError("`--run-init` needs an entry script", hint=_code_options(bundle, host))
+            raise UsageError("`--run-init` needs an entry script", hint=_code_options(bundle))
         return None
     if bundle.source_dir is None or bundle.entry_script is None:
-        raise UsageError("`--source-dir` and `--entry-script` go together", hint=_code_options(bundle, host))
+        raise UsageError("`--source-dir` and `--entry-script` go together", hint=_code_options(bundle))
     return find_user_code(bundle.source_dir, bundle.entry_script)
 
 
-def _code_options(bundle: BundleArguments, host: HostEnvironment) -> str:
+def _code_options(bundle: BundleArguments) -> str:
     """Return the two options for the user's code, with the files that exist."""
-    if bundle.entry_script is not None:
-        script = Path(bundle.entry_script)
-        folders = [*([script.parent] if script.parent.name else []), *sorted(host.cwd.glob("*/"))]
-        folder = next((item for item in folders if (host.cwd / item / script.name).is_file()), Path())
-        return f"--source-dir {display_path(host.cwd / folder, host.cwd)} --entry-script {script.name}"
-    folder = bundle.source_dir or Path()
-    scripts = sorted(path for path in (host.cwd / folder).glob("*.py") if is_script_name(path.name))
-    both = [path for path in scripts if "def run(" in path.read_text("utf-8", "replace")]
-    name = (both or scripts or [Path("score.py")])[0].name
-    return f"--source-dir {bundle.source_dir or '.'} --entry-script {name}"
+    folder, script = find_script(bundle.source_dir, bundle.entry_script) or (Path(), "score.py")
+    return shlex.join(["--source-dir", str(folder), "--entry-script", script])
 
 
 def missing_requirements(command: str, resolve: ResolveArguments, host: HostEnvironment) -> UsageError:
     """Return the error for a command without requirements, with the files that exist as the hint."""
     links = [host.cwd / link for link in resolve.find_links if (host.cwd / link).is_dir()]
     for folder in (*links, host.cwd):
-        hint = directory_problem(folder, "").hint
-        if hint:
-            option, _, path = hint.strip("pas `").partition(" ")
-            shown = path if folder != host.cwd else Path(path).name
+        if (found := first_input(folder)) is not None:
+            option, name = found
+            shown = shlex.quote(display_path(folder / name, host.cwd))
             return UsageError("no requirements given", hint=f"bundler {command} {option} {shown}")
     return UsageError("no requirements given", hint=f"bundler {command} numpy==1.21.6")
 
@@ -225,7 +239,7 @@ def _allowed(codes: Sequence[str]) -> tuple[str, ...]:
         code = text.partition(":")[0]
         if code.upper() not in known:
             near = similar_codes(code)
-            hint = f"did you mean `--allow {near[0]}`?" if near else "bundler explain I201"
+            hint = f"did you mean `--allow {near[0]}`?" if near else "bundler explain"
             raise UsageError(
                 f"`--allow {text}` does not name a finding",
                 evidence=(f"known   {', '.join(near)}",) if near else (),

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shlex
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -29,14 +30,17 @@ from bundler.cli.options import (
     requirement_options,
     resolve_options,
 )
+from bundler.cli.settings import PYPROJECT
 from bundler.errors import InputError, UsageError
 from bundler.pipeline.build import Locked, Planned, build_bundle, lock_requirements, plan_build
 from bundler.pipeline.options import LockOptions
 from bundler.problems import display_path
+from bundler.requirements.files import CONDA_SUFFIXES
+from bundler.requirements.requirement_set import RequirementSet
 from bundler.resolve.changes import LockChange, changes_between, changes_table
-from bundler.resolve.lockfile import render_lock
+from bundler.resolve.lockfile import is_lock, render_lock
 from bundler.store.store import open_store
-from bundler.system.atomic import check_writable, replace_file
+from bundler.system.atomic import check_replaceable, check_writable, replace_file
 from bundler.system.environ import read_host_environment
 from bundler.text import counted, human_size
 
@@ -159,6 +163,7 @@ def lock_command(
     if read is None:
         raise missing_requirements("lock", resolve, host)
     path = host.cwd / output
+    _check_output(path, read, host.cwd)
     if not check:
         check_writable(path.parent)
     elif not path.is_file():
@@ -194,6 +199,22 @@ def lock_command(
     for line in changes_table(changes) if locked.previous and changes else ():
         print_line(line)
     print_line(display_path(path, host.cwd), len(versions))
+
+
+def _check_output(path: Path, read: RequirementSet, cwd: Path) -> None:
+    """Check that a lockfile can be written to a path.
+
+    :raises OutputError: if the path is that of another file.
+    :raises UsageError: if its name is that of a requirements file.
+    """
+    inputs = [*read.files_read, *(Path(root.location) for root in read.roots if root.location)]
+    shown = Path(display_path(path, cwd))
+    check_replaceable(shown, inputs, kind="a lockfile", is_own=is_lock, default="pylock.toml")
+    if path.suffix in (".txt", ".in", *CONDA_SUFFIXES) or path.name == PYPROJECT:
+        hint = f"-o {shlex.quote(str(shown.with_name('pylock.toml')))}"
+        raise UsageError(
+            f"`{shown}`: a lockfile is a pylock.toml (PEP 751), not a requirements file", hint=hint
+        )
 
 
 def _check_current(locked: Locked, changes: Sequence[LockChange], shown: str, arguments: str) -> None:

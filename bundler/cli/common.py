@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import AbstractContextManager, contextmanager
 from importlib import import_module
 from typing import Any
 
@@ -11,9 +12,10 @@ import click
 from bundler import __version__
 from bundler.cli.console import ConsoleReporter
 from bundler.cli.settings import apply_settings
+from bundler.errors import BundlerError, UsageError
 from bundler.system.environ import read_host_environment
 
-__all__ = ["LazyGroup", "add_common_options", "all_commands", "make_reporter"]
+__all__ = ["LazyGroup", "add_common_options", "all_commands", "collected_errors", "make_reporter"]
 
 
 def _remember(ctx: click.Context, param: click.Parameter, value: bool) -> None:
@@ -68,6 +70,32 @@ def make_reporter() -> ConsoleReporter:
     """Return the reporter of the running command, as ``-q`` and ``-v`` ask for, before or after it."""
     meta = click.get_current_context().meta
     return ConsoleReporter(quiet="bundler.quiet" in meta, verbose="bundler.verbose" in meta)
+
+
+@contextmanager
+def collected_errors() -> Iterator[Callable[[], AbstractContextManager[None]]]:
+    """Return a function whose contexts collect errors; at the end they are raised together.
+
+    :raises BundlerError: the only error, or a `UsageError` with all of them as its evidence.
+    """
+    errors: list[BundlerError] = []
+
+    @contextmanager
+    def collect() -> Iterator[None]:
+        try:
+            yield
+        except BundlerError as error:
+            errors.append(error)
+
+    yield collect
+    if len(errors) == 1:
+        raise errors[0]
+    if errors:
+        evidence: list[str] = []
+        for error in errors:
+            hint = (f"  hint    {error.hint}",) if error.hint else ()
+            evidence += [error.message, *(f"  {line}" for line in error.evidence), *hint]
+        raise UsageError(f"{len(errors)} problems in the command line", evidence=tuple(evidence))
 
 
 class LazyGroup(click.Group):

@@ -61,6 +61,7 @@ class ConsoleReporter:
         self._verbose = verbose
         self._interval = interval
         self._lock = Lock()
+        self._held: list[str] = []
         self._progress: Progress | None = None
         self._running = 0
         self._started = time.monotonic()
@@ -69,6 +70,13 @@ class ConsoleReporter:
         """Write one line for a stage that is complete."""
         if not self._quiet:
             self._write(f"{name:<{_WIDTH}}  {outcome}")
+
+    def introduce(self, name: str, fact: str) -> None:
+        """Hold one line back until the next report, so that the error of a mistake is the only line."""
+        if self._verbose:
+            self.stage(name, fact)
+        elif not self._quiet:
+            self._held.append(f"{name:<{_WIDTH}}  {fact}")
 
     def note(self, message: str) -> None:
         """Write a note."""
@@ -131,12 +139,13 @@ class ConsoleReporter:
             self._write(f"{name:<{_WIDTH}}  {', '.join(filter(None, state))}")
 
     def _write(self, line: str) -> None:
-        text = printable(redact(line))
         with self._lock:
-            if self._progress is not None:
-                self._progress.console.print(text, markup=False, highlight=False, soft_wrap=True)
-            else:
-                _print(text, sys.stderr)
+            held, self._held = self._held, []
+            for text in (printable(redact(text)) for text in (*held, line)):
+                if self._progress is not None:
+                    self._progress.console.print(text, markup=False, highlight=False, soft_wrap=True)
+                else:
+                    _print(text, sys.stderr)
 
 
 class _Count:

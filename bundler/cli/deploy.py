@@ -2,19 +2,23 @@
 
 from __future__ import annotations
 
+import shlex
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
 import click
 
+from bundler.base_image.bases import base_of_image, bases_folder
 from bundler.base_image.reader import read_base
 from bundler.bundle.document import FindingSection
 from bundler.checks.user_code import find_user_code
 from bundler.cli.arguments import parse_variables
-from bundler.cli.common import make_reporter
+from bundler.cli.common import collected_errors, make_reporter
 from bundler.cli.console import finding_line, print_envelope, print_line
-from bundler.cli.options import file_path, group, json_option, store_option
+from bundler.cli.examples import find_script, inference_image
+from bundler.cli.options import InputPath, file_path, group, json_option, store_option
+from bundler.cli.paths import bundle_path, context_path
 from bundler.data.azure_image import EXIT_CODES, IMAGE_ROOT, IMAGE_VARIANTS
 from bundler.data.inference_server import parse_release
 from bundler.deploy.application import LibVar, Mode, PackageOptions, parse_model
@@ -28,7 +32,7 @@ from bundler.jsonio import convert
 from bundler.oci.append import join_delta
 from bundler.problems import display_path
 from bundler.store.store import open_store
-from bundler.system.environ import read_host_environment
+from bundler.system.environ import HostEnvironment, read_host_environment
 
 __all__ = ["join_command", "mount_command", "package_command", "simulate_command"]
 
@@ -37,8 +41,8 @@ __all__ = ["join_command", "mount_command", "package_command", "simulate_command
 class PackageArguments:
     """Options of ``package``."""
 
-    source_dir: Path
-    entry_script: str
+    source_dir: Path | None
+    entry_script: str | None
     models: tuple[str, ...]
     base_image: str | None
     output: Path | None
@@ -51,6 +55,7 @@ class PackageArguments:
     user: str
     user_managed: bool
     openshift: bool
+    azureml_v2: bool
 
 
 package_options = group(
@@ -58,15 +63,13 @@ package_options = group(
     PackageArguments,
     click.option(
         "--source-dir",
-        type=click.Path(path_type=Path, file_okay=False, exists=True),
-        required=True,
-        help="Copy the code in this directory.",
+        type=InputPath(path_type=Path, file_okay=False, exists=True),
+        help="Copy the code in this directory  [required].",
     ),
     click.option(
         "--entry-script",
         metavar="FILE",
-        required=True,
-        help="The script with init() and run(), relative to --source-dir.",
+        help="The script with init() and run(), relative to --source-dir  [required].",
     ),
     click.option(
         "--model", "models", multiple=True, metavar="NAME:VERSION=PATH", help="Copy a registered model."
@@ -83,8 +86,9 @@ package_options = group(
     ),
     click.option(
         "--base",
-        type=click.Path(path_type=Path, exists=True),
-        help="The base image, a tar of docker save or an OCI layout: for --image, and to check the fit.",
+        type=InputPath(path_type=Path, exists=True),
+        help="The base image, a tar of docker save or an OCI layout: for --image, and to check the fit"
+        "  [default for --image: the one of BUNDLER_BASES named --base-image].",
     ),
     click.option("--tag", help="Tag the image  [default: the name and version of the bundle]."),
     click.option("--delta-from", type=file_path, help="Omit the layers of this earlier image from --image."),
@@ -112,38 +116,37 @@ package_options = group(
         default=True,
         help="Ship packages with the bundle; installing them in the image would make it run as root.",
     ),
+    click.option(
+        "--azureml-v2",
+        is_flag=True,
+        help="Add environment.yml and deployment.yml for a managed online endpoint to the build context.",
+    ),
     click.option("--openshift", is_flag=True, help="Give group 0 the owner's rights, for arbitrary users."),
 )
 
 
 @click.command("package")
-@click.argument("bundle", type=click.Path(path_type=Path, exists=True))
+@click.argument("bundle", type=bundle_path)
 @package_options
 @store_option
 @json_option
 def package_command(bundle: Path, arguments: PackageArguments, store: Path | None, as_json: bool) -> None:
     """Package a bundle, models and code as a build context, or as an image written without a daemon."""
     host = read_host_environment()
-    _check_outputs(arguments)
+    options, head = _check_arguments(bundle, arguments, host)
     reporter = make_reporter()
-    options = PackageOptions(
-        bundle=bundle,
-        code=find_user_code(arguments.source_dir, arguments.entry_script),
-        models=tuple(parse_model(text, host.cwd) for text in arguments.models),
-        mode=arguments.mode,
-        lib_var=arguments.lib_var,
-        image=arguments.base_image,
-        user=arguments.user,
-        group_writable=arguments.openshift,
-    )
+    base = arguments.base
+    if base is None and arguments.image_out is not None:
+        base = base_of_image(bases_folder(host), arguments.base_image)
     request = PackageRequest(
         options=options,
-        base=arguments.base,
-        head=from_image(arguments.base_image) if arguments.base_image else None,
+        base=base,
+        head=head,
         context=host.cwd / arguments.output if arguments.output else None,
         image=host.cwd / arguments.image_out if arguments.image_out else None,
         tag=arguments.tag,
         delta_from=arguments.delta_from,
+        online_endpoint=arguments.azureml_v2,
     )
     packaged = make_package(request, store=open_store(store, host, reporter), reporter=reporter)
     if as_json:
@@ -155,10 +158,12 @@ def package_command(bundle: Path, arguments: PackageArguments, store: Path | Non
         print_line(display_path(packaged.image.path, host.cwd), packaged.image.size, packaged.image.image_id)
 
 
-def _check_outputs(arguments: PackageArguments) -> None:
-    """Check that there is something to write, and a base for it.
+def _check_arguments(
+    bundle: Path, arguments: PackageArguments, host: HostEnvironment
+) -> tuple[PackageOptions, str | None]:
+    """Return the inputs of a package, and the first lines of its Dockerfile; None without a Dockerfile.
 
-    :raises UsageError: if not.
+    :raises BundlerError: for all wrong and missing options together.
     """
     if not arguments.user_managed:
         raise UsageError(
@@ -169,12 +174,73 @@ def _check_outputs(arguments: PackageArguments) -> None:
             ),
             hint="to install them when the container starts, without an index: `--mode dynamic`",
         )
-    if arguments.output is None and arguments.image_out is None:
-        raise UsageError("no output given", hint="-o context/, or --image out.tar --base base.tar")
-    if arguments.image_out is not None and arguments.base is None:
-        raise UsageError("`--image` needs the base image as a file", hint="--image out.tar --base base.tar")
-    if arguments.output is not None and not arguments.base_image:
-        raise UsageError("a build context needs the name of its base image", hint="--base-image REF")
+    head, code, models = None, None, []
+    with collected_errors() as collect:
+        with collect():
+            _check_complete(bundle, arguments)
+        if arguments.source_dir is not None and arguments.entry_script is not None:
+            with collect():
+                code = find_user_code(arguments.source_dir, arguments.entry_script)
+        for text in arguments.models:
+            with collect():
+                models.append(parse_model(text, host.cwd))
+        if arguments.base_image is not None:
+            with collect():
+                head = from_image(arguments.base_image, example=inference_image(bundle))
+        with collect():
+            options = PackageOptions(
+                bundle=bundle,
+                code=code,
+                models=tuple(models),
+                mode=arguments.mode,
+                lib_var=arguments.lib_var,
+                image=arguments.base_image,
+                user=arguments.user,
+                group_writable=arguments.openshift,
+            )
+    return options, head
+
+
+def _check_complete(bundle: Path, arguments: PackageArguments) -> None:
+    """Check that no option is missing.
+
+    :raises UsageError: if one is, with the whole command.
+    """
+    given = {"--source-dir": arguments.source_dir, "--entry-script": arguments.entry_script}
+    missing = [name for name, value in given.items() if value is None]
+    image = inference_image(bundle)
+    words: list[str] = []
+    if arguments.output is None and (arguments.image_out is None or arguments.azureml_v2):
+        missing.append("--output")
+        words += ["-o", "context"]
+    if arguments.output is not None or words:
+        if not arguments.base_image:
+            missing.append("--base-image")
+        words += ["--base-image", arguments.base_image or image]
+    evidence: tuple[str, ...] = ()
+    if arguments.azureml_v2:
+        words.append("--azureml-v2")
+        if arguments.output is None:
+            evidence = ("`--azureml-v2` adds files to a build context",)
+    if arguments.image_out is not None and arguments.base is None and arguments.base_image is None:
+        missing.append("--base")
+        words += ["--base", "base.tar"]
+        save = f"docker save -o base.tar {shlex.quote(image)}"
+        evidence = (*evidence, f"`--image` needs the base image as a file: `{save}`")
+    if not missing:
+        return
+    found = find_script(arguments.source_dir, arguments.entry_script)
+    outputs = [("-o", arguments.output), ("--image", arguments.image_out), ("--base", arguments.base)]
+    words = [word for name, path in outputs if path is not None for word in (name, str(path))] + words
+    hint = "bundler package --help"
+    if found is not None:
+        code = ["--source-dir", str(found[0]), "--entry-script", str(found[1])]
+        models = [word for text in arguments.models for word in ("--model", text)]
+        hint = shlex.join(["bundler", "package", str(bundle), *code, *models, *words])
+    names = ", ".join(f"`{name}`" for name in missing)
+    raise UsageError(
+        f"missing option{'s' if len(missing) > 1 else ''}: {names}", evidence=evidence, hint=hint
+    )
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -194,10 +260,10 @@ class SimulateArguments:
 simulate_options = group(
     "arguments",
     SimulateArguments,
-    click.argument("context", required=False, type=click.Path(path_type=Path, exists=True, file_okay=False)),
+    click.argument("context", required=False, type=context_path),
     click.option(
         "--app-root",
-        type=click.Path(path_type=Path, exists=True, file_okay=False),
+        type=InputPath(path_type=Path, exists=True, file_okay=False),
         help="Use this directory as the application root, in place of a CONTEXT.",
     ),
     click.option(
@@ -216,7 +282,7 @@ simulate_options = group(
     ),
     click.option(
         "--base",
-        type=click.Path(path_type=Path, exists=True),
+        type=InputPath(path_type=Path, exists=True),
         help="The base image, its profile or its `pip freeze`: for the imports that the image must provide.",
     ),
     click.option(
@@ -281,8 +347,8 @@ def simulate_command(arguments: SimulateArguments, as_json: bool) -> None:
 
 
 @click.command("join")
-@click.argument("old", type=click.Path(path_type=Path, exists=True))
-@click.argument("delta", type=click.Path(path_type=Path, exists=True))
+@click.argument("old", type=InputPath(path_type=Path, exists=True))
+@click.argument("delta", type=InputPath(path_type=Path, exists=True))
 @click.argument("out", type=click.Path(path_type=Path))
 @json_option
 def join_command(old: Path, delta: Path, out: Path, as_json: bool) -> None:
@@ -296,7 +362,7 @@ def join_command(old: Path, delta: Path, out: Path, as_json: bool) -> None:
 
 
 @click.command("mount-command")
-@click.argument("context", type=click.Path(path_type=Path, file_okay=False, exists=True))
+@click.argument("context", type=context_path)
 @click.option("--image", metavar="REF", help="Run this image  [default: the base of the context].")
 @click.option("--port", default=5001, show_default=True, type=click.IntRange(1, 65535))
 def mount_command(context: Path, image: str | None, port: int) -> None:

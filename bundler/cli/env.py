@@ -21,6 +21,7 @@ from bundler.cli.common import make_reporter
 from bundler.cli.console import print_envelope, print_line, print_text
 from bundler.cli.options import (
     BundleArguments,
+    InputPath,
     ResolveArguments,
     bundle_options,
     file_path,
@@ -101,7 +102,7 @@ class RegisterArguments:
 register_options = group(
     "arguments",
     RegisterArguments,
-    click.argument("source", type=click.Path(path_type=Path, exists=True)),
+    click.argument("source", type=InputPath(path_type=Path, exists=True)),
     click.option("--name", help="Name the environment  [default: the name in SOURCE]."),
     click.option("--version", metavar="VERSION", help="Set its version  [default: the next number]."),
     click.option(

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+import shlex
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -14,11 +16,16 @@ from bundler.bundle.document import FindingSection
 from bundler.bundle.manifest import Manifest, make_manifest
 from bundler.bundle.reader import Checked, read_manifest, unpack_bundle, verify_bundle
 from bundler.checks.base_compat import check_fit
-from bundler.checks.explain import findings_of, is_code, rule_of, why
+from bundler.checks.explain import Why, findings_of, is_code, rule_of, why
 from bundler.cli.common import make_reporter
 from bundler.cli.console import ConsoleReporter, finding_line, print_envelope, print_line, wrapped
+from bundler.cli.examples import bundles_in, existing_bundles, newest_bundle
 from bundler.cli.options import InputPath, json_option, store_option
-from bundler.errors import UsageError
+from bundler.cli.paths import bundle_path
+from bundler.data.finding_rules import rules_by_code
+from bundler.data.popular_names import most_downloaded
+from bundler.errors import BundlerError, InputError, IntegrityError, MalformedError, UsageError
+from bundler.problems import closest
 from bundler.report.summary import NOT_DECLARED, summary_lines
 from bundler.store.store import open_store
 from bundler.system.environ import read_host_environment
@@ -27,15 +34,16 @@ from bundler.text import human_size
 __all__ = [
     "explain_command",
     "inspect_command",
-    "newest_bundle",
     "refused_manifest",
     "unpack_command",
     "verify_command",
 ]
 
+_LIKE_A_CODE = re.compile(r"[A-Za-z][0-9]{1,4}", re.ASCII)
+
 
 @click.command("inspect")
-@click.argument("bundle", type=click.Path(path_type=Path))
+@click.argument("bundle", type=bundle_path)
 @click.option("--notes", is_flag=True, help="Also list the distributions and the notes.")
 @json_option
 def inspect_command(bundle: Path, notes: bool, as_json: bool) -> None:
@@ -71,18 +79,24 @@ def _print_details(manifest: Manifest, notes: Sequence[FindingSection]) -> None:
 
 
 @click.command("explain")
-@click.argument("subject", metavar="CODE|DISTRIBUTION")
+@click.argument("subject", required=False, metavar="[CODE|DISTRIBUTION]")
 @click.argument("bundle", required=False, type=click.Path(path_type=Path))
 @store_option
 @json_option
-def explain_command(subject: str, bundle: Path | None, store: Path | None, as_json: bool) -> None:
-    """Explain the CODE of a finding, or why a DISTRIBUTION is in BUNDLE.
+def explain_command(subject: str | None, bundle: Path | None, store: Path | None, as_json: bool) -> None:
+    """Explain the CODE of a finding, or why a DISTRIBUTION is in BUNDLE; without both, list the codes.
 
     Without BUNDLE, a distribution or module is one of the last bundle that was refused.
     """
+    if subject is None:
+        _list_codes(as_json=as_json)
+        return
+    if bundle is not None and not bundle.exists() and existing_bundles([subject]):
+        raise UsageError(
+            f"`{subject}` is a bundle, not a finding code or a distribution",
+            hint=shlex.join(["bundler", "explain", str(bundle), subject]),
+        )
     manifest = read_manifest(bundle) if bundle is not None else None
-    if manifest is None and not is_code(subject) and not Path(subject).is_file():
-        manifest = refused_manifest(store)
     if is_code(subject):
         rule = rule_of(subject)
         found = findings_of(manifest, code=subject) if manifest else ()
@@ -92,10 +106,8 @@ def explain_command(subject: str, bundle: Path | None, store: Path | None, as_js
         lines = [*wrapped(f"{rule.title} ({rule.severity})", label=f"{rule.code}  "), ""]
         lines += [*wrapped(rule.text), "", *wrapped(f"Fix: {rule.fix}.")]
         lines += [""] if found else []
-    elif manifest is None:
-        raise _without_bundle(subject)
     else:
-        reason = why(manifest, subject)
+        manifest, reason = _reason(subject, bundle, manifest, store)
         found = findings_of(manifest, distribution=subject)
         facts = reason.to_json()
         lines = [f"{reason.name} {reason.version}  {reason.wheel or 'provided by the base'}"]
@@ -108,6 +120,58 @@ def explain_command(subject: str, bundle: Path | None, store: Path | None, as_js
         print_line(line)
 
 
+def _list_codes(*, as_json: bool) -> None:
+    rules = rules_by_code()
+    if as_json:
+        rows = [
+            {"code": code, "severity": rule.severity, "title": rule.title} for code, rule in rules.items()
+        ]
+        print_envelope("explain", result={"codes": rows})
+        return
+    for code, rule in rules.items():
+        print_line(f"{code}  {rule.severity:<8}  {rule.title}")
+
+
+def _reason(
+    subject: str, bundle: Path | None, manifest: Manifest | None, store: Path | None
+) -> tuple[Manifest, Why]:
+    """Return why a distribution is in a bundle, without one in the last one that was refused.
+
+    :raises UsageError: if no bundle was refused, or the subject has the form of a code.
+    :raises InputError: if the bundle does not contain the distribution.
+    """
+    if manifest is None:
+        refused = None if Path(subject).is_file() else refused_manifest(store)
+        if refused is None:
+            raise _without_bundle(subject)
+        try:
+            reason = why(refused, subject)
+        except InputError as error:
+            if _LIKE_A_CODE.fullmatch(subject):
+                rule_of(subject)
+            raise InputError(
+                f"{error.message}, the last bundle that was refused; it is not a finding code either",
+                evidence=error.evidence,
+                hint=_other_subject(subject, None, refused),
+            ) from error
+        make_reporter().note(f"of `{refused.name}`, the last bundle that was refused")
+        return refused, reason
+    try:
+        return manifest, why(manifest, subject)
+    except InputError as error:
+        hint = _other_subject(subject, bundle, manifest)
+        raise InputError(error.message, evidence=error.evidence, hint=hint) from error
+
+
+def _other_subject(subject: str, bundle: Path | None, manifest: Manifest) -> str:
+    """Return the command for a similar distribution, else for those of a bundle, else for the codes."""
+    names = [item.name for item in manifest.document.distributions]
+    path = [str(bundle)] if bundle is not None else []
+    if near := closest(subject.lower(), names):
+        return shlex.join(["bundler", "explain", near, *path])
+    return shlex.join(["bundler", "inspect", *path, "--notes"]) if path else "bundler explain"
+
+
 def refused_manifest(store: Path | None) -> Manifest | None:
     """Return the manifest of the last refused bundle, or None."""
     from bundler.pipeline.stages import REFUSED  # noqa: PLC0415 - 100 ms that `inspect` does not need
@@ -116,31 +180,31 @@ def refused_manifest(store: Path | None) -> Manifest | None:
     return make_manifest(values) if values is not None else None
 
 
-def newest_bundle() -> Path | None:
-    """Return the newest archive in this directory and in ``dist``, for hints."""
-    bundles = [path for folder in (".", "dist") for path in Path(folder).glob("*.tar.*")]
-    return max(bundles, key=lambda path: path.stat().st_mtime, default=None)
-
-
 def _without_bundle(subject: str) -> UsageError:
     """Return the error for a subject that needs a bundle, with the newest one below this directory."""
     if Path(subject).exists():
         return UsageError(
             f"`{subject}` is a file, not a finding code or a distribution",
-            hint=f"bundler inspect {subject}",
+            hint=shlex.join(["bundler", "inspect", subject]),
         )
+    if _LIKE_A_CODE.fullmatch(subject):
+        rule_of(subject)
     newest = newest_bundle()
     return UsageError(
         f"`{subject}` is not a finding code, and no bundle was refused; to explain a distribution, "
         "also pass a bundle",
-        hint=f"bundler explain {subject} {newest}"
-        if newest
-        else f"build a bundle first: `bundler build {subject}`",
+        hint=shlex.join(["bundler", "explain", subject, str(newest)]) if newest else _build_first(subject),
     )
 
 
+def _build_first(subject: str) -> str:
+    """Return the command that builds a bundle with a distribution, if its name is known."""
+    near = closest(subject.lower(), most_downloaded(), cutoff=0.8)
+    return f"build a bundle first: `bundler build {near}`" if near else "bundler explain"
+
+
 @click.command("verify")
-@click.argument("bundle", type=click.Path(path_type=Path))
+@click.argument("bundle", type=bundle_path)
 @click.option(
     "--base",
     type=InputPath(path_type=Path, exists=True),
@@ -150,7 +214,11 @@ def _without_bundle(subject: str) -> UsageError:
 def verify_command(bundle: Path, base: Path | None, as_json: bool) -> None:
     """Check every byte of a bundle, an archive or a directory, against its manifest."""
     reporter = make_reporter()
-    checked = verify_bundle(bundle, reporter=reporter)
+    try:
+        checked = verify_bundle(bundle, reporter=reporter)
+    except (IntegrityError, MalformedError) as error:
+        hint = error.hint or _whole_bundle(bundle)
+        raise type(error)(error.message, evidence=error.evidence, hint=hint) from error
     if base is not None:
         for finding in check_fit(checked.manifest, read_base(base, reporter=reporter)):
             reporter.warn(f"{finding.code}  {finding.message}")
@@ -158,8 +226,22 @@ def verify_command(bundle: Path, base: Path | None, as_json: bool) -> None:
     _report_checked("verify", checked, reporter, as_json=as_json)
 
 
+def _whole_bundle(bundle: Path) -> str | None:
+    """Return the command that writes the files of a changed directory again, from an archive here."""
+    if not bundle.is_dir():
+        return "copy the archive again"
+    try:
+        identity = read_manifest(bundle).identity
+    except BundlerError:
+        return "unpack or copy the bundle again"
+    for path in (*bundles_in(Path()), *bundles_in(Path("dist")), *bundles_in(bundle.parent)):
+        if path.is_file() and read_manifest(path).identity == identity:
+            return shlex.join(["bundler", "unpack", str(path), f"{bundle}-unpacked"])
+    return "unpack or copy the bundle again"
+
+
 @click.command("unpack")
-@click.argument("bundle", type=click.Path(path_type=Path))
+@click.argument("bundle", type=bundle_path)
 @click.argument("dest", type=click.Path(path_type=Path))
 @json_option
 def unpack_command(bundle: Path, dest: Path, as_json: bool) -> None:

@@ -7,7 +7,6 @@ the command is run, so that ``--help`` and small commands start quickly.
 from __future__ import annotations
 
 import os
-import shlex
 import signal
 import sys
 import time
@@ -19,10 +18,10 @@ import click
 
 from bundler.cli.common import LazyGroup, add_common_options
 from bundler.cli.console import print_envelope, print_error, print_talk, print_text
-from bundler.cli.settings import source_of
-from bundler.errors import BundlerError, UsageError
-from bundler.redaction import redact
+from bundler.cli.settings import with_source
+from bundler.errors import BundlerError
 from bundler.system.atomic import remove_temporaries
+from bundler.system.environ import read_host_environment
 from bundler.system.process import end_all
 
 if TYPE_CHECKING:
@@ -77,9 +76,11 @@ def _run(arguments: Sequence[str]) -> int:  # noqa: PLR0911 - one for each way a
             # The scripts of the shells pass no argument: a command is run, whatever the environment has.
             complete_var=_NO_VARIABLE if arguments else None,
             standalone_mode=False,
+            obj=tuple(arguments),
         )
     except BundlerError as error:
-        return _fail(error, command, as_json=as_json)
+        host = read_host_environment()
+        return _fail(with_source(error, arguments, host), command, as_json=as_json)
     except click.UsageError as error:
         if type(error).__name__ == "NoArgsIsHelpError":  # click 8.2; older ones print the help themselves
             print_text(error.format_message())
@@ -87,7 +88,9 @@ def _run(arguments: Sequence[str]) -> int:  # noqa: PLR0911 - one for each way a
         if error.ctx and error.message == "Missing command." and not as_json:  # only options, as in `-v`
             print_text(error.ctx.get_help())
             return error.exit_code
-        return _fail(_usage_error(error, arguments, command), command, as_json=as_json)
+        from bundler.cli.mistakes import usage_error  # noqa: PLC0415 - only for an error
+
+        return _fail(usage_error(error, arguments, cli), command, as_json=as_json)
     except click.Abort:
         return _INTERRUPTED
     except BrokenPipeError:
@@ -99,38 +102,6 @@ def _run(arguments: Sequence[str]) -> int:  # noqa: PLR0911 - one for each way a
         failure = BundlerError(error.strerror or str(error), evidence=where)
         return _fail(failure, command, as_json=as_json)
     return ended if isinstance(ended, int) else 0
-
-
-def _usage_error(error: click.UsageError, arguments: Sequence[str], command: str) -> UsageError:
-    """Return the error for a wrong command line; for a misspelt word, the whole command as it was meant."""
-    from bundler.problems import closest  # noqa: PLC0415 - only for an error
-
-    message = error.format_message().rstrip(".")
-    source = source_of(error.ctx, error.param) if isinstance(error, click.BadParameter) else None
-    if source:
-        return UsageError(f"{source}: {message[:1].lower()}{message[1:]}", hint="bundler config")
-    misspelt, known = command, [] if command in _COMMANDS else list(_COMMANDS)
-    if isinstance(error, click.NoSuchOption) and error.ctx is not None:
-        misspelt = error.option_name
-        known = [name for parameter in error.ctx.command.get_params(error.ctx) for name in parameter.opts]
-        known = [name for name in known if name.startswith("--")]
-        message = f"no such option: `{misspelt}`"
-    elif error.ctx is not None and isinstance(error.ctx.command, click.Group) and error.ctx.parent:
-        misspelt = next((word for word in arguments if not word.startswith("-") and word != command), "")
-        known = error.ctx.command.list_commands(error.ctx)
-    near = closest(misspelt, known) if misspelt else None
-    if near:
-        words = [
-            near + word.removeprefix(misspelt) if _is_word(word, misspelt) else word for word in arguments
-        ]
-        return UsageError(message, hint=redact(f"did you mean `{shlex.join(['bundler', *words])}`?"))
-    path = error.ctx.command_path if error.ctx is not None else "bundler"
-    return UsageError(message, hint=f"{path} --help")
-
-
-def _is_word(argument: str, word: str) -> bool:
-    """Return whether an argument is a word, or an option with a value after ``=``."""
-    return argument == word or argument.startswith(f"{word}=")
 
 
 def _fail(error: BundlerError, command: str, *, as_json: bool) -> int:
@@ -175,6 +146,7 @@ class _Signals:
 
 
 _COMMANDS = {
+    "base": ("base:base_group", "Manage the base images that are found by their names."),
     "build": ("build:build_command", "Build a verified, relocatable bundle from requirements."),
     "config": ("config:config_command", "Show the settings of this directory, with their sources."),
     "diff": ("report:diff_command", "Print the difference between two bundles."),

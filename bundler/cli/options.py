@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import shlex
 from collections.abc import Callable
 from dataclasses import dataclass, fields
 from pathlib import Path
@@ -10,11 +11,14 @@ from typing import Any, Literal
 
 import click
 
+from bundler.cli.parsing import with_word
 from bundler.cli.settings import source_of
-from bundler.errors import UsageError
+from bundler.errors import InputError, UsageError
 from bundler.problems import closest
+from bundler.redaction import redact
 
 __all__ = [
+    "REQUIREMENT",
     "BundleArguments",
     "InputPath",
     "RequirementArguments",
@@ -59,7 +63,7 @@ def group(parameter: str, kind: type[Any], *options: Decorator) -> Decorator:
 
 
 class InputPath(click.Path):
-    """A path of the command line; a wrong one is an error in the words of all other files."""
+    """A path of the command line; a wrong one is an error in the words and with the code of other files."""
 
     def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
         """Return the path, checked as `click.Path` does it."""
@@ -71,13 +75,33 @@ class InputPath(click.Path):
             parent = Path(text).parent
             names = [entry.name for entry in parent.iterdir()] if parent.is_dir() else []
             near = closest(Path(text).name, names) if "not found" in reason else None
-            hint = f"did you mean `{parent / near}`?" if near else None
+            meant = redact(shlex.join(with_word(ctx, text, str(parent / near)))) if near else None
+            hint = f"did you mean `{meant}`?" if meant else None
+            if "not found" in reason and not near and param is not None and param.name in _BASES:
+                hint = _saved_image(text)
             if source := source_of(ctx, param):
                 raise UsageError(f"{source}: {text}: {reason}", hint="bundler config") from None
             option = f" ({param.opts[-1]})" if param is not None and param.opts[-1].startswith("-") else ""
-            raise UsageError(f"{text}: {reason}{option}", hint=hint) from None
+            error_class = InputError if self.exists else UsageError
+            raise error_class(f"{text}: {reason}{option}", hint=hint) from None
 
 
+def _saved_image(text: str) -> str | None:
+    """Return the command that saves an image, if a path is the name of one; Docker's users pass names."""
+    from bundler.oci.reference import parse_reference  # noqa: PLC0415 - only for an error
+
+    try:
+        name = parse_reference(text.partition("@")[0])
+    except InputError:
+        return None
+    if ":" not in text and "." not in text.partition("/")[0]:  # `python`, or a path
+        return None
+    file = f"{name.path.rpartition('/')[2]}.tar"
+    return f"an image is read from a file: `docker save -o {file} {shlex.quote(text)}`, then pass `{file}`"
+
+
+_BASES = ("base", "source", "old", "delta", "delta_from")
+"""The parameters that accept an image."""
 _REASONS = {
     "does not exist": "file or directory not found",
     "is a directory": "a directory, not a file",
@@ -162,10 +186,12 @@ class RequirementArguments:
     scripts: tuple[Path, ...]
 
 
+REQUIREMENT = "[REQ|FILE|DIRECTORY]..."
+"""The argument of the commands that read requirements."""
 requirement_options = group(
     "requirements",
     RequirementArguments,
-    click.argument("requirement", nargs=-1, metavar="[REQ|FILE|DIRECTORY]..."),
+    click.argument("requirement", nargs=-1, metavar=REQUIREMENT),
     click.option(
         "-r",
         "--requirement",

@@ -12,6 +12,7 @@ from bundler.base_image.profile import profile_json
 from bundler.base_image.reader import read_base
 from bundler.cli.common import make_reporter
 from bundler.cli.console import print_text
+from bundler.cli.options import InputPath
 from bundler.errors import UsageError
 from bundler.system.environ import read_host_environment
 from bundler.target.interpreter import capture_profile, find_interpreter
@@ -21,7 +22,7 @@ __all__ = ["profile_command"]
 
 
 @click.command("profile")
-@click.argument("source", required=False, type=click.Path(path_type=Path, exists=True))
+@click.argument("source", required=False, type=InputPath(path_type=Path, exists=True))
 @click.option("--python", help="Capture this Python, a version or a path  [default: 3.7].")
 @click.option("--python-in", metavar="PATH", help="Choose the Python of an image by its prefix or version.")
 @click.option(

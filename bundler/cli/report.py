@@ -9,25 +9,25 @@ import click
 
 from bundler.bundle.reader import read_manifest
 from bundler.cli.console import print_envelope, print_line, print_text
-from bundler.cli.inspect import newest_bundle, refused_manifest
+from bundler.cli.examples import newest_bundle
+from bundler.cli.inspect import refused_manifest
 from bundler.cli.options import file_path, json_option, store_option
+from bundler.cli.paths import bundle_path
 from bundler.errors import UsageError
 from bundler.report.comparison import compare_bundles
-from bundler.report.page import render_page
+from bundler.report.page import is_page, render_page
 from bundler.report.summary import verdict_of
-from bundler.system.atomic import replace_file
+from bundler.system.atomic import check_replaceable, replace_file
 
 __all__ = ["diff_command", "report_command"]
 
 
 @click.command("report")
-@click.argument("bundle", required=False, type=click.Path(path_type=Path))
+@click.argument("bundle", required=False, type=bundle_path)
 @click.option(
     "-o", "--output", type=file_path, default="report.html", show_default=True, help="Write this page."
 )
-@click.option(
-    "--against", metavar="BUNDLE", type=click.Path(path_type=Path), help="Also show the difference to it."
-)
+@click.option("--against", metavar="BUNDLE", type=bundle_path, help="Also show the difference to it.")
 @store_option
 @json_option
 def report_command(
@@ -38,6 +38,13 @@ def report_command(
     Without BUNDLE, the page is about the last bundle that was refused. It is one file that needs no
     network, and shows the manifest; `bundler verify` checks the files.
     """
+    check_replaceable(
+        output,
+        filter(None, (bundle, against)),
+        kind="a page of `bundler report`",
+        is_own=is_page,
+        default="report.html",
+    )
     manifest = read_manifest(bundle) if bundle is not None else refused_manifest(store)
     if manifest is None:
         newest = newest_bundle()
@@ -60,8 +67,8 @@ def report_command(
 
 
 @click.command("diff")
-@click.argument("before", type=click.Path(path_type=Path))
-@click.argument("after", type=click.Path(path_type=Path))
+@click.argument("before", type=bundle_path)
+@click.argument("after", type=bundle_path)
 @json_option
 def diff_command(before: Path, after: Path, as_json: bool) -> None:
     """Print the difference between two bundles in Markdown.

@@ -9,6 +9,7 @@ import click
 from bundler.cli.common import make_reporter
 from bundler.cli.console import print_talk
 from bundler.cli.options import store_option
+from bundler.cli.paths import context_path
 from bundler.data.inference_server import default_server
 from bundler.deploy.serve import run_server
 from bundler.errors import UsageError
@@ -21,7 +22,7 @@ __all__ = ["serve_command"]
 
 
 @click.command("serve")
-@click.argument("context", type=click.Path(path_type=Path, file_okay=False, exists=True))
+@click.argument("context", type=context_path)
 @click.option(
     "--server",
     default=None,

@@ -9,7 +9,7 @@ belong to another user.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -17,7 +17,7 @@ from typing import Any
 import click
 
 from bundler.cli.console import print_talk
-from bundler.errors import InputError, UsageError
+from bundler.errors import BundlerError, InputError, UsageError
 from bundler.paths import printable
 from bundler.problems import closest, register_urls
 from bundler.system.environ import HostEnvironment
@@ -30,6 +30,7 @@ __all__ = [
     "option_name",
     "read_settings",
     "source_of",
+    "with_source",
 ]
 
 PYPROJECT = "pyproject.toml"
@@ -207,6 +208,28 @@ def source_of(ctx: click.Context | None, param: click.Parameter | None) -> str |
     settings, build = ctx.meta["bundler.settings"]
     setting = find_setting(tuple(ctx.command_path.split()[1:]), param, settings, build)
     return setting.source if setting else None
+
+
+def with_source(error: BundlerError, arguments: Sequence[str], host: HostEnvironment) -> BundlerError:
+    """Return an error about the value of an option, with the setting that the value is from, if any.
+
+    :param arguments: the command line; an option that it has precedes the settings.
+    """
+    typed = {word.partition("=")[0] for word in arguments}
+    try:
+        settings = read_settings(host)
+    except InputError:
+        return error
+    for setting in settings:
+        value, text = setting.value, error.message
+        if f"--{setting.name}" in typed or not isinstance(value, str) or setting.source in text:
+            continue
+        option = f"`--{setting.name} {value}`"
+        if any(quoted in text for quoted in (option, f"`{value}`", f"Python {value} ")):
+            message = text.replace(option, f"`{value}`")
+            facts, evidence = error.facts, (*error.evidence, f"set by  {setting.source}")
+            return type(error)(printable(message), evidence=evidence, hint=error.hint, facts=facts)
+    return error
 
 
 def _warn_of_unknown(settings: Iterable[Setting], known: Mapping[tuple[str, ...], click.Command]) -> None:

@@ -10,14 +10,15 @@ from bundler.bundle.reader import read_manifest
 from bundler.checks.tree import lock_graph, manifest_graph, tree_lines
 from bundler.cli.common import make_reporter
 from bundler.cli.console import print_envelope, print_line
-from bundler.cli.options import InputPath, json_option
+from bundler.cli.options import json_option
+from bundler.cli.paths import bundle_path
 from bundler.pipeline.inputs import read_lock_text
 
 __all__ = ["tree_command"]
 
 
 @click.command("tree")
-@click.argument("source", metavar="BUNDLE|LOCKFILE", type=InputPath(path_type=Path, exists=True))
+@click.argument("source", metavar="BUNDLE|LOCKFILE", type=bundle_path)
 @click.option("--invert", metavar="NAME", help="Show the distributions that require this one.")
 @json_option
 def tree_command(source: Path, invert: str | None, as_json: bool) -> None:
@@ -25,7 +26,7 @@ def tree_command(source: Path, invert: str | None, as_json: bool) -> None:
 
     `(*)` marks a distribution whose requirements are shown above.
     """
-    is_lock = source.suffix == ".toml" and source.is_file()
+    is_lock = source.suffix == ".toml" and not source.is_dir()
     graph = (
         lock_graph(read_lock_text(source), source.name) if is_lock else manifest_graph(read_manifest(source))
     )

@@ -31,6 +31,7 @@ __all__ = [
     "ValueKind",
     "Variable",
     "image_glibc",
+    "image_name",
     "image_variant",
 ]
 
@@ -116,6 +117,7 @@ class _ImageTables(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     public_port: int
     server_port: int
     user: str
+    registry: str
     images_dated: Annotated[str, msgspec.Meta(pattern="^20[0-9]{2}-[0-9]{2}-[0-9]{2}$")]
     variables: dict[str, Variable]
     misspelt: dict[str, str]
@@ -182,6 +184,15 @@ def image_glibc(release: tuple[int, int]) -> ImageGlibc:
     """
     images: tuple[ImageGlibc, ...] = _TABLES.images
     return max([row for row in images if _release(row) <= release] or images[:1], key=_release)
+
+
+def image_name(release: tuple[int, int]) -> str:
+    """Return the whole name of an inference image for a Python, as `image_glibc` chooses it.
+
+    >>> image_name((3, 7))
+    'mcr.microsoft.com/azureml/minimal-ubuntu18.04-py37-cpu-inference:latest'
+    """
+    return f"{_TABLES.registry}/{image_glibc(release).image}:latest"
 
 
 def _release(row: ImageGlibc) -> tuple[int, int]:

@@ -9,6 +9,7 @@ reconstructed from published facts about the images, and marked so.
 
 from __future__ import annotations
 
+import difflib
 import functools
 import json
 from collections.abc import Mapping
@@ -16,9 +17,10 @@ from dataclasses import dataclass
 from importlib import resources
 from typing import Any
 
-__all__ = ["Curated", "curated_date", "curated_environments", "find_curated"]
+__all__ = ["Curated", "curated_date", "curated_environments", "find_curated", "near_curated"]
 
 _RECONSTRUCTED = "reconstructed"
+_NEAR = 3
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -61,6 +63,18 @@ def find_curated(name: str) -> Curated | None:
     'azureml_eb61e39e20e87ad998ae2c88df1dd0af'
     """
     return _set().get(name)
+
+
+def near_curated(name: str) -> list[str]:
+    """Return the names of the set that are most similar to a name, the nearest first.
+
+    >>> near_curated("AzureML-sklearn-0.24.1-ubuntu18.04-py37-cpu")[0]
+    'AzureML-sklearn-0.24.1-ubuntu18.04-py37-cpu-inference'
+    """
+    spelled = {known.lower(): known for known in _set()}
+    longer = [known for known in spelled if known.startswith(name.lower())]
+    near = difflib.get_close_matches(name.lower(), spelled, n=_NEAR, cutoff=0.5)
+    return [spelled[known] for known in dict.fromkeys([*longer, *near])][:_NEAR]
 
 
 def curated_date() -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from types import MappingProxyType
@@ -92,14 +93,21 @@ def server_requirements(version: str) -> tuple[Requirement, ...]:
         if Version(known) == wanted:
             return tuple(Requirement(text) for text in release.requires)
     raise InputError(
-        f"the requirements of `{SERVER}` {printable(version)} are not known",
-        evidence=(
-            f"wanted  one of {', '.join(SERVERS)}",
-            f"found   {printable(version)}",
-            f"as of   {AS_OF}",
-        ),
-        hint="capture a profile on the image: it has the requirements of its server",
+        f"`--server {printable(version)}` is not a known release of `{SERVER}`",
+        evidence=(f"wanted  one of {', '.join(SERVERS)}", f"as of   {AS_OF}"),
+        hint=f"--server {_release_meant(version)}",
     )
+
+
+def _release_meant(text: str) -> str:
+    """Return the newest release that starts with the numbers of a text, else that for Azure ML's Python.
+
+    >>> _release_meant("v0.8"), _release_meant("latest")
+    ('0.8.4.2', '0.8.4.2')
+    """
+    named = re.search(r"\d+(\.\d+)*", text)
+    same = [known for known in SERVERS if named and f"{known}.".startswith(f"{named[0]}.")]
+    return max(same, key=Version, default=default_server("3.7") or max(SERVERS, key=Version))
 
 
 def parse_release(version: str) -> Version:
@@ -111,7 +119,8 @@ def parse_release(version: str) -> Version:
         return Version(version)
     except InvalidVersion:
         raise InputError(
-            f"`{printable(version)}` is not a version of `{SERVER}`", hint="--server 0.8.4.2"
+            f"`--server {printable(version)}` is not a version of `{SERVER}`",
+            hint=f"--server {_release_meant(version)}",
         ) from None
 
 

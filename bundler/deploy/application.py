@@ -24,8 +24,9 @@ from bundler.digest import Sha256, sha256_of
 from bundler.errors import InputError, MalformedError
 from bundler.oci.filetree import APP_ROOT, App, AppFile, AppLayer
 from bundler.paths import archive_path, printable
-from bundler.problems import check_variables
+from bundler.problems import check_variables, closest
 from bundler.store.store import DamagedStoreError
+from bundler.target.scripts import script
 
 if TYPE_CHECKING:
     from bundler.reporter import Reporter
@@ -49,10 +50,13 @@ LibVar = Literal["auto", "extra", "pythonpath", "both", "sagemaker"]
 _COMMAND = ("runsvdir", "/var/runit")
 _MODELS = "azureml-models"
 _WHEELHOUSE = "wheelhouse"
+_AZUREML = "azureml"
+_IMPORTS_AZUREML = re.compile(rb"^[ \t]*(?:from|import)[ \t]+azureml\.core\b", re.MULTILINE)
 _USER = re.compile(r"\w[\w.-]*(?::\w[\w.-]*)?", re.ASCII)
 _MODEL = re.compile(
     r"(?P<name>[A-Za-z0-9][\w.-]{0,254}):(?P<version>[0-9A-Za-z][\w.-]*)=(?P<path>.+)", re.ASCII
 )
+_VERSION = re.compile(r"[0-9A-Za-z][\w.-]*", re.ASCII)
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -112,12 +116,34 @@ def parse_model(text: str, cwd: Path) -> ModelFiles:
         raise InputError(
             f"invalid `--model {printable(text)}`",
             evidence=("wanted  NAME:VERSION=PATH",),
-            hint="--model iris:1=model.pkl",
+            hint=f"--model {_model_meant(text, cwd)}",
         )
     path = cwd / match["path"]
     if not path.exists():
-        raise InputError(f"model not found: `{printable(match['path'])}`")
+        meant = _model_meant(text, cwd)
+        raise InputError(
+            f"{printable(match['path'])}: file or directory not found (--model)",
+            hint=f"did you mean `--model {meant}`?" if meant != text else None,
+        )
     return ModelFiles(name=match["name"], version=match["version"], path=path)
+
+
+def _model_meant(text: str, cwd: Path) -> str:
+    """Return the value of ``--model`` that was meant by a wrong one.
+
+    >>> _model_meant("iris=model.pkl", Path("/")), _model_meant("out/model.pkl", Path("/"))
+    ('iris:1=model.pkl', 'model:1=out/model.pkl')
+    """
+    label, equals, path = text.rpartition("=")
+    name, _, version = label.partition(":")
+    if not equals:  # `iris:1`, or a path alone
+        name, path = (text.partition(":")[0], "model.pkl") if ":" in text else (Path(text).stem, text)
+    name = re.sub(r"[^\w.-]+", "-", name, flags=re.ASCII).strip("-._") or "model"
+    folder = (cwd / path).parent
+    names = [item.name for item in folder.iterdir()] if folder.is_dir() and path else []
+    near = closest(Path(path).name, names)
+    path = str(Path(path).with_name(near)) if near else path
+    return f"{name}:{version if _VERSION.fullmatch(version) else 1}={path}"
 
 
 def plan_app(
@@ -148,6 +174,8 @@ def plan_app(
         layers += map(_model_layer, _distinct(options.models))
     if code is not None:
         layers.append(_code_layer(code, options.models))
+        if manifest is not None:
+            layers += _model_path_layer(code, manifest)
     labels = {}
     if manifest is not None and code is not None:
         labels["bundler.bundle.plan"] = f"{manifest.name} {manifest.version}"
@@ -310,6 +338,23 @@ def _code_layer(code: UserCode, models: tuple[ModelFiles, ...]) -> AppLayer:
     content = json.dumps(config, indent=1, sort_keys=True).encode() + b"\n"
     files = [*code_files(code.folder, code.script), _generated("model_config_map.json", content)]
     return AppLayer(comment="code", files=tuple(sorted(files, key=_by_path)))
+
+
+def _model_path_layer(code: UserCode, manifest: Manifest) -> Iterator[AppLayer]:
+    """Yield ``azureml.core.model`` if the code imports it and the bundle lacks it."""
+    provided = f"{manifest.target.site_packages}/{_AZUREML}/core/"
+    is_provided = any(file.path.startswith(provided) for file in manifest.files)
+    if is_provided or code.folder.name == _AZUREML or (code.folder / _AZUREML).exists():
+        return
+    sources = (path.read_bytes() for path in code.folder.rglob("*.py") if path.is_file())
+    if any(_IMPORTS_AZUREML.search(source) for source in sources):
+        contents = {
+            f"{_AZUREML}/__init__.py": b"__path__ = __import__('pkgutil').extend_path(__path__, __name__)\n",
+            f"{_AZUREML}/core/__init__.py": b"from azureml.core.model import Model\n",
+            f"{_AZUREML}/core/model.py": script("model_path").read_bytes(),
+        }
+        files = tuple(_generated(path, content) for path, content in sorted(contents.items()))
+        yield AppLayer(comment="Model.get_model_path", files=files)
 
 
 def _generated(path: str, content: bytes) -> AppFile:

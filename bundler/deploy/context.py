@@ -25,11 +25,12 @@ import msgspec
 from bundler.bundle.extract import extract_entries
 from bundler.bundle.manifest import Manifest
 from bundler.bundle.plan import ArchiveMember, folders_of
-from bundler.data.azure_image import PUBLIC_PORT
+from bundler.data.azure_image import PUBLIC_PORT, image_name
 from bundler.digest import sha256_of
 from bundler.errors import InputError, OutputError
 from bundler.jsonio import decode
 from bundler.oci.filetree import APP_FOLDER, APP_ROOT, App, group_mode
+from bundler.oci.reference import parse_reference
 from bundler.paths import archive_path, printable
 from bundler.system.atomic import staged_dir
 from bundler.target.scripts import script
@@ -51,6 +52,7 @@ _COMMENT = "# Made by bundler: what follows copies and sets. It needs no network
 _ESCAPE = re.compile(r"#\s*escape\s*=\s*[^\\\s]", re.IGNORECASE)
 _FROM = re.compile(r"ARG BASE_IMAGE=(.+)\nFROM \$\{BASE_IMAGE\}\n")
 _IMAGE = re.compile(r"[\w\[][\w.:/@+\[\]-]*", re.ASCII)
+_DIGEST = re.compile(r"[a-z0-9]+(?:[+._-][a-z0-9]+)*:[0-9a-fA-F]{32,}", re.ASCII)
 # Characters that a Dockerfile interprets in the paths of a COPY: quotes, escapes and variables
 # in both paths (BuildKit's shell lexer), Go's `filepath.Match` patterns in the source.
 _SHELL_SPECIAL = re.compile(r"""[\\"'$]""")
@@ -67,15 +69,19 @@ class ContextFacts(msgspec.Struct, frozen=True):
     """The image in ``FROM``; None if the context begins with the user's own Dockerfile."""
 
 
-def write_context(app: App, manifest: Manifest | None, *, head: str, out: Path) -> None:
+def write_context(
+    app: App, manifest: Manifest | None, *, head: str, out: Path, beside: Mapping[str, bytes] | None = None
+) -> None:
     """Write the build context of an application; on failure nothing is left.
 
     :param manifest: the manifest of its bundle; None without a bundle.
     :param head: the first lines of the Dockerfile: `from_image`, or a whole Dockerfile of the user.
     :param out: the directory to create.
+    :param beside: further files of the context, which the image does not contain.
     :raises OutputError: if ``out`` already exists.
     """
     generated = {
+        **(beside or {}),
         "Dockerfile": dockerfile(app, head).encode(),
         ".dockerignore": f"*\n!{APP_FOLDER}\n".encode(),
         "README.md": _readme(app, manifest, head).encode(),
@@ -153,24 +159,41 @@ def docker_run(context: Path, *, image: str | None, port: int) -> str:
         parts += ["-e", f"{name}={value}"]
     base = image or facts.base_image
     if not base:
-        raise InputError("the context has its own Dockerfile and names no base image", hint="--image REF")
+        raise InputError(
+            "the context has its own Dockerfile, without the name of a base image",
+            hint=f"--image {_image_for(folder)}",
+        )
     return shlex.join([*parts, base])
 
 
-def from_image(image: str) -> str:
+def _image_for(folder: Path) -> str:
+    """Return the name of Azure ML's image for the Python of an application."""
+    versions = [path.name.rpartition(".")[2] for path in folder.glob("bundle/lib/python3.*")]
+    return image_name((3, int(versions[0])) if versions and versions[0].isdigit() else (3, 7))
+
+
+def from_image(image: str, *, example: str | None = None) -> str:
     """Return the first lines of a Dockerfile for a base image.
 
     The image is an ``ARG``, so that ``docker build --build-arg BASE_IMAGE=...`` can replace it.
 
     :param image: a tag that the daemon has loaded, or a digest.
-    :raises InputError: if it has a character that no reference has, and that could add an instruction.
+    :param example: the name of an image, for the hint.
+    :raises InputError: if Docker does not accept the name, for example since it has capitals, or if it has
+        a character that no reference has, and that could add an instruction.
     """
-    if not _IMAGE.fullmatch(image):
+    hint = f"--base-image {example}" if example else "docker image ls"
+    name, at, digest = image.partition("@")
+    if not _IMAGE.fullmatch(image) or (at and not _DIGEST.fullmatch(digest)):
         raise InputError(
             f"`{printable(image)}` is not the name of an image",
             evidence=("wanted  NAME, NAME:TAG or NAME@DIGEST",),
-            hint="docker image ls",
+            hint=hint,
         )
+    try:
+        parse_reference(name)
+    except InputError as error:
+        raise InputError(error.message, evidence=error.evidence, hint=hint) from None
     return f"ARG BASE_IMAGE={image}\nFROM ${{BASE_IMAGE}}\n"
 
 

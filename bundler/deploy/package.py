@@ -19,6 +19,7 @@ from bundler.checks.report import ClosureReport
 from bundler.data.azure_image import image_variant
 from bundler.deploy.application import PackageOptions, plan_app
 from bundler.deploy.context import existing_context, from_image, write_context
+from bundler.deploy.online_endpoint import endpoint_files
 from bundler.deploy.startup.files import AppFiles
 from bundler.deploy.startup.simulate import simulate_start
 from bundler.oci.append import WrittenImage, write_image
@@ -50,6 +51,8 @@ class PackageRequest:
     """The name of the image; None derives it from the bundle."""
     delta_from: Path | None = None
     """An earlier image, whose layers are left out of the archive."""
+    online_endpoint: bool = False
+    """Whether the context has the YAML files of a managed online endpoint."""
     network: bool = False
     """Whether the container reaches a package index when it starts."""
 
@@ -102,7 +105,13 @@ def make_package(request: PackageRequest, *, store: Store, reporter: Reporter) -
         if request.options.code is not None:
             _rehearse(app, manifest, base, request, reporter)
         if request.context is not None:
-            write_context(app, manifest, head=request.head or from_image("scratch"), out=request.context)
+            write_context(
+                app,
+                manifest,
+                head=request.head or from_image("scratch"),
+                out=request.context,
+                beside=_endpoint_files(app, manifest, request),
+            )
             reporter.stage("context", "bundler adds no RUN, no network, no root")
         image = None
         if request.image is not None and request.base is not None:
@@ -156,6 +165,14 @@ def _rehearse(
         if finding.rule.severity == "warning":
             reporter.warn(f"{finding.code}  {finding.message}")
     reporter.stage("boot", f"the server starts with {len(boot.sys_path)} entries on sys.path")
+
+
+def _endpoint_files(app: App, manifest: Manifest | None, request: PackageRequest) -> dict[str, bytes]:
+    """Return the files of a managed online endpoint, if the request wants them."""
+    if not request.online_endpoint:
+        return {}
+    name, version = (manifest.name, manifest.version) if manifest else ("application", "1")
+    return endpoint_files(name, version, request.tag or _tag(manifest), app.env)
 
 
 def _tag(manifest: Manifest | None) -> str:

@@ -51,6 +51,7 @@ def run_server(  # noqa: PLR0913 - each is a fact of the run
     store: Store,
     reporter: Reporter,
     on_line: Callable[[str], None],
+    on_start: Callable[[Callable[[], None]], None] | None = None,
 ) -> int:
     """Run the server until it ends or is interrupted, and return its exit code.
 
@@ -59,6 +60,7 @@ def run_server(  # noqa: PLR0913 - each is a fact of the run
     :param version: the version of azureml-inference-server-http.
     :param port: the port on the loopback interface.
     :param on_line: called with each line of the server's output.
+    :param on_start: called with a function that ends the server.
     :raises InputError: if the directory is not a valid context, or the version is malformed.
     :raises InterpreterError: if a signal ended the server.
     """
@@ -66,16 +68,17 @@ def run_server(  # noqa: PLR0913 - each is a fact of the run
     release = parse_release(version)
     with open_run(options, host, store, reporter) as run, store.scratch() as scratch:
         segment_format = SegmentFormat(root="server", codec="gz", epoch=DEFAULT_EPOCH)
+        jobs = os.cpu_count() or 1
         plan = plan_requirements(
             run,
             [f"{SERVER}=={release}"],
             segment_format,
-            jobs=os.cpu_count() or 1,
+            jobs=jobs,
             pins=server_constraints(release),
         )
         folder = scratch / "server"
         python = create_venv(run.interpreter, folder, host, scratch)
-        fill_environment(folder, plan, segment_format, store)
+        fill_environment(folder, plan, segment_format, store, jobs=jobs)
         lib = env.get("AZUREML_EXTRA_PYTHON_LIB_PATH")
         script = env["AZUREML_ENTRY_SCRIPT"]
         env.setdefault("PYTHONPATH", "")
@@ -94,6 +97,7 @@ def run_server(  # noqa: PLR0913 - each is a fact of the run
             timeout=_YEAR,
             on_stderr=on_line,
             on_stdout=lambda line: on_line(line.decode("utf-8", "replace").rstrip()),
+            on_start=on_start,
         )
     if ended.returncode < 0:
         raise InterpreterError(f"signal {-ended.returncode} ended the server")

@@ -185,6 +185,8 @@ def read_lock(
             str(path),
             arguments=f"{requirements.arguments} --python {target.python_version}",
         )
+    if not lock.packages:
+        run.reporter.warn(f"`{path.name}` has no distribution for the target: the bundle will be empty")
     run.reporter.stage("lock", f"{counted(len(lock.packages), 'distribution')} from {path.name}")
     return lock, requirements
 

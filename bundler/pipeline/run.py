@@ -9,19 +9,23 @@ from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from bundler.pipeline.target import find_target, limit_glibc
+from bundler.pipeline.target import check_applicable, find_target, limit_glibc
+from bundler.resolve.failed_run import download_words
 from bundler.resolve.index import IndexSettings, read_index_settings
-from bundler.resolve.pip import Toolchain, install_toolchain
+from bundler.resolve.pip import PROJECTS, Toolchain, install_toolchain
 from bundler.system.environ import startup_code
 from bundler.target.interpreter import Interpreter
 
 if TYPE_CHECKING:
     from bundler.pipeline.options import LockOptions
     from bundler.reporter import Reporter
+    from bundler.requirements.requirement_set import RequirementSet
     from bundler.store.store import Store
     from bundler.system.environ import HostEnvironment
 
 __all__ = ["Run", "open_run"]
+
+_SHOWN = 10
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -50,7 +54,7 @@ class Run:
         for line in self.settings.summary():
             self.reporter.detail(f"index: {line}")
         if inherited := self.settings.inherited():
-            self.reporter.note(f"from pip's configuration: {'; '.join(inherited)}")
+            self.reporter.introduce("note", f"from pip's configuration: {'; '.join(inherited)}")
         toolchain = install_toolchain(
             self.interpreter,
             self.settings,
@@ -94,17 +98,20 @@ def open_run(
         interpreter = find_target(options.python, requirements, host, scratch, reporter)
         target = limit_glibc(interpreter.target, options.target_glibc, base=base_glibc, locked=locked_glibc)
         interpreter = replace(interpreter, target=target)
+        if requirements is not None:
+            check_applicable(requirements, target, reporter)
         settings = read_index_settings(
             host,
             scratch,
             flags=options.index,
             from_files=requirements.options if requirements else None,
+            download=download_words(target.python_version, (*PROJECTS, *_names(requirements))),
         )
-        reporter.stage("target", f"CPython {interpreter.target.version} at {interpreter.python}")
+        reporter.introduce("target", f"CPython {interpreter.target.version} at {interpreter.python}")
         if target.glibc is not None:
             is_default = options.target_glibc is None and not target.glibc.is_fact
             lift = "; `--target-glibc host` lifts it" if is_default else ""
-            reporter.stage("glibc", f"up to {target.glibc.version}: {target.glibc.source}{lift}")
+            reporter.introduce("glibc", f"up to {target.glibc.version}: {target.glibc.source}{lift}")
         yield Run(
             host=host,
             store=store,
@@ -115,3 +122,9 @@ def open_run(
             only_binary=options.only_binary,
             prefer_binary=options.prefer_binary,
         )
+
+
+def _names(requirements: RequirementSet | None) -> list[str]:
+    """Return the first requirements that `pip download` gets from an index."""
+    roots = requirements.roots if requirements else ()
+    return [root.text for root in roots if root.kind == "index"][:_SHOWN]

@@ -27,7 +27,8 @@ from bundler.checks.dependencies import named_requirements
 from bundler.checks.elf import numbers
 from bundler.checks.mount import unknown_pth
 from bundler.checks.provided import NOTHING_PROVIDED, ProvidedByBase, plan_provided
-from bundler.checks.run import CheckRequest, CheckResult, report_checks, run_checks
+from bundler.checks.report import USAGE_MODES
+from bundler.checks.run import CheckRequest, CheckResult, run_checks
 from bundler.data.inference_server import SERVER, server_requirements
 from bundler.digest import sha256_of
 from bundler.errors import IntegrityError, MalformedError
@@ -37,10 +38,12 @@ from bundler.requirements.files import read_requirements
 from bundler.resolve.lockfile import Lock
 from bundler.resolve.resolver import PipResolver
 from bundler.store.store import key_of
+from bundler.text import counted
 
 if TYPE_CHECKING:
     from bundler.pipeline.options import BuildOptions
     from bundler.pipeline.run import Run
+    from bundler.reporter import Reporter
 
 __all__ = [
     "REFUSED",
@@ -57,6 +60,8 @@ __all__ = [
 
 REFUSED = ("refused", key_of("last"))
 """Where the store keeps the manifest of the last refused bundle."""
+_SHOWN = 20
+"""The number of findings on the screen; the manifest has all of them."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -232,7 +237,32 @@ def accept_bundle(run: Run, options: BuildOptions, result: CheckResult, manifest
     result.report.raise_for_errors()
     suffix = "" if options.as_folder else SUFFIXES[options.codec]
     path = display_path(options.folder / manifest.stem, run.host.cwd)
-    report_checks(result, run.reporter, bundle=f"{path}{suffix}")
+    _report_checks(result, run.reporter, bundle=f"{path}{suffix}")
+
+
+def _report_checks(result: CheckResult, reporter: Reporter, *, bundle: str) -> None:
+    """Report the outcomes of the checks, errors and warnings; ``bundle`` is its future path, for hints."""
+    report = result.report
+    for text in result.sandbox.missing():
+        reporter.note(f"sandbox of the imports: {text}")
+    for mode in report.modes:
+        how = f"{USAGE_MODES[mode.mode]} ({'from an earlier run' if mode.cached else result.sandbox})"
+        reporter.stage("verify", f"{mode.imported} of {len(mode.outcomes)} modules import {how}")
+        for line in mode.exceptions(report.allowed_imports):
+            reporter.stage("", line)
+    if count := len(report.shared_objects):
+        floor = f"glibc {report.glibc} or newer" if report.glibc else "no glibc needed"
+        reporter.stage("verify", f"{counted(count, 'shared object')}: {floor}")
+    if result.entry is not None:
+        done = "init() ran" if result.entry["init"] else "all its imports resolve"
+        reporter.stage("verify", f"{result.entry['entry_script']}: {done}")
+    warnings = [finding for finding in report.findings if finding.rule.severity != "note"]
+    for finding in warnings[:_SHOWN]:
+        reporter.warn(f"{finding.code}  {finding.message}")
+    if len(warnings) > _SHOWN:
+        reporter.warn(f"and {len(warnings) - _SHOWN} more: `bundler inspect {bundle}` lists them")
+    if notes := len(report.findings) - len(warnings):
+        reporter.note(f"{counted(notes, 'note')} in the manifest: `bundler inspect {bundle} --notes`")
 
 
 def _glibc_of(name: NormalizedName, plan: BundlePlan, result: CheckResult) -> str:

@@ -7,6 +7,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from packaging.markers import Marker
 from packaging.specifiers import SpecifierSet
 
 from bundler.data.azure_image import image_glibc
@@ -16,12 +17,17 @@ from bundler.pipeline.options import HOST_GLIBC
 from bundler.system.environ import HostEnvironment
 from bundler.target.interpreter import Interpreter, find_interpreter
 from bundler.target.target import DEFAULT_PYTHON, GLIBC_VERSION, GlibcLimit, Target
+from bundler.text import first_lines, listing
 
 if TYPE_CHECKING:
     from bundler.reporter import Reporter
+    from bundler.requirements.line import RootRequirement
     from bundler.requirements.requirement_set import RequirementSet
 
-__all__ = ["find_target", "limit_glibc"]
+__all__ = ["check_applicable", "find_target", "limit_glibc"]
+
+_SHOWN = 10
+_PYTHONS = [f"3.{minor}" for minor in range(7, 20)]
 
 
 def find_target(
@@ -85,6 +91,46 @@ def _accepted_by(
                 hint=f"pass `--python {lowest}`" if lowest else None,
             )
     return interpreter
+
+
+def check_applicable(requirements: RequirementSet, target: Target, reporter: Reporter) -> None:
+    """Report the requirements whose markers exclude the target.
+
+    :raises InputError: if the target is excluded by all of them, so that the bundle would be empty.
+    """
+    markers = {root: _marker(root) for root in requirements.roots}
+    excluded = [root for root, marker in markers.items() if marker and not marker.evaluate(target.markers)]
+    if not excluded:
+        return
+    shown = [f"`{root.text}` ({root.origin})" for root in excluded]
+    if len(excluded) < len(markers) or requirements.system_packages:
+        reporter.note(f"not for this target, by {_their(excluded)}: {listing(shown, _SHOWN)}")
+        return
+    texts = [marker for marker in markers.values() if marker]
+    fitting = next((python for python in _PYTHONS if _applies(texts, target, python)), None)
+    raise InputError(
+        f"no requirement applies to CPython {target.version} on {target.platform}: the bundle would be empty",
+        evidence=first_lines([f"{root.origin}: {root.text}" for root in excluded], _SHOWN),
+        hint=f"--python {fitting}" if fitting else f"change {_their(excluded)}",
+    )
+
+
+def _their(excluded: Sequence[RootRequirement]) -> str:
+    return "its marker" if len(excluded) == 1 else "their markers"
+
+
+def _marker(root: RootRequirement) -> Marker | None:
+    """Return the marker of a requirement, which a path without a name has in its text only."""
+    if root.requirement is not None:
+        return root.requirement.marker
+    _, found, text = root.text.rpartition(" ; ")
+    return Marker(text) if found else None
+
+
+def _applies(markers: Sequence[Marker], target: Target, python: str) -> bool:
+    """Return whether a marker accepts the target with another version of Python."""
+    other = {**target.markers, "python_version": python, "python_full_version": f"{python}.0"}
+    return any(marker.evaluate(other) for marker in markers)
 
 
 def limit_glibc(target: Target, asked: str | None, *, base: str | None, locked: str) -> Target:

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from typing import Annotated, Any
 
@@ -33,8 +33,10 @@ __all__ = [
     "decode_record",
     "encode_label",
     "encode_record",
+    "existing_version",
     "malformed",
     "meant",
+    "next_version",
     "some",
     "unknown_version",
 ]
@@ -52,6 +54,7 @@ LATEST = "latest"
 # Azure reserves these prefixes for its curated environments (azureml-core 1.55, `Environment`).
 _RESERVED = ("microsoft", "azureml")
 _LISTED = 20
+_WHOLE = re.compile(r"[0-9]+", re.ASCII)
 _FORMAT = "bundler-registry"
 _LABEL_FORMAT = "bundler-registry-label"
 _FORMAT_VERSION = 1
@@ -173,6 +176,49 @@ def unknown_version(name: str, version: str, records: Sequence[RegisteredVersion
         evidence=(f"known   {some(known)}",),
         hint=meant(version, known),
     )
+
+
+def existing_version(
+    known: Mapping[int, RegisteredVersion],
+    deleted: Collection[int],
+    name: str,
+    sha256: Sha256,
+    version: str | None,
+) -> RegisteredVersion | None:
+    """Return the existing record that satisfies a registration, or None.
+
+    :param known: the records of the name by number.
+    :param deleted: the numbers of those that are hidden.
+    :raises InputError: if the version exists with other content, or the name in another spelling.
+    """
+    records = [known[number] for number in sorted(known)]
+    if records and records[0].name != name:
+        raise InputError(
+            f"`{name}` conflicts with `{records[0].name}`: the names differ only in case",
+            hint=f"register it as `{records[0].name}`, or choose another name",
+        )
+    for record in (known[number] for number in sorted(known.keys() - set(deleted), reverse=True)):
+        if record.sha256 == sha256 and version in (None, record.version):
+            return record
+        if record.version == version:
+            raise InputError(
+                f"version `{version}` of `{name}` already exists with other content",
+                evidence=(
+                    "registered content is never changed",
+                    f"wanted  sha256 {sha256}",
+                    f"found   sha256 {record.sha256}, of {record.created}",
+                ),
+                hint="omit the version to register the next free one",
+            )
+    return None
+
+
+def next_version(known: Iterable[RegisteredVersion]) -> str:
+    """Return the version after the largest whole number among the versions."""
+    whole = [int(record.version) for record in known if _WHOLE.fullmatch(record.version)]
+    version = str(1 + max(whole, default=0))
+    check_word(version, "version")
+    return version
 
 
 def some(known: Sequence[str]) -> str:

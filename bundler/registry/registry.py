@@ -6,6 +6,7 @@ record and retry. So versions are unique, equal content is registered once, and 
 numbers are the order of registration, without a lock.
 
     ROOT/<kind>/<name in lower case>/000001.json          a record; read-only
+    ROOT/<kind>/<name in lower case>/000001.deleted       the record is hidden; empty
     ROOT/<kind>/<name in lower case>/labels/<label>.json  the version a label names; replaced
     ROOT/blobs/sha256/ab/<sha256>                         files that records name; read-only
 
@@ -23,6 +24,7 @@ import re
 import stat
 import warnings
 from collections.abc import Iterable, Mapping, Sequence
+from contextlib import suppress
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, BinaryIO, Literal
@@ -33,6 +35,7 @@ from bundler.errors import BundlerError, InputError, IntegrityError, NetworkErro
 from bundler.jsonio import canonical_json
 from bundler.paths import printable
 from bundler.redaction import redact
+from bundler.registry.annotations import annotate, annotations_of
 from bundler.registry.credentials import check_content
 from bundler.registry.entry import (
     LATEST,
@@ -46,10 +49,12 @@ from bundler.registry.entry import (
     decode_record,
     encode_label,
     encode_record,
+    existing_version,
     is_entry_directory,
     is_label_file,
     malformed,
     meant,
+    next_version,
     some,
     unknown_version,
 )
@@ -58,8 +63,9 @@ from bundler.system.atomic import staged_file
 
 __all__ = ["RegisteredVersion", "Registry"]
 
-_RECORD = re.compile(r"(?P<number>[0-9]{6,})\.json", re.ASCII)
-_WHOLE = re.compile(r"[0-9]+", re.ASCII)
+_NUMBERED = re.compile(r"(?P<number>[0-9]{6,})(?P<suffix>\.json|\.deleted)", re.ASCII)
+_CREATED = ".json"
+_DELETED = ".deleted"
 
 
 class Registry:
@@ -88,14 +94,14 @@ class Registry:
         known: dict[int, RegisteredVersion] = {}
         taken: set[int] = set()
         while True:
-            self._look(name, known, taken)
-            existing = _find([known[number] for number in sorted(known)], name, sha256, version)
+            deleted = self._look(name, known, taken)
+            existing = existing_version(known, deleted, name, sha256, version)
             if existing is not None:
                 return existing
             number = max(known, default=0) + 1
             record = RegisteredVersion(
                 name=name,
-                version=version or _count(known.values()),
+                version=version or next_version(known.values()),
                 content=json.loads(encoded),
                 sha256=sha256,
                 created=datetime.now(UTC).isoformat(timespec="seconds"),
@@ -187,6 +193,26 @@ class Registry:
                 labels[label] = version
         return dict(sorted(labels.items()))
 
+    def delete(self, name: str, version: str) -> None:
+        """Hide a version: it is not found any more; its record, number and files remain.
+
+        :raises InputError: if there is no such version.
+        """
+        self.get(name, version=version)
+        for number in self._numbers(name):
+            (record,) = self._records([(name, number)])
+            if record.version == version:
+                with suppress(FileExistsError):
+                    self._storage.create(self._folder(name, f"{number:06d}{_DELETED}"), b"")
+
+    def annotations(self, record: RegisteredVersion) -> Mapping[str, Any]:
+        """Return the values that were set for a version after its registration."""
+        return annotations_of(self._storage, self._kind, record)
+
+    def annotate(self, record: RegisteredVersion, values: Mapping[str, Any]) -> None:
+        """Set values of a version, in place of earlier ones; see `bundler.registry.annotations`."""
+        annotate(self._storage, self._kind, record, values)
+
     def put_blob(self, source: Path) -> tuple[Sha256, int]:
         """Store a file, unless it is stored already, and return its digest and its size in bytes.
 
@@ -254,15 +280,28 @@ class Registry:
         return numbers
 
     def _listed(self, name: str) -> list[int]:
-        """Return the numbers of the records, ascending; foreign files in the directory are ignored."""
-        files = self._storage.names(f"{self._kind}/{name.lower()}")
-        numbers = (int(match["number"]) for file in files if (match := _RECORD.fullmatch(file)))
-        return sorted(number for number in numbers if f"{number:06d}.json" in files)
+        """Return the numbers of the records that are not deleted, ascending."""
+        created, deleted = self._all_numbers(name)
+        return sorted(created - deleted)
 
-    def _look(self, name: str, known: dict[int, RegisteredVersion], taken: Iterable[int]) -> None:
-        """Read the records missing from ``known``; a late listing may omit those of ``taken``."""
-        new = sorted({*self._listed(name), *taken} - known.keys())
+    def _all_numbers(self, name: str) -> tuple[set[int], set[int]]:
+        """Return the numbers of all records, and of the deleted ones; foreign files are ignored."""
+        found: dict[str, set[int]] = {_CREATED: set(), _DELETED: set()}
+        for file in self._storage.names(f"{self._kind}/{name.lower()}"):
+            match = _NUMBERED.fullmatch(file)
+            if match and file == f"{int(match['number']):06d}{match['suffix']}":
+                found[match["suffix"]].add(int(match["number"]))
+        return found[_CREATED], found[_DELETED]
+
+    def _look(self, name: str, known: dict[int, RegisteredVersion], taken: Iterable[int]) -> set[int]:
+        """Read the records missing from ``known``, and return the numbers of the deleted ones.
+
+        :param taken: numbers that a late listing may omit.
+        """
+        created, deleted = self._all_numbers(name)
+        new = sorted({*created, *taken} - known.keys())
         known.update(zip(new, self._records([(name, number) for number in new]), strict=True))
+        return deleted
 
     def _contents(self, paths: Sequence[str]) -> dict[str, bytes]:
         try:
@@ -348,41 +387,6 @@ class Registry:
 def _warn(error: BundlerError) -> None:
     found = (line.removeprefix("found").strip() for line in error.evidence[:1])
     warnings.warn(": ".join(("skipped: " + error.message, *found)), stacklevel=4)
-
-
-def _find(
-    known: Sequence[RegisteredVersion], name: str, sha256: Sha256, version: str | None
-) -> RegisteredVersion | None:
-    """Return the existing record that satisfies a registration, or None.
-
-    :raises InputError: if the version exists with other content, or the name in another spelling.
-    """
-    if known and known[0].name != name:
-        raise InputError(
-            f"`{name}` conflicts with `{known[0].name}`: the names differ only in case",
-            hint=f"register it as `{known[0].name}`, or choose another name",
-        )
-    for record in reversed(known):
-        if record.sha256 == sha256 and version in (None, record.version):
-            return record
-        if record.version == version:
-            raise InputError(
-                f"version `{version}` of `{name}` already exists with other content",
-                evidence=(
-                    "registered content is never changed",
-                    f"wanted  sha256 {sha256}",
-                    f"found   sha256 {record.sha256}, of {record.created}",
-                ),
-                hint="omit the version to register the next free one",
-            )
-    return None
-
-
-def _count(known: Iterable[RegisteredVersion]) -> str:
-    whole = [int(record.version) for record in known if _WHOLE.fullmatch(record.version)]
-    version = str(1 + max(whole, default=0))
-    check_word(version, "version")
-    return version
 
 
 def _opened(source: Path) -> BinaryIO:

@@ -52,7 +52,7 @@ def page_facts(manifest: Manifest, against: Manifest | None = None) -> dict[str,
         "indexes": list(document.indexes),
         "base": {"provided": document.base.provided, "conda": list(document.base.conda)},
         "size": total,
-        "files": len(manifest.files),
+        "files": len(manifest.files) + 1,  # and manifest.json, as `verify` counts
         "glibc": document.verification.glibc,
         "missing_promises": _missing_promises(document.host),
         "distributions": [

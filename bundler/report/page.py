@@ -24,10 +24,12 @@ from bundler.bundle.manifest import Manifest
 from bundler.report.facts import page_facts
 from bundler.report.summary import summary_lines
 
-__all__ = ["ChartLibrary", "chart_library", "render_page"]
+__all__ = ["ChartLibrary", "chart_library", "is_page", "render_page"]
 
 # In JSON, these characters occur in strings only. Escaped, no string ends the element that contains it.
 _UNSAFE = {ord(character): f"\\u{ord(character):04x}" for character in "<>&\u2028\u2029"}
+_GENERATOR = b'<meta name="generator" content="bundler '
+_HEAD_SIZE = 4096
 
 
 class ChartLibrary(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -80,6 +82,11 @@ def render_page(manifest: Manifest, against: Manifest | None = None) -> str:
             "generator": escape(f"bundler {__version__}"),
         },
     )
+
+
+def is_page(content: bytes) -> bool:
+    """Return whether the content of a file is a page of `render_page`, of any version."""
+    return _GENERATOR in content[:_HEAD_SIZE]
 
 
 def _part(name: str) -> str:

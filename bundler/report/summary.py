@@ -60,7 +60,7 @@ def summary_lines(manifest: Manifest) -> tuple[str, ...]:
     document = manifest.document
     target = document.target
     largest = sorted(document.distributions, key=lambda item: (-item.size, item.name))
-    files = counted(len(manifest.files), "file")
+    files = counted(len(manifest.files) + 1, "file")  # and manifest.json, as `verify` counts
     size = human_size(sum(file.size for file in manifest.files))
     contents = f"{counted(len(largest), 'distribution')}, {files}, {size}"
     sizes = listing((f"{item.name} {human_size(item.size)}" for item in largest), _LISTED)

@@ -13,19 +13,25 @@ Specs: pip's requirements file format, PEP 508, PEP 440 (direct references).
 from __future__ import annotations
 
 import os
-import shlex
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from optparse import Values
 from pathlib import Path
 
 from packaging.specifiers import InvalidSpecifier, SpecifierSet
 from pip_requirements_parser import break_args_options  # type: ignore[import-untyped]
 
-from bundler.errors import UsageError
+from bundler.paths import printable
 from bundler.problems import Problem, ProblemError, display_path, input_error, is_url, register_urls
 from bundler.redaction import redact
 from bundler.requirements.consistency import contradicting_pins, missing_hashes
-from bundler.requirements.line import RootRequirement, absolute_line, parse_root, split_options
+from bundler.requirements.foreign import foreign_problem
+from bundler.requirements.line import (
+    RootRequirement,
+    absolute_line,
+    format_control,
+    parse_root,
+    split_options,
+)
 from bundler.requirements.pyproject import read_project, requires_python
 from bundler.requirements.requirement_set import (
     CondaInput,
@@ -36,7 +42,8 @@ from bundler.requirements.requirement_set import (
     command_arguments,
 )
 from bundler.requirements.script import read_script
-from bundler.requirements.text import cut_off, decode, logical_lines, read_bytes
+from bundler.requirements.selection import declared_pythons, select_extras
+from bundler.requirements.text import cut_off, decode, logical_lines, read_bytes, url_of, url_problem
 from bundler.requirements.variables import VARIABLE, expand_variables
 from bundler.system.environ import HostEnvironment
 
@@ -47,8 +54,6 @@ CONDA_SUFFIXES = (".yml", ".yaml")
 
 _MAX_DEPTH = 50
 """The longest chain of files that include each other; those of real projects have less than ten."""
-
-_FORMAT_CONTROL = ("--no-binary", "--only-binary")
 
 
 def read_requirements(  # noqa: PLR0913 - one parameter for each kind of input
@@ -79,8 +84,7 @@ def read_requirements(  # noqa: PLR0913 - one parameter for each kind of input
     """
     reader = _RequirementsReader(host)
     projects = [path for path in files if path.name == "pyproject.toml"]
-    if (extras or groups) and not projects:
-        raise UsageError("extras and groups need a `pyproject.toml`", hint="add `-r pyproject.toml`")
+    texts = strings if projects else select_extras(strings, extras, groups, host.cwd)
     specifications = [path for path in files if path.suffix in CONDA_SUFFIXES or path.name == "MLmodel"]
     plain = [path for path in files if path not in projects and path not in specifications]
     reader.read_top(plain, constraint=False)
@@ -93,7 +97,7 @@ def read_requirements(  # noqa: PLR0913 - one parameter for each kind of input
         reader.read_conda_file(Path(os.path.normpath(host.cwd / path)), strict=strict)
     if specification is not None:
         reader.read_conda(specification, strict=strict)
-    for text in strings:
+    for text in texts:
         reader.read_string(text.strip(), "command line")
     reader.finish()
     return RequirementSet(
@@ -142,10 +146,6 @@ class _RequirementsReader:
         """Read the files of the command line."""
         for path in paths:
             absolute = Path(os.path.normpath(self.host.cwd / path))
-            if path.name.startswith("pylock") and path.suffix == ".toml":
-                lock = ProblemError("a lockfile, not a requirements file", hint=f"pass `--lock {path}`")
-                self._refuse(self._display(absolute), lock)
-                continue
             try:
                 self._read_file(absolute, constraint=constraint, chain=())
             except ProblemError as refused:
@@ -185,6 +185,11 @@ class _RequirementsReader:
             except InvalidSpecifier:
                 self._refuse(name, ProblemError(f"`requires-python` is not a valid specifier: `{text}`"))
 
+    def _add_root(self, root: RootRequirement) -> None:
+        self.roots.append(root)
+        for path, text in declared_pythons(root):
+            self._require_python(text, self._display(path))
+
     def read_string(self, text: str, origin: str) -> None:
         """Read a requirement of the command line or of a ``pyproject.toml``.
 
@@ -193,7 +198,7 @@ class _RequirementsReader:
         """
         register_urls(text)
         try:
-            self.roots.append(parse_root(text, origin=origin, cwd=self.host.cwd))
+            self._add_root(parse_root(text, origin=origin, cwd=self.host.cwd))
         except ProblemError as refused:
             self._refuse(origin, refused, text)
             return
@@ -262,15 +267,18 @@ class _RequirementsReader:
             self.warnings.append("no requirements: the bundle will contain no distribution")
 
     def _display(self, path: Path) -> str:
-        return display_path(path, self.host.cwd)
+        return printable(url_of(path) or display_path(path, self.host.cwd))
 
     def _refuse(self, where: str, refused: ProblemError, quoted: str = "") -> None:
         if refused.line is not None:
             where = f"{where}:{refused.line}"
         self.problems.append(Problem(where=where, refused=refused, quoted=quoted))
 
-    def _text(self, path: Path) -> tuple[str, str]:
-        content = read_bytes(path)
+    def _text(self, path: Path, *, is_list: bool = False) -> tuple[str, str]:
+        content = read_bytes(path, self.host.cwd)
+        foreign = foreign_problem(path, self._display(path), content) if is_list else None
+        if foreign is not None:
+            raise foreign
         self.files_read[path] = None
         return decode(content)
 
@@ -281,7 +289,7 @@ class _RequirementsReader:
         self._seen.add((path, constraint))
         name = self._display(path)
         try:
-            text, encoding = self._text(path)
+            text, encoding = self._text(path, is_list=True)
         except ProblemError as refused:
             if refused.line is None:
                 raise
@@ -313,7 +321,7 @@ class _RequirementsReader:
         if not text:
             self._apply(given, place)
             if given.no_binary or given.only_binary:
-                self.pip_options += _format_control(expanded)
+                self.pip_options += format_control(expanded)
             return
         root = parse_root(text, origin=place.where, cwd=place.cwd, hashes=given.hashes)
         if place.constraint and (root.requirement is None or root.requirement.extras):
@@ -322,7 +330,7 @@ class _RequirementsReader:
             self.require_hashes = True
         if given.hashes or "sha256=" in text:  # the digest in the fragment of a URL counts, as in pip
             self.hashed.add(root.origin)
-        (self.constraints if place.constraint else self.roots).append(root)
+        (self.constraints.append if place.constraint else self._add_root)(root)
         # pip resolves relative paths from the working directory.
         local = root.kind in ("archive", "directory") and root.location and "://" not in root.location
         is_moved = local and place.cwd != self.host.cwd
@@ -369,9 +377,7 @@ class _RequirementsReader:
 
     def _read_nested(self, name: str, option: str, place: LineOrigin) -> None:
         if is_url(name):
-            raise ProblemError(
-                f"`{option}` with a URL is unsupported", hint="download the file, and pass its path"
-            )
+            raise url_problem(name, self.host.cwd, f"`{option}` with a URL is unsupported")
         path = Path(os.path.normpath(place.path.parent / name))
         chain = (*place.chain, (place.path, place.where))
         steps = (*(where for _, where in chain), self._display(path))
@@ -388,12 +394,3 @@ class _RequirementsReader:
             raise ProblemError(
                 f"`{option} {name}`: {refused.fact}", details=details, hint=refused.hint
             ) from None
-
-
-def _format_control(line: str) -> Iterator[str]:
-    """Yield the options ``--no-binary`` and ``--only-binary`` of a line, in order: a later one overrides."""
-    words = iter(shlex.split(break_args_options(line)[1]))
-    for word in words:
-        name, equals, value = word.partition("=")
-        if name in _FORMAT_CONTROL:
-            yield f"{name}={value if equals else next(words)}"

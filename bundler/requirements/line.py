@@ -12,7 +12,7 @@ import os
 import re
 import shlex
 import unicodedata
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import cache
 from optparse import OptionParser, Values
@@ -35,12 +35,27 @@ from pip_requirements_parser import (  # type: ignore[import-untyped]
     url_to_path,
 )
 
-from bundler.problems import ProblemError, closest, first_line
+from bundler.problems import ProblemError, closest, display_path, first_line
 from bundler.redaction import redact, split_url
-from bundler.requirements.mistakes import probable_requirement, refuse_command, refuse_known
+from bundler.requirements.foreign import foreign_problem
+from bundler.requirements.mistakes import (
+    probable_requirement,
+    refuse_command,
+    refuse_foreign,
+    refuse_known,
+    refuse_python,
+)
+from bundler.requirements.repository import check_repository, editable_problem, refuse_repository
 from bundler.requirements.text import directory_problem
 
-__all__ = ["RequirementKind", "RootRequirement", "parse_root", "split_options"]
+__all__ = [
+    "RequirementKind",
+    "RootRequirement",
+    "absolute_line",
+    "format_control",
+    "parse_root",
+    "split_options",
+]
 
 RequirementKind = Literal["index", "archive", "directory", "vcs"]
 
@@ -59,11 +74,9 @@ _EDITABLE = frozenset({"-e", "--editable"})
 
 _PLAIN = re.compile(r"([A-Za-z0-9](?:[A-Za-z0-9._-]*[A-Za-z0-9])?)==([0-9]+(?:\.[0-9]+)*)", re.ASCII)
 _HASHES = re.compile(r"--hash=[a-z0-9]+:[0-9a-f]+(?: +--hash=[a-z0-9]+:[0-9a-f]+)*", re.ASCII)
-_COMMIT = re.compile(r"[0-9a-fA-F]{40}", re.ASCII)
 _HEX = re.compile(r"[0-9a-fA-F]+", re.ASCII)
 _WEAK = frozenset({"md5", "sha1", "sha224"})
 _MISSING = "file or directory not found"
-_LOOPBACK = frozenset({"127.0.0.1", "localhost", "::1"})
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -116,7 +129,7 @@ def split_options(line: str) -> tuple[str, Values]:
         word.partition("=")[0] if word.startswith("--") else word[:2] for word in words if word[0:1] == "-"
     ]
     for name in names:
-        _check_option(name, text)
+        _check_option(name, text, words)
     given = _no_options()
     try:
         _, stray = _parser().parse_args(words, given)
@@ -132,13 +145,21 @@ def split_options(line: str) -> tuple[str, Values]:
     return text, given
 
 
-def _check_option(name: str, text: str) -> None:
+def format_control(line: str) -> Iterator[str]:
+    """Yield the options ``--no-binary`` and ``--only-binary`` of a line, in order: a later one overrides."""
+    words = iter(shlex.split(break_args_options(line)[1]))
+    for word in words:
+        name, equals, value = word.partition("=")
+        if name in ("--no-binary", "--only-binary"):
+            yield f"{name}={value if equals else next(words)}"
+
+
+def _check_option(name: str, text: str, words: Sequence[str]) -> None:
     if name == "-":
         raise ProblemError("an item of a YAML list, not a requirement", hint="remove the `-` before the name")
     if name in _EDITABLE:
-        raise ProblemError(
-            "an editable requirement depends on files of this host", hint=f"write the path without `{name}`"
-        )
+        rest = " ".join(words[1:]) if words[0] == name else words[0].removeprefix(name).lstrip("=")
+        raise editable_problem(rest)
     if name == "--hash" and not text:
         raise ProblemError("`--hash` without a requirement: the line before it does not end in `\\`")
     allowed = {"--hash"} if text else _OPTIONS
@@ -160,11 +181,14 @@ def parse_root(text: str, *, origin: str, cwd: Path, hashes: Sequence[str] = ())
     :raises ProblemError: if it is malformed, or the policy does not allow it.
     """
     algorithms = {_check_digest(*item.partition(":")[::2]) for item in hashes}
+    refuse_python(text, is_file=origin != "command line")
     plain = _PLAIN.fullmatch(text)
     if plain:
         refuse_known(canonicalize_name(plain[1]))
         requirement = _plain_requirement(plain[1], plain[2])
         return RootRequirement(text=text, requirement=requirement, origin=origin, kind="index", location=None)
+    refuse_repository(text)
+    refuse_foreign(text, is_file=origin != "command line")
     parts = _parse_parts(text)
     named: Requirement | None = parts.requirement
     if named is not None:
@@ -179,8 +203,10 @@ def parse_root(text: str, *, origin: str, cwd: Path, hashes: Sequence[str] = ())
         probable = probable_requirement(text)
         hint = f"did you mean `{probable}`?" if probable and probable != str(named) else None
         raise ProblemError("the text after `@` is not a URL that pip can fetch", hint=hint)
-    kind, location = _location(url, named, cwd, algorithms)
+    kind, location = _location(url, named, cwd, algorithms, origin)
     clean = _clean(url)
+    if kind == "archive" and "/" not in clean:
+        clean = f"./{clean}"  # without a slash, the name of a wheel could be that of a project
     if named is not None and named.url:
         named.url = clean
         clean = str(named)
@@ -193,7 +219,7 @@ def parse_root(text: str, *, origin: str, cwd: Path, hashes: Sequence[str] = ())
 
 
 def _location(
-    url: str, named: Requirement | None, cwd: Path, algorithms: set[str]
+    url: str, named: Requirement | None, cwd: Path, algorithms: set[str], origin: str
 ) -> tuple[RequirementKind, str]:
     """Return the result of `_locate`, its errors as problems of the requirement."""
     try:
@@ -201,6 +227,8 @@ def _location(
     except ProblemError as refused:
         if named is not None and refused.fact == _MISSING and url.lower().startswith("file:///"):
             raise _frozen_path(named.name, refused) from None
+        if refused.hint == f"pass `-r {origin.rpartition(':')[0]}`":
+            refused.hint = "remove the line"  # the directory has no other file with requirements
         raise
     except ValueError as error:
         raise ProblemError(f"its URL is malformed: {first_line(error)}") from error
@@ -258,13 +286,13 @@ def _locate(url: str, cwd: Path, algorithms: set[str]) -> tuple[RequirementKind,
     :raises ProblemError: if the policy does not allow it.
     """
     if not is_url(url):
-        return _local(Path(os.path.normpath(cwd / url)))
+        return _local(Path(os.path.normpath(cwd / url)), cwd)
     parts = urlsplit(url)
     if parts.scheme == "file":
-        return _local(Path(os.path.normpath(cwd / url_to_path("file" + url[4:]))))
+        return _local(Path(os.path.normpath(cwd / url_to_path("file" + url[4:]))), cwd)
     location = _clean(url)
     if "+" in parts.scheme:
-        _check_vcs(url)
+        check_repository(url)
         return "vcs", location
     if parts.scheme not in ("http", "https") or not parts.hostname:
         raise ProblemError(f"unsupported URL scheme `{parts.scheme}:`", hint="use https")
@@ -280,33 +308,27 @@ def _locate(url: str, cwd: Path, algorithms: set[str]) -> tuple[RequirementKind,
     return "archive", location
 
 
-def _local(path: Path) -> tuple[RequirementKind, str]:
+def _local(path: Path, cwd: Path) -> tuple[RequirementKind, str]:
     if path.is_dir():
         if any((path / name).is_file() for name in ("pyproject.toml", "setup.py")):
             return "directory", str(path)
-        raise directory_problem(path, "the directory contains neither `pyproject.toml` nor `setup.py`")
+        raise directory_problem(path, "the directory contains neither `pyproject.toml` nor `setup.py`", cwd)
     if not path.exists():
-        raise ProblemError(_MISSING, details=(f"at      `{path}`",))
+        names = [entry.name for entry in path.parent.iterdir()] if path.parent.is_dir() else []
+        near = closest(path.name, names)
+        hint = f"did you mean `{_spelled(path.with_name(near), cwd)}`?" if near else None
+        raise ProblemError(_MISSING, details=(f"at      `{path}`",), hint=hint)
     if not (path.is_file() and is_archive_file(path.name)):
-        raise ProblemError("the file is neither a wheel nor an sdist")
+        is_text = path.is_file() and foreign_problem(path, path.name, path.read_bytes()) is None
+        hint = f"pass `-r {shlex.quote(display_path(path, cwd))}`" if is_text else None
+        raise ProblemError("the file is neither a wheel nor an sdist", hint=hint)
     return "archive", str(path)
 
 
-def _check_vcs(url: str) -> None:
-    """Check that the URL of a repository is for git over https, with a full commit ID."""
-    parts = urlsplit(url)
-    if parts.scheme != "git+https" and not (parts.scheme == "git+http" and parts.hostname in _LOOPBACK):
-        raise ProblemError(
-            f"unsupported URL scheme `{parts.scheme}`: only git over https is supported",
-            hint="use `git+https://` with a commit, or the path of a checkout",
-        )
-    _, _, commit = parts.path.rpartition("@")
-    if not _COMMIT.fullmatch(commit) or "@" not in parts.path or not parts.hostname:
-        raise ProblemError(
-            "the URL must have a full commit ID: a branch or tag may move",
-            details=("wanted  `@` and 40 hexadecimal digits",),
-            hint="append `@` and the ID that `git ls-remote` prints for the branch or tag",
-        )
+def _spelled(path: Path, cwd: Path) -> str:
+    """Return a path that cannot be read as the name of a project."""
+    shown = display_path(path, cwd)
+    return shown if "/" in shown else f"./{shown}"
 
 
 def _check_digest(algorithm: str, digest: str) -> str:

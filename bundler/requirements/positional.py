@@ -3,22 +3,33 @@
 from __future__ import annotations
 
 import os
+import re
+import shlex
 import tomllib
 from collections.abc import Iterable
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
+from urllib.parse import urlsplit
 
 from packaging.requirements import InvalidRequirement, Requirement
+from pip_requirements_parser import is_archive_file  # type: ignore[import-untyped]
 
 from bundler.errors import InputError
-from bundler.problems import closest
-from bundler.requirements.text import INPUTS
+from bundler.problems import Problem, ProblemError, closest, input_error, is_url
+from bundler.requirements.files import read_requirements
+from bundler.requirements.foreign import BUILD_FILES, bundle_problem, foreign_problem
+from bundler.requirements.text import directory_problem, first_input, read_bytes, url_problem
+from bundler.system.environ import HostEnvironment
 
 __all__ = ["Words", "sort_words"]
 
 _FILES = (".txt", ".in", ".yml", ".yaml")
-_BUILDS = ("setup.py", "setup.cfg")
+_MAX_LIST = 1 << 20
+"""Bytes of a file that could be a list of requirements."""
+_SUFFIX = re.compile(r"\.\w{1,4}$")
+_STEMS = ("requirements", "pyproject", "pylock", "environment", "env", "conda")
+"""The names of files with requirements that users write without their suffix."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -34,11 +45,13 @@ class Words:
 def sort_words(words: Iterable[str], cwd: Path) -> Words:
     """Return the words by kind: an existing file of a known kind is one, everything else a requirement.
 
-    A directory counts only if the word cannot be the name of a project, as in pip: ``.``, ``./six``, ``a/b``.
-    A directory that pip can build is a requirement; of another one, the file with its requirements is read.
+    A word that names an existing path is never the name of a project: it would be built from an index,
+    where anyone can register the name. A directory that pip can build is a requirement if the word cannot
+    be such a name (``.``, ``./six``, ``a/b``); of another one, the file with its requirements is read.
 
     :param cwd: relative paths start here.
-    :raises InputError: if a word ends as the name of a file does, and the file does not exist.
+    :raises InputError: if a word names a path that is neither a file of a known kind nor a project, or
+        ends as the name of a file does, and the file does not exist.
     """
     requirements: list[str] = []
     files: list[Path] = []
@@ -47,14 +60,17 @@ def sort_words(words: Iterable[str], cwd: Path) -> Words:
     kinds = {"file": files, "script": scripts, "lock": locks}
     for word in words:
         path = Path(word)
-        if (cwd / path).is_dir() and (os.sep in word or word.startswith(".")):
+        if word and (cwd / path).is_dir() and (os.sep in word or word.startswith(".")):
             path = _file_of(path, cwd) or path
         kind = _kind(path) if (cwd / path).is_file() else None
         if kind is not None:
             kinds[kind].append(path)
-        else:
-            _check_exists(word, cwd)
-            requirements.append(word)
+            continue
+        try:
+            _check_word(word, cwd)
+        except ProblemError as refused:
+            raise input_error([Problem(where=word, refused=refused)]) from None
+        requirements.append(word)
     return Words(
         requirements=tuple(requirements), files=tuple(files), scripts=tuple(scripts), locks=tuple(locks)
     )
@@ -66,24 +82,107 @@ def _kind(path: Path) -> str | None:
         return "lock"
     if path.suffix in _FILES or path.name in ("pyproject.toml", "MLmodel"):
         return "file"
-    return "script" if path.suffix == ".py" and path.name not in _BUILDS else None
+    return "script" if path.suffix == ".py" and path.name not in BUILD_FILES else None
 
 
 def _file_of(folder: Path, cwd: Path) -> Path | None:
     """Return the file with the requirements of a directory; None if pip can build it, or it has none."""
-    if any((cwd / folder / name).is_file() for name in _BUILDS):
-        return None
+    found = None if _is_project(cwd / folder) else first_input(cwd / folder)
+    return folder / found[1] if found else None
+
+
+def _is_project(folder: Path) -> bool:
+    """Return whether pip can build a directory."""
+    if any((folder / name).is_file() for name in BUILD_FILES):
+        return True
     with suppress(OSError, ValueError):
-        project = tomllib.loads((cwd / folder / "pyproject.toml").read_text("utf-8"))
-        if "build-system" in project or "project" in project:
-            return None
-    return next((folder / name for name, _ in INPUTS if (cwd / folder / name).is_file()), None)
+        project = tomllib.loads((folder / "pyproject.toml").read_text("utf-8"))
+        return "build-system" in project or "project" in project
+    return False
 
 
-def _check_exists(word: str, cwd: Path) -> None:
-    path = Path(word)
+def _check_word(word: str, cwd: Path) -> None:
+    """Check that a word is a requirement, or a path that pip can build.
+
+    :raises ProblemError: if it is another path, or the name of a missing file.
+    """
+    path = cwd / word
+    is_bare = os.sep not in word and not word.startswith(".")
+    if not word:
+        return
+    if path.is_dir():
+        if is_bare:
+            raise _bare_directory(word, path, cwd)
+    elif os.path.lexists(path):
+        _check_file(word, path, cwd)
+    else:
+        _check_missing(word, cwd)
+
+
+def _check_file(word: str, path: Path, cwd: Path) -> None:
+    """Check an existing file of an unknown kind.
+
+    :raises ProblemError: unless it is a wheel or a source distribution.
+    """
+    content = read_bytes(path, cwd)
+    if is_archive_file(path.name):
+        if problem := bundle_problem(path, word):
+            raise problem
+        return
+    if problem := foreign_problem(path, word, content):
+        raise problem
+    try:
+        is_list = (
+            len(content) < _MAX_LIST
+            and read_requirements(HostEnvironment(environ={}, cwd=cwd), files=[Path(word)]).roots
+        )
+    except InputError:
+        is_list = False
+    option = f"pass `-r {shlex.quote(word)}`" if is_list else ""
+    if not is_list and _SUFFIX.search(word):  # a document or a program, not the name of a project
+        found = first_input(cwd)
+        hint = f"pass `{found[0]} {found[1]}`" if found else None
+    else:
+        hint = _or_project(option, word)
+    raise ProblemError("an existing file, not a requirement", hint=hint)
+
+
+def _bare_directory(word: str, path: Path, cwd: Path) -> ProblemError:
+    """Return the problem of a directory without a slash, which could also be the name of a project."""
+    if _is_project(path):
+        meant = f"pass `{shlex.quote(f'./{word}')}`"
+    else:
+        meant = directory_problem(path, "", cwd).hint or ""
+    return ProblemError("an existing directory, not a requirement", hint=_or_project(meant, word))
+
+
+def _or_project(meant: str, word: str) -> str | None:
+    """Return a hint for a path, and for the project of the same name, which needs a specifier."""
+    with suppress(InvalidRequirement):
+        requirement = Requirement(word)
+        if requirement.name == word:
+            project = f"for the project of this name, write `{shlex.quote(f'{word}>=0')}`"
+            return f"{meant}; {project}" if meant else project
+    return meant or None
+
+
+def _check_missing(word: str, cwd: Path) -> None:
+    """Check a word that names no path.
+
+    :raises ProblemError: if it is a URL of a file with requirements, or such a file that does not exist.
+    """
+    path = Path(urlsplit(word).path if is_url(word) else word)
     is_file = path.suffix in (*_FILES, ".toml") or (path.suffix == ".py" and os.sep in word)
-    if not is_file or (cwd / path).exists():
+    if is_url(word):
+        if is_file and word.startswith("http"):
+            raise url_problem(word, cwd)
+        return
+    if word.partition("-")[0] in _STEMS:
+        for suffix in (*_FILES, ".toml"):
+            if _kind(Path(word + suffix)) and (cwd / (word + suffix)).is_file():
+                hint = _or_project(f"pass `{shlex.quote(word + suffix)}`", word)
+                raise ProblemError("file not found", hint=hint)
+    if not is_file:
         return
     with suppress(InvalidRequirement):
         if Requirement(word).url or Requirement(word).specifier:
@@ -91,6 +190,4 @@ def _check_exists(word: str, cwd: Path) -> None:
     folder = cwd / path.parent
     names = [entry.name for entry in folder.iterdir()] if folder.is_dir() else []
     near = closest(path.name, names)
-    raise InputError(
-        f"{word}: file not found", hint=f"did you mean `{path.with_name(near)}`?" if near else None
-    )
+    raise ProblemError("file not found", hint=f"did you mean `{path.with_name(near)}`?" if near else None)

@@ -11,6 +11,8 @@ from __future__ import annotations
 import re
 import tomllib
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from configparser import Error as ConfigParserError
+from configparser import RawConfigParser
 from typing import Any
 
 from packaging.dependency_groups import DependencyGroupResolver
@@ -18,10 +20,11 @@ from packaging.markers import Marker
 from packaging.requirements import InvalidRequirement, Requirement
 from packaging.utils import canonicalize_name
 
+from bundler.data.foreign_files import foreign_file
 from bundler.jsonio import parse_toml
 from bundler.problems import ProblemError, closest, first_line, register_urls
 
-__all__ = ["project_name", "read_project", "requires_python"]
+__all__ = ["project_name", "read_project", "requires_python", "setup_cfg_python"]
 
 
 _TOML_PLACE = re.compile(r" \(at (?:line (?P<line>\d+), column \d+|end of document)\)$")
@@ -58,15 +61,41 @@ def read_project(
     if isinstance(project, dict):
         yield from _from_project(project, extras)
     elif extras or not groups:
-        yield ProblemError(
-            "missing `[project]` table", hint="pass the project's directory (`.`) to let pip build it"
-        )
+        yield _no_project(document)
     yield from _from_groups(document.get("dependency-groups", {}), groups)
+
+
+def _no_project(document: Mapping[str, Any]) -> ProblemError:
+    """Return the problem of a file without ``[project]``; pip builds its directory if it can."""
+    tools = document.get("tool", {})
+    poetry = tools.get("poetry") if isinstance(tools, dict) else None
+    fact = "missing `[project]` table"
+    if "build-system" in document:
+        hint = "pass the project's directory (`.`) to let pip build it"
+    elif isinstance(poetry, dict) and "dependencies" in poetry and (kind := foreign_file("poetry.lock")):
+        fact, hint = f"{fact}: its requirements are in `[tool.poetry.dependencies]`", kind.hint or ""
+    else:
+        hint = "write the requirements into a `requirements.txt`, and pass `-r requirements.txt`"
+    return ProblemError(fact, hint=hint)
 
 
 def requires_python(text: str) -> str:
     """Return the `requires-python` of a ``pyproject.toml``; empty if it has none, or is malformed."""
     return _project_text(text, "requires-python")
+
+
+def setup_cfg_python(text: str) -> str:
+    r"""Return the `python_requires` of a ``setup.cfg``; empty if it has none, or is malformed.
+
+    >>> setup_cfg_python("[options]\npython_requires = >=3.9")
+    '>=3.9'
+    """
+    parser = RawConfigParser()
+    try:
+        parser.read_string(text)
+    except ConfigParserError:
+        return ""
+    return parser.get("options", "python_requires", fallback="")
 
 
 def project_name(text: str) -> str:

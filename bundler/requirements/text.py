@@ -7,15 +7,28 @@ from __future__ import annotations
 
 import codecs
 import re
+import shlex
 import stat
 from collections.abc import Iterator
+from contextlib import suppress
 from pathlib import Path
 
 from pip_requirements_parser import COMMENT_RE, TextLine, preprocess  # type: ignore[import-untyped]
 
-from bundler.problems import ProblemError, closest
+from bundler.data.foreign_files import foreign_file
+from bundler.problems import ProblemError, closest, display_path, register_urls
+from bundler.redaction import url_filename
 
-__all__ = ["INPUTS", "cut_off", "decode", "directory_problem", "logical_lines", "read_bytes"]
+__all__ = [
+    "cut_off",
+    "decode",
+    "directory_problem",
+    "first_input",
+    "logical_lines",
+    "read_bytes",
+    "url_of",
+    "url_problem",
+]
 
 
 # The byte order marks that pip recognizes (pip/_internal/req/req_file.py).
@@ -24,22 +37,26 @@ _CODING = re.compile(rb"coding[:=]\s*([-\w.]+)")
 _LINE_END = re.compile(rb"\r\n|\r|\n")
 
 
-def read_bytes(path: Path) -> bytes:
+def read_bytes(path: Path, cwd: Path = Path("/")) -> bytes:
     """Return the content of a regular file.
 
+    :param cwd: the working directory, for hints.
     :raises ProblemError: if the file is missing, is not a regular file (pip reads it a second time,
         which a pipe does not support), or cannot be read.
     """
     try:
         mode = path.stat().st_mode
         if stat.S_ISDIR(mode):
-            raise directory_problem(path, "a directory, not a file")
+            raise directory_problem(path, "a directory, not a file", cwd)
         if not stat.S_ISREG(mode):
             raise ProblemError("not a regular file, which pip could read a second time")
         return path.read_bytes()
     except FileNotFoundError as error:
+        if url := url_of(path):
+            raise url_problem(url, cwd) from error
         near = _similar_file(path)
-        raise ProblemError("file not found", hint=f"did you mean `{near}`?" if near else None) from error
+        meant = shlex.quote(display_path(path.with_name(near), cwd)) if near else None
+        raise ProblemError("file not found", hint=f"did you mean `{meant}`?" if meant else None) from error
     except OSError as error:
         raise ProblemError(f"cannot read the file: {(error.strerror or str(error)).lower()}") from error
 
@@ -55,15 +72,53 @@ INPUTS = (
 )
 
 
-def directory_problem(path: Path, fact: str) -> ProblemError:
+def first_input(folder: Path) -> tuple[str, str] | None:
+    """Return the option and the name of the first file of a directory with requirements, or None."""
+    return next(((option, name) for name, option in INPUTS if (folder / name).is_file()), None)
+
+
+def directory_problem(path: Path, fact: str, cwd: Path) -> ProblemError:
     """Return the problem of a directory that is given instead of a file or a project.
 
     :param fact: the message, unless it is the directory of an MLflow model.
+    :param cwd: the working directory, for the hint.
     """
     if (path / "MLmodel").is_file():
         fact = "the directory of an MLflow model, not a file or project with requirements"
-    options = [f"{option} {path.name}/{name}" for name, option in INPUTS if (path / name).is_file()]
-    return ProblemError(fact, hint=f"pass `{options[0]}`" if options else None)
+    if (found := first_input(path)) is not None:
+        option, name = found
+        return ProblemError(fact, hint=f"pass `{option} {shlex.quote(display_path(path / name, cwd))}`")
+    names: list[str] = []
+    with suppress(OSError):
+        names = sorted(entry.name for entry in path.iterdir())
+    kinds = (kind for name in names if (kind := foreign_file(name)) is not None)
+    return ProblemError(fact, hint=next((kind.hint for kind in kinds if kind.hint), None))
+
+
+def url_of(path: Path) -> str | None:
+    """Return the URL that was converted to a path, which joins its slashes; None for another path.
+
+    >>> url_of(Path("/home/me/https:/host/r.txt"))
+    'https://host/r.txt'
+    """
+    for at, part in enumerate(path.parts):
+        if part in ("http:", "https:"):
+            return f"{part}//{'/'.join(path.parts[at + 1 :])}"
+    return None
+
+
+def url_problem(url: str, cwd: Path, fact: str = "a URL, not a file") -> ProblemError:
+    """Return the problem of a URL in the place of a file, with a command that downloads it to a new file."""
+    register_urls(url)
+    # The page of a file on GitHub or GitLab is HTML; `raw` redirects to its text.
+    url = re.sub(r"^(https://(?:github|gitlab)\.[^/]+/.+?/)blob/", r"\1raw/", url)
+    path = Path(url_filename(url) or "requirements.txt")
+    numbered = (path.with_stem(f"{path.stem}-{number}") for number in range(2, 100))
+    name = next((str(item) for item in (path, *numbered) if not (cwd / item).exists()), path.name)
+    return ProblemError(
+        fact,
+        hint=f"download it first: `curl -fsSL -o {shlex.quote(name)} {shlex.quote(url)}`, and pass the file",
+    )
 
 
 def _similar_file(path: Path) -> str | None:
@@ -71,8 +126,8 @@ def _similar_file(path: Path) -> str | None:
         names = [entry.name for entry in path.parent.iterdir() if entry.is_file()]
     except OSError:
         return None
-    near = closest(path.name, names)
-    return str(path.with_name(near).name) if near else None
+    inputs = [name for name, _ in INPUTS if name in names and Path(name).suffix == path.suffix]
+    return closest(path.name, names) or next(iter(inputs), None)
 
 
 def decode(content: bytes) -> tuple[str, str]:

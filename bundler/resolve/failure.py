@@ -7,10 +7,9 @@ requirement that caused it; the facts of the message are those of the indexes an
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
+import shlex
 from contextlib import suppress
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 from packaging.requirements import InvalidRequirement, Requirement
 from packaging.utils import (
@@ -21,23 +20,14 @@ from packaging.utils import (
 
 from bundler.archive.wheel import read_wheel
 from bundler.data.import_names import provider_of
-from bundler.errors import BundlerError, NetworkError, ResolutionError
+from bundler.errors import BundlerError, IntegrityError, NetworkError, ResolutionError
 from bundler.redaction import url_filename
-from bundler.resolve.failed_run import (
-    FailedRun,
-    http_error,
-    index_down,
-    index_failed,
-    refused,
-    wrong_hash,
-)
+from bundler.resolve.failed_run import FailedRun
+from bundler.resolve.refusal import refused
 from bundler.resolve.releases import find_files
-from bundler.resolve.unmet import Wanted, explain_unmet, newest_wheel, similar_names
+from bundler.resolve.unmet import Wanted, explain_unmet, newest_wheel, python_in, similar_names
 from bundler.system.process import tail
 from bundler.text import listing
-
-if TYPE_CHECKING:
-    from bundler.requirements.line import RootRequirement
 
 __all__ = ["build_failure", "explain_failure"]
 
@@ -45,10 +35,6 @@ _UNMET = re.compile(
     r"^ERROR: Could not find a version that satisfies the requirement (.+?) \(from versions: ", re.MULTILINE
 )
 _PARENT = re.compile(r"^(?P<requirement>.+?)(?: \(from (?P<parent>[^()]+)\))?$")
-# pip writes the chain behind a distribution, the nearest first; files of requirements as `-r FILE (line N)`.
-_COLLECTED = re.compile(
-    r"^(?:Collecting|Processing) (?P<item>\S+).*?(?: \(from (?P<chain>.+)\))?$", re.MULTILINE
-)
 _FETCHED = re.compile(
     r"^\s*(?:Downloading|Using cached|Processing|Saved|Link requires.*) (?P<file>\S+)", re.MULTILINE
 )
@@ -58,11 +44,39 @@ _DEPENDS = re.compile(r"^(?P<owner>\S+ \S+) depends on (?P<text>.+)$")
 _PYTHON = re.compile(
     r"Package '(?P<name>[^']+)' requires a different Python: (?P<found>\S+) not in '(?P<wanted>[^']+)'"
 )
+# As `pip._internal.exceptions.HashMismatch` prints it; each further hash has `or` for its algorithm.
+_HASHES = re.compile(
+    r"^ {4}(?P<item>\S+).*:\n(?P<wanted> +Expected (?P<algorithm>\w+) .*\n(?: +Expected +or .*\n)*)"
+    r" +Got +(?P<found>[0-9a-f]+)$",
+    re.MULTILINE,
+)
+_HTTP = re.compile(r"HTTP error (?P<status>\d+) while getting (?P<url>\S+)")
 _BUILD = re.compile(
     r"subprocess-exited-with-error|metadata-generation-failed|Failed to build|Failed building wheel"
 )
 _OUTPUT = re.compile(
     r"╰─> \[\d+ lines? of output\]\n(?P<text>.*?)^\s*\[end of output\]", re.MULTILINE | re.DOTALL
+)
+_HOST = re.compile(r"host='(?P<host>[^']+)', port=(?P<port>\d+)")
+
+# pip's output if it cannot reach an index. It then continues, and reports that no version was
+# found, which hides the cause.
+_NETWORK_SIGNS = (
+    "NewConnectionError",
+    "ConnectTimeoutError",
+    "NameResolutionError",
+    "ReadTimeoutError",
+    "ProtocolError",
+    "IncompleteRead",
+    "Connection broken",
+    "SSLError",
+    "ProxyError",
+    "Could not fetch URL",
+    "HTTP error 5",
+    "Max retries exceeded",
+    " redirects.",
+    "[Errno 27]",
+    "MemoryError",
 )
 _REFUSED_ANSWER = "ERROR: a build backend returned "
 """How ``target/scripts/run_pip.py`` begins the line for a hook whose answer leads out of the sandbox."""
@@ -76,15 +90,15 @@ def explain_failure(run: FailedRun) -> BundlerError:
     """
     explain = (
         refused,
-        wrong_hash,
+        _wrong_hash,
         _damaged,
-        http_error,
-        index_down,
+        _http_error,
+        _index_down,
         _failed_build,
         _no_release,
         _conflict,
         _wrong_python,
-        index_failed,
+        _network,
     )
     for step in explain:
         error = step(run)
@@ -108,13 +122,37 @@ def build_failure(run: FailedRun, project: str, *, name: str) -> BundlerError:
     :param project: its name and version, for the message.
     :param name: its name.
     """
-    for step in (refused, wrong_hash, http_error):
-        if (error := step(run)) is not None:
-            return error
-    return _build_error(run, project, name=name)
+    known = refused(run) or _wrong_hash(run) or _http_error(run)
+    return known or _build_error(run, project, name=name)
 
 
 # The causes, in the order in which they are tried.
+
+
+def _wrong_hash(run: FailedRun) -> BundlerError | None:
+    if "DO NOT MATCH THE HASHES" not in run.output:
+        return None
+    message = "does not have the required hash"
+    blocks = list(_HASHES.finditer(run.output))
+    if not blocks:
+        return IntegrityError(f"a file of the index {message}")
+    evidence = []
+    for block in blocks:
+        algorithm = block["algorithm"]
+        digests = re.findall(r"([0-9a-f]+)$", block["wanted"], re.MULTILINE)
+        evidence += [f"wanted  {algorithm} {digest}" for digest in digests]
+        evidence.append(f"found   {algorithm} {block['found']}, {block['item']}")
+    first = blocks[0]
+    origin = place = ""
+    with suppress(InvalidRequirement):
+        wanted = run.wanted(Requirement(Requirement(first["item"]).name), None)
+        origin, place = wanted.origin, wanted.place
+    option = f"--hash={first['algorithm']}:{first['found']}"
+    return IntegrityError(
+        f"the file of `{first['item']}` {message}{place}",
+        evidence=tuple(evidence),
+        hint=f"if its author publishes the found hash, write `{option}`{f' in {origin}' if origin else ''}",
+    )
 
 
 def _damaged(run: FailedRun) -> BundlerError | None:
@@ -129,6 +167,32 @@ def _damaged(run: FailedRun) -> BundlerError | None:
                 return type(error)(
                     f"{error.message} ({root.origin})", evidence=error.evidence, hint="copy the file again"
                 )
+    return None
+
+
+def _http_error(run: FailedRun) -> BundlerError | None:
+    match = _HTTP.search(run.output)
+    if match is None:
+        return None
+    index = run.settings.name_of(match["url"])
+    return NetworkError(
+        f"cannot fetch `{url_filename(match['url'])}`",
+        evidence=(
+            f"found   HTTP {match['status']}",
+            f"URL     {match['url']}",
+            *((f"index   {index}",) if index else ()),
+        ),
+        hint=f"check the file on the index: `curl -sSIL {shlex.quote(match['url'])}`",
+    )
+
+
+def _index_down(run: FailedRun) -> BundlerError | None:
+    """Return the error for an index that failed while pip ran, and still does; pip continues without it."""
+    if any(sign in run.output for sign in _NETWORK_SIGNS):
+        try:
+            find_files("pip", run.settings)
+        except NetworkError as error:
+            return error
     return None
 
 
@@ -162,7 +226,7 @@ def _no_release(run: FailedRun) -> BundlerError | None:
         return error
     except InvalidRequirement:
         return None
-    wanted = _wanted(run, requirement, parts["parent"])
+    wanted = run.wanted(requirement, parts["parent"])
     explained = explain_unmet(wanted, files, run.target, only_binary=run.only_binary)
     if explained is None or not files:
         return _unknown_name(run, wanted, explained.message) if explained else _constrained(run, wanted)
@@ -172,11 +236,15 @@ def _no_release(run: FailedRun) -> BundlerError | None:
 
 def _unknown_name(run: FailedRun, wanted: Wanted, message: str) -> BundlerError:
     """Return the error for a project that no index has, with the most similar one that exists."""
-    own = [root.requirement.name for root in _all(run) if root.requirement]
+    own = [root.requirement.name for root in run.declared if root.requirement]
     names = similar_names(wanted.requirement.name, own, lambda name: bool(find_files(name, run.settings)))
     near = next(names, None)
+    if run.settings.no_index:
+        message = message.replace("on the index", "in the directories of `--find-links`")
     if near:
         hint = f"did you mean `{near}`? {wanted.change(near)}"
+    elif run.settings.no_index and (command := run.download(str(wanted.requirement))) is not None:
+        hint = f"add it: `{command}`"
     else:
         hint = "check the spelling, or pass the index that has it with `--extra-index-url`"
     searched = f"searched  {listing(run.searched, _SHOWN)}"
@@ -217,7 +285,7 @@ def _conflict(run: FailedRun) -> BundlerError | None:
 def _cause(run: FailedRun, line: str) -> tuple[str, str]:
     """Return one side of a conflict with the place it comes from, and a change that removes it."""
     if user := _USER.match(line):
-        roots = run.requirements.constraints if user["constraint"] and run.requirements else _all(run)
+        roots = run.requirements.constraints if user["constraint"] and run.requirements else run.declared
         for root in roots:
             if root.text.replace(" ", "") == user["text"].replace(" ", ""):
                 name = root.requirement.name if root.requirement else root.text
@@ -227,7 +295,7 @@ def _cause(run: FailedRun, line: str) -> tuple[str, str]:
         return f"`{user['text']}`", ""
     if depends := _DEPENDS.match(line):
         name, _, version = depends["owner"].partition(" ")
-        wanted = _wanted(run, Requirement(f"{canonicalize_name(name.partition('[')[0])}=={version}"), None)
+        wanted = run.wanted(Requirement(f"{canonicalize_name(name.partition('[')[0])}=={version}"), None)
         chain = [*wanted.parents, wanted.origin] if wanted.origin else [*wanted.parents]
         by = f" ({', '.join(chain)})" if chain else ""
         return f"`{depends['text']}`, required by {name} {version}{by}", ""
@@ -238,48 +306,31 @@ def _wrong_python(run: FailedRun) -> BundlerError | None:
     match = _PYTHON.search(run.output)
     if match is None:
         return None
-    wanted = _wanted(run, Requirement(canonicalize_name(match["name"])), None)
+    wanted = run.wanted(Requirement(canonicalize_name(match["name"])), None)
+    lowest = python_in(match["wanted"])
     return ResolutionError(
         f"{match['name']} needs Python {match['wanted']}{wanted.place}; the target is {match['found']}",
-        hint="pass another target with `--python`",
+        hint=f"build for a newer Python: `--python {lowest}`" if lowest else None,
     )
 
 
-# The user's requirements behind a distribution.
-
-
-def _all(run: FailedRun) -> tuple[RootRequirement, ...]:
-    if run.requirements is None:
-        return ()
-    return (*run.requirements.roots, *run.requirements.constraints)
-
-
-def _wanted(run: FailedRun, requirement: Requirement, parent: str | None) -> Wanted:
-    """Return a requirement with the place it comes from.
-
-    :param parent: the distribution that requires it, or None if the user does, or it is not known.
-    """
-    chain = [*([parent] if parent else []), *_chain(run, parent or requirement.name)]
-    for name in [requirement.name, *chain] if not parent else chain:
-        for root in run.requirements.roots if run.requirements else ():
-            if root.requirement and canonicalize_name(root.requirement.name) == canonicalize_name(name):
-                parents = tuple(reversed(chain[: chain.index(name) + 1])) if name in chain else ()
-                return Wanted(requirement=requirement, origin=root.origin, parents=parents)
-    return Wanted(requirement=requirement, origin="", parents=tuple(reversed(chain)))
-
-
-def _chain(run: FailedRun, name: str) -> Iterator[str]:
-    """Yield the distributions that lead to ``name`` by pip's output, the nearest first."""
-    key = canonicalize_name(name)
-    for match in _COLLECTED.finditer(run.ended.stdout.decode("utf-8", "replace")):
-        item = re.split(r"[\[<>=!~;]", url_filename(match["item"]))[0]
-        item = item.partition("-")[0] if item.endswith((".whl", ".gz", ".zip")) else item
-        if canonicalize_name(item) == key and match["chain"]:
-            for step in match["chain"].split("->"):
-                if step.startswith(("-r ", "-c ")):
-                    return
-                yield re.split(r"[\[<>=!~;]", step)[0]
-            return
+def _network(run: FailedRun) -> BundlerError | None:
+    """Return the error for an index that failed while pip ran, although it answers now."""
+    line = next(
+        (line.strip() for line in run.output.splitlines() if any(sign in line for sign in _NETWORK_SIGNS)),
+        None,
+    )
+    if line is None:
+        return None
+    host = _HOST.search(line)
+    origin = f"{host['host']}:{host['port']}" if host else ""
+    named = [url for url in run.searched if origin and origin in url] or run.searched[:1]
+    reason = line.partition("connection broken by ")[2] or line
+    return NetworkError(
+        f"cannot read the index `{named[0] if named else origin}`",
+        evidence=(f"found   {reason[:300]}",),
+        hint="run the command again: the index answered after pip had given up",
+    )
 
 
 def _build_error(run: FailedRun, project: str, *, name: str = "") -> ResolutionError:
@@ -288,7 +339,7 @@ def _build_error(run: FailedRun, project: str, *, name: str = "") -> ResolutionE
     # The sandbox refuses the answer of a hook that succeeded: its own output shows no fault.
     refused = [line for line in run.ended.stderr.splitlines() if line.lstrip().startswith(_REFUSED_ANSWER)]
     evidence = refused or tail(outputs[-1] if outputs else run.ended.stderr, _SHOWN)
-    wanted = _wanted(run, Requirement(name), None) if name else None
+    wanted = run.wanted(Requirement(name), None) if name else None
     hint = _instead(run, wanted) if wanted else None
     place = wanted.place if wanted else ""
     return ResolutionError(

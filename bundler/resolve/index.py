@@ -9,11 +9,13 @@ Specs: pip documentation, "Configuration" and "Repository options".
 
 from __future__ import annotations
 
+import shlex
 from dataclasses import dataclass, field
 from itertools import takewhile
 from pathlib import Path, PurePosixPath
 from typing import Literal
 from urllib.parse import SplitResult, unquote, urlsplit
+from urllib.request import url2pathname
 
 from bundler.errors import InputError
 from bundler.paths import printable
@@ -29,6 +31,7 @@ from bundler.redaction import (
 )
 from bundler.requirements.requirement_set import IndexOptions
 from bundler.resolve.auth import with_keyring
+from bundler.resolve.locations import check_proxies, missing_location, probable_url
 from bundler.resolve.pip_config import PipConfig, local_path, read_pip_config
 from bundler.system.environ import TRUST_AND_PROXY, HostEnvironment
 
@@ -220,7 +223,12 @@ def origin_of(url: str) -> Origin | None:
 
 
 def read_index_settings(
-    host: HostEnvironment, scratch: Path, *, flags: IndexOptions, from_files: IndexOptions | None = None
+    host: HostEnvironment,
+    scratch: Path,
+    *,
+    flags: IndexOptions,
+    from_files: IndexOptions | None = None,
+    download: str = "pip setuptools wheel",
 ) -> IndexSettings:
     """Return pip's settings, overridden by the requirements files and the command line.
 
@@ -232,6 +240,7 @@ def read_index_settings(
     :param scratch: an existing private directory for the child.
     :param flags: the options of the command line.
     :param from_files: the options of the requirements files.
+    :param download: the words of `pip download` that get what the run needs, for a hint.
     :raises InputError: if pip cannot read its configuration, or a value is invalid.
     """
     config = PipConfig(read_pip_config(host, scratch), host)
@@ -254,6 +263,15 @@ def read_index_settings(
         register_urls(host.get(name) or "")
     given = {url for options in layers for url in (options.index_url, *options.extra_index_urls)}
     given |= {link for options in layers for link in options.find_links}
+    for (kind, text), url in zip(wanted, raw, strict=True):
+        path = Path(url2pathname(urlsplit(url).path)) if url.startswith("file:") else None
+        # A file or pip's configuration may name a directory of wheels that only other machines have.
+        is_optional = kind == "find-links" and text not in flags.find_links and not no_index
+        is_meant = text in given or (kind != "find-links" and probable_url(text) is not None)
+        if is_meant and not is_optional and path is not None and not path.exists():
+            raise missing_location(f"--{_LABELS[kind]}", text, path, host, download)
+    if any(not url.startswith("file:") for url in raw) or not (no_index or index_url):
+        check_proxies(host)
     parsed = [_parse_index(kind, url) for (kind, _), url in zip(wanted, raw, strict=True)]
     return IndexSettings(
         indexes=tuple(index for index, _ in parsed),
@@ -324,6 +342,7 @@ def _parse_index(kind: IndexKind, raw: str) -> tuple[Index, Credentials | None]:
         raise InputError(
             f"`{printable(redact(url))}` is not the URL of an index",
             evidence=("wanted  http://, https://, file:// or a directory",),
+            hint=f"--{_LABELS[kind]} {shlex.quote(redact(meant))}" if (meant := probable_url(url)) else None,
         )
     for token in token_components(url):
         register_secret(token)

@@ -10,6 +10,7 @@ Spec: pylock.toml (PEP 751), through `packaging.pylock`.
 
 from __future__ import annotations
 
+import re
 import shlex
 import tomllib
 from collections.abc import Callable, Iterable, Mapping
@@ -53,6 +54,7 @@ __all__ = [
     "LockedDistribution",
     "PackageKind",
     "check_lock",
+    "is_lock",
     "locked_glibc",
     "parse_lock",
     "render_lock",
@@ -124,6 +126,16 @@ def render_lock(lock: Lock, target: Target, place: Callable[[Path], str]) -> str
         },
     )
     return tomli_w.dumps(dict(pylock.to_dict()), multiline_strings=False)
+
+
+def is_lock(content: bytes) -> bool:
+    r"""Return whether a file is a lockfile, also a malformed one: ``lock-version`` is above its first table.
+
+    >>> is_lock(b'lock-version = "1.0"'), is_lock(b'[metadata]\nlock-version = "2.0"')
+    (True, False)
+    """
+    head = re.split(rb"^\[", content, maxsplit=1, flags=re.MULTILINE)[0]
+    return re.search(rb"^lock-version\s*=", head, re.MULTILINE) is not None
 
 
 def parse_lock(text: str, *, source: Path, target: Target) -> Lock:

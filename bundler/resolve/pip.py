@@ -19,8 +19,6 @@ from contextlib import nullcontext
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
-from urllib.parse import urlsplit
-from urllib.request import url2pathname
 
 import pip as pip_package
 
@@ -33,6 +31,7 @@ from bundler.resolve.download import Download, fetch_all
 from bundler.resolve.failed_run import FailedRun
 from bundler.resolve.failure import explain_failure
 from bundler.resolve.pip_cache import intact_cache
+from bundler.resolve.releases import find_files, not_an_index
 from bundler.system.process import Completed, run_process
 from bundler.system.sandbox import Places, Sandbox, find_sandbox, program_places
 from bundler.target.scripts import script
@@ -47,9 +46,10 @@ if TYPE_CHECKING:
     from bundler.target.interpreter import Interpreter
     from bundler.target.target import Target
 
-__all__ = ["Toolchain", "install_toolchain"]
+__all__ = ["PROJECTS", "Toolchain", "install_toolchain"]
 
-_PROJECTS = ("pip", "setuptools", "wheel")
+PROJECTS = ("pip", "setuptools", "wheel")
+"""The distributions of the toolchain."""
 _PIP_SECONDS = 3600
 
 # PEP 600, "Package installers": pip asks this module whether the machine supports a manylinux tag.
@@ -148,7 +148,7 @@ def install_toolchain(
     :raises NetworkError: if the index cannot be reached.
     """
     with reporter.task("lock", None) as task:
-        task.name(", ".join(_PROJECTS))
+        task.name(", ".join(PROJECTS))
         report = _resolve_toolchain(interpreter, settings, host, scratch)
     downloads = [_download(item) for item in report["install"]]
     fetch_all(downloads, store, settings, reporter=reporter)
@@ -229,7 +229,7 @@ def _resolve_toolchain(
     argv = [sys.executable, "-I", str(script("run_pip")), str(guard), str(pip), "install", "--quiet"]
     argv += ["--dry-run", "--ignore-installed", "--no-deps", "--only-binary", ":all:"]
     argv += ["--python-version", interpreter.target.version]
-    argv += ["--target", str(scratch / "nowhere"), "--report", str(report), *_PROJECTS]
+    argv += ["--target", str(scratch / "nowhere"), "--report", str(report), *PROJECTS]
     network = {**host.network_environment(), **netrc_environment(host)}
     env = host.child_env(scratch, **network, **settings.pip_environment())
     ended = run_process(argv, env=env, cwd=host.cwd, timeout=_PIP_SECONDS)
@@ -244,18 +244,21 @@ def _no_toolchain(run: FailedRun) -> BundlerError:
     error = explain_failure(run)
     if isinstance(error, NetworkError) or not run.searched:
         return error
+    try:
+        find_files("pip", run.settings)  # pip may have continued with another index
+    except NetworkError as down:
+        return down
     version = run.target.python_version
     if run.settings.no_index:
-        folders = [url2pathname(urlsplit(url).path) for url in run.searched if url.startswith("file:")]
-        dest = shlex.quote(folders[0] if folders else "wheels")
-        hint = (
-            f"add them: `python3 -m pip download --dest {dest} --only-binary :all: "
-            f"--python-version {version} {' '.join(_PROJECTS)}`"
-        )
+        command = run.download(*PROJECTS)
+        hint = f"add them: `{command}`" if command else None
     else:
-        hint = "check the URL of the index, which often ends in `/simple/`: `pip config list` prints it"
+        if (misdirected := not_an_index(run.settings)) is not None:
+            return misdirected
+        hint = f"look at the page: `curl -sSL {shlex.quote(run.searched[0].rstrip('/'))}/pip/`"
+    place = "in the directories of `--find-links`" if run.settings.no_index else "on the index"
     return ResolutionError(
-        f"pip, setuptools and wheel for Python {version}, which resolve and build, are not on the index",
+        f"pip, setuptools and wheel for Python {version}, which resolve and build, are not {place}",
         evidence=(f"searched  {listing(run.searched, 5)}", f"found     {error.message}"),
         hint=hint,
     )

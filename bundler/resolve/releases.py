@@ -9,8 +9,10 @@ Specs: simple repository API (PEP 503, PEP 691), `data-requires-python` (PEP 503
 from __future__ import annotations
 
 import json
+import shlex
 from collections.abc import Iterator, Mapping
 from contextlib import closing, suppress
+from dataclasses import replace
 from html.parser import HTMLParser
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -25,9 +27,10 @@ from packaging.utils import (
     parse_wheel_filename,
 )
 
-from bundler.errors import NetworkError
+from bundler.errors import InputError, NetworkError
 from bundler.paths import printable
 from bundler.redaction import redact, url_filename
+from bundler.resolve.locations import simple_urls
 from bundler.resolve.transport import FaultError, body_chunks, make_session, open_response
 from bundler.resolve.unmet import IndexFile
 
@@ -36,7 +39,7 @@ if TYPE_CHECKING:
 
     from bundler.resolve.index import IndexSettings
 
-__all__ = ["default_index_url", "find_files", "index_failure"]
+__all__ = ["default_index_url", "find_files", "index_failure", "not_an_index"]
 
 _ACCEPT = "application/vnd.pypi.simple.v1+json, application/vnd.pypi.simple.v1+html;q=0.2, text/html;q=0.1"
 _MAX_PAGE = 64 << 20
@@ -67,6 +70,37 @@ def find_files(name: str, settings: IndexSettings) -> tuple[IndexFile, ...]:
                 if fault.status not in _NOT_FOUND:
                     raise index_failure(location, fault) from None
     return tuple(files.values())
+
+
+def not_an_index(settings: IndexSettings) -> InputError | None:
+    """Return the error for a URL that is another page of the server of an index, or None.
+
+    Every index that builds anything has a page of ``pip``.
+    """
+    for index in settings.indexes:
+        if index.kind == "find-links" or index.url.startswith("file:") or _has_pip(index.url, settings):
+            continue
+        for url in simple_urls(index.url):
+            if url.rstrip("/") != index.url.rstrip("/") and _has_pip(url, settings):
+                clean = printable(redact(index.url))
+                option = "--index-url" if index.kind == "index" else "--extra-index-url"
+                return InputError(
+                    f"`{clean}` is not a package index, but another page of its server",
+                    evidence=(f"missing {clean.rstrip('/')}/pip/, with the files of pip",),
+                    hint=f"pass the index: `{option} {shlex.quote(redact(url))}`",
+                )
+    return None
+
+
+def _has_pip(url: str, settings: IndexSettings) -> bool:
+    """Return whether a URL is that of an index with files of pip."""
+    alone = replace(
+        settings, indexes=(replace(settings.indexes[0], url=url, kind="index"),), default_index=False
+    )
+    try:
+        return bool(find_files("pip", alone))
+    except NetworkError:
+        return False
 
 
 def default_index_url() -> str:

@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
@@ -23,12 +23,15 @@ from packaging.version import Version
 
 from bundler.digest import Sha256, parse_sha256
 from bundler.errors import ResolutionError
+from bundler.problems import closest
 from bundler.redaction import redact, split_url, url_filename
 from bundler.resolve.failed_run import FailedRun
 from bundler.resolve.failure import explain_failure
 from bundler.resolve.lockfile import Lock, LockedDistribution
 from bundler.resolve.pip import Toolchain
 from bundler.resolve.sdist import hash_tree
+from bundler.resolve.unmet import COMMAND_LINE
+from bundler.text import listing
 
 if TYPE_CHECKING:
     from bundler.reporter import Reporter
@@ -40,6 +43,7 @@ __all__ = ["PipResolver", "Resolver"]
 _REQUIREMENTS = "requirements.txt"
 _CONSTRAINTS = "constraints.txt"
 _PREFERRED = "preferred.txt"
+_NO_EXTRA = re.compile(r"^WARNING: (\S+) (\S+) does not provide the extra '([^']+)'", re.MULTILINE)
 _COLLECTING = re.compile(rb"^\s*(?:Collecting|Processing|Downloading|Using cached) (\S+)")
 
 
@@ -111,6 +115,8 @@ class PipResolver:
                 return self.resolve(requirements, reporter=reporter, preferred=_fitting(preferred, ended))
             raise failure
         report = json.loads(report_file.read_text("utf-8"))
+        for warning in _unknown_extras(ended, requirements, report["install"]):
+            reporter.warn(warning)
         constrained = {
             canonicalize_name(root.requirement.name) for root in requirements.constraints if root.requirement
         }
@@ -227,6 +233,34 @@ def _sha256(info: dict[str, Any], filename: str) -> Sha256:
             evidence=(f"found   {redact(', '.join(sorted(hashes))) or 'no hash'}",),
             hint="download the file, and require it by its path",
         ) from None
+
+
+def _unknown_extras(
+    ended: Completed, requirements: RequirementSet, installed: Sequence[dict[str, Any]]
+) -> Iterator[str]:
+    """Yield a warning for each extra that a distribution does not have, which pip leaves out."""
+    origins = {
+        canonicalize_name(root.requirement.name): root.origin
+        for root in requirements.roots
+        if root.requirement is not None
+    }
+    for name, version, extra in dict.fromkeys(_NO_EXTRA.findall(ended.stderr)):
+        key = canonicalize_name(name)
+        # pip also writes it about releases that it considered, and did not choose.
+        chosen = [
+            item["metadata"]
+            for item in installed
+            if (canonicalize_name(item["metadata"]["name"]), item["metadata"]["version"]) == (key, version)
+        ]
+        if not chosen:
+            continue
+        known = [canonicalize_name(item) for item in chosen[0].get("provides_extra", ())]
+        near = closest(canonicalize_name(extra), known, cutoff=0.6)
+        origin = origins.get(key, "")
+        place = f" ({origin})" if origin not in ("", COMMAND_LINE) else ""
+        others = f"; its extras are {listing(known, 5)}" if known else ""
+        meant = f"; did you mean `{name}[{near}]`?" if near else others
+        yield f"`{name}` {version} has no extra `{extra}`{place}: it is left out{meant}"
 
 
 def _refuse_url(item: dict[str, Any], constrained: Collection[str]) -> None:

@@ -219,7 +219,11 @@ def _source_files(folder: Path) -> Iterator[Path]:
     root = next((parent for parent in (root, *root.parents) if (parent / ".git").exists()), root)
     for parent, folders, files in os.walk(folder):
         folders[:] = sorted(
-            name for name in folders if name not in _NOT_SOURCE and not name.endswith(".egg-info")
+            name
+            for name in folders
+            if name not in _NOT_SOURCE
+            and not name.endswith(".egg-info")
+            and not (Path(parent) / name / "pyvenv.cfg").is_file()  # a virtual environment (PEP 405)
         )
         for name in files:
             path = Path(parent) / name

@@ -27,6 +27,7 @@ from bundler.errors import BundlerError, NetworkError
 from bundler.paths import printable
 from bundler.redaction import redact, split_url
 from bundler.resolve.index import IndexSettings, origin_of
+from bundler.system.environ import proxy_variable
 
 if TYPE_CHECKING:
     import requests
@@ -133,17 +134,25 @@ def next_hop(url: str, target: str) -> str:
     return urlunsplit((parts.scheme, parts.netloc.rpartition("@")[2], parts.path, parts.query, ""))
 
 
-def explain_failure(error: Exception, url: str) -> FaultError:
-    """Return the failure for an exception of requests."""
+def explain_failure(error: Exception, url: str, proxy: str | None = None) -> FaultError:
+    """Return the failure for an exception of requests.
+
+    :param proxy: the proxy of the settings; None if variables select it.
+    """
     from requests import exceptions  # noqa: PLC0415 - slow to import
 
     root = _root(error)
     text = printable(redact(str(root)))[:200]
     fault = FaultError(found=f"no connection: {text}", at=url)
     if isinstance(error, exceptions.ProxyError):
-        fault.found = f"the proxy cannot be used: {text}"
-        fault.hint = _HINTS[407] if "407" in text else None
-        fault.transient = fault.hint is None
+        is_refused = "407" in text
+        fault.found, fault.hint = f"the proxy cannot be used: {text}", _HINTS[407] if is_refused else None
+        if proxy is None and (variable := proxy_variable(urlsplit(url).scheme)) is not None:
+            name, value = variable
+            shown = redact(split_url(value if "://" in value else f"http://{value}")[0])
+            fault.found = f"the proxy of `{name}`, {printable(shown)}, cannot be used: {text}"
+            fault.hint = fault.hint or f"correct the variable, or `unset {name}`"
+        fault.transient = not is_refused
     elif isinstance(error, exceptions.SSLError) and not isinstance(root, ssl.SSLEOFError):
         fault.found, fault.hint = f"no trusted connection: {text}", _CA_HINT
     elif isinstance(error, exceptions.Timeout):
@@ -210,7 +219,7 @@ def _get(
             proxies={"http": proxy, "https": proxy} if proxy else None,
         )
     except (OSError, ValueError) as error:  # every error of requests is an OSError
-        raise explain_failure(error, url) from error
+        raise explain_failure(error, url, proxy) from error
 
 
 def is_trusted(url: str, settings: IndexSettings) -> bool:

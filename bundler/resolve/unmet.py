@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
@@ -32,9 +33,12 @@ __all__ = [
     "explain_unmet",
     "newest_wheel",
     "python_for",
+    "python_in",
     "similar_names",
 ]
 
+COMMAND_LINE = "command line"
+"""The origin of a requirement that is not in a file."""
 _SHOWN = 5
 _MINORS = range(7, 20)
 
@@ -80,16 +84,17 @@ class Wanted:
 
     @property
     def place(self) -> str:
-        """The place as a clause in parentheses, after a space; empty if it is not known."""
+        """The place as a clause in parentheses, after a space; empty if it is not a file."""
+        origin = "" if self.origin == COMMAND_LINE else self.origin
         if self.parents:
-            return f" (required by {self.parents[-1]}{f', {self.origin}' if self.origin else ''})"
-        return f" ({self.origin})" if self.origin else ""
+            return f" (required by {self.parents[-1]}{f', {origin}' if origin else ''})"
+        return f" ({origin})" if origin else ""
 
     def change(self, text: str) -> str:
         """Return the hint to write ``text`` in the place of the requirement."""
         if self.parents:
             return f"add `{text}` to the requirements"
-        return f"pass `{text}`" if self.origin == "command line" else f"write `{text}` in {self.origin}"
+        return f"pass `{text}`" if self.origin == COMMAND_LINE else f"write `{text}` in {self.origin}"
 
 
 def explain_unmet(
@@ -112,7 +117,8 @@ def explain_unmet(
     fitting = [file for file in for_python if _fits(file, target, only_binary=only_binary)]
     evidence: tuple[str, ...] = ()
     if not matching:
-        fact = f"{label} does not exist{wanted.place}"
+        exists = f"{label} does not exist" if " " in label else f"no release matches {label}"
+        fact = f"{exists}{wanted.place}"
         newest = sorted({file.version for file in usable or files}, reverse=True)
         evidence = (f"found   {listing(map(str, newest), _SHOWN)}",)
         which = which or f"; the newest release is {max(file.version for file in files)}"
@@ -131,6 +137,8 @@ def explain_unmet(
         kind = "wheel" if only_binary else "file"
         fact = f"{label} has no {kind} for {target.name}{wanted.place}"
         evidence = (f"found   {listing((file.filename for file in for_python), _SHOWN)}",)
+        if hint is None and only_binary and any(file.tags is None for file in for_python):
+            hint = "build it here, with its own code: omit `--only-binary`"
     elif all(file.yanked for file in fitting):
         fact = f"all releases of {label} were yanked by their authors{wanted.place}"
     else:
@@ -158,6 +166,18 @@ def python_for(files: Iterable[IndexFile]) -> str | None:
     for minor in _MINORS:
         if any(file.supports_python(f"3.{minor}.99") for file in listed):
             return f"3.{minor}"
+    return None
+
+
+def python_in(requires_python: str) -> str | None:
+    """Return the lowest minor version of Python that a specifier accepts, or None.
+
+    >>> python_in(">=3.9"), python_in("<3")
+    ('3.9', None)
+    """
+    with suppress(InvalidSpecifier):
+        specifier = SpecifierSet(requires_python)
+        return next((f"3.{minor}" for minor in _MINORS if specifier.contains(f"3.{minor}.99")), None)
     return None
 
 

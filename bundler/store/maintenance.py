@@ -14,6 +14,7 @@ from bundler.errors import IntegrityError
 from bundler.store.reference import read_ref
 from bundler.store.store import DamagedStoreError, Store
 from bundler.system.locks import locked_file, try_lock
+from bundler.system.memory import memory_folder
 
 __all__ = [
     "FsckReport",
@@ -170,6 +171,7 @@ def remove_abandoned(store: Store) -> int:
         lock = path.with_suffix(".lock")
         if lock.exists() and not try_lock(lock):
             continue
+        shutil.rmtree(memory_folder(path.name), ignore_errors=True)
         if stat.S_ISDIR(path.lstat().st_mode):
             shutil.rmtree(path, ignore_errors=True)
         else:

@@ -38,6 +38,7 @@ from bundler.reporter import SILENT, Reporter
 from bundler.store.reference import key_of, read_ref, ref_content
 from bundler.system.atomic import output_error, publish_file, replace_file, temporary
 from bundler.system.locks import locked_file
+from bundler.system.memory import memory_folder
 
 if TYPE_CHECKING:
     from bundler.system.environ import HostEnvironment
@@ -329,22 +330,26 @@ class Store:
         return value
 
     @contextmanager
-    def scratch(self) -> Iterator[Path]:
+    def scratch(self, *, in_memory: bool = False) -> Iterator[Path]:
         """Create a private directory that is removed when the context ends.
 
         If the process is killed, `maintenance.remove_abandoned` removes the directory: its lock is free.
 
+        :param in_memory: whether it is in `memory_folder`; one of that name in the store stands for it.
         :raises OutputError: if it cannot be created.
         """
         self.prepare()
         folder = self.root / "scratch" / secrets.token_hex(8)
-        with temporary(folder.with_suffix(".lock")) as lock, temporary(folder):
+        memory = memory_folder(folder.name)
+        with temporary(folder.with_suffix(".lock")) as lock, temporary(folder), temporary(memory):
             try:
                 folder.mkdir(mode=0o700)
+                if in_memory:
+                    memory.mkdir(mode=0o700)
             except OSError as error:
                 raise output_error(folder, error, if_full=_IF_FULL) from error
             with locked_file(lock, shared=False, reporter=self.reporter):
-                yield folder
+                yield memory if in_memory else folder
 
     def prepare(self) -> None:
         """Create the directories of the store.

@@ -14,7 +14,7 @@ import secrets
 import shlex
 import shutil
 import stat
-from collections.abc import Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import BinaryIO
@@ -22,6 +22,7 @@ from typing import BinaryIO
 from bundler.errors import OutputError
 
 __all__ = [
+    "check_replaceable",
     "check_writable",
     "free_bytes",
     "output_error",
@@ -64,6 +65,40 @@ def check_writable(folder: Path) -> None:
             f"cannot write to `{folder}`: {(error.strerror or str(error)).lower()}",
             hint="pass another directory",
         ) from error
+
+
+def check_replaceable(
+    path: Path, inputs: Iterable[Path], *, kind: str, is_own: Callable[[bytes], bool], default: str
+) -> None:
+    """Check that an output replaces nothing but an older output of its kind, before any work is done for it.
+
+    :param inputs: the files that the command reads, none of which it may overwrite.
+    :param kind: the output, as a noun with its article.
+    :param is_own: return whether the content of an existing file is such an output.
+    :param default: the usual name of the output, for the hint.
+    :raises OutputError: if it would replace an input, another file, or a device.
+    """
+    if not os.path.lexists(path):
+        return
+    reason = None
+    try:
+        if any(item.exists() and path.exists() and path.samefile(item) for item in inputs):
+            reason = "it is an input"
+        elif not stat.S_ISREG(path.stat().st_mode) or path.parent == Path("/dev"):
+            reason = "it is not a regular file"
+        elif (content := path.read_bytes()) and not is_own(content):
+            reason = f"it exists, and is not {kind}"
+    except OSError as error:
+        reason = (error.strerror or str(error)).lower()
+    if reason is not None:
+        stem, dot, suffix = default.rpartition(".")
+        names = [default, *(f"{stem}.{number}{dot}{suffix}" for number in range(2, 100))]
+        folder = path.parent if path.parent != Path("/dev") else Path()
+        other = folder / next((name for name in names if not os.path.lexists(folder / name)), default)
+        raise OutputError(
+            f"`{path}` is not overwritten: {reason}",
+            hint=f"pass another file: `-o {shlex.quote(str(other))}`",
+        )
 
 
 def free_bytes(folder: Path) -> int:

@@ -36,6 +36,11 @@ TRUST_AND_PROXY = (
 )
 """Certificate and proxy settings: many hosts reach an index only through these."""
 
+PROXIES = tuple(
+    name for name in TRUST_AND_PROXY if name.lower().endswith("_proxy") and "NO_" not in name.upper()
+)
+"""The variables that contain the URL of a proxy."""
+
 # The largest time of a ustar header: 11 octal digits (POSIX, pax, "ustar Interchange Format").
 _LATEST_EPOCH = 0o77777777777
 _MAX_DIGITS = 100
@@ -188,6 +193,15 @@ def read_host_environment() -> HostEnvironment:
             hint="cd to a directory that exists",
         ) from error
     return HostEnvironment(environ=dict(os.environ), cwd=cwd)
+
+
+def proxy_variable(scheme: str) -> tuple[str, str] | None:
+    """Return the name and the value of the variable with the proxy for URLs of a scheme, or None.
+
+    In the order of `urllib.request.getproxies_environment`, which requests and pip call.
+    """
+    names = [f"{scheme}_proxy", f"{scheme.upper()}_PROXY", "all_proxy", "ALL_PROXY"]
+    return next(((name, os.environ[name]) for name in names if os.environ.get(name)), None)
 
 
 def is_dumb_terminal() -> bool:

@@ -17,6 +17,7 @@ import threading
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import IO
 
@@ -64,6 +65,7 @@ def run_process(  # noqa: PLR0913 - each describes the child, and all but argv a
     timeout: float = 3600,
     on_stderr: Callable[[str], None] | None = None,
     on_stdout: Callable[[bytes], None] | None = None,
+    on_start: Callable[[Callable[[], None]], None] | None = None,
 ) -> Completed:
     """Run a child process and wait until it ends.
 
@@ -74,6 +76,7 @@ def run_process(  # noqa: PLR0913 - each describes the child, and all but argv a
     :param timeout: seconds after which its process group is killed.
     :param on_stderr: called with each line of standard error, redacted, from a thread.
     :param on_stdout: called with each line of standard output, from a thread.
+    :param on_start: called with a function that kills the child, which ends this call.
     :raises BundlerError: if the child cannot be started.
     """
     try:
@@ -91,6 +94,8 @@ def run_process(  # noqa: PLR0913 - each describes the child, and all but argv a
             f"cannot start `{os.fspath(argv[0])}`", evidence=(str(error.strerror or error),)
         ) from error
     _running.add(child)
+    if on_start is not None:
+        on_start(partial(_kill_group, child))
     out: list[bytes] = []
     err: list[str] = []
     readers = [

@@ -6,10 +6,12 @@ import json
 import os
 import re
 from collections.abc import Iterator
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
-from packaging.version import InvalidVersion, Version
+from packaging.specifiers import InvalidSpecifier, SpecifierSet
+from packaging.version import Version
 
 from bundler.errors import BundlerError, InterpreterError, UsageError
 from bundler.system.environ import HostEnvironment
@@ -20,8 +22,11 @@ from bundler.target.target import OLDEST, Target, target_from_probe
 __all__ = ["Interpreter", "capture_profile", "find_interpreter"]
 
 _PROBE_SECONDS = 30
-_SHORT = re.compile(r"(?:python|py|cp)?-?(?P<major>[23])\.?(?P<minor>\d{1,2})", re.IGNORECASE)
-"""A version without its dot, or with the name of its program: ``37``, ``python3.7``."""
+_VERSION = re.compile(r"\d+\.\d+(?:\.\d+)?(?:(?:a|b|rc)\d+)?", re.ASCII)
+_NAMED = re.compile(r"(?<![\d.])([23])[.,_]?(\d{1,2})(?:\.(\d+))?", re.ASCII)
+"""A version in a text, also without its dot: ``37``, ``python3.7``, ``3.8+``."""
+_NEWEST_MINOR = 20
+"""The last minor version to search for, above the newest one that exists."""
 _CAPTURE_SECONDS = 300
 
 # Prefixes of interpreters that are not on PATH: of pyenv, conda and its forks, of Azure ML's
@@ -70,32 +75,13 @@ def find_interpreter(wanted: str, host: HostEnvironment, scratch: Path) -> Inter
         evidence lists the candidates.
     :raises UsageError: if ``wanted`` is neither a version nor a path.
     """
-    path = host.cwd / Path(wanted).expanduser()
-    short = _SHORT.fullmatch(wanted)
-    if short and not path.exists() and ("." not in wanted or not wanted[0].isdigit()):
-        raise UsageError(
-            f"`--python {wanted}` is neither a version nor the path of a Python",
-            hint=f"did you mean `--python {short['major']}.{short['minor']}`?",
-        )
+    path = host.cwd / wanted
+    with suppress(RuntimeError):  # `~=3.8`: no user has this name
+        path = host.cwd / Path(wanted).expanduser()
     if path.is_file():
         return _probe(path, host, scratch)
-    if "/" in wanted or "\\" in wanted:
-        raise InterpreterError(
-            f"Python `{wanted}` not found", hint="pass a version, such as `--python 3.7`, to search for one"
-        )
-    try:
-        version = Version(wanted)
-    except InvalidVersion:
-        raise UsageError(
-            f"`--python {wanted}` is neither a version nor the path of a Python", hint="pass `--python 3.7`"
-        ) from None
-    if version.release < OLDEST.release:
-        raise InterpreterError(
-            f"Python {wanted} is not supported as a target",
-            evidence=(f"wanted  CPython {OLDEST} or newer",),
-            hint=f"pass `--python {OLDEST}`",
-        )
-    tried = []
+    version = _version(wanted, path, host)
+    tried, near = [], None
     for candidate in _candidates(wanted, host):
         try:
             found = _probe(candidate, host, scratch)
@@ -104,16 +90,82 @@ def find_interpreter(wanted: str, host: HostEnvironment, scratch: Path) -> Inter
             continue
         if Version(found.target.version).release[: len(version.release)] == version.release:
             return found
+        if Version(found.target.version).release[:2] == version.release[:2]:
+            near = near or found.target.version
         tried.append(f"tried   {candidate}: it is {found.target.version}")
+    minor = ".".join(map(str, version.release[:2]))
+    here = _installed(host)
+    exists = version.major == OLDEST.major and version.minor <= _NEWEST_MINOR
+    near = near or (here[-1] if here and not exists else None)
+    hint = f"run `pyenv install {minor}` or `conda create -n py python={minor}`, or pass `--python PATH`"
     raise InterpreterError(
         f"CPython {wanted} not found",
         evidence=(
             "searched  PATH, pyenv, conda environments, uv's Pythons, "
             + ", ".join(sorted({prefix for prefix in _PREFIXES if prefix.startswith("/")})),
             *tried[:8],
+            *((f"found   {', '.join(here)}",) if here else ()),
         ),
-        hint=f"run `pyenv install {wanted}` or `conda create -n py python={wanted}`, or pass `--python PATH`",
+        hint=f"pass `--python {near}`" if near else hint,
     )
+
+
+def _version(wanted: str, path: Path, host: HostEnvironment) -> Version:
+    """Return the version that ``--python`` names.
+
+    :param path: the file that it is not the path of.
+    :raises InterpreterError: if it is a path, or a version that is not supported.
+    :raises UsageError: if it is neither; the hint has the version that was probably meant.
+    """
+    if (path / "bin" / "python").is_file() and ("/" in wanted or not wanted[0].isdigit()):
+        raise InterpreterError(
+            f"`{wanted}` is a directory, not a Python",
+            hint=f"pass `--python {wanted.rstrip('/')}/bin/python`",
+        )
+    meant = _version_meant(wanted, host)
+    if "/" in wanted or "\\" in wanted:
+        raise InterpreterError(f"Python `{wanted}` not found", hint=f"pass `--python {meant}`")
+    if "pypy" in wanted.lower() or _VERSION.fullmatch(wanted) is None:
+        implementation = ", and PyPy is not supported" if "pypy" in wanted.lower() else ""
+        raise UsageError(
+            f"`--python {wanted}` is neither a version nor the path of a Python{implementation}",
+            evidence=("wanted  a version of CPython, such as 3.7 or 3.7.16, or a path",),
+            hint=f"pass `--python {meant}`",
+        )
+    version = Version(wanted)
+    if version.release < OLDEST.release:
+        raise InterpreterError(
+            f"Python {wanted} is not supported as a target",
+            evidence=(f"wanted  CPython {OLDEST} or newer",),
+            hint=f"pass `--python {meant}`",
+        )
+    return version
+
+
+def _version_meant(text: str, host: HostEnvironment) -> str:
+    """Return the supported version that a text names, or the lowest one that it accepts as a specifier."""
+    here = _installed(host)
+    try:
+        accepted = [minor for minor in here if SpecifierSet(text).contains(minor)]
+    except InvalidSpecifier:
+        accepted = []
+    if text and not text[0].isdigit() and accepted:
+        return accepted[0]
+    if text.lower() in ("latest", "newest", "max"):
+        return (here or [str(OLDEST)])[-1]
+    named = _NAMED.search(text)
+    version = Version("{}.{}".format(*named.groups())) if named else OLDEST
+    if named and named[3] and Path(text).parent == Path():  # a release, if it is installed
+        release = f"{version}.{named[3]}"
+        programs = _programs(str(version), host)
+        return release if any(release in str(program.resolve()) for program in programs) else str(version)
+    return str(version) if version >= OLDEST else str(OLDEST)
+
+
+def _installed(host: HostEnvironment) -> list[str]:
+    """Return the minor versions of the Pythons on this machine by the names of their programs, sorted."""
+    minors = (f"3.{minor}" for minor in range(OLDEST.minor, _NEWEST_MINOR + 1))
+    return [minor for minor in minors if next(_programs(minor, host), None) is not None]
 
 
 def capture_profile(interpreter: Interpreter, host: HostEnvironment, scratch: Path) -> str:
@@ -132,7 +184,15 @@ def capture_profile(interpreter: Interpreter, host: HostEnvironment, scratch: Pa
 
 def _candidates(wanted: str, host: HostEnvironment) -> Iterator[Path]:
     """Yield programs that may have the version, each once, the cheapest searches first."""
-    minor = ".".join(wanted.split(".")[:2])
+    seen: set[Path] = set()
+    for program in _programs(".".join(wanted.split(".")[:2]), host):
+        if _is_new(program, seen):
+            yield program
+    yield from _discovered(wanted, host, seen)
+
+
+def _programs(minor: str, host: HostEnvironment) -> Iterator[Path]:
+    """Yield the programs of a minor version by their names: on PATH, and in the usual places."""
     home = host.get("HOME") or "/nonexistent"
     roots = list(_PREFIXES)
     if pyenv := host.get("PYENV_ROOT"):
@@ -146,18 +206,15 @@ def _candidates(wanted: str, host: HostEnvironment) -> Iterator[Path]:
     active = tuple(filter(None, (host.get("CONDA_PREFIX"), host.get("VIRTUAL_ENV"))))
     on_path = list(_on_path(minor, host))
     inside = [program for program in on_path if any(program.is_relative_to(root) for root in active)]
-    seen = {program.resolve() for program in inside}
-    for program in on_path:
-        if _is_new(program, seen):
-            yield program
+    resolved = {program.resolve() for program in inside}
+    yield from (program for program in on_path if program.resolve() not in resolved)
     for root in roots:
         anchored = Path(root.format(home=home))
         for prefix in sorted(Path(anchored.anchor).glob(str(anchored.relative_to(anchored.anchor)))):
             program = prefix / "bin" / f"python{minor}"
-            if program.is_file() and _is_new(program, seen):
+            if program.is_file() and program.resolve() not in resolved:
                 yield program
     yield from inside
-    yield from _discovered(wanted, host, seen)
 
 
 def _on_path(minor: str, host: HostEnvironment) -> Iterator[Path]:

@@ -46,7 +46,7 @@ class Environments(CheckEnvironments):
 @pytest.fixture
 def environments(tmp_path: Path) -> Environments:
     target = SimpleNamespace(version="3.7.16", abi="cp37m", platform="linux_x86_64", libc="glibc 2.31")
-    made = Environments(
+    return Environments(
         interpreter=cast("Interpreter", SimpleNamespace(python=Path("/usr/bin/python3.7"), target=target)),
         bundle=cast("BundlePlan", SimpleNamespace(files=lambda: ())),
         segment_format=cast("Any", None),
@@ -55,10 +55,9 @@ def environments(tmp_path: Path) -> Environments:
         store=Store(tmp_path / "store"),
         host=cast("Any", None),
         reporter=Silent(),
+        sandbox=Sandbox(),
         scratch=tmp_path,
     )
-    made.__dict__["sandbox"] = Sandbox()
-    return made
 
 
 def statuses(report: ModeReport) -> list[str]:

@@ -293,7 +293,7 @@ def answers(target: tuple[str, Path], tmp_path_factory: pytest.TempPathFactory) 
         (folder / file).write_bytes(SOURCES[name])
     found = {}
     for defines in (False, True):
-        wanted = {names[name]: name for name in SOURCES if name.startswith("defines/") is defines}
+        wanted = {names[name]: name for name in SOURCES if name.startswith("imports/") is not defines}
         for file, answer in zip(
             wanted, run_scan(target[1], folder, list(wanted), defines=defines), strict=True
         ):
@@ -368,6 +368,50 @@ def test_each_import_has_its_line_and_each_file_its_answer(target: tuple[str, Pa
     assert "No such file" in found[2]["error"]
     assert found[3] == found[0]
     assert "defines" not in found[0]
+
+
+@pytest.mark.parametrize(
+    "rest",
+    [
+        "def f():\n    return 1\n",
+        "x = '''\nimporting\n'''\n",
+        "if 1:\n    pass\nelse:\n    pass\n",
+        "@f\nclass A: pass\n",
+        "(\nx\n)\n",
+    ],
+)
+@pytest.mark.parametrize(
+    "head",
+    [
+        "import a\n",
+        "try:\n    import a\nexcept ImportError:\n    pass\n",
+        "if x:\n    import a\nelse:\n    b = 1\n",
+        "try:\n    x\nfinally:\n    import a\n",
+        "s = '''\nimport no\nx = 1\n'''\nimport a\n",
+        "f(\n\nimport_module('a'),\nx)\n",
+        "from .a \\\nimport b\n",
+    ],
+)
+def test_the_rest_of_a_file_changes_no_import(
+    head: str, rest: str, target: tuple[str, Path], tmp_path: Path
+) -> None:
+    """A file is parsed up to its last import, where that is the end of a statement."""
+    (tmp_path / "part.py").write_text(head + rest)
+    (tmp_path / "whole.py").write_text(head + rest + "class Last: import_module = None\n")
+    part, whole = run_scan(target[1], tmp_path, ["part.py", "whole.py"], defines=False)
+
+    assert part["imports"] == whole["imports"]
+    assert len(part["imports"]) == 1
+
+
+def test_an_invalid_rest_is_found_where_the_whole_file_matters(
+    target: tuple[str, Path], tmp_path: Path
+) -> None:
+    (tmp_path / "a.py").write_text("import a\nx = 1\nx = = 1\n")
+    part, whole = (run_scan(target[1], tmp_path, ["a.py"], defines=defines)[0] for defines in (False, True))
+
+    assert said(part) == "a:top"
+    assert said(whole) == "3: invalid syntax"
 
 
 def test_a_file_without_imports_is_parsed_only_for_what_it_defines(
@@ -566,7 +610,7 @@ def test_a_file_that_crashes_the_parser_is_told_and_the_others_are_scanned(
 ) -> None:
     """The parser of 3.7 has no limit of depth for sums; a real one of a million terms ends the process."""
     (tree / "a.py").write_text("import a\n")
-    (tree / "crash.py").write_text("import x\ny = " + "+".join(["1"] * 1_000_000) + "\n")
+    (tree / "crash.py").write_text("y = " + "+".join(["1"] * 1_000_000) + "\nimport x\n")
     (tree / "b.py").write_text("import b\n")
     found = scanner.files(tree, ["a.py", "crash.py", "b.py"])
 

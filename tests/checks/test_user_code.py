@@ -389,3 +389,24 @@ def test_a_name_from_outside_cannot_disturb_a_terminal() -> None:
 
     assert finding.message.startswith(r"`src/bad\x1b.py:1`")
     assert os.linesep not in finding.message
+
+
+@pytest.mark.parametrize(
+    ("found", "lacks"),
+    [
+        ("azureml.core.model(Model)", ""),
+        ("azureml.core(Model)", ""),
+        ("azureml.core.model", ""),
+        ("azureml.core", "azureml"),
+        ("azureml.core(Workspace)", "azureml"),
+        ("azureml.core.model(Model,InferenceConfig)", "azureml"),
+        ("azureml.core.run(Run)", "azureml"),
+        ("azureml", "azureml"),
+    ],
+)
+def test_the_path_of_a_model_needs_no_azureml_core(found: str, lacks: str) -> None:
+    findings = found_in("score.py", found)
+
+    assert [(finding.code, f"imports `{lacks}`" in finding.message) for finding in findings] == (
+        [("U303", True)] if lacks else []
+    )

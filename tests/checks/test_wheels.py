@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Mapping
+from typing import Any
 
 import pytest
 from support.layers import layer_with
@@ -16,7 +17,11 @@ SITE = "lib/python3.7/site-packages"
 
 
 def findings(
-    *wheels: tuple[str, Mapping[str, bytes]], requested: str = "", loaded: Collection[str] = ()
+    *wheels: tuple[str, Mapping[str, bytes]],
+    requested: str = "",
+    loaded: Collection[str] = (),
+    named: Collection[str] = ("common", "testing_tools", "x"),
+    needed: Collection[tuple[str, str]] = (),
 ) -> list[Finding]:
     """Return the findings about distributions with these files, paths in site-packages but for `/x`."""
     layers = [
@@ -31,7 +36,7 @@ def findings(
     ]
     plan = plan_bundle(layers, {requested})
     facts = [layer_facts(layer, SITE) for layer in plan.layers]
-    return list(wheel_findings(plan, facts, SITE, loaded))
+    return list(wheel_findings(plan, facts, SITE, loaded, named=named, needed=needed))
 
 
 def test_w701_each_fault_of_a_wheel() -> None:
@@ -115,6 +120,25 @@ def test_code_that_is_named_as_tests_counts_if_a_module_imports_it(
     found = findings(("one", {path: b"1", "docs/conf.py": b""}), ("two", {path: b"2"}), loaded=imports)
 
     assert [finding.code for finding in found] == [code]
+
+
+@pytest.mark.parametrize(
+    ("given", "code"),
+    [
+        pytest.param({}, "W702", id="nothing-imports-it"),
+        pytest.param({"named": ["common"]}, "W704", id="a-statement-imports-it"),
+        pytest.param({"loaded": ["common"]}, "W704", id="an-import-loads-it"),
+        pytest.param({"needed": [("two", "common")]}, "W702", id="of-the-one-that-ships"),
+        pytest.param({"needed": [("one", "common")]}, "W704", id="of-the-one-that-does-not-ship"),
+        pytest.param({"needed": [("one", "other")]}, "W702", id="another-module"),
+    ],
+)
+def test_a_single_module_counts_if_it_is_used(given: dict[str, Any], code: str) -> None:
+    """As `jupyter.py` of jupyter 1.0.0 and of jupyter-core."""
+    arguments: dict[str, Any] = {"named": (), **given}
+    found = findings(("one", {"common.py": b"1"}), ("two", {"common.py": b"2"}), requested="two", **arguments)
+
+    assert [(finding.code, finding.distribution) for finding in found] == [(code, "two")]
 
 
 def test_findings_are_grouped_by_kind_and_distributions() -> None:

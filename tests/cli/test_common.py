@@ -60,7 +60,7 @@ def test_quiet_before_and_after_a_command(words: list[str], bundler_cli: Bundler
 
 def test_every_group_prints_its_help(bundler_cli: BundlerCli) -> None:
     groups = {path[:-1] for path in commands()}
-    assert groups == {(), ("env",), ("store",)}
+    assert groups == {(), ("base",), ("env",), ("store",)}
     for path in groups:
         ended = bundler_cli.run(*path)
         assert (ended.returncode, "Commands:\n" in ended.stdout, ended.stderr) == (2, True, ""), path

@@ -9,31 +9,12 @@ from typing import TYPE_CHECKING
 
 import pytest
 from support.bundles import make_bundle
-from support.wheels import make_wheel
+from support.hints import hint, message, suggested
+from support.wheels import make_sdist, make_wheel
 
 if TYPE_CHECKING:
-    from support.cli import BundlerCli, Ended
+    from support.cli import BundlerCli
     from support.localindex import LocalIndex
-
-QUOTED = re.compile(r"`([^`]+)`")
-
-
-def message(ended: Ended) -> str:
-    (line,) = [text for text in ended.stderr.splitlines() if text.startswith("bundler: error: ")]
-    return line.removeprefix("bundler: error: ")
-
-
-def hint(ended: Ended) -> str:
-    (line,) = [text for text in ended.stderr.splitlines() if text.startswith("bundler: hint: ")]
-    return line.removeprefix("bundler: hint: ")
-
-
-def suggested(ended: Ended) -> list[str]:
-    """Return the words of the command or the options in the hint."""
-    text = hint(ended)
-    quoted = QUOTED.search(text)
-    words = shlex.split(quoted[1] if quoted else text)
-    return words[1:] if words[0] == "bundler" else words
 
 
 @pytest.mark.parametrize(
@@ -179,7 +160,9 @@ def test_a_misspelt_file_gets_the_one_that_exists(
     typed = "requirementz" if option == "--source-dir" else "requirement.txt"
     ended = bundler_cli.run("build", "six", option, typed, cwd=tmp_path)
 
-    assert (tmp_path / suggested(ended)[0]).exists()
+    words = suggested(ended)
+    assert option == "-r" or words[:3] == ["build", "six", option]
+    assert (tmp_path / words[-1]).exists()
 
 
 @pytest.mark.parametrize("output", ["file/dist", "/proc/nowhere"])
@@ -354,3 +337,189 @@ def test_a_build_names_the_modules_that_do_not_import_and_a_bundle_to_inspect(
     inspected = warm_cli.run(*shlex.split(command[1])[1:], cwd=tmp_path)
     assert inspected.returncode == 0
     assert "nothing_at_all" in inspected.stdout
+
+
+# Values of settings, and errors before the work.
+
+
+@pytest.mark.parametrize(
+    ("variable", "value", "text"),
+    [
+        ("BUNDLER_PYTHON", "abc", "`abc` is neither a version nor the path of a Python"),
+        ("BUNDLER_PYTHON", "3.99", "CPython 3.99 not found"),
+        ("BUNDLER_SERVER", "latest", "`latest` is not a known release of `azureml-inference-server-http`"),
+        ("BUNDLER_TARGET_GLIBC", "9", "`9` is not a glibc version"),
+        ("BUNDLER_NAME", "../x", "`../x` is not a valid name of a bundle"),
+        ("BUNDLER_ALLOW", "foo", "`foo` does not name a finding"),
+    ],
+)
+def test_an_error_about_a_setting_names_it(
+    variable: str, value: str, text: str, bundler_cli: BundlerCli, tmp_path: Path
+) -> None:
+    ended = bundler_cli.run("build", "six", cwd=tmp_path, env={variable: value})
+    assert ended.returncode in (2, 3, 8)
+    assert message(ended) == text
+    assert f"  set by  {variable}\n" in ended.stderr
+
+    if variable == "BUNDLER_PYTHON":  # an option precedes the variable
+        ended = bundler_cli.run("build", "six", "--python", "xyz", cwd=tmp_path, env={variable: value})
+        assert "`--python xyz`" in message(ended)
+        assert variable not in ended.stderr
+        (tmp_path / "pyproject.toml").write_text("[tool.bundler]\npython = 'py3'\n", "utf-8")
+        ended = bundler_cli.run("build", "six", cwd=tmp_path)
+        assert "  set by  python of [tool.bundler] in pyproject.toml\n" in ended.stderr
+
+
+def test_a_wrong_server_is_reported_before_the_resolution(
+    index: LocalIndex, warm_cli: BundlerCli, tmp_path: Path
+) -> None:
+    before = len(index.requests)
+    for typed, meant in (
+        ("latest", "0.8.4.2"),
+        ("v1.2", "1.2.2"),
+        ("==0.7.7", "0.7.7"),
+        ("0.8.4.3", "0.8.4.2"),
+    ):
+        ended = warm_cli.run("build", "six", "--server", typed, cwd=tmp_path)
+        assert ended.returncode == 3
+        assert suggested(ended) == ["--server", meant]
+    assert len(index.requests) == before
+
+
+def test_an_early_error_is_alone_and_a_late_one_after_the_target(
+    index: LocalIndex, warm_cli: BundlerCli, tmp_path: Path
+) -> None:
+    make_wheel(index.folder, "leaf", "1.0")
+    early = warm_cli.run("lock", "leaf==9", cwd=tmp_path)
+    assert (early.returncode, early.stderr.splitlines()[0]) == (4, f"bundler: error: {message(early)}")
+    verbose = warm_cli.run("-v", "lock", "leaf==9", cwd=tmp_path)
+    assert verbose.stderr.startswith("target    CPython 3.7")
+
+    right = warm_cli.run("lock", "leaf", cwd=tmp_path)
+    names = [line.split()[0] for line in right.stderr.splitlines()]
+    assert names[:2] == ["target", "glibc"]
+    assert "lock" in names[2:]
+
+
+@pytest.mark.parametrize(
+    "args",
+    [
+        [],
+        ["-o", "out"],
+        ["--entry-script", "score.py"],
+        ["--entry-script", "code/score.py"],
+        ["--source-dir", "code", "--base-image", "python:3.7"],
+        ["--source-dir", "code", "--entry-script", "score.py", "--model", "m:1=model.pkl"],
+    ],
+)
+def test_all_missing_options_of_a_package_are_in_one_command(
+    args: list[str], bundler_cli: BundlerCli, tmp_path: Path
+) -> None:
+    path = make_bundle(tmp_path)
+    (tmp_path / "model.pkl").touch()
+    (tmp_path / "code").mkdir()
+    (tmp_path / "code" / "score.py").write_text("def init(): pass\ndef run(data): return data\n", "utf-8")
+    ended = bundler_cli.run("package", path.name, *args, cwd=tmp_path)
+
+    assert ended.returncode == 2
+    assert message(ended).startswith("missing option")
+    followed = bundler_cli.run(*suggested(ended), cwd=tmp_path)
+    assert followed.returncode == 0, followed.stderr
+    if "--model" in args:
+        assert list((tmp_path / "context").rglob("model.pkl"))
+
+
+def test_missing_and_wrong_options_of_a_package_are_reported_together(
+    bundler_cli: BundlerCli, tmp_path: Path
+) -> None:
+    path = make_bundle(tmp_path)
+    (tmp_path / "model.pkl").touch()
+    (tmp_path / "score.py").write_text("def init(): pass\ndef run(data): return data\n", "utf-8")
+    args = ["--source-dir", ".", "--entry-script", "scor.py", "--model", "model.pk", "--base-image", "REF"]
+    ended = bundler_cli.run("package", path.name, *args, cwd=tmp_path)
+
+    assert (ended.returncode, message(ended)) == (2, "4 problems in the command line")
+    image = "mcr.microsoft.com/azureml/minimal-ubuntu18.04-py37-cpu-inference:latest"
+    hints = re.findall(r"^    hint    (.*)$", ended.stderr, re.MULTILINE)
+    assert [shlex.split(text)[-2:] for text in hints] == [
+        ["--base-image", "REF"],
+        ["--entry-script", "score.py"],
+        ["--model", "model:1=model.pkl"],
+        ["--base-image", image],
+    ]
+    wrong = bundler_cli.run("package", path.name, *args[:2], "--entry-script", "score.py", "-o", "out",
+                            "--base-image", "python:3.7", "--model", "m:1=model.pk", cwd=tmp_path)  # fmt: skip
+    assert (wrong.returncode, suggested(wrong)) == (3, ["--model", "m:1=model.pkl"])
+    assert not (tmp_path / "out").exists()
+
+
+# Lines of requirements.
+
+
+@pytest.mark.parametrize(
+    ("text", "python"),
+    [
+        ("python=3.8", "3.8"),
+        ("python==3.8.*", "3.8"),
+        ("python>=3.8,<3.11", "3.8"),
+        ("Python", "3.7"),
+        ("python3.8", "3.8"),
+        ("python-3.8", "3.8"),
+    ],
+)
+def test_the_interpreter_is_an_option(
+    text: str, python: str, bundler_cli: BundlerCli, tmp_path: Path
+) -> None:
+    ended = bundler_cli.run("build", "six", text, cwd=tmp_path)
+    assert (ended.returncode, suggested(ended)) == (3, ["--python", python])
+
+    (tmp_path / "requirements.txt").write_text(f"{text}\n", "utf-8")
+    ended = bundler_cli.run("build", "-r", "requirements.txt", cwd=tmp_path)
+    assert message(ended) == "requirements.txt:1: the interpreter is not a distribution"
+    assert hint(ended) == f"pass `--python {python}` to the command, and remove the line"
+
+
+@pytest.mark.parametrize(
+    ("line", "expected"),
+    [
+        ("-e git+https://h.example/six@1.16.0#egg=six", ("run `git ls-remote https://h.example/six 1.16.0`, and "
+            "replace `1.16.0` with the ID that it prints, and omit `-e`")),
+        ("-e git+https://me:pw99@h.example/six", ("run `git ls-remote https://h.example/six HEAD`, and append `@` "
+            "and the ID that it prints, and omit `-e`")),
+        ("six @ git+https://h.example/six@65486e4", ("run `git ls-remote https://h.example/six | grep ^65486e4`, and "
+            "replace `65486e4` with the ID that it prints")),
+        (f"-e git+https://h.example/six@{'0' * 40}#egg=six&subdirectory=a",
+            f"write `six @ git+https://h.example/six@{'0' * 40}#subdirectory=a`"),
+        ("-e proj", "write `./proj` without `-e`"),
+        ("--editable=../proj", "write `../proj` without `-e`"),
+        ("-e .", "write `.` without `-e`"),
+    ],
+)  # fmt: skip
+def test_editable_lines_and_repositories_get_the_line_or_a_whole_command(
+    line: str, expected: str, bundler_cli: BundlerCli, tmp_path: Path
+) -> None:
+    (tmp_path / "requirements.txt").write_text(f"{line}\n", "utf-8")
+    ended = bundler_cli.run("build", "-r", "requirements.txt", cwd=tmp_path)
+
+    assert (ended.returncode, hint(ended)) == (3, expected)
+    assert "pw99" not in ended.stderr
+
+
+@pytest.mark.parametrize("option", ["-r", "-c"])
+def test_a_missing_file_gets_the_file_that_exists(
+    option: str, bundler_cli: BundlerCli, tmp_path: Path
+) -> None:
+    (tmp_path / "requirements.txt").write_text("six\n", "utf-8")
+    ended = bundler_cli.run("build", "six", option, "base.txt", cwd=tmp_path)
+
+    assert (message(ended), suggested(ended)) == ("base.txt: file not found", ["requirements.txt"])
+
+
+def test_a_release_without_a_wheel_can_be_built_here(
+    index: LocalIndex, warm_cli: BundlerCli, tmp_path: Path
+) -> None:
+    make_sdist(index.folder, "source-only", "1.0", {"source_only.py": ""})
+    ended = warm_cli.run("lock", "source-only", "--only-binary", cwd=tmp_path)
+
+    assert hint(ended) == "build it here, with its own code: omit `--only-binary`"
+    assert warm_cli.run("lock", "source-only", cwd=tmp_path).returncode == 0

@@ -95,7 +95,7 @@ def test_quiet_and_lists_as_settings(index: LocalIndex, warm_cli: BundlerCli, tm
 @pytest.mark.parametrize(
     ("variable", "value", "text"),
     [
-        ("BUNDLER_FORMAT", "zip", "BUNDLER_FORMAT: invalid value for '--format'"),
+        ("BUNDLER_FORMAT", "zip", "BUNDLER_FORMAT: invalid value for `--format`"),
         ("BUNDLER_ONLY_BINARY", "maybe", "BUNDLER_ONLY_BINARY: the value does not fit `--only-binary`"),
         ("BUNDLER_BASE", "missing.json", "BUNDLER_BASE: missing.json: file or directory not found"),
     ],

@@ -44,5 +44,5 @@ def test_a_source_that_does_not_exist(bundler_cli: BundlerCli, tmp_path: Path) -
     (tmp_path / "pylock.toml").touch()
     ended = bundler_cli.run("tree", "pylok.toml", cwd=tmp_path)
 
-    assert ended.returncode == 2
-    assert "did you mean `pylock.toml`?" in ended.stderr
+    assert ended.returncode == 3
+    assert "did you mean `bundler tree pylock.toml`?" in ended.stderr

@@ -127,8 +127,11 @@ def test_a_context_without_a_base_image_needs_one(tmp_path: Path) -> None:
     (tmp_path / "context.json").write_text(
         '{"format": "bundler-context", "env": {"A": "$x"}, "base_image": null}', "utf-8"
     )
-    with pytest.raises(InputError, match="names no base image"):
+    with pytest.raises(InputError, match="without the name of a base image") as caught:
         docker_run(tmp_path, image=None, port=1)
+    assert caught.value.hint is not None
+    image = caught.value.hint.removeprefix("--image ")
+    assert docker_run(tmp_path, image=image, port=1).endswith("py37-cpu-inference:latest")
 
     command = docker_run(tmp_path, image="base:1", port=1)
     assert command.endswith(" -e 'A=$x' base:1")

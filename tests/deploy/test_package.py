@@ -7,6 +7,7 @@ import os
 import shutil
 import stat
 import subprocess
+import sys
 import tarfile
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -16,6 +17,9 @@ from support.archives import docker_members, rootfs, write_archive
 from support.cli import BundlerCli, built_locked, locked
 from support.facts import base_of
 from support.wheels import make_wheel
+
+from bundler.deploy.online_endpoint import endpoint_files
+from bundler.requirements.conda.yaml import load_yaml
 
 if TYPE_CHECKING:
     from support.cli import Ended
@@ -242,7 +246,7 @@ def test_simulate_reads_the_imports_of_the_script_against_a_base(
     [
         ("0.6.1", 0, "] = /var/azureml-app/src\n"),
         ("0.7.6", 0, "AZUREML_ENTRY_SCRIPT = /var/azureml-app/src/score.py\n"),
-        ("banana", 3, "`banana` is not a version of `azureml-inference-server-http`"),
+        ("banana", 3, "`--server banana` is not a version of `azureml-inference-server-http`"),
     ],
 )
 def test_simulate_knows_the_release_of_the_server(
@@ -286,6 +290,46 @@ def test_the_wheelhouse_installs_without_an_index(
     assert (tmp_path / "t" / "shop.py").is_file()
 
 
+@pytest.mark.parametrize(
+    ("line", "has_module"),
+    [
+        ("from azureml.core.model import Model", True),
+        ("    from azureml.core import Model", True),
+        ("import azureml.core.model as m", True),
+        ("text = 'from azureml.core.model import Model'", False),
+        ("from azureml.corelib import x", False),
+        ("# import azureml.core", False),
+    ],
+)
+def test_the_context_has_the_path_of_a_model_if_the_code_asks_for_it(  # noqa: PLR0917 - fixtures
+    line: str, has_module: bool, warm_cli: BundlerCli, bundle: Path, code: Path, model: Path, python37: Path
+) -> None:
+    (code / "score.py").write_text(
+        f"import shop\n\ndef init():\n    pass\n\ndef run(data):\n    return data\n\ndef unused():\n    pass\n{line}\n"
+    )
+    out = context(warm_cli, bundle, code, "--model", f"iris:3={model}")
+    root = out / "azureml-app"
+
+    assert (root / "azureml").exists() == has_module
+    if has_module:
+        ask = "from azureml.core.model import Model; print(Model.get_model_path('iris'))"
+        ended = subprocess.run(
+            [python37, "-B", "-c", ask], cwd=root, capture_output=True, text=True, check=True, env={}
+        )
+        assert ended.stdout.strip() == str(root / "azureml-models/iris/3/model.pkl")
+        assert subprocess.run([python37, out / "verify.py"], check=False, env={}).returncode == 0
+
+
+def test_the_azureml_of_the_user_is_left_alone(warm_cli: BundlerCli, bundle: Path, code: Path) -> None:
+    (code / "azureml" / "core").mkdir(parents=True)
+    (code / "azureml" / "core" / "model.py").write_text("class Model: pass\n")
+    (code / "score.py").write_text(
+        "from azureml.core.model import Model\ndef init(): pass\ndef run(data): return data\n"
+    )
+
+    assert not (context(warm_cli, bundle, code) / "azureml-app" / "azureml").exists()
+
+
 def test_an_entry_script_in_a_subfolder_and_several_models(
     warm_cli: BundlerCli, bundle: Path, code: Path, model: Path
 ) -> None:
@@ -305,19 +349,29 @@ def test_an_entry_script_in_a_subfolder_and_several_models(
     ("args", "code_", "message"),
     [
         pytest.param(("--model", "x"), 3, "invalid `--model x`", id="model-form"),
-        pytest.param(("--model", "m:1=nowhere"), 3, "model not found: `nowhere`", id="model-missing"),
+        pytest.param(
+            ("--model", "m:1=nowhere"),
+            3,
+            "nowhere: file or directory not found (--model)",
+            id="model-missing",
+        ),
         pytest.param(
             ("--no-user-managed-dependencies",),
             2,
             "which runs as root and needs a network",
             id="installed-in-the-image",
         ),
-        pytest.param((), 2, "a build context needs the name of its base image", id="no-base-image"),
+        pytest.param((), 2, "missing option: `--base-image`", id="no-base-image"),
         pytest.param(("--user", "a\nRUN id"), 3, "`a\\nRUN id` is not the name of a user", id="user"),
         pytest.param(
             ("--base-image", "a\nRUN id", "--user", ""), 3, "`a\\nRUN id` is not the name", id="base-image"
         ),
-        pytest.param(("--image", "o.tar"), 2, "`--image` needs the base image as a file", id="no-base"),
+        pytest.param(
+            ("--image", "o.tar"),
+            2,
+            "missing options: `--base-image`, `--base`\n  `--image` needs the base image as a file",
+            id="no-base",
+        ),
     ],
 )
 def test_bad_usage_leaves_nothing(
@@ -486,3 +540,89 @@ def test_openshifts_arbitrary_users_own_by_their_group(
             ours = [member for member in layer if member.name.startswith("var/azureml-app/")]
     assert {oct(member.mode) for member in ours} == {"0o664", "0o775"}
     assert {(member.uid, member.gid) for member in ours} == {(0, 0)}
+
+
+# Managed online endpoints
+
+
+def test_the_files_of_a_managed_online_endpoint(
+    warm_cli: BundlerCli, bundle: Path, code: Path, python37: Path
+) -> None:
+    out = context(warm_cli, bundle, code, "--azureml-v2", "--tag", "registry.example/team/app:7")
+    environment, deployment = (
+        load_yaml((out / name).read_text()) for name in ("environment.yml", "deployment.yml")
+    )
+
+    routes = {
+        "liveness_route": {"path": "/", "port": 5001},
+        "readiness_route": {"path": "/", "port": 5001},
+        "scoring_route": {"path": "/score", "port": 5001},
+    }
+    assert environment == {
+        "$schema": "https://azuremlschemas.azureedge.net/latest/environment.schema.json",
+        "name": "app",
+        "version": "1",
+        "image": "registry.example/team/app:7",
+        "inference_config": routes,
+    }
+    assert deployment == {
+        "$schema": "https://azuremlschemas.azureedge.net/latest/managedOnlineDeployment.schema.json",
+        "name": "blue",
+        "endpoint_name": "app",
+        "environment": {key: environment[key] for key in ("name", "image", "inference_config")},
+        "environment_variables": json.loads((out / "context.json").read_text())["env"],
+        "instance_type": "Standard_DS3_v2",
+        "instance_count": 1,
+    }
+    checked = subprocess.run([python37, out / "verify.py"], capture_output=True, text=True, check=False)
+    assert checked.returncode == 0, checked.stderr
+    assert "!azureml-app\n" in (out / ".dockerignore").read_text(), "docker build does not send them"
+
+
+def test_the_files_of_an_endpoint_need_a_build_context(
+    warm_cli: BundlerCli, bundle: Path, code: Path, tmp_path: Path
+) -> None:
+    ended = package(warm_cli, bundle, code, "--azureml-v2", "--image", "x.tar", "--base", str(bundle))
+
+    assert ended.returncode == 2
+    assert "`--azureml-v2` adds files to a build context" in ended.stderr
+
+
+@pytest.mark.parametrize(
+    ("name", "endpoint"),
+    [
+        ("app", "app"),
+        ("My_App.2", "my-app-2"),
+        ("3d", "endpoint-3d"),
+        ("a", "endpoint-a"),
+        ("x" * 40, "x" * 32),
+        (f"{'x' * 31}-y", "x" * 31),
+    ],
+)
+def test_an_endpoint_has_a_valid_name(name: str, endpoint: str) -> None:
+    text = endpoint_files(name, "1", "t:1", {})["deployment.yml"].decode()
+
+    assert load_yaml(text)["endpoint_name"] == endpoint
+
+
+@pytest.mark.online
+def test_azure_mls_own_package_loads_the_files(
+    warm_cli: BundlerCli, bundle: Path, code: Path, tmp_path: Path
+) -> None:
+    out = context(warm_cli, bundle, code, "--azureml-v2")
+    subprocess.run([sys.executable, "-m", "venv", tmp_path / "azure"], check=True)
+    python = tmp_path / "azure" / "bin" / "python"
+    requires = ("azure-ai-ml==1.15.0", "marshmallow<3.24", "setuptools<70")
+    install = [str(python), "-m", "pip", "install", "-q", "--disable-pip-version-check", *requires]
+    subprocess.run(install, check=True, capture_output=True)
+    program = (
+        "import sys\nfrom azure.ai.ml import load_environment, load_online_deployment\n"
+        "environment = load_environment(sys.argv[1])\n"
+        "deployment = load_online_deployment(sys.argv[2])\n"
+        "print(environment.image, deployment.environment.image, deployment.endpoint_name,"
+        " deployment.environment.inference_config.scoring_route.path)\n"
+    )
+    files = [out / name for name in ("environment.yml", "deployment.yml")]
+    ended = subprocess.run([python, "-c", program, *files], capture_output=True, text=True, check=False)
+
+    assert ended.stdout.split() == ["app:1", "app:1", "app", "/score"], ended.stderr

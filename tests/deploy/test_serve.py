@@ -57,7 +57,7 @@ def context(index: LocalIndex, warm_cli: BundlerCli, tmp_path: Path) -> Path:
 def test_a_malformed_version_is_an_error(warm_cli: BundlerCli, context: Path) -> None:
     ended = warm_cli.run("serve", str(context), "--server", "banana")
 
-    assert (ended.returncode, "`banana` is not a version of" in ended.stderr) == (3, True)
+    assert (ended.returncode, "`--server banana` is not a version of" in ended.stderr) == (3, True)
 
 
 def shown(ended: Ended) -> str:

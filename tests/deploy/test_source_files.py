@@ -216,9 +216,30 @@ def test_a_base_image_cannot_add_an_instruction(image: str) -> None:
 @pytest.mark.parametrize(
     "image",
     [
+        "REF",
+        "Python:3.7",
+        "registry.example/Team/iris:1",
+        "a/B",
+        "a:",
+        "a@sha256",
+        "a@b@c",
+        "a:x:y",
+        "a//b",
+        "a@sha256:1",
+    ],
+)
+def test_a_name_that_docker_refuses_is_refused(image: str) -> None:
+    with pytest.raises(InputError, match="is not the name of an image") as caught:
+        from_image(image, example="base:1")
+    assert caught.value.hint == "--base-image base:1"
+
+
+@pytest.mark.parametrize(
+    "image",
+    [
         "scratch",
         "python:3.7-slim",
-        "registry.example:5000/Team/iris:1.0_b",
+        "registry.example:5000/team/iris:1.0_b",
         "a@sha256:" + "0" * 64,
         "a:1@sha256:" + "0" * 64,
         "[::1]:5000/x",

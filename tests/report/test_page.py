@@ -143,7 +143,7 @@ def test_promises_that_the_build_host_did_not_keep_are_shown() -> None:
 def test_the_command_writes_the_same_page_every_time(bundler_cli: BundlerCli, tmp_path: Path) -> None:
     bundle = write_scoring(tmp_path)
     page = tmp_path / "page.html"
-    page.write_text("an older page")
+    page.write_text(render_page(scoring_manifest()).replace("scoring", "older"), "utf-8")
     ended = bundler_cli.run("report", str(bundle), "-o", str(page))
     default = bundler_cli.run("report", str(bundle), "--json", cwd=tmp_path)
 

@@ -65,7 +65,7 @@ def test_the_summary_has_ten_lines_in_human_units() -> None:
         f"scoring 1.0  sha256:{manifest.identity}",
         "verdict   works: all needed modules import, in 2 modes of use",
         "for       CPython 3.7 (cp37m) on linux_x86_64",
-        "contains  3 distributions, 8 files, 18.1 kB",
+        "contains  3 distributions, 9 files, 18.1 kB",
         "largest   fast 13.5 kB, app 4.0 kB, util 500 bytes",
         "imports   2 of 3 modules mounted on PYTHONPATH; 2 of 3 modules installed in a virtual environment",
         "native    3 shared objects; glibc 2.17 or newer",
@@ -85,7 +85,7 @@ def test_the_summary_of_a_bundle_without_distributions() -> None:
 
     assert len(lines) == 10
     assert lines[3:] == (
-        f"contains  0 distributions, 1 file, {lock[0]['size']} bytes",
+        f"contains  0 distributions, 2 files, {lock[0]['size']} bytes",
         "largest   nothing",
         "imports   none were checked",
         "native    no shared objects: no glibc needed",

@@ -277,7 +277,7 @@ def test_all_problems_are_told_at_once(folder: Folder) -> None:
         "    hint    did you mean `bar==1`?",
         "  requirements.txt:3: an editable requirement depends on files of this host",
         "    line    `-e ./x`",
-        "    hint    write the path without `-e`",
+        "    hint    write `./x` without `-e`",
         "  requirements.txt:4: the option `--find-link` is not allowed in a requirements file",
         "    line    `--find-link x`",
         "    hint    did you mean `--find-links`?",
@@ -289,12 +289,14 @@ def test_all_problems_are_told_at_once(folder: Folder) -> None:
 
 def test_one_problem_is_told_in_full(folder: Folder) -> None:
     told = folder.refused(f"six\n\nx @ \\\n  git+https://index.example/x@v{COMMIT}\n")
+    ref = f"v{COMMIT}"
 
     assert told.splitlines() == [
         "requirements.txt:3: the URL must have a full commit ID: a branch or tag may move",
         f"  line    `x @   git+https://index.example/x@v{COMMIT}`",
         "  wanted  `@` and 40 hexadecimal digits",
-        "hint: append `@` and the ID that `git ls-remote` prints for the branch or tag",
+        f"  found   `v{COMMIT}`",
+        f"hint: run `git ls-remote https://index.example/x {ref}`, and replace `{ref}` with the ID that it prints",
     ]
 
 
@@ -442,7 +444,7 @@ class TestSources:
                 'foo-bar[fast]==1.0; python_version < "4"',
                 str(wheel),
             ),
-            ("archive", "baz-2.0.tar.gz", "None", str(folder.path / "baz-2.0.tar.gz")),
+            ("archive", "./baz-2.0.tar.gz", "None", str(folder.path / "baz-2.0.tar.gz")),
             ("directory", "./project[dev]", "None", str(folder.path / "project")),
             (
                 "archive",
@@ -715,7 +717,8 @@ class TestCommandLine:
             folder.read("six", **more)
 
         assert rendered(caught.value) == (
-            "extras and groups need a `pyproject.toml`\nhint: add `-r pyproject.toml`"
+            f"{next(iter(more))} need a `pyproject.toml` among the requirements\n"
+            "hint: remove them, or create a `pyproject.toml`"
         )
 
 

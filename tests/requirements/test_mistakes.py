@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import shlex
 from pathlib import Path
 
 import pytest
@@ -46,6 +47,17 @@ def refused(folder: Path, line: str) -> str:
         ("conda install -y six=1.16", "six==1.16"),
         ("uv add six", "six"),
         ("!pip install six", "six"),
+        ("six~1.16", "six~=1.16"),
+        ("six==1.16.0; python_version < 3.8", 'six==1.16.0; python_version < "3.8"'),
+        ('six; python_verison < "3.8"', 'six; python_version < "3.8"'),
+        (
+            "six; Python_Version<'3.8' && sys.platform=a",
+            'six; python_version < "3.8" and sys_platform == "a"',
+        ),
+        ("six; sys_platform == linux or os_name=posix", 'six; sys_platform == "linux" or os_name == "posix"'),
+        ("six=1.0; python_version<3.8", 'six==1.0; python_version < "3.8"'),
+        ("six; platform_machine not in x86_64", 'six; platform_machine not in "x86_64"'),
+        ("six; (python_version => 3.7)", 'six; python_version >= "3.7"'),
     ],
 )
 def test_the_requirement_that_was_meant_is_suggested(line: str, meant: str, tmp_path: Path) -> None:
@@ -80,3 +92,64 @@ def test_a_directory_cannot_have_a_hash_but_its_wheel_can(tmp_path: Path) -> Non
         read_requirements(HostEnvironment(environ={}, cwd=tmp_path), files=[Path("r.txt")])
 
     assert f"`pip wheel --no-deps {tmp_path}/proj`" in str(caught.value.hint)
+
+
+@pytest.mark.parametrize(
+    "line",
+    [
+        "six; foo",
+        "six; python_version",
+        "six; 1 < 2",
+        "six; bad == 1",
+        "six;; os_name == 'x'",
+        "?; os_name == x",
+    ],
+)
+def test_no_marker_is_invented(line: str, tmp_path: Path) -> None:
+    (tmp_path / "r.txt").write_text(f"{line}\n", "utf-8")
+    with pytest.raises(InputError) as caught:
+        read_requirements(HostEnvironment(environ={}, cwd=tmp_path), files=[Path("r.txt")])
+    assert "did you mean" not in str(caught.value.hint)
+
+
+@pytest.mark.parametrize(
+    ("line", "fact", "pasted"),
+    [
+        (r".\wheels\foo-1.0.tar.gz", "a path of Windows", "./wheels/foo-1.0.tar.gz"),
+        (r"wheels\foo-1.0.tar.gz", "a path of Windows", "./wheels/foo-1.0.tar.gz"),
+        (r"C:\Users\me\foo-1.0.tar.gz", "a path of Windows", "./foo-1.0.tar.gz"),
+        ("file://./wheels/foo-1.0.tar.gz", "the path of a `file:` URL must", "./wheels/foo-1.0.tar.gz"),
+        ("file://../here/foo-1.0.tar.gz", "the path of a `file:` URL must", "../here/foo-1.0.tar.gz"),
+        ("six,idna", "several requirements in one", "six"),
+        ("six[a]==1.0, idna", "several requirements in one", "six[a]==1.0"),
+        ("six idna requests", "several requirements in one", "six"),
+    ],
+)
+def test_what_pip_cannot_parse_gets_what_it_can(line: str, fact: str, pasted: str, tmp_path: Path) -> None:
+    cwd = tmp_path / "here"
+    (cwd / "wheels").mkdir(parents=True)
+    for folder in (cwd, cwd / "wheels"):
+        (folder / "foo-1.0.tar.gz").touch()
+    text = refused(cwd, line)
+
+    assert text.startswith(f"r.txt:2: {fact}")
+    assert re.findall("(?:write|mean) `([^`]+)`", text) == [pasted]
+    (cwd / "r.txt").write_text(f"{pasted}\n", "utf-8")
+    assert read_requirements(HostEnvironment(environ={}, cwd=cwd), files=[Path("r.txt")]).roots
+
+
+def test_several_requirements_of_the_command_line_are_words(tmp_path: Path) -> None:
+    host = HostEnvironment(environ={}, cwd=tmp_path)
+    with pytest.raises(InputError) as caught:
+        read_requirements(host, strings=["requests[socks],idna"])
+
+    words = shlex.split(re.findall("`([^`]+)`", str(caught.value.hint))[0])
+    assert len(read_requirements(host, strings=words).roots) == 2
+
+
+@pytest.mark.parametrize("line", ["six=1.16.0=build_0", "libgcc-ng=11.2.0=h1234567_1"])
+def test_a_line_of_conda_list_gets_the_export(line: str, tmp_path: Path) -> None:
+    assert refused(tmp_path, line) == (
+        "r.txt:2: a conda package with its build, not a requirement | "
+        "`conda env export > env.yml`, then pass `-f env.yml`"
+    )

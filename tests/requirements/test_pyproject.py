@@ -212,3 +212,21 @@ def test_text_cannot_disturb_a_terminal() -> None:
 def test_closest() -> None:
     assert closest("--index-ulr", ["--index-url", "--pre"]) == "--index-url"
     assert closest("--xyz", ["--index-url", "--pre"]) is None
+
+
+POETRY = "[tool.poetry]\nname = 'x'\n[tool.poetry.dependencies]\nsix = '*'\n"
+BACKEND = "[build-system]\nrequires = ['poetry-core']\nbuild-backend = 'poetry.core.masonry.api'\n"
+
+
+@pytest.mark.parametrize(
+    ("text", "hint"),
+    [
+        (f"{POETRY}{BACKEND}", "pass the project's directory (`.`) to let pip build it"),
+        (POETRY, "`poetry export -f requirements.txt -o requirements.txt`, then pass `-r requirements.txt`"),
+        ("[tool.poetry]\n", "write the requirements into a `requirements.txt`, and pass `-r requirements.txt`"),
+        ("[tool]\npoetry = 1", "write the requirements into a `requirements.txt`, and pass `-r requirements.txt`"),
+        ("tool = 1", "write the requirements into a `requirements.txt`, and pass `-r requirements.txt`"),
+    ],
+)  # fmt: skip
+def test_a_file_without_project_gets_a_hint_that_does_not_lead_back_to_it(text: str, hint: str) -> None:
+    assert [item.hint for item in refused(text)] == [hint]

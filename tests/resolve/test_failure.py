@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gzip
+import hashlib
 import re
 import shlex
 import socket
@@ -10,6 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
+from support.hints import hint, message, suggested
 from support.wheels import make_sdist, make_wheel
 
 if TYPE_CHECKING:
@@ -21,17 +23,6 @@ CHANGE = re.compile(r"(?:write|pass|add) `(?P<text>[^`]+)`.*? in (?P<file>\S+):(
 
 def lock(cli: BundlerCli, folder: Path, *args: str, **env: str) -> Ended:
     return cli.run("lock", "-o", "out.toml", *args, cwd=folder, env=env)
-
-
-def message(ended: Ended) -> str:
-    """Return the one line of the error."""
-    (line,) = [text for text in ended.stderr.splitlines() if text.startswith("bundler: error: ")]
-    return line.removeprefix("bundler: error: ")
-
-
-def hint(ended: Ended) -> str:
-    (line,) = [text for text in ended.stderr.splitlines() if text.startswith("bundler: hint: ")]
-    return line.removeprefix("bundler: hint: ")
 
 
 def follow(ended: Ended, folder: Path) -> None:
@@ -123,9 +114,7 @@ def test_wheels_for_a_newer_glibc_alone_have_the_option_as_hint(
 ) -> None:
     ended = lock(warm_cli, tmp_path, "modern-only", "--target-glibc", "2.17")
 
-    assert message(ended) == (
-        "`modern-only` needs glibc 2.28 or newer, `--target-glibc` is 2.17 (command line)"
-    )
+    assert message(ended) == ("`modern-only` needs glibc 2.28 or newer, `--target-glibc` is 2.17")
     assert hint(ended) == "if the target has it: `--target-glibc 2.28`"
     assert lock(warm_cli, tmp_path, "modern-only", "--target-glibc", "2.28").returncode == 0
 
@@ -158,7 +147,7 @@ def test_a_requirement_that_no_release_meets_here_gets_a_python(
 ) -> None:
     ended = lock(warm_cli, tmp_path, "newonly")
 
-    assert message(ended) == "`newonly` needs Python >=3.8 (command line); no release supports 3.7"
+    assert message(ended) == "`newonly` needs Python >=3.8; no release supports 3.7"
     option = re.search(r"`(--python [^`]+)`", hint(ended))
     assert option is not None
     if "3.8" in pythons:
@@ -170,9 +159,7 @@ def test_a_missing_dependency_names_its_parent(
 ) -> None:
     ended = lock(warm_cli, tmp_path, "lacking")
 
-    assert (
-        message(ended) == "`nowhere-to-be-found` not found on the index (required by lacking, command line)"
-    )
+    assert message(ended) == "`nowhere-to-be-found` not found on the index (required by lacking)"
     assert shop.url in ended.stderr
 
 
@@ -389,3 +376,41 @@ def test_a_local_page_links_to_local_files(shop: LocalIndex, warm_cli: BundlerCl
         extra = ("--extra-index-url", str(tmp_path / path)) if path == "mirror/simple" else ("-f", str(page))
         ended = lock(warm_cli, tmp_path, "near", *extra)
         assert ended.returncode == 0, ended.stderr
+
+
+# Hashes, and a Python that only the metadata of a wheel excludes.
+
+
+@pytest.mark.parametrize("count", [1, 2])
+def test_a_wrong_hash_is_shown_with_its_line_and_the_hash_of_the_file(
+    count: int, shop: LocalIndex, warm_cli: BundlerCli, tmp_path: Path
+) -> None:
+    digest = hashlib.sha256((shop.folder / "leaf-1.0-py3-none-any.whl").read_bytes()).hexdigest()
+    wrong = [f"{number}" * 64 for number in range(count)]
+    options = " ".join(f"--hash=sha256:{text}" for text in wrong)
+    (tmp_path / "r.txt").write_text(f"# pinned\nleaf==1.0 {options}\n", "utf-8")
+    ended = lock(warm_cli, tmp_path, "-r", "r.txt")
+
+    assert ended.returncode == 5
+    assert message(ended) == "the file of `leaf==1.0` does not have the required hash (r.txt:2)"
+    shown = ended.stderr.splitlines()
+    assert [line.split()[-1] for line in shown if line.startswith("  wanted")] == wrong
+    assert [line for line in shown if line.startswith("  found")] == [f"  found   sha256 {digest}, leaf==1.0"]
+    assert "Collecting" not in ended.stderr
+    assert "/scratch" not in ended.stderr
+    assert hint(ended) == f"if its author publishes the found hash, write `--hash=sha256:{digest}` in r.txt:2"
+    (tmp_path / "r.txt").write_text(f"# pinned\nleaf==1.0 --hash=sha256:{digest}\n", "utf-8")
+    assert lock(warm_cli, tmp_path, "-r", "r.txt").returncode == 0
+
+
+def test_a_wheel_for_another_python_gets_one_that_it_supports(
+    pythons: dict[str, Path], warm_cli: BundlerCli, index: LocalIndex, tmp_path: Path
+) -> None:
+    make_wheel(tmp_path, "later", "1.0", requires_python=">=3.8")
+    ended = lock(warm_cli, tmp_path, "./later-1.0-py3-none-any.whl")
+
+    assert message(ended).startswith("later needs Python >=3.8; the target is 3.7.")
+    assert suggested(ended) == ["--python", "3.8"]
+    if "3.8" in pythons:
+        followed = lock(warm_cli, tmp_path, "./later-1.0-py3-none-any.whl", *suggested(ended))
+        assert followed.returncode == 0, followed.stderr

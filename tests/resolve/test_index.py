@@ -224,11 +224,13 @@ def test_no_index_leaves_find_links(host: Host) -> None:
         ("wheel house", "{cwd}/wheel%20house", "local:wheel house"),
         ("./a/../b", "{cwd}/b", "local:b"),
         ("~/wheels", "{home}/wheels", "local:wheels"),
-        ("file:///srv/wheels/", "file:///srv/wheels/", "local:wheels"),
+        ("file:///usr/lib/", "file:///usr/lib/", "local:lib"),
         ("https://index.example:8443/links.html", "https://index.example:8443/links.html", None),
     ],
 )
 def test_find_links_may_be_folders(host: Host, text: str, url: str, name: str | None) -> None:
+    for folder in (host.cwd / "wheel house", host.cwd / "b", host.home / "wheels"):
+        folder.mkdir(parents=True)
     settings = host.read_bare(IndexOptions(find_links=(text,)))
 
     expected = url.format(cwd=host.cwd.as_uri(), home=host.home.as_uri())

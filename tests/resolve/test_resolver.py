@@ -277,3 +277,35 @@ def test_a_glibc_that_is_none(value: str, index: LocalIndex, warm_cli: BundlerCl
 
     assert f"`--target-glibc {value}` is not a glibc version" in told
     assert not (tmp_path / "pylock.toml").exists()
+
+
+@pytest.mark.parametrize(
+    ("args", "extra", "meant"),
+    [
+        ("plain[sockss] leaf", "sockss`", "; did you mean `plain[socks]`?"),
+        ("plain[x] leaf", "x`", "; its extras are socks, socks-proxy"),
+        ("plain[cosks] leaf", "cosks`", "; did you mean `plain[socks]`?"),
+        ("leaf[x]", None, "`leaf` 1.0 has no extra `x`: it is left out"),
+        (
+            "./plain-1.0-py3-none-any.whl[Socks_Proxyy]",
+            "socks-proxyy`",
+            "; did you mean `plain[socks-proxy]`?",
+        ),
+        ("needs", "sokcs`", "; did you mean `plain[socks]`?"),
+        ("plain[socks,SOCKS_Proxy]", None, ""),
+    ],
+)
+def test_an_extra_that_does_not_exist_is_reported(
+    args: str, extra: str | None, meant: str, index: LocalIndex, warm_cli: BundlerCli, tmp_path: Path
+) -> None:
+    make_wheel(tmp_path, "plain", "1.0", extras=["socks", "socks-proxy"])
+    make_wheel(index.folder, "plain", "1.0", extras=["socks", "socks-proxy"])
+    # pip warns about this one, too, before it finds that it is for a newer Python.
+    make_wheel(index.folder, "plain", "2.0", extras=["socks"], requires_python=">=3.12")
+    make_wheel(index.folder, "leaf", "1.0")
+    make_wheel(index.folder, "needs", "1.0", requires=["plain[sokcs]"])
+    text = lock_of(warm_cli, *args.split(), cwd=tmp_path)[""]
+
+    shown = [line.partition("   ")[2] for line in text.splitlines() if "extra" in line]
+    wanted = [f"`plain` 1.0 has no extra `{extra}: it is left out{meant}"] if extra else [meant] * bool(meant)
+    assert [line.replace("Socks_Proxyy", "socks-proxyy") for line in shown] == wanted

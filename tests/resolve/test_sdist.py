@@ -443,3 +443,16 @@ def test_the_output_of_a_hook_is_no_error_of_bundler(
     assert (ended.returncode, "cannot be built" in ended.stderr) == (4, True), ended.stderr
     hints = [text for text in ended.stderr.splitlines() if text.startswith("bundler: hint:")]
     assert "victim" not in hints[0]
+
+
+def test_a_virtual_environment_in_a_project_is_no_source(tmp_path: Path) -> None:
+    (tmp_path / "x.py").touch()
+    before = hash_tree(tmp_path)
+    for name in ("venv", "sub/env"):
+        (tmp_path / name / "bin").mkdir(parents=True)
+        (tmp_path / name / "pyvenv.cfg").write_text("home = /usr/bin\n")
+        (tmp_path / name / "bin/python").symlink_to("/usr/bin/env")
+    assert hash_tree(tmp_path) == before
+    (tmp_path / "venv/pyvenv.cfg").unlink()
+    with pytest.raises(InputError, match="`venv/bin/python` of the project"):
+        hash_tree(tmp_path)

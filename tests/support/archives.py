@@ -80,6 +80,7 @@ def docker_members(
     blobs: bool = False,
     codec: Codec | None = None,
     changes: Mapping[str, Any] | None = None,
+    tags: Sequence[str] = ("base:1",),
 ) -> Members:
     """Return the members of what ``docker save`` writes: old folders, or blobs as since Docker 25.
 
@@ -101,7 +102,7 @@ def docker_members(
             first[tar] = name
     config_name = f"blobs/sha256/{digest(config)}" if blobs else f"{digest(config)}.json"
     members[config_name] = config
-    manifest = [{"Config": config_name, "RepoTags": ["base:1"], "Layers": names}]
+    manifest = [{"Config": config_name, "RepoTags": list(tags), "Layers": names}]
     members["manifest.json"] = json.dumps(manifest).encode()
     return members
 

@@ -5,22 +5,31 @@ from __future__ import annotations
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
+from bundler.azureml._service_names import add_modules, find_name
+
 if TYPE_CHECKING:
     from bundler.azureml.core.conda_dependencies import CondaDependencies
     from bundler.azureml.core.container_registry import ContainerRegistry
     from bundler.azureml.core.environment import Environment
     from bundler.azureml.core.model import InferenceConfig, Model, ModelPackage
+    from bundler.azureml.core.webservice import Webservice
     from bundler.azureml.core.workspace import Workspace
 
+    VERSION: str
+
 __all__ = [
+    "VERSION",
     "CondaDependencies",
     "ContainerRegistry",
     "Environment",
     "InferenceConfig",
     "Model",
     "ModelPackage",
+    "Webservice",
     "Workspace",
 ]
+
+add_modules()
 
 _HOMES = {
     "CondaDependencies": "conda_dependencies",
@@ -29,14 +38,19 @@ _HOMES = {
     "InferenceConfig": "model",
     "Model": "model",
     "ModelPackage": "model",
+    "Webservice": "webservice",
     "Workspace": "workspace",
 }
 
 
 def __getattr__(name: str) -> Any:
     """Return a public name from the module that defines it (PEP 562)."""
+    if name in ("VERSION", "__version__"):
+        from bundler.data.azureml_names import AZUREML_VERSION  # noqa: PLC0415 - seldom needed
+
+        return AZUREML_VERSION
     if name not in _HOMES:
-        raise AttributeError(f"module `{__name__}` has no attribute `{name}`")
+        return find_name(__name__, name)
     return getattr(import_module(f"{__name__}.{_HOMES[name]}"), name)
 
 

@@ -8,6 +8,7 @@ nothing is built: the imports of the user's code are checked against the Python 
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Self
@@ -23,6 +24,7 @@ from bundler.azureml.core._files import FileName
 from bundler.azureml.core._image_details import DockerImageDetails
 from bundler.azureml.core._log import LogReporter
 from bundler.azureml.core._managed import ManagedCheck, check_managed
+from bundler.base_image.bases import base_of_image, bases_folder
 from bundler.bundle.plan import check_name
 from bundler.bundle.reader import unpack_bundle
 from bundler.deploy.application import PackageOptions, bundle_env
@@ -121,6 +123,9 @@ def build_environment(environment: EnvironmentDefinition, settings: BuildSetting
     log = LogReporter()
     reporter: Reporter = settings.get("reporter") or log
     context = path_setting(settings, "context", host)
+    if environment.python.user_managed_dependencies and settings.get("base") is None:
+        with suppress(InputError):  # without the image, the Python of this machine is checked
+            settings = {**settings, "base": base_of_image(bases_folder(host), environment.docker.base_image)}
 
     def options(requirements: RequirementSet | None) -> BuildOptions:
         name = bundle_name(environment) if requirements is None else environment.name
@@ -226,6 +231,14 @@ def dockerfile_head(environment: EnvironmentDefinition) -> str:
         return docker.base_dockerfile
     if docker.base_image:
         return from_image(docker.base_image)
+    if docker.build_context:
+        context = docker.build_context
+        raise InputError(
+            f"the image of `{environment.name}` is built from another build context",
+            evidence=(f"found   {context.get('location')}",),
+            hint=f"docker build -t NAME:TAG -f {context.get('dockerfilePath')} DIRECTORY, then "
+            "Environment.from_docker_image(name, 'NAME:TAG')",
+        )
     raise InputError(
         f"the environment `{environment.name}` has no base image",
         evidence=("wanted  `docker.base_image` or `docker.base_dockerfile`",),

@@ -16,7 +16,14 @@ from bundler.reporter import Reporter
 from bundler.requirements.requirement_set import IndexOptions, RequirementSet
 from bundler.system.environ import HostEnvironment
 
-__all__ = ["BuildSettings", "check_names", "options_of_settings", "path_setting", "user_code"]
+__all__ = [
+    "BuildSettings",
+    "check_names",
+    "index_options",
+    "options_of_settings",
+    "path_setting",
+    "user_code",
+]
 
 _FORMATS = ("tar.gz", "tar.zst", "dir")
 
@@ -94,11 +101,7 @@ def options_of_settings(
     return BuildOptions(
         python=settings.get("python"),
         requirements=requirements,
-        index=IndexOptions(
-            index_url=settings.get("index_url"),
-            find_links=tuple(settings.get("find_links", ())),
-            no_index=settings.get("no_index", False),
-        ),
+        index=index_options(settings),
         only_binary=settings.get("only_binary", False),
         target_glibc=settings.get("target_glibc"),
         lock=None,
@@ -114,6 +117,15 @@ def options_of_settings(
         server=settings.get("server"),
         allow=tuple(settings.get("allow", ())),
         allow_import_failure=tuple(settings.get("allow_import_failure", ())),
+    )
+
+
+def index_options(settings: BuildSettings) -> IndexOptions:
+    """Return the index of a build."""
+    return IndexOptions(
+        index_url=settings.get("index_url"),
+        find_links=tuple(settings.get("find_links", ())),
+        no_index=settings.get("no_index", False),
     )
 
 

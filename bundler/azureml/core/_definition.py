@@ -12,7 +12,13 @@ from collections.abc import Mapping
 from typing import Any, Self
 
 from bundler.azureml.core._arguments import no_single_python
-from bundler.azureml.core._docker_section import DEFAULT_CPU_IMAGE, DockerImagePlatform, DockerSection
+from bundler.azureml.core._docker_section import (
+    DEFAULT_CPU_IMAGE,
+    DEFAULT_GPU_IMAGE,
+    DockerBuildContext,
+    DockerImagePlatform,
+    DockerSection,
+)
 from bundler.azureml.core._files import FileName, as_path, display_name
 from bundler.azureml.core._folder import read_saved_environment, write_folder
 from bundler.azureml.core._pip_lines import read_lines
@@ -36,10 +42,12 @@ from bundler.target.target import DEFAULT_PYTHON
 
 __all__ = [
     "DEFAULT_CPU_IMAGE",
+    "DEFAULT_GPU_IMAGE",
     "EXAMPLE_VARIABLES",
     "CondaDependencies",
     "ContainerRegistry",
     "DatabricksSection",
+    "DockerBuildContext",
     "DockerImagePlatform",
     "DockerSection",
     "EnvironmentDefinition",
@@ -230,15 +238,19 @@ class EnvironmentDefinition(Section):
         return environment
 
     @classmethod
-    def from_docker_build_context(cls, name: str, docker_build_context: object) -> Self:
-        """Raise an error: the build context is in Git or in a storage account, not on this machine.
+    def from_docker_build_context(cls, name: str, docker_build_context: DockerBuildContext) -> Self:
+        """Return an environment whose image is the one of a build context.
 
-        :raises UsageError: always; the hint names the alternative.
+        The packages are user-managed: the image has its own Python.
+
+        :param name: the name of the environment.
+        :param docker_build_context: the build context; see `DockerBuildContext.from_local_directory`.
+        :raises UsageError: if it is not a `DockerBuildContext`.
         """
-        raise UsageError(
-            f"`{name}` cannot be created from a remote `{type(docker_build_context).__name__}` offline",
-            hint="use `Environment.from_dockerfile` with its Dockerfile",
-        )
+        environment = cls._with_packages(name, None, None)
+        environment.docker.base_image = None
+        environment.docker.build_context = docker_build_context
+        return environment
 
     @classmethod
     def _with_packages(cls, name: str, conda: FileName | None, pip: FileName | None) -> Self:

@@ -5,6 +5,7 @@ At most one of the three is set; an assignment to one resets the others, with a 
 
 from __future__ import annotations
 
+import enum
 import os
 import re
 import warnings
@@ -22,16 +23,25 @@ from bundler.azureml.core._settings import (
     setting,
     string,
     strings,
+    wrong_type,
 )
 from bundler.azureml.core.container_registry import ContainerRegistry
 from bundler.errors import InputError
 from bundler.paths import printable
 from bundler.problems import ProblemError, register_urls
 
-__all__ = ["DEFAULT_CPU_IMAGE", "DockerImagePlatform", "DockerSection"]
+__all__ = [
+    "DEFAULT_CPU_IMAGE",
+    "DEFAULT_GPU_IMAGE",
+    "DockerBuildContext",
+    "DockerImagePlatform",
+    "DockerSection",
+]
 
 DEFAULT_CPU_IMAGE = "mcr.microsoft.com/azureml/openmpi4.1.0-ubuntu20.04:20240304.v1"
 """The default base image of azureml-core 1.55, the last release for Python 3.7."""
+DEFAULT_GPU_IMAGE = "mcr.microsoft.com/azureml/openmpi4.1.0-cuda11.3-cudnn8-ubuntu20.04:20240304.v1"
+"""The base image with CUDA of azureml-core 1.55."""
 
 _BASES = ("base_image", "base_dockerfile", "build_context")
 
@@ -99,18 +109,63 @@ def _dockerfile_in_file(value: object, where: str) -> str | None:
 
 
 def _context(value: object) -> Any:
-    if value is not None:
-        raise ProblemError(
-            "a build context in Git or in a storage account is not available offline",
-            hint="set `base_dockerfile` to its Dockerfile",
-        )
-    return None
+    if value is not None and not isinstance(value, DockerBuildContext):
+        raise wrong_type("a `DockerBuildContext`", value)
+    return None if value is None else value.to_plain()
 
 
 def _context_in_file(value: object, where: str) -> Any:
     if value is not None and not isinstance(value, Mapping):
         raise InputError(f"`{where}` is not a JSON object")
     return json_value(value)
+
+
+class DockerBuildContext:
+    """A directory with a Dockerfile, or the URL of such a directory.
+
+    :param location_type: ``git`` or ``storageAccount``; None is a directory.
+    :param location: the URL or the directory.
+    :param dockerfile_path: the Dockerfile, relative to the location.
+    """
+
+    class LocationType(enum.StrEnum):
+        """The kind of a location."""
+
+        Git = "git"
+        StorageAccount = "storageAccount"
+
+    def __init__(
+        self,
+        location_type: str | None = None,
+        location: str | None = None,
+        dockerfile_path: str | None = "Dockerfile",
+    ) -> None:
+        self.location_type = location_type
+        self.location = location
+        self.dockerfile_path = dockerfile_path or "Dockerfile"
+
+    @staticmethod
+    def from_local_directory(
+        workspace: object, path: str | os.PathLike[str], dockerfile_path: str = "Dockerfile"
+    ) -> DockerBuildContext:
+        """Return the build context in a directory; nothing is uploaded.
+
+        :param workspace: ignored; accepted for compatibility.
+        :raises MissingError: if it has no such Dockerfile.
+        :raises InputError: if the Dockerfile has no ``FROM``.
+        """
+        del workspace
+        file = Path(path) / dockerfile_path
+        _dockerfile_text(read_text(file), display_name(file))
+        return DockerBuildContext(None, str(Path(path).absolute()), dockerfile_path)
+
+    def to_plain(self) -> dict[str, str | None]:
+        """Return the JSON object of a definition."""
+        return {
+            "locationType": None if self.location_type is None else str(self.location_type),
+            "location": self.location,
+            "dockerfilePath": self.dockerfile_path,
+        }
 
 
 class DockerImagePlatform(Section):
@@ -134,7 +189,7 @@ class DockerSection(Section):
     base_dockerfile: str | None = setting("baseDockerfile", optional(_dockerfile), parse=_dockerfile_in_file)
     """The text of a Dockerfile; a path and an open file are read when they are assigned."""
     build_context: Any = setting("buildContext", _context, parse=_context_in_file)
-    """The build context of a definition, a JSON object; only None can be assigned."""
+    """The build context, a JSON object; a `DockerBuildContext` or None can be assigned."""
     shared_volumes: bool = setting("sharedVolumes", boolean, default=True)
     """Whether volumes are shared; stored, but not used."""
     shm_size: str | None = setting("shmSize", optional(_memory), default="2g", default_in_file=False)
@@ -145,6 +200,16 @@ class DockerSection(Section):
     """The registry of the base image and its credentials."""
     platform: DockerImagePlatform = nested("platform", DockerImagePlatform)
     """The platform of the image."""
+
+    @property
+    def gpu_support(self) -> bool:
+        """Deprecated and not used: a container with GPUs is started by ``docker run --gpus``."""
+        return True
+
+    @gpu_support.setter
+    def gpu_support(self, value: object) -> None:
+        warnings.warn("`gpu_support` is deprecated, and is not used", DeprecationWarning, stacklevel=3)
+        del value
 
     def __setattr__(self, name: str, value: object) -> None:
         super().__setattr__(name, value)

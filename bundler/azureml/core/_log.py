@@ -30,6 +30,10 @@ class LogReporter:
         """Report in one line that a stage ended."""
         self._log(logging.INFO, f"{name:<9} {outcome}")
 
+    def introduce(self, name: str, fact: str) -> None:
+        """Log a fact about the run."""
+        self.stage(name, fact)
+
     def note(self, message: str) -> None:
         """Report a note."""
         self._log(logging.INFO, message)

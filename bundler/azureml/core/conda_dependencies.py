@@ -23,6 +23,7 @@ from bundler.azureml.core._arguments import (
 )
 from bundler.azureml.core._env_file import NEW_FILE, EnvFile
 from bundler.azureml.core._files import FileName, as_path, display_name, input_error_at, read_text
+from bundler.azureml.core._framework_packages import FrameworkPackages
 from bundler.errors import InputError, OutputError, UsageError
 from bundler.problems import ProblemError, register_urls
 from bundler.requirements.conda.matchspec import MatchSpec, parse_match_spec
@@ -35,7 +36,7 @@ __all__ = ["CondaDependencies"]
 _RUN_CONFIG = ".azureml/auto_conda_dependencies.yml"
 
 
-class CondaDependencies:
+class CondaDependencies(FrameworkPackages):
     """The channels, conda packages and pip lines of an environment.
 
     :param conda_dependencies_file_path: a conda environment file (``env.yml``) to read; the

@@ -10,36 +10,49 @@ import builtins
 import re
 import warnings
 from collections.abc import Iterator, Sequence
-from typing import Self, Unpack
+from typing import Any, Self, Unpack
 
 from bundler.azureml.core._build import EnvironmentBuild, build_environment, image_details
 from bundler.azureml.core._build_settings import BuildSettings
 from bundler.azureml.core._definition import (
     DEFAULT_CPU_IMAGE,
+    DEFAULT_GPU_IMAGE,
     EXAMPLE_VARIABLES,
     DatabricksSection,
+    DockerBuildContext,
     DockerImagePlatform,
     DockerSection,
     EnvironmentDefinition,
     PythonSection,
     SparkSection,
 )
+from bundler.azureml.core._files import FileName, as_path
 from bundler.azureml.core._image_details import DockerImageDetails
+from bundler.azureml.core._wheels import add_wheel
 from bundler.azureml.core.conda_dependencies import CondaDependencies
 from bundler.azureml.core.container_registry import ContainerRegistry
 from bundler.azureml.core.workspace import Workspace
-from bundler.data.curated import Curated, curated_environments, find_curated
-from bundler.errors import InputError
+from bundler.data.curated import (
+    Curated,
+    curated_date,
+    curated_environments,
+    find_curated,
+    near_curated,
+)
+from bundler.errors import InputError, UsageError
+from bundler.paths import printable
 from bundler.registry.registry import RegisteredVersion
 from bundler.text import listing
 
 __all__ = [
     "DEFAULT_CPU_IMAGE",
+    "DEFAULT_GPU_IMAGE",
     "EXAMPLE_VARIABLES",
     "BuildSettings",
     "CondaDependencies",
     "ContainerRegistry",
     "DatabricksSection",
+    "DockerBuildContext",
     "DockerImageDetails",
     "DockerImagePlatform",
     "DockerSection",
@@ -51,6 +64,8 @@ __all__ = [
 
 # The keys of a definition that identify a version; the other keys are its content.
 _OF_A_VERSION = ("name", "version", "assetId")
+# The version with which an environment came from a workspace; changed content gets another.
+_LOADED = "_loaded_version"
 # Lines of a pip section that refer to a local file.
 _MAX_SHOWN = 5
 _LOCAL = re.compile(r"(-[rc]|--requirement|--constraint)\b|((-f|--find-links)[ =]?)?(file:|\.{0,2}/)")
@@ -66,8 +81,8 @@ class Environment(EnvironmentDefinition):
     def register(self, workspace: Workspace) -> Self:
         """Register the environment, and return it with its version.
 
-        Content that is registered already keeps its version. Set ``version`` before to choose the
-        version. Local files in the pip section cause a ``UserWarning``.
+        Content that is registered already keeps its version; changed content gets the next one. Set
+        ``version`` before to choose another. Local files in the pip section cause a ``UserWarning``.
 
         :raises InputError: if the name is invalid or reserved, the content has a credential, or
             the version is already registered with other content.
@@ -80,7 +95,8 @@ class Environment(EnvironmentDefinition):
                 f"the registered environment `{self.name}` refers to local files: {files}", stacklevel=2
             )
         content = {key: value for key, value in definition.items() if key not in _OF_A_VERSION}
-        registered = workspace.environment_registry.register(self.name, content, version=self.version)
+        chosen = None if self.version == self.__dict__.get(_LOADED) else self.version
+        registered = workspace.environment_registry.register(self.name, content, version=chosen)
         return self._of(registered)
 
     def regester(self, workspace: Workspace) -> Self:
@@ -90,7 +106,7 @@ class Environment(EnvironmentDefinition):
 
     @classmethod
     def get(
-        cls, workspace: Workspace, name: str, version: str | None = None, label: str | None = None
+        cls, workspace: Workspace, name: str, version: str | int | None = None, label: str | None = None
     ) -> Self:
         """Return a registered or curated environment.
 
@@ -101,9 +117,22 @@ class Environment(EnvironmentDefinition):
         :raises InputError: if there is no such name, version or label.
         """
         shipped = find_curated(name)
+        version = None if version is None else str(version)
+        if shipped is None and name.lower().startswith("azureml-"):
+            near = near_curated(name)
+            raise InputError(
+                f"no curated environment `{printable(name)}` of {curated_date()} is known",
+                evidence=(f"similar {', '.join(near)}",) if near else (),
+                hint=f"Environment.get(workspace, {near[0]!r})" if near else "Environment.list(workspace)",
+            )
         if shipped is None:
             return cls._of(workspace.environment_registry.get(name, version=version, label=label))
-        if version not in (None, shipped.version) or label not in (None, "latest"):
+        if version is not None and shipped.version is None:
+            warnings.warn(
+                f"the version of the curated environment `{name}` is not known: version {version} may differ",
+                stacklevel=2,
+            )
+        elif version not in (None, shipped.version) or label not in (None, "latest"):
             raise InputError(
                 f"the curated environment `{name}` has only one version",
                 evidence=(f"wanted  {version or label}", f"found   {shipped.version or 'no version'}"),
@@ -151,6 +180,37 @@ class Environment(EnvironmentDefinition):
             self.register(workspace)
         return build_environment(self, settings)
 
+    def build_local(
+        self, workspace: Workspace | None = None, platform: str | None = None, **settings: Any
+    ) -> EnvironmentBuild:
+        """Build the environment as `build` does, which always builds on this machine.
+
+        :param workspace: register the environment there first; None skips it.
+        :param platform: ``Linux``; other platforms are not supported.
+        :param settings: the keyword arguments in `BuildSettings`; ``useDocker`` and
+            ``pushImageToWorkspaceAcr`` are ignored.
+        :raises UsageError: if the platform is not Linux.
+        :raises BundlerError: as `build`.
+        """
+        if platform not in (None, "Linux"):
+            raise UsageError(f"unsupported platform `{platform}`", hint='platform="Linux"')
+        for ignored in ("useDocker", "pushImageToWorkspaceAcr"):
+            settings.pop(ignored, None)
+        return self.build(workspace, **settings)
+
+    @staticmethod
+    def add_private_pip_wheel(workspace: Workspace, file_path: FileName, exist_ok: bool = False) -> str:
+        """Copy a wheel into the workspace, and return its URL for `CondaDependencies.add_pip_package`.
+
+        :param workspace: the workspace, a directory.
+        :param file_path: the wheel.
+        :param exist_ok: whether a wheel of that name may exist, which is returned then.
+        :raises InputError: if the file does not exist or is not a wheel.
+        :raises UsageError: if the workspace is a URL.
+        :raises ExistsError: if a wheel of that name exists with other content, or ``exist_ok`` is False.
+        """
+        return add_wheel(workspace.location, as_path(file_path, "`file_path`"), exist_ok=exist_ok)
+
     def get_image_details(self, workspace: Workspace | None = None) -> DockerImageDetails:
         """Return the ingredients of the environment's image, such as its Dockerfile; nothing is built.
 
@@ -170,7 +230,9 @@ class Environment(EnvironmentDefinition):
     @classmethod
     def _of(cls, registered: RegisteredVersion) -> Self:
         identity = {"name": registered.name, "version": registered.version}
-        return cls.from_definition({**registered.content, **identity})
+        environment = cls.from_definition({**registered.content, **identity})
+        environment.__dict__[_LOADED] = registered.version
+        return environment
 
     @classmethod
     def _of_curated(cls, shipped: Curated) -> Self:

@@ -1,4 +1,4 @@
-"""Facade: registered models, and ``Model.package``: a build context or an image, built offline.
+"""Facade: registered models, and their packages and local web services.
 
 A registered model is a file or a directory; the workspace stores its files by sha256. A package
 has the same content as the output of ``bundler package``.
@@ -6,170 +6,191 @@ has the same content as the output of ``bundler package``.
 
 from __future__ import annotations
 
-import shutil
-import tempfile
-import weakref
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
-from pathlib import Path, PurePosixPath
-from typing import TYPE_CHECKING, Any, Unpack
+import builtins
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any, Unpack
 
-from bundler.azureml.core._build import build_environment, dockerfile_head, image_variables
-from bundler.azureml.core._build_settings import BuildSettings, options_of_settings, user_code
+from bundler.azureml._service_names import find_name
+from bundler.azureml.core._build_settings import BuildSettings
 from bundler.azureml.core._files import FileName
-from bundler.azureml.core._log import LogReporter
+from bundler.azureml.core._inference import InferenceConfig
+from bundler.azureml.core._model_files import (
+    has_all,
+    identity,
+    local_model,
+    texts,
+    unknown_model,
+    write_file_list,
+)
+from bundler.azureml.core._package import ModelPackage
+from bundler.azureml.core._registered_model import RegisteredModel
 from bundler.azureml.core.environment import Environment
+from bundler.azureml.core.resource_configuration import ResourceConfiguration
+from bundler.azureml.core.webservice import DeploymentConfiguration, Webservice, deploy_models
 from bundler.azureml.core.workspace import Workspace
-from bundler.deploy.application import ModelFiles as PackedModel
-from bundler.deploy.application import PackageOptions
-from bundler.deploy.context import from_image
-from bundler.deploy.package import PackageRequest, make_package
-from bundler.deploy.source_files import tree_files
-from bundler.digest import parse_sha256
-from bundler.errors import InputError, OutputError, UsageError
-from bundler.paths import archive_path, printable
-from bundler.pipeline.build import build_bundle
+from bundler.errors import InputError, UsageError
 from bundler.registry.registry import RegisteredVersion
-from bundler.requirements.files import read_requirements
-from bundler.store.store import open_store
-from bundler.system.atomic import staged_dir
-from bundler.system.environ import read_host_environment
 
-if TYPE_CHECKING:
-    from bundler.reporter import Reporter
+__all__ = ["Environment", "InferenceConfig", "Model", "ModelPackage", "ResourceConfiguration"]
 
-__all__ = ["InferenceConfig", "Model", "ModelPackage"]
-
-_LIB_PATH = "AZUREML_EXTRA_PYTHON_LIB_PATH"
-_REQUIREMENTS = "AZUREML_EXTRA_REQUIREMENTS_TXT"
-_EXECUTABLE = 0o755
+_NEEDS_CODE = "InferenceConfig(entry_script='score.py', source_directory='code', environment=env)"
 
 
-@dataclass(frozen=True)
-class InferenceConfig:
-    """The code that serves models, and the environment in which it runs."""
-
-    entry_script: str
-    """The script with init() and run(), relative to ``source_directory``, or to the working directory."""
-    source_directory: FileName | None = None
-    """The directory of the code, packed as a whole; None packs only the script."""
-    environment: Environment | None = None
-    """The environment; `Model.package` needs one."""
-    description: str | None = None
-    """A text for people; not used."""
-
-
-class Model:
+class Model(RegisteredModel):
     """A registered model.
 
     :param workspace: the workspace in which it is registered.
-    :param name: the name of the model.
+    :param name: the name of the model; it may be left out with ``id``, ``tags`` or ``properties``.
+    :param id: the name and the version, ``NAME:VERSION``.
+    :param tags: only a model with these tags, as in `list`.
+    :param properties: only a model with these properties, as in `list`.
     :param version: the version; None is the latest one.
+    :param run_id: ignored; accepted for compatibility.
+    :param model_framework: only a model of this framework.
+    :param expand: ignored; accepted for compatibility.
     :raises InputError: if the workspace has no such model or version.
     """
 
-    def __init__(
+    class Framework:
+        """Names of frameworks, for ``model_framework``."""
+
+        CUSTOM = "Custom"
+        MULTI = "Multi"
+        ONNX = "Onnx"
+        PYTORCH = "PyTorch"
+        SCIKITLEARN = "ScikitLearn"
+        TENSORFLOW = "TensorFlow"
+        TFKERAS = "TfKeras"
+
+    def __init__(  # noqa: PLR0913, PLR0917 - those of the original
         self,
         workspace: Workspace,
-        name: str,
-        *,
+        name: str | None = None,
+        id: str | None = None,  # noqa: A002 - the name in the original
+        tags: Sequence[Any] | None = None,
+        properties: Sequence[Any] | None = None,
         version: int | str | None = None,
+        run_id: str | None = None,
+        model_framework: str | None = None,
+        expand: bool = True,
+        *,
         _registered: RegisteredVersion | None = None,
     ) -> None:
-        wanted = None if version is None else str(version)
-        registered = _registered or workspace.model_registry.get(name, version=wanted)
-        self.workspace = workspace
-        self.name = registered.name
-        self.version = int(registered.version) if registered.version.isdigit() else registered.version
-        self.id = f"{self.name}:{self.version}"
-        self._content = registered.content
-        self.description: str | None = registered.content["description"]
-        self.tags: dict[str, str] = dict(registered.content["tags"])
-        self.properties: dict[str, str] = dict(registered.content["properties"])
+        del run_id, expand
+        registered = _registered or _found(
+            workspace, identity(name, id, version), (tags, properties, model_framework)
+        )
+        super().__init__(workspace, registered)
 
     @staticmethod
-    def register(
+    def register(  # noqa: PLR0913, PLR0917 - those of the original
         workspace: Workspace,
         model_path: FileName,
         model_name: str,
-        *,
-        tags: Mapping[str, str] | None = None,
-        properties: Mapping[str, str] | None = None,
+        tags: Mapping[str, Any] | None = None,
+        properties: Mapping[str, Any] | None = None,
         description: str | None = None,
+        datasets: Sequence[Any] | None = None,
+        model_framework: str | None = None,
+        model_framework_version: str | None = None,
+        child_paths: Sequence[str] | None = None,
+        sample_input_dataset: object = None,
+        sample_output_dataset: object = None,
+        resource_configuration: ResourceConfiguration | None = None,
     ) -> Model:
         """Register a file or a directory as the next version of a model.
 
-        If a version with the same files, tags, properties and description exists, it is returned
-        instead, the newest one first.
+        If a version with the same files and values exists, it is returned instead, the newest one first.
 
         :param workspace: the workspace that stores the model.
         :param model_path: the file or directory; a relative path starts at the working directory.
         :param model_name: the name of the model.
         :param tags: texts by name, as for ``properties``.
         :param description: a text for people.
+        :param datasets: pairs of a purpose and a name of data; stored, not used.
+        :param model_framework: the framework, such as ``Model.Framework.ONNX``; stored, not used.
+        :param model_framework_version: its version; stored, not used.
+        :param child_paths: of a directory, only these files and directories.
+        :param sample_input_dataset: ignored; accepted for compatibility.
+        :param sample_output_dataset: ignored; accepted for compatibility.
+        :param resource_configuration: the resources of the model; stored, not used.
         :raises InputError: if the path does not exist, has no file, or has a link or a special
             file; if the name is invalid, or a text has credentials.
         """
-        registry = workspace.model_registry
-        path = read_host_environment().cwd / model_path
-        if not path.exists():
-            raise InputError(f"model not found: `{printable(str(model_path))}`")
-        listed = []
-        for file in tree_files(path, path.resolve().name):
-            source = path.parent.resolve() / file.path if path.is_dir() else path
-            digest, size = registry.put_blob(source)
-            listed.append({"path": file.path, "mode": file.mode, "size": size, "sha256": digest})
-        content = {
+        del sample_input_dataset, sample_output_dataset
+        path, files = write_file_list(workspace.model_registry, model_path, child_paths)
+        content: dict[str, Any] = {
             "description": description,
-            "files": listed,
-            "path": path.resolve().name,
-            "properties": dict(properties or {}),
-            "tags": dict(tags or {}),
+            "files": files,
+            "path": path,
+            "properties": texts(properties),
+            "tags": texts(tags),
         }
-        return Model(workspace, model_name, _registered=registry.register(model_name, content))
+        further = {
+            "datasets": [[str(part) for part in pair] for pair in datasets or ()],
+            "framework": model_framework,
+            "framework_version": model_framework_version,
+            "resource_configuration": resource_configuration and resource_configuration.serialize(),
+        }
+        content |= {key: value for key, value in further.items() if value}
+        return Model(workspace, _registered=workspace.model_registry.register(model_name, content))
 
     @staticmethod
-    def list(workspace: Workspace, name: str | None = None, *, latest: bool = False) -> list[Model]:
+    def get_model_path(
+        model_name: str, version: int | None = None, _workspace: Workspace | None = None
+    ) -> str:
+        """Return the path of a model's file or directory.
+
+        It is searched for in ``azureml-models`` below AML_APP_ROOT, or below the working directory,
+        then in ``_workspace``, from which it is downloaded to there, then as a path.
+
+        :param version: the version; the default is the latest.
+        :raises InputError: if there is no such model.
+        """
+        folder = local_model(model_name, version)
+        if folder is not None:
+            return folder
+        if _workspace is None:
+            raise unknown_model(model_name)
+        model = Model(_workspace, model_name, version=version)
+        return model.download(f"azureml-models/{model.name}/{model.version}", exist_ok=True)
+
+    @staticmethod
+    def list(  # noqa: PLR0913, PLR0917 - those of the original
+        workspace: Workspace,
+        name: str | None = None,
+        tags: Sequence[Any] | None = None,
+        properties: Sequence[Any] | None = None,
+        run_id: str | None = None,
+        latest: bool = False,
+        dataset_id: str | None = None,
+        expand: bool = True,
+        page_count: int = 255,
+        model_framework: str | None = None,
+    ) -> builtins.list[Model]:
         """Return the registered models, sorted by name, then in the order of their registration.
 
         :param name: only the versions of this model; None is all models.
+        :param tags: only models with these tags; each is a name, or a list of a name and a value.
+        :param properties: as ``tags``, for properties.
         :param latest: only the latest version of each model.
+        :param model_framework: only models of this framework.
+        :param run_id: ignored, as are ``dataset_id``, ``expand`` and ``page_count``.
+        :raises UsageError: if ``tags`` or ``properties`` is not a list.
         """
-        registry = workspace.model_registry
-        newest = [registered for registered in registry.latest() if name in (None, registered.name)]
-        if latest:
-            return [Model(workspace, registered.name, _registered=registered) for registered in newest]
+        del run_id, dataset_id, expand, page_count
+        for filters in (tags, properties):
+            if isinstance(filters, (str, Mapping)):
+                raise UsageError(
+                    "`tags` and `properties` must be lists", hint="tags=['key', ['other key', 'value']]"
+                )
         return [
-            Model(workspace, registered.name, version=version)
-            for registered in newest
-            for version in registry.versions(registered.name)
+            model
+            for model in _models(workspace, name, latest=latest)
+            if has_all(model.tags, tags)
+            and has_all(model.properties, properties)
+            and model_framework in (None, model.model_framework)
         ]
-
-    def download(self, target_dir: FileName = ".") -> str:
-        """Write the model's file or directory into a directory, and return its path.
-
-        :param target_dir: the directory, which is created if necessary; the default is the working directory.
-        :raises OutputError: if the file or directory already exists.
-        :raises IntegrityError: if a stored file differs from its registered sha256.
-        """
-        folder = read_host_environment().cwd / target_dir
-        folder.mkdir(parents=True, exist_ok=True)
-        out = folder / archive_path(self._content["path"])
-        registry = self.workspace.model_registry
-        files = [(archive_path(facts["path"]), facts) for facts in self._content["files"]]
-        if [path for path, _ in files] == [self._content["path"]]:
-            registry.fetch_blob(parse_sha256(files[0][1]["sha256"]), out)
-            return str(out)
-        try:
-            with staged_dir(out) as staging:
-                for path, facts in files:
-                    target = staging / PurePosixPath(path).relative_to(self._content["path"])
-                    target.parent.mkdir(parents=True, exist_ok=True)
-                    registry.fetch_blob(parse_sha256(facts["sha256"]), target)
-                    target.chmod(0o755 if facts["mode"] == _EXECUTABLE else 0o644)
-        except FileExistsError as error:
-            raise OutputError(f"`{out}` already exists") from error
-        return str(out)
 
     @staticmethod
     def package(
@@ -195,11 +216,8 @@ class Model:
         :raises BundlerError: if the environment cannot be built; see `Environment.build`.
         """
         del workspace
-        if inference_config is None or inference_config.environment is None:
-            raise UsageError(
-                "a package needs code and an environment",
-                hint="InferenceConfig(entry_script='score.py', source_directory='code', environment=env)",
-            )
+        if inference_config is None:
+            raise UsageError("a package needs code and an environment", hint=_NEEDS_CODE)
         return ModelPackage(
             models=models,
             config=inference_config,
@@ -208,164 +226,68 @@ class Model:
             settings=settings,
         )
 
-    def __repr__(self) -> str:
-        return f"Model(name={self.name!r}, version={self.version!r})"
-
-
-class ModelPackage:
-    """The result of `Model.package`; `save` writes it as a build context, `pull` as an image.
-
-    Its bundle is in a private temporary directory, which is removed with this object.
-    """
-
-    def __init__(
-        self,
-        *,
+    @staticmethod
+    def deploy(  # noqa: PLR0913, PLR0917 - those of the original
+        workspace: Workspace,
+        name: str,
         models: Sequence[Model],
-        config: InferenceConfig,
-        generate_dockerfile: bool,
-        tag: str | None,
-        settings: BuildSettings,
-    ) -> None:
-        self.generate_dockerfile = generate_dockerfile
-        self.state = "Succeeded"
-        self.error: str | None = None
-        self.location: str | None = None
-        self._tag = tag
-        self._folder = Path(tempfile.mkdtemp(prefix="bundler-"))
-        weakref.finalize(self, shutil.rmtree, self._folder, ignore_errors=True)
-        self._log = LogReporter()
-        self._reporter: Reporter = settings.get("reporter") or self._log
-        host = read_host_environment()
-        self._cwd = host.cwd
-        store = settings.get("store")
-        self._store = open_store(Path(store) if store else None, host, self._reporter)
-        base = settings.get("base")
-        self._base = host.cwd / base if base is not None else None
-        if not generate_dockerfile and self._base is None:
-            raise UsageError(
-                "an image needs the archive of its base image",
-                hint="base='base.tar', a tar of `docker save`; or generate_dockerfile=True",
-            )
-        environment = config.environment
-        if environment is None:
-            raise UsageError("a package needs an environment", hint="InferenceConfig(..., environment=env)")
-        self._head = dockerfile_head(environment) if generate_dockerfile else from_image("scratch")
-        self._options = self._plan(environment, config, models, settings)
+        inference_config: InferenceConfig | None = None,
+        deployment_config: DeploymentConfiguration | None = None,
+        deployment_target: object = None,
+        overwrite: bool = False,
+        show_output: bool = False,
+        **settings: Unpack[BuildSettings],
+    ) -> Webservice:
+        """Start a web service for models: the real inference server, on this machine.
 
-    def _plan(
-        self,
-        environment: Environment,
-        config: InferenceConfig,
-        models: Sequence[Model],
-        settings: BuildSettings,
-    ) -> PackageOptions:
-        private = self._folder
-        settings = {**settings, "reporter": self._reporter, "output": private / "bundle", "format": "dir"}
-        settings.pop("context", None)
-        settings |= self._code_settings(config)
-        code = user_code(settings, read_host_environment())
-        if code is None:
-            raise UsageError("a package needs code", hint="InferenceConfig(entry_script='score.py')")
-        variables = image_variables(environment)
-        managed = environment.python.user_managed_dependencies
-        bundle, dynamic = None, False
-        if not managed:
-            bundle = build_environment(environment, settings).path
-        elif _REQUIREMENTS in variables and _LIB_PATH not in variables:
-            dynamic = True
-            file = (code.folder / code.script).parent / variables.pop(_REQUIREMENTS)
-            bundle = self._from_requirements(environment, file, settings)
-        packed = []
-        for model in models:
-            folder = private / "models" / model.name / str(model.version)
-            path = Path(model.download(folder))
-            packed.append(PackedModel(name=model.name, version=str(model.version), path=path))
-        return PackageOptions(
-            bundle=bundle,
-            code=code,
-            models=tuple(packed),
-            mode="dynamic" if dynamic else "mount",
-            image=environment.docker.base_image,
-            env=variables,
-            epoch=read_host_environment().epoch(),
-        )
-
-    def _from_requirements(self, environment: Environment, file: Path, settings: BuildSettings) -> Path:
-        """Build the bundle of the requirements that the container installs at its start."""
-        host = read_host_environment()
-        requirements = read_requirements(host, files=[file])
-        options = options_of_settings(environment.name, requirements, settings, host)
-        built = build_bundle(options, host=host, store=self._store, reporter=self._reporter)
-        return built.output.path
-
-    def _code_settings(self, config: InferenceConfig) -> BuildSettings:
-        """Return the settings of the code; a script without a source directory gets a directory of its own.
-
-        :raises InputError: if there is no such script.
-        """
-        if config.source_directory is not None:
-            return {"source_directory": config.source_directory, "entry_script": config.entry_script}
-        script = self._cwd / config.entry_script
-        if not script.is_file():
-            raise InputError(f"entry script not found: `{printable(config.entry_script)}`")
-        folder = self._folder / "code"
-        folder.mkdir()
-        shutil.copyfile(script, folder / script.name)
-        return {"source_directory": folder, "entry_script": script.name}
-
-    def wait_for_creation(self, show_output: bool = False) -> None:
-        """Return at once: a package is complete when `Model.package` returns.
-
+        :param name: the name of the service.
+        :param models: the models that it serves.
+        :param inference_config: the code and the environment; both are required.
+        :param deployment_config: the result of ``LocalWebservice.deploy_configuration``.
+        :param deployment_target: a compute target; it needs the service.
+        :param overwrite: whether a service of the same name in this program is replaced.
         :param show_output: ignored; accepted for compatibility.
+        :param settings: the keyword arguments of `Environment.build`; ``server`` is the version to start.
+        :raises ServiceError: if the configuration is not that of a local web service.
+        :raises UsageError: if the code or the environment is missing, or the name is in use.
+        :raises BundlerError: if the environment cannot be built; see `Environment.build`.
         """
         del show_output
+        if inference_config is None:
+            raise UsageError("a web service needs code and an environment", hint=_NEEDS_CODE)
+        configuration = None if deployment_target is not None else deployment_config
+        return deploy_models(
+            workspace, name, models, inference_config, configuration, overwrite=overwrite, settings=settings
+        )
 
-    def get_logs(self) -> str:
-        """Return the log of the build; empty if a ``reporter`` was passed."""
-        return self._log.text
 
-    def save(self, output_directory: FileName) -> None:
-        """Write the build context to a directory that is empty or does not exist.
+def __getattr__(name: str) -> Any:
+    """Return a name of the original's module that needs the service."""
+    return find_name(__name__, name)
 
-        :raises UsageError: if the package was made for an image (``generate_dockerfile=False``).
-        :raises OutputError: if the directory has files or cannot be written.
-        :raises ClosureError: if the image would not start the server.
-        """
-        if not self.generate_dockerfile:
-            raise UsageError(
-                "the package was made for an image, not for a build context",
-                hint="package.pull('image.tar'), or Model.package(..., generate_dockerfile=True)",
-            )
-        out = self._cwd / output_directory
-        if out.is_dir() and not any(out.iterdir()):
-            out.rmdir()
-        request = PackageRequest(options=self._options, head=self._head, base=self._base, context=out)
-        make_package(request, store=self._store, reporter=self._reporter)
-        self.location = str(out)
 
-    def pull(self, output: FileName = "image.tar") -> str:
-        """Write the image as an archive for ``docker load``, without a Docker daemon, and return its path.
+def _found(
+    workspace: Workspace, wanted: tuple[str | None, str | None], filters: tuple[Any, Any, str | None]
+) -> RegisteredVersion:
+    """Return the record of a name and version, or the newest one that the filters select."""
+    name, version = wanted
+    if name is not None and not any(filters):
+        return workspace.model_registry.get(name, version=version)
+    if not any(filters):
+        raise UsageError("`Model` needs a name", hint="Model(workspace, 'iris')")
+    tags, properties, framework = filters
+    models = Model.list(workspace, name, tags, properties, model_framework=framework)
+    models = [model for model in models if version in (None, str(model.version))]
+    if not models:
+        raise InputError("no model has these tags, properties and framework")
+    return max(models, key=lambda model: model.created_time).record
 
-        :param output: the file to write; a relative path starts at the working directory.
-        :raises UsageError: if the package was made for a build context (``generate_dockerfile=True``).
-        :raises ClosureError: if the image would not start the server, or the bundle does not fit the base.
-        """
-        if self.generate_dockerfile:
-            raise UsageError(
-                "the package was made for a build context, not for an image",
-                hint="package.save('context'), or Model.package(..., generate_dockerfile=False)",
-            )
-        out = self._cwd / output
-        request = PackageRequest(options=self._options, base=self._base, image=out, tag=self._tag)
-        make_package(request, store=self._store, reporter=self._reporter)
-        self.location = str(out)
-        return str(out)
 
-    def serialize(self) -> dict[str, Any]:
-        """Return the facts as JSON values: ``generateDockerfile``, ``state``, ``location``."""
-        return {
-            "generateDockerfile": self.generate_dockerfile,
-            "state": self.state,
-            "location": self.location,
-        }
+def _models(workspace: Workspace, name: str | None, *, latest: bool) -> Iterator[Model]:
+    registry = workspace.model_registry
+    for registered in registry.latest():
+        if name in (None, registered.name):
+            versions = () if latest else registry.versions(registered.name)[:-1]
+            for version in versions:
+                yield Model(workspace, registered.name, version=version)
+            yield Model(workspace, _registered=registered)

@@ -9,11 +9,13 @@ from __future__ import annotations
 
 import json
 import os
+import re
 from collections.abc import Iterator, Mapping
 from functools import cached_property
 from pathlib import Path
 from typing import Any
 
+from bundler.azureml._service_names import check_ignored, workspace_attribute
 from bundler.errors import InputError
 from bundler.registry.registry import Registry
 from bundler.registry.storage import Storage, open_storage
@@ -23,78 +25,225 @@ __all__ = ["Workspace"]
 
 _DEFAULT = "default"
 # The places of azureml's `Workspace.from_config`, in each directory from the start upwards.
-_CONFIG_FILES = (".azureml/config.json", "config.json", "aml_config/config.json")
+_CONFIG_PLACES = (".azureml", "", "aml_config")
+# The form of a `config.json` of Azure's tools before 2020: the identifier of the workspace.
+_SCOPE = re.compile(
+    r"/subscriptions/(?P<subscription_id>[^/]+)/resourceGroups/(?P<resource_group>[^/]+)"
+    r"/providers/[^/]+/workspaces/(?P<workspace_name>[^/]+)",
+    re.IGNORECASE,
+)
+# Parameters of the original that describe resources of Azure.
+_IGNORED = frozenset(
+    {
+        "_cloud",
+        "_disable_service_check",
+        "_location",
+        "_workspace_id",
+        "adb_workspace",
+        "allow_public_access_when_behind_vnet",
+        "app_insights",
+        "cloud",
+        "cmk_keyvault",
+        "container_registry",
+        "create_resource_group",
+        "default_cpu_compute_target",
+        "default_gpu_compute_target",
+        "exist_ok",
+        "friendly_name",
+        "hbi_workspace",
+        "id",
+        "key_vault",
+        "location",
+        "primary_user_assigned_identity",
+        "private_endpoint_auto_approval",
+        "private_endpoint_config",
+        "resource_cmk_uri",
+        "show_output",
+        "sku",
+        "storage_account",
+        "system_datastores_auth_mode",
+        "tags",
+        "user_assigned_identity_for_cmk_encryption",
+        "v1_legacy_mode",
+    }
+)
 
 
 class Workspace:
     """The registry of environments and models.
 
+    The positional arguments are those of the original, ``subscription_id``, ``resource_group``,
+    ``workspace_name`` and ``auth``; a single one is the location.
+
     :param location: a directory, or a URL of fsspec (``abfs://``, ``s3://``, ``gs://``); the
         default is the environment variable BUNDLER_WORKSPACE, then the user's data directory.
     :param workspace_name: the name of a workspace in the user's data directory; letters,
-        digits, ``-`` and ``_``.
-    :param subscription_id: ignored; accepted for compatibility.
-    :param resource_group: ignored; accepted for compatibility.
+        digits, ``-`` and ``_``. With BUNDLER_WORKSPACE every name is that directory.
+    :param subscription_id: stored as an attribute, not used.
+    :param resource_group: stored as an attribute, not used.
+    :param auth: ignored; accepted for compatibility.
+    :param options: the other parameters of the original are ignored.
     :raises InputError: if the name is invalid.
+    :raises UsageError: if a parameter is unknown.
     """
 
     def __init__(
         self,
+        *identity: Any,
         location: str | os.PathLike[str] | None = None,
-        *,
         workspace_name: str | None = None,
         subscription_id: str | None = None,
         resource_group: str | None = None,
+        auth: object = None,
+        **options: Any,
     ) -> None:
-        del subscription_id, resource_group
+        del auth
+        check_ignored("Workspace", options, _IGNORED)
+        if len(identity) == 1:
+            location = identity[0]
+        elif identity:
+            named = (subscription_id, resource_group, workspace_name)
+            first = (*identity[:3], *named[len(identity[:3]) :])
+            subscription_id, resource_group, workspace_name = first[0], first[1], first[2]
         host = read_host_environment()
         self.location = os.fspath(location) if location is not None else _own(workspace_name, host)
         self.name = workspace_name or _name_of(self.location)
+        self.subscription_id = subscription_id or ""
+        self.resource_group = resource_group or ""
         self._cwd = host.cwd
 
     @classmethod
-    def from_config(cls, path: str | os.PathLike[str] | None = None) -> Workspace:
+    def from_config(
+        cls,
+        path: str | os.PathLike[str] | None = None,
+        auth: object = None,
+        _logger: object = None,
+        _file_name: str | None = None,
+    ) -> Workspace:
         """Return the workspace of a ``config.json``, by its ``location`` or its ``workspace_name``.
 
         :param path: the file, or the directory in which, and in whose parents, it is searched
-            for; the default is the working directory. Only with the default can the file be
-            missing: the default workspace is returned then.
+            for; the default is the working directory. The file can be missing with the default
+            or with BUNDLER_WORKSPACE: the default workspace is returned then.
+        :param auth: ignored; accepted for compatibility.
         :raises InputError: if the file is missing or malformed.
         """
+        del auth, _logger
         host = read_host_environment()
         start = host.cwd / (path or "")
-        file = start if start.is_file() else next(_configurations(start), None)
+        file = start if start.is_file() else next(_configurations(start, _file_name), None)
         if file is None:
-            if path is not None:
-                raise InputError(f"`config.json` not found in `{start}`", hint="Workspace.from_config()")
+            if path is not None and not host.get("BUNDLER_WORKSPACE"):
+                raise InputError(
+                    f"`{_file_name or 'config.json'}` not found in `{start}`", hint="Workspace.from_config()"
+                )
             return cls()
         values = _read(file)
-        if values.get("location"):
-            location = str(values["location"])
-            return cls(location if "://" in location else file.parent / location)
-        return cls(workspace_name=str(values["workspace_name"]))
+        location = str(values.get("location") or "")
+        if location and "://" not in location:
+            location = str(file.parent / location)
+        return cls(
+            location=location or None,
+            workspace_name=str(values["workspace_name"]) if values.get("workspace_name") else None,
+            subscription_id=str(values.get("subscription_id") or ""),
+            resource_group=str(values.get("resource_group") or ""),
+        )
 
     @classmethod
     def get(
-        cls, name: str, subscription_id: str | None = None, resource_group: str | None = None
+        cls,
+        name: str,
+        auth: object = None,
+        subscription_id: str | None = None,
+        resource_group: str | None = None,
+        **options: Any,
     ) -> Workspace:
-        """Return the workspace with a name, in the user's data directory.
+        """Return the workspace with a name, in the user's data directory or BUNDLER_WORKSPACE.
 
-        :param subscription_id: ignored; accepted for compatibility.
-        :param resource_group: ignored; accepted for compatibility.
+        :param auth: ignored; accepted for compatibility.
+        :param subscription_id: stored as an attribute, not used.
+        :param resource_group: stored as an attribute, not used.
+        :param options: the other parameters of the original are ignored.
         :raises InputError: if the name is invalid.
+        :raises UsageError: if a parameter is unknown.
         """
+        del auth
+        check_ignored("Workspace.get", options, _IGNORED)
         return cls(workspace_name=name, subscription_id=subscription_id, resource_group=resource_group)
 
     @classmethod
-    def create(cls, name: str, *, exist_ok: bool = True) -> Workspace:
+    def create(
+        cls,
+        name: str,
+        auth: object = None,
+        subscription_id: str | None = None,
+        resource_group: str | None = None,
+        location: str | None = None,
+        **options: Any,
+    ) -> Workspace:
         """Return the workspace with a name; its directory is created by the first registration.
 
-        :param exist_ok: ignored; accepted for compatibility.
+        :param auth: ignored; accepted for compatibility.
+        :param subscription_id: stored as an attribute, not used.
+        :param resource_group: stored as an attribute, not used.
+        :param location: ignored: a region of Azure.
+        :param options: the other parameters of the original are ignored.
         :raises InputError: if the name is invalid.
+        :raises UsageError: if a parameter is unknown.
         """
-        del exist_ok
-        return cls(workspace_name=name)
+        del auth, location
+        check_ignored("Workspace.create", options, _IGNORED)
+        return cls(workspace_name=name, subscription_id=subscription_id, resource_group=resource_group)
+
+    @classmethod
+    def setup(cls) -> Workspace:
+        """Return the default workspace, as `from_config`; the original asks for a name."""
+        return cls.from_config()
+
+    def get_details(self) -> dict[str, Any]:
+        """Return the facts of the workspace, under the names of the original."""
+        return {
+            "id": self.location,
+            "name": self.name,
+            "location": self.location,
+            "resourceGroup": self.resource_group,
+            "subscriptionId": self.subscription_id,
+            "type": "bundler-workspace",
+            "tags": {},
+        }
+
+    @property
+    def environments(self) -> dict[str, Any]:
+        """The latest version of each environment by name, the curated ones included."""
+        from bundler.azureml.core.environment import Environment  # noqa: PLC0415 - it imports this module
+
+        return Environment.list(self)
+
+    @property
+    def models(self) -> dict[str, Any]:
+        """The latest version of each model, by name."""
+        from bundler.azureml.core.model import Model  # noqa: PLC0415 - it imports this module
+
+        return {model.name: model for model in Model.list(self, latest=True)}
+
+    @property
+    def webservices(self) -> dict[str, Any]:
+        """The local web services of this program, by name."""
+        from bundler.azureml.core.webservice import LocalWebservice  # noqa: PLC0415 - it imports this module
+
+        return {service.name: service for service in LocalWebservice.list(self)}
+
+    @property
+    def tags(self) -> dict[str, str]:
+        """Always empty: a directory has no tags."""
+        return {}
+
+    def __getattr__(self, name: str) -> Any:
+        """Raise the error of an attribute that needs the service.
+
+        :raises ServiceError: for such an attribute; it is not an ``AttributeError``.
+        """
+        return workspace_attribute(name)
 
     @cached_property
     def _storage(self) -> Storage:
@@ -132,7 +281,7 @@ def _own(name: str | None, host: HostEnvironment) -> str:
     from platformdirs import user_data_path  # noqa: PLC0415 - not needed where a location is named
 
     configured = host.get("BUNDLER_WORKSPACE")
-    if name is None and configured:
+    if configured:
         return configured
     wanted = name or _DEFAULT
     if not wanted.replace("-", "").replace("_", "").isalnum() or not wanted.isascii():
@@ -148,16 +297,19 @@ def _name_of(location: str) -> str:
     return location.rstrip("/").rpartition("/")[2] or _DEFAULT
 
 
-def _configurations(start: Path) -> Iterator[Path]:
+def _configurations(start: Path, file_name: str | None) -> Iterator[Path]:
     for folder in (start, *start.parents):
-        for name in _CONFIG_FILES:
-            if (folder / name).is_file():
-                yield folder / name
+        for place in _CONFIG_PLACES:
+            file = folder / place / (file_name or "config.json")
+            if file.is_file():
+                yield file
 
 
 def _read(path: Path) -> Mapping[str, Any]:
     try:
         values = json.loads(path.read_text("utf-8"))
+        if isinstance(values, dict) and (scope := _SCOPE.search(str(values.get("Scope")))):
+            values |= scope.groupdict()
         if not isinstance(values, dict) or not (values.get("location") or values.get("workspace_name")):
             raise ValueError("`workspace_name` is missing")
     except (OSError, ValueError) as error:

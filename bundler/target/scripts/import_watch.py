@@ -91,6 +91,8 @@ class Watch:
             "/dev/",
             "/proc/",
         ]
+        # The bundle may be in /dev/shm.
+        self.read_only = [os.path.join(os.path.realpath(root), "") for root in request["allowed_roots"]]
         self.pid = getpid()
         self.seen = set()
         self.changed = set()
@@ -101,7 +103,9 @@ class Watch:
             return
         path = os.path.abspath(os.fsdecode(path))
         folder, name = os.path.split(path)
-        if path in self.changed or (os.path.realpath(folder) + "/" + name).startswith(tuple(self.own)):
+        real = os.path.realpath(folder) + "/" + name
+        is_own = real.startswith(tuple(self.own)) and not real.startswith(tuple(self.read_only))
+        if path in self.changed or is_own:
             return
         self.changed.add(path)
         with suppress(OSError):

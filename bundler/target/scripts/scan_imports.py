@@ -7,7 +7,8 @@ Protocol. One JSON object on stdin::
 
     {"root": "/folder",
      "files": ["pkg/mod.py"],       relative to root
-     "defines": false}              whether to list the names that the top level binds
+     "defines": false}              whether to list the names that the top level binds; else
+                                    an error behind the last import may not be found
 
 On stdout one JSON object a line for each file, in order, ASCII::
 
@@ -31,12 +32,20 @@ The least certain of these is reported. A branch that cannot run on this Python
 """
 
 import ast
+import codecs
+import gc
 import json
 import os
+import re
 import sys
 
 # The exceptions whose ``except`` catches an ImportError; a bare one catches it, too.
 TAKES_IMPORT_ERROR = ("ImportError", "ModuleNotFoundError", "Exception", "BaseException")
+# Where an import statement may start, after a line feed in front of the file, and the functions that import.
+IMPORT = re.compile(rb"[\n\r;:][ \t\f]*(?:import|from)\b")
+FUNCTIONS = (b"import_module", b"__import__")
+# The end of a line before one that starts a statement, but not a further part of the statement before it.
+STATEMENT = re.compile(rb"\n(?!(?:else|elif|except|finally)\b)(?=[A-Za-z_@])")
 RANK = {"top": 0, "conditional": 1, "delayed": 2, "optional": 3}
 
 # The nodes of a condition that can be evaluated statically.
@@ -256,14 +265,40 @@ def bound(statements):
     return names
 
 
+def last_import(source):
+    """Return an offset behind the start of the last import, or 0 if there is none; it may be a text."""
+    last = max(source.rfind(name) + 1 for name in FUNCTIONS)
+    for match in IMPORT.finditer(b"\n" + (source[3:] if source.startswith(codecs.BOM_UTF8) else source)):
+        last = max(last, match.end())
+    return last
+
+
+def parse(source, name, whole):
+    """Return the syntax tree of a file, or of its part up to the last import.
+
+    The parser takes most of the time of a scan, and most files import at their top. The part ends
+    where a line starts in the first column. If that line is in a string or in parentheses, the part
+    is not valid, and the file is parsed as a whole.
+
+    :param whole: whether the rest of the file matters, too.
+    """
+    end = None if whole else STATEMENT.search(source, last_import(source))
+    if end:
+        try:
+            return ast.parse(source[: end.start() + 1], name)
+        except SyntaxError:
+            pass
+    return ast.parse(source, name)
+
+
 def scan(path, name, defines):
     """Return the answer for one file."""
     try:
         with open(path, "rb") as stream:
             source = stream.read()
-        if not defines and b"import" not in source:
+        if not defines and not last_import(source):
             return {"file": name, "imports": []}
-        tree = ast.parse(source, name)
+        tree = parse(source, name, defines)
     except SyntaxError as error:
         return {"file": name, "error": "{}: {}".format(error.lineno or 0, error.msg)}
     except (ValueError, OSError) as error:  # such as null bytes
@@ -282,6 +317,7 @@ def main():
     """Process the request on stdin."""
     request = json.loads(sys.stdin.buffer.read().decode("utf-8"))
     sys.setrecursionlimit(20000)
+    gc.disable()  # trees have no cycles, and there are many nodes to search for them
     for name in request["files"]:
         answer = scan(os.path.join(request["root"], name), name, request["defines"])
         sys.stdout.write(json.dumps(answer) + "\n")

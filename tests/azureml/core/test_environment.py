@@ -14,7 +14,7 @@ import pytest
 import bundler.azureml.core
 from bundler.azureml.core import ContainerRegistry, Environment
 from bundler.azureml.core.conda_dependencies import CondaDependencies
-from bundler.azureml.core.environment import DEFAULT_CPU_IMAGE, PythonSection
+from bundler.azureml.core.environment import DEFAULT_CPU_IMAGE, DockerBuildContext, PythonSection
 from bundler.azureml.exceptions import ExistsError, MissingError, UnknownAttributeError
 from bundler.errors import BundlerError, InputError, OutputError, UsageError
 
@@ -193,7 +193,7 @@ def test_a_misspelt_attribute_is_refused(change: Callable[[Environment], None], 
         (lambda env: setattr(env.docker, "shm_size", 2), "expected a non-empty string"),
         (lambda env: setattr(env.docker, "arguments", "--rm"), "expected a list of strings"),
         (lambda env: setattr(env.docker, "base_image", "two words"), "invalid image name `two words`"),
-        (lambda env: setattr(env.docker, "build_context", {}), "is not available offline"),
+        (lambda env: setattr(env.docker, "build_context", {}), "expected a `DockerBuildContext`"),
         (
             lambda env: setattr(env.docker, "base_dockerfile", 5),
             "expected the path of a Dockerfile, its text, or an open file",
@@ -347,7 +347,6 @@ def test_from_an_image_with_packages(folder: Path) -> None:
     "call",
     [
         lambda: Environment.from_existing_conda_environment("x", "base"),
-        lambda: Environment.from_docker_build_context("x", object()),
     ],
 )
 def test_what_makes_no_sense_offline_is_refused_with_the_way_out(call: Callable[[], object]) -> None:
@@ -711,3 +710,61 @@ def test_making_saving_and_loading_warns_of_nothing(folder: Path) -> None:
         warnings.simplefilter("error")
         Environment("x").save_to_directory("saved")
         Environment.load_from_directory("saved")
+
+
+# The small things of the original
+
+
+def test_packages_of_frameworks_replace_the_others_of_the_framework() -> None:
+    deps = CondaDependencies.create(
+        pip_packages=["tensorflow==1.15", "tensorflow-gpu", "numpy"], conda_packages=["tensorflow=1.13"]
+    )
+    deps.add_tensorflow_conda_package(core_type="gpu", version="2.4")
+    deps.add_tensorflow_pip_package()
+    deps.add_cntk_package("GPU")
+
+    assert list(deps.conda_packages)[-1] == "tensorflow-gpu=2.4"
+    assert "tensorflow=1.13" not in list(deps.conda_packages)
+    assert list(deps.pip_packages) == ["numpy", "tensorflow==2.2.0", "cntk-gpu==2.7"]
+    with pytest.raises(UsageError, match="unknown core type `tpu`"):
+        deps.add_tensorflow_pip_package("tpu")
+
+
+def test_gpu_support_is_accepted_with_a_warning() -> None:
+    env = Environment("x")
+    before = env.to_plain()
+    with pytest.warns(DeprecationWarning, match="`gpu_support` is deprecated"):
+        env.docker.gpu_support = False
+
+    assert env.docker.gpu_support is True
+    assert env.to_plain() == before
+
+
+def test_a_build_context_is_stored_and_its_image_is_built_by_docker(folder: Path) -> None:
+    context = folder / "context"
+    context.mkdir()
+    with pytest.raises(MissingError):
+        DockerBuildContext.from_local_directory(None, context)
+    (context / "Dockerfile").write_text("FROM python:3.8\nCOPY requirements.txt .\n")
+    env = Environment.from_docker_build_context("x", DockerBuildContext.from_local_directory(None, context))
+    again = Environment.from_definition(json.loads(json.dumps(env.to_definition())))
+
+    assert env.docker.base_image is None
+    assert env.python.user_managed_dependencies
+    assert again.to_plain() == env.to_plain()
+    assert env.docker.build_context == {
+        "locationType": None,
+        "location": str(context),
+        "dockerfilePath": "Dockerfile",
+    }
+    with pytest.raises(InputError, match="another build context") as caught:
+        env.get_image_details()
+    assert "docker build -t NAME:TAG" in str(caught.value.hint)
+    (context / "Dockerfile").write_text("COPY . .\n")
+    with pytest.raises(InputError, match="`FROM` is missing"):
+        DockerBuildContext.from_local_directory(None, context)
+
+
+def test_only_linux_is_built_locally() -> None:
+    with pytest.raises(UsageError, match="unsupported platform `Windows`"):
+        Environment("x").build_local(platform="Windows")

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING
 import pytest
 from support.archives import docker_members, installed, rootfs, write_archive
 from support.paths import ROOT
+from support.scoring_server import make_server
 from support.wheels import make_wheel
 
 if TYPE_CHECKING:
@@ -360,7 +361,7 @@ def test_model_package_is_an_image_without_a_daemon(programs: Programs) -> None:
         "ws = Workspace()\n"
         "env = Environment.from_pip_requirements('nlp', 'requirements.txt')\n"
         "model = Model.register(ws, 'model/weights.txt', 'weights')\n"
-        "config = InferenceConfig('score.py', 'inference_dir/code', env)\n"
+        "config = InferenceConfig('score.py', source_directory='inference_dir/code', environment=env)\n"
         "package = Model.package(ws, [model], config, image_name='nlp', image_label='3', base='base.tar')\n"
         "try:\n"
         "    package.save('context')\n"
@@ -378,6 +379,12 @@ def test_model_package_is_an_image_without_a_daemon(programs: Programs) -> None:
     ]
     listed = subprocess.run(["tar", "tf", image], capture_output=True, text=True, check=True).stdout
     assert "manifest.json" in listed.splitlines()
+
+
+def test_a_model_is_served_here(index: LocalIndex, programs: Programs) -> None:
+    make_server(index.folder)
+
+    assert programs.run("local_service.py").startswith("running {'answer': ")
 
 
 def test_an_environment_that_does_not_build_leaves_no_package(programs: Programs) -> None:
@@ -464,7 +471,7 @@ def test_env_register_list_show_build_export(programs: Programs) -> None:
         (("register", "requirements.txt"), 2, "--name requirements"),
         (("register", "env.yml", "--name", "AzureML-mine"), 3, "AzureML-mine"),
         (("build", "AzureML-PyTorch-1.1-GPU"), 3, "python=3.6.2"),
-        (("show", "AzureML-PyTorch-1.1-GPU", "--version", "99"), 3, "99"),
+        (("show", "AzureML-Tutorial", "--version", "99"), 3, "99"),
     ],
 )
 def test_env_says_what_is_wrong(args: tuple[str, ...], code: int, expected: str, programs: Programs) -> None:

@@ -1,0 +1,251 @@
+"""The command line that was probably meant by a wrong one.
+
+A command line is corrected one word at a time, until the parsers of click accept all of it, so a
+suggestion has no second mistake. The words of other tools are data: `bundler.data.synonyms`.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from pathlib import Path
+
+import click
+
+from bundler.cli.examples import example_of, existing_bundles, input_words
+from bundler.cli.options import REQUIREMENT
+from bundler.cli.parsing import (
+    Line,
+    accepts,
+    find_parameter,
+    is_flag,
+    missing_parameters,
+    read_line,
+    shown_name,
+)
+from bundler.data.popular_names import most_downloaded
+from bundler.data.synonyms import read_synonyms
+from bundler.problems import closest, is_url
+
+__all__ = ["corrections", "other_commands", "owner_of"]
+
+_DEPTH = 6
+"""The words of a command line that are corrected at most."""
+_VERSION = "--version"
+"""Prints a version with success, which hides a mistake: suggested alone, for a misspelling of it."""
+_INPUTS = ("files", "find_links", "scripts", "lock")
+"""The options with requirements, beside the argument."""
+_PYTHON = re.compile(r"(?:(?:c?python|cp|py)-?)?\d+(?:\.\d+)*|.*python.*", re.IGNORECASE)
+"""A version of Python, or the path of one."""
+_REQUIREMENT = re.compile(r"[A-Za-z0-9][\w.-]*(?:\[[\w.,-]*\])?\s*(?:[=<>~!]=|[<>]|@).*", re.ASCII)
+
+
+def corrections(line: Line, root: click.Group, depth: int = _DEPTH) -> Iterator[list[str]]:
+    """Yield command lines without a mistake that are similar to a wrong one, the most probable first."""
+    if not line.fault:
+        yield from _with_input(line)
+    elif depth:
+        for words in _alternatives(line, root):
+            yield from corrections(read_line(words, root), root, depth - 1)
+
+
+def _with_input(line: Line) -> Iterator[list[str]]:
+    """Yield a valid command line, with a file of this directory if it has no requirements but needs them."""
+    words, names = list(line.words), _INPUTS
+    argument = find_parameter(line.context.command, REQUIREMENT)
+    if argument is None or line.prints_help or any(map(line.has, (argument.name, *names))):
+        yield words
+    elif words_of_input := input_words():
+        yield [*words, *words_of_input]
+
+
+def _alternatives(line: Line, root: click.Group) -> Iterator[list[str]]:
+    """Yield command lines in which the first mistake of a wrong one is corrected."""
+    words = list(line.words)
+    if line.fault == "option":
+        yield from _synonyms(line)
+        yield from _elsewhere(line, root)
+        if not owner_of(line, root):
+            yield from _similar_options(line)
+        yield from _moved(line, root)
+    elif line.fault == "flag":
+        yield [line.name if word.startswith(f"{line.name}=") else word for word in words]
+    elif line.fault == "command":
+        yield from other_commands(line)
+    elif line.fault == "choice":
+        yield from _other_choices(line)
+    elif line.fault == "missing":
+        example = example_of(missing_parameters(line)[0], line.values, words)
+        if example is not None:
+            yield [*words, example]
+    elif line.fault == "extra":
+        yield from _one_bundle(line)
+
+
+def _synonyms(line: Line) -> Iterator[list[str]]:
+    """Yield the command line with an option of the same meaning instead of an unknown one."""
+    at = _index(line)
+    if at is None:
+        return
+    word = line.words[at]
+    if not word.startswith("--"):  # `-python`, which click reads as `-p ython`
+        yield from _with_option(line, at, word, f"-{word}")
+    synonyms = read_synonyms().options
+    for name in dict.fromkeys((line.name, line.name.lower())):
+        for other in (name, *synonyms.get(name, ())):
+            yield from _with_option(line, at, line.name, other)
+
+
+def _similar_options(line: Line) -> Iterator[list[str]]:
+    """Yield the command line with the most similar option instead of an unknown one."""
+    command, at = line.context.command, _index(line)
+    known = {opt for param in command.get_params(line.context) for opt in param.opts if opt[:2] == "--"}
+    names = {opt.removeprefix("--"): opt for opt in sorted(known)}
+    typed = line.name.lower().removeprefix("--")
+    near = names.get(closest(typed, names) or "")
+    if near == _VERSION:
+        if closest(typed, [near.removeprefix("--")], cutoff=0.8):
+            yield [near]
+    elif near and at is not None:
+        yield from _with_option(line, at, line.name, near)
+
+
+def _index(line: Line) -> int | None:
+    """Return the index of an unknown option."""
+    return next((i for i in range(line.at, len(line.words)) if _is_option(line.words[i], line.name)), None)
+
+
+def _is_option(word: str, name: str) -> bool:
+    if name.startswith("--"):
+        return word == name or word.startswith(f"{name}=")
+    return word.startswith(name) and not word.startswith("--")
+
+
+def _with_option(line: Line, at: int, name: str, other: str) -> Iterator[list[str]]:
+    """Yield the command line with one option instead of another; nothing if its value does not fit."""
+    words, attached = list(line.words), line.words[at].removeprefix(name)
+    param = find_parameter(line.context.command, other)
+    if param is None or other in (name, _VERSION):
+        return
+    before, after = words[:at], words[at + 1 :]
+    if is_flag(param):
+        if not attached:
+            yield [*before, other, *after]
+        return
+    value = attached.removeprefix("=") or next(iter(after), "")
+    if not attached:
+        after = after[1:]
+        left = [word for word in (*before[line.at :], *after) if not word.startswith("-")]
+        has_arguments = any(isinstance(item, click.Argument) for item in line.context.command.params)
+        is_input = isinstance(param, click.Argument) or param.name in _INPUTS
+        if has_arguments and not left and not is_input:  # the word is an argument, not a value
+            return
+    if not value or value.startswith("-") or not _fits(param, other, value, line.context):
+        return
+    if isinstance(param, click.Argument):
+        yield [*before, *after, value]
+    else:
+        joined = attached.startswith("=")
+        yield [*before, *([f"{other}={value}"] if joined else [other, value]), *after]
+
+
+def _fits(param: click.Parameter, option: str, value: str, context: click.Context) -> bool:
+    if option == "--python":
+        return _PYTHON.fullmatch(value) is not None
+    if isinstance(param.type, click.Path) and ":" in value:  # the tag of an image
+        return False
+    return accepts(param, value, context)
+
+
+def _moved(line: Line, root: click.Group) -> Iterator[list[str]]:
+    """Yield the command line with the command before its options, or with ``build`` if it has none."""
+    if line.path:
+        return
+    words = list(line.words)
+    for index, word in enumerate(words):
+        if not word.startswith("-") and root.get_command(line.context, word):
+            yield [word, *words[:index], *words[index + 1 :]]
+            return
+    yield ["build", *words]
+
+
+def _elsewhere(line: Line, root: click.Group) -> Iterator[list[str]]:
+    """Yield the command line with another command, which has the same arguments and the option."""
+    if len(line.path) != 1:
+        return
+    shape = [shown_name(item) for item in line.context.command.params if isinstance(item, click.Argument)]
+    for name in root.list_commands(line.context):
+        command = root.get_command(line.context, name)
+        if command is None or name in line.path or not find_parameter(command, line.name):
+            continue
+        if shape == [shown_name(item) for item in command.params if isinstance(item, click.Argument)]:
+            yield [*line.words[: line.at - 1], name, *line.words[line.at :]]
+
+
+def owner_of(line: Line, root: click.Group) -> str | None:
+    """Return the only command that has an unknown option; None if several have it."""
+    commands = [(name, root.get_command(line.context, name)) for name in root.list_commands(line.context)]
+    owners = [name for name, command in commands if command and find_parameter(command, line.name)]
+    return owners[0] if len(owners) == 1 else None
+
+
+def other_commands(line: Line) -> Iterator[list[str]]:
+    """Yield the command line with another command instead of an unknown one."""
+    synonyms = read_synonyms().commands
+    rest = list(line.words[line.at :])
+    for count in (2, 1):
+        for other in synonyms.get(" ".join([*line.path, *rest[:count]]).lower(), ()):
+            yield from _with_command(line, other, rest[count:])
+    group = line.context.command
+    known = group.list_commands(line.context) if isinstance(group, click.Group) else []
+    words = [key.split() for key in synonyms]
+    others = [key[-1] for key in words if tuple(key[:-1]) == line.path]
+    if near := closest(line.name.lower(), [*known, *others]):
+        key = " ".join([*line.path, near])
+        for other in [key] if near in known else synonyms[key]:
+            yield from _with_command(line, other, rest[1:])
+    if line.path:
+        return
+    if existing_bundles([line.name]):
+        yield [*line.options, "inspect", *rest]
+    elif (
+        Path(line.name).is_file()
+        or is_url(line.name)
+        or _REQUIREMENT.fullmatch(line.name)
+        or line.name.lower() in most_downloaded()
+    ):
+        yield [*line.options, "build", *rest]
+
+
+def _with_command(line: Line, other: str, rest: list[str]) -> Iterator[list[str]]:
+    if other == "--help":
+        if rest:
+            yield [*line.options, *rest, other]
+        yield [other]
+    elif other == "--version":
+        yield [other]
+    else:
+        yield [*line.options, *other.split(), *rest]
+
+
+def _other_choices(line: Line) -> Iterator[list[str]]:
+    """Yield the command line with a similar choice instead of an invalid one."""
+    param = next(item for item in line.context.command.params if item.name == line.name)
+    value = line.values[line.name]
+    choices = list(map(str, param.type.choices)) if isinstance(param.type, click.Choice) else []
+    near = closest(value.lower(), choices, cutoff=0.4)
+    if near is None:
+        return
+    swaps = {value: near} | {f"{opt}={value}": f"{opt}={near}" for opt in param.opts}
+    yield [*line.words[: line.at], *(swaps.get(word, word) for word in line.words[line.at :])]
+
+
+def _one_bundle(line: Line) -> Iterator[list[str]]:
+    """Yield the command line with the first bundle alone, for a command that reads one: ``verify dist/*``."""
+    arguments = [item for item in line.context.command.params if isinstance(item, click.Argument)]
+    given = [str(line.values.get(item.name or "")) for item in arguments]
+    bundles = existing_bundles([*given, *line.extra])
+    if len(arguments) == 1 and bundles:
+        others = {*given, *line.extra}
+        rest = [word for word in line.words[line.at :] if word not in others]
+        yield [*line.words[: line.at], bundles[0], *rest]

@@ -1,0 +1,151 @@
+"""Arguments for suggestions: the bundles, build contexts and inputs below the working directory."""
+
+from __future__ import annotations
+
+import shlex
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import suppress
+from pathlib import Path
+from typing import Any
+
+import click
+
+from bundler.bundle.reader import read_manifest
+from bundler.checks.user_code import is_script_name
+from bundler.data.azure_image import image_name
+from bundler.errors import BundlerError
+from bundler.problems import closest
+from bundler.requirements.text import INPUTS
+
+__all__ = [
+    "bundle_meant",
+    "bundles_in",
+    "contexts_in",
+    "example_of",
+    "existing_bundles",
+    "find_script",
+    "inference_image",
+    "input_words",
+    "newest_bundle",
+    "package_command",
+]
+
+_ARCHIVES = (".tar.gz", ".tar.zst")
+_BESIDE = (".manifest.json", ".sha256")
+_PLACES = (".", "dist")
+
+
+def bundles_in(folder: Path) -> list[Path]:
+    """Return the bundles in a directory, the newest first."""
+    archives = [path for path in folder.glob("*.tar.*") if path.name.endswith(_ARCHIVES)]
+    folders = [path.parent for path in folder.glob("*/manifest.json")]
+    newest_first = sorted([*archives, *folders], key=lambda path: path.stat().st_mtime, reverse=True)
+    return [path for path in newest_first if _is_bundle(path)]
+
+
+def existing_bundles(names: Iterable[str]) -> list[str]:
+    """Return those names that are the paths of bundles."""
+    return [name for name in names if name and _is_bundle(Path(name))]
+
+
+def bundle_meant(path: Path) -> Path | None:
+    """Return the bundle for a path that is not one: in it, beside it, of a similar name, or the newest."""
+    if path.is_dir():
+        return next(iter(bundles_in(path)), None)
+    for suffix in _BESIDE:
+        stem = path.name.removesuffix(suffix)
+        archives = existing_bundles(str(path.with_name(stem + end)) for end in (*_ARCHIVES, ""))
+        if stem != path.name and path.is_file():
+            return Path(archives[0]) if archives else None
+    beside = bundles_in(path.parent)
+    near = closest(path.name, [item.name for item in beside])
+    return path.with_name(near) if near else next(iter(beside), newest_bundle())
+
+
+def newest_bundle() -> Path | None:
+    """Return the newest bundle in this directory or, if it has none, in ``dist``."""
+    return next((path for place in _PLACES for path in bundles_in(Path(place))), None)
+
+
+def _is_bundle(path: Path) -> bool:
+    if not (path / "manifest.json").is_file() and not (path.name.endswith(_ARCHIVES) and path.is_file()):
+        return False
+    try:
+        read_manifest(path)
+    except (BundlerError, OSError):
+        return False
+    return True
+
+
+def contexts_in(folder: Path) -> list[Path]:
+    """Return the build contexts in a directory."""
+    return [path.parent for path in sorted(folder.glob("*/context.json"))]
+
+
+def find_script(folder: Path | None = None, name: str | None = None) -> tuple[Path, str] | None:
+    """Return a source directory and its entry script: of a name, else one with ``run()``, else the first.
+
+    :param folder: the source directory, if it is known; else this directory and those in it.
+    :param name: the entry script, if it is known; a path is one from this directory.
+    """
+    folders = [folder] if folder is not None else [Path(), *sorted(Path().glob("*/"))]
+    if name is not None:
+        named = [(item, name) for item in folders if (item / name).is_file()]
+        if folder is None and (path := Path(name)).is_file():
+            return path.parent, path.name
+        if named:
+            return named[0]
+    scripts = [path for item in folders for path in sorted(item.glob("*.py")) if is_script_name(path.name)]
+    near = closest(name or "", [path.name for path in scripts])
+    servable = [path for path in scripts if "def run(" in path.read_text("utf-8", "replace")]
+    similar = [path for path in scripts if path.name == near]
+    return next(((path.parent, path.name) for path in (*similar, *servable, *scripts)), None)
+
+
+def inference_image(bundle: Path | None) -> str:
+    """Return the name of Azure ML's image for the Python of a bundle, without one for the default Python."""
+    release = (3, 7)
+    with suppress(BundlerError, OSError):
+        release = read_manifest(bundle).target.release if bundle is not None else release
+    return image_name(release)
+
+
+def package_command() -> str | None:
+    """Return the command that writes a build context for the newest bundle and the script found here."""
+    bundle, script = newest_bundle(), find_script()
+    if bundle is None or script is None:
+        return None
+    code = ["--source-dir", str(script[0]), "--entry-script", script[1]]
+    outputs = ["-o", "context", "--base-image", inference_image(bundle)]
+    return shlex.join(["bundler", "package", str(bundle), *code, *outputs])
+
+
+def example_of(param: click.Parameter, values: Mapping[str, Any], words: Sequence[str]) -> str | None:
+    """Return a value for a missing argument that works here, or None.
+
+    :param values: the values of the other parameters.
+    :param words: the command line, whose words are not suggested again.
+    """
+    name = param.human_readable_name
+    if name.startswith("BUNDLE") or name in ("BEFORE", "AFTER"):
+        bundles = [str(path) for place in _PLACES for path in bundles_in(Path(place))]
+        return next((path for path in bundles if path not in words), None)
+    if name == "DEST":
+        stem = Path(str(values.get("bundle"))).name
+        for suffix in _ARCHIVES:
+            stem = stem.removesuffix(suffix)
+        return stem if not Path(stem).exists() else f"{stem}-unpacked"
+    if name == "CONTEXT":
+        return next(map(str, contexts_in(Path())), None)
+    if name == "SOURCE":
+        return next((name for option, name in _inputs() if option != "--lock"), None)
+    return None
+
+
+def input_words() -> tuple[str, str] | tuple[()]:
+    """Return the option and the name of a file with requirements in this directory; empty without any."""
+    return next(_inputs(), ())
+
+
+def _inputs() -> Iterator[tuple[str, str]]:
+    return ((option, name) for name, option in INPUTS if Path(name).is_file())

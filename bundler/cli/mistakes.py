@@ -1,0 +1,96 @@
+"""The words for wrong command lines, with the command line that was probably meant."""
+
+from __future__ import annotations
+
+import re
+import shlex
+from collections.abc import Sequence
+
+import click
+
+from bundler.cli.correction import corrections, other_commands, owner_of
+from bundler.cli.parsing import Line, find_parameter, missing_parameters, read_line, shown_name
+from bundler.cli.settings import source_of
+from bundler.data.synonyms import read_synonyms
+from bundler.errors import UsageError
+from bundler.redaction import redact
+from bundler.text import listing
+
+__all__ = ["plain_words", "usage_error"]
+
+
+def usage_error(error: click.UsageError, arguments: Sequence[str], root: click.Group) -> UsageError:
+    """Return the error for a wrong command line, with the command line that was probably meant.
+
+    :param error: the error of click; one in the value of a setting is not one of the command line.
+    :param arguments: the command line without the name of the program.
+    :param root: the command whose name that is.
+    """
+    source = source_of(error.ctx, error.param) if isinstance(error, click.BadParameter) else None
+    if source:
+        return UsageError(f"{source}: {plain_words(error.format_message())}", hint="bundler config")
+    line = read_line(arguments, root)
+    fact, wanted = _fact(line) if line.fault else (plain_words(error.format_message()), "")
+    evidence = (f"wanted  {wanted}",) if wanted else ()
+    meant = next(corrections(line, root), None) if line.fault else None
+    if meant is not None:
+        return UsageError(
+            fact, evidence=evidence, hint=redact(f"did you mean `{shlex.join(['bundler', *meant])}`?")
+        )
+    reason = read_synonyms().absent.get(line.name) if line.fault == "option" else None
+    if reason:
+        return UsageError(fact, evidence=(reason,), hint=shlex.join(["bundler", *line.path, "--help"]))
+    if line.fault == "option" and (owner := owner_of(line, root)):
+        return UsageError(fact, hint=f"see `bundler {owner} --help`, which has `{line.name}`")
+    path = line.path
+    if line.fault == "command":
+        path = next((read_line(words, root).path for words in other_commands(line)), path)
+    return UsageError(fact, evidence=evidence, hint=shlex.join(["bundler", *path, "--help"]))
+
+
+def plain_words(message: str) -> str:
+    """Return a message of click in the style of bundler.
+
+    >>> plain_words("Invalid value for '--port': 'a' is not a valid integer.")
+    'invalid value for `--port`: `a` is not a valid integer'
+    """
+    text = re.sub(r"(?<!\w)'([^']*)'", r"`\1`", message.strip().rstrip("."))
+    return text[:1].lower() + text[1:]
+
+
+def _fact(line: Line) -> tuple[str, str]:
+    """Return the words for the fault of a line, and those for the wanted value; empty if there is none."""
+    name = f"`{line.name}`"
+    param = find_parameter(line.context.command, line.name)
+    if line.fault == "missing":
+        names = [shown_name(param) for param in missing_parameters(line)]
+        kind = "option" if all(name.startswith("-") for name in names) else "argument"
+        return f"missing {_plural(kind, names)}", ""
+    if line.fault == "extra":
+        return f"unexpected {_plural('argument', line.extra)}", ""
+    if line.fault == "choice":
+        param = next(item for item in line.context.command.params if item.name == line.name)
+        value = line.values[line.name]
+        return f"invalid value for `{shown_name(param)}`: `{value}`", _wanted(param)
+    if line.fault == "value":
+        return f"{name} needs a value", _wanted(param) if param else ""
+    facts = {
+        "option": f"no such option: {name}",
+        "flag": f"{name} does not take a value",
+        "command": f"no such command: {name}",
+    }
+    return facts[line.fault], ""
+
+
+def _plural(kind: str, names: Sequence[str]) -> str:
+    return f"{kind}{'' if len(names) == 1 else 's'}: {', '.join(f'`{name}`' for name in names)}"
+
+
+def _wanted(param: click.Parameter) -> str:
+    kind = param.type
+    if isinstance(kind, click.Choice):
+        return listing(map(str, kind.choices), len(kind.choices))
+    if isinstance(kind, click.IntRange):
+        below = f" to {kind.max}" if kind.max is not None else " or more"
+        return f"a number, {kind.min}{below}"
+    return ""

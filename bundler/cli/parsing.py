@@ -1,0 +1,147 @@
+"""A command line up to its first mistake, as the parsers of click read it."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any, Literal
+
+import click
+
+__all__ = [
+    "Line",
+    "accepts",
+    "find_parameter",
+    "is_flag",
+    "missing_parameters",
+    "read_line",
+    "shown_name",
+    "with_word",
+]
+
+Fault = Literal["", "option", "value", "flag", "command", "choice", "missing", "extra"]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Line:
+    """A command line, as far as the parsers of click accept it."""
+
+    words: tuple[str, ...]
+    path: tuple[str, ...]
+    """The command, with the groups before it."""
+    at: int
+    """The index of the first word after the path."""
+    context: click.Context
+    fault: Fault = ""
+    name: str = ""
+    """The wrong option or command, or the name of the wrong parameter."""
+    values: Mapping[str, Any] = field(default_factory=dict)
+    extra: tuple[str, ...] = ()
+
+    @property
+    def options(self) -> tuple[str, ...]:
+        """The options before the command, which are those of every command."""
+        return tuple(word for word in self.words[: self.at] if word.startswith("-"))
+
+    @property
+    def prints_help(self) -> bool:
+        """Return whether the help or the version is printed, so that no argument is needed."""
+        options = [find_parameter(self.context.command, name) for name in ("--help", "--version")]
+        return any(option is not None and is_flag(option) and self.has(option.name) for option in options)
+
+    def has(self, name: str | None) -> bool:
+        """Return whether the words contain a value for a parameter; click has a mark for those without."""
+        value = self.values.get(name or "")
+        return isinstance(value, str | list | tuple | bool) and bool(value)
+
+
+def read_line(words: Sequence[str], root: click.Group) -> Line:
+    """Parse a command line up to its first mistake."""
+    words = tuple(words)
+    context, at = click.Context(root, info_name="bundler"), 0
+    path: tuple[str, ...] = ()
+    while True:
+        command = context.command
+        line = Line(words=words, path=path, at=at, context=context)
+        try:
+            values, rest, _ = command.make_parser(context).parse_args(list(words[at:]))
+        except click.NoSuchOption as error:
+            return _with(line, fault="option", name=error.option_name)
+        except click.BadOptionUsage as error:
+            param = find_parameter(command, error.option_name)
+            return _with(line, fault="flag" if is_flag(param) else "value", name=error.option_name)
+        if not isinstance(command, click.Group):
+            return _checked(_with(line, values=values, extra=tuple(rest)))
+        if not rest:
+            return line
+        below = command.get_command(context, rest[0])
+        at = len(words) - len(rest)
+        if below is None:
+            return _with(line, at=at, fault="command", name=rest[0])
+        context, path, at = click.Context(below, info_name=rest[0], parent=context), (*path, rest[0]), at + 1
+
+
+def _with(line: Line, **changes: Any) -> Line:
+    return Line(**{**line.__dict__, **changes})
+
+
+def _checked(line: Line) -> Line:
+    """Return the line of a command with the fault of its values, if they have one."""
+    if line.prints_help:
+        return line
+    for param in line.context.command.params:
+        value = line.values.get(param.name or "")
+        if isinstance(value, str) and not accepts(param, value, line.context):
+            if find_parameter(line.context.command, value):  # `--for --json`, as click reads it
+                return _with(line, fault="value", name=shown_name(param))
+            return _with(line, fault="choice", name=param.name)
+    if line.extra:
+        return _with(line, fault="extra")
+    return _with(line, fault="missing") if missing_parameters(line) else line
+
+
+def missing_parameters(line: Line) -> list[click.Parameter]:
+    """Return the parameters without which the command is not complete."""
+    return [param for param in line.context.command.params if param.required and not line.has(param.name)]
+
+
+def accepts(param: click.Parameter, value: str, context: click.Context) -> bool:
+    """Return whether an option with choices or numbers accepts a value; the others accept all."""
+    if not isinstance(param.type, click.Choice | click.IntRange):
+        return True
+    try:
+        param.type.convert(value, param, context)  # type: ignore[arg-type] # a text, as from the user
+    except click.BadParameter:
+        return False
+    return True
+
+
+def is_flag(param: click.Parameter | None) -> bool:
+    """Return whether a parameter is an option without a value."""
+    return isinstance(param, click.Option) and param.is_flag
+
+
+def find_parameter(command: click.Command, name: str) -> click.Parameter | None:
+    """Return the option of a name, or the argument of a name in capitals."""
+    for param in command.get_params(click.Context(command)):
+        if name in param.opts and isinstance(param, click.Option):
+            return param
+        if isinstance(param, click.Argument) and name and param.human_readable_name == name:
+            return param
+    return None
+
+
+def with_word(context: click.Context | None, word: str, other: str) -> list[str]:
+    """Return the words of the running command line with another word; the other word alone without one."""
+    typed = context.find_root().obj if context is not None else None
+    if not typed or word not in typed:
+        return [other]
+    at = len(typed) - 1 - typed[::-1].index(word)  # the last one: the first may be the command
+    return ["bundler", *typed[:at], other, *typed[at + 1 :]]
+
+
+def shown_name(param: click.Parameter) -> str:
+    """Return the name of a parameter as the help has it: that of an option, or an argument in capitals."""
+    if isinstance(param, click.Option):
+        return max(param.opts, key=len)
+    return param.human_readable_name

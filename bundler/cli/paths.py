@@ -1,0 +1,80 @@
+"""The paths of a command line that bundler wrote: bundles and build contexts.
+
+A wrong one is an error with the command for the path that was meant, if it is below this directory.
+"""
+
+from __future__ import annotations
+
+import shlex
+from pathlib import Path
+from typing import Any
+
+import click
+
+from bundler.cli.options import InputPath
+from bundler.cli.parsing import read_line, with_word
+from bundler.errors import InputError, MalformedError, OutputError
+from bundler.redaction import redact
+
+__all__ = ["bundle_path", "context_path"]
+
+_BESIDE = (".manifest.json", ".sha256")
+
+
+class BundlePath(click.Path):
+    """A bundle: an archive or a directory."""
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
+        """Return the path, if it exists, and is not a directory with bundles or a file beside a bundle."""
+        path = Path(str(super().convert(value, param, ctx)))
+        is_beside = path.name.endswith(_BESIDE)
+        if path.suffix == ".toml" and not path.exists():
+            return InputPath(path_type=Path, exists=True).convert(value, param, ctx)
+        if path.suffix == ".toml" or (path / "manifest.json").exists() or (path.is_file() and not is_beside):
+            return path
+        from bundler.cli.examples import bundle_meant, input_words  # noqa: PLC0415 - only for an error
+
+        meant = bundle_meant(path)
+        hint = _command(ctx, str(value), meant) if meant else None
+        if not path.exists():
+            words = input_words()
+            build = shlex.join(["bundler", "build", *words]) if words else "bundler build --help"
+            raise OutputError(f"{path}: file not found", hint=hint or f"build a bundle first: `{build}`")
+        if meant is None:
+            return path
+        kind = "a directory with bundles" if path.is_dir() else "a file beside a bundle"
+        raise MalformedError(f"`{path}` is {kind}, not a bundle", hint=hint)
+
+
+class ContextPath(InputPath):
+    """The directory of a build context."""
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
+        """Return the path, if it exists and has the files of a build context."""
+        path = Path(str(super().convert(value, param, ctx)))
+        if (path / "context.json").is_file() or (path / "Dockerfile").is_file():
+            return path
+        from bundler.cli.examples import contexts_in, package_command  # noqa: PLC0415 - only for an error
+
+        meant = next(iter((*contexts_in(path), *contexts_in(Path()))), None)
+        hint = _command(ctx, str(value), meant) if meant else package_command()
+        raise InputError(
+            f"`{path}` is not a build context",
+            evidence=("wanted  a directory that `bundler package -o` wrote",),
+            hint=hint or "bundler package --help",
+        )
+
+
+def _command(ctx: click.Context | None, typed: str, meant: Path) -> str:
+    """Return the running command with another path, and without the words that it does not accept."""
+    from bundler.cli.correction import corrections  # noqa: PLC0415 - only for an error
+
+    words = with_word(ctx, typed, str(meant))
+    root = ctx.find_root().command if ctx is not None else None
+    if isinstance(root, click.Group) and len(words) > 1:
+        words = ["bundler", *next(corrections(read_line(words[1:], root), root), words[1:])]
+    return redact(shlex.join(words))
+
+
+bundle_path = BundlePath(path_type=Path)
+context_path = ContextPath(path_type=Path, file_okay=False, exists=True)

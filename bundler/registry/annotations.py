@@ -1,0 +1,63 @@
+"""Effect: the values of a registered version that may change, in a file beside its record.
+
+    ROOT/<kind>/<name in lower case>/annotations/<version>.json   tags, properties, description; replaced
+
+A record never changes (`bundler.registry.registry`). An annotation has the digest of the record that
+it describes, and is ignored for another record.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any, Literal
+
+import msgspec
+
+from bundler.jsonio import canonical_json, decode
+from bundler.registry.credentials import check_content
+from bundler.registry.entry import RegisteredVersion
+from bundler.registry.storage import Storage
+
+__all__ = ["annotate", "annotations_of"]
+
+
+class _Annotation(msgspec.Struct, frozen=True, kw_only=True):
+    """The fields of an annotation; unknown fields are ignored."""
+
+    format: Literal["bundler-registry-annotation"]
+    format_version: Literal[1]
+    sha256: str
+    values: dict[str, Any]
+
+
+def annotations_of(storage: Storage, kind: str, record: RegisteredVersion) -> Mapping[str, Any]:
+    """Return the values that were set for a record; empty without any.
+
+    :raises MalformedError: if the file is malformed.
+    """
+    path = _path(kind, record)
+    try:
+        content = storage.read(path)
+    except FileNotFoundError:
+        return {}
+    annotation = decode(content, _Annotation, f"{storage.location}/{path}")
+    return annotation.values if annotation.sha256 == record.sha256 else {}
+
+
+def annotate(storage: Storage, kind: str, record: RegisteredVersion, values: Mapping[str, Any]) -> None:
+    """Set the values of a record, in place of earlier ones.
+
+    :raises InputError: if a value contains credentials or is not JSON.
+    """
+    check_content(values)
+    document = {
+        "format": "bundler-registry-annotation",
+        "format_version": 1,
+        "sha256": record.sha256,
+        "values": dict(values),
+    }
+    storage.replace(_path(kind, record), canonical_json(document) + b"\n")
+
+
+def _path(kind: str, record: RegisteredVersion) -> str:
+    return f"{kind}/{record.name.lower()}/annotations/{record.version}.json"

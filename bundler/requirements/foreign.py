@@ -1,0 +1,61 @@
+"""Explain a file that is not a requirements file: an archive, a build script, a file of another tool."""
+
+from __future__ import annotations
+
+import shlex
+import tarfile
+from contextlib import suppress
+from itertools import islice
+from pathlib import Path
+
+from pip_requirements_parser import is_archive_file  # type: ignore[import-untyped]
+
+from bundler.data.foreign_files import foreign_file
+from bundler.problems import ProblemError
+
+__all__ = ["BUILD_FILES", "bundle_problem", "foreign_problem"]
+
+BUILD_FILES = ("setup.py", "setup.cfg")
+"""The files of a project that a build backend reads."""
+
+_START = 4096
+_MAGIC = (b"PK\x03\x04", b"\x1f\x8b", b"BZh", b"\xfd7zXZ\0", b"\x28\xb5\x2f\xfd")
+"""How archives begin: zip, gzip, bzip2, xz, Zstandard."""
+
+
+def foreign_problem(path: Path, shown: str, content: bytes) -> ProblemError | None:
+    """Return the problem of a regular file that is not a requirements file, or None.
+
+    :param shown: the path as the user would write it.
+    """
+    if path.name.startswith("pylock") and path.suffix == ".toml":
+        lock = f"pass `--lock {shlex.quote(shown)}`"
+        return ProblemError("a lockfile, not a requirements file", hint=lock)
+    if path.name in BUILD_FILES:
+        folder = shlex.quote(_explicit(str(Path(shown).parent)))
+        return ProblemError(
+            "a file for the build of a project, not a requirements file",
+            hint=f"pass the directory: `{folder}`",
+        )
+    if is_archive_file(path.name) or content.startswith(_MAGIC):
+        what = "a wheel" if path.suffix == ".whl" else "an archive"
+        hint = f"pass `{shlex.quote(_explicit(shown))}` without `-r`" if is_archive_file(path.name) else None
+        return bundle_problem(path, shown) or ProblemError(f"{what}, not a requirements file", hint=hint)
+    kind = foreign_file(path.name, content[:_START].decode("utf-8", "replace"))
+    return ProblemError(f"{kind.what}, not a requirements file", hint=kind.hint) if kind else None
+
+
+def bundle_problem(path: Path, shown: str) -> ProblemError | None:
+    """Return the problem of a bundle that is given as an input, or None for another file."""
+    with path.open("rb") as stream:
+        is_bundle = stream.read(len(_MAGIC[-1])) == _MAGIC[-1]  # only a bundle is a tar.zst
+    if not is_bundle:
+        with suppress(tarfile.TarError, OSError, EOFError), tarfile.open(path) as archive:
+            is_bundle = any(member.name.endswith("/manifest.json") for member in islice(archive, 2))
+    hint = f"bundler inspect {shlex.quote(shown)}"
+    return ProblemError("a bundle, not an input of one", hint=hint) if is_bundle else None
+
+
+def _explicit(path: str) -> str:
+    """Return a relative path that cannot be read as the name of a project."""
+    return path if path.startswith((".", "/")) else f"./{path}"

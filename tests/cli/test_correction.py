@@ -1,0 +1,190 @@
+"""The command line that was meant by a wrong one: valid as a whole, and none if there is no good one."""
+
+from __future__ import annotations
+
+import re
+import shlex
+from pathlib import Path
+
+import click
+import pytest
+from support.bundles import make_bundle
+
+from bundler.cli.correction import corrections
+from bundler.cli.main import cli
+from bundler.cli.mistakes import usage_error
+from bundler.cli.parsing import read_line
+from bundler.data.synonyms import read_synonyms
+
+QUOTED = re.compile(r".*`([^`]+)`.*")
+
+
+def corrected(typed: str) -> str | None:
+    """Return the first correction of a command line."""
+    line = read_line(shlex.split(typed), cli)
+    assert line.fault, typed
+    words = next(corrections(line, cli), None)
+    return None if words is None else shlex.join(words)
+
+
+@pytest.mark.parametrize(
+    ("typed", "meant"),
+    [
+        # Options of other tools.
+        ("build six --python-version 3.7", "build six --python 3.7"),
+        ("build six --python-version=3.7", "build six --python=3.7"),
+        ("build six -p 3.8", "build six --python 3.8"),
+        ("build six -p3.8", "build six --python 3.8"),
+        ("serve ctx -p 5001", "serve ctx --port 5001"),
+        ("build six --target 3.12", "build six --python 3.12"),
+        ("build six --target out", "build six --output out"),
+        ("build six -t out", "build six --output out"),
+        ("build six -t app:1", None),
+        ("build six --out-dir out", "build six --output out"),
+        ("build six -n", "build six --dry-run"),
+        ("build -n six", "build --dry-run six"),
+        ("build -n app six", "build --name app six"),
+        ("build --upgrade six", "lock --upgrade six"),
+        ("build six --check --python 3.8", "lock six --check --python 3.8"),
+        ("build six --check --for mount", None),
+        ("lock six --update", "lock six --upgrade"),
+        ("unpack b.tar.gz -o out", "unpack b.tar.gz out"),
+        ("unpack b.tar.gz -d out", "unpack b.tar.gz out"),
+        ("unpack -C out b.tar.gz", "unpack b.tar.gz out"),
+        ("verify b.tar.gz --notes", "inspect b.tar.gz --notes"),
+        ("build six --cache-dir c --debug", "build six --store c --verbose"),
+        ("build -e ./proj", "build ./proj"),
+        # Options in another form, or at another place.
+        ("build six -python 3.8", "build six --python 3.8"),
+        ("build six -R r.txt", "build six -r r.txt"),
+        ("build six --INDEX_URL http://x", "build six --index-url http://x"),
+        ("build six --json=true", "build six --json"),
+        ("--python 3.8 build six", "build --python 3.8 six"),
+        ("--pyton 3.8 build six", "build --python 3.8 six"),
+        ("-r r.txt", "build -r r.txt"),
+        ("lock --requirments r.txt", "lock --requirement r.txt"),
+        ("lock six --requirments r.txt --pythn 3.8", "lock six --requirement r.txt --python 3.8"),
+        # Never an option without the value that it needs, never a version by accident.
+        ("build six --force", None),
+        ("build six --for", None),
+        ("build --lock", None),
+        ("build six --for --json", None),
+        ("build six --verson", "--version"),
+        ("build six --hlep", "build six --help"),
+        ("build six --unknown-thing", None),
+        # Values.
+        ("build six --format tgz", "build six --format tar.gz"),
+        ("build six --format=directory", "build six --format=dir"),
+        ("build six --for venvs", "build six --for venv"),
+        ("build six --format x", None),
+        ("serve ctx --port abc", None),
+        # Commands of other tools.
+        ("install six", "build six"),
+        ("add six --python-version 3.8", "build six --python 3.8"),
+        ("download six -d out", "build six --output out"),
+        ("create six", "build six"),
+        ("pip install six", "build six"),
+        ("pip freeze six", "lock six"),
+        ("help", "--help"),
+        ("help build", "build --help"),
+        ("help store gc", "store gc --help"),
+        ("help buidl", "build --help"),
+        ("help nonsense", "--help"),
+        ("version", "--version"),
+        ("extract b.tar.gz", "unpack b.tar.gz b"),
+        ("extract b.tar.gz -C out", "unpack b.tar.gz out"),
+        ("check b.tar.gz", "verify b.tar.gz"),
+        ("list b.tar.gz", "inspect b.tar.gz"),
+        ("store clean", "store gc"),
+        ("-q store prune", "-q store gc"),
+        ("cache clean", "store gc"),
+        ("cache", "store info"),
+        ("env create -f env.yml", "build -f env.yml"),
+        ("env create env.yml", "env register env.yml"),
+        ("instal six", "build six"),
+        ("BUILD six", "build six"),
+        ("numpy==1.21", "build numpy==1.21"),
+        ("numpy", "build numpy"),
+        ("install", None),
+        ("nonsense", None),
+        ("store nonsense", None),
+        ("verify a b c", None),
+    ],
+)
+def test_the_command_line_that_was_meant(
+    typed: str, meant: str | None, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+
+    assert corrected(typed) == meant
+
+
+def test_missing_words_are_those_of_files_that_exist(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    older, bundle = (make_bundle(tmp_path / name) for name in ("old", "dist"))
+    bundle.with_name("sdist-1.0.tar.gz").write_bytes(b"not a bundle")
+    shown = str(bundle.relative_to(tmp_path))
+    stem = bundle.name.removesuffix(".tar.gz")
+
+    for word in ("inspect", "verify", "tree"):
+        assert corrected(word) == f"{word} {shown}"
+    assert corrected("list") == f"inspect {shown}"
+    assert corrected("check") == f"verify {shown}"
+    assert corrected("unpack") == f"unpack {shown} {stem}"
+    assert corrected("extract") == f"unpack {shown} {stem}"
+    assert corrected(f"diff {older}") == f"diff {older} {shown}"
+    assert corrected("diff") is None
+    files = shlex.join(sorted(str(path.relative_to(tmp_path)) for path in bundle.parent.iterdir()))
+    assert corrected(f"verify {files}") == f"verify {shown}"
+    assert corrected(shown) == f"inspect {shown}"
+    (tmp_path / stem).mkdir()
+    assert corrected("extract") == f"unpack {shown} {stem}-unpacked"
+
+    (tmp_path / "requirements.txt").write_text("six\n", "utf-8")
+    assert corrected("install") == "build -r requirements.txt"
+    assert corrected("build -n six") == "build --dry-run six"
+    assert corrected("requirements.txt") == "build requirements.txt"
+    assert corrected("env register") == "env register requirements.txt"
+    (tmp_path / "ctx").mkdir()
+    (tmp_path / "ctx" / "context.json").write_text("{}", "utf-8")
+    assert corrected("serve") == "serve ctx"
+
+
+@pytest.mark.parametrize(
+    ("typed", "fact"),
+    [
+        ("build six --for", "`--for` needs a value"),
+        ("build six --for --json", "`--for` needs a value"),
+        ("build six --json=1", "`--json` does not take a value"),
+        ("build six --no-deps", "no such option: `--no-deps`"),
+        ("build six --format x", "invalid value for `--format`: `x`"),
+        ("serve ctx --port x", "invalid value for `--port`: `x`"),
+        ("nonsense", "no such command: `nonsense`"),
+        ("unpack", "missing arguments: `BUNDLE`, `DEST`"),
+        ("verify a b c", "unexpected arguments: `b`, `c`"),
+    ],
+)
+def test_the_words_are_those_of_bundler(typed: str, fact: str) -> None:
+    error = usage_error(click.UsageError("other words"), typed.split(), cli)
+
+    assert error.message == fact
+    has_reason = ("value" in fact and "take" not in fact) or "no-deps" in fact
+    assert bool(error.evidence) == has_reason
+    assert error.hint is not None
+    assert read_line(QUOTED.sub(r"\1", error.hint).split()[1:], cli).fault == ""
+
+
+def test_synonyms_are_commands_and_options_of_bundler() -> None:
+    options = {"--help", "--version"}
+    for name in cli.list_commands(read_line([], cli).context):
+        line = read_line([name], cli)
+        options |= {opt for param in line.context.command.params for opt in param.opts}
+        options |= {param.human_readable_name for param in line.context.command.params}
+
+    for name, others in read_synonyms().commands.items():
+        for other in others:
+            found = read_line([*other.split(), "--help"], cli)
+            assert (found.fault, found.path != () or other in options) == ("", True), name
+        assert read_line([*name.split(), "--help"], cli).fault, f"{name} is a command"
+    for name, others in read_synonyms().options.items():
+        assert set(others) <= options, name

@@ -1,0 +1,160 @@
+"""Paths of bundles and contexts typed wrongly: the hint is the whole command, and it works."""
+
+from __future__ import annotations
+
+import shutil
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import pytest
+from support.bundles import make_bundle
+from support.hints import hint, message, suggested
+
+from bundler.bundle.reader import read_manifest
+from bundler.digest import sha256_of
+
+if TYPE_CHECKING:
+    from support.cli import BundlerCli
+
+
+@pytest.fixture
+def bundle(tmp_path: Path) -> Path:
+    """A bundle with the files that a build writes beside it."""
+    path = make_bundle(tmp_path / "dist")
+    stem = path.name.removesuffix(".tar.gz")
+    path.with_name(f"{stem}.manifest.json").write_bytes(read_manifest(path).content)
+    path.with_name(f"{stem}.sha256").write_text(f"{sha256_of(path.read_bytes())}  {path.name}\n", "utf-8")
+    return path
+
+
+@pytest.mark.parametrize(
+    ("typed", "code"),
+    [
+        ("inspect dist", 7),
+        ("verify dist", 7),
+        ("tree dist", 7),
+        ("unpack dist out", 7),
+        ("diff dist dist", 7),
+        ("report dist -o page.html", 7),
+        ("verify {stem}.manifest.json", 7),
+        ("inspect {stem}.sha256", 7),
+        ("verify {stem}.manifest.json {stem}.sha256 {stem}.tar.gz", 7),
+        ("inspect dist/smal-1.0.tar.gz", 11),
+        ("verify missing.tar.gz", 11),
+        ("unpack missing.tar.gz out", 11),
+        ("report missing -o page.html", 11),
+        ("explain {stem}.tar.gz pkg", 2),
+        ("explain pgk {stem}.tar.gz", 3),
+        ("inspect", 2),
+        ("verify", 2),
+        ("unpack", 2),
+        ("extract {stem}.tar.gz -C out", 2),
+        ("list", 2),
+        ("check", 2),
+        ("explain M10", 3),
+        ("explain X999", 3),
+        ("build six --allow foo", 2),
+    ],
+)
+def test_the_hint_is_a_command_that_works(
+    typed: str, code: int, bundle: Path, bundler_cli: BundlerCli, tmp_path: Path
+) -> None:
+    stem = str(bundle.relative_to(tmp_path)).removesuffix(".tar.gz")
+    ended = bundler_cli.run(*typed.format(stem=stem).split(), cwd=tmp_path)
+    assert (ended.returncode, ended.stdout) == (code, "")
+    assert "Traceback" not in ended.stderr
+
+    followed = suggested(ended)
+    while True:  # `diff dist dist` has two mistakes, of which each is answered
+        again = bundler_cli.run(*followed, cwd=tmp_path)
+        if typed != "diff dist dist" or again.returncode == 0:
+            break
+        typed, followed = "", suggested(again)
+    assert again.returncode == 0, hint(ended)
+
+
+def test_a_changed_directory_gets_the_command_that_unpacks_it_again(
+    bundle: Path, bundler_cli: BundlerCli, tmp_path: Path
+) -> None:
+    assert bundler_cli.run("unpack", str(bundle), "un", cwd=tmp_path).returncode == 0
+    (changed,) = (tmp_path / "un").rglob("pkg/__init__.py")
+    changed.write_text("changed = True\n", "utf-8")
+    ended = bundler_cli.run("verify", "un", cwd=tmp_path)
+
+    assert (ended.returncode, message(ended)) == (5, "`un` does not match its manifest")
+    assert bundler_cli.run(*suggested(ended), cwd=tmp_path).returncode == 0
+    assert bundler_cli.run("verify", "un-unpacked", cwd=tmp_path).returncode == 0
+
+    shutil.rmtree(tmp_path / "dist")
+    assert hint(bundler_cli.run("verify", "un", cwd=tmp_path)) == "unpack or copy the bundle again"
+
+
+def test_a_directory_that_is_not_a_context_gets_one_or_the_command_that_writes_one(
+    bundle: Path, bundler_cli: BundlerCli, tmp_path: Path
+) -> None:
+    code = tmp_path / "code"
+    code.mkdir()
+    assert "bundler package --help" in bundler_cli.run("mount-command", ".", cwd=tmp_path).stderr
+    (code / "helper.py").write_text("", "utf-8")
+    (code / "score.py").write_text("def init(): pass\ndef run(data): return data\n", "utf-8")
+    ended = bundler_cli.run("mount-command", ".", cwd=tmp_path)
+    assert (ended.returncode, message(ended)) == (3, "`.` is not a build context")
+
+    packaged = bundler_cli.run(*suggested(ended), cwd=tmp_path)
+    assert packaged.returncode == 0, packaged.stderr
+    for typed in (["mount-command", "."], ["mount-command", "code"], ["mount-command"]):
+        ended = bundler_cli.run(*typed, cwd=tmp_path)
+        assert suggested(ended) == ["mount-command", "context"]
+    assert bundler_cli.run("mount-command", "context", cwd=tmp_path).returncode == 0
+
+
+@pytest.mark.parametrize(
+    ("args", "expected"),
+    [
+        (["build", "six", "--base", "python:3.7"], "docker save -o python.tar python:3.7"),
+        (["profile", "host.example/team/app"], "docker save -o app.tar host.example/team/app"),
+        (["verify", "{bundle}", "--base", "iris:1"], "docker save -o iris.tar iris:1"),
+        (["build", "six", "--base", "nothing"], None),
+        (["build", "six", "--base", "No:1"], None),
+    ],
+)
+def test_the_name_of_an_image_is_not_the_path_of_a_base(
+    args: list[str], expected: str | None, bundle: Path, bundler_cli: BundlerCli, tmp_path: Path
+) -> None:
+    ended = bundler_cli.run(*(word.format(bundle=bundle) for word in args), cwd=tmp_path)
+
+    assert ended.returncode == 3
+    if expected is None:
+        assert "hint" not in ended.stderr
+    else:
+        assert f"`{expected}`" in hint(ended)
+
+
+@pytest.mark.parametrize(
+    "args",
+    [
+        ["build", "-r", "nothing"],
+        ["build", "six", "-c", "nothing"],
+        ["build", "--lock", "nothing"],
+        ["build", "six", "--base", "nothing"],
+        ["build", "six", "--source-dir", "nothing", "--entry-script", "x.py"],
+        ["profile", "nothing"],
+        ["tree", "nothing.toml"],
+        ["env", "register", "nothing"],
+        ["serve", "nothing"],
+        ["mount-command", "nothing"],
+        ["simulate", "nothing"],
+        ["join", "nothing", "nothing", "out"],
+    ],
+)
+def test_a_missing_input_has_one_exit_code(args: list[str], bundler_cli: BundlerCli, tmp_path: Path) -> None:
+    ended = bundler_cli.run(*args, cwd=tmp_path)
+
+    assert (ended.returncode, "not found" in ended.stderr) == (3, True)
+
+
+@pytest.mark.parametrize("command", ["inspect", "verify", "tree", "report", "package"])
+def test_a_missing_bundle_has_one_exit_code(command: str, bundler_cli: BundlerCli, tmp_path: Path) -> None:
+    ended = bundler_cli.run(command, "nothing", cwd=tmp_path)
+
+    assert (ended.returncode, message(ended)) == (11, "nothing: file not found")
