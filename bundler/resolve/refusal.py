@@ -1,4 +1,4 @@
-"""The errors for what ``target/scripts/restrict_pip.py`` refuses: URLs, responses, archives and scripts."""
+"""The errors for URLs, responses, archives and scripts that ``target/scripts/restrict_pip.py`` refuses."""
 
 from __future__ import annotations
 

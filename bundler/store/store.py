@@ -30,6 +30,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, BinaryIO, TypeVar
 
+from platformdirs import user_cache_dir
+
 from bundler.digest import CHUNK, Sha256, parse_sha256
 from bundler.errors import IntegrityError, MalformedError, OutputError, UsageError
 from bundler.jsonio import decode
@@ -73,18 +75,11 @@ class Blob:
 def open_store(path: Path | None, host: HostEnvironment, reporter: Reporter) -> Store:
     """Return the store at ``path``, else at BUNDLER_STORE, else in the user's cache directory."""
     if path is None:
-        named = host.get("BUNDLER_STORE")
-        if named is None:
-            from platformdirs import user_cache_dir  # noqa: PLC0415 - not needed where the store is named
-
-            named = user_cache_dir("bundler", appauthor=False)
-        path = Path(named)
-    # Resolved: a sandbox does not show the directories before a `..`.
-    root = (host.cwd / path).resolve()
+        path = Path(host.get("BUNDLER_STORE") or user_cache_dir("bundler", appauthor=False))
+    root = (host.cwd / path).resolve()  # a sandbox does not show the directories before a `..`
     if not str(root).isprintable():
-        raise UsageError(
-            f"the path of the store is not printable: `{printable(str(root))}`", hint="pass another `--store`"
-        )
+        text = f"the path of the store is not printable: `{printable(str(root))}`"
+        raise UsageError(text, hint="pass another `--store`")
     return Store(root, reporter=reporter)
 
 

@@ -1,9 +1,9 @@
-"""Restrict what pip fetches, unpacks and installs outside of the sandbox; `run_pip.py` imports it.
+"""Restrict pip, which fetches, unpacks and installs outside of the sandbox; `run_pip.py` imports it.
 
 Standard library only, syntax of Python 3.7. The last pip for an old Python has known faults: that of 3.7
 writes through the symbolic links of an sdist (CVE-2025-8869), and a script to wherever its name leads
 (CVE-2026-8643). Every pip reads a response without an end, and a file of this machine that an index
-names. What is refused ends pip with a line that `resolve.failed_run` reads.
+names. A refusal ends pip with a line that `resolve.refusal` reads.
 """
 
 import functools
@@ -51,7 +51,7 @@ def restrict(package):
 
 
 def refuse(kind, text):
-    """End pip with an error, whose line `resolve.failed_run` reads."""
+    """End pip with an error, whose line `resolve.refusal` reads."""
     from pip._internal.exceptions import InstallationError  # noqa: PLC0415 - the pip of `restrict`
 
     mark = os.environ.get("BUNDLER_MARK", "")  # hooks do not have it: they cannot print this line
@@ -117,7 +117,7 @@ class Connection(http.client.HTTPConnection):
 
 
 def restrict_decoding(response_class):
-    """Limit what a compressed page becomes: a megabyte of it can be a gigabyte of memory."""
+    """Limit the size of a decompressed page: a megabyte of it can be a gigabyte of memory."""
     decode = response_class._decode  # noqa: SLF001 - it covers every Content-Encoding
 
     def limited(response, *rest, **options):

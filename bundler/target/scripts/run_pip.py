@@ -219,7 +219,7 @@ def guarded(guard_file, pip):
 
 
 def fix_requirements(guard_file, folder):
-    """Resolve the requirements of a build, and replace them by what was resolved, by digest."""
+    """Resolve the requirements of a build, and replace them by the resolved files, by digest."""
     number, report = tempfile.mkstemp(suffix=".json", dir=folder)
     os.close(number)
     # -I: see `Popen`.
