@@ -46,7 +46,7 @@ _PYTHON = re.compile(
 )
 # As `pip._internal.exceptions.HashMismatch` prints it; each further hash has `or` for its algorithm.
 _HASHES = re.compile(
-    r"^ {4}(?P<item>\S+).*:\n(?P<wanted> +Expected (?P<algorithm>\w+) .*\n(?: +Expected +or .*\n)*)"
+    r"^ {4,}(?P<item>\S+).*:\n(?P<wanted> +Expected (?P<algorithm>\w+) .*\n(?: +Expected +or .*\n)*)"
     r" +Got +(?P<found>[0-9a-f]+)$",
     re.MULTILINE,
 )
