@@ -17,16 +17,26 @@ _POISONS = ("PYTHON", "LD_", "DYLD_")
 """Prefixes of the variables that change how Python, or any program, starts."""
 _REMOVED = "BUNDLER_REMOVED"
 """Names the removed variables for the report; see `HostEnvironment.ignored_settings`."""
+_INTERPRETER_ERROR = 8
 
 
 def main() -> None:
     """Run the command line and exit with its code."""
+    # The owner of a file may read and write it, and others write nothing, whatever the umask.
+    os.umask(os.umask(0o077) & 0o075 | 0o002)
     _open_streams()
     _isolate()
     here = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
     if here not in sys.path:  # a user site; after all others, so that it replaces nothing
         sys.path.append(here)
-    from bundler.cli.main import run_cli  # noqa: PLC0415 - after the start is isolated
+    try:
+        from bundler.cli.main import run_cli  # noqa: PLC0415 - after the start is isolated
+    except ImportError as error:
+        sys.stderr.write(
+            f"bundler: error: `{sys.executable}` cannot run bundler: {error}\n"
+            "bundler: hint: install bundler with this Python, or into an environment of its own\n"
+        )
+        sys.exit(_INTERPRETER_ERROR)
 
     sys.exit(run_cli(sys.argv[1:]))
 
@@ -53,7 +63,8 @@ def _isolate() -> None:
     env = {name: value for name, value in os.environ.items() if not name.startswith(_POISONS)}
     env[_REMOVED] = " ".join([*os.environ.get(_REMOVED, "").split(), *removed])
     # By path, not `-m bundler`: exactly this code, also if it is in a user site.
-    argv = [sys.executable, "-I", "-X", "utf8", os.path.abspath(__file__), *sys.argv[1:]]
+    options = ["-I", "-S"] if sys.flags.no_site else ["-I"]
+    argv = [sys.executable, *options, "-X", "utf8", os.path.abspath(__file__), *sys.argv[1:]]
     try:
         os.execve(sys.executable, argv, env)
     except OSError as error:

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 import pytest
 from support.cli import locked
 from support.paths import ROOT
-from support.wheels import make_wheel
+from support.wheels import make_sdist, make_wheel
 
 if TYPE_CHECKING:
     from support.cli import BundlerCli
@@ -217,6 +217,19 @@ def test_a_variable_does_not_replace_the_environment_of_the_command(
 
 
 @pytest.mark.attack("command")
+def test_a_shell_that_finds_the_launcher_starts_no_program_of_the_working_directory(
+    bundler_cli: BundlerCli, tmp_path: Path
+) -> None:
+    (tmp_path / "python3").write_text("#!/bin/sh\necho evil\n")
+    (tmp_path / "python3").chmod(0o755)
+    path = {"PATH": f"{Path(LAUNCHER).parent}:{os.environ['PATH']}"}
+
+    started = start(("bash", "bundler", "--version"), bundler_cli, path, cwd=tmp_path)
+
+    assert started.stdout.startswith("bundler, version "), started.stdout + started.stderr
+
+
+@pytest.mark.attack("command")
 def test_a_program_of_path_does_not_lead_the_launcher_elsewhere(
     bundler_cli: BundlerCli, tmp_path: Path
 ) -> None:
@@ -236,22 +249,72 @@ def test_a_program_of_path_does_not_lead_the_launcher_elsewhere(
     assert started.stdout.startswith("bundler, version "), started.stderr
 
 
-def test_a_user_site_is_found(bundler_cli: BundlerCli) -> None:
-    """`pip install --user`: -I ignores the user site, and no Python is beside the command."""
-    python = Path(sys.base_prefix, "bin", f"python{sys.version_info.major}.{sys.version_info.minor}")
-    local = bundler_cli.home / ".local"
-    site = local / "lib" / python.name / "site-packages"
+def copy_packages(site: Path) -> None:
+    """Make a directory a site-packages with bundler and all that it needs."""
     site.mkdir(parents=True)
     for entry in (*PACKAGES.iterdir(), ROOT / "bundler"):
         if entry.suffix != ".pth":
             (site / entry.name).symlink_to(entry)
+
+
+def base_python() -> Path:
+    return Path(sys.base_prefix, "bin", f"python{sys.version_info.major}.{sys.version_info.minor}")
+
+
+@pytest.fixture(params=["user", "target"])
+def installed(request: pytest.FixtureRequest, bundler_cli: BundlerCli, tmp_path: Path) -> Path:
+    """The command as `pip install --user` or `--target` installs it: no Python is beside it."""
+    local = bundler_cli.home / ".local"
+    python = base_python()
+    copy_packages(local / "lib" / python.name / "site-packages" if request.param == "user" else local)
     (local / "bin").mkdir()
     shutil.copy(LAUNCHER, local / "bin/bundler")
-    env = {"PATH": f"{python.parent}:{os.environ['PATH']}"}
+    # On PATH, the first python3 is not that of the installation with --user.
+    (tmp_path / "python").mkdir()
+    (tmp_path / "python" / python.name).symlink_to(python)
+    if request.param == "target":
+        (tmp_path / "python/python3").symlink_to(python)
+    else:
+        (tmp_path / "python/python3").write_text("#!/bin/sh\necho another python >&2\nexit 3\n")
+        (tmp_path / "python/python3").chmod(0o755)
+    bundler_cli.env["PATH"] = f"{tmp_path}/python:{os.environ['PATH']}"
+    return local / "bin/bundler"
 
-    for argv in ((str(local / "bin/bundler"),), (str(python), "-m", "bundler")):
-        started = start((*argv, "--version"), bundler_cli, env, cwd=bundler_cli.home)
-        assert started.stdout.startswith("bundler, version "), started.stderr
+
+def test_a_command_beside_no_python_builds_a_source(
+    installed: Path, bundler_cli: BundlerCli, tmp_path: Path
+) -> None:
+    """Also its own children, such as virtualenv and wheel, find their modules."""
+    assert bundler_cli.wheels is not None
+    make_sdist(bundler_cli.wheels, "source", "1.0", {"source.py": ""})
+    started = start((str(installed), "build", "source", "--name", "app"), bundler_cli, {}, cwd=tmp_path)
+
+    digest(started)
+
+
+@pytest.mark.attack("command")
+def test_nothing_around_a_command_beside_no_python_changes_its_start(
+    installed: Path, bundler_cli: BundlerCli, tmp_path: Path
+) -> None:
+    for name in ("json", "click", "sitecustomize", "bundler"):
+        (tmp_path / f"{name}.py").write_text(BOOM)
+    for env in ({}, {"PYTHONPATH": str(tmp_path)}, {"LD_LIBRARY_PATH": "/nowhere"}, {"PYTHONHOME": "/none"}):
+        started = start((str(installed), "--version"), bundler_cli, env, cwd=tmp_path)
+        assert started.stdout.startswith("bundler, version "), (env, started.stderr)
+    assert list(tmp_path.glob("*.ran")) == []
+
+
+def test_a_python_without_the_dependencies_is_named(bundler_cli: BundlerCli, tmp_path: Path) -> None:
+    """As the one that is first on PATH after `pip install --user` with another."""
+    (tmp_path / "bundler").symlink_to(ROOT / "bundler")
+    argv = (str(base_python()), "-I", "-S", str(tmp_path / "bundler/__main__.py"), "--version")
+    started = start(argv, bundler_cli, {}, cwd=tmp_path)
+
+    assert started.returncode == 8
+    assert started.stderr.splitlines()[0] == (
+        f"bundler: error: `{base_python()}` cannot run bundler: No module named 'click'"
+    )
+    assert "Traceback" not in started.stderr
 
 
 @pytest.mark.attack("command")
@@ -267,3 +330,61 @@ def test_startup_code_of_the_environment_is_reported(
 
     lines = [line for line in started.stderr.splitlines() if "when the Python of bundler starts" in line]
     assert [line.split("`")[1] for line in lines] == [str(site / "sitecustomize.py"), str(site / "evil.pth")]
+
+
+@pytest.mark.attack("command")
+@pytest.mark.parametrize("umask", [0o777, 0o700, 0o400, 0o277, 0o077, 0o027, 0o002, 0])
+def test_a_umask_changes_no_byte_and_opens_no_file(
+    umask: int, bundler_cli: BundlerCli, tmp_path: Path
+) -> None:
+    """H17: an import that cannot read its own file would be a wrong verdict."""
+    assert bundler_cli.wheels is not None
+    make_wheel(bundler_cli.wheels, "demo", "1.0")
+    lock = locked(bundler_cli, "demo")
+    digests = set()
+    for mask, folder in ((0o022, "usual"), (umask, "other")):
+        argv = (
+            LAUNCHER,
+            "build",
+            *lock,
+            "--name",
+            "app",
+            "-o",
+            f"new/{folder}",
+            "--store",
+            f"store {folder}",
+        )
+        started = subprocess.run(
+            argv, cwd=tmp_path, env=bundler_cli.env, capture_output=True, text=True, check=False, umask=mask
+        )
+        digests.add(digest(started))
+    assert len(digests) == 1
+    for path in (tmp_path / "new", tmp_path / "new/other", *(tmp_path / "store other").rglob("*")):
+        mode = path.lstat().st_mode
+        assert not mode & 0o002, path
+        assert mode & 0o400, path
+
+
+@pytest.mark.attack("command")
+@pytest.mark.parametrize(
+    "value",
+    ["bash_source", "zsh_source", "fish_source", "bash_complete", "zsh_complete", "fish_complete", "x"],
+)
+def test_the_variable_of_completion_replaces_no_command(
+    value: str, bundler_cli: BundlerCli, tmp_path: Path
+) -> None:
+    """A pipeline that sets it would print a script, with exit code 0, and build nothing."""
+    env = {
+        "_BUNDLER_COMPLETE": value,
+        "COMP_WORDS": "bundler ver",
+        "COMP_CWORD": "ver" if "fish" in value else "1",
+    }
+    started = start((LAUNCHER, "verify", "missing"), bundler_cli, env, cwd=tmp_path)
+
+    assert (started.returncode, started.stdout) == (11, "")
+    assert "missing: file not found" in started.stderr
+    if value != "x":
+        started = start((LAUNCHER,), bundler_cli, env, cwd=tmp_path)
+        assert started.returncode == 0
+        assert ("verify" in started.stdout) == value.endswith("complete")
+        assert ("_BUNDLER_COMPLETE" in started.stdout) == value.endswith("source")

@@ -18,12 +18,13 @@ from bundler.archive.tar import file_header, padding
 from bundler.archive.tree import TreeFile
 from bundler.bundle.layer import Layer
 from bundler.digest import Sha256, read_chunks
+from bundler.errors import IntegrityError, MalformedError
 from bundler.store.store import DamagedStoreError, key_of
 
 if TYPE_CHECKING:
     from bundler.store.store import Store
 
-__all__ = ["SegmentFormat", "bind_content", "find_segment", "read_segment", "write_segment"]
+__all__ = ["SegmentFormat", "bind_content", "check_segment", "find_segment", "read_segment", "write_segment"]
 
 _BATCH = 256 << 10
 """Bytes per call of the compressor, exact: its output depends on the borders of its input."""
@@ -113,25 +114,50 @@ def bind_content(layer: Layer, segment_format: SegmentFormat, store: Store) -> N
     store.remember("content", key_of(layer.digest), segment_format)
 
 
+def check_segment(
+    digest: Sha256, files: Iterable[TreeFile], segment_format: SegmentFormat, store: Store
+) -> None:
+    """Read a segment with its table, unless this was done before.
+
+    The reference of a segment and the table of a layer are intact each for itself, and can belong to
+    different layers: an archive of both would not be the one of its manifest.
+
+    :raises DamagedStoreError: if the segment does not match its table.
+    """
+    files = tuple(files)
+    if store.lookup("read", segment_format.key(files)) != digest:
+        for _ in read_segment(digest, files, segment_format, store):
+            pass
+
+
 def read_segment(
     digest: Sha256, files: Iterable[TreeFile], segment_format: SegmentFormat, store: Store
 ) -> Iterator[tuple[TreeFile, Iterator[bytes]]]:
     """Yield each file of a stored segment with its content, which is hashed as it is read.
 
-    The content must be read to its end, or skipped by asking for the next file.
+    The content must be read to its end, or skipped by asking for the next file. At the end the store
+    notes that the segment matches its table.
 
     :raises DamagedStoreError: if the segment has changed, or does not match its table.
     """
+    files = tuple(files)
+    try:
+        yield from _read(digest, files, segment_format, store)
+    except DamagedStoreError:
+        raise
+    except (IntegrityError, MalformedError) as error:
+        raise DamagedStoreError(f"the stored segment {digest[:12]} is not one: {error.message}") from error
+    store.bind("read", segment_format.key(files), digest)
+
+
+def _read(
+    digest: Sha256, files: Iterable[TreeFile], segment_format: SegmentFormat, store: Store
+) -> Iterator[tuple[TreeFile, Iterator[bytes]]]:
     # Verified first: an error of the decompressor would hide that the blob has changed.
     with store.verified_path(digest).open("rb") as blob:
         reader = ExactReader(decompressed(read_chunks(blob), segment_format.codec, f"segment {digest[:12]}"))
         for file in files:
-            header = file_header(
-                f"{segment_format.root}/{file.path}",
-                size=file.size,
-                mode=file.mode,
-                epoch=segment_format.epoch,
-            )
+            header = segment_format.header(file)
             if reader.exactly(len(header)) != header:
                 raise DamagedStoreError(f"the stored segment {digest[:12]} is damaged at `{file.path}`")
             chunks = verified(
@@ -144,7 +170,9 @@ def read_segment(
             yield file, chunks
             for _ in chunks:
                 pass
-            reader.exactly(len(padding(file.size)))
+            fill = padding(file.size)
+            if reader.exactly(len(fill)) != fill:
+                raise DamagedStoreError(f"the stored segment {digest[:12]} is damaged behind `{file.path}`")
         if reader.exactly(1, short=True):
             raise DamagedStoreError(f"the stored segment {digest[:12]} is longer than its table")
 
@@ -155,9 +183,7 @@ def _entries(
     segment_format: SegmentFormat,
 ) -> Iterator[bytes]:
     for file in files:
-        yield file_header(
-            f"{segment_format.root}/{file.path}", size=file.size, mode=file.mode, epoch=segment_format.epoch
-        )
+        yield segment_format.header(file)
         fact = f"`{file.path}` does not match its layer"
         yield from verified(contents(file), fact, sha256=file.sha256, size=file.size)
         yield padding(file.size)

@@ -23,7 +23,7 @@ from bundler.bundle.layer import Layer
 from bundler.bundle.manifest import Manifest
 from bundler.bundle.plan import ArchiveMember, BundlePlan
 from bundler.bundle.reader import verify_bundle
-from bundler.bundle.segment import SegmentFormat, find_segment, read_segment
+from bundler.bundle.segment import SegmentFormat, check_segment, find_segment, read_segment
 from bundler.digest import Sha256, hash_stream, parse_sha256, sha256_of
 from bundler.errors import BundlerError, IntegrityError, MalformedError, OutputError
 from bundler.store.store import DamagedStoreError
@@ -84,7 +84,10 @@ def write_bundle(  # noqa: PLR0913 - inputs and output of a bundle
                 manifest, lock, plan, segment_format, stem=stem, store=store, reporter=reporter
             )
         final = stem.with_name(stem.name + SUFFIXES[segment_format.codec])
-        segments = [found for layer, found in find_segments(plan, segment_format, store)]
+        segments = []
+        for layer, segment in find_segments(plan, segment_format, store):
+            check_segment(segment, plan.kept(layer), segment_format, store)
+            segments.append(segment)
 
         def write(sink: _Sink) -> None:
             _write_archive(sink.write, manifest, lock, segments, segment_format, store)

@@ -214,7 +214,7 @@ def _check_complete(bundle: Path, arguments: PackageArguments) -> None:
         missing.append("--output")
         words += ["-o", "context"]
     if arguments.output is not None or words:
-        if arguments.base_image is None:
+        if not arguments.base_image:
             missing.append("--base-image")
         words += ["--base-image", arguments.base_image or image]
     evidence: tuple[str, ...] = ()

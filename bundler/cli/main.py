@@ -33,6 +33,8 @@ __all__ = ["cli", "run_cli"]
 _SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 _PATIENCE = 5.0
 """Seconds after a signal in which further ones are ignored: they would interrupt the clean-up."""
+_NO_VARIABLE = "="
+"""A name that no variable has."""
 _INTERRUPTED = 128 + signal.SIGINT
 
 
@@ -69,7 +71,12 @@ def _run(arguments: Sequence[str]) -> int:  # noqa: PLR0911 - one for each way a
     try:
         # Without the standalone mode, click returns the code of an Exit, and else the value of the command.
         ended = cli.main(
-            args=list(arguments), prog_name="bundler", standalone_mode=False, obj=tuple(arguments)
+            args=list(arguments),
+            prog_name="bundler",
+            # The scripts of the shells pass no argument: a command is run, whatever the environment has.
+            complete_var=_NO_VARIABLE if arguments else None,
+            standalone_mode=False,
+            obj=tuple(arguments),
         )
     except BundlerError as error:
         host = read_host_environment()

@@ -15,20 +15,25 @@ __all__ = ["CONTENT_LIMIT", "may_contain_secret", "secret_in_content", "secret_i
 CONTENT_LIMIT = 1 << 20
 """Bytes; larger files are data."""
 
-_FOLDERS = frozenset({".ssh", ".aws", ".azure", ".gcloud", ".gnupg", ".kube", ".docker"})
+_FOLDERS = frozenset(
+    {
+        *(".ssh", ".aws", ".azure", ".gcloud", ".gnupg", ".kube", ".docker"),
+        *(".kaggle", ".huggingface", ".snowsql", ".databricks"),
+    }
+)
 _NAMES = {
     "environment variables": (".env", ".env.*", "*.env", ".envrc"),
     "a password file": (
         *(".netrc", "_netrc", ".pypirc", ".pgpass", ".git-credentials", ".htpasswd", ".dockercfg"),
-        *(".s3cfg", ".boto", ".my.cnf", ".vault-token"),
+        *(".s3cfg", ".boto", ".my.cnf", ".vault-token", ".npmrc", ".databrickscfg", "rclone.conf"),
     ),
     "a private key": (
-        *("id_rsa", "id_dsa", "id_ecdsa", "id_ed25519"),
+        *("id_rsa", "id_dsa", "id_ecdsa", "id_ed25519", "id_ecdsa_sk", "id_ed25519_sk"),
         *("*.p12", "*.pfx", "*.jks", "*.keystore", "*.kdbx", "*.ppk"),
     ),
     "credentials": (
         *("client_secret*.json", "service_account*.json", "service-account*.json", "credentials.json"),
-        *("*.publishsettings", "kubeconfig"),
+        *("*.publishsettings", "kubeconfig", "kaggle.json", "secrets.toml", "*.tfstate", "*.tfvars"),
     ),
 }
 _TEMPLATES = (".example", ".sample", ".template", ".dist", ".defaults")
@@ -41,6 +46,12 @@ _CONTENTS = {
     ),
     "an access key of AWS": re.compile(rb"(?<![A-Z0-9])(?:AKIA|ASIA)[A-Z2-7]{16}(?![A-Z0-9])"),
     "an account key of Azure": re.compile(rb"AccountKey=[A-Za-z0-9+/]{86}=="),
+    "a shared key of Azure": re.compile(rb"SharedAccessKey=[A-Za-z0-9+/]{43}="),
+    "a signature of Azure": re.compile(rb"[?&]s[vep]=[^\s'\"]*&sig=[A-Za-z0-9%+/]{40,}"),
+    "a token of Databricks": re.compile(rb"(?<!\w)dapi[0-9a-f]{32}(?!\w)"),
+    "a token of npm": re.compile(rb"(?<!\w)npm_[A-Za-z0-9]{36}(?!\w)"),
+    "a key of OpenAI": re.compile(rb"(?<!\w)sk-(?:proj-)?\w{20}T3BlbkFJ\w{20}"),
+    "a key of Stripe": re.compile(rb"(?<!\w)[rs]k_live_[A-Za-z0-9]{24}"),
     "a token of GitHub": re.compile(rb"(?<!\w)(?:gh[pousr]_[A-Za-z0-9]{36}|github_pat_\w{40})"),
     "a token of GitLab": re.compile(rb"(?<!\w)glpat-[\w-]{20}"),
     "a token of PyPI": re.compile(rb"(?<!\w)pypi-AgEIcHlwaS5vcmc[\w-]{40}"),

@@ -7,6 +7,7 @@ requirement that caused it; the facts of the message are those of the indexes an
 from __future__ import annotations
 
 import re
+import shlex
 from contextlib import suppress
 from pathlib import Path
 
@@ -22,6 +23,7 @@ from bundler.data.import_names import provider_of
 from bundler.errors import BundlerError, IntegrityError, NetworkError, ResolutionError
 from bundler.redaction import url_filename
 from bundler.resolve.failed_run import FailedRun
+from bundler.resolve.refusal import refused
 from bundler.resolve.releases import find_files
 from bundler.resolve.unmet import Wanted, explain_unmet, newest_wheel, python_in, similar_names
 from bundler.system.process import tail
@@ -44,7 +46,7 @@ _PYTHON = re.compile(
 )
 # As `pip._internal.exceptions.HashMismatch` prints it; each further hash has `or` for its algorithm.
 _HASHES = re.compile(
-    r"^ {4}(?P<item>\S+).*:\n(?P<wanted> +Expected (?P<algorithm>\w+) .*\n(?: +Expected +or .*\n)*)"
+    r"^ {4,}(?P<item>\S+).*:\n(?P<wanted> +Expected (?P<algorithm>\w+) .*\n(?: +Expected +or .*\n)*)"
     r" +Got +(?P<found>[0-9a-f]+)$",
     re.MULTILINE,
 )
@@ -74,6 +76,7 @@ _NETWORK_SIGNS = (
     "Max retries exceeded",
     " redirects.",
     "[Errno 27]",
+    "MemoryError",
 )
 _REFUSED_ANSWER = "ERROR: a build backend returned "
 """How ``target/scripts/run_pip.py`` begins the line for a hook whose answer leads out of the sandbox."""
@@ -86,6 +89,7 @@ def explain_failure(run: FailedRun) -> BundlerError:
     :return: a NetworkError, an IntegrityError, a MalformedError or a ResolutionError.
     """
     explain = (
+        refused,
         _wrong_hash,
         _damaged,
         _http_error,
@@ -118,7 +122,8 @@ def build_failure(run: FailedRun, project: str, *, name: str) -> BundlerError:
     :param project: its name and version, for the message.
     :param name: its name.
     """
-    return _http_error(run) or _build_error(run, project, name=name)
+    known = refused(run) or _wrong_hash(run) or _http_error(run)
+    return known or _build_error(run, project, name=name)
 
 
 # The causes, in the order in which they are tried.
@@ -177,7 +182,7 @@ def _http_error(run: FailedRun) -> BundlerError | None:
             f"URL     {match['url']}",
             *((f"index   {index}",) if index else ()),
         ),
-        hint=f"check the file on the index: `curl -sSIL {match['url']}`",
+        hint=f"check the file on the index: `curl -sSIL {shlex.quote(match['url'])}`",
     )
 
 

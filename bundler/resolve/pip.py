@@ -11,10 +11,12 @@ from __future__ import annotations
 
 import json
 import os
+import secrets
 import shlex
 import sys
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from contextlib import nullcontext
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -28,6 +30,7 @@ from bundler.resolve.auth import netrc_environment
 from bundler.resolve.download import Download, fetch_all
 from bundler.resolve.failed_run import FailedRun
 from bundler.resolve.failure import explain_failure
+from bundler.resolve.pip_cache import intact_cache
 from bundler.resolve.releases import find_files, not_an_index
 from bundler.system.process import Completed, run_process
 from bundler.system.sandbox import Places, Sandbox, find_sandbox, program_places
@@ -68,8 +71,8 @@ class Toolchain:
     """A directory with the wheels of setuptools and wheel, for build environments."""
     versions: dict[str, str]
     """The versions of pip, setuptools and wheel, by name."""
-    cache: Path
-    """pip's cache of index pages; files from it are hashed again."""
+    store: Store
+    """Contains pip's cache of index pages; see `resolve.pip_cache`."""
     extra_config: Path
     """A configuration file of setuptools for every build."""
     sandbox: Sandbox
@@ -115,14 +118,19 @@ class Toolchain:
             **(extra_env or {}),
         )
         links = " ".join(filter(None, (env.get("PIP_FIND_LINKS"), self.wheels.as_uri())))
-        cache = ["--cache-dir", str(self.cache)] if cached else ["--no-cache-dir"]
-        return run_process(
-            [self.python, "-I", script("run_pip"), self.guard, self.pip, *arguments, *cache],
-            env={**env, "PIP_FIND_LINKS": links},
-            cwd=self.host.cwd,
-            timeout=_PIP_SECONDS,
-            on_stdout=on_stdout,
-        )
+        mark = f"-{secrets.token_hex(8)}"
+        with intact_cache(self.store) if cached else nullcontext() as cache:
+            options = ["--cache-dir", str(cache)] if cache else ["--no-cache-dir"]
+            ended = run_process(
+                [self.python, "-I", script("run_pip"), self.guard, self.pip, *arguments, *options],
+                env={**env, "PIP_FIND_LINKS": links, "BUNDLER_MARK": mark},
+                cwd=self.host.cwd,
+                timeout=_PIP_SECONDS,
+                on_stdout=on_stdout,
+            )
+        # A hook can print such a line, too, but not the mark.
+        stderr = ended.stderr.replace("ERROR: refused ", "ERROR: ")
+        return replace(ended, stderr=stderr.replace(f"ERROR: refused{mark} ", "ERROR: refused "))
 
 
 def install_toolchain(
@@ -183,7 +191,7 @@ def install_toolchain(
         pip=unpacked / "pip",
         wheels=wheels,
         versions={item["metadata"]["name"]: item["metadata"]["version"] for item in report["install"]},
-        cache=store.root / "pip",
+        store=store,
         extra_config=extra_config,
         sandbox=sandbox,
         guard=guard,

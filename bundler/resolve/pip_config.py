@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import ast
 import re
-import sys
 from collections.abc import Iterator, Mapping
 from contextlib import suppress
 from os.path import normpath
@@ -17,7 +16,7 @@ from bundler.errors import InputError
 from bundler.paths import printable
 from bundler.redaction import redact
 from bundler.system.environ import HostEnvironment
-from bundler.system.process import run_process, tail
+from bundler.system.process import own_module, run_process, tail
 
 # Each option of pip, with the configuration keys that set it, in order of precedence.
 _KEYS = {
@@ -103,7 +102,7 @@ def read_pip_config(host: HostEnvironment, scratch: Path) -> dict[str, str]:
     :raises InputError: if pip cannot read its configuration.
     """
     ended = run_process(
-        [sys.executable, "-I", "-m", "pip", "config", "list"],
+        [*own_module("pip"), "config", "list"],
         env=_pip_reader_env(host, scratch),
         cwd=host.cwd,
         timeout=120,

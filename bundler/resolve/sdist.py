@@ -9,10 +9,8 @@ from __future__ import annotations
 
 import hashlib
 import os
-import re
 import shlex
 import shutil
-import sys
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -29,7 +27,7 @@ from bundler.resolve.lockfile import LockedDistribution
 from bundler.resolve.pip import Toolchain
 from bundler.resolve.rpath import remove_host_rpath
 from bundler.store.store import key_of
-from bundler.system.process import run_process, tail
+from bundler.system.process import own_module, run_process, tail
 
 if TYPE_CHECKING:
     from bundler.store.store import Store
@@ -37,11 +35,10 @@ if TYPE_CHECKING:
 
 __all__ = ["BuiltWheel", "build_wheel", "hash_tree"]
 
-BUILD_FORMAT = 3
+BUILD_FORMAT = 4
 """Part of the key of a built wheel; increment it with any change of the build, to rebuild all wheels."""
 
 _PACK_SECONDS = 600
-_USED = re.compile(r"^\s*Successfully installed (.+)$", re.MULTILINE)
 
 # Not sources of a project: caches and environments of tools, and metadata that differs between checkouts.
 _NOT_SOURCE = frozenset(
@@ -57,7 +54,7 @@ class BuiltWheel:
     """The digest of the wheel in the store."""
     filename: str
     requires: tuple[str, ...]
-    """The distributions of the build environment, ``name-version``, sorted."""
+    """The distributions of the build environment, ``name==version --hash=sha256:...``, sorted."""
     build_dir: str = ""
     """The directory of this build; empty if the wheel was built by an earlier run."""
 
@@ -127,22 +124,28 @@ def _recall(key: str, store: Store) -> BuiltWheel | None:
 
 
 def _build(locked: LockedDistribution, toolchain: Toolchain, store: Store, scratch: Path) -> BuiltWheel:
-    out = scratch / "out"
+    out, requires = scratch / "out", scratch / "requires"
+    requires.mkdir()
     arguments = ["wheel", "--verbose", "--no-deps", "--use-pep517", "--wheel-dir", str(out)]
     flags = f"-g0 {shlex.quote(f'-ffile-prefix-map={scratch}=.')}"
     ended = toolchain.run_pip(
         [*arguments, _source(locked, store, scratch)],
         cached=False,
         # Debug information would contain the random path of the build directory.
-        extra_env={"CFLAGS": flags, "CXXFLAGS": flags, "TMPDIR": str(scratch)},
+        extra_env={
+            "CFLAGS": flags,
+            "CXXFLAGS": flags,
+            "TMPDIR": str(scratch),
+            # See `target/scripts/run_pip.py`: it fetches the requirements of the build by digest.
+            "BUNDLER_BUILD_REQUIRES": str(requires),
+        },
     )
     wheels = sorted(out.glob("*.whl")) if out.is_dir() else []
     if ended.returncode != 0 or len(wheels) != 1:
         project = f"`{locked.name}` {locked.version}" if locked.version else f"`{locked.name}`"
         run = FailedRun(ended=ended, settings=toolchain.settings, target=toolchain.target)
         raise build_failure(run, project, name=locked.name)
-    output = ended.stderr + ended.stdout.decode("utf-8", "replace")
-    used = sorted({item for match in _USED.finditer(output) for item in match[1].split()})
+    used = sorted({line for path in requires.glob("*.txt") for line in path.read_text("utf-8").splitlines()})
     packed = _pack(wheels[0], toolchain, scratch)
     with packed.open("rb") as stream, store.write() as blob:
         shutil.copyfileobj(stream, blob)
@@ -195,7 +198,7 @@ def _pack(wheel: Path, toolchain: Toolchain, scratch: Path) -> Path:
             path.chmod(0o755 if member.executable else 0o644)
     packed = scratch / "packed"
     packed.mkdir()
-    argv = [sys.executable, "-I", "-m", "wheel", "pack", "--dest-dir", str(packed), str(tree)]
+    argv = [*own_module("wheel"), "pack", "--dest-dir", str(packed), str(tree)]
     env = toolchain.host.child_env(scratch)
     ended = run_process(argv, env=env, cwd=scratch, timeout=_PACK_SECONDS)
     repacked = sorted(packed.glob("*.whl"))

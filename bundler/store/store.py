@@ -30,9 +30,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, BinaryIO, TypeVar
 
+from platformdirs import user_cache_dir
+
 from bundler.digest import CHUNK, Sha256, parse_sha256
-from bundler.errors import IntegrityError, MalformedError, OutputError
+from bundler.errors import IntegrityError, MalformedError, OutputError, UsageError
 from bundler.jsonio import decode
+from bundler.paths import printable
 from bundler.reporter import SILENT, Reporter
 from bundler.store.reference import key_of, read_ref, ref_content
 from bundler.system.atomic import output_error, publish_file, replace_file, temporary
@@ -72,15 +75,12 @@ class Blob:
 def open_store(path: Path | None, host: HostEnvironment, reporter: Reporter) -> Store:
     """Return the store at ``path``, else at BUNDLER_STORE, else in the user's cache directory."""
     if path is None:
-        named = host.get("BUNDLER_STORE")
-        path = Path(named) if named else _cache_folder()
-    return Store(host.cwd / path, reporter=reporter)
-
-
-def _cache_folder() -> Path:
-    from platformdirs import user_cache_path  # noqa: PLC0415 - not needed where the store is named
-
-    return user_cache_path("bundler", appauthor=False)
+        path = Path(host.get("BUNDLER_STORE") or user_cache_dir("bundler", appauthor=False))
+    root = (host.cwd / path).resolve()  # a sandbox does not show the directories before a `..`
+    if not str(root).isprintable():
+        text = f"the path of the store is not printable: `{printable(str(root))}`"
+        raise UsageError(text, hint="pass another `--store`")
+    return Store(root, reporter=reporter)
 
 
 class BlobWriter:

@@ -12,6 +12,7 @@ import os
 import select
 import signal
 import subprocess
+import sys
 import threading
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import suppress
@@ -23,7 +24,7 @@ from typing import IO
 from bundler.errors import BundlerError
 from bundler.redaction import redact
 
-__all__ = ["Completed", "end_all", "run_process", "tail"]
+__all__ = ["Completed", "end_all", "own_module", "run_process", "tail"]
 
 _STDERR_LIMIT = 1 << 20
 """Bytes of standard error that are kept: the end, where the reason of a failure is."""
@@ -33,6 +34,11 @@ _LINE_LIMIT = 1 << 26
 """Bytes of a line; a longer one is read in parts."""
 _POLL_MAX = (1 << 31) - 1
 """The longest timeout of poll(2) in milliseconds, 24 days; `bundler serve` runs longer."""
+_RUN_MODULE = """\
+import os, runpy, sys
+sys.path[:] = sys.argv.pop(1).split(os.pathsep)
+runpy.run_module(sys.argv.pop(1), run_name="__main__", alter_sys=True)
+"""
 _running: set[subprocess.Popen[bytes]] = set()
 
 
@@ -112,6 +118,15 @@ def run_process(  # noqa: PLR0913 - each describes the child, and all but argv a
         stderr=redact("".join(err)),
         timed_out=timed_out,
     )
+
+
+def own_module(name: str) -> list[str]:
+    """Return the command that runs a module of bundler's own environment, isolated.
+
+    It gets the ``sys.path`` of this process: without it, ``-I`` would not find a module of a user site.
+    """
+    options = ["-I", "-S"] if sys.flags.no_site else ["-I"]
+    return [sys.executable, *options, "-c", _RUN_MODULE, os.pathsep.join(sys.path), name]
 
 
 def end_all() -> None:

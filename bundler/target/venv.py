@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 import os
-import sys
 from pathlib import Path
 
 from bundler.errors import InterpreterError
 from bundler.system.environ import HostEnvironment
-from bundler.system.process import run_process, tail
+from bundler.system.process import own_module, run_process, tail
 from bundler.target.interpreter import Interpreter
 
 __all__ = ["create_venv", "venv_python"]
@@ -24,17 +23,7 @@ def create_venv(interpreter: Interpreter, folder: Path, host: HostEnvironment, s
     :return: the Python of the environment.
     :raises InterpreterError: if virtualenv fails.
     """
-    argv = [
-        sys.executable,
-        "-I",
-        "-m",
-        "virtualenv",
-        "--quiet",
-        "--no-seed",
-        "--no-vcs-ignore",
-        "--activators",
-        "",
-    ]
+    argv = [*own_module("virtualenv"), "--quiet", "--no-seed", "--no-vcs-ignore", "--activators", ""]
     argv += ["--app-data", str(scratch / "virtualenv"), "--python", str(interpreter.python), str(folder)]
     env = host.child_env(scratch, VIRTUALENV_CONFIG_FILE=os.devnull)
     ended = run_process(argv, env=env, cwd=scratch, timeout=_SECONDS)

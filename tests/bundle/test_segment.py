@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import os
 import random
 import tarfile
 from collections.abc import Callable, Iterable, Iterator, Mapping
@@ -19,6 +20,7 @@ from bundler.bundle.layer import Layer
 from bundler.bundle.segment import (
     SegmentFormat,
     bind_content,
+    check_segment,
     find_segment,
     read_segment,
     write_segment,
@@ -26,7 +28,7 @@ from bundler.bundle.segment import (
 from bundler.digest import CHUNK, Sha256, sha256_of
 from bundler.errors import IntegrityError
 from bundler.paths import archive_path
-from bundler.store.store import Store
+from bundler.store.store import DamagedStoreError, Store
 
 EPOCH = 315532800
 FORM = SegmentFormat(root="app", codec="gz", epoch=EPOCH)
@@ -239,6 +241,7 @@ DAMAGED = [
     pytest.param(
         entries(("lib/a.py", b"VERSION = 2\n")), r"`lib/a\.py` has changed in the store", id="content"
     ),
+    pytest.param(GOOD[:-1] + b"x", r"is damaged behind `", id="padding"),
     pytest.param(entries(form=replace(FORM, root="other")), r"is damaged at `lib/a\.py`", id="root"),
     pytest.param(entries(form=replace(FORM, epoch=EPOCH + 1)), r"is damaged at `lib/a\.py`", id="epoch"),
 ]
@@ -257,6 +260,30 @@ def test_a_segment_that_is_not_its_table_is_refused(
         for _, chunks in read_segment(digest, LAYER.files, FORM, store):
             if consume:
                 list(chunks)
+
+
+@pytest.mark.attack("store", count=len(DAMAGED))
+@pytest.mark.parametrize(("content", "reason"), DAMAGED)
+def test_an_intact_blob_that_is_not_of_its_table_is_checked_before_it_is_copied(
+    store: Store, content: bytes, reason: str
+) -> None:
+    unit = compressor("gz")
+    digest = store.add(unit.compress(content) + unit.flush())
+    for _ in range(2):  # a segment that was refused does not count as read
+        with pytest.raises(DamagedStoreError):
+            check_segment(digest, LAYER.files, FORM, store)
+
+
+@pytest.mark.attack("store")
+def test_a_segment_is_read_once_for_each_table(store: Store, segment: Sha256) -> None:
+    check_segment(segment, LAYER.files, FORM, store)
+    store.path_of(segment).chmod(0o600)
+    store.path_of(segment).write_bytes(b"")
+    os.utime(store.path_of(segment), (0, int(segment[:7], 16) & ~1))  # as an untouched one has it
+
+    check_segment(segment, LAYER.files, FORM, store)  # its bytes are hashed when they are copied
+    with pytest.raises(DamagedStoreError):
+        check_segment(segment, LAYER.files[1:], FORM, store)
 
 
 def test_a_changed_content_is_reported_with_both_digests(store: Store) -> None:

@@ -99,6 +99,8 @@ SECRETS = [
     *("keys/ID_ED25519", ".aws/credentials", ".azure/accessTokens.json", ".netrc", "_netrc", ".pypirc"),
     *("server.pem", "tls.key", "a.p12", "a.pfx", "key.jks", ".git-credentials", ".kube/config", ".pgpass"),
     *("client_secret_123.json", ".docker/config.json", "credentials.json"),
+    *(".npmrc", ".databrickscfg", "kaggle.json", ".kaggle/x", ".streamlit/secrets.toml", "id_ed25519_sk"),
+    *("prod.tfstate", "a.tfvars", "rclone.conf", ".huggingface/token"),
 ]
 PLAIN = [
     *(".env.example", ".env.sample", "environment.py", "env.yml", "id_rsa.pub", "keys.py", "ssh.txt"),
@@ -147,6 +149,12 @@ CONTENTS = [
     ("config.ini", "AccountKey=" + "a1B2" * 21 + "xy==;EndpointSuffix=core\n"),
     ("run.sh", "export GITHUB=ghp_" + "a1B2" * 9 + "\n"),
     ("ci.yml", "token: glpat-" + "abcdefghij0123456789\n"),
+    ("bus.cfg", "Endpoint=sb://x/;SharedAccessKey=" + "a1B2" * 10 + "xyz=\n"),
+    ("url.py", "U = 'https://a.blob.core.windows.net/c?sv=2020&se=2030&sig=" + "a1B2" * 10 + "%3D'\n"),
+    ("cli.cfg", "token = dapi" + "0a1b" * 8 + "\n"),
+    ("rc", "//registry/:_authToken=npm_" + "a1B2" * 9 + "\n"),
+    ("ai.py", "K = 'sk-" + "a1B2c" * 4 + "T3BlbkFJ" + "a1B2c" * 4 + "'\n"),
+    ("pay.py", "K = 'sk_live_" + "a1B2" * 6 + "'\n"),
     ("nb.ipynb", '{"source": "hf_' + "a" * 34 + '"}'),
 ]
 HARMLESS = [
@@ -154,6 +162,7 @@ HARMLESS = [
     ("parse.py", 'MARK = "-----BEGIN RSA PRIVATE KEY-----"\nEND = "-----END"\n'),
     ("hashes.txt", "0123456789abcdef" * 4 + "\n"),
     ("b64.txt", "QUJDREVG" * 40 + "\n"),
+    ("sig.py", "URL = '?sv=2020&sig=%s' % sign(url)\nKEY = 'SharedAccessKey=' + key\nP = 'dapi' + x\n"),
     ("id.py", "X = 'AKIA'\nY = 'ghp_short'\nZ = 'hf_hub_download'\n"),
 ]
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gzip
 import hashlib
 import re
 import shlex
@@ -276,6 +277,105 @@ def test_a_stalled_response_is_a_network_error(
 
     assert ended.returncode == 9, ended.stderr
     assert "127.0.0.1" in ended.stderr
+
+
+@pytest.mark.attack("network")
+@pytest.mark.parametrize(
+    ("at", "kind"),
+    [
+        ("/simple/leaf/", "text/html"),
+        ("/simple/leaf/", "application/vnd.pypi.simple.v1+json"),
+        ("/simple/leaf/", "application/octet-stream"),
+        ("/simple/pip/", "text/html"),
+        ("/files/leaf", "application/zip"),
+    ],
+)
+def test_a_response_without_an_end_is_a_network_error(
+    at: str, kind: str, shop: LocalIndex, warm_cli: BundlerCli, tmp_path: Path
+) -> None:
+    """pip keeps a page in memory, and a file on the disk; a JSON page and one without a type are pages, too."""
+    shop.endless = {at: b" "}
+    shop.content_types = {at: kind}
+    # The largest file is 8 GiB: that takes too long for a test, and test_run_pip.py has it.
+    if at.startswith("/files/"):
+        shop.endless, shop.slow = {}, {at}
+    ended = lock(warm_cli, tmp_path, "leaf", PIP_TIMEOUT="1")
+
+    assert ended.returncode == 9, ended.stderr
+    assert f"127.0.0.1:{shop.port}" in ended.stderr
+    assert "Traceback" not in ended.stderr
+    assert ended.seconds < 60
+
+
+@pytest.mark.attack("network")
+def test_a_compressed_page_is_limited(shop: LocalIndex, warm_cli: BundlerCli, tmp_path: Path) -> None:
+    """A megabyte of it is a gigabyte of pip's memory."""
+    shop.endless = {"/simple/leaf/": gzip.compress(bytes(64 << 20))}
+    ended = lock(warm_cli, tmp_path, "leaf")
+
+    assert ended.returncode == 9, ended.stderr
+    assert f"127.0.0.1:{shop.port}" in ended.stderr
+    assert "MemoryError" not in ended.stderr
+
+
+@pytest.mark.attack("network")
+@pytest.mark.parametrize("at", ["/simple/leaf/", "/simple/pip/", "/files/leaf"])
+def test_a_response_that_drips_is_a_network_error(
+    at: str, shop: LocalIndex, warm_cli: BundlerCli, tmp_path: Path
+) -> None:
+    """No read times out: pip alone would wait for an hour."""
+    shop.slow = {at}
+    ended = lock(warm_cli, tmp_path, "leaf", PIP_TIMEOUT="1")
+
+    assert ended.returncode == 9, ended.stderr
+    assert f"127.0.0.1:{shop.port}" in ended.stderr
+    assert ended.seconds < 60
+
+
+@pytest.mark.attack("network")
+@pytest.mark.parametrize(
+    "link", ["file://{}", "file://localhost{}", "FILE://{}", "file:{}", "file://{}#sha256=" + "0" * 64]
+)
+def test_a_page_does_not_link_to_a_file_of_this_machine(
+    link: str, shop: LocalIndex, warm_cli: BundlerCli, tmp_path: Path
+) -> None:
+    """A private file would become a part of the bundle, and a pipe would be waited for."""
+    secret = make_wheel(tmp_path / "private", "secret", "1.0")
+    shop.pages = {"secret": f'<a href="{link.format(secret)}">{secret.name}</a>'}
+    ended = lock(warm_cli, tmp_path, "secret")
+
+    assert ended.returncode == 9, ended.stderr
+    assert "links to a file of this machine" in message(ended)
+    assert str(secret) in ended.stderr
+    assert not (tmp_path / "out.toml").exists()
+
+
+@pytest.mark.attack("network")
+@pytest.mark.parametrize("at", ["/simple/secret/", "/simple/pip/", "/files/secret"])
+def test_an_index_does_not_redirect_to_a_file_of_this_machine(
+    at: str, shop: LocalIndex, warm_cli: BundlerCli, tmp_path: Path
+) -> None:
+    secret = make_wheel(tmp_path / "private", "secret", "1.0")
+    (secret.parent / "index.html").write_text(f'<a href="{secret.name}">{secret.name}</a>')
+    make_wheel(shop.folder, "secret", "1.0")
+    target = secret if at.startswith("/files") else secret.parent / "index.html"
+    shop.redirects = {at: target.as_uri()}
+    ended = lock(warm_cli, tmp_path, "secret")
+
+    assert ended.returncode == 9, ended.stderr
+    assert f"a redirect to {target.as_uri()}" in ended.stderr.replace("`", "")
+
+
+def test_a_local_page_links_to_local_files(shop: LocalIndex, warm_cli: BundlerCli, tmp_path: Path) -> None:
+    """A mirror in a directory has its files beside its pages."""
+    wheel = make_wheel(tmp_path / "mirror/files", "near", "1.0")
+    page = tmp_path / "mirror/simple/near/index.html"
+    page.parent.mkdir(parents=True)
+    page.write_text(f'<a href="../../files/{wheel.name}">{wheel.name}</a>')
+    for path in ("mirror/simple", page.parent):
+        extra = ("--extra-index-url", str(tmp_path / path)) if path == "mirror/simple" else ("-f", str(page))
+        ended = lock(warm_cli, tmp_path, "near", *extra)
+        assert ended.returncode == 0, ended.stderr
 
 
 # Hashes, and a Python that only the metadata of a wheel excludes.

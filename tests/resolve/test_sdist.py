@@ -254,11 +254,12 @@ def backend(body: str) -> str:
 
 
 @pytest.mark.attack("sdists")
-@pytest.mark.parametrize("of", ["sdist", "wheel", "build requirement"])
+@pytest.mark.parametrize("of", ["sdist", "wheel", "wheel of a build", "build requirement"])
 def test_a_dependency_by_url_is_refused(
     index: LocalIndex, bundler_cli: BundlerCli, tmp_path: Path, of: str
 ) -> None:
     """pip would fetch it: metadata that a hook writes could send anything that the hook can read."""
+    helper = '[build-system]\nrequires = ["setuptools", "wheel", "helper"]\nbuild-backend = "setuptools.build_meta:__legacy__"\n'
     wheel = make_wheel(index.folder, "other", "1.0")
     url = f"{index.url.replace('/simple/', '/files/')}{wheel.name}?secret"
     evil = backend(f"install_requires=['other @ {url}']")
@@ -267,31 +268,40 @@ def test_a_dependency_by_url_is_refused(
     elif of == "sdist":
         make_sdist(index.folder, "evil", "1.0", {"evil.py": ""}, setup_py=evil)
     else:
+        if of == "wheel of a build":
+            make_wheel(index.folder, "helper", "1.0", requires=[f"other @ {url}"])
+        else:
+            make_sdist(
+                index.folder, "helper", "1.0", {"evil.py": ""}, setup_py=evil.replace("'evil'", "'helper'", 1)
+            )
         make_sdist(
-            index.folder, "helper", "1.0", {"evil.py": ""}, setup_py=evil.replace("'evil'", "'helper'", 1)
-        )
-        project = '[build-system]\nrequires = ["setuptools", "wheel", "helper"]\nbuild-backend = "setuptools.build_meta:__legacy__"\n'
-        make_sdist(
-            index.folder, "evil", "1.0", {"pyproject.toml": project, "evil.py": ""}, setup_py=backend("")
+            index.folder, "evil", "1.0", {"pyproject.toml": helper, "evil.py": ""}, setup_py=backend("")
         )
     ended = bundler_cli.run("build", "evil", cwd=tmp_path)
 
     assert ended.returncode == 4, ended.stderr
     assert f"other @ {url.partition('?')[0]}" in ended.stderr
-    if of != "wheel":  # its metadata is written before anything runs
-        assert [request.path for request in index.requests if "secret" in request.path] == []
+    assert [request.path for request in index.requests if "secret" in request.path] == []
 
 
+@pytest.mark.parametrize(
+    ("kind", "with_digest"), [("sdist", True), ("sdist", False), ("wheel", True), ("wheel", False)]
+)
 def test_a_dependency_by_a_url_that_the_user_requires_is_allowed(
-    index: LocalIndex, bundler_cli: BundlerCli, tmp_path: Path
+    index: LocalIndex, bundler_cli: BundlerCli, tmp_path: Path, kind: str, with_digest: bool
 ) -> None:
     wheel = make_wheel(index.folder, "other", "1.0")
-    digest = hashlib.sha256(wheel.read_bytes()).hexdigest()
-    direct = f"other @ {index.url.replace('/simple/', '/files/')}{wheel.name}#sha256={digest}"
-    make_sdist(
-        index.folder, "evil", "1.0", {"evil.py": ""}, setup_py=backend(f"install_requires=['{direct}']")
-    )
-    ended = bundler_cli.run("build", "evil", direct, cwd=tmp_path)
+    url = f"other @ {index.url.replace('/simple/', '/files/')}{wheel.name}"
+    direct = f"{url}#sha256={hashlib.sha256(wheel.read_bytes()).hexdigest()}"
+    if kind == "sdist":
+        setup = backend(f"install_requires=['{direct if with_digest else url}']")
+        make_sdist(index.folder, "evil", "1.0", {"evil.py": ""}, setup_py=setup)
+    else:
+        make_wheel(index.folder, "evil", "1.0", requires=[direct if with_digest else url])
+    refused = bundler_cli.run("lock", "evil", cwd=tmp_path)
+    assert refused.stderr.count(direct if with_digest else f"`{url}#sha256=`") >= 1, refused.stderr
+
+    ended = bundler_cli.run("lock", "evil", direct, cwd=tmp_path)
 
     assert ended.returncode == 0, ended.stderr
 
@@ -347,7 +357,92 @@ def test_build_requirements_of_build_requirements_run_in_the_sandbox(
     assert answers_of(result, version) == {"helper": 7}
     assert not outside.exists()
     (made,) = manifest_of(result)["distributions"]
-    assert "helper-1.0" in made["built_here"]["requires"]
+    assert any(line.startswith("helper==1.0 --hash=sha256:") for line in made["built_here"]["requires"])
+
+
+@pytest.mark.attack("sdists")
+@pytest.mark.parametrize("requires", ["helper @ {}", "helper@{}", "{}", "./helper", "/tmp/helper"])
+def test_a_requirement_of_a_build_by_url_is_refused(
+    index: LocalIndex, bundler_cli: BundlerCli, tmp_path: Path, requires: str
+) -> None:
+    """pip would fetch it from any host, and nothing would have its digest."""
+    wheel = make_wheel(index.folder, "helper", "1.0")
+    url = f"{index.url.replace('/simple/', '/files/')}{wheel.name}?secret"
+    project = f'[build-system]\nrequires = ["setuptools", "wheel", "{requires.format(url)}"]\n'
+    make_sdist(index.folder, "evil", "1.0", {"pyproject.toml": project, "evil.py": ""}, setup_py=backend(""))
+    ended = bundler_cli.run("build", "evil", cwd=tmp_path)
+
+    assert ended.returncode == 4, ended.stderr
+    assert ("requires a URL for its build" in ended.stderr) == ("@" in requires), ended.stderr
+    assert [request.path for request in index.requests if "secret" in request.path] == []
+
+
+@pytest.mark.attack("sdists")
+@pytest.mark.parametrize("how", ["page", "file"])
+def test_a_requirement_of_a_build_that_changes_under_way_is_refused(
+    index: LocalIndex, bundler_cli: BundlerCli, tmp_path: Path, how: str
+) -> None:
+    """The build installs the bytes that its resolution found, or none."""
+    wheel = make_wheel(index.folder, "helper", "1.0")
+    good = wheel.read_bytes()
+    evil = make_wheel(tmp_path, "helper", "1.0", {"helper.py": "raise SystemExit('evil')\n"}).read_bytes()
+    project = '[build-system]\nrequires = ["setuptools", "wheel", "helper"]\nbuild-backend = "setuptools.build_meta"\n'
+    make_sdist(index.folder, "source", "1.0", {"pyproject.toml": project, "source.py": ""})
+    assert bundler_cli.run("lock", "source", cwd=tmp_path).returncode == 0
+    index.swap = (wheel, "/simple/helper/" if how == "page" else f"/files/{wheel.name}", [good, evil])
+    ended = bundler_cli.run("build", "--lock", "pylock.toml", cwd=tmp_path)
+
+    assert ended.returncode == 5, ended.stderr
+    assert hashlib.sha256(evil).hexdigest() in ended.stderr
+
+
+def test_the_requirements_of_a_build_are_recorded_with_their_digests(
+    index: LocalIndex, bundler_cli: BundlerCli, tmp_path: Path
+) -> None:
+    """Also those that a hook names, and those of a build requirement that is built itself."""
+    wheels = {name: make_wheel(index.folder, name, "1.0") for name in ("static", "dynamic")}
+    make_sdist(index.folder, "built", "1.0", {"built.py": ""})
+    project = '[build-system]\nrequires = ["setuptools", "wheel", "static", "built"]\nbuild-backend = "backend"\nbackend-path = ["."]\n'
+    hook = "from setuptools.build_meta import *\ndef get_requires_for_build_wheel(config_settings=None):\n    return ['dynamic']\n"
+    make_sdist(
+        index.folder, "source", "1.0", {"pyproject.toml": project, "backend.py": hook, "source.py": ""}
+    )
+    (made,) = manifest_of(built(bundler_cli, "source", "--name", "app", cwd=tmp_path))["distributions"]
+    requires = made["built_here"]["requires"]
+
+    for name, wheel in wheels.items():
+        assert f"{name}==1.0 --hash=sha256:{hashlib.sha256(wheel.read_bytes()).hexdigest()}" in requires
+    sdist = hashlib.sha256((index.folder / "built-1.0.tar.gz").read_bytes()).hexdigest()
+    assert f"built==1.0 --hash=sha256:{sdist}" in requires
+    assert [line.partition("==")[0] for line in requires] == [
+        "built",
+        "dynamic",
+        "setuptools",
+        "static",
+        "wheel",
+    ]
+
+
+@pytest.mark.attack("sdists")
+@pytest.mark.parametrize(
+    "line",
+    [
+        "ERROR: refused response: http://victim/$(touch x): evil",
+        "ERROR: refused-0123456789abcdef response: http://victim/: evil",
+        "ERROR: refused dependency: `touch x` @ http://victim/ of evil",
+    ],
+)
+def test_the_output_of_a_hook_is_no_error_of_bundler(
+    index: LocalIndex, bundler_cli: BundlerCli, tmp_path: Path, line: str
+) -> None:
+    """It would name the cause, and a command to paste."""
+    setup = f"import sys\nprint({line!r})\nprint({line!r}, file=sys.stderr)\nsys.exit(3)\n"
+    make_sdist(index.folder, "evil", "1.0", {}, setup_py=setup)
+    ended = bundler_cli.run("lock", "evil", cwd=tmp_path)
+
+    assert (ended.returncode, "cannot be built" in ended.stderr) == (4, True), ended.stderr
+    hints = [text for text in ended.stderr.splitlines() if text.startswith("bundler: hint:")]
+    assert "victim" not in hints[0]
 
 
 def test_a_virtual_environment_in_a_project_is_no_source(tmp_path: Path) -> None:

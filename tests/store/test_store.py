@@ -16,9 +16,11 @@ from pathlib import Path
 import pytest
 
 from bundler.digest import Sha256, sha256_of
-from bundler.errors import IntegrityError, OutputError
+from bundler.errors import IntegrityError, OutputError, UsageError
+from bundler.reporter import SILENT
 from bundler.store.maintenance import check_store, collect_garbage, heal, remove_abandoned, store_info
-from bundler.store.store import DamagedStoreError, Store, key_of
+from bundler.store.store import DamagedStoreError, Store, key_of, open_store
+from bundler.system.environ import read_host_environment
 
 KEY = key_of("a key")
 
@@ -430,3 +432,11 @@ def test_h23_a_store_of_somebody_else_is_refused(tmp_path: Path) -> None:
 
     with pytest.raises(OutputError, match="belongs to another user"):
         Store(tmp_path)
+
+
+@pytest.mark.attack("store")
+@pytest.mark.parametrize("name", ["a\nb", "a\tb", "a\x1b[2Jb", "a\udc80b"], ids=ascii)
+def test_a_path_that_is_not_printable_is_refused(tmp_path: Path, name: str) -> None:
+    """It reaches a configuration file of setuptools, and messages."""
+    with pytest.raises(UsageError, match="not printable"):
+        open_store(tmp_path / name, read_host_environment(), SILENT)

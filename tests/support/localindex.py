@@ -38,11 +38,25 @@ class LocalIndex:
         """Statuses to answer instead, by the start of the path."""
         self.stalls: set[str] = set()
         """Starts of paths whose response never ends."""
+        self.endless: dict[str, bytes] = {}
+        """Bytes that a response repeats without an end, by the start of the path."""
+        self.slow: set[str] = set()
+        """Starts of paths whose response is one byte in a tenth of a second."""
+        self.redirects: dict[str, str] = {}
+        """The location that a path redirects to, by its start."""
+        self.pages: dict[str, str] = {}
+        """The links of a page instead of those to the files, by project."""
+        self.content_types: dict[str, str] = {}
+        """Content types instead of the usual ones, by the start of the path."""
+        self.etags = False
+        """Whether responses can be cached, and are validated by their ETag."""
+        self.swap: tuple[Path, str, list[bytes]] | None = None
+        """A file, a path, and the contents that the file has at each request of the path; the last one stays."""
         self.closing = threading.Event()
         self.prefix = ""
         """A directory above the pages and files, such as ``/TOKEN``: what is not below it is not found."""
         self._login: tuple[str, str] | None = None
-        self._server = ThreadingHTTPServer(("127.0.0.1", 0), self._handler())
+        self._server = _QuietServer(("127.0.0.1", 0), self._handler())
         self._server.daemon_threads = True
         self._thread = threading.Thread(target=self._server.serve_forever, kwargs={"poll_interval": 0.05})
 
@@ -90,6 +104,10 @@ class LocalIndex:
 
     def _answer(self, path: str) -> bytes | None:
         path = urlsplit(path).path
+        if self.swap and path == self.swap[1]:
+            file, _, contents = self.swap
+            file.unlink()  # a hard link
+            file.write_bytes(contents.pop(0) if len(contents) > 1 else contents[0])
         if not path.startswith(f"{self.prefix}/"):
             return None
         path = path.removeprefix(self.prefix)
@@ -101,6 +119,8 @@ class LocalIndex:
         return None
 
     def _page(self, project: str) -> bytes | None:
+        if project in self.pages:
+            return self.pages[project].encode()
         links = []
         for file in sorted(self.folder.iterdir()):
             if _project_of(file.name) != project:
@@ -117,6 +137,32 @@ class LocalIndex:
         return (
             ("<!DOCTYPE html><html><body>" + "\n".join(links) + "</body></html>").encode() if links else None
         )
+
+    def _send_fault(self, handler: BaseHTTPRequestHandler) -> bool:
+        """Answer with a redirect or an endless body, if the path is to have one."""
+        target = next((to for at, to in self.redirects.items() if handler.path.startswith(at)), None)
+        piece = next((text for at, text in self.endless.items() if handler.path.startswith(at)), None)
+        is_slow = any(map(handler.path.startswith, self.slow))
+        if target is None and piece is None and not is_slow:
+            return False
+        handler.send_response(HTTPStatus.OK if target is None else HTTPStatus.FOUND)
+        handler.send_header("Content-Type", self._type(handler.path))
+        handler.send_header("Connection", "close")
+        if piece and piece.startswith(b"\x1f\x8b"):
+            handler.send_header("Content-Encoding", "gzip")
+        if target is not None:
+            handler.send_header("Location", target)
+        handler.end_headers()
+        handler.close_connection = True
+        while target is None and not self.closing.wait(0.1 if is_slow else 0):
+            handler.wfile.write(
+                piece if piece and len(piece) > 1 else (piece or b" ") * (1 if is_slow else 1 << 20)
+            )
+        return True
+
+    def _type(self, path: str) -> str:
+        found = (kind for at, kind in self.content_types.items() if path.startswith(at))
+        return next(found, _content_type(path))
 
     def _handler(self) -> type[BaseHTTPRequestHandler]:
         index = self
@@ -141,17 +187,27 @@ class LocalIndex:
                     self.send_header("Content-Length", "0")
                     self.end_headers()
                     return
+                if index._send_fault(self):
+                    return
                 content = index._answer(self.path)
                 if any(map(self.path.startswith, index.stalls)):
                     self.send_response(HTTPStatus.OK)
-                    self.send_header("Content-Type", _content_type(self.path))
+                    self.send_header("Content-Type", index._type(self.path))
                     self.send_header("Content-Length", str(len(content or b"") + 1))
                     self.end_headers()
                     index.closing.wait(60)
                     return
+                etag = f'"{hashlib.sha256(content or b"").hexdigest()}"'
+                if index.etags and self.headers.get("If-None-Match") == etag:
+                    self.send_response(HTTPStatus.NOT_MODIFIED)
+                    self.end_headers()
+                    return
                 self.send_response(HTTPStatus.OK if content is not None else HTTPStatus.NOT_FOUND)
                 content = content or b""
-                self.send_header("Content-Type", _content_type(self.path))
+                if index.etags:
+                    self.send_header("ETag", etag)
+                    self.send_header("Cache-Control", "max-age=600")
+                self.send_header("Content-Type", index._type(self.path))
                 self.send_header("Content-Length", str(len(content)))
                 self.end_headers()
                 self.wfile.write(content)
@@ -160,6 +216,11 @@ class LocalIndex:
                 """Say nothing."""
 
         return Handler
+
+
+class _QuietServer(ThreadingHTTPServer):
+    def handle_error(self, request: object, client_address: object) -> None:
+        """Ignore a client that hangs up."""
 
 
 def _content_type(path: str) -> str:

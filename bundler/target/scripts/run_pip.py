@@ -3,12 +3,16 @@
 Started as ``python -I run_pip.py GUARD PIP ARGUMENT...``. PIP is the unpacked ``pip``
 package. Standard library only, syntax of Python 3.7.
 
-pip starts build backends and metadata hooks (PEP 517) as ``sys.executable
-_in_process.py HOOK DIRECTORY``, and itself, to install the requirements of a build,
-as ``sys.executable __pip-runner__.py``. Here the second is started through this
-script again, and everything else of ``sys.executable`` is foreign code: it gets a
-sandbox, and an environment without index settings, proxies and the user's variables.
-Other programs, such as ``git`` and ``lsb_release``, get no setting of an index.
+pip starts build backends and metadata hooks (PEP 517) as ``PYTHON _in_process.py HOOK
+DIRECTORY``, and itself, to install the requirements of a build, as ``PYTHON
+__pip-runner__.py``. Here the second is started through this script again, and everything
+else but a few programs of the system is foreign code: it gets a sandbox, and an
+environment without index settings, proxies and the user's variables. The programs of the
+system, such as ``git`` and ``lsb_release``, get no setting of an index.
+
+pip itself, which runs outside of the sandbox, is restricted by ``restrict_pip.py``. With the
+variable BUILD_REQUIRES, a directory, the requirements of a build are resolved first, and then
+fetched by the digests of this resolution, which are written there.
 
 GUARD is a JSON file::
 
@@ -19,14 +23,21 @@ GUARD is a JSON file::
      "home": "/scratch/home"}       HOME and TMPDIR of a hook, empty, too
 """
 
-import email.parser
 import json
 import os
-import re
 import resource
 import runpy
 import subprocess
 import sys
+import tempfile
+
+sys.path.insert(0, os.path.dirname(os.path.abspath(__file__)))
+writes_bytecode, sys.dont_write_bytecode = sys.dont_write_bytecode, True
+try:
+    import restrict_pip  # the file beside this one, in the installation of bundler
+finally:
+    del sys.path[0]
+    sys.dont_write_bytecode = writes_bytecode
 
 try:
     import ctypes
@@ -36,8 +47,6 @@ except ImportError:  # a Python that was built without libffi
 PR_SET_PDEATHSIG, SIGKILL = 1, 9
 MEMORY = 4 << 30
 """Bytes of data of pip itself, which collects the output of hooks."""
-FILE = 8 << 30
-"""Bytes of one file of pip: a wheel has no more, and the response of an index may have no end."""
 PASSED_ON = (
     "PATH",
     "LANG",
@@ -55,10 +64,11 @@ PASSED_ON = (
 )
 PREFIXES_PASSED_ON = ("PEP517_", "_PYPROJECT_HOOKS_")
 NETWORK_PROGRAMS = ("git", "hg", "svn", "bzr", "keyring")
+PROGRAMS = (*NETWORK_PROGRAMS, "lsb_release", "uname", "rustc", "oslevel")
+"""Programs of the system that pip starts by their name; every other one runs in the sandbox."""
 PROXIES = ("HTTP_PROXY", "HTTPS_PROXY", "ALL_PROXY")
-DIRECT = re.compile(r"\s*[\w.-]+\s*(?:\[[^\]]*\])?\s*@\s*(?P<url>\S+)")
-"""A dependency by URL (PEP 508)."""
 RUNNER = "__pip-runner__.py"
+BUILD_REQUIRES = "BUNDLER_BUILD_REQUIRES"
 SECONDS, BUILD_SECONDS = 600, 3000
 """Limits of a hook: one that describes the project, and one that compiles it; pip itself has an hour."""
 
@@ -111,7 +121,7 @@ def sandboxed(guard, arguments, cwd, environ):
             for path in paths:
                 if path not in written or option == "--writable":
                     command += [option, path]
-    limit = BUILD_SECONDS if arguments[-2].startswith("build_") else SECONDS
+    limit = BUILD_SECONDS if "".join(arguments[-2:-1]).startswith("build_") else SECONDS
     return [*command, "--seconds", str(limit), "--", *arguments], env
 
 
@@ -142,36 +152,7 @@ def inspect_hook(arguments):
             ]
             if any(os.path.islink(each) for each in [path, *inside]):
                 return "a symbolic link: {}".format(value)
-        if name.startswith("prepare_metadata") and "--no-deps" not in sys.argv:
-            return url_dependency(os.path.join(folders[0], value, "METADATA"))
     return None
-
-
-def url_dependency(path):
-    """Return a fault of METADATA, or None: pip would fetch the URL of a dependency."""
-    try:
-        with open(path, encoding="utf-8", errors="replace") as stream:
-            metadata = email.parser.HeaderParser().parse(stream)
-    except OSError:
-        return None  # pip reports it
-    for text in metadata.get_all("Requires-Dist", []):
-        match = DIRECT.match(text)
-        if match and match.group("url") not in required_words(sys.argv):
-            return "a dependency with a URL, which the requirements must name: {}".format(
-                " ".join(text.split())
-            )
-    return None
-
-
-def required_words(arguments):
-    """Return the words of the requirements and constraints files of a command."""
-    words = set()
-    rest = iter(arguments)
-    for argument in rest:
-        if argument in ("-r", "-c"):
-            with open(next(rest), encoding="utf-8") as stream:
-                words.update(stream.read().split())
-    return words
 
 
 def without_urls(arguments, environ):
@@ -192,29 +173,37 @@ def without_urls(arguments, environ):
     return kept, env
 
 
+def is_of_system(program):
+    """Return whether pip starts a program as itself, and not for a project."""
+    name = os.path.basename(program)
+    return name in PROGRAMS or name.startswith("ld-musl-")  # the loader, which prints its version
+
+
 def guarded(guard_file, pip):
-    """Return a class for subprocess.Popen that starts programs of Python in the sandbox."""
+    """Return a class for subprocess.Popen that starts foreign programs in the sandbox."""
     with open(guard_file, encoding="utf-8") as stream:
         guard = json.load(stream)
-    runner = os.path.join(pip, RUNNER)
+    runner = os.path.realpath(os.path.join(pip, RUNNER))
 
     class Popen(subprocess.Popen):
         def __init__(self, args, *rest, **options):
             self.hook = None
-            if not isinstance(args, (str, bytes)) and os.fspath(args[0]) == sys.executable:
-                arguments = [os.fspath(argument) for argument in args]
-                environ = options.get("env") or os.environ
-                if os.path.realpath(arguments[1]) == os.path.realpath(runner):
-                    arguments, env = without_urls(arguments, environ)
-                    args = [sys.executable, "-I", os.path.abspath(__file__), guard_file, *arguments[1:]]
-                    env["PIP_USE_PEP517"] = "1"  # the other way runs setup.py without a hook
-                else:
-                    self.hook = arguments
-                    args, env = sandboxed(guard, arguments, options.get("cwd"), environ)
-                options["env"] = env
+            # Python's `platform` starts `uname -p` through a shell.
+            given = args.split() if isinstance(args, (str, bytes)) else args
+            arguments = [os.fsdecode(argument) for argument in given]
+            environ = options.get("env") or os.environ
+            if is_of_system(arguments[0]):
+                options["env"] = without_secrets(arguments[0], environ)
+            elif len(arguments) > 1 and os.path.realpath(arguments[1]) == runner:
+                urls = [text for text in arguments[arguments.index("--") :] if set(text) & set("@/")]
+                if urls:
+                    restrict_pip.refuse("requirement of a build", "`{}` is not a name".format(urls[0]))
+                arguments, env = without_urls(arguments, environ)
+                args = [arguments[0], "-I", os.path.abspath(__file__), guard_file, *arguments[1:]]
+                options["env"] = dict(env, PIP_USE_PEP517="1")  # the other way runs setup.py without a hook
             else:
-                program = args if isinstance(args, (str, bytes)) else args[0]
-                options["env"] = without_secrets(os.fsdecode(program), options.get("env") or os.environ)
+                self.hook = arguments
+                args, options["env"] = sandboxed(guard, arguments, options.get("cwd"), environ)
             super().__init__(args, *rest, **options)
 
         def wait(self, timeout=None):
@@ -229,18 +218,46 @@ def guarded(guard_file, pip):
     return Popen
 
 
+def fix_requirements(guard_file, folder):
+    """Resolve the requirements of a build, and replace them by the resolved files, by digest."""
+    number, report = tempfile.mkstemp(suffix=".json", dir=folder)
+    os.close(number)
+    # -I: see `Popen`.
+    command = [sys.executable, "-I", os.path.abspath(__file__), guard_file, *sys.argv]
+    at = command.index("--")
+    command[at:at] = ["--dry-run", "--report", report]
+    code = subprocess.Popen.__mro__[1](command, env=dict(os.environ, **{BUILD_REQUIRES: ""})).wait()
+    if code != 0:
+        sys.exit(code)
+    with open(report, encoding="utf-8") as stream:
+        items = json.load(stream)["install"]
+    lines = [
+        "{name}=={version} --hash=sha256:{sha256}\n".format(
+            sha256=item["download_info"]["archive_info"]["hashes"]["sha256"], **item["metadata"]
+        )
+        for item in items
+    ]
+    with open(report + ".txt", "w", encoding="utf-8") as stream:
+        stream.writelines(lines)
+    sys.argv[sys.argv.index("--") :] = ["--no-deps", "--require-hashes", "-r", report + ".txt"]
+
+
 def main():
     """Run pip in this process."""
     guard, pip = sys.argv[1:3]
     if ctypes is not None and hasattr(ctypes.CDLL(None), "prctl"):
         ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, SIGKILL, 0, 0, 0)
-    for kind, limit in ((resource.RLIMIT_DATA, MEMORY), (resource.RLIMIT_FSIZE, FILE)):
+    for kind, limit in ((resource.RLIMIT_DATA, MEMORY), (resource.RLIMIT_FSIZE, restrict_pip.FILE)):
         hard = resource.getrlimit(kind)[1]
         if hard == resource.RLIM_INFINITY or hard > limit:
             resource.setrlimit(kind, (limit, hard))
-    package = os.path.dirname(pip) if os.path.basename(pip) == RUNNER else pip
+    is_runner = os.path.basename(pip) == RUNNER
+    package = os.path.dirname(pip) if is_runner else pip
     subprocess.Popen = guarded(guard, package)
     sys.argv[:] = sys.argv[2:]
+    if is_runner and os.environ.get(BUILD_REQUIRES):
+        fix_requirements(guard, os.environ[BUILD_REQUIRES])
+    restrict_pip.restrict(package)
     runpy.run_path(pip, run_name="__main__")
 
 
