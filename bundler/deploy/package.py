@@ -156,7 +156,8 @@ def _warn_of_image(image: str, manifest: Manifest | None, reporter: Reporter) ->
     if manifest is not None and found is not None and found != manifest.target.python_version:
         own = manifest.target.python_version
         reporter.warn(
-            f"`{printable(image)}` is for Python {found}, the bundle for {own}: `bundler build --python {found}`"
+            f"`{printable(image)}` is for Python {found}, the bundle for {own}:"
+            f" `bundler build --python {found}`"
         )
     if image_variant(image, None) is None:
         reporter.note(
