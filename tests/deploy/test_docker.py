@@ -189,7 +189,7 @@ def test_what_model_package_saves_and_pulls_answers(
         "env = Environment.from_pip_requirements('iris', example + '/requirements.txt')\n"
         f"env.docker.base_image = {base_image!r}\n"
         "model = Model.register(ws, example + '/model/iris.pkl', 'iris')\n"
-        "config = InferenceConfig('score.py', example + '/code', env)\n"
+        "config = InferenceConfig('score.py', source_directory=example + '/code', environment=env)\n"
         "Model.package(ws, [model], config, generate_dockerfile=True).save('context')\n"
         f"base = {str(base_archive)!r}\n"
         "package = Model.package(ws, [model], config, image_name='iris', image_label='sdk', base=base)\n"
