@@ -365,7 +365,6 @@ def test_p33_the_store_heals_while_a_bundle_is_built(
         "read",
         "content",
         "built",
-        "pip-cache",
         "imports",
         "scan",
         "elf",
