@@ -24,6 +24,7 @@ __all__ = [
     "example_of",
     "existing_bundles",
     "find_script",
+    "free_name",
     "inference_image",
     "input_words",
     "newest_bundle",
@@ -100,6 +101,12 @@ def find_script(folder: Path | None = None, name: str | None = None) -> tuple[Pa
     servable = [path for path in scripts if "def run(" in path.read_text("utf-8", "replace")]
     similar = [path for path in scripts if path.name == near]
     return next(((path.parent, path.name) for path in (*similar, *servable, *scripts)), None)
+
+
+def free_name(name: str) -> str:
+    """Return a name that no file of this directory has: the wanted one, else one with a number."""
+    names = (name, *(f"{name}-{number}" for number in range(2, 100)))
+    return next((item for item in names if not Path(item).exists()), name)
 
 
 def inference_image(bundle: Path | None) -> str:
