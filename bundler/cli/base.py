@@ -8,7 +8,7 @@ import click
 
 from bundler.base_image.bases import KnownBase, add_base, bases_folder, known_bases
 from bundler.cli.console import print_envelope, print_line
-from bundler.cli.options import json_option
+from bundler.cli.options import InputPath, json_option
 from bundler.system.environ import read_host_environment
 
 __all__ = ["base_group"]
@@ -20,7 +20,7 @@ def base_group() -> None:
 
 
 @base_group.command("add")
-@click.argument("archive", type=click.Path(path_type=Path, exists=True))
+@click.argument("archive", type=InputPath(path_type=Path, exists=True))
 @click.option("--name", metavar="REF", help="Name the image  [default: the name in the archive].")
 @click.option("--python-in", metavar="PATH", help="Choose the Python of the image by its prefix or version.")
 @json_option

@@ -9,6 +9,8 @@ from pathlib import Path
 from typing import Any
 
 import click
+from packaging.requirements import Requirement
+from packaging.utils import canonicalize_name
 
 from bundler.bundle.reader import read_manifest
 from bundler.checks.user_code import is_script_name
@@ -19,6 +21,7 @@ from bundler.requirements.text import INPUTS
 
 __all__ = [
     "bundle_meant",
+    "bundle_with",
     "bundles_in",
     "contexts_in",
     "example_of",
@@ -61,6 +64,16 @@ def bundle_meant(path: Path) -> Path | None:
     beside = bundles_in(path.parent)
     near = closest(path.name, [item.name for item in beside])
     return path.with_name(near) if near else next(iter(beside), newest_bundle())
+
+
+def bundle_with(requirement: Requirement) -> Path | None:
+    """Return the newest bundle in this directory or in ``dist`` with a distribution that is required."""
+    name = canonicalize_name(requirement.name)
+    for path in (path for place in _PLACES for path in bundles_in(Path(place))):
+        for item in read_manifest(path).document.distributions:
+            if item.name == name and requirement.specifier.contains(item.version, prereleases=True):
+                return path
+    return None
 
 
 def newest_bundle() -> Path | None:
