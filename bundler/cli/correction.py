@@ -249,6 +249,12 @@ def _other_choices(line: Line) -> Iterator[list[str]]:
     value = line.values[line.name]
     choices = list(map(str, param.type.choices)) if isinstance(param.type, click.Choice) else []
     near = closest(value.lower(), choices, cutoff=0.4)
+    if value.lower() == "json" and find_parameter(line.context.command, "--json"):  # of pip
+        at = next((at for at, word in enumerate(line.words) if word.partition("=")[0] in param.opts), None)
+        if at is not None:
+            count = 1 if "=" in line.words[at] else 2
+            yield [*line.words[:at], "--json", *line.words[at + count :]]
+            return
     if near is None:
         return
     swaps = {value: near} | {f"{opt}={value}": f"{opt}={near}" for opt in param.opts}

@@ -20,6 +20,7 @@ from bundler.problems import closest
 from bundler.requirements.text import INPUTS
 
 __all__ = [
+    "ARCHIVES",
     "bundle_meant",
     "bundle_with",
     "bundles_in",
@@ -34,14 +35,14 @@ __all__ = [
     "package_command",
 ]
 
-_ARCHIVES = (".tar.gz", ".tar.zst")
+ARCHIVES = (".tar.gz", ".tar.zst")
 _BESIDE = (".manifest.json", ".sha256")
 _PLACES = (".", "dist")
 
 
 def bundles_in(folder: Path) -> list[Path]:
     """Return the bundles in a directory, the newest first."""
-    archives = [path for path in folder.glob("*.tar.*") if path.name.endswith(_ARCHIVES)]
+    archives = [path for path in folder.glob("*.tar.*") if path.name.endswith(ARCHIVES)]
     folders = [path.parent for path in folder.glob("*/manifest.json")]
     newest_first = sorted([*archives, *folders], key=lambda path: path.stat().st_mtime, reverse=True)
     return [path for path in newest_first if _is_bundle(path)]
@@ -58,7 +59,7 @@ def bundle_meant(path: Path) -> Path | None:
         return next(iter(bundles_in(path)), None)
     for suffix in _BESIDE:
         stem = path.name.removesuffix(suffix)
-        archives = existing_bundles(str(path.with_name(stem + end)) for end in (*_ARCHIVES, ""))
+        archives = existing_bundles(str(path.with_name(stem + end)) for end in (*ARCHIVES, ""))
         if stem != path.name and path.is_file():
             return Path(archives[0]) if archives else None
     beside = bundles_in(path.parent)
@@ -82,7 +83,7 @@ def newest_bundle() -> Path | None:
 
 
 def _is_bundle(path: Path) -> bool:
-    if not (path / "manifest.json").is_file() and not (path.name.endswith(_ARCHIVES) and path.is_file()):
+    if not (path / "manifest.json").is_file() and not (path.name.endswith(ARCHIVES) and path.is_file()):
         return False
     try:
         read_manifest(path)
@@ -130,13 +131,16 @@ def inference_image(bundle: Path | None) -> str:
     return image_name(release)
 
 
-def package_command() -> str | None:
-    """Return the command that writes a build context for the newest bundle and the script found here."""
-    bundle, script = newest_bundle(), find_script()
+def package_command(bundle: Path | None = None) -> str | None:
+    """Return the command that writes a build context for a bundle and the script found here.
+
+    :param bundle: None is the newest bundle.
+    """
+    bundle, script = bundle or newest_bundle(), find_script()
     if bundle is None or script is None:
         return None
     code = ["--source-dir", str(script[0]), "--entry-script", script[1]]
-    outputs = ["-o", "context", "--base-image", inference_image(bundle)]
+    outputs = ["-o", free_name("context"), "--base-image", inference_image(bundle)]
     return shlex.join(["bundler", "package", str(bundle), *code, *outputs])
 
 
@@ -152,7 +156,7 @@ def example_of(param: click.Parameter, values: Mapping[str, Any], words: Sequenc
         return next((path for path in bundles if path not in words), None)
     if name == "DEST":
         stem = Path(str(values.get("bundle"))).name
-        for suffix in _ARCHIVES:
+        for suffix in ARCHIVES:
             stem = stem.removesuffix(suffix)
         return stem if not Path(stem).exists() else f"{stem}-unpacked"
     if name == "CONTEXT":

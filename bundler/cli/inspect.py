@@ -20,7 +20,7 @@ from bundler.checks.base_compat import check_fit
 from bundler.checks.explain import Why, findings_of, is_code, rule_of, why
 from bundler.cli.common import make_reporter
 from bundler.cli.console import ConsoleReporter, finding_line, print_envelope, print_line, wrapped
-from bundler.cli.examples import bundles_in, existing_bundles, free_name, newest_bundle
+from bundler.cli.examples import ARCHIVES, bundles_in, existing_bundles, free_name, newest_bundle
 from bundler.cli.options import InputPath, json_option, store_option
 from bundler.cli.paths import bundle_path
 from bundler.data.finding_rules import rules_by_code
@@ -238,6 +238,9 @@ def verify_command(bundle: Path, base: Path | None, as_json: bool) -> None:
 
 def _whole_bundle(bundle: Path) -> str | None:
     """Return the command that writes the files of a changed directory again, from an archive here."""
+    if not bundle.is_dir() and not bundle.name.endswith(ARCHIVES):
+        near = closest(bundle.name, [path.name for path in bundles_in(bundle.parent)])
+        return shlex.join(["bundler", "verify", str(bundle.with_name(near))]) if near else None
     if not bundle.is_dir():
         return "copy the archive again"
     try:

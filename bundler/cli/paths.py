@@ -79,11 +79,14 @@ class ContextPath(InputPath):
 
     def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
         """Return the path, if it exists and has the files of a build context."""
+        from bundler.cli.examples import contexts_in, existing_bundles, package_command  # noqa: PLC0415 - only for an error
+
+        if Path(str(value)).is_file() and existing_bundles([str(value)]):
+            packaged = package_command(Path(str(value))) or shlex.join(["bundler", "package", str(value)])
+            raise InputError(f"`{value}` is a bundle, not a build context", hint=packaged)
         path = Path(str(super().convert(value, param, ctx)))
         if (path / "context.json").is_file() or (path / "Dockerfile").is_file():
             return path
-        from bundler.cli.examples import contexts_in, package_command  # noqa: PLC0415 - only for an error
-
         meant = next(iter((*contexts_in(path), *contexts_in(Path()))), None)
         hint = _command(ctx, str(value), meant) if meant else package_command()
         raise InputError(

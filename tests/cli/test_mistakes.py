@@ -511,6 +511,35 @@ def test_missing_and_wrong_options_of_a_package_are_reported_together(
     assert not (tmp_path / "out").exists()
 
 
+@pytest.mark.parametrize(
+    ("typed", "fact", "expected"),
+    [
+        ("build six --proxy http://p:1", "PIP_PROXY", "bundler build --help"),
+        ("lock six --timeout=3", "PIP_TIMEOUT", "bundler lock --help"),
+        ("build six --cert x.pem", "PIP_CERT", "bundler build --help"),
+        ("build six --retries 3", "PIP_RETRIES", "bundler build --help"),
+        ("build six --require-hashes", "--hash=sha256:", "bundler build --help"),
+        ("build six --channel conda-forge", "-f environment.yml", "bundler build --help"),
+        ("build six --format json", "invalid value", "did you mean `bundler build six --json`?"),
+        ("build --format=JSON six -q", "invalid value", "did you mean `bundler build --json six -q`?"),
+        ("build six --format zip", "tar.gz, tar.zst, dir", "bundler build --help"),
+        ("config set index-url x", "only shows", "export BUNDLER_INDEX_URL=x"),
+        ("config set global.index-url 'a b'", "only shows", "export BUNDLER_INDEX_URL='a b'"),
+        ("config set", "only shows", "bundler config"),
+        ("config get index-url", "[tool.bundler]", "bundler config"),
+        ("config list", "only shows", "bundler config"),
+        ("config lokc", "not a command", "did you mean `bundler config lock`?"),
+    ],
+)
+def test_the_way_of_another_tool_gets_that_of_bundler(
+    typed: str, fact: str, expected: str, bundler_cli: BundlerCli, tmp_path: Path
+) -> None:
+    ended = bundler_cli.run(*shlex.split(typed), cwd=tmp_path)
+
+    assert (ended.returncode, hint(ended)) == (2, expected)
+    assert fact in ended.stderr
+
+
 # Lines of requirements.
 
 

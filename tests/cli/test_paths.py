@@ -146,6 +146,57 @@ def test_a_directory_that_is_not_a_context_gets_one_or_the_command_that_writes_o
     assert bundler_cli.run("mount-command", "context", cwd=tmp_path).returncode == 0
 
 
+@pytest.mark.parametrize("command", ["simulate", "serve", "mount-command"])
+def test_a_bundle_in_place_of_a_context_gets_the_command_that_writes_one(
+    command: str, bundle: Path, bundler_cli: BundlerCli, tmp_path: Path
+) -> None:
+    name = str(bundle.relative_to(tmp_path))
+    without = bundler_cli.run(command, name, cwd=tmp_path)
+    assert suggested(without) == ["package", name]
+    (tmp_path / "score.py").write_text("def init(): pass\ndef run(data): return data\n", "utf-8")
+    (tmp_path / "context").mkdir()
+    ended = bundler_cli.run(command, name, cwd=tmp_path)
+
+    assert (ended.returncode, message(ended)) == (3, f"`{name}` is a bundle, not a build context")
+    assert bundler_cli.run(*suggested(ended), cwd=tmp_path).returncode == 0
+
+
+def test_another_file_is_not_a_damaged_archive(bundle: Path, bundler_cli: BundlerCli, tmp_path: Path) -> None:
+    (tmp_path / "app.py").touch()
+    assert "hint" not in bundler_cli.run("verify", "app.py", cwd=tmp_path).stderr
+    copy = shutil.copy(bundle, f"{bundle}.bak")
+    ended = bundler_cli.run("verify", copy, cwd=tmp_path)
+    assert (ended.returncode, suggested(ended)) == (7, ["verify", str(bundle)])
+    bundle.write_bytes(bundle.read_bytes()[:-40])
+    assert hint(bundler_cli.run("verify", str(bundle), cwd=tmp_path)) == "copy the archive again"
+
+
+def test_the_reason_why_a_directory_is_not_unpacked_into(
+    bundle: Path, bundler_cli: BundlerCli, tmp_path: Path
+) -> None:
+    (tmp_path / "empty").mkdir()
+    ended = bundler_cli.run("unpack", str(bundle), ".", cwd=tmp_path)
+    assert (ended.returncode, message(ended)) == (11, "`.` already exists and is not empty")
+    below = bundler_cli.run("unpack", str(bundle), ".", cwd=tmp_path / "empty")
+    assert message(below) == "`.` already exists and is not a new directory"
+
+
+def test_a_page_is_html(bundle: Path, bundler_cli: BundlerCli, tmp_path: Path) -> None:
+    ended = bundler_cli.run("report", str(bundle), "-o", "a.PDF", cwd=tmp_path)
+
+    assert (ended.returncode, message(ended)) == (2, "`a.PDF`: the page is HTML")
+    assert not (tmp_path / "a.PDF").exists()
+    assert bundler_cli.run("report", str(bundle), *suggested(ended), cwd=tmp_path).returncode == 0
+    assert (tmp_path / "a.html").exists()
+
+
+def test_an_empty_list_of_bases_says_where_they_would_be(bundler_cli: BundlerCli, tmp_path: Path) -> None:
+    ended = bundler_cli.run("base", "list", cwd=tmp_path, env={"BUNDLER_BASES": str(tmp_path / "none")})
+
+    assert (ended.returncode, ended.stdout) == (0, "")
+    assert f"no base image in `{tmp_path / 'none'}`; `bundler base add`" in ended.stderr
+
+
 @pytest.mark.parametrize(
     ("args", "expected"),
     [
