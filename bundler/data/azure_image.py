@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from fnmatch import fnmatchcase
@@ -32,6 +33,7 @@ __all__ = [
     "Variable",
     "image_glibc",
     "image_name",
+    "image_python",
     "image_variant",
 ]
 
@@ -127,6 +129,7 @@ class _ImageTables(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     images: Annotated[tuple[ImageGlibc, ...], msgspec.Meta(min_length=1)]
 
 
+_PYTHON_IN_NAME = re.compile(r"(?:^|/)python:(\d)\.(\d+)|\bpy(\d)(\d{1,2})\b")
 _TABLES = read_table("azure_image.toml", _ImageTables)
 
 IMAGE_ROOT: Final = _TABLES.image_root
@@ -174,6 +177,17 @@ def image_variant(image: str | None, python: str | None) -> str | None:
             return variant
     by_python = {facts.python: variant for variant, facts in IMAGE_VARIANTS.items() if facts.python}
     return by_python.get(python or "")
+
+
+def image_python(image: str) -> str | None:
+    """Return the minor version of Python that the name of an image has, or None.
+
+    >>> image_python("registry.example:5000/python:3.11-slim"), image_python("minimal-py38-cpu-inference:1")
+    ('3.11', '3.8')
+    >>> image_python("mine:3.11")
+    """
+    match = _PYTHON_IN_NAME.search(image.partition("@")[0].lower())
+    return ".".join(filter(None, match.groups())) if match else None
 
 
 def image_glibc(release: tuple[int, int]) -> ImageGlibc:

@@ -16,7 +16,7 @@ from bundler.base_image.reader import read_base
 from bundler.bundle.manifest import Manifest
 from bundler.checks.base_compat import check_fit
 from bundler.checks.report import ClosureReport
-from bundler.data.azure_image import image_variant
+from bundler.data.azure_image import image_python, image_variant
 from bundler.deploy.application import PackageOptions, plan_app
 from bundler.deploy.context import existing_context, from_image, write_context
 from bundler.deploy.online_endpoint import endpoint_files
@@ -24,6 +24,7 @@ from bundler.deploy.startup.files import AppFiles
 from bundler.deploy.startup.simulate import simulate_start
 from bundler.oci.append import WrittenImage, write_image
 from bundler.oci.filetree import App
+from bundler.paths import printable
 
 if TYPE_CHECKING:
     from bundler.reporter import Reporter
@@ -102,6 +103,8 @@ def make_package(request: PackageRequest, *, store: Store, reporter: Reporter) -
         base = read_base(request.base, reporter=reporter) if request.base is not None else None
         if manifest is not None:
             _check_fit(manifest, base, reporter)
+        if base is None and request.options.image is not None:
+            _warn_of_image(request.options.image, manifest, reporter)
         if request.options.code is not None:
             _rehearse(app, manifest, base, request, reporter)
         if request.context is not None:
@@ -145,6 +148,22 @@ def _check_fit(manifest: Manifest, base: BaseProfile | None, reporter: Reporter)
     for noted in manifest.document.verification.findings:
         if noted.code == _UNFIT_FOR_SERVER:
             reporter.warn(f"{noted.code}  {noted.message}")
+
+
+def _warn_of_image(image: str, manifest: Manifest | None, reporter: Reporter) -> None:
+    """Warn of an image whose name has another Python, and note that the image itself is not checked."""
+    found = image_python(image)
+    if manifest is not None and found is not None and found != manifest.target.python_version:
+        own = manifest.target.python_version
+        reporter.warn(
+            f"`{printable(image)}` is for Python {found}, the bundle for {own}:"
+            f" `bundler build --python {found}`"
+        )
+    if image_variant(image, None) is None:
+        reporter.note(
+            f"`{printable(image)}` is not checked, and assumed to start as Azure ML's images do:"
+            " `--base` checks it"
+        )
 
 
 def _rehearse(

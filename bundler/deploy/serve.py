@@ -8,8 +8,10 @@ paths lead to the context on this machine instead of to the application root of 
 from __future__ import annotations
 
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
+from threading import Event, Thread
 from typing import TYPE_CHECKING
 
 from bundler.archive.tar import DEFAULT_EPOCH
@@ -22,8 +24,9 @@ from bundler.data.inference_server import (
     parse_release,
     server_constraints,
 )
+from bundler.deploy.client import free_port, is_alive, is_free
 from bundler.deploy.context import read_context_facts
-from bundler.errors import InterpreterError
+from bundler.errors import InterpreterError, UsageError
 from bundler.oci.filetree import APP_FOLDER, APP_ROOT
 from bundler.pipeline.options import LockOptions
 from bundler.pipeline.run import open_run
@@ -39,6 +42,8 @@ if TYPE_CHECKING:
 __all__ = ["run_server"]
 
 _YEAR = 365 * 86400
+_INTERVAL = 0.2
+"""Seconds between two requests to a server that starts."""
 
 
 def run_server(  # noqa: PLR0913 - each is a fact of the run
@@ -62,10 +67,13 @@ def run_server(  # noqa: PLR0913 - each is a fact of the run
     :param on_line: called with each line of the server's output.
     :param on_start: called with a function that ends the server.
     :raises InputError: if the directory is not a valid context, or the version is malformed.
+    :raises UsageError: if another program listens on the port.
     :raises InterpreterError: if a signal ended the server.
     """
     root, env = _read(context)
     release = parse_release(version)
+    if not is_free(port):
+        raise UsageError(f"port {port} is in use", hint=f"--port {free_port()}")
     with open_run(options, host, store, reporter) as run, store.scratch() as scratch:
         segment_format = SegmentFormat(root="server", codec="gz", epoch=DEFAULT_EPOCH)
         jobs = os.cpu_count() or 1
@@ -90,18 +98,39 @@ def run_server(  # noqa: PLR0913 - each is a fact of the run
             env.pop("AML_APP_ROOT", None)
         argv = [str(python), str(_start_script(scratch)), "--entry_script", script, "--port", str(port)]
         reporter.stage("serve", f"http://127.0.0.1:{port}/score, {SERVER} {version}; Ctrl-C ends it")
-        ended = run_process(
-            argv,
-            env=host.child_env(scratch, **{**host.network_environment(), **env}),
-            cwd=root,
-            timeout=_YEAR,
-            on_stderr=on_line,
-            on_stdout=lambda line: on_line(line.decode("utf-8", "replace").rstrip()),
-            on_start=on_start,
-        )
+        with _when_ready(port, reporter):
+            ended = run_process(
+                argv,
+                env=host.child_env(scratch, **{**host.network_environment(), **env}),
+                cwd=root,
+                timeout=_YEAR,
+                on_stderr=on_line,
+                on_stdout=lambda line: on_line(line.decode("utf-8", "replace").rstrip()),
+                on_start=on_start,
+            )
     if ended.returncode < 0:
         raise InterpreterError(f"signal {-ended.returncode} ended the server")
     return ended.returncode
+
+
+@contextmanager
+def _when_ready(port: int, reporter: Reporter) -> Iterator[None]:
+    """Report once the server answers, while the context is open."""
+    ended = Event()
+
+    def ask() -> None:
+        while not ended.wait(_INTERVAL):
+            if is_alive(port):
+                reporter.stage("ready", f"http://127.0.0.1:{port}/ answers")
+                return
+
+    asking = Thread(target=ask, daemon=True)
+    asking.start()
+    try:
+        yield
+    finally:
+        ended.set()
+        asking.join(_INTERVAL)
 
 
 def _start_script(scratch: Path) -> Path:

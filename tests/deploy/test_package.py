@@ -542,6 +542,32 @@ def test_openshifts_arbitrary_users_own_by_their_group(
     assert {(member.uid, member.gid) for member in ours} == {(0, 0)}
 
 
+@pytest.mark.parametrize(
+    "image",
+    ["python:3.11-slim", "registry.example/library/python:3.11", "mine/minimal-py311-inference:latest"],
+)
+def test_an_image_for_another_python_is_warned_of(
+    image: str, warm_cli: BundlerCli, bundle: Path, code: Path
+) -> None:
+    ended = package(warm_cli, bundle, code, "--base-image", image, "-o", "ctx")
+
+    assert ended.returncode == 0, "modules without extensions can work"
+    assert (
+        f"warning   `{image}` is for Python 3.11, the bundle for 3.7: `bundler build --python 3.11`"
+        in ended.stderr
+    )
+
+
+@pytest.mark.parametrize("image", ["python:3.7-slim", "mine:3.11", "python:latest", "copy:1"])
+def test_an_image_that_is_not_azures_is_assumed_to_start_alike(
+    image: str, warm_cli: BundlerCli, bundle: Path, code: Path
+) -> None:
+    ended = package(warm_cli, bundle, code, "--base-image", image, "-o", "ctx")
+
+    assert ended.returncode == 0, ended.stderr
+    assert f"`{image}` is not checked, and assumed to start as Azure ML's images do" in ended.stderr
+
+
 # Managed online endpoints
 
 

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import re
+import socket
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -58,6 +60,21 @@ def test_a_malformed_version_is_an_error(warm_cli: BundlerCli, context: Path) ->
     ended = warm_cli.run("serve", str(context), "--server", "banana")
 
     assert (ended.returncode, "`--server banana` is not a version of" in ended.stderr) == (3, True)
+
+
+def test_a_port_that_is_in_use_is_refused_before_anything_is_built(
+    warm_cli: BundlerCli, context: Path
+) -> None:
+    with socket.socket() as other:
+        other.bind(("127.0.0.1", 0))
+        other.listen()
+        port = other.getsockname()[1]
+        ended = warm_cli.run("serve", str(context), "--port", str(port))
+
+    assert ended.returncode == 2
+    assert f"port {port} is in use" in ended.stderr
+    assert "layers" not in ended.stderr
+    assert re.search(r"hint: --port \d+$", ended.stderr.strip())
 
 
 def shown(ended: Ended) -> str:

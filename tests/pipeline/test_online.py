@@ -241,9 +241,13 @@ def test_a_context_is_served_here_by_the_real_server(
                 assert server.poll() is None, (tmp_path / "log").read_text()
                 assert time.monotonic() < deadline
                 time.sleep(0.5)
+        while " answers\n" not in (tmp_path / "log").read_text() and time.monotonic() < deadline:
+            time.sleep(0.2)
     finally:
         server.send_signal(signal.SIGINT)
         ended = server.wait(60)
 
     assert json.loads(answer) == ["setosa", "virginica"]
     assert ended == 130
+    log_text = (tmp_path / "log").read_text()
+    assert f"ready     http://127.0.0.1:{port}/ answers" in log_text
