@@ -108,14 +108,16 @@ def unpack_bundle(path: Path, dest: Path, *, reporter: Reporter) -> Checked:
 
 def _is_replaceable(dest: Path) -> bool:
     """Return whether a path is an empty directory, and not the working directory or a root."""
-    try:
+    with suppress(OSError):
         return bool(dest.name) and not dest.is_symlink() and not any(dest.iterdir())
-    except OSError:
-        return False
+    return False
 
 
 def _exists(dest: Path) -> OutputError:
-    return OutputError(f"`{dest}` already exists", hint="pass a new directory, for example `unpacked`")
+    message = f"`{dest}` already exists"
+    with suppress(OSError):
+        message += " and is not empty" if any(dest.iterdir()) else " and is not a new directory"
+    return OutputError(message, hint="pass a new directory, for example `unpacked`")
 
 
 def read_manifest(path: Path) -> Manifest:

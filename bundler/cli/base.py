@@ -7,8 +7,9 @@ from pathlib import Path
 import click
 
 from bundler.base_image.bases import KnownBase, add_base, bases_folder, known_bases
+from bundler.cli.common import make_reporter
 from bundler.cli.console import print_envelope, print_line
-from bundler.cli.options import json_option
+from bundler.cli.options import InputPath, json_option
 from bundler.system.environ import read_host_environment
 
 __all__ = ["base_group"]
@@ -20,7 +21,7 @@ def base_group() -> None:
 
 
 @base_group.command("add")
-@click.argument("archive", type=click.Path(path_type=Path, exists=True))
+@click.argument("archive", type=InputPath(path_type=Path, exists=True))
 @click.option("--name", metavar="REF", help="Name the image  [default: the name in the archive].")
 @click.option("--python-in", metavar="PATH", help="Choose the Python of the image by its prefix or version.")
 @json_option
@@ -37,11 +38,14 @@ def add_command(archive: Path, name: str | None, python_in: str | None, as_json:
 @json_option
 def list_command(as_json: bool) -> None:
     """List the base images with their Python, inference server and glibc."""
-    bases = known_bases(bases_folder(read_host_environment()))
+    folder = bases_folder(read_host_environment())
+    bases = known_bases(folder)
     if as_json:
         print_envelope("base list", result={"bases": [base.to_json() for base in bases]})
-    else:
+    elif bases:
         _print(bases)
+    else:
+        make_reporter().note(f"no base image in `{folder}`; `bundler base add` copies one into it")
 
 
 def _print(bases: tuple[KnownBase, ...]) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from pathlib import Path
 from typing import Any
 
@@ -41,6 +42,8 @@ def config_command(ctx: click.Context, words: tuple[str, ...], as_json: bool) ->
     known = dict(all_commands(_group(root), root))
     path = words or ("build",)
     if path not in known:
+        if path[0] in ("set", "unset", "get", "list", "edit"):  # of pip
+            raise _only_shows(path)
         names = [" ".join(item) for item in known]
         near = closest(" ".join(path), names)
         raise UsageError(
@@ -62,6 +65,20 @@ def config_command(ctx: click.Context, words: tuple[str, ...], as_json: bool) ->
         return
     for row in rows:
         print_line(f"{row['name']:<22} {redact(_toml(row['value'])):<24} {row['source']}")
+
+
+def _only_shows(words: tuple[str, ...]) -> UsageError:
+    """Return the error for a command below ``config`` of another tool, with the variable to set."""
+    name, value = (*words[1:3], "", "")[:2]
+    hint = "bundler config"
+    if words[0] == "set" and name and value:
+        variable = name.removeprefix("global.").replace("-", "_").upper()
+        hint = f"export BUNDLER_{variable}={shlex.quote(redact(value))}"
+    return UsageError(
+        f"no command `config {words[0]}`: `bundler config` only shows the settings",
+        evidence=(f"a setting is a variable, or a line of [tool.bundler] in {PYPROJECT}",),
+        hint=hint,
+    )
 
 
 @click.command("init")

@@ -11,8 +11,9 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import click
+from packaging.requirements import Requirement
 
-from bundler.cli.examples import example_of, existing_bundles, input_words
+from bundler.cli.examples import bundle_with, example_of, existing_bundles, input_words
 from bundler.cli.options import REQUIREMENT
 from bundler.cli.parsing import (
     Line,
@@ -37,6 +38,7 @@ _INPUTS = ("files", "find_links", "scripts", "lock")
 """The options with requirements, beside the argument."""
 _PYTHON = re.compile(r"(?:(?:c?python|cp|py)-?)?\d+(?:\.\d+)*|.*python.*", re.IGNORECASE)
 """A version of Python, or the path of one."""
+_NAME = re.compile(r"[A-Za-z0-9](?:[\w.-]*[A-Za-z0-9])?", re.ASCII)
 _REQUIREMENT = re.compile(r"[A-Za-z0-9][\w.-]*(?:\[[\w.,-]*\])?\s*(?:[=<>~!]=|[<>]|@).*", re.ASCII)
 
 
@@ -195,6 +197,7 @@ def other_commands(line: Line) -> Iterator[list[str]]:
     rest = list(line.words[line.at :])
     for count in (2, 1):
         for other in synonyms.get(" ".join([*line.path, *rest[:count]]).lower(), ()):
+            yield from _of_distribution(line, other, rest[count:])
             yield from _with_command(line, other, rest[count:])
     group = line.context.command
     known = group.list_commands(line.context) if isinstance(group, click.Group) else []
@@ -217,6 +220,18 @@ def other_commands(line: Line) -> Iterator[list[str]]:
         yield [*line.options, "build", *rest]
 
 
+def _of_distribution(line: Line, other: str, rest: list[str]) -> Iterator[list[str]]:
+    """Yield the command that explains a distribution of a bundle here: ``show flask``."""
+    if other not in ("inspect", "explain") or not rest or not _NAME.fullmatch(rest[0]):
+        return
+    if Path(rest[0]).exists():
+        return
+    if existing_bundles(rest):
+        yield [*line.options, "explain", *rest]
+    elif bundle := bundle_with(Requirement(rest[0])):
+        yield [*line.options, "explain", rest[0], str(bundle), *rest[1:]]
+
+
 def _with_command(line: Line, other: str, rest: list[str]) -> Iterator[list[str]]:
     if other == "--help":
         if rest:
@@ -234,6 +249,12 @@ def _other_choices(line: Line) -> Iterator[list[str]]:
     value = line.values[line.name]
     choices = list(map(str, param.type.choices)) if isinstance(param.type, click.Choice) else []
     near = closest(value.lower(), choices, cutoff=0.4)
+    if value.lower() == "json" and find_parameter(line.context.command, "--json"):  # of pip
+        at = next((at for at, word in enumerate(line.words) if word.partition("=")[0] in param.opts), None)
+        if at is not None:
+            count = 1 if "=" in line.words[at] else 2
+            yield [*line.words[:at], "--json", *line.words[at + count :]]
+            return
     if near is None:
         return
     swaps = {value: near} | {f"{opt}={value}": f"{opt}={near}" for opt in param.opts}

@@ -12,25 +12,28 @@ import click
 from bundler.base_image.bases import base_of_image, bases_folder
 from bundler.base_image.reader import read_base
 from bundler.bundle.document import FindingSection
+from bundler.bundle.reader import read_manifest
 from bundler.checks.user_code import find_user_code
 from bundler.cli.arguments import parse_variables
 from bundler.cli.common import collected_errors, make_reporter
 from bundler.cli.console import finding_line, print_envelope, print_line
-from bundler.cli.examples import find_script, inference_image
+from bundler.cli.examples import find_script, free_name, inference_image
 from bundler.cli.options import InputPath, file_path, group, json_option, store_option
+from bundler.cli.parsing import with_value
 from bundler.cli.paths import bundle_path, context_path
 from bundler.data.azure_image import EXIT_CODES, IMAGE_ROOT, IMAGE_VARIANTS
 from bundler.data.inference_server import parse_release
-from bundler.deploy.application import LibVar, Mode, PackageOptions, parse_model
+from bundler.deploy.application import LibVar, Mode, PackageOptions, model_meant, parse_model
 from bundler.deploy.context import base_image_of, docker_run, from_image
 from bundler.deploy.package import PackageRequest, make_package
 from bundler.deploy.startup.files import FolderFiles, open_context
 from bundler.deploy.startup.simulate import render_start, simulate_start
 from bundler.deploy.startup.variables import profile_of
-from bundler.errors import ClosureError, UsageError
+from bundler.errors import BundlerError, ClosureError, UsageError
 from bundler.jsonio import convert
 from bundler.oci.append import join_delta
 from bundler.problems import display_path
+from bundler.redaction import redact
 from bundler.store.store import open_store
 from bundler.system.environ import HostEnvironment, read_host_environment
 
@@ -209,38 +212,62 @@ def _check_complete(bundle: Path, arguments: PackageArguments) -> None:
     given = {"--source-dir": arguments.source_dir, "--entry-script": arguments.entry_script}
     missing = [name for name, value in given.items() if value is None]
     image = inference_image(bundle)
-    words: list[str] = []
+    added: dict[str, str] = {}
     if arguments.output is None and (arguments.image_out is None or arguments.azureml_v2):
         missing.append("--output")
-        words += ["-o", "context"]
-    if arguments.output is not None or words:
+        added["-o"] = free_name("context")
+    if arguments.output is not None or added:
         if not arguments.base_image:
             missing.append("--base-image")
-        words += ["--base-image", arguments.base_image or image]
+        added["--base-image"] = _valid_image(arguments.base_image, image)
     evidence: tuple[str, ...] = ()
-    if arguments.azureml_v2:
-        words.append("--azureml-v2")
-        if arguments.output is None:
-            evidence = ("`--azureml-v2` adds files to a build context",)
+    if arguments.azureml_v2 and arguments.output is None:
+        evidence = ("`--azureml-v2` adds files to a build context",)
     if arguments.image_out is not None and arguments.base is None and arguments.base_image is None:
         missing.append("--base")
-        words += ["--base", "base.tar"]
+        added["--base"] = "base.tar"
         save = f"docker save -o base.tar {shlex.quote(image)}"
         evidence = (*evidence, f"`--image` needs the base image as a file: `{save}`")
     if not missing:
         return
+    read_manifest(bundle)  # another file is the first thing to know
     found = find_script(arguments.source_dir, arguments.entry_script)
-    outputs = [("-o", arguments.output), ("--image", arguments.image_out), ("--base", arguments.base)]
-    words = [word for name, path in outputs if path is not None for word in (name, str(path))] + words
     hint = "bundler package --help"
     if found is not None:
-        code = ["--source-dir", str(found[0]), "--entry-script", str(found[1])]
-        models = [word for text in arguments.models for word in ("--model", text)]
-        hint = shlex.join(["bundler", "package", str(bundle), *code, *models, *words])
+        hint = _completed(arguments, {"--source-dir": str(found[0]), "--entry-script": found[1], **added})
     names = ", ".join(f"`{name}`" for name in missing)
     raise UsageError(
         f"missing option{'s' if len(missing) > 1 else ''}: {names}", evidence=evidence, hint=hint
     )
+
+
+def _valid_image(typed: str | None, example: str) -> str:
+    """Return the typed base image if it is one, else an example."""
+    try:
+        from_image(typed or "", example=example)
+    except BundlerError:
+        return example
+    return typed or example
+
+
+def _completed(arguments: PackageArguments, options: Mapping[str, str]) -> str:
+    """Return the running command with other values of some options, and with right models."""
+    models = {text: model_meant(text, Path()) for text in arguments.models if not _is_model(text)}
+    models |= {f"--model={text}": f"--model={meant}" for text, meant in models.items()}
+    words = [
+        "bundler",
+        *(models.get(word, word) for word in click.get_current_context().find_root().obj or ()),
+    ]
+    for name, value in options.items():
+        words = with_value(words, name, value)
+    return redact(shlex.join(words))
+
+
+def _is_model(text: str) -> bool:
+    try:
+        return bool(parse_model(text, Path()))
+    except BundlerError:
+        return False
 
 
 @dataclass(frozen=True, kw_only=True)

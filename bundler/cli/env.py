@@ -89,7 +89,7 @@ def env_group() -> None:
 class RegisterArguments:
     """Options of ``env register``."""
 
-    source: Path
+    document: Path
     name: str | None
     version: str | None
     labels: tuple[str, ...]
@@ -102,7 +102,7 @@ class RegisterArguments:
 register_options = group(
     "arguments",
     RegisterArguments,
-    click.argument("source", type=InputPath(path_type=Path, exists=True)),
+    click.argument("document", metavar="SOURCE", type=InputPath(path_type=Path, exists=True)),
     click.option("--name", help="Name the environment  [default: the name in SOURCE]."),
     click.option("--version", metavar="VERSION", help="Set its version  [default: the next number]."),
     click.option(
@@ -125,7 +125,7 @@ def register_command(arguments: RegisterArguments, as_json: bool) -> None:
 
     The same content has the same version; a registered version never changes.
     """
-    environment = _read_source(arguments.source, arguments.name)
+    environment = _read_source(arguments.document, arguments.name)
     if arguments.base_image and arguments.base_dockerfile:
         raise UsageError("`--base-image` and `--base-dockerfile` exclude each other")
     if arguments.base_image:

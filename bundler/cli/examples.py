@@ -9,6 +9,8 @@ from pathlib import Path
 from typing import Any
 
 import click
+from packaging.requirements import Requirement
+from packaging.utils import canonicalize_name
 
 from bundler.bundle.reader import read_manifest
 from bundler.checks.user_code import is_script_name
@@ -18,26 +20,29 @@ from bundler.problems import closest
 from bundler.requirements.text import INPUTS
 
 __all__ = [
+    "ARCHIVES",
     "bundle_meant",
+    "bundle_with",
     "bundles_in",
     "contexts_in",
     "example_of",
     "existing_bundles",
     "find_script",
+    "free_name",
     "inference_image",
     "input_words",
     "newest_bundle",
     "package_command",
 ]
 
-_ARCHIVES = (".tar.gz", ".tar.zst")
+ARCHIVES = (".tar.gz", ".tar.zst")
 _BESIDE = (".manifest.json", ".sha256")
 _PLACES = (".", "dist")
 
 
 def bundles_in(folder: Path) -> list[Path]:
     """Return the bundles in a directory, the newest first."""
-    archives = [path for path in folder.glob("*.tar.*") if path.name.endswith(_ARCHIVES)]
+    archives = [path for path in folder.glob("*.tar.*") if path.name.endswith(ARCHIVES)]
     folders = [path.parent for path in folder.glob("*/manifest.json")]
     newest_first = sorted([*archives, *folders], key=lambda path: path.stat().st_mtime, reverse=True)
     return [path for path in newest_first if _is_bundle(path)]
@@ -54,12 +59,22 @@ def bundle_meant(path: Path) -> Path | None:
         return next(iter(bundles_in(path)), None)
     for suffix in _BESIDE:
         stem = path.name.removesuffix(suffix)
-        archives = existing_bundles(str(path.with_name(stem + end)) for end in (*_ARCHIVES, ""))
+        archives = existing_bundles(str(path.with_name(stem + end)) for end in (*ARCHIVES, ""))
         if stem != path.name and path.is_file():
             return Path(archives[0]) if archives else None
     beside = bundles_in(path.parent)
     near = closest(path.name, [item.name for item in beside])
     return path.with_name(near) if near else next(iter(beside), newest_bundle())
+
+
+def bundle_with(requirement: Requirement) -> Path | None:
+    """Return the newest bundle in this directory or in ``dist`` with a distribution that is required."""
+    name = canonicalize_name(requirement.name)
+    for path in (path for place in _PLACES for path in bundles_in(Path(place))):
+        for item in read_manifest(path).document.distributions:
+            if item.name == name and requirement.specifier.contains(item.version, prereleases=True):
+                return path
+    return None
 
 
 def newest_bundle() -> Path | None:
@@ -68,7 +83,7 @@ def newest_bundle() -> Path | None:
 
 
 def _is_bundle(path: Path) -> bool:
-    if not (path / "manifest.json").is_file() and not (path.name.endswith(_ARCHIVES) and path.is_file()):
+    if not (path / "manifest.json").is_file() and not (path.name.endswith(ARCHIVES) and path.is_file()):
         return False
     try:
         read_manifest(path)
@@ -102,6 +117,12 @@ def find_script(folder: Path | None = None, name: str | None = None) -> tuple[Pa
     return next(((path.parent, path.name) for path in (*similar, *servable, *scripts)), None)
 
 
+def free_name(name: str) -> str:
+    """Return a name that no file of this directory has: the wanted one, else one with a number."""
+    names = (name, *(f"{name}-{number}" for number in range(2, 100)))
+    return next((item for item in names if not Path(item).exists()), name)
+
+
 def inference_image(bundle: Path | None) -> str:
     """Return the name of Azure ML's image for the Python of a bundle, without one for the default Python."""
     release = (3, 7)
@@ -110,13 +131,16 @@ def inference_image(bundle: Path | None) -> str:
     return image_name(release)
 
 
-def package_command() -> str | None:
-    """Return the command that writes a build context for the newest bundle and the script found here."""
-    bundle, script = newest_bundle(), find_script()
+def package_command(bundle: Path | None = None) -> str | None:
+    """Return the command that writes a build context for a bundle and the script found here.
+
+    :param bundle: None is the newest bundle.
+    """
+    bundle, script = bundle or newest_bundle(), find_script()
     if bundle is None or script is None:
         return None
     code = ["--source-dir", str(script[0]), "--entry-script", script[1]]
-    outputs = ["-o", "context", "--base-image", inference_image(bundle)]
+    outputs = ["-o", free_name("context"), "--base-image", inference_image(bundle)]
     return shlex.join(["bundler", "package", str(bundle), *code, *outputs])
 
 
@@ -132,7 +156,7 @@ def example_of(param: click.Parameter, values: Mapping[str, Any], words: Sequenc
         return next((path for path in bundles if path not in words), None)
     if name == "DEST":
         stem = Path(str(values.get("bundle"))).name
-        for suffix in _ARCHIVES:
+        for suffix in ARCHIVES:
             stem = stem.removesuffix(suffix)
         return stem if not Path(stem).exists() else f"{stem}-unpacked"
     if name == "CONTEXT":

@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 import shlex
 from collections.abc import Sequence
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -19,7 +20,7 @@ from bundler.checks.base_compat import check_fit
 from bundler.checks.explain import Why, findings_of, is_code, rule_of, why
 from bundler.cli.common import make_reporter
 from bundler.cli.console import ConsoleReporter, finding_line, print_envelope, print_line, wrapped
-from bundler.cli.examples import bundles_in, existing_bundles, newest_bundle
+from bundler.cli.examples import ARCHIVES, bundles_in, existing_bundles, free_name, newest_bundle
 from bundler.cli.options import InputPath, json_option, store_option
 from bundler.cli.paths import bundle_path
 from bundler.data.finding_rules import rules_by_code
@@ -27,6 +28,7 @@ from bundler.data.popular_names import most_downloaded
 from bundler.errors import BundlerError, InputError, IntegrityError, MalformedError, UsageError
 from bundler.problems import closest
 from bundler.report.summary import NOT_DECLARED, summary_lines
+from bundler.reporter import SILENT
 from bundler.store.store import open_store
 from bundler.system.environ import read_host_environment
 from bundler.text import human_size
@@ -236,6 +238,9 @@ def verify_command(bundle: Path, base: Path | None, as_json: bool) -> None:
 
 def _whole_bundle(bundle: Path) -> str | None:
     """Return the command that writes the files of a changed directory again, from an archive here."""
+    if not bundle.is_dir() and not bundle.name.endswith(ARCHIVES):
+        near = closest(bundle.name, [path.name for path in bundles_in(bundle.parent)])
+        return shlex.join(["bundler", "verify", str(bundle.with_name(near))]) if near else None
     if not bundle.is_dir():
         return "copy the archive again"
     try:
@@ -244,7 +249,9 @@ def _whole_bundle(bundle: Path) -> str | None:
         return "unpack or copy the bundle again"
     for path in (*bundles_in(Path()), *bundles_in(Path("dist")), *bundles_in(bundle.parent)):
         if path.is_file() and read_manifest(path).identity == identity:
-            return shlex.join(["bundler", "unpack", str(path), f"{bundle}-unpacked"])
+            with suppress(BundlerError):  # a damaged archive may have the same manifest
+                verify_bundle(path, reporter=SILENT)
+                return shlex.join(["bundler", "unpack", str(path), free_name(f"{bundle}-unpacked")])
     return "unpack or copy the bundle again"
 
 

@@ -94,14 +94,17 @@ def _saved_image(text: str) -> str | None:
         name = parse_reference(text.partition("@")[0])
     except InputError:
         return None
-    if ":" not in text and "." not in text.partition("/")[0]:  # `python`, or a path
+    domain, _, path = text.partition("/")
+    if ":" not in text and ("." not in domain or not path or Path(path).suffix in _FILES):  # `base.tar`
         return None
     file = f"{name.path.rpartition('/')[2]}.tar"
     return f"an image is read from a file: `docker save -o {file} {shlex.quote(text)}`, then pass `{file}`"
 
 
-_BASES = ("base", "source", "old", "delta", "delta_from")
+_BASES = ("archive", "base", "source", "old", "delta", "delta_from")
 """The parameters that accept an image."""
+_FILES = (".gz", ".json", ".tar", ".tgz", ".toml", ".txt", ".yaml", ".yml", ".zst")
+"""The suffixes of files, which the name of an image without a tag does not have."""
 _REASONS = {
     "does not exist": "file or directory not found",
     "is a directory": "a directory, not a file",

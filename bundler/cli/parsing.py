@@ -16,6 +16,7 @@ __all__ = [
     "missing_parameters",
     "read_line",
     "shown_name",
+    "with_value",
     "with_word",
 ]
 
@@ -138,6 +139,20 @@ def with_word(context: click.Context | None, word: str, other: str) -> list[str]
         return [other]
     at = len(typed) - 1 - typed[::-1].index(word)  # the last one: the first may be the command
     return ["bundler", *typed[:at], other, *typed[at + 1 :]]
+
+
+def with_value(words: Sequence[str], option: str, value: str) -> list[str]:
+    """Return the words of a command line with a value for an option: instead of its first, else added.
+
+    >>> with_value(["package", "--tag=a"], "--tag", "b"), with_value(["package"], "-o", "out")
+    (['package', '--tag=b'], ['package', '-o', 'out'])
+    """
+    for at, word in enumerate(words):
+        if word == option and at + 1 < len(words):
+            return [*words[: at + 1], value, *words[at + 2 :]]
+        if word.startswith(f"{option}="):
+            return [*words[:at], f"{option}={value}", *words[at + 1 :]]
+    return [*words, option, value]
 
 
 def shown_name(param: click.Parameter) -> str:

@@ -10,10 +10,12 @@ from pathlib import Path
 from typing import Any
 
 import click
+from packaging.requirements import InvalidRequirement, Requirement
 
 from bundler.cli.options import InputPath
 from bundler.cli.parsing import read_line, with_word
 from bundler.errors import InputError, MalformedError, OutputError
+from bundler.problems import closest
 from bundler.redaction import redact
 
 __all__ = ["bundle_path", "context_path"]
@@ -29,15 +31,16 @@ class BundlePath(click.Path):
         path = Path(str(super().convert(value, param, ctx)))
         is_beside = path.name.endswith(_BESIDE)
         if path.suffix == ".toml" and not path.exists():
-            return InputPath(path_type=Path, exists=True).convert(value, param, ctx)
+            raise _no_lock(ctx, path, str(value))
         if path.suffix == ".toml" or (path / "manifest.json").exists() or (path.is_file() and not is_beside):
             return path
-        from bundler.cli.examples import bundle_meant, input_words  # noqa: PLC0415 - only for an error
+        from bundler.cli.examples import bundle_meant, bundle_with, input_words  # noqa: PLC0415 - only for an error
 
-        meant = bundle_meant(path)
+        requirement = None if path.exists() else _requirement(str(value))
+        meant = bundle_with(requirement) if requirement else bundle_meant(path)
         hint = _command(ctx, str(value), meant) if meant else None
         if not path.exists():
-            words = input_words()
+            words = (redact(str(value)),) if requirement else input_words()
             build = shlex.join(["bundler", "build", *words]) if words else "bundler build --help"
             raise OutputError(f"{path}: file not found", hint=hint or f"build a bundle first: `{build}`")
         if meant is None:
@@ -46,16 +49,44 @@ class BundlePath(click.Path):
         raise MalformedError(f"`{path}` is {kind}, not a bundle", hint=hint)
 
 
+def _requirement(text: str) -> Requirement | None:
+    """Return the requirement that was typed in place of a bundle: one with versions, or a known name."""
+    from bundler.data.popular_names import most_downloaded  # noqa: PLC0415 - only for an error
+
+    try:
+        requirement = Requirement(text)
+    except InvalidRequirement:
+        return None
+    return requirement if requirement.specifier or text.lower() in most_downloaded() else None
+
+
+def _no_lock(ctx: click.Context | None, path: Path, typed: str) -> InputError:
+    """Return the error for a lock that does not exist, with a similar one or the command that writes it."""
+    from bundler.cli.examples import input_words  # noqa: PLC0415 - only for an error
+
+    near = closest(path.name, [item.name for item in path.parent.glob("pylock*.toml")])
+    words = [word for word in input_words() if path.name.startswith("pylock")]
+    hint = "bundler lock --help"
+    if near:
+        hint = f"did you mean `{_command(ctx, typed, path.with_name(near))}`?"
+    elif words and words[0] != "--lock":
+        hint = f"write it first: `{shlex.join(['bundler', 'lock', *words, '-o', str(path)])}`"
+    return InputError(f"{typed}: file or directory not found", hint=hint)
+
+
 class ContextPath(InputPath):
     """The directory of a build context."""
 
     def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
         """Return the path, if it exists and has the files of a build context."""
+        from bundler.cli.examples import contexts_in, existing_bundles, package_command  # noqa: PLC0415 - only for an error
+
+        if Path(str(value)).is_file() and existing_bundles([str(value)]):
+            packaged = package_command(Path(str(value))) or shlex.join(["bundler", "package", str(value)])
+            raise InputError(f"`{value}` is a bundle, not a build context", hint=packaged)
         path = Path(str(super().convert(value, param, ctx)))
         if (path / "context.json").is_file() or (path / "Dockerfile").is_file():
             return path
-        from bundler.cli.examples import contexts_in, package_command  # noqa: PLC0415 - only for an error
-
         meant = next(iter((*contexts_in(path), *contexts_in(Path()))), None)
         hint = _command(ctx, str(value), meant) if meant else package_command()
         raise InputError(

@@ -22,6 +22,9 @@ from bundler.system.atomic import check_replaceable, replace_file
 __all__ = ["diff_command", "report_command"]
 
 
+_NOT_HTML = (".csv", ".docx", ".json", ".md", ".pdf", ".png", ".txt", ".xml")
+
+
 @click.command("report")
 @click.argument("bundle", required=False, type=bundle_path)
 @click.option(
@@ -45,6 +48,9 @@ def report_command(
         is_own=is_page,
         default="report.html",
     )
+    if output.suffix.lower() in _NOT_HTML:
+        page = str(output.with_suffix(".html"))
+        raise UsageError(f"`{output}`: the page is HTML", hint=f"pass `-o {shlex.quote(page)}`")
     manifest = read_manifest(bundle) if bundle is not None else refused_manifest(store)
     if manifest is None:
         newest = newest_bundle()

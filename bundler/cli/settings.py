@@ -35,8 +35,12 @@ __all__ = [
 
 PYPROJECT = "pyproject.toml"
 _PREFIX = "BUNDLER_"
-# Of the scripts of this project, of `bundler.__main__`, and of Ruby's program of the same name.
-_OTHERS = ("BUNDLER_REMOVED", "BUNDLER_VENV", "BUNDLER_VERSION", "BUNDLER_TEST_", "BUNDLER_ORIG_")
+# No default of an option: read by `bundler.base_image.bases`, set for child processes and by
+# `bundler.__main__`, of the scripts of this project, and of Ruby's program of the same name.
+_OTHERS = (
+    *("BUNDLER_BASES", "BUNDLER_BUILD_REQUIRES", "BUNDLER_MARK", "BUNDLER_REMOVED"),
+    *("BUNDLER_VENV", "BUNDLER_VERSION", "BUNDLER_TEST_", "BUNDLER_ORIG_"),
+)
 _NOT_SETTINGS = ("help", "version", "json")
 _BOOLEANS = {
     **dict.fromkeys(("1", "true", "yes", "on"), True),

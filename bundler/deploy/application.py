@@ -38,6 +38,7 @@ __all__ = [
     "ModelFiles",
     "PackageOptions",
     "bundle_env",
+    "model_meant",
     "parse_model",
     "plan_app",
 ]
@@ -116,11 +117,11 @@ def parse_model(text: str, cwd: Path) -> ModelFiles:
         raise InputError(
             f"invalid `--model {printable(text)}`",
             evidence=("wanted  NAME:VERSION=PATH",),
-            hint=f"--model {_model_meant(text, cwd)}",
+            hint=f"--model {model_meant(text, cwd)}",
         )
     path = cwd / match["path"]
     if not path.exists():
-        meant = _model_meant(text, cwd)
+        meant = model_meant(text, cwd)
         raise InputError(
             f"{printable(match['path'])}: file or directory not found (--model)",
             hint=f"did you mean `--model {meant}`?" if meant != text else None,
@@ -128,10 +129,10 @@ def parse_model(text: str, cwd: Path) -> ModelFiles:
     return ModelFiles(name=match["name"], version=match["version"], path=path)
 
 
-def _model_meant(text: str, cwd: Path) -> str:
+def model_meant(text: str, cwd: Path) -> str:
     """Return the value of ``--model`` that was meant by a wrong one.
 
-    >>> _model_meant("iris=model.pkl", Path("/")), _model_meant("out/model.pkl", Path("/"))
+    >>> model_meant("iris=model.pkl", Path("/")), model_meant("out/model.pkl", Path("/"))
     ('iris:1=model.pkl', 'model:1=out/model.pkl')
     """
     label, equals, path = text.rpartition("=")

@@ -429,6 +429,61 @@ def test_all_missing_options_of_a_package_are_in_one_command(
         assert list((tmp_path / "context").rglob("model.pkl"))
 
 
+@pytest.mark.parametrize(
+    "typed",
+    [
+        "--source-dir code --entry-script score.py --user root --mode dynamic -o ctx9",
+        "-octx9 --openshift --tag a:1 --lib-var both",
+        "--image out.tar --delta-from old.tar --base base.tar --azureml-v2",
+        "--entry-script score.py --store store --json",
+        "--source-dir code --base-image python:3.7 --model m:1=base.tar",
+    ],
+)
+def test_the_hint_for_a_package_has_every_typed_option(
+    typed: str, bundler_cli: BundlerCli, tmp_path: Path
+) -> None:
+    path = make_bundle(tmp_path)
+    for name in ("old.tar", "base.tar", "context"):
+        (tmp_path / name).touch()
+    (tmp_path / "code").mkdir()
+    (tmp_path / "code" / "score.py").write_text("def init(): pass\ndef run(data): return data\n", "utf-8")
+    ended = bundler_cli.run("-q", "package", path.name, *typed.split(), cwd=tmp_path)
+
+    words = re.findall(r"hint: (bundler .*)", ended.stderr)[0].split()
+    assert words[1 : len(typed.split()) + 4] == ["-q", "package", path.name, *typed.split()]
+    assert all(words.count(option) == 1 for option in ("--source-dir", "--entry-script", "--base-image"))
+    if "old.tar" not in typed and "dynamic" not in typed:  # a real image, and the wheels of a real build
+        followed = bundler_cli.run(*words[1:], cwd=tmp_path)
+        assert followed.returncode == 0, followed.stderr
+
+
+@pytest.mark.parametrize("wrong", ["--model model.pkl", "--model=model.pkl", "--base-image REF"])
+def test_the_hint_for_a_missing_option_of_a_package_has_no_other_mistake(
+    wrong: str, bundler_cli: BundlerCli, tmp_path: Path
+) -> None:
+    path = make_bundle(tmp_path)
+    (tmp_path / "model.pkl").touch()
+    (tmp_path / "score.py").write_text("def init(): pass\ndef run(data): return data\n", "utf-8")
+    ended = bundler_cli.run("package", path.name, "--entry-script=score.py", *wrong.split(), cwd=tmp_path)
+
+    assert message(ended) == "2 problems in the command line"
+    first, _ = re.findall(r"hint    (.*)", ended.stderr)
+    followed = bundler_cli.run(*shlex.split(first)[1:], cwd=tmp_path)
+    assert followed.returncode == 0, followed.stderr
+
+
+@pytest.mark.parametrize("name", ["requirements.txt", "code/score.py"])
+def test_a_package_of_another_file_names_the_file_alone(
+    name: str, bundler_cli: BundlerCli, tmp_path: Path
+) -> None:
+    (tmp_path / "code").mkdir()
+    (tmp_path / name).write_text("six\n", "utf-8")
+    ended = bundler_cli.run("package", name, cwd=tmp_path)
+
+    assert ended.returncode == 7
+    assert f"`{name}` is not a bundle" in message(ended)
+
+
 def test_missing_and_wrong_options_of_a_package_are_reported_together(
     bundler_cli: BundlerCli, tmp_path: Path
 ) -> None:
@@ -441,8 +496,11 @@ def test_missing_and_wrong_options_of_a_package_are_reported_together(
     assert (ended.returncode, message(ended)) == (2, "4 problems in the command line")
     image = "mcr.microsoft.com/azureml/minimal-ubuntu18.04-py37-cpu-inference:latest"
     hints = re.findall(r"^    hint    (.*)$", ended.stderr, re.MULTILINE)
-    assert [shlex.split(text)[-2:] for text in hints] == [
-        ["--base-image", "REF"],
+    assert shlex.split(hints[0])[3:] == [
+        *("--source-dir", ".", "--entry-script", "score.py", "--model", "model:1=model.pkl"),
+        *("--base-image", image, "-o", "context"),
+    ]
+    assert [shlex.split(text)[-2:] for text in hints[1:]] == [
         ["--entry-script", "score.py"],
         ["--model", "model:1=model.pkl"],
         ["--base-image", image],
@@ -451,6 +509,35 @@ def test_missing_and_wrong_options_of_a_package_are_reported_together(
                             "--base-image", "python:3.7", "--model", "m:1=model.pk", cwd=tmp_path)  # fmt: skip
     assert (wrong.returncode, suggested(wrong)) == (3, ["--model", "m:1=model.pkl"])
     assert not (tmp_path / "out").exists()
+
+
+@pytest.mark.parametrize(
+    ("typed", "fact", "expected"),
+    [
+        ("build six --proxy http://p:1", "PIP_PROXY", "bundler build --help"),
+        ("lock six --timeout=3", "PIP_TIMEOUT", "bundler lock --help"),
+        ("build six --cert x.pem", "PIP_CERT", "bundler build --help"),
+        ("build six --retries 3", "PIP_RETRIES", "bundler build --help"),
+        ("build six --require-hashes", "--hash=sha256:", "bundler build --help"),
+        ("build six --channel conda-forge", "-f environment.yml", "bundler build --help"),
+        ("build six --format json", "invalid value", "did you mean `bundler build six --json`?"),
+        ("build --format=JSON six -q", "invalid value", "did you mean `bundler build --json six -q`?"),
+        ("build six --format zip", "tar.gz, tar.zst, dir", "bundler build --help"),
+        ("config set index-url x", "only shows", "export BUNDLER_INDEX_URL=x"),
+        ("config set global.index-url 'a b'", "only shows", "export BUNDLER_INDEX_URL='a b'"),
+        ("config set", "only shows", "bundler config"),
+        ("config get index-url", "[tool.bundler]", "bundler config"),
+        ("config list", "only shows", "bundler config"),
+        ("config lokc", "not a command", "did you mean `bundler config lock`?"),
+    ],
+)
+def test_the_way_of_another_tool_gets_that_of_bundler(
+    typed: str, fact: str, expected: str, bundler_cli: BundlerCli, tmp_path: Path
+) -> None:
+    ended = bundler_cli.run(*shlex.split(typed), cwd=tmp_path)
+
+    assert (ended.returncode, hint(ended)) == (2, expected)
+    assert fact in ended.stderr
 
 
 # Lines of requirements.

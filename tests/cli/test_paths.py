@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 import shutil
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -9,12 +10,14 @@ from typing import TYPE_CHECKING
 import pytest
 from support.bundles import make_bundle
 from support.hints import hint, message, suggested
+from support.wheels import make_wheel
 
 from bundler.bundle.reader import read_manifest
 from bundler.digest import sha256_of
 
 if TYPE_CHECKING:
     from support.cli import BundlerCli
+    from support.localindex import LocalIndex
 
 
 @pytest.fixture
@@ -87,8 +90,41 @@ def test_a_changed_directory_gets_the_command_that_unpacks_it_again(
     assert bundler_cli.run(*suggested(ended), cwd=tmp_path).returncode == 0
     assert bundler_cli.run("verify", "un-unpacked", cwd=tmp_path).returncode == 0
 
+    (tmp_path / "trunc.tar.gz").write_bytes(bundle.read_bytes()[:-40])  # its manifest is whole
+    again = bundler_cli.run("verify", "un", cwd=tmp_path)
+    assert suggested(again) == ["unpack", str(bundle.relative_to(tmp_path)), "un-unpacked-2"]
+    assert bundler_cli.run(*suggested(again), cwd=tmp_path).returncode == 0
+
     shutil.rmtree(tmp_path / "dist")
     assert hint(bundler_cli.run("verify", "un", cwd=tmp_path)) == "unpack or copy the bundle again"
+
+
+@pytest.mark.parametrize(
+    ("typed", "meant"),
+    [
+        ("diff flask==2.2.5 flask==2.2.4", "build flask==2.2.5"),
+        ("inspect flask", "build flask"),
+        ("verify Flask[async]>=2", "build 'Flask[async]>=2'"),
+        ("tree pkg==2.0", "build pkg==2.0"),
+        ("inspect pkg==1.0", "inspect {bundle}"),
+        ("show pkg", "explain pkg {bundle}"),
+        ("show PKG --json", "explain PKG {bundle} --json"),
+        ("show pkg {bundle}", "explain pkg {bundle}"),
+        ("pip show pkg", "explain pkg {bundle}"),
+        ("show {bundle}", "inspect {bundle}"),
+        ("show", "inspect"),
+    ],
+)
+def test_a_requirement_is_not_the_path_of_a_bundle(
+    typed: str, meant: str, bundle: Path, bundler_cli: BundlerCli, tmp_path: Path
+) -> None:
+    name = str(bundle.relative_to(tmp_path))
+    ended = bundler_cli.run(*typed.format(bundle=name).split(), cwd=tmp_path)
+
+    wanted = shlex.split(meant.format(bundle=name))
+    assert suggested(ended)[: len(wanted)] == wanted
+    if not meant.startswith("build"):
+        assert bundler_cli.run(*suggested(ended), cwd=tmp_path).returncode == 0
 
 
 def test_a_directory_that_is_not_a_context_gets_one_or_the_command_that_writes_one(
@@ -110,12 +146,71 @@ def test_a_directory_that_is_not_a_context_gets_one_or_the_command_that_writes_o
     assert bundler_cli.run("mount-command", "context", cwd=tmp_path).returncode == 0
 
 
+@pytest.mark.parametrize("command", ["simulate", "serve", "mount-command"])
+def test_a_bundle_in_place_of_a_context_gets_the_command_that_writes_one(
+    command: str, bundle: Path, bundler_cli: BundlerCli, tmp_path: Path
+) -> None:
+    name = str(bundle.relative_to(tmp_path))
+    without = bundler_cli.run(command, name, cwd=tmp_path)
+    assert suggested(without) == ["package", name]
+    (tmp_path / "score.py").write_text("def init(): pass\ndef run(data): return data\n", "utf-8")
+    (tmp_path / "context").mkdir()
+    ended = bundler_cli.run(command, name, cwd=tmp_path)
+
+    assert (ended.returncode, message(ended)) == (3, f"`{name}` is a bundle, not a build context")
+    assert bundler_cli.run(*suggested(ended), cwd=tmp_path).returncode == 0
+
+
+def test_another_file_is_not_a_damaged_archive(bundle: Path, bundler_cli: BundlerCli, tmp_path: Path) -> None:
+    (tmp_path / "app.py").touch()
+    assert "hint" not in bundler_cli.run("verify", "app.py", cwd=tmp_path).stderr
+    copy = shutil.copy(bundle, f"{bundle}.bak")
+    ended = bundler_cli.run("verify", copy, cwd=tmp_path)
+    assert (ended.returncode, suggested(ended)) == (7, ["verify", str(bundle)])
+    bundle.write_bytes(bundle.read_bytes()[:-40])
+    assert hint(bundler_cli.run("verify", str(bundle), cwd=tmp_path)) == "copy the archive again"
+
+
+def test_the_reason_why_a_directory_is_not_unpacked_into(
+    bundle: Path, bundler_cli: BundlerCli, tmp_path: Path
+) -> None:
+    (tmp_path / "empty").mkdir()
+    ended = bundler_cli.run("unpack", str(bundle), ".", cwd=tmp_path)
+    assert (ended.returncode, message(ended)) == (11, "`.` already exists and is not empty")
+    below = bundler_cli.run("unpack", str(bundle), ".", cwd=tmp_path / "empty")
+    assert message(below) == "`.` already exists and is not a new directory"
+
+
+def test_a_page_is_html(bundle: Path, bundler_cli: BundlerCli, tmp_path: Path) -> None:
+    ended = bundler_cli.run("report", str(bundle), "-o", "a.PDF", cwd=tmp_path)
+
+    assert (ended.returncode, message(ended)) == (2, "`a.PDF`: the page is HTML")
+    assert not (tmp_path / "a.PDF").exists()
+    assert bundler_cli.run("report", str(bundle), *suggested(ended), cwd=tmp_path).returncode == 0
+    assert (tmp_path / "a.html").exists()
+
+
+def test_an_empty_list_of_bases_says_where_they_would_be(bundler_cli: BundlerCli, tmp_path: Path) -> None:
+    ended = bundler_cli.run("base", "list", cwd=tmp_path, env={"BUNDLER_BASES": str(tmp_path / "none")})
+
+    assert (ended.returncode, ended.stdout) == (0, "")
+    assert f"no base image in `{tmp_path / 'none'}`; `bundler base add`" in ended.stderr
+
+
 @pytest.mark.parametrize(
     ("args", "expected"),
     [
         (["build", "six", "--base", "python:3.7"], "docker save -o python.tar python:3.7"),
         (["profile", "host.example/team/app"], "docker save -o app.tar host.example/team/app"),
         (["verify", "{bundle}", "--base", "iris:1"], "docker save -o iris.tar iris:1"),
+        (["base", "add", "python:3.7"], "docker save -o python.tar python:3.7"),
+        (["build", "six", "--base", "my.data/base.tar"], None),
+        (["profile", "base.json"], None),
+        (["verify", "{bundle}", "--base", "nobase.txt"], None),
+        (["package", "{bundle}", "--base", "base.tar"], None),
+        (["join", "old.tar.zst", "delta.tar", "out"], None),
+        (["env", "register", "requirements.txt"], None),
+        (["env", "register", "python:3.7"], None),
         (["build", "six", "--base", "nothing"], None),
         (["build", "six", "--base", "No:1"], None),
     ],
@@ -130,6 +225,24 @@ def test_the_name_of_an_image_is_not_the_path_of_a_base(
         assert "hint" not in ended.stderr
     else:
         assert f"`{expected}`" in hint(ended)
+
+
+def test_a_missing_lock_gets_the_command_that_writes_it(
+    bundler_cli: BundlerCli, index: LocalIndex, tmp_path: Path
+) -> None:
+    make_wheel(index.folder, "leaf", "1.0")
+    missing = bundler_cli.run("tree", "pylock.toml", cwd=tmp_path)
+    assert (missing.returncode, hint(missing)) == (3, "bundler lock --help")
+    (tmp_path / "requirements.txt").write_text("leaf\n", "utf-8")
+    (tmp_path / "pyproject.toml").touch()
+    ended = bundler_cli.run("tree", "pylock.toml", cwd=tmp_path)
+
+    assert message(ended) == "pylock.toml: file or directory not found"
+    assert suggested(ended) == ["lock", "-r", "requirements.txt", "-o", "pylock.toml"]
+    assert bundler_cli.run(*suggested(ended), cwd=tmp_path).returncode == 0
+    assert bundler_cli.run("tree", "pylock.toml", cwd=tmp_path).returncode == 0
+    near = bundler_cli.run("tree", "pylok.toml", cwd=tmp_path)
+    assert suggested(near) == ["tree", "pylock.toml"]
 
 
 @pytest.mark.parametrize(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -9,6 +10,7 @@ import click
 import pytest
 from support.wheels import make_wheel
 
+import bundler
 from bundler.cli.common import LazyGroup, all_commands
 from bundler.cli.main import cli
 from bundler.cli.settings import Setting, find_setting, option_name, read_settings
@@ -150,6 +152,17 @@ def test_an_unknown_name_gets_the_near_one(bundler_cli: BundlerCli, tmp_path: Pa
         "warning   pyhton of [tool.bundler] in pyproject.toml: unknown setting, ignored; did you mean `python`?",
         "warning   upgrde of [tool.bundler.lock] in pyproject.toml: unknown setting, ignored; did you mean `upgrade`?",
     ]
+
+
+def test_no_variable_that_the_code_reads_is_unknown(bundler_cli: BundlerCli, tmp_path: Path) -> None:
+    sources = Path(bundler.__file__).parent.rglob("*.py")
+    names = {name for path in sources for name in re.findall(r"BUNDLER_[A-Z_]+", path.read_text("utf-8"))}
+    assert {"BUNDLER_BASES", "BUNDLER_PYTHON", "BUNDLER_STORE", "BUNDLER_WORKSPACE"} <= names
+    ended = bundler_cli.run("config", cwd=tmp_path, env=dict.fromkeys(names, "3.7"))
+
+    assert (ended.returncode, ended.stderr) == (0, "")
+    misspelt = bundler_cli.run("config", cwd=tmp_path, env={"BUNDLER_BASSE": "x"})
+    assert "did you mean `BUNDLER_BASE`?" in misspelt.stderr
 
 
 def test_the_file_of_another_directory_is_not_read(bundler_cli: BundlerCli, tmp_path: Path) -> None:
