@@ -800,7 +800,7 @@ def test_short_way_to_a_plain_pin_is_the_long_one(name: str, version: str) -> No
     """What is built for ``name==version`` is what pip's parser and packaging make of it."""
     text = f"{name}=={version}"
     short = _plain_requirement(name, version)
-    parts = _parse_parts(text)
+    parts = _parse_parts(text, Path())
 
     assert (parts.link, parts.marker, parts.extras) == (None, None, set())
     assert all(getattr(short, slot) == getattr(parts.requirement, slot) for slot in Requirement.__slots__)

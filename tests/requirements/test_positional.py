@@ -53,7 +53,10 @@ def folder(tmp_path: Path) -> Path:
         ("numpy>=0", "requirements", "numpy>=0"),
         ("built[extra]", "requirements", "built[extra]"),
         ("six==1.0", "requirements", "six==1.0"),
-        ("web.py", "requirements", "web.py"),
+        ("web.py>=0", "requirements", "web.py>=0"),
+        ("discord.py", "requirements", "discord.py"),
+        ("ruamel.yaml", "requirements", "ruamel.yaml"),
+        ("jaraco.path", "requirements", "jaraco.path"),
         ("six-1.0-py3-none-any.whl", "requirements", "six-1.0-py3-none-any.whl"),
         ("pkg @ https://host/requirements.txt", "requirements", "pkg @ https://host/requirements.txt"),
     ],
@@ -89,6 +92,28 @@ def test_a_file_that_does_not_exist(word: str, near: str | None, folder: Path) -
 
     assert caught.value.message == f"{word}: file not found"
     assert caught.value.hint == (f"did you mean `{near}`?" if near else None)
+
+
+@pytest.mark.parametrize(
+    ("word", "near"),
+    [
+        ("score.py", ""),
+        ("web.py", ""),
+        ("ran.py", "did you mean `run.py`? "),
+        ("out.json", ""),
+        ("Notes.ipynb", ""),
+        ("my.lock", ""),
+        ("weights.pkl", ""),
+        ("start.sh", ""),
+    ],
+)
+def test_a_missing_file_is_not_the_name_of_a_project(word: str, near: str, folder: Path) -> None:
+    with pytest.raises(InputError) as caught:
+        sort_words([word], folder)
+
+    assert caught.value.message == f"{word}: file not found"
+    assert caught.value.hint == f"{near}for the project of this name, write `'{word}>=0'`"
+    assert sort_words([f"{word}>=0"], folder).requirements == (f"{word}>=0",)
 
 
 PIPENV = "`pipenv lock && pipenv requirements > requirements.txt`"
