@@ -86,7 +86,7 @@ REFUSED = {
     "R01-value": ("--index-url", "invalid options: --index-url option requires 1 argument"),
     "R01-stray": (f"foo --hash=sha256:{SHA} ; python_version<'4'", "pip would ignore `;`"),
     "R01-marker-of-path": ("https://index.example/[x.whl", "not a valid requirement: "),
-    "R01-wheel-name": ("./local.whl", "local.whl is not a valid wheel filename"),
+    "R01-wheel-name": ("./local.whl", "file or directory not found"),
     "R05-missing": ("-r other.txt", "`-r other.txt`: file not found"),
     "R05-folder": ("-r .", "`-r .`: a directory, not a file"),
     "R05-below-a-file": (
