@@ -6,7 +6,7 @@ import os
 import re
 import shlex
 import tomllib
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -35,6 +35,7 @@ _DOCUMENTS = (
 )
 """The suffixes of files that are rarely the end of the name of a project."""
 _SUFFIX = re.compile(r"\.\w{1,4}$")
+_VERSION = re.compile(r"=*\d+(?:\.\d+)*(?:\.\*)?")
 _STEMS = ("requirements", "pyproject", "pylock", "environment", "env", "conda")
 """The names of files with requirements that users write without their suffix."""
 
@@ -65,7 +66,7 @@ def sort_words(words: Iterable[str], cwd: Path) -> Words:
     scripts: list[Path] = []
     locks: list[Path] = []
     kinds = {"file": files, "script": scripts, "lock": locks}
-    for word in words:
+    for word in _joined(words):
         path = Path(word)
         if word and (cwd / path).is_dir() and (os.sep in word or word.startswith(".")):
             path = _file_of(path, cwd) or path
@@ -81,6 +82,23 @@ def sort_words(words: Iterable[str], cwd: Path) -> Words:
     return Words(
         requirements=tuple(requirements), files=tuple(files), scripts=tuple(scripts), locks=tuple(locks)
     )
+
+
+def _joined(words: Iterable[str]) -> Iterator[str]:
+    """Yield the words, with a Python and its version as one, as in ``python 3.8``."""
+    waiting = None
+    for word in words:
+        if waiting and _VERSION.fullmatch(word):
+            yield f"{waiting} {word}"
+            waiting = None
+            continue
+        if waiting:
+            yield waiting
+        waiting = word if word.lower() in ("python", "cpython") else None
+        if waiting is None:
+            yield word
+    if waiting:
+        yield waiting
 
 
 def _kind(path: Path) -> str | None:
@@ -100,11 +118,11 @@ def _file_of(folder: Path, cwd: Path) -> Path | None:
 
 def _is_project(folder: Path) -> bool:
     """Return whether pip can build a directory."""
-    if any((folder / name).is_file() for name in BUILD_FILES):
+    if (folder / "setup.py").is_file():
         return True
     with suppress(OSError, ValueError):
         project = tomllib.loads((folder / "pyproject.toml").read_text("utf-8"))
-        return "build-system" in project or "project" in project
+        return "build-system" in project or "project" in project or (folder / "setup.cfg").is_file()
     return False
 
 
