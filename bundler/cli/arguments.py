@@ -8,6 +8,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+import click
 import msgspec
 
 from bundler.bundle.plan import check_name
@@ -17,6 +18,7 @@ from bundler.checks.user_code import UserCode, find_user_code
 from bundler.cli.console import print_envelope, print_line
 from bundler.cli.examples import find_script
 from bundler.cli.options import BundleArguments, RequirementArguments, ResolveArguments
+from bundler.cli.parsing import FORMAT_VALUES
 from bundler.cli.settings import PYPROJECT
 from bundler.data.finding_rules import rules_by_code
 from bundler.data.inference_server import server_requirements
@@ -179,6 +181,9 @@ def sort_arguments(
     requirements: RequirementArguments, host: HostEnvironment
 ) -> tuple[RequirementArguments, tuple[Path, ...]]:
     """Return the arguments with their words sorted by `sort_words`, and the lockfiles among them."""
+    for word in FORMAT_VALUES:
+        if word in requirements.requirement:
+            raise click.UsageError(f"`{word}` is not a requirement")
     words = sort_words(requirements.requirement, host.cwd)
     sorted_ = replace(
         requirements,

@@ -16,6 +16,7 @@ from packaging.requirements import Requirement
 from bundler.cli.examples import bundle_with, example_of, existing_bundles, input_words
 from bundler.cli.options import REQUIREMENT
 from bundler.cli.parsing import (
+    FORMAT_VALUES,
     Line,
     accepts,
     find_parameter,
@@ -67,11 +68,12 @@ def _alternatives(line: Line, root: click.Group) -> Iterator[list[str]]:
     if line.fault == "option":
         yield from _synonyms(line)
         yield from _elsewhere(line, root)
-        if not owner_of(line, root):
+        if line.name not in read_synonyms().absent and not owner_of(line, root):
             yield from _similar_options(line)
         yield from _moved(line, root)
     elif line.fault == "flag":
-        yield [line.name if word.startswith(f"{line.name}=") else word for word in words]
+        flag = f"{line.name}="
+        yield [line.name if word.startswith(flag) else word for word in words if word not in FORMAT_VALUES]
     elif line.fault == "command":
         yield from other_commands(line)
     elif line.fault == "choice":
@@ -127,6 +129,8 @@ def _with_option(line: Line, at: int, name: str, other: str) -> Iterator[list[st
     """Yield the command line with one option instead of another; nothing if its value does not fit."""
     words, attached = list(line.words), line.words[at].removeprefix(name)
     param = find_parameter(line.context.command, other)
+    if other == _VERSION and name == "-V":
+        yield [other]
     if param is None or other in (name, _VERSION):
         return
     before, after = words[:at], words[at + 1 :]
@@ -196,9 +200,14 @@ def other_commands(line: Line) -> Iterator[list[str]]:
     synonyms = read_synonyms().commands
     rest = list(line.words[line.at :])
     for count in (2, 1):
-        for other in synonyms.get(" ".join([*line.path, *rest[:count]]).lower(), ()):
+        same = synonyms.get(" ".join([*line.path, *rest[:count]]).lower(), ())
+        for other in same:
             yield from _of_distribution(line, other, rest[count:])
             yield from _with_command(line, other, rest[count:])
+        if same:  # `create -n NAME` is not `create` with the option `-n` of pip
+            return
+    if not line.path and line.name.lower() in read_synonyms().absent:
+        return
     group = line.context.command
     known = group.list_commands(line.context) if isinstance(group, click.Group) else []
     words = [key.split() for key in synonyms]
@@ -248,13 +257,14 @@ def _other_choices(line: Line) -> Iterator[list[str]]:
     param = next(item for item in line.context.command.params if item.name == line.name)
     value = line.values[line.name]
     choices = list(map(str, param.type.choices)) if isinstance(param.type, click.Choice) else []
-    near = closest(value.lower(), choices, cutoff=0.4)
     if value.lower() == "json" and find_parameter(line.context.command, "--json"):  # of pip
         at = next((at for at, word in enumerate(line.words) if word.partition("=")[0] in param.opts), None)
         if at is not None:
             count = 1 if "=" in line.words[at] else 2
             yield [*line.words[:at], "--json", *line.words[at + count :]]
             return
+    known = read_synonyms().choices.get(max(param.opts, key=len), {})
+    near = known.get(value.lower()) or closest(value.lower(), choices, cutoff=0.4)
     if near is None:
         return
     swaps = {value: near} | {f"{opt}={value}": f"{opt}={near}" for opt in param.opts}

@@ -37,7 +37,7 @@ def usage_error(error: click.UsageError, arguments: Sequence[str], root: click.G
         return UsageError(
             fact, evidence=evidence, hint=redact(f"did you mean `{shlex.join(['bundler', *meant])}`?")
         )
-    reason = read_synonyms().absent.get(line.name) if line.fault == "option" else None
+    reason = read_synonyms().absent.get(line.name) if line.fault in ("option", "command") else None
     if reason:
         return UsageError(fact, evidence=(reason,), hint=shlex.join(["bundler", *line.path, "--help"]))
     if line.fault == "option" and (owner := owner_of(line, root)):

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from itertools import pairwise
 from typing import Any, Literal
 
 import click
 
 __all__ = [
+    "FORMAT_VALUES",
     "Line",
     "accepts",
     "find_parameter",
@@ -21,6 +23,9 @@ __all__ = [
 ]
 
 Fault = Literal["", "option", "value", "flag", "command", "choice", "missing", "extra"]
+
+FORMAT_VALUES = (":all:", ":none:")
+"""Values of pip's ``--only-binary`` and ``--no-binary``; ``--only-binary`` of bundler is a flag."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -96,6 +101,9 @@ def _checked(line: Line) -> Line:
             if find_parameter(line.context.command, value):  # `--for --json`, as click reads it
                 return _with(line, fault="value", name=shown_name(param))
             return _with(line, fault="choice", name=param.name)
+    for word, value in pairwise(line.words[line.at :]):
+        if value in FORMAT_VALUES and is_flag(find_parameter(line.context.command, word)):
+            return _with(line, fault="flag", name=word)
     if line.extra:
         return _with(line, fault="extra")
     return _with(line, fault="missing") if missing_parameters(line) else line

@@ -16,11 +16,12 @@ from packaging.utils import NormalizedName, canonicalize_name
 
 from bundler.bundle.layer_builder import WheelRef
 from bundler.checks.dependencies import requirement_edges
+from bundler.data.foreign_files import foreign_file
 from bundler.errors import InputError, ResolutionError
 from bundler.pipeline.conda import leave_to_base, missing_packages
 from bundler.pipeline.options import HOST_GLIBC
 from bundler.resolve.download import download_of, fetch_all
-from bundler.resolve.lockfile import Lock, LockedDistribution, check_lock, parse_lock, render_lock
+from bundler.resolve.lockfile import Lock, LockedDistribution, check_lock, is_lock, parse_lock, render_lock
 from bundler.resolve.resolver import PipResolver
 from bundler.resolve.sdist import BuiltWheel, build_wheel
 from bundler.text import counted
@@ -153,13 +154,17 @@ def read_lock_text(path: Path) -> str:
             content = stream.read(_LOCK_LIMIT + 1)
         if len(content) > _LOCK_LIMIT:
             raise InputError(f"{path}: not a lockfile: it is larger than {_LOCK_LIMIT >> 20} MiB")
-        return io.TextIOWrapper(io.BytesIO(content), "utf-8").read()
+        text = io.TextIOWrapper(io.BytesIO(content), "utf-8").read()
     except FileNotFoundError as error:
         raise InputError(f"{path}: file not found") from error
     except OSError as error:
         raise InputError(f"{path}: cannot be read: {error.strerror}") from error
     except UnicodeDecodeError as error:
         raise InputError(f"{path}: not a lockfile: it is not UTF-8 text") from error
+    kind = None if is_lock(content) else foreign_file(path.name, text)
+    if kind is not None:
+        raise InputError(f"{path}: {kind.what}, not a pylock.toml", hint=kind.hint)
+    return text
 
 
 def read_lock(

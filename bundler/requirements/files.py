@@ -170,7 +170,7 @@ class _RequirementsReader:
         """Read the inline metadata of a script; its requirements are passed to pip as strings."""
         name = self._display(path)
         try:
-            script = read_script(self._text(path)[0])
+            script = read_script(self._text(path)[0], path.parent)
         except ProblemError as refused:
             self._refuse(name, refused)
             return

@@ -12,6 +12,7 @@ from pip_requirements_parser import is_archive_file  # type: ignore[import-untyp
 
 from bundler.data.foreign_files import foreign_file
 from bundler.problems import ProblemError
+from bundler.requirements.text import project_hint
 
 __all__ = ["BUILD_FILES", "bundle_problem", "foreign_problem"]
 
@@ -32,11 +33,14 @@ def foreign_problem(path: Path, shown: str, content: bytes) -> ProblemError | No
         lock = f"pass `--lock {shlex.quote(shown)}`"
         return ProblemError("a lockfile, not a requirements file", hint=lock)
     if path.name in BUILD_FILES:
-        folder = shlex.quote(_explicit(str(Path(shown).parent)))
-        return ProblemError(
-            "a file for the build of a project, not a requirements file",
-            hint=f"pass the directory: `{folder}`",
-        )
+        folder = _explicit(str(Path(shown).parent))
+        build: str | None = f"pass the directory: `{shlex.quote(folder)}`"
+        if not any((path.parent / name).exists() for name in ("setup.py", "pyproject.toml")):
+            build = project_hint(path.parent, folder)
+        return ProblemError("a file for the build of a project, not a requirements file", hint=build)
+    if path.suffix == ".py":
+        script = f"pass `-s {shlex.quote(shown)}`"
+        return ProblemError("a Python script, not a requirements file", hint=script)
     if is_archive_file(path.name) or content.startswith(_MAGIC):
         what = "a wheel" if path.suffix == ".whl" else "an archive"
         hint = f"pass `{shlex.quote(_explicit(shown))}` without `-r`" if is_archive_file(path.name) else None

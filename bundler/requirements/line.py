@@ -76,6 +76,9 @@ _PLAIN = re.compile(r"([A-Za-z0-9](?:[A-Za-z0-9._-]*[A-Za-z0-9])?)==([0-9]+(?:\.
 _HASHES = re.compile(r"--hash=[a-z0-9]+:[0-9a-f]+(?: +--hash=[a-z0-9]+:[0-9a-f]+)*", re.ASCII)
 _HEX = re.compile(r"[0-9a-fA-F]+", re.ASCII)
 _WEAK = frozenset({"md5", "sha1", "sha224"})
+_NAMED_PATH = re.compile(
+    r"[A-Za-z0-9][\w.-]*\s*(?P<extras>\[[^\]]*\])?\s*@\s*(?P<path>[^\s;]+)(?P<marker>\s*;.*)?", re.ASCII
+)
 _MISSING = "file or directory not found"
 
 
@@ -189,7 +192,8 @@ def parse_root(text: str, *, origin: str, cwd: Path, hashes: Sequence[str] = ())
         return RootRequirement(text=text, requirement=requirement, origin=origin, kind="index", location=None)
     refuse_repository(text)
     refuse_foreign(text, is_file=origin != "command line")
-    parts = _parse_parts(text)
+    _refuse_path(text, cwd)
+    parts = _parse_parts(text, cwd)
     named: Requirement | None = parts.requirement
     if named is not None:
         named.marker = parts.marker or named.marker
@@ -256,7 +260,22 @@ def _plain_requirement(name: str, version: str) -> Requirement:
     return requirement
 
 
-def _parse_parts(text: str) -> RequirementParts:
+def _refuse_path(text: str, cwd: Path) -> None:
+    """Refuse a path after the name of a project: ``six @ ./six-1.0-py3-none-any.whl``.
+
+    :raises ProblemError: with the path alone, if it can be built.
+    """
+    match = _NAMED_PATH.fullmatch(text) if "@" in text else None
+    path = match["path"] if match else ""
+    if match is None or is_url(path) or not (path.startswith((".", "/")) or is_archive_file(path)):
+        return
+    _parse_parts(path, cwd)
+    _local(Path(os.path.normpath(cwd / path)), cwd)
+    line = f"{path if '/' in path else f'./{path}'}{match['extras'] or ''}{match['marker'] or ''}"
+    raise ProblemError("the text after `@` is a path, not a URL", hint=f"write `{line}`")
+
+
+def _parse_parts(text: str, cwd: Path) -> RequirementParts:
     """Return the parts of a requirement, as parsed by pip.
 
     :raises ProblemError: if it is malformed.
@@ -271,6 +290,11 @@ def _parse_parts(text: str) -> RequirementParts:
         if foreign and "/" not in name and not is_archive_file(name):
             character = f"U+{ord(foreign):04X} {unicodedata.name(foreign, '')}".rstrip()
             raise ProblemError(f"invalid character in the name of the project: {character}") from error
+        path = re.split(r"[\[;]", text, maxsplit=1)[0].strip()
+        if path.endswith(".whl") and not is_url(path):
+            _local(Path(os.path.normpath(cwd / path)), cwd)
+            wanted = "wanted  NAME-VERSION-PYTHON-ABI-PLATFORM.whl"
+            raise ProblemError("not a valid file name of a wheel", details=(wanted,)) from error
         cause = error.__context__ if isinstance(error.__context__, InvalidRequirement) else error
         probable = probable_requirement(text)
         if probable is not None:

@@ -6,15 +6,17 @@ import os
 import re
 import shlex
 import tomllib
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from urllib.parse import urlsplit
 
 from packaging.requirements import InvalidRequirement, Requirement
+from packaging.utils import canonicalize_name
 from pip_requirements_parser import is_archive_file  # type: ignore[import-untyped]
 
+from bundler.data.popular_names import most_downloaded
 from bundler.errors import InputError
 from bundler.problems import Problem, ProblemError, closest, input_error, is_url
 from bundler.requirements.files import read_requirements
@@ -27,7 +29,13 @@ __all__ = ["Words", "sort_words"]
 _FILES = (".txt", ".in", ".yml", ".yaml")
 _MAX_LIST = 1 << 20
 """Bytes of a file that could be a list of requirements."""
+_DOCUMENTS = (
+    *(*_FILES, ".toml", ".py", ".json", ".lock", ".cfg", ".ini", ".ipynb", ".sh", ".csv", ".md", ".rst"),
+    *(".pkl", ".html", ".xml", ".log", ".tar"),
+)
+"""The suffixes of files that are rarely the end of the name of a project."""
 _SUFFIX = re.compile(r"\.\w{1,4}$")
+_VERSION = re.compile(r"=*\d+(?:\.\d+)*(?:\.\*)?")
 _STEMS = ("requirements", "pyproject", "pylock", "environment", "env", "conda")
 """The names of files with requirements that users write without their suffix."""
 
@@ -58,7 +66,7 @@ def sort_words(words: Iterable[str], cwd: Path) -> Words:
     scripts: list[Path] = []
     locks: list[Path] = []
     kinds = {"file": files, "script": scripts, "lock": locks}
-    for word in words:
+    for word in _joined(words):
         path = Path(word)
         if word and (cwd / path).is_dir() and (os.sep in word or word.startswith(".")):
             path = _file_of(path, cwd) or path
@@ -74,6 +82,23 @@ def sort_words(words: Iterable[str], cwd: Path) -> Words:
     return Words(
         requirements=tuple(requirements), files=tuple(files), scripts=tuple(scripts), locks=tuple(locks)
     )
+
+
+def _joined(words: Iterable[str]) -> Iterator[str]:
+    """Yield the words, with a Python and its version as one, as in ``python 3.8``."""
+    waiting = None
+    for word in words:
+        if waiting and _VERSION.fullmatch(word):
+            yield f"{waiting} {word}"
+            waiting = None
+            continue
+        if waiting:
+            yield waiting
+        waiting = word if word.lower() in ("python", "cpython") else None
+        if waiting is None:
+            yield word
+    if waiting:
+        yield waiting
 
 
 def _kind(path: Path) -> str | None:
@@ -93,11 +118,11 @@ def _file_of(folder: Path, cwd: Path) -> Path | None:
 
 def _is_project(folder: Path) -> bool:
     """Return whether pip can build a directory."""
-    if any((folder / name).is_file() for name in BUILD_FILES):
+    if (folder / "setup.py").is_file():
         return True
     with suppress(OSError, ValueError):
         project = tomllib.loads((folder / "pyproject.toml").read_text("utf-8"))
-        return "build-system" in project or "project" in project
+        return "build-system" in project or "project" in project or (folder / "setup.cfg").is_file()
     return False
 
 
@@ -162,7 +187,7 @@ def _or_project(meant: str, word: str) -> str | None:
         requirement = Requirement(word)
         if requirement.name == word:
             project = f"for the project of this name, write `{shlex.quote(f'{word}>=0')}`"
-            return f"{meant}; {project}" if meant else project
+            return f"{meant}{' ' if meant.endswith('?') else '; '}{project}" if meant else project
     return meant or None
 
 
@@ -172,7 +197,7 @@ def _check_missing(word: str, cwd: Path) -> None:
     :raises ProblemError: if it is a URL of a file with requirements, or such a file that does not exist.
     """
     path = Path(urlsplit(word).path if is_url(word) else word)
-    is_file = path.suffix in (*_FILES, ".toml") or (path.suffix == ".py" and os.sep in word)
+    is_file = path.suffix in _DOCUMENTS
     if is_url(word):
         if is_file and word.startswith("http"):
             raise url_problem(word, cwd)
@@ -182,7 +207,7 @@ def _check_missing(word: str, cwd: Path) -> None:
             if _kind(Path(word + suffix)) and (cwd / (word + suffix)).is_file():
                 hint = _or_project(f"pass `{shlex.quote(word + suffix)}`", word)
                 raise ProblemError("file not found", hint=hint)
-    if not is_file:
+    if not is_file or canonicalize_name(word) in most_downloaded():  # `ruamel.yaml`, `discord.py`
         return
     with suppress(InvalidRequirement):
         if Requirement(word).url or Requirement(word).specifier:
@@ -190,4 +215,6 @@ def _check_missing(word: str, cwd: Path) -> None:
     folder = cwd / path.parent
     names = [entry.name for entry in folder.iterdir()] if folder.is_dir() else []
     near = closest(path.name, names)
-    raise ProblemError("file not found", hint=f"did you mean `{path.with_name(near)}`?" if near else None)
+    meant = f"did you mean `{shlex.quote(str(path.with_name(near)))}`?" if near else ""
+    is_list = path.suffix in (*_FILES, ".toml")  # never meant as a project
+    raise ProblemError("file not found", hint=meant or None if is_list else _or_project(meant, word))

@@ -25,6 +25,7 @@ __all__ = [
     "directory_problem",
     "first_input",
     "logical_lines",
+    "project_hint",
     "read_bytes",
     "url_of",
     "url_problem",
@@ -88,11 +89,30 @@ def directory_problem(path: Path, fact: str, cwd: Path) -> ProblemError:
     if (found := first_input(path)) is not None:
         option, name = found
         return ProblemError(fact, hint=f"pass `{option} {shlex.quote(display_path(path / name, cwd))}`")
+    shown = display_path(path, cwd)
+    if hint := project_hint(path, shown if shown.startswith((".", "/")) else f"./{shown}"):
+        return ProblemError(fact, hint=hint)
     names: list[str] = []
     with suppress(OSError):
         names = sorted(entry.name for entry in path.iterdir())
     kinds = (kind for name in names if (kind := foreign_file(name)) is not None)
     return ProblemError(fact, hint=next((kind.hint for kind in kinds if kind.hint), None))
+
+
+def project_hint(path: Path, shown: str) -> str | None:
+    """Return how pip can build a directory with a ``setup.cfg`` alone; None for another directory.
+
+    :param shown: the path as the user would write it.
+    """
+    if any((path / name).exists() for name in ("setup.py", "pyproject.toml")):
+        return None
+    with suppress(OSError, UnicodeDecodeError):
+        if re.search(r"^\[(metadata|options)\]", (path / "setup.cfg").read_text("utf-8"), re.MULTILINE):
+            script = shlex.quote(f"{shown}/setup.py")
+            return (
+                f"`echo 'import setuptools; setuptools.setup()' > {script}`, then pass `{shlex.quote(shown)}`"
+            )
+    return None
 
 
 def url_of(path: Path) -> str | None:

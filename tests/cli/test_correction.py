@@ -54,6 +54,17 @@ def corrected(typed: str) -> str | None:
         ("verify b.tar.gz --notes", "inspect b.tar.gz --notes"),
         ("build six --cache-dir c --debug", "build six --store c --verbose"),
         ("build -e ./proj", "build ./proj"),
+        ("build six --only-binary=:all:", "build six --only-binary"),
+        ("build --only-binary :all: six", "build --only-binary six"),
+        ("lock six --only-binary :none:", "lock six --only-binary"),
+        ("build --no-binary :all: six", None),
+        ("build six --no-binary six", None),
+        ("-V", "--version"),
+        ("build -V", "--version"),
+        ("create -n app six", "build --name app six"),
+        ("env create -n app -f env.yml", "build --name app -f env.yml"),
+        ("env create -n app env.yml", "env register --name app env.yml"),
+        ("env create -n app", None),
         # Options in another form, or at another place.
         ("build six -python 3.8", "build six --python 3.8"),
         ("build six -R r.txt", "build six -r r.txt"),
@@ -75,6 +86,9 @@ def corrected(typed: str) -> str | None:
         # Values.
         ("build six --format tgz", "build six --format tar.gz"),
         ("build six --format=directory", "build six --format=dir"),
+        ("simulate ctx --profile py37", "simulate ctx --profile classic"),
+        ("simulate ctx --profile=3.8", "simulate ctx --profile=py38"),
+        ("simulate ctx --profile py310", "simulate ctx --profile stripped"),
         ("build six --for venvs", "build six --for venv"),
         ("build six --format x", None),
         ("serve ctx --port abc", None),
@@ -106,6 +120,8 @@ def corrected(typed: str) -> str | None:
         ("numpy==1.21", "build numpy==1.21"),
         ("numpy", "build numpy"),
         ("install", None),
+        ("uninstall six", None),
+        ("remove six", None),
         ("nonsense", None),
         ("store nonsense", None),
         ("verify a b c", None),
@@ -160,6 +176,10 @@ def test_missing_words_are_those_of_files_that_exist(tmp_path: Path, monkeypatch
         ("build six --format x", "invalid value for `--format`: `x`"),
         ("serve ctx --port x", "invalid value for `--port`: `x`"),
         ("nonsense", "no such command: `nonsense`"),
+        ("uninstall six", "no such command: `uninstall`"),
+        ("build --no-binary :all: six", "no such option: `--no-binary`"),
+        ("build --only-binary :all:", "`--only-binary` does not take a value"),
+        ("build :all:", "other words"),
         ("unpack", "missing arguments: `BUNDLE`, `DEST`"),
         ("verify a b c", "unexpected arguments: `b`, `c`"),
     ],
@@ -168,7 +188,8 @@ def test_the_words_are_those_of_bundler(typed: str, fact: str) -> None:
     error = usage_error(click.UsageError("other words"), typed.split(), cli)
 
     assert error.message == fact
-    has_reason = ("value" in fact and "take" not in fact) or "no-deps" in fact
+    has_reason = ("value" in fact and "take" not in fact) or typed == "uninstall six"
+    has_reason = has_reason or "no-deps" in fact or "no-binary" in fact
     assert bool(error.evidence) == has_reason
     assert error.hint is not None
     assert read_line(QUOTED.sub(r"\1", error.hint).split()[1:], cli).fault == ""
@@ -183,7 +204,8 @@ def test_synonyms_are_commands_and_options_of_bundler() -> None:
 
     for name, others in read_synonyms().commands.items():
         for other in others:
-            found = read_line([*other.split(), "--help"], cli)
+            value = ["x"] if other.endswith("--name") else []
+            found = read_line([*other.split(), *value, "--help"], cli)
             assert (found.fault, found.path != () or other in options) == ("", True), name
         assert read_line([*name.split(), "--help"], cli).fault, f"{name} is a command"
     for name, others in read_synonyms().options.items():

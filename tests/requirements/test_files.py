@@ -86,7 +86,7 @@ REFUSED = {
     "R01-value": ("--index-url", "invalid options: --index-url option requires 1 argument"),
     "R01-stray": (f"foo --hash=sha256:{SHA} ; python_version<'4'", "pip would ignore `;`"),
     "R01-marker-of-path": ("https://index.example/[x.whl", "not a valid requirement: "),
-    "R01-wheel-name": ("./local.whl", "local.whl is not a valid wheel filename"),
+    "R01-wheel-name": ("./local.whl", "file or directory not found"),
     "R05-missing": ("-r other.txt", "`-r other.txt`: file not found"),
     "R05-folder": ("-r .", "`-r .`: a directory, not a file"),
     "R05-below-a-file": (
@@ -800,7 +800,7 @@ def test_short_way_to_a_plain_pin_is_the_long_one(name: str, version: str) -> No
     """What is built for ``name==version`` is what pip's parser and packaging make of it."""
     text = f"{name}=={version}"
     short = _plain_requirement(name, version)
-    parts = _parse_parts(text)
+    parts = _parse_parts(text, Path())
 
     assert (parts.link, parts.marker, parts.extras) == (None, None, set())
     assert all(getattr(short, slot) == getattr(parts.requirement, slot) for slot in Requirement.__slots__)

@@ -170,3 +170,16 @@ def test_a_line_with_a_directory_does_not_lead_back_to_its_file(line: str, hint:
         "requirements.txt:2: the directory contains neither `pyproject.toml` nor `setup.py`"
     )
     assert error.hint == hint
+
+
+@pytest.mark.parametrize("name", ["app.py", "my app.py", "code/score.py"])
+def test_a_script_is_passed_with_its_option(name: str, tmp_path: Path) -> None:
+    (tmp_path / name).parent.mkdir(exist_ok=True)
+    (tmp_path / name).write_text("# /// script\n# dependencies = ['six']\n# ///\nimport six\n", "utf-8")
+    error = refused(tmp_path, name)
+
+    assert error.message == f"{name}: a Python script, not a requirements file"
+    option, pasted = shlex.split(re.findall("`([^`]+)`", error.hint or "")[0])
+    assert option == "-s"
+    host = HostEnvironment(environ={}, cwd=tmp_path)
+    assert [root.text for root in read_requirements(host, scripts=[Path(pasted)]).roots] == ["six"]

@@ -153,3 +153,40 @@ def test_a_line_of_conda_list_gets_the_export(line: str, tmp_path: Path) -> None
         "r.txt:2: a conda package with its build, not a requirement | "
         "`conda env export > env.yml`, then pass `-f env.yml`"
     )
+
+
+WHEEL = "six-1.0-py3-none-any.whl"
+
+
+@pytest.mark.parametrize(
+    ("line", "fact", "hint"),
+    [
+        ("no.whl", "file or directory not found", None),
+        ("./no.whl", "file or directory not found", None),
+        ("no.whl ; python_version < '3.8'", "file or directory not found", None),
+        ("six @ ./six-1.whl", "file or directory not found", None),
+        ("six @ ./no-1.0.tar.gz", "file or directory not found", None),
+        ("six @ ../no", "file or directory not found", None),
+        ("wrongly_named.whl", "not a valid file name of a wheel", None),
+        ("six @ ./wrongly_named.whl", "not a valid file name of a wheel", None),
+        (f"six @ ./{WHEEL}", "the text after `@` is a path, not a URL", f"write `./{WHEEL}`"),
+        (f"six[a]@{WHEEL}", "the text after `@` is a path, not a URL", f"write `./{WHEEL}[a]`"),
+        ("six @ ./project", "the text after `@` is a path, not a URL", "write `./project`"),
+    ],
+)
+def test_a_path_after_a_name_and_a_missing_wheel(
+    line: str, fact: str, hint: str | None, tmp_path: Path
+) -> None:
+    for name in (WHEEL, "wrongly_named.whl", "project/setup.py"):
+        (tmp_path / name).parent.mkdir(exist_ok=True)
+        (tmp_path / name).touch()
+    host = HostEnvironment(environ={}, cwd=tmp_path)
+    (tmp_path / "r.txt").write_text(f"{line}\n", "utf-8")
+    for given in ({"files": [Path("r.txt")]}, {"strings": [line]}):
+        with pytest.raises(InputError) as caught:
+            read_requirements(host, **given)
+        assert caught.value.message.endswith(f": {fact}")
+        assert caught.value.hint == hint
+    if hint:
+        (tmp_path / "r.txt").write_text(hint.split("`")[1], "utf-8")
+        assert read_requirements(host, files=[Path("r.txt")]).roots

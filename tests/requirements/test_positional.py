@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import re
 import shlex
+import subprocess
 from pathlib import Path
 
 import pytest
@@ -53,7 +54,10 @@ def folder(tmp_path: Path) -> Path:
         ("numpy>=0", "requirements", "numpy>=0"),
         ("built[extra]", "requirements", "built[extra]"),
         ("six==1.0", "requirements", "six==1.0"),
-        ("web.py", "requirements", "web.py"),
+        ("web.py>=0", "requirements", "web.py>=0"),
+        ("discord.py", "requirements", "discord.py"),
+        ("ruamel.yaml", "requirements", "ruamel.yaml"),
+        ("jaraco.path", "requirements", "jaraco.path"),
         ("six-1.0-py3-none-any.whl", "requirements", "six-1.0-py3-none-any.whl"),
         ("pkg @ https://host/requirements.txt", "requirements", "pkg @ https://host/requirements.txt"),
     ],
@@ -65,6 +69,21 @@ def test_a_word_is_what_it_names(word: str, kind: str, meant: str, folder: Path)
         name: list(map(str, getattr(words, name))) for name in ("requirements", "files", "scripts", "locks")
     }
     assert {name: values for name, values in sorted_.items() if values} == {kind: [meant]}
+
+
+@pytest.mark.parametrize(
+    ("words", "joined"),
+    [
+        (["python", "3.8"], ["python 3.8"]),
+        (["six", "Python", "==3.8.*", "attrs"], ["six", "Python ==3.8.*", "attrs"]),
+        (["python"], ["python"]),
+        (["python", "six"], ["python", "six"]),
+        (["python", "python", "3.9"], ["python", "python 3.9"]),
+        (["six", "3.8"], ["six", "3.8"]),
+    ],
+)
+def test_a_python_and_its_version_are_one_word(words: list[str], joined: list[str], folder: Path) -> None:
+    assert sort_words(words, folder).requirements == tuple(joined)
 
 
 def test_the_directory_itself(folder: Path) -> None:
@@ -89,6 +108,28 @@ def test_a_file_that_does_not_exist(word: str, near: str | None, folder: Path) -
 
     assert caught.value.message == f"{word}: file not found"
     assert caught.value.hint == (f"did you mean `{near}`?" if near else None)
+
+
+@pytest.mark.parametrize(
+    ("word", "near"),
+    [
+        ("score.py", ""),
+        ("web.py", ""),
+        ("ran.py", "did you mean `run.py`? "),
+        ("out.json", ""),
+        ("Notes.ipynb", ""),
+        ("my.lock", ""),
+        ("weights.pkl", ""),
+        ("start.sh", ""),
+    ],
+)
+def test_a_missing_file_is_not_the_name_of_a_project(word: str, near: str, folder: Path) -> None:
+    with pytest.raises(InputError) as caught:
+        sort_words([word], folder)
+
+    assert caught.value.message == f"{word}: file not found"
+    assert caught.value.hint == f"{near}for the project of this name, write `'{word}>=0'`"
+    assert sort_words([f"{word}>=0"], folder).requirements == (f"{word}>=0",)
 
 
 PIPENV = "`pipenv lock && pipenv requirements > requirements.txt`"
@@ -167,6 +208,39 @@ def test_an_existing_directory_is_never_the_name_of_a_project(word: str, hint: s
     for quoted in re.findall(r"(?:pass|write) `([^`]+)`", hint.partition(", then")[2] or hint):
         words = shlex.split(quoted)
         assert words[0].startswith("-") or sort_words(words, folder).requirements == tuple(words)
+
+
+@pytest.mark.parametrize("name", ["declared", "de clared"])
+def test_a_directory_with_a_setup_cfg_alone(name: str, folder: Path) -> None:
+    (folder / name).mkdir()
+    (folder / name / "setup.cfg").write_text(
+        "[metadata]\nname = declared\n\n[options]\npackages =\n", "utf-8"
+    )
+    hints = []
+    for word in (f"{name}/setup.cfg", f"./{name}", name):
+        with pytest.raises(InputError) as caught:
+            read_requirements(
+                HostEnvironment(environ={}, cwd=folder), strings=sort_words([word], folder).requirements
+            )
+        hints.append(str(caught.value.hint).partition("; for the")[0])
+    assert len(set(hints)) == 1
+    command, word = re.findall(r"`([^`]+)`", hints[0])
+    subprocess.run(["sh", "-c", command], cwd=folder, check=True)  # as the user pastes it
+    assert (folder / name / "setup.py").read_text("utf-8") == "import setuptools; setuptools.setup()\n"
+    words = sort_words(shlex.split(word), folder).requirements
+    (root,) = read_requirements(HostEnvironment(environ={}, cwd=folder), strings=words).roots
+    assert (root.kind, root.location) == ("directory", str(folder / name))
+
+
+def test_a_setup_cfg_of_other_tools_is_not_a_project(folder: Path) -> None:
+    (folder / "numpy/setup.cfg").write_text("[flake8]\n", "utf-8")
+    for word, hint in (
+        ("numpy/setup.cfg", None),
+        ("numpy", "for the project of this name, write `'numpy>=0'`"),
+    ):
+        with pytest.raises(InputError) as caught:
+            sort_words([word], folder)
+        assert caught.value.hint == hint
 
 
 @pytest.mark.parametrize(

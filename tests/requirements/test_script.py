@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -58,6 +59,30 @@ def test_a_wrong_block_is_told_with_its_line(text: str, fact: str, line: int | N
 
     assert caught.value.fact.startswith(fact)
     assert caught.value.line == line
+
+
+@pytest.mark.parametrize(
+    ("text", "meant"),
+    [
+        ("import os, flask\nfrom requests.adapters import HTTPAdapter\n", ["flask", "requests"]),
+        ("def run():\n    import yaml, cv2\n", ["opencv-python-headless", "PyYAML"]),
+        ("import helper, pack\nfrom . import beside\nfrom .numpy import x\nimport numpy\n", ["numpy"]),
+        ("import os\n", []),
+        ("from google.cloud import storage\nimport no_such_thing_at_all\n", []),
+        ("print 'two'\n", ["six"]),
+    ],
+)
+def test_a_missing_block_is_suggested_with_the_imports(text: str, meant: list[str], tmp_path: Path) -> None:
+    (tmp_path / "helper.py").touch()
+    (tmp_path / "pack").mkdir()
+    (tmp_path / "s.py").write_text(text, "utf-8")
+    host = HostEnvironment(environ={}, cwd=tmp_path)
+    with pytest.raises(InputError, match=r"s\.py: missing") as caught:
+        read_requirements(host, scripts=[Path("s.py")])
+
+    block = re.findall("`([^`]+)`", caught.value.hint or "")
+    (tmp_path / "s.py").write_text("\n".join([*block, text]), "utf-8")
+    assert [root.text for root in read_requirements(host, scripts=[Path("s.py")]).roots] == meant
 
 
 def test_a_wrong_requirement_names_the_script(tmp_path: Path) -> None:
