@@ -9,7 +9,10 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 
+from packaging.utils import canonicalize_name
+
 from bundler.bundle.plan import BundlePlan
+from bundler.checks.dependencies import reached_from
 from bundler.checks.findings import Finding
 from bundler.checks.modules import DistributionFacts, importable_name, is_beside_modules
 from bundler.paths import ArchivePath, printable
@@ -45,12 +48,21 @@ def wheel_findings(
     if plan.collisions:
         collisions = {path: plan.shared[path] for path in plan.collisions}
 
-        def is_used(module: str, owners: Sequence[str]) -> bool:
-            """Return whether a module is imported, or must import, of distributions whose file does not ship.
+        requires = {
+            facts.name: [canonicalize_name(requirement.name) for requirement in facts.requires_dist]
+            for facts in distributions
+        }
 
-            ``jupyter.py`` of jupyter 1.0.0 and of jupyter-core is not: each only starts the same program.
+        def is_used(module: str, owners: Sequence[str]) -> bool:
+            """Return whether a user may choose another file, or a module that imports it wants another.
+
+            ``jupyter.py`` of jupyter 1.0.0 and of jupyter-core is not used: no module imports it, and each
+            installation of jupyter has both, since jupyter requires jupyter-core.
             """
-            return module in loaded or module in named or any((owner, module) in needed for owner in owners)
+            winner, *others = owners
+            if not reached_from([winner], requires).issuperset(others):
+                return True
+            return module in loaded or module in named or any((owner, module) in needed for owner in others)
 
         yield from _collisions(collisions, distributions, site_packages, loaded, is_used)
 
@@ -75,7 +87,7 @@ def _collisions(
         inside = path.removeprefix(f"{site_packages}/")
         if inside != path:
             code = _code_in_site_packages(inside, packages, loaded)
-            if code == "W704" and _MODULE.fullmatch(inside) and not is_used(inside[:-3], owners[1:]):
+            if code == "W704" and _MODULE.fullmatch(inside) and not is_used(inside[:-3], owners):
                 code = "W702"
         elif _LIBRARY.fullmatch(path):
             code = "W704"

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Mapping
+from types import MappingProxyType
 from typing import Any
 
 import pytest
@@ -22,6 +23,7 @@ def findings(
     loaded: Collection[str] = (),
     named: Collection[str] = ("common", "testing_tools", "x"),
     needed: Collection[tuple[str, str]] = (),
+    requires: Mapping[str, str] = MappingProxyType({}),
 ) -> list[Finding]:
     """Return the findings about distributions with these files, paths in site-packages but for `/x`."""
     layers = [
@@ -31,6 +33,7 @@ def findings(
                 path[1:] if path.startswith("/") else f"{SITE}/{path}": content
                 for path, content in files.items()
             },
+            requires_dist=(requires[name],) if name in requires else (),
         )
         for name, files in wheels
     ]
@@ -131,12 +134,16 @@ def test_code_that_is_named_as_tests_counts_if_a_module_imports_it(
         pytest.param({"needed": [("two", "common")]}, "W702", id="of-the-one-that-ships"),
         pytest.param({"needed": [("one", "common")]}, "W704", id="of-the-one-that-does-not-ship"),
         pytest.param({"needed": [("one", "other")]}, "W702", id="another-module"),
+        pytest.param({"requires": {"two": "three", "three": "one"}}, "W702", id="required-through-another"),
+        pytest.param({"requires": {"one": "two"}}, "W704", id="required-by-the-one-that-does-not-ship"),
+        pytest.param({"requires": {}}, "W704", id="independent-of-each-other"),
     ],
 )
 def test_a_single_module_counts_if_it_is_used(given: dict[str, Any], code: str) -> None:
     """As `jupyter.py` of jupyter 1.0.0 and of jupyter-core."""
-    arguments: dict[str, Any] = {"named": (), **given}
-    found = findings(("one", {"common.py": b"1"}), ("two", {"common.py": b"2"}), requested="two", **arguments)
+    arguments: dict[str, Any] = {"named": (), "requires": {"two": "one"}, **given}
+    wheels = (("one", {"common.py": b"1"}), ("two", {"common.py": b"2"}), ("three", {"three.py": b""}))
+    found = findings(*wheels, requested="two", **arguments)
 
     assert [(finding.code, finding.distribution) for finding in found] == [(code, "two")]
 
