@@ -89,7 +89,7 @@ def test_the_page_shows_the_manifest(open_page: Open) -> None:
 
     assert page.title() == "scoring 1.0"
     assert texts(page, "#verdict") == ["works: all needed modules import, in 2 modes of use"]
-    assert texts(page, ".tiles dd")[:2] == ["18.1 kB8 files", "3all from wheels"]
+    assert texts(page, ".tiles dd")[:2] == ["18.1 kB9 files", "3all from wheels"]
     assert texts(page, ".tiles dd")[3:] == [
         *("2.17 or newer3 shared objects", "2 of 3mount, venv", "1 warningno errors, 2 notes"),
     ]

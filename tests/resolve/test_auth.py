@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from support.cli import BundlerCli
     from support.localindex import LocalIndex
 
-NEEDS_SECRET = (b"/pip\0", b"-m\0pip\0", b"/keyring\0")
+NEEDS_SECRET = (b"/pip\0", b"\0pip\0", b"/keyring\0")
 CANARY = "hunter2-canary-7f3a9c01"
 
 
