@@ -344,7 +344,8 @@ HOW = ("flipped", "truncated", "emptied", "exchanged", "removed")
     [
         *((how, False, False) for how in HOW),
         *(pytest.param(how, False, True, marks=pytest.mark.slow) for how in HOW),
-        *(pytest.param(how, True, True, marks=pytest.mark.slow) for how in HOW),
+        # With the old time, only the content shows the damage.
+        *(pytest.param(how, True, True, marks=pytest.mark.slow) for how in ("flipped", "exchanged")),
     ],
 )
 def test_p33_the_store_heals_while_a_bundle_is_built(
