@@ -7,9 +7,10 @@ imports a license, while two versions of one module exclude each other.
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
+from dataclasses import dataclass
 
-from packaging.utils import canonicalize_name
+from packaging.utils import NormalizedName, canonicalize_name
 
 from bundler.bundle.plan import BundlePlan
 from bundler.checks.dependencies import reached_from
@@ -46,33 +47,47 @@ def wheel_findings(
         for fault in layer.faults:
             yield Finding(code="W701", message=f"`{layer.wheel}`: {fault}", distribution=layer.name)
     if plan.collisions:
-        collisions = {path: plan.shared[path] for path in plan.collisions}
-
         requires = {
             facts.name: [canonicalize_name(requirement.name) for requirement in facts.requires_dist]
             for facts in distributions
         }
+        uses = _Uses(loaded=loaded, named=named, needed=needed, requires=requires)
+        collisions = {path: plan.shared[path] for path in plan.collisions}
+        yield from _collisions(collisions, distributions, site_packages, uses)
 
-        def is_used(module: str, owners: Sequence[str]) -> bool:
-            """Return whether a user may choose another file, or a module that imports it wants another.
 
-            ``jupyter.py`` of jupyter 1.0.0 and of jupyter-core is not used: no module imports it, and each
-            installation of jupyter has both, since jupyter requires jupyter-core.
-            """
-            winner, *others = owners
-            if not reached_from([winner], requires).issuperset(others):
-                return True
-            return module in loaded or module in named or any((owner, module) in needed for owner in others)
+@dataclass(frozen=True, kw_only=True)
+class _Uses:
+    """What uses the modules of a bundle: the parameters of `wheel_findings`, and the requirements."""
 
-        yield from _collisions(collisions, distributions, site_packages, loaded, is_used)
+    loaded: Collection[str]
+    named: Collection[str]
+    needed: Collection[tuple[str, str]]
+    requires: Mapping[NormalizedName, Sequence[NormalizedName]]
+    """The distributions that each distribution requires, whatever the markers."""
+
+    def needs_one(self, module: str, owners: Sequence[str]) -> bool:
+        """Return whether a user may choose another owner's file, or a module that imports it wants another.
+
+        It does not matter for ``jupyter.py`` of jupyter 1.0.0 and of jupyter-core: no module imports it,
+        and each installation of jupyter has both, since jupyter requires jupyter-core.
+
+        :param owners: the distribution whose file ships, then the others.
+        """
+        winner, *others = owners
+        return (
+            not reached_from([winner], self.requires).issuperset(others)
+            or module in self.loaded
+            or module in self.named
+            or any((owner, module) in self.needed for owner in others)
+        )
 
 
 def _collisions(
     collisions: Mapping[ArchivePath, tuple[str, ...]],
     distributions: Sequence[DistributionFacts],
     site_packages: str,
-    loaded: Collection[str],
-    is_used: Callable[[str, Sequence[str]], bool],
+    uses: _Uses,
 ) -> Iterator[Finding]:
     packages = {
         path.partition("/")[0]
@@ -86,9 +101,7 @@ def _collisions(
             continue  # as its source
         inside = path.removeprefix(f"{site_packages}/")
         if inside != path:
-            code = _code_in_site_packages(inside, packages, loaded)
-            if code == "W704" and _MODULE.fullmatch(inside) and not is_used(inside[:-3], owners):
-                code = "W702"
+            code = _code_in_site_packages(inside, owners, packages, uses)
         elif _LIBRARY.fullmatch(path):
             code = "W704"
         else:
@@ -107,16 +120,18 @@ def _collisions(
         )
 
 
-def _code_in_site_packages(path: str, packages: set[str], loaded: Collection[str]) -> str:
+def _code_in_site_packages(path: str, owners: Sequence[str], packages: set[str], uses: _Uses) -> str:
     """Return the code of the finding for a path in site-packages.
 
     Data in a package belongs to its code. Tests and samples at the top are no part of it, if no module
-    imports them.
+    imports them, and neither is a single module that nothing needs.
     """
     top, slash, _ = path.partition("/")
     if _LIBRARY.fullmatch(path) or (not slash and path.endswith(".pth")):
         return "W704"
     name = (top if top in packages else None) if slash else importable_name(top)
-    if name is None or (is_beside_modules(name) and name not in loaded):
+    if name is None or (is_beside_modules(name) and name not in uses.loaded):
+        return "W702"
+    if _MODULE.fullmatch(path) and not uses.needs_one(name, owners):
         return "W702"
     return "W704"
