@@ -145,19 +145,13 @@ def extract_layers(
             )
             yield member, content
 
-    def extract(layer: Layer, segment: Sha256) -> None:
-        extract_entries(entries(layer, segment), dest)
+    def extract(found: tuple[Layer, Sha256]) -> None:
+        extract_entries(entries(*found), dest)
 
     with ThreadPoolExecutor(max_workers=max(1, jobs), thread_name_prefix="extract") as pool:
-        found = sorted(find_segments(plan, segment_format, store), key=lambda one: -len(one[0].files))
-        futures = [pool.submit(extract, layer, segment) for layer, segment in found]
-        try:
-            for future in futures:
-                future.result()
-        except BaseException:
-            for future in futures:
-                future.cancel()
-            raise
+        largest = sorted(find_segments(plan, segment_format, store), key=lambda one: -len(one[0].files))
+        for _ in pool.map(extract, largest):  # raises the first error, and cancels what has not begun
+            pass
 
 
 class _Sink:
