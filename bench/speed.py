@@ -78,6 +78,7 @@ class Workload:
         self.lock = self.folder / "pylock.toml"
         self.pins = self.folder / "pins.txt"
         self.out = self.folder / "out"
+        self.built = self.folder / "built"
         self.warm = self.folder / "store-warm"
         self.cold = self.folder / "store-cold"
         self.direct = self.folder / "requirements.txt"
@@ -101,65 +102,72 @@ class Workload:
             bench.require(*pip, "download", "-q", "--no-deps", "-d", self.wheels, "-r", self.pins, *tools)
             offline = ("--no-index", "-f", self.wheels, "--store", self.cold)
             bench.require(bench.bundler, "lock", "-r", self.direct, *target, *offline, "-o", self.lock)
-        remove(self.cold, self.out)
+        remove(self.cold, self.out, self.built)
+        bench.shell(self.build(self.built, self.warm))
+        remove(self.out)
+        bench.shell(self.install(self.folder / "uv-warm") + self.pinned)
+
+    @property
+    def archive(self) -> Path:
+        """The bundle that `make` has built."""
+        return next(self.built.glob("*.tar.zst"))
+
+    @property
+    def pinned(self) -> str:
+        """The arguments for the distributions of the lock."""
+        return f" --no-deps -r {self.pins}"
+
+    def build(self, out: Path, store: Path) -> str:
+        """Return the command of bundler that builds from the lock."""
+        bench = self.bench
+        return (
+            f"{bench.bundler} build --python {bench.python} --name app --format tar.zst --lock {self.lock}"
+            f" -o {out} --store {store}"
+        )
+
+    def install(self, cache: Path) -> str:
+        """Return the command of uv, without the distributions."""
+        bench = self.bench
+        return (
+            f"{bench.uv} pip install -q --python {bench.python} --no-index -f {self.wheels}"
+            f" --link-mode copy --cache-dir {cache} --target {self.out}/site"
+        )
 
     def cases(self) -> list[Case]:
         """Return the commands, in the order in which they run in a round."""
-        bench, out = self.bench, self.out
-        at = f"--python {bench.python}"
-        offline = f"--no-index -f {self.wheels}"
-        build = f"{bench.bundler} build {at} -o {out} --name app --format tar.zst --lock {self.lock}"
-        resolve = f"{bench.bundler} build {at} -o {out} --name app --format tar.zst -r {self.direct}"
-        uv = (
-            f"{bench.uv} pip install -q --python {bench.python} {offline} --link-mode copy"
-            f" --cache-dir {{cache}} --target {out}/site"
-        )
+        bench, out, pinned, archive = self.bench, self.out, self.pinned, self.archive
         pack = f" && tar -C {out} -c site | zstd -q -3 -T0 -o {out}/app.tar.zst"
-        warm_uv, cold_uv = self.folder / "uv-warm", self.folder / "uv-cold"
+        warm_uv, cold_uv, cold_pex = (self.folder / name for name in ("uv-warm", "uv-cold", "pex-cold"))
+        uv = self.install(cold_uv)
         pex = (
-            f"PEX_ROOT={self.folder}/pex-cold {bench.pex} --python {bench.python} --no-pypi -f {self.wheels}"
-            f" --pex-root {self.folder}/pex-cold -o {out}/app.pex"
+            f"{bench.pex} --python {bench.python} --no-pypi -f {self.wheels} --pex-root {cold_pex}"
+            f" -o {out}/app.pex"
         )
+        resolve = (
+            f"{bench.bundler} build --python {bench.python} --name app --format tar.zst -r {self.direct}"
+            f" --no-index -f {self.wheels} -o {out} --store {self.cold}"
+        )
+        tree = self.folder / "tree"
 
         def fresh(*paths: Path) -> Callable[[], None]:
             return lambda: remove(out, *paths)
 
-        built, tree = self.folder / "built", self.folder / "tree"
-        archive = built / "app.tar.zst"
-        if not archive.exists():
-            remove(built, self.warm)
-            bench.shell(f"{build} --store {self.warm}".replace(f"-o {out}", f"-o {built}"))
-            found = next(built.glob("*.tar.zst"))
-            archive.symlink_to(found.name)
-        archive = archive.resolve()
-        bench.shell(uv.format(cache=warm_uv) + f" --no-deps -r {self.pins}")
-        pinned = f" --no-deps -r {self.pins}"
         return [
-            Case("warm build", "bundler", f"{build} --store {self.warm}", fresh()),
-            Case("warm build", "uv", uv.format(cache=warm_uv) + pinned + pack, fresh()),
+            Case("warm build", "bundler", self.build(out, self.warm), fresh()),
+            Case("warm build", "uv", self.install(warm_uv) + pinned + pack, fresh()),
             Case("warm build", "cp + sync", f"cp {archive} {out} && sync {out}", made(out)),
-            Case("cold build", "bundler", f"{build} --store {self.cold}", fresh(self.cold)),
-            Case("cold build", "uv", uv.format(cache=cold_uv) + pinned + pack, fresh(cold_uv)),
-            Case(
-                "cold build",
-                "uv with bytecode",
-                f"{uv.format(cache=cold_uv)} --compile-bytecode{pinned}{pack}",
-                fresh(cold_uv),
-            ),
-            Case("cold build", "pex", f"{pex} -r {self.pins}", fresh(self.folder / "pex-cold")),
-            Case(
-                "cold build, resolved",
-                "bundler",
-                f"{resolve} {offline} --store {self.cold}",
-                fresh(self.cold),
-            ),
+            Case("cold build", "bundler", self.build(out, self.cold), fresh(self.cold)),
+            Case("cold build", "uv", uv + pinned + pack, fresh(cold_uv)),
+            Case("cold build", "uv with bytecode", f"{uv} --compile-bytecode{pinned}{pack}", fresh(cold_uv)),
+            Case("cold build", "pex", f"{pex} -r {self.pins}", made(out, cold_pex)),
+            Case("cold build, resolved", "bundler", resolve, fresh(self.cold)),
             Case(
                 "cold build, resolved",
                 "uv with bytecode",
-                f"{uv.format(cache=cold_uv)} --compile-bytecode -r {self.direct}{pack}",
+                f"{uv} --compile-bytecode -r {self.direct}{pack}",
                 fresh(cold_uv),
             ),
-            Case("cold build, resolved", "pex", f"{pex} -r {self.direct}", fresh(self.folder / "pex-cold")),
+            Case("cold build, resolved", "pex", f"{pex} -r {self.direct}", made(out, cold_pex)),
             Case("verify", "bundler", f"{bench.bundler} verify {archive}"),
             Case("verify", "zstd | sha256sum", f"zstd -dcq {archive} | sha256sum"),
             Case("unpack", "bundler", f"{bench.bundler} unpack {archive} {tree}", lambda: remove(tree)),
@@ -227,11 +235,11 @@ def remove(*paths: Path) -> None:
         shutil.rmtree(path, ignore_errors=True)
 
 
-def made(folder: Path) -> Callable[[], None]:
-    """Return a preparation that leaves this directory empty."""
+def made(folder: Path, *others: Path) -> Callable[[], None]:
+    """Return a preparation that leaves this directory empty, and removes others."""
 
     def prepare() -> None:
-        remove(folder)
+        remove(folder, *others)
         folder.mkdir()
 
     return prepare
@@ -304,7 +312,7 @@ def main() -> int:
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(1))
     options = arguments()
     bench = Bench(options.work.absolute())
-    found: dict[str, object] = {"machine": machine(), "rounds": options.rounds, "workloads": {}}
+    facts = machine()
     tables: dict[str, Mapping[str, Mapping[str, Mapping[str, float]]]] = {}
     for name in options.workloads:
         workload = Workload(bench, name)
@@ -325,11 +333,10 @@ def main() -> int:
                     flush=True,
                 )
         tables[name] = results(cases)
-    found["workloads"] = tables
-    print(json.dumps(found, indent=1))
+    print(json.dumps({"machine": facts, "rounds": options.rounds, "workloads": tables}, indent=1))
     if options.page:
         command = shlex.join(["scripts/bench", *options.workloads, "--rounds", str(options.rounds)])
-        options.page.write_text(page(machine(), tables, WORKLOADS, command), "utf-8")
+        options.page.write_text(page(facts, tables, WORKLOADS, command), "utf-8")
     return 0
 
 
