@@ -51,11 +51,19 @@ class BundleContents:
         """The names of the distributions."""
         return frozenset(facts.name for facts in self.facts)
 
-    def modules(self, others: Sequence[DistributionFacts] = ()) -> Iterator[tuple[DistributionFacts, str]]:
-        """Yield the modules to import, each with its distribution.
+    def modules(self, others: Sequence[DistributionFacts] = ()) -> tuple[tuple[DistributionFacts, str], ...]:
+        """Return the modules to import, each with its distribution.
 
         :param others: distributions of the base, which are imported as well.
         """
+        # Each mode of use asks for those of the bundle alone.
+        return tuple(self._modules(others)) if others else self._own_modules
+
+    @cached_property
+    def _own_modules(self) -> tuple[tuple[DistributionFacts, str], ...]:
+        return tuple(self._modules(()))
+
+    def _modules(self, others: Sequence[DistributionFacts]) -> Iterator[tuple[DistributionFacts, str]]:
         distributions = [*self.facts, *others]
         shared = shared_packages(distributions)
         for facts in distributions:

@@ -239,7 +239,7 @@ class _CheckRun:
             layers = (layer for layer in self._environments.base.layers if layer.name not in own)
             of_base = [layer_facts(layer, self._target.site_packages) for layer in layers]
         facts = [*self._facts, *of_base]
-        owners = list(self._contents.modules(of_base))
+        owners = self._contents.modules(of_base)
         tried = self._environments.modules(mode, owners)
         # The base's own modules are not judged by the requirements: its server may use any of them.
         needed = self._contents.needed | {
