@@ -10,7 +10,7 @@ import weakref
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
-from bundler.azureml.core._build_settings import BuildSettings, index_options
+from bundler.azureml.core._build_settings import BuildSettings, index_options, path_setting
 from bundler.azureml.core._inference import InferenceConfig
 from bundler.azureml.core._log import LogReporter
 from bundler.azureml.core._package import ModelPackage
@@ -69,21 +69,19 @@ class LocalServer:
     def _serve(self, python: str, settings: BuildSettings) -> None:
         host = read_host_environment()
         reporter = LogReporter()
-        store = settings.get("store")
-        minor = ".".join(python.split(".")[:2])
         try:
-            version = settings.get("server") or default_server(minor)
+            version = settings.get("server") or default_server(python)
             if version is None:
-                raise UsageError(f"no inference server is known for Python {minor}", hint="server='VERSION'")
+                raise UsageError(f"no inference server is known for Python {python}", hint="server='VERSION'")
             run_server(
                 self._folder / "context",
                 LockOptions(
-                    python=minor, requirements=None, index=index_options(settings), target_glibc=HOST_GLIBC
+                    python=python, requirements=None, index=index_options(settings), target_glibc=HOST_GLIBC
                 ),
                 version=version,
                 port=self.port,
                 host=host,
-                store=open_store(host.cwd / store if store else None, host, reporter),
+                store=open_store(path_setting(settings, "store", host), host, reporter),
                 reporter=reporter,
                 on_line=self._lines.append,
                 on_start=self._started,

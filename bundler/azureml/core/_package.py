@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from bundler.azureml.core._build import build_environment, dockerfile_head, image_variables
-from bundler.azureml.core._build_settings import BuildSettings, options_of_settings, user_code
+from bundler.azureml.core._build_settings import BuildSettings, options_of_settings, path_setting, user_code
 from bundler.azureml.core._files import FileName
 from bundler.azureml.core._inference import InferenceConfig, environment_of
 from bundler.azureml.core._log import LogReporter
@@ -69,13 +69,11 @@ class ModelPackage:
         self._reporter: Reporter = settings.get("reporter") or self._log
         host = read_host_environment()
         self._cwd = host.cwd
-        store = settings.get("store")
-        self._store = open_store(Path(store) if store else None, host, self._reporter)
+        self._store = open_store(path_setting(settings, "store", host), host, self._reporter)
         environment = environment_of(config)
         if environment is None:
             raise UsageError("a package needs an environment", hint="InferenceConfig(..., environment=env)")
-        base = settings.get("base")
-        self._base = host.cwd / base if base is not None else None
+        self._base = path_setting(settings, "base", host)
         if not generate_dockerfile and self._base is None:
             self._base = base_of_image(bases_folder(host), environment.docker.base_image)
             settings = {**settings, "base": self._base}
