@@ -67,8 +67,7 @@ class ModelPackage:
         weakref.finalize(self, shutil.rmtree, self._folder, ignore_errors=True)
         self._log = LogReporter()
         self._reporter: Reporter = settings.get("reporter") or self._log
-        host = read_host_environment()
-        self._cwd = host.cwd
+        self._host = host = read_host_environment()
         self._store = open_store(path_setting(settings, "store", host), host, self._reporter)
         environment = environment_of(config)
         if environment is None:
@@ -91,7 +90,7 @@ class ModelPackage:
         settings = {**settings, "reporter": self._reporter, "output": private / "bundle", "format": "dir"}
         settings.pop("context", None)
         settings |= self._code_settings(config)
-        code = user_code(settings, read_host_environment())
+        code = user_code(settings, self._host)
         if code is None:
             raise UsageError("a package needs code", hint="InferenceConfig(entry_script='score.py')")
         packed = []
@@ -121,7 +120,7 @@ class ModelPackage:
             mode="dynamic" if dynamic else "mount",
             image=environment.docker.base_image,
             env=variables,
-            epoch=read_host_environment().epoch(),
+            epoch=self._host.epoch(),
         )
 
     def _check_interpreter(self, environment: Environment, code: UserCode | None) -> None:
@@ -133,17 +132,16 @@ class ModelPackage:
             environment.python.interpreter_path,
             code,
             self._base,
-            host=read_host_environment(),
+            host=self._host,
             store=self._store,
             reporter=self._reporter,
         )
 
     def _from_requirements(self, environment: Environment, file: Path, settings: BuildSettings) -> Path:
         """Build the bundle of the requirements that the container installs at its start."""
-        host = read_host_environment()
-        requirements = read_requirements(host, files=[file])
-        options = options_of_settings(environment.name, requirements, settings, host)
-        built = build_bundle(options, host=host, store=self._store, reporter=self._reporter)
+        requirements = read_requirements(self._host, files=[file])
+        options = options_of_settings(environment.name, requirements, settings, self._host)
+        built = build_bundle(options, host=self._host, store=self._store, reporter=self._reporter)
         return built.output.path
 
     def _code_settings(self, config: InferenceConfig) -> BuildSettings:
@@ -153,7 +151,7 @@ class ModelPackage:
         """
         if config.source_directory is not None:
             return {"source_directory": config.source_directory, "entry_script": config.entry_script}
-        script = self._cwd / config.entry_script
+        script = self._host.cwd / config.entry_script
         if not script.is_file():
             raise InputError(f"entry script not found: `{printable(config.entry_script)}`")
         folder = self._folder / "code"
@@ -200,7 +198,7 @@ class ModelPackage:
                 "the package was made for an image, not for a build context",
                 hint="package.pull('image.tar'), or Model.package(..., generate_dockerfile=True)",
             )
-        out = self._cwd / output_directory
+        out = self._host.cwd / output_directory
         if out.is_dir() and not any(out.iterdir()):
             out.rmdir()
         request = PackageRequest(options=self._options, head=self._head, base=self._base, context=out)
@@ -219,7 +217,7 @@ class ModelPackage:
                 "the package was made for a build context, not for an image",
                 hint="package.save('context'), or Model.package(..., generate_dockerfile=False)",
             )
-        out = self._cwd / output
+        out = self._host.cwd / output
         request = PackageRequest(options=self._options, base=self._base, image=out, tag=self._tag)
         make_package(request, store=self._store, reporter=self._reporter)
         self.location = str(out)
