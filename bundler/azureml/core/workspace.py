@@ -15,7 +15,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
-from bundler.azureml._service_names import check_ignored, workspace_attribute
+from bundler.azureml._service_names import check_parameters, workspace_attribute
 from bundler.errors import InputError
 from bundler.registry.registry import Registry
 from bundler.registry.storage import Storage, open_storage
@@ -98,7 +98,7 @@ class Workspace:
         **options: Any,
     ) -> None:
         del auth
-        check_ignored("Workspace", options, _IGNORED)
+        check_parameters("Workspace", options, _IGNORED)
         if len(identity) == 1:
             location = identity[0]
         elif identity:
@@ -168,7 +168,7 @@ class Workspace:
         :raises UsageError: if a parameter is unknown.
         """
         del auth
-        check_ignored("Workspace.get", options, _IGNORED)
+        check_parameters("Workspace.get", options, _IGNORED)
         return cls(workspace_name=name, subscription_id=subscription_id, resource_group=resource_group)
 
     @classmethod
@@ -192,7 +192,7 @@ class Workspace:
         :raises UsageError: if a parameter is unknown.
         """
         del auth, location
-        check_ignored("Workspace.create", options, _IGNORED)
+        check_parameters("Workspace.create", options, _IGNORED)
         return cls(workspace_name=name, subscription_id=subscription_id, resource_group=resource_group)
 
     @classmethod
