@@ -181,19 +181,15 @@ class Workspace:
         location: str | None = None,
         **options: Any,
     ) -> Workspace:
-        """Return the workspace with a name; its directory is created by the first registration.
+        """Return the workspace that `get` returns; its directory is created by the first registration.
 
-        :param auth: ignored; accepted for compatibility.
-        :param subscription_id: stored as an attribute, not used.
-        :param resource_group: stored as an attribute, not used.
-        :param location: ignored: a region of Azure.
-        :param options: the other parameters of the original are ignored.
+        :param location: ignored: a region of Azure. The other parameters are those of `get`.
         :raises InputError: if the name is invalid.
         :raises UsageError: if a parameter is unknown.
         """
-        del auth, location
+        del location
         check_parameters("Workspace.create", options, _IGNORED)
-        return cls(workspace_name=name, subscription_id=subscription_id, resource_group=resource_group)
+        return cls.get(name, auth, subscription_id, resource_group)
 
     @classmethod
     def setup(cls) -> Workspace:
