@@ -16,7 +16,7 @@ from bundler.azureml.core._log import LogReporter
 from bundler.azureml.core._package import ModelPackage
 from bundler.azureml.core._registered_model import RegisteredModel
 from bundler.data.inference_server import default_server
-from bundler.deploy.client import is_alive, is_free
+from bundler.deploy.client import check_free, is_alive
 from bundler.deploy.serve import run_server
 from bundler.errors import BundlerError, UsageError
 from bundler.pipeline.options import HOST_GLIBC, LockOptions
@@ -45,10 +45,7 @@ class LocalServer:
         self.port = port
         self.error: BundlerError | None = None
         self._lines: list[str] = []
-        if not is_free(port):
-            raise UsageError(
-                f"port {port} is in use", hint="LocalWebservice.deploy_configuration() selects a free one"
-            )
+        check_free(port, "LocalWebservice.deploy_configuration() selects a free one")
         package = ModelPackage(
             models=models, config=config, generate_dockerfile=True, tag=None, settings=settings
         )
