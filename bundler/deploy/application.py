@@ -54,10 +54,10 @@ _WHEELHOUSE = "wheelhouse"
 _AZUREML = "azureml"
 _IMPORTS_AZUREML = re.compile(rb"^[ \t]*(?:from|import)[ \t]+azureml\.core\b", re.MULTILINE)
 _USER = re.compile(r"\w[\w.-]*(?::\w[\w.-]*)?", re.ASCII)
-_MODEL = re.compile(
-    r"(?P<name>[A-Za-z0-9][\w.-]{0,254}):(?P<version>[0-9A-Za-z][\w.-]*)=(?P<path>.+)", re.ASCII
-)
 _VERSION = re.compile(r"[0-9A-Za-z][\w.-]*", re.ASCII)
+_MODEL = re.compile(
+    rf"(?P<name>[A-Za-z0-9][\w.-]{{0,254}}):(?P<version>{_VERSION.pattern})=(?P<path>.+)", re.ASCII
+)
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
