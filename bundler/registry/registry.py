@@ -150,15 +150,15 @@ class Registry:
         last = [(name, numbers[-1]) for name, numbers in found.items() if numbers]
         return tuple(sorted(self._warning(last), key=lambda record: record.name))
 
-    def versions(self, name: str) -> tuple[str, ...]:
-        """Return the versions of a name, in the order of their registration.
+    def history(self, name: str) -> tuple[RegisteredVersion, ...]:
+        """Return all versions of a name, in the order of their registration.
 
         A malformed record is omitted, with a warning.
 
         :raises InputError: if there is no such name.
         """
         records = self._warning([(name, number) for number in self._numbers(name)])
-        return tuple(record.version for record in self._spelled(name, records))
+        return tuple(self._spelled(name, records))
 
     def set_labels(self, name: str, version: str, labels: Sequence[str]) -> None:
         """Assign labels to a version; each moves from its former version, other labels are unchanged.
