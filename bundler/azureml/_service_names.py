@@ -8,7 +8,7 @@ A program can import them and annotate with them; a call, or an attribute of suc
 from __future__ import annotations
 
 import sys
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from functools import cache, partial
 from importlib import import_module
 from importlib.abc import Loader, MetaPathFinder
@@ -21,7 +21,7 @@ from bundler.data.azureml_names import ServiceNames, is_module, modules_of_names
 from bundler.errors import BundlerError, UsageError
 from bundler.problems import closest
 
-__all__ = ["ServiceModules", "add_modules", "check_ignored", "find_name", "workspace_attribute"]
+__all__ = ["ServiceModules", "add_modules", "check_parameters", "find_name", "workspace_attribute"]
 
 _ROOT = __name__.rpartition(".")[0]
 
@@ -117,12 +117,12 @@ def workspace_attribute(name: str) -> Any:
     )
 
 
-def check_ignored(method: str, options: Mapping[str, object], known: Collection[str]) -> None:
-    """Check that the parameters that a method ignores are parameters of the original.
+def check_parameters(method: str, names: Iterable[str], known: Collection[str]) -> None:
+    """Check that a method has parameters of these names.
 
-    :raises UsageError: if one is not; the hint has the most similar one.
+    :raises UsageError: if one is not known; the hint has the most similar one.
     """
-    unknown = next((name for name in options if name not in known), None)
+    unknown = next((name for name in names if name not in known), None)
     if unknown is not None:
         near = closest(unknown, known)
         raise UsageError(

@@ -285,14 +285,14 @@ def _choose(tree: Tree, prefer: str | None) -> _Python:
     fitting = [one for one in fitting if one.has_distributions] or fitting
     if len(fitting) == 1:
         return fitting[0]
-    programs = [one for one in pythons if one.has_program]
+    shown = fitting or [one for one in pythons if one.has_program] or pythons
     raise InputError(
         "the base has several Pythons" if fitting else "the base has no such Python",
         evidence=(
             f"wanted  {printable(by_path or prefer or 'one Python')}",
-            *(f"found   {printable(one.label)}" for one in (fitting or programs or pythons)[:8]),
+            *(f"found   {printable(one.label)}" for one in shown[:8]),
         ),
-        hint=f"pass `--python-in /{(fitting or programs or pythons)[0].prefix}`",
+        hint=f"pass `--python-in /{shown[0].prefix}`",
     )
 
 

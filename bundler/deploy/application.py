@@ -54,10 +54,10 @@ _WHEELHOUSE = "wheelhouse"
 _AZUREML = "azureml"
 _IMPORTS_AZUREML = re.compile(rb"^[ \t]*(?:from|import)[ \t]+azureml\.core\b", re.MULTILINE)
 _USER = re.compile(r"\w[\w.-]*(?::\w[\w.-]*)?", re.ASCII)
-_MODEL = re.compile(
-    r"(?P<name>[A-Za-z0-9][\w.-]{0,254}):(?P<version>[0-9A-Za-z][\w.-]*)=(?P<path>.+)", re.ASCII
-)
 _VERSION = re.compile(r"[0-9A-Za-z][\w.-]*", re.ASCII)
+_MODEL = re.compile(
+    rf"(?P<name>[A-Za-z0-9][\w.-]{{0,254}}):(?P<version>{_VERSION.pattern})=(?P<path>.+)", re.ASCII
+)
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -174,9 +174,10 @@ def plan_app(
         env["AZUREML_MODEL_DIR"] = _model_dir(options.models)
         layers += map(_model_layer, _distinct(options.models))
     if code is not None:
-        layers.append(_code_layer(code, options.models))
+        packed = _code_layer(code, options.models)
+        layers.append(packed)
         if manifest is not None:
-            layers += _model_path_layer(code, manifest)
+            layers += _model_path_layer(code, packed, manifest)
     labels = {}
     if manifest is not None and code is not None:
         labels["bundler.bundle.plan"] = f"{manifest.name} {manifest.version}"
@@ -341,13 +342,13 @@ def _code_layer(code: UserCode, models: tuple[ModelFiles, ...]) -> AppLayer:
     return AppLayer(comment="code", files=tuple(sorted(files, key=_by_path)))
 
 
-def _model_path_layer(code: UserCode, manifest: Manifest) -> Iterator[AppLayer]:
-    """Yield ``azureml.core.model`` if the code imports it and the bundle lacks it."""
+def _model_path_layer(code: UserCode, packed: AppLayer, manifest: Manifest) -> Iterator[AppLayer]:
+    """Yield ``azureml.core.model`` if the packed code imports it and the bundle lacks it."""
     provided = f"{manifest.target.site_packages}/{_AZUREML}/core/"
     is_provided = any(file.path.startswith(provided) for file in manifest.files)
     if is_provided or code.folder.name == _AZUREML or (code.folder / _AZUREML).exists():
         return
-    sources = (path.read_bytes() for path in code.folder.rglob("*.py") if path.is_file())
+    sources = (b"".join(file.chunks()) for file in packed.files if file.path.endswith(".py"))
     if any(_IMPORTS_AZUREML.search(source) for source in sources):
         contents = {
             f"{_AZUREML}/__init__.py": b"__path__ = __import__('pkgutil').extend_path(__path__, __name__)\n",

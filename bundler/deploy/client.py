@@ -9,11 +9,11 @@ import http.client
 import socket
 from http import HTTPStatus
 
-from bundler.errors import BundlerError
+from bundler.errors import BundlerError, UsageError
 
-__all__ = ["LOOPBACK", "ask_server", "free_port", "is_alive", "is_free"]
+__all__ = ["ask_server", "check_free", "free_port", "is_alive", "is_free"]
 
-LOOPBACK = "127.0.0.1"
+_LOOPBACK = "127.0.0.1"
 _ALIVE_TIMEOUT = 5.0
 _SCORE_TIMEOUT = 3600.0
 
@@ -21,7 +21,7 @@ _SCORE_TIMEOUT = 3600.0
 def free_port() -> int:
     """Return a port of the loopback interface on which nothing listens."""
     with socket.socket() as probe:
-        probe.bind((LOOPBACK, 0))
+        probe.bind((_LOOPBACK, 0))
         port: int = probe.getsockname()[1]
         return port
 
@@ -29,7 +29,17 @@ def free_port() -> int:
 def is_free(port: int) -> bool:
     """Return whether nothing listens on a port of the loopback interface."""
     with socket.socket() as probe:
-        return probe.connect_ex((LOOPBACK, port)) != 0
+        return probe.connect_ex((_LOOPBACK, port)) != 0
+
+
+def check_free(port: int, hint: str) -> None:
+    """Check that nothing listens on a port of the loopback interface.
+
+    :param hint: the way to another port.
+    :raises UsageError: if a program does.
+    """
+    if not is_free(port):
+        raise UsageError(f"port {port} is in use", hint=hint)
 
 
 def is_alive(port: int) -> bool:
@@ -62,7 +72,7 @@ def ask_server(port: int, body: bytes) -> bytes:
 
 
 def _request(port: int, method: str, path: str, body: bytes, timeout: float) -> tuple[int, bytes]:
-    connection = http.client.HTTPConnection(LOOPBACK, port, timeout=timeout)
+    connection = http.client.HTTPConnection(_LOOPBACK, port, timeout=timeout)
     try:
         connection.request(method, path, body, {"Content-Type": "application/json"})
         response = connection.getresponse()

@@ -24,9 +24,9 @@ from bundler.data.inference_server import (
     parse_release,
     server_constraints,
 )
-from bundler.deploy.client import free_port, is_alive, is_free
+from bundler.deploy.client import check_free, free_port, is_alive
 from bundler.deploy.context import read_context_facts
-from bundler.errors import InterpreterError, UsageError
+from bundler.errors import InterpreterError
 from bundler.oci.filetree import APP_FOLDER, APP_ROOT
 from bundler.pipeline.options import LockOptions
 from bundler.pipeline.run import open_run
@@ -72,8 +72,7 @@ def run_server(  # noqa: PLR0913 - each is a fact of the run
     """
     root, env = _read(context)
     release = parse_release(version)
-    if not is_free(port):
-        raise UsageError(f"port {port} is in use", hint=f"--port {free_port()}")
+    check_free(port, f"--port {free_port()}")
     with open_run(options, host, store, reporter) as run, store.scratch() as scratch:
         segment_format = SegmentFormat(root="server", codec="gz", epoch=DEFAULT_EPOCH)
         jobs = os.cpu_count() or 1

@@ -1,7 +1,5 @@
 """Effect: the values of a registered version that may change, in a file beside its record.
 
-    ROOT/<kind>/<name in lower case>/annotations/<version>.json   tags, properties, description; replaced
-
 A record never changes (`bundler.registry.registry`). An annotation has the digest of the record that
 it describes, and is ignored for another record.
 """
@@ -30,12 +28,12 @@ class _Annotation(msgspec.Struct, frozen=True, kw_only=True):
     values: dict[str, Any]
 
 
-def annotations_of(storage: Storage, kind: str, record: RegisteredVersion) -> Mapping[str, Any]:
+def annotations_of(storage: Storage, path: str, record: RegisteredVersion) -> Mapping[str, Any]:
     """Return the values that were set for a record; empty without any.
 
+    :param path: the file of its annotation.
     :raises MalformedError: if the file is malformed.
     """
-    path = _path(kind, record)
     try:
         content = storage.read(path)
     except FileNotFoundError:
@@ -44,9 +42,10 @@ def annotations_of(storage: Storage, kind: str, record: RegisteredVersion) -> Ma
     return annotation.values if annotation.sha256 == record.sha256 else {}
 
 
-def annotate(storage: Storage, kind: str, record: RegisteredVersion, values: Mapping[str, Any]) -> None:
+def annotate(storage: Storage, path: str, record: RegisteredVersion, values: Mapping[str, Any]) -> None:
     """Set the values of a record, in place of earlier ones.
 
+    :param path: the file of its annotation.
     :raises InputError: if a value contains credentials or is not JSON.
     """
     check_content(values)
@@ -56,8 +55,4 @@ def annotate(storage: Storage, kind: str, record: RegisteredVersion, values: Map
         "sha256": record.sha256,
         "values": dict(values),
     }
-    storage.replace(_path(kind, record), canonical_json(document) + b"\n")
-
-
-def _path(kind: str, record: RegisteredVersion) -> str:
-    return f"{kind}/{record.name.lower()}/annotations/{record.version}.json"
+    storage.replace(path, canonical_json(document) + b"\n")

@@ -8,6 +8,7 @@ numbers are the order of registration, without a lock.
     ROOT/<kind>/<name in lower case>/000001.json          a record; read-only
     ROOT/<kind>/<name in lower case>/000001.deleted       the record is hidden; empty
     ROOT/<kind>/<name in lower case>/labels/<label>.json  the version a label names; replaced
+    ROOT/<kind>/<name in lower case>/annotations/<version>.json  values that may change; replaced
     ROOT/blobs/sha256/ab/<sha256>                         files that records name; read-only
 
 A registration cannot be undone, so content with credentials is refused. A malformed file is an
@@ -149,15 +150,15 @@ class Registry:
         last = [(name, numbers[-1]) for name, numbers in found.items() if numbers]
         return tuple(sorted(self._warning(last), key=lambda record: record.name))
 
-    def versions(self, name: str) -> tuple[str, ...]:
-        """Return the versions of a name, in the order of their registration.
+    def history(self, name: str) -> tuple[RegisteredVersion, ...]:
+        """Return all versions of a name, in the order of their registration.
 
         A malformed record is omitted, with a warning.
 
         :raises InputError: if there is no such name.
         """
         records = self._warning([(name, number) for number in self._numbers(name)])
-        return tuple(record.version for record in self._spelled(name, records))
+        return tuple(self._spelled(name, records))
 
     def set_labels(self, name: str, version: str, labels: Sequence[str]) -> None:
         """Assign labels to a version; each moves from its former version, other labels are unchanged.
@@ -207,11 +208,11 @@ class Registry:
 
     def annotations(self, record: RegisteredVersion) -> Mapping[str, Any]:
         """Return the values that were set for a version after its registration."""
-        return annotations_of(self._storage, self._kind, record)
+        return annotations_of(self._storage, self._annotation(record), record)
 
     def annotate(self, record: RegisteredVersion, values: Mapping[str, Any]) -> None:
         """Set values of a version, in place of earlier ones; see `bundler.registry.annotations`."""
-        annotate(self._storage, self._kind, record, values)
+        annotate(self._storage, self._annotation(record), record, values)
 
     def put_blob(self, source: Path) -> tuple[Sha256, int]:
         """Store a file, unless it is stored already, and return its digest and its size in bytes.
@@ -268,6 +269,9 @@ class Registry:
 
     def _label(self, name: str, label: str) -> str:
         return self._folder(name, f"labels/{label.lower()}.json")
+
+    def _annotation(self, record: RegisteredVersion) -> str:
+        return self._folder(record.name, f"annotations/{record.version}.json")
 
     def _numbers(self, name: str) -> list[int]:
         """Return the numbers of the records of an existing name.

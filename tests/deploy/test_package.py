@@ -330,6 +330,17 @@ def test_the_azureml_of_the_user_is_left_alone(warm_cli: BundlerCli, bundle: Pat
     assert not (context(warm_cli, bundle, code) / "azureml-app" / "azureml").exists()
 
 
+def test_the_imports_of_files_that_are_not_packed_do_not_count(
+    warm_cli: BundlerCli, bundle: Path, code: Path
+) -> None:
+    (code / ".amlignore").write_text("old.py\n")
+    (code / ".venv").mkdir()
+    for name in ("old.py", ".venv/module.py"):
+        (code / name).write_text("from azureml.core.model import Model\n")
+
+    assert not (context(warm_cli, bundle, code) / "azureml-app" / "azureml").exists()
+
+
 def test_an_entry_script_in_a_subfolder_and_several_models(
     warm_cli: BundlerCli, bundle: Path, code: Path, model: Path
 ) -> None:

@@ -25,7 +25,7 @@ def test_annotations_are_replaced_and_the_record_stays(registry: Registry, tmp_p
 
     assert registry.annotations(record) == {"tags": {"y": "2"}}
     assert (tmp_path / "ws/models/iris/000001.json").read_bytes() == before
-    assert registry.versions("Iris") == ("1",)
+    assert [record.version for record in registry.history("Iris")] == ["1"]
     other = registry.register("Iris", {"a": 2})
     assert registry.annotations(other) == {}
 
@@ -56,7 +56,7 @@ def test_a_deleted_record_stays_and_is_not_listed(registry: Registry, tmp_path: 
     registry.register("iris", {"a": 2})
     registry.delete("iris", "1")
 
-    assert registry.versions("iris") == ("2",)
+    assert [record.version for record in registry.history("iris")] == ["2"]
     assert [record.version for record in registry.latest()] == ["2"]
     assert (tmp_path / "ws/models/iris/000001.json").is_file()
     assert registry.register("iris", {"a": 1}).version == "3"

@@ -200,13 +200,17 @@ def test_a_file_that_is_kept_already_is_left_alone(storage: Storage, tmp_path: P
 # --- registering and finding ----------------------------------------------------------------------
 
 
+def versions_of(registry: Registry, name: str) -> tuple[str, ...]:
+    return tuple(record.version for record in registry.history(name))
+
+
 def test_versions_are_counted_and_content_is_registered_once(registry: Registry) -> None:
     one = registry.register("nlp", {"image": "a"})
     two = registry.register("nlp", {"image": "b"})
     again = registry.register("nlp", {"image": "a"})
 
     assert (one.version, two.version, again) == ("1", "2", one)
-    assert registry.versions("nlp") == ("1", "2")
+    assert versions_of(registry, "nlp") == ("1", "2")
     assert registry.get("nlp") == two
     assert registry.get("nlp", version="1") == one
 
@@ -227,7 +231,7 @@ def test_a_version_can_be_given_and_counting_goes_on_after_the_largest(registry:
     registry.register("nlp", {"n": 3}, version="beta.1")
 
     assert registry.register("nlp", {"n": 4}).version == "8"
-    assert registry.versions("nlp") == ("2024-01", "7", "beta.1", "8")
+    assert versions_of(registry, "nlp") == ("2024-01", "7", "beta.1", "8")
     assert registry.get("nlp", version="2024-01") == first
     assert registry.get("nlp", version="7").content == {"n": 2}
 
@@ -243,7 +247,7 @@ def test_one_content_can_have_two_versions_if_both_are_given(registry: Registry)
     registry.register("nlp", {"n": 1}, version="a")
     registry.register("nlp", {"n": 1}, version="b")
 
-    assert registry.versions("nlp") == ("a", "b")
+    assert versions_of(registry, "nlp") == ("a", "b")
     assert registry.register("nlp", {"n": 1}).version == "b"
 
 
@@ -364,13 +368,13 @@ def test_names_that_differ_in_case_alone_are_refused_and_not_mixed_up(registry: 
 
     with pytest.raises(InputError, match="conflicts with `Nlp`"):
         registry.register("NLP", {"n": 2})
-    for use in (registry.get, registry.versions, registry.labels):
+    for use in (registry.get, registry.history, registry.labels):
         with pytest.raises(InputError, match="has no environment `nLP`") as caught:
             use("nLP")
         assert caught.value.hint == "did you mean `Nlp`?"
     with pytest.raises(InputError, match="has no environment `nlp`"):
         registry.get("nlp", version="1")
-    assert registry.versions("Nlp") == ("1",)
+    assert versions_of(registry, "Nlp") == ("1",)
 
 
 @pytest.mark.parametrize("word", ["", "latest", "Latest", "../1", "a b", ".1", "1" * 129, "1\n"])
@@ -600,7 +604,7 @@ def test_a_corrupt_record_is_named(
     assert registry.get("nlp").version == "2"
     assert registry.get("nlp", version="2").content == {"n": 2}
     with pytest.warns(UserWarning, match=re.escape(str(record))) as warned:
-        assert registry.versions("nlp") == ("2",)
+        assert versions_of(registry, "nlp") == ("2",)
     assert len(warned) == 1
 
 
@@ -628,7 +632,7 @@ def test_a_broken_file_does_not_hide_the_others(tmp_path: Path, broken: str) -> 
     with pytest.warns(UserWarning, match=r"^skipped: .*b/000002\.json"):
         assert [record.name for record in registry.latest()] == ["a", "c"]
     with pytest.warns(UserWarning, match=r"000002\.json"):
-        assert registry.versions("b") == ("1",)
+        assert versions_of(registry, "b") == ("1",)
     assert registry.get("b", version="1").content == {"n": 1}
     assert registry.get("b", label="good").version == "1"
     with pytest.raises(BundlerError, match="000002"):
@@ -795,7 +799,7 @@ def test_a_late_listing_loses_nothing(tmp_path: Path) -> None:
     late = Registry(Late(tmp_path), "environments")
 
     assert [late.register("nlp", {"n": number}).version for number in (1, 2, 1, 3)] == ["1", "2", "1", "3"]
-    assert Registry(Folder(tmp_path), "environments").versions("nlp") == ("1", "2", "3")
+    assert versions_of(Registry(Folder(tmp_path), "environments"), "nlp") == ("1", "2", "3")
 
 
 # --- processes that meet, and processes that die --------------------------------------------------
@@ -840,13 +844,13 @@ def test_many_processes_count_without_a_gap_or_a_loss(tmp_path: Path) -> None:
     versions = [line for lines in said for line in lines.split()]
     registry = Registry(Folder(tmp_path), "environments")
     assert sorted(map(int, versions)) == list(range(1, 81))
-    assert registry.versions("nlp") == tuple(map(str, range(1, 81)))
+    assert versions_of(registry, "nlp") == tuple(map(str, range(1, 81)))
     found = {(record["who"], record["n"]) for record in contents(registry, "nlp")}
     assert found == {(who, n) for who in range(8) for n in range(10)}
 
 
 def contents(registry: Registry, name: str) -> list[Any]:
-    return [registry.get(name, version=version).content for version in registry.versions(name)]
+    return [registry.get(name, version=version).content for version in versions_of(registry, name)]
 
 
 def test_many_processes_that_register_the_same_get_one_version(tmp_path: Path) -> None:
@@ -887,7 +891,7 @@ def test_a_killed_writer_leaves_nothing_half_written_and_nobody_waiting(tmp_path
         writer.kill()
         writer.communicate()
         mine = registry.register("nlp", {"turn": turn})
-        assert registry.versions("nlp") == tuple(map(str, range(1, int(mine.version) + 1)))
+        assert versions_of(registry, "nlp") == tuple(map(str, range(1, int(mine.version) + 1)))
         assert set(registry.labels("nlp")) <= {"prod"}
     for blob in (tmp_path / "ws/blobs").glob("sha256/??/[!.]*"):
         assert sha256_of(blob.read_bytes()) == blob.name
@@ -1063,7 +1067,7 @@ def test_threads_that_share_memory_count_without_a_gap(
     location = f"memory://{uuid.uuid4()}/ws"
     in_threads(4, lambda who: register_many(location, tmp_path, who, 10))
 
-    versions = Registry(open_storage(location, tmp_path), "environments").versions("nlp")
+    versions = versions_of(Registry(open_storage(location, tmp_path), "environments"), "nlp")
     assert versions == tuple(map(str, range(1, 41)))
 
 
@@ -1115,7 +1119,7 @@ def test_s3_processes_count_without_a_gap(s3: Callable[[str], str], tmp_path: Pa
     location = s3("counted")
     together("for n in range(5): registry.register('nlp', {'who': who, 'n': n})\n", location, 3)
 
-    versions = Registry(open_storage(location, tmp_path), "environments").versions("nlp")
+    versions = versions_of(Registry(open_storage(location, tmp_path), "environments"), "nlp")
     assert versions == tuple(map(str, range(1, 16)))
 
 

@@ -13,9 +13,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Self
 
+from bundler.azureml._service_names import check_parameters
 from bundler.azureml.core._build_settings import (
     BuildSettings,
-    check_names,
     options_of_settings,
     path_setting,
 )
@@ -118,7 +118,7 @@ def build_environment(environment: EnvironmentDefinition, settings: BuildSetting
 
     :raises BundlerError: a subclass for each kind of failure; no output remains then.
     """
-    check_names(settings)
+    check_parameters("build", sorted(settings), BuildSettings.__optional_keys__)
     host = read_host_environment()
     log = LogReporter()
     reporter: Reporter = settings.get("reporter") or log

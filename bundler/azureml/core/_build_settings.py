@@ -11,14 +11,12 @@ from bundler.bundle.plan import check_name
 from bundler.checks.user_code import UserCode, find_user_code
 from bundler.errors import UsageError
 from bundler.pipeline.options import BuildOptions
-from bundler.problems import closest
 from bundler.reporter import Reporter
 from bundler.requirements.requirement_set import IndexOptions, RequirementSet
 from bundler.system.environ import HostEnvironment
 
 __all__ = [
     "BuildSettings",
-    "check_names",
     "index_options",
     "options_of_settings",
     "path_setting",
@@ -70,19 +68,6 @@ class BuildSettings(TypedDict, total=False):
     """The cache of wheels and layers; the default is the user's cache directory."""
     reporter: Reporter
     """The receiver of progress and warnings; the default is the logger ``bundler``."""
-
-
-def check_names(settings: BuildSettings) -> None:
-    """Check that a build has parameters of these names.
-
-    :raises UsageError: if it has not.
-    """
-    unknown = sorted(set(settings) - BuildSettings.__optional_keys__)
-    if unknown:
-        near = closest(unknown[0], BuildSettings.__optional_keys__)
-        raise UsageError(
-            f"`build` has no parameter `{unknown[0]}`", hint=f"did you mean `{near}`?" if near else None
-        )
 
 
 def options_of_settings(

@@ -10,13 +10,12 @@ from bundler.azureml.core._files import FileName, read_text
 from bundler.azureml.core.container_registry import ContainerRegistry
 from bundler.azureml.core.environment import Environment
 from bundler.errors import UsageError
-from bundler.problems import closest
 from bundler.system.environ import read_host_environment
 
 __all__ = ["InferenceConfig", "environment_of"]
 
 _PARTS = ("runtime", "conda_file", "extra_docker_file_steps", "enable_gpu", "cuda_version", "base_image")
-_RUNTIMES = ("python",)
+_RUNTIME = "python"
 _NAME = "inference"
 
 
@@ -60,9 +59,8 @@ class InferenceConfig:
         parts = [name for name in _PARTS if getattr(self, name)]
         if self.environment is not None and parts:
             raise UsageError(f"`environment` and `{parts[0]}` exclude each other")
-        if self.runtime and self.runtime.lower() not in _RUNTIMES:
-            near = closest(self.runtime.lower(), _RUNTIMES) or _RUNTIMES[0]
-            raise UsageError(f"unsupported runtime `{self.runtime}`", hint=f"write `runtime={near!r}`")
+        if self.runtime and self.runtime.lower() != _RUNTIME:
+            raise UsageError(f"unsupported runtime `{self.runtime}`", hint=f"write `runtime={_RUNTIME!r}`")
 
 
 def environment_of(config: InferenceConfig) -> Environment | None:

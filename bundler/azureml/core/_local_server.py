@@ -10,13 +10,13 @@ import weakref
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
-from bundler.azureml.core._build_settings import BuildSettings, index_options
+from bundler.azureml.core._build_settings import BuildSettings, index_options, path_setting
 from bundler.azureml.core._inference import InferenceConfig
 from bundler.azureml.core._log import LogReporter
 from bundler.azureml.core._package import ModelPackage
 from bundler.azureml.core._registered_model import RegisteredModel
 from bundler.data.inference_server import default_server
-from bundler.deploy.client import is_alive, is_free
+from bundler.deploy.client import check_free, is_alive
 from bundler.deploy.serve import run_server
 from bundler.errors import BundlerError, UsageError
 from bundler.pipeline.options import HOST_GLIBC, LockOptions
@@ -45,10 +45,7 @@ class LocalServer:
         self.port = port
         self.error: BundlerError | None = None
         self._lines: list[str] = []
-        if not is_free(port):
-            raise UsageError(
-                f"port {port} is in use", hint="LocalWebservice.deploy_configuration() selects a free one"
-            )
+        check_free(port, "LocalWebservice.deploy_configuration() selects a free one")
         package = ModelPackage(
             models=models, config=config, generate_dockerfile=True, tag=None, settings=settings
         )
@@ -69,21 +66,19 @@ class LocalServer:
     def _serve(self, python: str, settings: BuildSettings) -> None:
         host = read_host_environment()
         reporter = LogReporter()
-        store = settings.get("store")
-        minor = ".".join(python.split(".")[:2])
         try:
-            version = settings.get("server") or default_server(minor)
+            version = settings.get("server") or default_server(python)
             if version is None:
-                raise UsageError(f"no inference server is known for Python {minor}", hint="server='VERSION'")
+                raise UsageError(f"no inference server is known for Python {python}", hint="server='VERSION'")
             run_server(
                 self._folder / "context",
                 LockOptions(
-                    python=minor, requirements=None, index=index_options(settings), target_glibc=HOST_GLIBC
+                    python=python, requirements=None, index=index_options(settings), target_glibc=HOST_GLIBC
                 ),
                 version=version,
                 port=self.port,
                 host=host,
-                store=open_store(host.cwd / store if store else None, host, reporter),
+                store=open_store(path_setting(settings, "store", host), host, reporter),
                 reporter=reporter,
                 on_line=self._lines.append,
                 on_start=self._started,

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from bundler.azureml.core._build import build_environment, dockerfile_head, image_variables
-from bundler.azureml.core._build_settings import BuildSettings, options_of_settings, user_code
+from bundler.azureml.core._build_settings import BuildSettings, options_of_settings, path_setting, user_code
 from bundler.azureml.core._files import FileName
 from bundler.azureml.core._inference import InferenceConfig, environment_of
 from bundler.azureml.core._log import LogReporter
@@ -67,15 +67,12 @@ class ModelPackage:
         weakref.finalize(self, shutil.rmtree, self._folder, ignore_errors=True)
         self._log = LogReporter()
         self._reporter: Reporter = settings.get("reporter") or self._log
-        host = read_host_environment()
-        self._cwd = host.cwd
-        store = settings.get("store")
-        self._store = open_store(Path(store) if store else None, host, self._reporter)
+        self._host = host = read_host_environment()
+        self._store = open_store(path_setting(settings, "store", host), host, self._reporter)
         environment = environment_of(config)
         if environment is None:
             raise UsageError("a package needs an environment", hint="InferenceConfig(..., environment=env)")
-        base = settings.get("base")
-        self._base = host.cwd / base if base is not None else None
+        self._base = path_setting(settings, "base", host)
         if not generate_dockerfile and self._base is None:
             self._base = base_of_image(bases_folder(host), environment.docker.base_image)
             settings = {**settings, "base": self._base}
@@ -93,7 +90,7 @@ class ModelPackage:
         settings = {**settings, "reporter": self._reporter, "output": private / "bundle", "format": "dir"}
         settings.pop("context", None)
         settings |= self._code_settings(config)
-        code = user_code(settings, read_host_environment())
+        code = user_code(settings, self._host)
         if code is None:
             raise UsageError("a package needs code", hint="InferenceConfig(entry_script='score.py')")
         packed = []
@@ -123,7 +120,7 @@ class ModelPackage:
             mode="dynamic" if dynamic else "mount",
             image=environment.docker.base_image,
             env=variables,
-            epoch=read_host_environment().epoch(),
+            epoch=self._host.epoch(),
         )
 
     def _check_interpreter(self, environment: Environment, code: UserCode | None) -> None:
@@ -135,17 +132,16 @@ class ModelPackage:
             environment.python.interpreter_path,
             code,
             self._base,
-            host=read_host_environment(),
+            host=self._host,
             store=self._store,
             reporter=self._reporter,
         )
 
     def _from_requirements(self, environment: Environment, file: Path, settings: BuildSettings) -> Path:
         """Build the bundle of the requirements that the container installs at its start."""
-        host = read_host_environment()
-        requirements = read_requirements(host, files=[file])
-        options = options_of_settings(environment.name, requirements, settings, host)
-        built = build_bundle(options, host=host, store=self._store, reporter=self._reporter)
+        requirements = read_requirements(self._host, files=[file])
+        options = options_of_settings(environment.name, requirements, settings, self._host)
+        built = build_bundle(options, host=self._host, store=self._store, reporter=self._reporter)
         return built.output.path
 
     def _code_settings(self, config: InferenceConfig) -> BuildSettings:
@@ -155,7 +151,7 @@ class ModelPackage:
         """
         if config.source_directory is not None:
             return {"source_directory": config.source_directory, "entry_script": config.entry_script}
-        script = self._cwd / config.entry_script
+        script = self._host.cwd / config.entry_script
         if not script.is_file():
             raise InputError(f"entry script not found: `{printable(config.entry_script)}`")
         folder = self._folder / "code"
@@ -202,7 +198,7 @@ class ModelPackage:
                 "the package was made for an image, not for a build context",
                 hint="package.pull('image.tar'), or Model.package(..., generate_dockerfile=True)",
             )
-        out = self._cwd / output_directory
+        out = self._host.cwd / output_directory
         if out.is_dir() and not any(out.iterdir()):
             out.rmdir()
         request = PackageRequest(options=self._options, head=self._head, base=self._base, context=out)
@@ -221,7 +217,7 @@ class ModelPackage:
                 "the package was made for a build context, not for an image",
                 hint="package.save('context'), or Model.package(..., generate_dockerfile=False)",
             )
-        out = self._cwd / output
+        out = self._host.cwd / output
         request = PackageRequest(options=self._options, base=self._base, image=out, tag=self._tag)
         make_package(request, store=self._store, reporter=self._reporter)
         self.location = str(out)

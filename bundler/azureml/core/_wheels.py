@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from io import BytesIO
 from pathlib import Path
 
 from bundler.archive.wheel import read_wheel
@@ -34,17 +35,17 @@ def add_wheel(location: str, wheel: Path, *, exist_ok: bool) -> str:
         )
     if not wheel.is_file():
         raise MissingError(f"{display_name(wheel)}: file not found")
-    with wheel.open("rb") as stream:
-        read_wheel(stream, wheel.name)
-    copy = read_host_environment().cwd / location / _FOLDER / wheel.name
     content = wheel.read_bytes()
-    if copy.exists() and not (exist_ok and copy.read_bytes() == content):
-        same = copy.read_bytes() == content
+    read_wheel(BytesIO(content), wheel.name)
+    copy = read_host_environment().cwd / location / _FOLDER / wheel.name
+    if not copy.exists():
+        copy.parent.mkdir(parents=True, exist_ok=True)
+        replace_file(copy, content)
+        return copy.resolve().as_uri()
+    same = copy.read_bytes() == content
+    if not (exist_ok and same):
         raise ExistsError(
             f"the workspace already has a wheel `{wheel.name}`" + ("" if same else " with other content"),
             hint="pass `exist_ok=True`" if same else "raise the version of the wheel",
         )
-    if not copy.exists():
-        copy.parent.mkdir(parents=True, exist_ok=True)
-        replace_file(copy, content)
     return copy.resolve().as_uri()

@@ -287,7 +287,5 @@ def _models(workspace: Workspace, name: str | None, *, latest: bool) -> Iterator
     registry = workspace.model_registry
     for registered in registry.latest():
         if name in (None, registered.name):
-            versions = () if latest else registry.versions(registered.name)[:-1]
-            for version in versions:
-                yield Model(workspace, registered.name, version=version)
-            yield Model(workspace, _registered=registered)
+            for record in (registered,) if latest else registry.history(registered.name):
+                yield Model(workspace, _registered=record)

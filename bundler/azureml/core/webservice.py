@@ -5,7 +5,7 @@ from __future__ import annotations
 import builtins
 import json
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from typing import Any, ClassVar, Self
 
@@ -61,6 +61,16 @@ class AksServiceDeploymentConfiguration(AciServiceDeploymentConfiguration):
 
 
 DeploymentConfiguration = LocalWebserviceDeploymentConfiguration | AciServiceDeploymentConfiguration
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class _Inputs:
+    """The inputs with which a local web service is started."""
+
+    models: Sequence[RegisteredModel]
+    config: InferenceConfig
+    port: int | None
+    settings: BuildSettings
 
 
 class Webservice:
@@ -153,9 +163,7 @@ class LocalWebservice(Webservice):
     """The time of the deployment."""
     _server: LocalServer
     _state: str
-    _inputs: tuple[
-        Sequence[RegisteredModel], InferenceConfig, LocalWebserviceDeploymentConfiguration, BuildSettings
-    ]
+    _inputs: _Inputs
 
     @staticmethod
     def deploy_configuration(port: int | None = None) -> LocalWebserviceDeploymentConfiguration:
@@ -166,29 +174,17 @@ class LocalWebservice(Webservice):
         return LocalWebserviceDeploymentConfiguration(port)
 
     @classmethod
-    def _create(
-        cls,
-        workspace: Workspace,
-        name: str,
-        inputs: tuple[
-            Sequence[RegisteredModel], InferenceConfig, LocalWebserviceDeploymentConfiguration, BuildSettings
-        ],
-    ) -> LocalWebservice:
+    def _create(cls, workspace: Workspace, name: str, inputs: _Inputs) -> LocalWebservice:
         service = object.__new__(cls)
         service.name, service.workspace, service.created_time = name, workspace, datetime.now(UTC)
         service._start(inputs)
         cls._services[workspace.location, name] = service
         return service
 
-    def _start(
-        self,
-        inputs: tuple[
-            Sequence[RegisteredModel], InferenceConfig, LocalWebserviceDeploymentConfiguration, BuildSettings
-        ],
-    ) -> None:
-        models, config, deployment, settings = self._inputs = inputs
-        port = free_port() if deployment.port is None else deployment.port
-        self._server = LocalServer(models, config, port, settings)
+    def _start(self, inputs: _Inputs) -> None:
+        self._inputs = inputs
+        port = free_port() if inputs.port is None else inputs.port
+        self._server = LocalServer(inputs.models, inputs.config, port, inputs.settings)
         self._state, self.error = "deploying", None
 
     @property
@@ -272,11 +268,11 @@ class LocalWebservice(Webservice):
         self._server.end()
         self._state = "failed"
         self._start(
-            (
-                now[0] if models is None else models,
-                inference_config or now[1],
-                deployment_config or LocalWebserviceDeploymentConfiguration(self.port),
-                now[3],
+            replace(
+                now,
+                models=now.models if models is None else models,
+                config=inference_config or now.config,
+                port=deployment_config.port if deployment_config else self.port,
             )
         )
         if wait:
@@ -360,7 +356,8 @@ def deploy_models(  # noqa: PLR0913 - those of `Model.deploy`
         raise UsageError(f"the web service `{name}` already exists", hint="overwrite=True")
     if existing is not None:
         existing.delete()
-    return LocalWebservice._create(workspace, name, (models, config, configuration, settings))  # noqa: SLF001
+    inputs = _Inputs(models=models, config=config, port=configuration.port, settings=settings)
+    return LocalWebservice._create(workspace, name, inputs)  # noqa: SLF001 - of this module
 
 
 def __getattr__(name: str) -> Any:

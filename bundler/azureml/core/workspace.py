@@ -15,7 +15,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
-from bundler.azureml._service_names import check_ignored, workspace_attribute
+from bundler.azureml._service_names import check_parameters, workspace_attribute
 from bundler.errors import InputError
 from bundler.registry.registry import Registry
 from bundler.registry.storage import Storage, open_storage
@@ -98,7 +98,7 @@ class Workspace:
         **options: Any,
     ) -> None:
         del auth
-        check_ignored("Workspace", options, _IGNORED)
+        check_parameters("Workspace", options, _IGNORED)
         if len(identity) == 1:
             location = identity[0]
         elif identity:
@@ -168,7 +168,7 @@ class Workspace:
         :raises UsageError: if a parameter is unknown.
         """
         del auth
-        check_ignored("Workspace.get", options, _IGNORED)
+        check_parameters("Workspace.get", options, _IGNORED)
         return cls(workspace_name=name, subscription_id=subscription_id, resource_group=resource_group)
 
     @classmethod
@@ -181,19 +181,15 @@ class Workspace:
         location: str | None = None,
         **options: Any,
     ) -> Workspace:
-        """Return the workspace with a name; its directory is created by the first registration.
+        """Return the workspace that `get` returns; its directory is created by the first registration.
 
-        :param auth: ignored; accepted for compatibility.
-        :param subscription_id: stored as an attribute, not used.
-        :param resource_group: stored as an attribute, not used.
-        :param location: ignored: a region of Azure.
-        :param options: the other parameters of the original are ignored.
+        :param location: ignored: a region of Azure. The other parameters are those of `get`.
         :raises InputError: if the name is invalid.
         :raises UsageError: if a parameter is unknown.
         """
-        del auth, location
-        check_ignored("Workspace.create", options, _IGNORED)
-        return cls(workspace_name=name, subscription_id=subscription_id, resource_group=resource_group)
+        del location
+        check_parameters("Workspace.create", options, _IGNORED)
+        return cls.get(name, auth, subscription_id, resource_group)
 
     @classmethod
     def setup(cls) -> Workspace:
