@@ -60,6 +60,11 @@ class FailedRun:
         return (*default, *(index.url for index in self.settings.indexes))
 
     @property
+    def where(self) -> str:
+        """The locations that pip searched, as words of a message."""
+        return "in the directories of `--find-links`" if self.settings.no_index else "on the index"
+
+    @property
     def declared(self) -> tuple[RootRequirement, ...]:
         """The requirements and constraints of the user."""
         if self.requirements is None:

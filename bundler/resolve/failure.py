@@ -227,20 +227,18 @@ def _no_release(run: FailedRun) -> BundlerError | None:
     except InvalidRequirement:
         return None
     wanted = run.wanted(requirement, parts["parent"])
-    explained = explain_unmet(wanted, files, run.target, only_binary=run.only_binary)
-    if explained is None or not files:
-        return _unknown_name(run, wanted, explained.message) if explained else _constrained(run, wanted)
+    explained = explain_unmet(wanted, files, run.target, only_binary=run.only_binary) if files else None
+    if explained is None:
+        return _constrained(run, wanted) if files else _unknown_name(run, wanted)
     facts = {"requirement": requirement.name}
     return ResolutionError(explained.message, evidence=explained.evidence, hint=explained.hint, facts=facts)
 
 
-def _unknown_name(run: FailedRun, wanted: Wanted, message: str) -> BundlerError:
+def _unknown_name(run: FailedRun, wanted: Wanted) -> BundlerError:
     """Return the error for a project that no index has, with the most similar one that exists."""
     own = [root.requirement.name for root in run.declared if root.requirement]
     names = similar_names(wanted.requirement.name, own, lambda name: bool(find_files(name, run.settings)))
     near = next(names, None)
-    if run.settings.no_index:
-        message = message.replace("on the index", "in the directories of `--find-links`")
     if near:
         hint = f"did you mean `{near}`? {wanted.change(near)}"
     elif run.settings.no_index and (command := run.download(str(wanted.requirement))) is not None:
@@ -249,6 +247,7 @@ def _unknown_name(run: FailedRun, wanted: Wanted, message: str) -> BundlerError:
         hint = "check the spelling, or pass the index that has it with `--extra-index-url`"
     searched = f"searched  {listing(run.searched, _SHOWN)}"
     facts = {"requirement": wanted.requirement.name}
+    message = f"`{wanted.requirement.name}` not found {run.where}{wanted.place}"
     return ResolutionError(message, evidence=(searched,), hint=hint, facts=facts)
 
 
