@@ -25,7 +25,7 @@ from bundler.redaction import url_filename
 from bundler.resolve.failed_run import FailedRun
 from bundler.resolve.refusal import refused
 from bundler.resolve.releases import find_files
-from bundler.resolve.unmet import Wanted, explain_unmet, newest_wheel, python_in, similar_names
+from bundler.resolve.unmet import COMMAND_LINE, Wanted, explain_unmet, newest_wheel, python_in, similar_names
 from bundler.system.process import tail
 from bundler.text import listing
 
@@ -289,7 +289,7 @@ def _cause(run: FailedRun, line: str) -> tuple[str, str]:
             if root.text.replace(" ", "") == user["text"].replace(" ", ""):
                 name = root.requirement.name if root.requirement else root.text
                 kind = "the constraint " if user["constraint"] else ""
-                place = "on the command line" if root.origin == "command line" else f"in {root.origin}"
+                place = "on the command line" if root.origin == COMMAND_LINE else f"in {root.origin}"
                 return f"{kind}`{root.text}` ({root.origin})", f"write `{name}` without a version {place}"
         return f"`{user['text']}`", ""
     if depends := _DEPENDS.match(line):
@@ -336,8 +336,8 @@ def _build_error(run: FailedRun, project: str, *, name: str = "") -> ResolutionE
     """Return the error for a source distribution whose build failed, with a release that has a wheel."""
     outputs = _OUTPUT.findall(run.ended.stderr)
     # The sandbox refuses the answer of a hook that succeeded: its own output shows no fault.
-    refused = [line for line in run.ended.stderr.splitlines() if line.lstrip().startswith(_REFUSED_ANSWER)]
-    evidence = refused or tail(outputs[-1] if outputs else run.ended.stderr, _SHOWN)
+    answers = [line for line in run.ended.stderr.splitlines() if line.lstrip().startswith(_REFUSED_ANSWER)]
+    evidence = answers or tail(outputs[-1] if outputs else run.ended.stderr, _SHOWN)
     wanted = run.wanted(Requirement(name), None) if name else None
     hint = _instead(run, wanted) if wanted else None
     place = wanted.place if wanted else ""
