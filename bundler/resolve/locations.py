@@ -11,6 +11,7 @@ import shlex
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from urllib.parse import urlsplit
+from urllib.request import url2pathname
 
 from bundler.errors import InputError
 from bundler.paths import printable
@@ -18,7 +19,7 @@ from bundler.problems import closest, display_path
 from bundler.redaction import redact, split_url
 from bundler.system.environ import PROXIES, HostEnvironment
 
-__all__ = ["check_proxies", "missing_location", "probable_url", "simple_urls"]
+__all__ = ["check_proxies", "file_path", "missing_location", "probable_url", "simple_urls"]
 
 _HOST = re.compile(
     r"(?:localhost|\d+(?:\.\d+){3}|\[[0-9a-fA-F:]+\]|[\w-]+(?:\.[\w-]+)*\.[A-Za-z]{2,})(?::\d+)?"
@@ -26,6 +27,11 @@ _HOST = re.compile(
 _SCHEME = re.compile(r"(?:(?P<scheme>[HTPShtps]{3,8})?(?::/*|/{2,}))?(?P<rest>.*)", re.DOTALL)
 """A scheme of letters of `https`, in any order, with any slashes."""
 _PLAIN = re.compile(r"localhost|127\.|\[")
+
+
+def file_path(url: str) -> str:
+    """Return the path of a ``file:`` URL."""
+    return url2pathname(urlsplit(url).path)
 
 
 def probable_url(text: str) -> str | None:
