@@ -226,7 +226,7 @@ def fix_requirements(guard_file, folder):
     command = [sys.executable, "-I", os.path.abspath(__file__), guard_file, *sys.argv]
     at = command.index("--")
     command[at:at] = ["--dry-run", "--report", report]
-    code = subprocess.Popen.__mro__[1](command, env=dict(os.environ, **{BUILD_REQUIRES: ""})).wait()
+    code = subprocess.call(command, env=dict(os.environ, **{BUILD_REQUIRES: ""}))
     if code != 0:
         sys.exit(code)
     with open(report, encoding="utf-8") as stream:
@@ -253,10 +253,10 @@ def main():
             resource.setrlimit(kind, (limit, hard))
     is_runner = os.path.basename(pip) == RUNNER
     package = os.path.dirname(pip) if is_runner else pip
-    subprocess.Popen = guarded(guard, package)
     sys.argv[:] = sys.argv[2:]
     if is_runner and os.environ.get(BUILD_REQUIRES):
         fix_requirements(guard, os.environ[BUILD_REQUIRES])
+    subprocess.Popen = guarded(guard, package)
     restrict_pip.restrict(package)
     runpy.run_path(pip, run_name="__main__")
 
