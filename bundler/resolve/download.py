@@ -23,8 +23,6 @@ from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
-from urllib.parse import urlsplit
-from urllib.request import url2pathname
 
 from bundler.digest import CHUNK, Sha256
 from bundler.errors import BundlerError, InputError, IntegrityError, NetworkError
@@ -32,6 +30,7 @@ from bundler.paths import printable
 from bundler.redaction import redact, split_url
 from bundler.reporter import SILENT, SILENT_TASK, Reporter, Task
 from bundler.resolve.index import IndexSettings, origin_of
+from bundler.resolve.locations import file_path
 from bundler.resolve.lockfile import LockedDistribution
 from bundler.resolve.transport import (
     FaultError,
@@ -309,7 +308,7 @@ class _Fetcher:
 
 
 def _local_path(url: str) -> Path:
-    return Path(url2pathname(urlsplit(url).path) if url.startswith("file:") else url)
+    return Path(file_path(url) if url.startswith("file:") else url)
 
 
 def _declared(response: requests.Response) -> int | None:

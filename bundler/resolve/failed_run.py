@@ -7,13 +7,12 @@ import shlex
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
-from urllib.parse import urlsplit
-from urllib.request import url2pathname
 
 from packaging.requirements import Requirement
 from packaging.utils import canonicalize_name
 
 from bundler.redaction import url_filename
+from bundler.resolve.locations import file_path
 from bundler.resolve.releases import default_index_url
 from bundler.resolve.unmet import Wanted
 from bundler.system.process import Completed
@@ -60,6 +59,11 @@ class FailedRun:
         return (*default, *(index.url for index in self.settings.indexes))
 
     @property
+    def where(self) -> str:
+        """The locations that pip searched, as words of a message."""
+        return "in the directories of `--find-links`" if self.settings.no_index else "on the index"
+
+    @property
     def declared(self) -> tuple[RootRequirement, ...]:
         """The requirements and constraints of the user."""
         if self.requirements is None:
@@ -68,7 +72,7 @@ class FailedRun:
 
     def download(self, *names: str) -> str | None:
         """Return the command that fills the local directory of ``--find-links``; None without one."""
-        folders = [url2pathname(urlsplit(url).path) for url in self.searched if url.startswith("file:")]
+        folders = [file_path(url) for url in self.searched if url.startswith("file:")]
         if not folders:
             return None
         words = download_words(self.target.python_version, names)

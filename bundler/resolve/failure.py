@@ -25,7 +25,7 @@ from bundler.redaction import url_filename
 from bundler.resolve.failed_run import FailedRun
 from bundler.resolve.refusal import refused
 from bundler.resolve.releases import find_files
-from bundler.resolve.unmet import Wanted, explain_unmet, newest_wheel, python_in, similar_names
+from bundler.resolve.unmet import COMMAND_LINE, Wanted, explain_unmet, newest_wheel, python_in, similar_names
 from bundler.system.process import tail
 from bundler.text import listing
 
@@ -227,20 +227,18 @@ def _no_release(run: FailedRun) -> BundlerError | None:
     except InvalidRequirement:
         return None
     wanted = run.wanted(requirement, parts["parent"])
-    explained = explain_unmet(wanted, files, run.target, only_binary=run.only_binary)
-    if explained is None or not files:
-        return _unknown_name(run, wanted, explained.message) if explained else _constrained(run, wanted)
+    explained = explain_unmet(wanted, files, run.target, only_binary=run.only_binary) if files else None
+    if explained is None:
+        return _constrained(run, wanted) if files else _unknown_name(run, wanted)
     facts = {"requirement": requirement.name}
     return ResolutionError(explained.message, evidence=explained.evidence, hint=explained.hint, facts=facts)
 
 
-def _unknown_name(run: FailedRun, wanted: Wanted, message: str) -> BundlerError:
+def _unknown_name(run: FailedRun, wanted: Wanted) -> BundlerError:
     """Return the error for a project that no index has, with the most similar one that exists."""
     own = [root.requirement.name for root in run.declared if root.requirement]
     names = similar_names(wanted.requirement.name, own, lambda name: bool(find_files(name, run.settings)))
     near = next(names, None)
-    if run.settings.no_index:
-        message = message.replace("on the index", "in the directories of `--find-links`")
     if near:
         hint = f"did you mean `{near}`? {wanted.change(near)}"
     elif run.settings.no_index and (command := run.download(str(wanted.requirement))) is not None:
@@ -249,6 +247,7 @@ def _unknown_name(run: FailedRun, wanted: Wanted, message: str) -> BundlerError:
         hint = "check the spelling, or pass the index that has it with `--extra-index-url`"
     searched = f"searched  {listing(run.searched, _SHOWN)}"
     facts = {"requirement": wanted.requirement.name}
+    message = f"`{wanted.requirement.name}` not found {run.where}{wanted.place}"
     return ResolutionError(message, evidence=(searched,), hint=hint, facts=facts)
 
 
@@ -290,7 +289,7 @@ def _cause(run: FailedRun, line: str) -> tuple[str, str]:
             if root.text.replace(" ", "") == user["text"].replace(" ", ""):
                 name = root.requirement.name if root.requirement else root.text
                 kind = "the constraint " if user["constraint"] else ""
-                place = "on the command line" if root.origin == "command line" else f"in {root.origin}"
+                place = "on the command line" if root.origin == COMMAND_LINE else f"in {root.origin}"
                 return f"{kind}`{root.text}` ({root.origin})", f"write `{name}` without a version {place}"
         return f"`{user['text']}`", ""
     if depends := _DEPENDS.match(line):
@@ -337,8 +336,8 @@ def _build_error(run: FailedRun, project: str, *, name: str = "") -> ResolutionE
     """Return the error for a source distribution whose build failed, with a release that has a wheel."""
     outputs = _OUTPUT.findall(run.ended.stderr)
     # The sandbox refuses the answer of a hook that succeeded: its own output shows no fault.
-    refused = [line for line in run.ended.stderr.splitlines() if line.lstrip().startswith(_REFUSED_ANSWER)]
-    evidence = refused or tail(outputs[-1] if outputs else run.ended.stderr, _SHOWN)
+    answers = [line for line in run.ended.stderr.splitlines() if line.lstrip().startswith(_REFUSED_ANSWER)]
+    evidence = answers or tail(outputs[-1] if outputs else run.ended.stderr, _SHOWN)
     wanted = run.wanted(Requirement(name), None) if name else None
     hint = _instead(run, wanted) if wanted else None
     place = wanted.place if wanted else ""

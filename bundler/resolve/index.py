@@ -15,7 +15,6 @@ from itertools import takewhile
 from pathlib import Path, PurePosixPath
 from typing import Literal
 from urllib.parse import SplitResult, unquote, urlsplit
-from urllib.request import url2pathname
 
 from bundler.errors import InputError
 from bundler.paths import printable
@@ -31,7 +30,7 @@ from bundler.redaction import (
 )
 from bundler.requirements.requirement_set import IndexOptions
 from bundler.resolve.auth import with_keyring
-from bundler.resolve.locations import check_proxies, missing_location, probable_url
+from bundler.resolve.locations import check_proxies, file_path, missing_location, probable_url
 from bundler.resolve.pip_config import PipConfig, local_path, read_pip_config
 from bundler.system.environ import TRUST_AND_PROXY, HostEnvironment
 
@@ -264,7 +263,7 @@ def read_index_settings(
     given = {url for options in layers for url in (options.index_url, *options.extra_index_urls)}
     given |= {link for options in layers for link in options.find_links}
     for (kind, text), url in zip(wanted, raw, strict=True):
-        path = Path(url2pathname(urlsplit(url).path)) if url.startswith("file:") else None
+        path = Path(file_path(url)) if url.startswith("file:") else None
         # A file or pip's configuration may name a directory of wheels that only other machines have.
         is_optional = kind == "find-links" and text not in flags.find_links and not no_index
         is_meant = text in given or (kind != "find-links" and probable_url(text) is not None)

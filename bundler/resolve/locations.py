@@ -11,6 +11,7 @@ import shlex
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from urllib.parse import urlsplit
+from urllib.request import url2pathname
 
 from bundler.errors import InputError
 from bundler.paths import printable
@@ -18,7 +19,7 @@ from bundler.problems import closest, display_path
 from bundler.redaction import redact, split_url
 from bundler.system.environ import PROXIES, HostEnvironment
 
-__all__ = ["check_proxies", "missing_location", "probable_url", "simple_urls"]
+__all__ = ["check_proxies", "file_path", "missing_location", "probable_url", "simple_urls"]
 
 _HOST = re.compile(
     r"(?:localhost|\d+(?:\.\d+){3}|\[[0-9a-fA-F:]+\]|[\w-]+(?:\.[\w-]+)*\.[A-Za-z]{2,})(?::\d+)?"
@@ -28,11 +29,16 @@ _SCHEME = re.compile(r"(?:(?P<scheme>[HTPShtps]{3,8})?(?::/*|/{2,}))?(?P<rest>.*
 _PLAIN = re.compile(r"localhost|127\.|\[")
 
 
+def file_path(url: str) -> str:
+    """Return the path of a ``file:`` URL."""
+    return url2pathname(urlsplit(url).path)
+
+
 def probable_url(text: str) -> str | None:
     """Return the URL that was meant by one without a scheme or with a misspelt one, or None.
 
-    >>> probable_url("pypi.org/simple"), probable_url("htps:/pypi.org/simple"), probable_url("wheels")
-    ('https://pypi.org/simple', 'https://pypi.org/simple', None)
+    >>> [probable_url(text) for text in ("index.example/simple", "htps:/index.example/simple", "wheels")]
+    ['https://index.example/simple', 'https://index.example/simple', None]
     """
     match = _SCHEME.fullmatch(text)
     scheme, rest = (match["scheme"] or "", match["rest"]) if match else ("", text)
@@ -70,7 +76,7 @@ def missing_location(option: str, text: str, path: Path, host: HostEnvironment, 
     elif option == "--find-links":
         hint = f"fill it: `python3 -m pip download --dest {folder} {download}`"
     else:
-        hint = f"pass the URL of an index: `{option} https://pypi.org/simple`"
+        hint = f"pass the URL of an index: `{option} https://index.example/simple`"
     return InputError(f"`{option} {shown}`: directory not found", hint=hint)
 
 
@@ -101,8 +107,8 @@ def check_proxies(host: HostEnvironment) -> None:
 def simple_urls(url: str) -> Iterator[str]:
     """Return the URLs that the simple API of an index has, if the given one is another page of its server.
 
-    >>> list(simple_urls("https://pypi.org/project/six/"))[:2]
-    ['https://pypi.org/project/six/simple/', 'https://pypi.org/project/six/+simple/']
+    >>> list(simple_urls("https://index.example/project/six/"))[:2]
+    ['https://index.example/project/six/simple/', 'https://index.example/project/six/+simple/']
     """
     parts = urlsplit(url)
     folders: Sequence[str] = [step for step in parts.path.split("/") if step]

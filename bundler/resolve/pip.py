@@ -256,9 +256,8 @@ def _no_toolchain(run: FailedRun) -> BundlerError:
         if (misdirected := not_an_index(run.settings)) is not None:
             return misdirected
         hint = f"look at the page: `curl -sSL {shlex.quote(run.searched[0].rstrip('/'))}/pip/`"
-    place = "in the directories of `--find-links`" if run.settings.no_index else "on the index"
     return ResolutionError(
-        f"pip, setuptools and wheel for Python {version}, which resolve and build, are not {place}",
+        f"pip, setuptools and wheel for Python {version}, which resolve and build, are not {run.where}",
         evidence=(f"searched  {listing(run.searched, 5)}", f"found     {error.message}"),
         hint=hint,
     )

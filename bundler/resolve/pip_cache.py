@@ -6,6 +6,7 @@ file of the cache is only used if it is as it was at the end of the run that wro
 
 from __future__ import annotations
 
+import stat
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
@@ -67,7 +68,7 @@ def _read(folder: Path, known: Mapping[str, CachedFile]) -> dict[str, CachedFile
         with suppress(OSError):
             facts = path.lstat()
             before = known.get(name)
-            if path.is_symlink() or not path.is_file():
+            if not stat.S_ISREG(facts.st_mode):
                 continue
             if before is not None and (before.size, before.mtime) == (facts.st_size, facts.st_mtime_ns):
                 files[name] = before

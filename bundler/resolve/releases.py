@@ -17,7 +17,6 @@ from html.parser import HTMLParser
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 from urllib.parse import unquote, urlsplit
-from urllib.request import url2pathname
 
 from packaging.utils import (
     InvalidSdistFilename,
@@ -30,7 +29,7 @@ from packaging.utils import (
 from bundler.errors import InputError, NetworkError
 from bundler.paths import printable
 from bundler.redaction import redact, url_filename
-from bundler.resolve.locations import simple_urls
+from bundler.resolve.locations import file_path, simple_urls
 from bundler.resolve.transport import FaultError, body_chunks, make_session, open_response
 from bundler.resolve.unmet import IndexFile
 
@@ -134,7 +133,7 @@ def _read(url: str, settings: IndexSettings, session: Any) -> Iterator[Mapping[s
     :raises FaultError: if the page cannot be read.
     """
     if urlsplit(url).scheme == "file":
-        yield from _read_local(Path(url2pathname(urlsplit(url).path)))
+        yield from _read_local(Path(file_path(url)))
         return
     with closing(open_response(url, settings, session, headers={"Accept": _ACCEPT})) as response:
         content = bytearray()

@@ -15,8 +15,6 @@ from collections.abc import Collection, Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
-from urllib.parse import urlsplit
-from urllib.request import url2pathname
 
 from packaging.utils import canonicalize_name
 from packaging.version import Version
@@ -27,6 +25,7 @@ from bundler.problems import closest
 from bundler.redaction import redact, split_url, url_filename
 from bundler.resolve.failed_run import FailedRun
 from bundler.resolve.failure import explain_failure
+from bundler.resolve.locations import file_path
 from bundler.resolve.lockfile import Lock, LockedDistribution
 from bundler.resolve.pip import Toolchain
 from bundler.resolve.sdist import hash_tree
@@ -178,7 +177,7 @@ class PipResolver:
                 subdirectory=subdirectory,
             )
         if "dir_info" in info:
-            folder = _local_path(url)
+            folder = Path(file_path(url))
             return LockedDistribution(
                 name=name,
                 version=version,
@@ -193,7 +192,7 @@ class PipResolver:
             version=version,
             kind="wheel" if filename.endswith(".whl") else "sdist",
             # An index can have a token in its path, and so can the URLs of its files.
-            location=str(_local_path(url))
+            location=str(Path(file_path(url)))
             if url.startswith("file:")
             else self._toolchain.settings.without_tokens(url),
             filename=filename,
@@ -282,10 +281,6 @@ def _refuse_url(item: dict[str, Any], constrained: Collection[str]) -> None:
         evidence=(f"found   {url}",),
         hint=f"if you trust it, require it yourself: `{name} @ {url}`",
     )
-
-
-def _local_path(url: str) -> Path:
-    return Path(url2pathname(urlsplit(url).path))
 
 
 def _with_origins(ended: Completed, requirements: RequirementSet, scratch: Path) -> Completed:

@@ -102,12 +102,10 @@ def explain_unmet(
 ) -> Explanation | None:
     """Return why no file satisfies a requirement; None if one does, as far as these facts go.
 
-    :param files: all files of the project, on all indexes.
+    :param files: all files of the project, on all indexes; at least one.
     """
     name, specifier = wanted.requirement.name, wanted.requirement.specifier
     label = _label(wanted.requirement)
-    if not files:
-        return Explanation(message=f"`{name}` not found on the index{wanted.place}")
     usable = _usable(files, target, only_binary=only_binary)
     nearest = _nearest(specifier, usable)
     which = _which(nearest, usable, target)

@@ -153,11 +153,14 @@ def _remove(path: Path) -> None:
 
 
 @contextmanager
-def staged_file(final: Path, *, mode: int = 0o644, replace: bool = False) -> Iterator[BinaryIO]:
+def staged_file(
+    final: Path, *, mode: int = 0o644, replace: bool = False, if_full: str | None = None
+) -> Iterator[BinaryIO]:
     """Open a new file that is published as ``final`` when the context ends without an exception.
 
     :param mode: permission bits of the file, independent of the umask.
     :param replace: whether to replace an older file of this name, atomically.
+    :param if_full: the hint for a full disk, see `output_error`.
     :raises FileExistsError: if ``final`` exists when the context ends, and is not to be replaced.
     :raises OutputError: if the file cannot be written.
     """
@@ -173,7 +176,7 @@ def staged_file(final: Path, *, mode: int = 0o644, replace: bool = False) -> Ite
         except FileExistsError:
             raise
         except OSError as error:
-            raise output_error(final, error) from error
+            raise output_error(final, error, if_full=if_full) from error
 
 
 def publish_file(staged: Path, final: Path) -> None:
@@ -203,14 +206,8 @@ def replace_file(final: Path, content: bytes, *, mode: int = 0o644, if_full: str
     :param if_full: the hint for a full disk, see `output_error`.
     :raises OutputError: if the file cannot be written.
     """
-    with temporary(_beside(final)) as staged:
-        try:
-            with _created(staged, mode) as stream:
-                stream.write(content)
-            staged.replace(final)
-            sync_folder(final.parent)
-        except OSError as error:
-            raise output_error(final, error, if_full=if_full) from error
+    with staged_file(final, mode=mode, replace=True, if_full=if_full) as stream:
+        stream.write(content)
 
 
 @contextmanager

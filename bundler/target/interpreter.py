@@ -122,24 +122,24 @@ def _version(wanted: str, path: Path, host: HostEnvironment) -> Version:
             f"`{wanted}` is a directory, not a Python",
             hint=f"pass `--python {wanted.rstrip('/')}/bin/python`",
         )
-    meant = _version_meant(wanted, host)
+    version = Version(wanted) if _VERSION.fullmatch(wanted) else None
+    if version is not None and version.release >= OLDEST.release:
+        return version
+    hint = f"pass `--python {_version_meant(wanted, host)}`"
     if "/" in wanted or "\\" in wanted:
-        raise InterpreterError(f"Python `{wanted}` not found", hint=f"pass `--python {meant}`")
-    if "pypy" in wanted.lower() or _VERSION.fullmatch(wanted) is None:
+        raise InterpreterError(f"Python `{wanted}` not found", hint=hint)
+    if version is None:
         implementation = ", and PyPy is not supported" if "pypy" in wanted.lower() else ""
         raise UsageError(
             f"`--python {wanted}` is neither a version nor the path of a Python{implementation}",
             evidence=("wanted  a version of CPython, such as 3.7 or 3.7.16, or a path",),
-            hint=f"pass `--python {meant}`",
+            hint=hint,
         )
-    version = Version(wanted)
-    if version.release < OLDEST.release:
-        raise InterpreterError(
-            f"Python {wanted} is not supported as a target",
-            evidence=(f"wanted  CPython {OLDEST} or newer",),
-            hint=f"pass `--python {meant}`",
-        )
-    return version
+    raise InterpreterError(
+        f"Python {wanted} is not supported as a target",
+        evidence=(f"wanted  CPython {OLDEST} or newer",),
+        hint=hint,
+    )
 
 
 def _version_meant(text: str, host: HostEnvironment) -> str:

@@ -32,19 +32,19 @@ if TYPE_CHECKING:
 @pytest.mark.parametrize(
     ("text", "meant"),
     [
-        ("pypi.org/simple", "https://pypi.org/simple"),
-        ("https:pypi.org/simple", "https://pypi.org/simple"),
-        ("https//pypi.org/simple", "https://pypi.org/simple"),
-        ("htps://pypi.org/simple", "https://pypi.org/simple"),
+        ("index.example/simple", "https://index.example/simple"),
+        ("https:index.example/simple", "https://index.example/simple"),
+        ("https//index.example/simple", "https://index.example/simple"),
+        ("htps://index.example/simple", "https://index.example/simple"),
         ("http:/index.corp:8080/simple", "http://index.corp:8080/simple"),
         ("localhost:8080/simple", "http://localhost:8080/simple"),
         ("127.0.0.1:8080", "http://127.0.0.1:8080"),
-        ("//pypi.org/simple", "https://pypi.org/simple"),
-        ("me:secret@pypi.org/simple", "https://me:secret@pypi.org/simple"),
+        ("//index.example/simple", "https://index.example/simple"),
+        ("me:secret@index.example/simple", "https://me:secret@index.example/simple"),
         ("wheels", None),
         ("./pypi/simple", None),
         ("../wheels", None),
-        ("/srv/pypi.org", None),
+        ("/srv/index.example", None),
         ("", None),
     ],
 )
@@ -66,9 +66,9 @@ def settings(folder: Path, flags: IndexOptions | None = None, **environ: str) ->
     [
         (
             "--index-url",
-            "pypi.org/simple",
-            "`--index-url pypi.org/simple` is neither a URL, which has a scheme, nor a directory",
-            "--index-url https://pypi.org/simple",
+            "index.example/simple",
+            "`--index-url index.example/simple` is neither a URL, which has a scheme, nor a directory",
+            "--index-url https://index.example/simple",
         ),
         (
             "--extra-index-url",
@@ -98,7 +98,7 @@ def settings(folder: Path, flags: IndexOptions | None = None, **environ: str) ->
             "--index-url",
             "./mirror",
             "`--index-url ./mirror`: directory not found",
-            "pass the URL of an index: `--index-url https://pypi.org/simple`",
+            "pass the URL of an index: `--index-url https://index.example/simple`",
         ),
     ],
 )
@@ -135,7 +135,7 @@ def test_a_directory_of_the_configuration_may_be_missing(tmp_path: Path) -> None
     configured = settings(tmp_path, PIP_FIND_LINKS="/nowhere", PIP_EXTRA_INDEX_URL="file:///nowhere/simple")
     assert len(configured.indexes) == 2
     with pytest.raises(InputError, match="is neither a URL"):
-        settings(tmp_path, PIP_INDEX_URL="pypi.org/simple")
+        settings(tmp_path, PIP_INDEX_URL="index.example/simple")
 
 
 @pytest.mark.parametrize(
@@ -186,7 +186,7 @@ def test_a_refused_proxy_is_named_with_its_variable(monkeypatch: pytest.MonkeyPa
 @pytest.mark.parametrize(
     ("url", "expected"),
     [
-        ("https://pypi.org/", ["https://pypi.org/simple/", "https://pypi.org/+simple/"]),
+        ("https://index.example/", ["https://index.example/simple/", "https://index.example/+simple/"]),
         ("https://h/simple/six/", ["https://h/simple/six/simple/", "https://h/simple/"]),
         (
             "https://h/repo/pypi",

@@ -125,11 +125,13 @@ def sandboxed(guard, arguments, cwd, environ):
     return [*command, "--seconds", str(limit), "--", *arguments], env
 
 
-def inspect_hook(arguments):
-    """Return a fault of the answer of a hook, or None: pip moves the file that it names, wherever that is.
+def not_names(requirements):
+    """Return the requirements of a build that are not names: pip would send a URL to its host."""
+    return [text for text in requirements if not isinstance(text, str) or set(text) & set("@/")]
 
-    A requirement of a build is a name, not a URL: pip would send it to the host of the URL.
-    """
+
+def inspect_hook(arguments):
+    """Return a fault of the answer of a hook, or None: pip moves the file that it names, wherever that is."""
     name, control = arguments[-2:]
     try:
         folders = hook_folders(arguments)[1:]
@@ -141,7 +143,7 @@ def inspect_hook(arguments):
     except (OSError, ValueError, AttributeError):
         return None  # pip reports it
     if name.startswith("get_requires"):
-        urls = [text for text in value or [] if not isinstance(text, str) or set(text) & set("@/")]
+        urls = not_names(value or [])
         return "a requirement that is not a name: {}".format(urls[0]) if urls else None
     if isinstance(value, str):
         if os.path.basename(value) != value or value in (".", ".."):
@@ -195,7 +197,7 @@ def guarded(guard_file, pip):
             if is_of_system(arguments[0]):
                 options["env"] = without_secrets(arguments[0], environ)
             elif len(arguments) > 1 and os.path.realpath(arguments[1]) == runner:
-                urls = [text for text in arguments[arguments.index("--") :] if set(text) & set("@/")]
+                urls = not_names(arguments[arguments.index("--") :])
                 if urls:
                     restrict_pip.refuse("requirement of a build", "`{}` is not a name".format(urls[0]))
                 arguments, env = without_urls(arguments, environ)
@@ -226,7 +228,7 @@ def fix_requirements(guard_file, folder):
     command = [sys.executable, "-I", os.path.abspath(__file__), guard_file, *sys.argv]
     at = command.index("--")
     command[at:at] = ["--dry-run", "--report", report]
-    code = subprocess.Popen.__mro__[1](command, env=dict(os.environ, **{BUILD_REQUIRES: ""})).wait()
+    code = subprocess.call(command, env=dict(os.environ, **{BUILD_REQUIRES: ""}))
     if code != 0:
         sys.exit(code)
     with open(report, encoding="utf-8") as stream:
@@ -253,10 +255,10 @@ def main():
             resource.setrlimit(kind, (limit, hard))
     is_runner = os.path.basename(pip) == RUNNER
     package = os.path.dirname(pip) if is_runner else pip
-    subprocess.Popen = guarded(guard, package)
     sys.argv[:] = sys.argv[2:]
     if is_runner and os.environ.get(BUILD_REQUIRES):
         fix_requirements(guard, os.environ[BUILD_REQUIRES])
+    subprocess.Popen = guarded(guard, package)
     restrict_pip.restrict(package)
     runpy.run_path(pip, run_name="__main__")
 
