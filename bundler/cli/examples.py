@@ -17,7 +17,6 @@ from bundler.checks.user_code import is_script_name
 from bundler.data.azure_image import image_name
 from bundler.errors import BundlerError
 from bundler.problems import closest
-from bundler.requirements.text import INPUTS
 
 __all__ = [
     "ARCHIVES",
@@ -172,4 +171,6 @@ def input_words() -> tuple[str, str] | tuple[()]:
 
 
 def _inputs() -> Iterator[tuple[str, str]]:
-    return ((option, name) for name, option in INPUTS if Path(name).is_file())
+    from bundler.requirements.text import inputs_in  # noqa: PLC0415 - the parser of pip, only for a suggestion
+
+    return inputs_in(Path())

@@ -24,6 +24,7 @@ __all__ = [
     "decode",
     "directory_problem",
     "first_input",
+    "inputs_in",
     "logical_lines",
     "project_hint",
     "read_bytes",
@@ -63,7 +64,7 @@ def read_bytes(path: Path, cwd: Path = Path("/")) -> bytes:
 
 
 # The files of a directory that contain requirements, the option that reads each, the best first.
-INPUTS = (
+_INPUTS = (
     ("requirements.txt", "-r"),
     ("conda.yaml", "-f"),
     ("pyproject.toml", "-r"),
@@ -73,9 +74,14 @@ INPUTS = (
 )
 
 
+def inputs_in(folder: Path) -> Iterator[tuple[str, str]]:
+    """Yield the option and the name of each file of a directory with requirements, the best first."""
+    return ((option, name) for name, option in _INPUTS if (folder / name).is_file())
+
+
 def first_input(folder: Path) -> tuple[str, str] | None:
     """Return the option and the name of the first file of a directory with requirements, or None."""
-    return next(((option, name) for name, option in INPUTS if (folder / name).is_file()), None)
+    return next(inputs_in(folder), None)
 
 
 def directory_problem(path: Path, fact: str, cwd: Path) -> ProblemError:
@@ -146,7 +152,7 @@ def _similar_file(path: Path) -> str | None:
         names = [entry.name for entry in path.parent.iterdir() if entry.is_file()]
     except OSError:
         return None
-    inputs = [name for name, _ in INPUTS if name in names and Path(name).suffix == path.suffix]
+    inputs = [name for name, _ in _INPUTS if name in names and Path(name).suffix == path.suffix]
     return closest(path.name, names) or next(iter(inputs), None)
 
 
