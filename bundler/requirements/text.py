@@ -28,6 +28,7 @@ __all__ = [
     "logical_lines",
     "project_hint",
     "read_bytes",
+    "similar_path",
     "url_of",
     "url_problem",
 ]
@@ -145,6 +146,13 @@ def url_problem(url: str, cwd: Path, fact: str = "a URL, not a file") -> Problem
         fact,
         hint=f"download it first: `curl -fsSL -o {shlex.quote(name)} {shlex.quote(url)}`, and pass the file",
     )
+
+
+def similar_path(path: Path) -> Path | None:
+    """Return the path beside a missing one with the most similar name, or None."""
+    names = [entry.name for entry in path.parent.iterdir()] if path.parent.is_dir() else []
+    near = closest(path.name, names)
+    return path.with_name(near) if near else None
 
 
 def _similar_file(path: Path) -> str | None:
