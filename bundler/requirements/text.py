@@ -125,7 +125,7 @@ def project_hint(path: Path, shown: str) -> str | None:
 def url_of(path: Path) -> str | None:
     """Return the URL that was converted to a path, which joins its slashes; None for another path.
 
-    >>> url_of(Path("/home/me/https:/host/r.txt"))
+    >>> url_of(Path("/opt/x/https:/host/r.txt"))
     'https://host/r.txt'
     """
     for at, part in enumerate(path.parts):

@@ -35,7 +35,7 @@ _libgcc_mutex=0.1=main
 six=1.16.0=pyhd3eb1b0_1
 """
 PIP_LIST = "Package    Version\n---------- -------\npip        24.0\nsix        1.16.0\n"
-PIPFILE = '[[source]]\nurl = "https://pypi.org/simple"\nname = "pypi"\n\n[packages]\nsix = "*"\n'
+PIPFILE = '[[source]]\nurl = "https://index.example/simple"\nname = "index"\n\n[packages]\nsix = "*"\n'
 
 
 @pytest.mark.parametrize(
