@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import re
-import shlex
 from pathlib import Path
 
 import pytest
+from support.hints import quoted_words
 
 from bundler.errors import InputError
 from bundler.requirements.files import read_requirements
@@ -143,7 +143,7 @@ def test_several_requirements_of_the_command_line_are_words(tmp_path: Path) -> N
     with pytest.raises(InputError) as caught:
         read_requirements(host, strings=["requests[socks],idna"])
 
-    words = shlex.split(re.findall("`([^`]+)`", str(caught.value.hint))[0])
+    words = quoted_words(caught.value.hint)
     assert len(read_requirements(host, strings=words).roots) == 2
 
 
