@@ -23,6 +23,7 @@ __all__ = [
     "cut_off",
     "decode",
     "directory_problem",
+    "explicit_path",
     "first_input",
     "inputs_in",
     "logical_lines",
@@ -96,14 +97,18 @@ def directory_problem(path: Path, fact: str, cwd: Path) -> ProblemError:
     if (found := first_input(path)) is not None:
         option, name = found
         return ProblemError(fact, hint=f"pass `{option} {shlex.quote(display_path(path / name, cwd))}`")
-    shown = display_path(path, cwd)
-    if hint := project_hint(path, shown if shown.startswith((".", "/")) else f"./{shown}"):
+    if hint := project_hint(path, explicit_path(display_path(path, cwd))):
         return ProblemError(fact, hint=hint)
     names: list[str] = []
     with suppress(OSError):
         names = sorted(entry.name for entry in path.iterdir())
     kinds = (kind for name in names if (kind := foreign_file(name)) is not None)
     return ProblemError(fact, hint=next((kind.hint for kind in kinds if kind.hint), None))
+
+
+def explicit_path(shown: str) -> str:
+    """Return a relative path that cannot be read as the name of a project."""
+    return shown if shown.startswith((".", "/")) else f"./{shown}"
 
 
 def project_hint(path: Path, shown: str) -> str | None:
