@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 
-__all__ = ["counted", "first_lines", "human_size", "listing"]
+__all__ = ["counted", "first_lines", "human_size", "listing", "quoted_names"]
 
 
 def counted(number: int, noun: str) -> str:
@@ -28,6 +28,15 @@ def listing(names: Iterable[str], limit: int) -> str:
     text = ", ".join(listed[:limit])
     more = len(listed) - limit
     return f"{text} and {more} more" if more > 0 else text
+
+
+def quoted_names(noun: str, names: Sequence[str]) -> str:
+    """Return names in code quotes after their noun, in the singular or the plural.
+
+    >>> quoted_names("option", ["-o"]), quoted_names("option", ["-o", "-r"])
+    ('option: `-o`', 'options: `-o`, `-r`')
+    """
+    return f"{noun}{'' if len(names) == 1 else 's'}: {', '.join(f'`{name}`' for name in names)}"
 
 
 def first_lines(lines: Sequence[str], limit: int) -> tuple[str, ...]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import AbstractContextManager, contextmanager
+from functools import partial
 from importlib import import_module
 from typing import Any
 
@@ -24,25 +25,13 @@ def _remember(ctx: click.Context, param: click.Parameter, value: bool) -> None:
 
 
 def _common_options() -> tuple[click.Option, ...]:
+    flag = partial(click.Option, is_flag=True, expose_value=False)
+    details = "Print the index settings, and the output of pip if it fails."
     return (
-        click.Option(
-            ["-q", "--quiet"],
-            is_flag=True,
-            expose_value=False,
-            callback=_remember,
-            help="Print warnings and errors only.",
-        ),
-        click.Option(
-            ["-v", "--verbose"],
-            is_flag=True,
-            expose_value=False,
-            callback=_remember,
-            help="Print the index settings, and the output of pip if it fails.",
-        ),
-        click.Option(
+        flag(["-q", "--quiet"], callback=_remember, help="Print warnings and errors only."),
+        flag(["-v", "--verbose"], callback=_remember, help=details),
+        flag(
             ["--version", "show_version"],
-            is_flag=True,
-            expose_value=False,
             is_eager=True,
             callback=_print_version,
             help="Show the version and exit.",

@@ -36,6 +36,7 @@ from bundler.problems import display_path
 from bundler.redaction import redact
 from bundler.store.store import open_store
 from bundler.system.environ import HostEnvironment, read_host_environment
+from bundler.text import quoted_names
 
 __all__ = ["join_command", "mount_command", "package_command", "simulate_command"]
 
@@ -235,10 +236,7 @@ def _check_complete(bundle: Path, arguments: PackageArguments) -> None:
     hint = "bundler package --help"
     if found is not None:
         hint = _completed(arguments, {"--source-dir": str(found[0]), "--entry-script": found[1], **added})
-    names = ", ".join(f"`{name}`" for name in missing)
-    raise UsageError(
-        f"missing option{'s' if len(missing) > 1 else ''}: {names}", evidence=evidence, hint=hint
-    )
+    raise UsageError(f"missing {quoted_names('option', missing)}", evidence=evidence, hint=hint)
 
 
 def _valid_image(typed: str | None, example: str) -> str:

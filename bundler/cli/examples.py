@@ -17,12 +17,12 @@ from bundler.checks.user_code import is_script_name
 from bundler.data.azure_image import image_name
 from bundler.errors import BundlerError
 from bundler.problems import closest
-from bundler.requirements.text import INPUTS
 
 __all__ = [
     "ARCHIVES",
     "bundle_meant",
     "bundle_with",
+    "bundles_here",
     "bundles_in",
     "contexts_in",
     "example_of",
@@ -48,6 +48,11 @@ def bundles_in(folder: Path) -> list[Path]:
     return [path for path in newest_first if _is_bundle(path)]
 
 
+def bundles_here() -> Iterator[Path]:
+    """Yield the bundles in this directory, then those in ``dist``, the newest of each first."""
+    return (path for place in _PLACES for path in bundles_in(Path(place)))
+
+
 def existing_bundles(names: Iterable[str]) -> list[str]:
     """Return those names that are the paths of bundles."""
     return [name for name in names if name and _is_bundle(Path(name))]
@@ -70,7 +75,7 @@ def bundle_meant(path: Path) -> Path | None:
 def bundle_with(requirement: Requirement) -> Path | None:
     """Return the newest bundle in this directory or in ``dist`` with a distribution that is required."""
     name = canonicalize_name(requirement.name)
-    for path in (path for place in _PLACES for path in bundles_in(Path(place))):
+    for path in bundles_here():
         for item in read_manifest(path).document.distributions:
             if item.name == name and requirement.specifier.contains(item.version, prereleases=True):
                 return path
@@ -79,7 +84,7 @@ def bundle_with(requirement: Requirement) -> Path | None:
 
 def newest_bundle() -> Path | None:
     """Return the newest bundle in this directory or, if it has none, in ``dist``."""
-    return next((path for place in _PLACES for path in bundles_in(Path(place))), None)
+    return next(bundles_here(), None)
 
 
 def _is_bundle(path: Path) -> bool:
@@ -152,8 +157,7 @@ def example_of(param: click.Parameter, values: Mapping[str, Any], words: Sequenc
     """
     name = param.human_readable_name
     if name.startswith("BUNDLE") or name in ("BEFORE", "AFTER"):
-        bundles = [str(path) for place in _PLACES for path in bundles_in(Path(place))]
-        return next((path for path in bundles if path not in words), None)
+        return next((path for path in map(str, bundles_here()) if path not in words), None)
     if name == "DEST":
         stem = Path(str(values.get("bundle"))).name
         for suffix in ARCHIVES:
@@ -172,4 +176,6 @@ def input_words() -> tuple[str, str] | tuple[()]:
 
 
 def _inputs() -> Iterator[tuple[str, str]]:
-    return ((option, name) for name, option in INPUTS if Path(name).is_file())
+    from bundler.requirements.text import inputs_in  # noqa: PLC0415 - the parser of pip, only for a suggestion
+
+    return inputs_in(Path())

@@ -20,7 +20,14 @@ from bundler.checks.base_compat import check_fit
 from bundler.checks.explain import Why, findings_of, is_code, rule_of, why
 from bundler.cli.common import make_reporter
 from bundler.cli.console import ConsoleReporter, finding_line, print_envelope, print_line, wrapped
-from bundler.cli.examples import ARCHIVES, bundles_in, existing_bundles, free_name, newest_bundle
+from bundler.cli.examples import (
+    ARCHIVES,
+    bundles_here,
+    bundles_in,
+    existing_bundles,
+    free_name,
+    newest_bundle,
+)
 from bundler.cli.options import InputPath, json_option, store_option
 from bundler.cli.paths import bundle_path
 from bundler.data.finding_rules import rules_by_code
@@ -247,7 +254,7 @@ def _whole_bundle(bundle: Path) -> str | None:
         identity = read_manifest(bundle).identity
     except BundlerError:
         return "unpack or copy the bundle again"
-    for path in (*bundles_in(Path()), *bundles_in(Path("dist")), *bundles_in(bundle.parent)):
+    for path in (*bundles_here(), *bundles_in(bundle.parent)):
         if path.is_file() and read_manifest(path).identity == identity:
             with suppress(BundlerError):  # a damaged archive may have the same manifest
                 verify_bundle(path, reporter=SILENT)

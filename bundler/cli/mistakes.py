@@ -14,7 +14,7 @@ from bundler.cli.settings import source_of
 from bundler.data.synonyms import read_synonyms
 from bundler.errors import UsageError
 from bundler.redaction import redact
-from bundler.text import listing
+from bundler.text import listing, quoted_names
 
 __all__ = ["plain_words", "usage_error"]
 
@@ -65,9 +65,9 @@ def _fact(line: Line) -> tuple[str, str]:
     if line.fault == "missing":
         names = [shown_name(param) for param in missing_parameters(line)]
         kind = "option" if all(name.startswith("-") for name in names) else "argument"
-        return f"missing {_plural(kind, names)}", ""
+        return f"missing {quoted_names(kind, names)}", ""
     if line.fault == "extra":
-        return f"unexpected {_plural('argument', line.extra)}", ""
+        return f"unexpected {quoted_names('argument', line.extra)}", ""
     if line.fault == "choice":
         param = next(item for item in line.context.command.params if item.name == line.name)
         value = line.values[line.name]
@@ -80,10 +80,6 @@ def _fact(line: Line) -> tuple[str, str]:
         "command": f"no such command: {name}",
     }
     return facts[line.fault], ""
-
-
-def _plural(kind: str, names: Sequence[str]) -> str:
-    return f"{kind}{'' if len(names) == 1 else 's'}: {', '.join(f'`{name}`' for name in names)}"
 
 
 def _wanted(param: click.Parameter) -> str:

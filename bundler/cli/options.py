@@ -14,7 +14,6 @@ import click
 from bundler.cli.parsing import with_word
 from bundler.cli.settings import source_of
 from bundler.errors import InputError, UsageError
-from bundler.problems import closest
 from bundler.redaction import redact
 
 __all__ = [
@@ -70,12 +69,12 @@ class InputPath(click.Path):
         try:
             return super().convert(value, param, ctx)
         except click.BadParameter as error:
+            from bundler.requirements.text import similar_path  # noqa: PLC0415 - only for an error
+
             text = str(value)
             reason = next((new for old, new in _REASONS.items() if old in error.message), error.message)
-            parent = Path(text).parent
-            names = [entry.name for entry in parent.iterdir()] if parent.is_dir() else []
-            near = closest(Path(text).name, names) if "not found" in reason else None
-            meant = redact(shlex.join(with_word(ctx, text, str(parent / near)))) if near else None
+            near = similar_path(Path(text)) if "not found" in reason else None
+            meant = redact(shlex.join(with_word(ctx, text, str(near)))) if near else None
             hint = f"did you mean `{meant}`?" if meant else None
             if "not found" in reason and not near and param is not None and param.name in _BASES:
                 hint = _saved_image(text)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from itertools import pairwise
 from typing import Any, Literal
 
@@ -72,23 +72,19 @@ def read_line(words: Sequence[str], root: click.Group) -> Line:
         try:
             values, rest, _ = command.make_parser(context).parse_args(list(words[at:]))
         except click.NoSuchOption as error:
-            return _with(line, fault="option", name=error.option_name)
+            return replace(line, fault="option", name=error.option_name)
         except click.BadOptionUsage as error:
             param = find_parameter(command, error.option_name)
-            return _with(line, fault="flag" if is_flag(param) else "value", name=error.option_name)
+            return replace(line, fault="flag" if is_flag(param) else "value", name=error.option_name)
         if not isinstance(command, click.Group):
-            return _checked(_with(line, values=values, extra=tuple(rest)))
+            return _checked(replace(line, values=values, extra=tuple(rest)))
         if not rest:
             return line
         below = command.get_command(context, rest[0])
         at = len(words) - len(rest)
         if below is None:
-            return _with(line, at=at, fault="command", name=rest[0])
+            return replace(line, at=at, fault="command", name=rest[0])
         context, path, at = click.Context(below, info_name=rest[0], parent=context), (*path, rest[0]), at + 1
-
-
-def _with(line: Line, **changes: Any) -> Line:
-    return Line(**{**line.__dict__, **changes})
 
 
 def _checked(line: Line) -> Line:
@@ -99,14 +95,14 @@ def _checked(line: Line) -> Line:
         value = line.values.get(param.name or "")
         if isinstance(value, str) and not accepts(param, value, line.context):
             if find_parameter(line.context.command, value):  # `--for --json`, as click reads it
-                return _with(line, fault="value", name=shown_name(param))
-            return _with(line, fault="choice", name=param.name)
+                return replace(line, fault="value", name=shown_name(param))
+            return replace(line, fault="choice", name=param.name)
     for word, value in pairwise(line.words[line.at :]):
         if value in FORMAT_VALUES and is_flag(find_parameter(line.context.command, word)):
-            return _with(line, fault="flag", name=word)
+            return replace(line, fault="flag", name=word)
     if line.extra:
-        return _with(line, fault="extra")
-    return _with(line, fault="missing") if missing_parameters(line) else line
+        return replace(line, fault="extra")
+    return replace(line, fault="missing") if missing_parameters(line) else line
 
 
 def missing_parameters(line: Line) -> list[click.Parameter]:

@@ -12,7 +12,6 @@ from bundler.cli.common import make_reporter
 from bundler.cli.console import print_envelope, print_line
 from bundler.cli.options import json_option
 from bundler.cli.paths import bundle_path
-from bundler.pipeline.inputs import read_lock_text
 
 __all__ = ["tree_command"]
 
@@ -26,10 +25,12 @@ def tree_command(source: Path, invert: str | None, as_json: bool) -> None:
 
     `(*)` marks a distribution whose requirements are shown above.
     """
-    is_lock = source.suffix == ".toml" and not source.is_dir()
-    graph = (
-        lock_graph(read_lock_text(source), source.name) if is_lock else manifest_graph(read_manifest(source))
-    )
+    if source.suffix == ".toml" and not source.is_dir():
+        from bundler.pipeline.inputs import read_lock_text  # noqa: PLC0415 - 100 ms that a bundle does not need
+
+        graph = lock_graph(read_lock_text(source), source.name)
+    else:
+        graph = manifest_graph(read_manifest(source))
     lines = list(tree_lines(graph, invert=invert))
     if as_json:
         print_envelope("tree", result=graph.to_json())

@@ -24,7 +24,8 @@ from bundler.digest import Sha256, sha256_of
 from bundler.errors import InputError, MalformedError
 from bundler.oci.filetree import APP_ROOT, App, AppFile, AppLayer
 from bundler.paths import archive_path, printable
-from bundler.problems import check_variables, closest
+from bundler.problems import check_variables
+from bundler.requirements.text import similar_path
 from bundler.store.store import DamagedStoreError
 from bundler.target.scripts import script
 
@@ -140,10 +141,8 @@ def model_meant(text: str, cwd: Path) -> str:
     if not equals:  # `iris:1`, or a path alone
         name, path = (text.partition(":")[0], "model.pkl") if ":" in text else (Path(text).stem, text)
     name = re.sub(r"[^\w.-]+", "-", name, flags=re.ASCII).strip("-._") or "model"
-    folder = (cwd / path).parent
-    names = [item.name for item in folder.iterdir()] if folder.is_dir() and path else []
-    near = closest(Path(path).name, names)
-    path = str(Path(path).with_name(near)) if near else path
+    near = similar_path(cwd / path) if Path(path).name else None
+    path = str(Path(path).with_name(near.name)) if near else path
     return f"{name}:{version if _VERSION.fullmatch(version) else 1}={path}"
 
 

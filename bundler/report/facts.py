@@ -9,7 +9,7 @@ from typing import Any
 
 from packaging.utils import NormalizedName, canonicalize_name
 
-from bundler.bundle.document import DistributionSection, FindingSection, ImportSection
+from bundler.bundle.document import DistributionSection, FindingSection
 from bundler.bundle.manifest import Manifest, OwnedFile
 from bundler.checks.dependencies import requirement_chain
 from bundler.checks.explain import requirements_in
@@ -19,7 +19,7 @@ from bundler.checks.report import USAGE_MODES
 from bundler.data.finding_rules import rules_by_code
 from bundler.report.comparison import compare_bundles
 from bundler.report.libraries import NativeLibrary, highest_glibc, native_libraries
-from bundler.report.summary import NOT_DECLARED, verdict_of
+from bundler.report.summary import NOT_DECLARED, imported_count, verdict_of
 
 __all__ = ["page_facts"]
 
@@ -72,7 +72,7 @@ def page_facts(manifest: Manifest, against: Manifest | None = None) -> dict[str,
             _tree("pylock.toml", files["bundler"], total),
         ],
         "modes": [
-            {"mode": mode, "title": USAGE_MODES[mode], "ok": _ok(results), "count": len(results)}
+            {"mode": mode, "title": USAGE_MODES[mode], "ok": imported_count(results), "count": len(results)}
             for mode, results in document.verification.ways.items()
         ],
         "imports": list(_imports(manifest)),
@@ -141,10 +141,6 @@ def _listed(node: dict[str, Any], small: int) -> dict[str, Any]:
     children.sort(key=lambda child: (-child["size"], child["name"]))
     result = {"name": node["name"], "size": node["size"]}
     return {**result, "children": children} if children else result
-
-
-def _ok(results: tuple[ImportSection, ...]) -> int:
-    return sum(result.status == "ok" for result in results)
 
 
 def _imports(manifest: Manifest) -> Iterator[dict[str, Any]]:

@@ -13,7 +13,7 @@ from bundler.checks.import_results import HARMLESS
 from bundler.checks.report import USAGE_MODES
 from bundler.text import counted, human_size, listing
 
-__all__ = ["NOT_DECLARED", "Verdict", "summary_lines", "verdict_of"]
+__all__ = ["NOT_DECLARED", "Verdict", "imported_count", "summary_lines", "verdict_of"]
 
 NOT_DECLARED = "not declared"
 """The license of a distribution whose metadata has none."""
@@ -86,10 +86,11 @@ def summary_lines(manifest: Manifest) -> tuple[str, ...]:
 def _imports(manifest: Manifest) -> Iterator[str]:
     for mode, results in manifest.document.verification.ways.items():
         if results:
-            yield f"{_imported(results)} of {len(results)} modules {USAGE_MODES[mode]}"
+            yield f"{imported_count(results)} of {len(results)} modules {USAGE_MODES[mode]}"
 
 
-def _imported(results: Sequence[ImportSection]) -> int:
+def imported_count(results: Sequence[ImportSection]) -> int:
+    """Return the number of modules that import."""
     return sum(result.status == "ok" for result in results)
 
 

@@ -12,7 +12,7 @@ from pip_requirements_parser import is_archive_file  # type: ignore[import-untyp
 
 from bundler.data.foreign_files import foreign_file
 from bundler.problems import ProblemError
-from bundler.requirements.text import project_hint
+from bundler.requirements.text import explicit_path, project_hint
 
 __all__ = ["BUILD_FILES", "bundle_problem", "foreign_problem"]
 
@@ -33,7 +33,7 @@ def foreign_problem(path: Path, shown: str, content: bytes) -> ProblemError | No
         lock = f"pass `--lock {shlex.quote(shown)}`"
         return ProblemError("a lockfile, not a requirements file", hint=lock)
     if path.name in BUILD_FILES:
-        folder = _explicit(str(Path(shown).parent))
+        folder = explicit_path(str(Path(shown).parent))
         build: str | None = f"pass the directory: `{shlex.quote(folder)}`"
         if not any((path.parent / name).exists() for name in ("setup.py", "pyproject.toml")):
             build = project_hint(path.parent, folder)
@@ -43,7 +43,9 @@ def foreign_problem(path: Path, shown: str, content: bytes) -> ProblemError | No
         return ProblemError("a Python script, not a requirements file", hint=script)
     if is_archive_file(path.name) or content.startswith(_MAGIC):
         what = "a wheel" if path.suffix == ".whl" else "an archive"
-        hint = f"pass `{shlex.quote(_explicit(shown))}` without `-r`" if is_archive_file(path.name) else None
+        hint = (
+            f"pass `{shlex.quote(explicit_path(shown))}` without `-r`" if is_archive_file(path.name) else None
+        )
         return bundle_problem(path, shown) or ProblemError(f"{what}, not a requirements file", hint=hint)
     kind = foreign_file(path.name, content[:_START].decode("utf-8", "replace"))
     return ProblemError(f"{kind.what}, not a requirements file", hint=kind.hint) if kind else None
@@ -58,8 +60,3 @@ def bundle_problem(path: Path, shown: str) -> ProblemError | None:
             is_bundle = any(member.name.endswith("/manifest.json") for member in islice(archive, 2))
     hint = f"bundler inspect {shlex.quote(shown)}"
     return ProblemError("a bundle, not an input of one", hint=hint) if is_bundle else None
-
-
-def _explicit(path: str) -> str:
-    """Return a relative path that cannot be read as the name of a project."""
-    return path if path.startswith((".", "/")) else f"./{path}"

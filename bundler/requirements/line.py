@@ -46,7 +46,7 @@ from bundler.requirements.mistakes import (
     refuse_python,
 )
 from bundler.requirements.repository import check_repository, editable_problem, refuse_repository
-from bundler.requirements.text import directory_problem
+from bundler.requirements.text import directory_problem, similar_path
 
 __all__ = [
     "RequirementKind",
@@ -338,9 +338,8 @@ def _local(path: Path, cwd: Path) -> tuple[RequirementKind, str]:
             return "directory", str(path)
         raise directory_problem(path, "the directory contains neither `pyproject.toml` nor `setup.py`", cwd)
     if not path.exists():
-        names = [entry.name for entry in path.parent.iterdir()] if path.parent.is_dir() else []
-        near = closest(path.name, names)
-        hint = f"did you mean `{_spelled(path.with_name(near), cwd)}`?" if near else None
+        near = similar_path(path)
+        hint = f"did you mean `{_spelled(near, cwd)}`?" if near else None
         raise ProblemError(_MISSING, details=(f"at      `{path}`",), hint=hint)
     if not (path.is_file() and is_archive_file(path.name)):
         is_text = path.is_file() and foreign_problem(path, path.name, path.read_bytes()) is None

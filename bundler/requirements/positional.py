@@ -18,10 +18,10 @@ from pip_requirements_parser import is_archive_file  # type: ignore[import-untyp
 
 from bundler.data.popular_names import most_downloaded
 from bundler.errors import InputError
-from bundler.problems import Problem, ProblemError, closest, input_error, is_url
+from bundler.problems import Problem, ProblemError, input_error, is_url
 from bundler.requirements.files import read_requirements
 from bundler.requirements.foreign import BUILD_FILES, bundle_problem, foreign_problem
-from bundler.requirements.text import directory_problem, first_input, read_bytes, url_problem
+from bundler.requirements.text import directory_problem, first_input, read_bytes, similar_path, url_problem
 from bundler.system.environ import HostEnvironment
 
 __all__ = ["Words", "sort_words"]
@@ -212,9 +212,7 @@ def _check_missing(word: str, cwd: Path) -> None:
     with suppress(InvalidRequirement):
         if Requirement(word).url or Requirement(word).specifier:
             return
-    folder = cwd / path.parent
-    names = [entry.name for entry in folder.iterdir()] if folder.is_dir() else []
-    near = closest(path.name, names)
-    meant = f"did you mean `{shlex.quote(str(path.with_name(near)))}`?" if near else ""
+    near = similar_path(cwd / path)
+    meant = f"did you mean `{shlex.quote(str(path.with_name(near.name)))}`?" if near else ""
     is_list = path.suffix in (*_FILES, ".toml")  # never meant as a project
     raise ProblemError("file not found", hint=meant or None if is_list else _or_project(meant, word))

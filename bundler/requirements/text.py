@@ -23,10 +23,13 @@ __all__ = [
     "cut_off",
     "decode",
     "directory_problem",
+    "explicit_path",
     "first_input",
+    "inputs_in",
     "logical_lines",
     "project_hint",
     "read_bytes",
+    "similar_path",
     "url_of",
     "url_problem",
 ]
@@ -63,7 +66,7 @@ def read_bytes(path: Path, cwd: Path = Path("/")) -> bytes:
 
 
 # The files of a directory that contain requirements, the option that reads each, the best first.
-INPUTS = (
+_INPUTS = (
     ("requirements.txt", "-r"),
     ("conda.yaml", "-f"),
     ("pyproject.toml", "-r"),
@@ -73,9 +76,14 @@ INPUTS = (
 )
 
 
+def inputs_in(folder: Path) -> Iterator[tuple[str, str]]:
+    """Yield the option and the name of each file of a directory with requirements, the best first."""
+    return ((option, name) for name, option in _INPUTS if (folder / name).is_file())
+
+
 def first_input(folder: Path) -> tuple[str, str] | None:
     """Return the option and the name of the first file of a directory with requirements, or None."""
-    return next(((option, name) for name, option in INPUTS if (folder / name).is_file()), None)
+    return next(inputs_in(folder), None)
 
 
 def directory_problem(path: Path, fact: str, cwd: Path) -> ProblemError:
@@ -89,14 +97,18 @@ def directory_problem(path: Path, fact: str, cwd: Path) -> ProblemError:
     if (found := first_input(path)) is not None:
         option, name = found
         return ProblemError(fact, hint=f"pass `{option} {shlex.quote(display_path(path / name, cwd))}`")
-    shown = display_path(path, cwd)
-    if hint := project_hint(path, shown if shown.startswith((".", "/")) else f"./{shown}"):
+    if hint := project_hint(path, explicit_path(display_path(path, cwd))):
         return ProblemError(fact, hint=hint)
     names: list[str] = []
     with suppress(OSError):
         names = sorted(entry.name for entry in path.iterdir())
     kinds = (kind for name in names if (kind := foreign_file(name)) is not None)
     return ProblemError(fact, hint=next((kind.hint for kind in kinds if kind.hint), None))
+
+
+def explicit_path(shown: str) -> str:
+    """Return a relative path that cannot be read as the name of a project."""
+    return shown if shown.startswith((".", "/")) else f"./{shown}"
 
 
 def project_hint(path: Path, shown: str) -> str | None:
@@ -118,7 +130,7 @@ def project_hint(path: Path, shown: str) -> str | None:
 def url_of(path: Path) -> str | None:
     """Return the URL that was converted to a path, which joins its slashes; None for another path.
 
-    >>> url_of(Path("/home/me/https:/host/r.txt"))
+    >>> url_of(Path("/opt/x/https:/host/r.txt"))
     'https://host/r.txt'
     """
     for at, part in enumerate(path.parts):
@@ -141,12 +153,19 @@ def url_problem(url: str, cwd: Path, fact: str = "a URL, not a file") -> Problem
     )
 
 
+def similar_path(path: Path) -> Path | None:
+    """Return the path beside a missing one with the most similar name, or None."""
+    names = [entry.name for entry in path.parent.iterdir()] if path.parent.is_dir() else []
+    near = closest(path.name, names)
+    return path.with_name(near) if near else None
+
+
 def _similar_file(path: Path) -> str | None:
     try:
         names = [entry.name for entry in path.parent.iterdir() if entry.is_file()]
     except OSError:
         return None
-    inputs = [name for name, _ in INPUTS if name in names and Path(name).suffix == path.suffix]
+    inputs = [name for name, _ in _INPUTS if name in names and Path(name).suffix == path.suffix]
     return closest(path.name, names) or next(iter(inputs), None)
 
 

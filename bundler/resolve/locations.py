@@ -15,8 +15,9 @@ from urllib.request import url2pathname
 
 from bundler.errors import InputError
 from bundler.paths import printable
-from bundler.problems import closest, display_path
+from bundler.problems import display_path
 from bundler.redaction import redact, split_url
+from bundler.requirements.text import similar_path
 from bundler.system.environ import PROXIES, HostEnvironment
 
 __all__ = ["check_proxies", "file_path", "missing_location", "probable_url", "simple_urls"]
@@ -68,11 +69,10 @@ def missing_location(option: str, text: str, path: Path, host: HostEnvironment, 
             f"`{option} {shown}` is neither a URL, which has a scheme, nor a directory",
             hint=f"{option} {shlex.quote(redact(meant))}",
         )
-    names = [entry.name for entry in path.parent.iterdir()] if path.parent.is_dir() else []
-    near = closest(path.name, names)
+    near = similar_path(path)
     folder = shlex.quote(display_path(path, host.cwd))
     if near:
-        hint = f"did you mean `{option} {shlex.quote(display_path(path.with_name(near), host.cwd))}`?"
+        hint = f"did you mean `{option} {shlex.quote(display_path(near, host.cwd))}`?"
     elif option == "--find-links":
         hint = f"fill it: `python3 -m pip download --dest {folder} {download}`"
     else:

@@ -2,21 +2,19 @@
 
 from __future__ import annotations
 
-import re
 import shlex
 from pathlib import Path
 
 import click
 import pytest
 from support.bundles import make_bundle
+from support.hints import pasted_words
 
 from bundler.cli.correction import corrections
 from bundler.cli.main import cli
 from bundler.cli.mistakes import usage_error
 from bundler.cli.parsing import read_line
 from bundler.data.synonyms import read_synonyms
-
-QUOTED = re.compile(r".*`([^`]+)`.*")
 
 
 def corrected(typed: str) -> str | None:
@@ -192,7 +190,7 @@ def test_the_words_are_those_of_bundler(typed: str, fact: str) -> None:
     has_reason = has_reason or "no-deps" in fact or "no-binary" in fact
     assert bool(error.evidence) == has_reason
     assert error.hint is not None
-    assert read_line(QUOTED.sub(r"\1", error.hint).split()[1:], cli).fault == ""
+    assert read_line(pasted_words(error.hint)[1:], cli).fault == ""
 
 
 def test_synonyms_are_commands_and_options_of_bundler() -> None:

@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import re
-import shlex
 from pathlib import Path
 
 import pytest
 from support.bundles import make_bundle
+from support.hints import QUOTED, quoted_words
 from support.wheels import make_sdist, make_wheel
 
 from bundler.errors import InputError
@@ -35,7 +34,7 @@ _libgcc_mutex=0.1=main
 six=1.16.0=pyhd3eb1b0_1
 """
 PIP_LIST = "Package    Version\n---------- -------\npip        24.0\nsix        1.16.0\n"
-PIPFILE = '[[source]]\nurl = "https://pypi.org/simple"\nname = "pypi"\n\n[packages]\nsix = "*"\n'
+PIPFILE = '[[source]]\nurl = "https://index.example/simple"\nname = "index"\n\n[packages]\nsix = "*"\n'
 
 
 @pytest.mark.parametrize(
@@ -88,7 +87,7 @@ def test_an_archive_is_passed_without_the_option(folder: str, tmp_path: Path) ->
         shown = str(path.relative_to(tmp_path))
         error = refused(tmp_path, shown)
         assert error.message == f"{shown}: {kind}, not a requirements file"
-        pasted = shlex.split(re.findall("`([^`]+)`", error.hint or "")[0])
+        pasted = quoted_words(error.hint)
         (root,) = read(tmp_path, strings=tuple(pasted)).roots
         assert root.location == str(path)
 
@@ -110,7 +109,7 @@ def test_a_build_script_gets_its_directory(name: str, tmp_path: Path) -> None:
     error = refused(tmp_path, name)
 
     assert error.message == f"{name}: a file for the build of a project, not a requirements file"
-    pasted = re.findall("`([^`]+)`", error.hint or "")[0]
+    pasted = QUOTED.findall(error.hint or "")[0]
     (root,) = read(tmp_path, strings=(pasted,)).roots
     assert (root.kind, root.location) == ("directory", str((tmp_path / name).parent))
 
@@ -122,9 +121,8 @@ def test_a_directory_gets_its_file_as_it_can_be_pasted(typed: str, tmp_path: Pat
     (tmp_path / "my reqs").mkdir()
     for folder in (cwd, tmp_path, cwd / "sub", tmp_path / "my reqs"):
         (folder / "requirements.txt").write_text("six\n", "utf-8")
-    hint = refused(cwd, typed).hint or ""
+    option, path = quoted_words(refused(cwd, typed).hint)
 
-    option, path = shlex.split(re.findall("`([^`]+)`", hint)[0])
     assert option == "-r"
     assert (cwd / path).resolve() == (cwd / typed / "requirements.txt").resolve()
     assert read(cwd, path).roots
@@ -179,7 +177,7 @@ def test_a_script_is_passed_with_its_option(name: str, tmp_path: Path) -> None:
     error = refused(tmp_path, name)
 
     assert error.message == f"{name}: a Python script, not a requirements file"
-    option, pasted = shlex.split(re.findall("`([^`]+)`", error.hint or "")[0])
+    option, pasted = quoted_words(error.hint)
     assert option == "-s"
     host = HostEnvironment(environ={}, cwd=tmp_path)
     assert [root.text for root in read_requirements(host, scripts=[Path(pasted)]).roots] == ["six"]

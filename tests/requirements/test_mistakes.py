@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import re
-import shlex
 from pathlib import Path
 
 import pytest
+from support.hints import quoted_words
 
 from bundler.errors import InputError
 from bundler.requirements.files import read_requirements
@@ -76,8 +76,8 @@ def test_the_requirement_that_was_meant_is_suggested(line: str, meant: str, tmp_
         ("pkg-resources==0.0.0", "`pkg-resources` is not a distribution"),
         ("pkg_resources==0.0.0", "remove the line"),
         ("- six", "an item of a YAML list"),
-        ("certifi @ file:///croot/certifi_16/work/certifi", "`pip list --format=freeze`"),
-        ("numpy @ file:///home/conda/feedstock_root/numpy", "the path of `numpy` does not exist here"),
+        ("certifi @ file:///opt/build/certifi_16/work/certifi", "`pip list --format=freeze`"),
+        ("numpy @ file:///opt/feedstock_root/numpy", "the path of `numpy` does not exist here"),
     ],
 )
 def test_lines_of_other_tools_are_explained(line: str, text: str, tmp_path: Path) -> None:
@@ -143,7 +143,7 @@ def test_several_requirements_of_the_command_line_are_words(tmp_path: Path) -> N
     with pytest.raises(InputError) as caught:
         read_requirements(host, strings=["requests[socks],idna"])
 
-    words = shlex.split(re.findall("`([^`]+)`", str(caught.value.hint))[0])
+    words = quoted_words(caught.value.hint)
     assert len(read_requirements(host, strings=words).roots) == 2
 
 

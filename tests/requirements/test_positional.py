@@ -9,6 +9,7 @@ import subprocess
 from pathlib import Path
 
 import pytest
+from support.hints import QUOTED
 
 from bundler.errors import InputError
 from bundler.requirements.files import read_requirements
@@ -224,7 +225,7 @@ def test_a_directory_with_a_setup_cfg_alone(name: str, folder: Path) -> None:
             )
         hints.append(str(caught.value.hint).partition("; for the")[0])
     assert len(set(hints)) == 1
-    command, word = re.findall(r"`([^`]+)`", hints[0])
+    command, word = QUOTED.findall(hints[0])
     subprocess.run(["sh", "-c", command], cwd=folder, check=True)  # as the user pastes it
     assert (folder / name / "setup.py").read_text("utf-8") == "import setuptools; setuptools.setup()\n"
     words = sort_words(shlex.split(word), folder).requirements

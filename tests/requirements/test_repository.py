@@ -7,6 +7,7 @@ import shlex
 from pathlib import Path
 
 import pytest
+from support.hints import QUOTED
 
 from bundler.problems import ProblemError
 from bundler.requirements.line import parse_root
@@ -42,7 +43,7 @@ def test_a_repository_gets_the_command_that_prints_its_commit(
         WITHOUT,
         "unsupported URL scheme `git+ssh`: only git over https is supported",
     )
-    command, start = re.findall("`([^`]+)`", str(caught.value.hint))
+    command, start = QUOTED.findall(str(caught.value.hint))
     assert shlex.split(command) == ["git", "ls-remote", https, ref]
     assert "hunter2" not in str(caught.value.hint)
     root = parse_root(f"{start}{COMMIT}", origin="command line", cwd=tmp_path)

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import re
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
+from support.hints import QUOTED
 from support.wheels import make_wheel
 
 from bundler.errors import InputError
@@ -80,7 +80,7 @@ def test_a_missing_block_is_suggested_with_the_imports(text: str, meant: list[st
     with pytest.raises(InputError, match=r"s\.py: missing") as caught:
         read_requirements(host, scripts=[Path("s.py")])
 
-    block = re.findall("`([^`]+)`", caught.value.hint or "")
+    block = QUOTED.findall(caught.value.hint or "")
     (tmp_path / "s.py").write_text("\n".join([*block, text]), "utf-8")
     assert [root.text for root in read_requirements(host, scripts=[Path("s.py")]).roots] == meant
 

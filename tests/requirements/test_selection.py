@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-import re
-import shlex
 from pathlib import Path
 
 import pytest
+from support.hints import quoted_words
 
 from bundler.errors import InputError, UsageError
 from bundler.requirements.files import read_requirements
@@ -71,7 +70,7 @@ def test_what_pip_cannot_select_is_read_from_the_file(
     with pytest.raises(UsageError) as caught:
         read(folder, *strings, extras=extras, groups=groups)
 
-    words = shlex.split(re.findall("`([^`]+)`", str(caught.value.hint))[0])
+    words = quoted_words(caught.value.hint)
     assert words[0] == "-r"
     assert [word for word in words if word.startswith("--")] == [
         *(f"--extra={name}" for name in extras),
@@ -90,7 +89,7 @@ def test_an_extra_of_a_requirement_is_written_into_it(text: str, meant: str, tmp
     with pytest.raises(UsageError) as caught:
         read(tmp_path, text, extras=["socks"])
 
-    (pasted,) = shlex.split(re.findall("`([^`]+)`", str(caught.value.hint))[0])
+    (pasted,) = quoted_words(caught.value.hint)
     assert pasted == meant
     assert [root.text for root in read(tmp_path, pasted).roots] == [meant]
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import re
 import shlex
 import shutil
 import socket
@@ -14,7 +13,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
-from support.hints import QUOTED, hint, message, suggested
+from support.hints import QUOTED, hint, message, pasted_words, suggested
 from support.wheels import make_wheel
 
 from bundler.errors import InputError
@@ -113,7 +112,7 @@ def test_a_location_that_pip_would_ignore(
     assert (caught.value.message, caught.value.hint) == (message_, hint_)
 
     if "wheelhouse" in hint_ or "https://" in hint_:
-        name, given = shlex.split(re.sub(r".*`([^`]+)`.*", r"\1", hint_))
+        name, given = pasted_words(hint_)
         assert name == option
         flags = IndexOptions(**{field: given if field == "index_url" else (given,)})  # type: ignore[arg-type]
         assert len(settings(tmp_path, flags).indexes) == 1

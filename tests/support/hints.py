@@ -1,4 +1,4 @@
-"""The message and the hint of a command that failed, and the words that the hint suggests."""
+"""The message and the hint of a command that failed, and the words that a hint suggests."""
 
 from __future__ import annotations
 
@@ -20,9 +20,17 @@ def hint(ended: Ended) -> str:
     return line.removeprefix("bundler: hint: ")
 
 
+def quoted_words(text: str | None) -> list[str]:
+    """Return the words of the first quotation in a hint."""
+    return shlex.split(QUOTED.findall(text or "")[0])
+
+
+def pasted_words(text: str) -> list[str]:
+    """Return the words of the first quotation in a hint, or of the whole one if it has none."""
+    return quoted_words(text) if QUOTED.search(text) else shlex.split(text)
+
+
 def suggested(ended: Ended) -> list[str]:
     """Return the words of the command or the options in the hint."""
-    text = hint(ended)
-    quoted = QUOTED.search(text)
-    words = shlex.split(quoted[1] if quoted else text)
+    words = pasted_words(hint(ended))
     return words[1:] if words[0] == "bundler" else words
