@@ -19,7 +19,7 @@ BLOCK = 512
 """Bytes; headers are whole blocks and contents are padded to whole blocks."""
 
 END = bytes(2 * BLOCK)
-"""What ends an archive."""
+"""The end of an archive."""
 
 DEFAULT_EPOCH = 315532800
 """Seconds UTC, 1980-01-01T00:00:00: the earliest time a zip file can hold too."""

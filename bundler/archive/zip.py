@@ -41,7 +41,7 @@ class ZipReader:
     Not for several threads at once: they would share the archive's position.
 
     :param source: the archive, seekable and buffered.
-    :param name: what messages call it.
+    :param name: its name in messages.
     :param limits: the largest archive that is read.
     :raises MalformedError: if it is not a zip archive, or not one that can be read in one way only.
     """
@@ -49,7 +49,7 @@ class ZipReader:
     members: Mapping[ArchivePath, Member]
     """The files, in the order their data has in the archive."""
     name: str
-    """What messages call the archive."""
+    """The name of the archive in messages."""
     comment: str
     """Its comment, plain text; empty in nearly all wheels."""
 

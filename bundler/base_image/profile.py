@@ -81,7 +81,7 @@ class BaseProfile:
     """The newest versions its C++ library defines: "GLIBCXX" to "3.4.28"."""
     distributions: Mapping[NormalizedName, BaseDistribution]
     requires_known: bool
-    """Whether it is known what requires what."""
+    """Whether the requirements between distributions are known."""
     occupied: Mapping[str, str] = field(default_factory=dict)
     """Import names that do not give way to a bundle, and how (`base_image.installed.shadowing_names`)."""
     notes: tuple[str, ...] = ()

@@ -266,7 +266,7 @@ def _write_companions(stem: Path, manifest: Manifest, checksums: bytes) -> None:
 
 
 def _checksums(manifest: Manifest, folder: str) -> bytes:
-    """Return what ``sha256sum -c`` takes for every file of a folder."""
+    """Return the input of ``sha256sum -c`` for every file of a folder."""
     listed: dict[str, Sha256] = {
         "manifest.json": sha256_of(manifest.content),
         **{file.path: file.sha256 for file in manifest.files},

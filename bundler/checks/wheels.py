@@ -58,7 +58,7 @@ def wheel_findings(
 
 @dataclass(frozen=True, kw_only=True)
 class _Uses:
-    """What uses the modules of a bundle: the parameters of `wheel_findings`, and the requirements."""
+    """The users of the modules of a bundle: the parameters of `wheel_findings`, and the requirements."""
 
     loaded: Collection[str]
     named: Collection[str]

@@ -142,8 +142,8 @@ def _with_option(line: Line, at: int, name: str, other: str) -> Iterator[list[st
     if not attached:
         after = after[1:]
         left = [word for word in (*before[line.at :], *after) if not word.startswith("-")]
-        has_arguments = any(isinstance(item, click.Argument) for item in line.context.command.params)
         is_input = isinstance(param, click.Argument) or param.name in _INPUTS
+        has_arguments = bool(_arguments(line.context.command))
         if has_arguments and not left and not is_input:  # the word is an argument, not a value
             return
     if not value or value.startswith("-") or not _fits(param, other, value, line.context):
@@ -179,13 +179,17 @@ def _elsewhere(line: Line, root: click.Group) -> Iterator[list[str]]:
     """Yield the command line with another command, which has the same arguments and the option."""
     if len(line.path) != 1:
         return
-    shape = [shown_name(item) for item in line.context.command.params if isinstance(item, click.Argument)]
+    shape = list(map(shown_name, _arguments(line.context.command)))
     for name in root.list_commands(line.context):
         command = root.get_command(line.context, name)
         if command is None or name in line.path or not find_parameter(command, line.name):
             continue
-        if shape == [shown_name(item) for item in command.params if isinstance(item, click.Argument)]:
+        if shape == list(map(shown_name, _arguments(command))):
             yield [*line.words[: line.at - 1], name, *line.words[line.at :]]
+
+
+def _arguments(command: click.Command) -> list[click.Argument]:
+    return [param for param in command.params if isinstance(param, click.Argument)]
 
 
 def owner_of(line: Line, root: click.Group) -> str | None:
@@ -273,7 +277,7 @@ def _other_choices(line: Line) -> Iterator[list[str]]:
 
 def _one_bundle(line: Line) -> Iterator[list[str]]:
     """Yield the command line with the first bundle alone, for a command that reads one: ``verify dist/*``."""
-    arguments = [item for item in line.context.command.params if isinstance(item, click.Argument)]
+    arguments = _arguments(line.context.command)
     given = [str(line.values.get(item.name or "")) for item in arguments]
     bundles = existing_bundles([*given, *line.extra])
     if len(arguments) == 1 and bundles:

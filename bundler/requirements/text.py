@@ -155,7 +155,9 @@ def url_problem(url: str, cwd: Path, fact: str = "a URL, not a file") -> Problem
 
 def similar_path(path: Path) -> Path | None:
     """Return the path beside a missing one with the most similar name, or None."""
-    names = [entry.name for entry in path.parent.iterdir()] if path.parent.is_dir() else []
+    names: list[str] = []
+    with suppress(OSError):  # there is no such directory, or it cannot be read
+        names = [entry.name for entry in path.parent.iterdir()]
     near = closest(path.name, names)
     return path.with_name(near) if near else None
 
