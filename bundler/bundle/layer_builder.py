@@ -89,7 +89,7 @@ class LayerBuilder:
         with (
             reporter.task("layers", len(wheels)) as task,
             ThreadPoolExecutor(max_workers=jobs, thread_name_prefix="compile") as compilers,
-            ThreadPoolExecutor(max_workers=jobs + 1, thread_name_prefix="layer") as pool,
+            ThreadPoolExecutor(max_workers=jobs + 4, thread_name_prefix="layer") as pool,
         ):
 
             def make(wheel: WheelRef) -> Layer:
