@@ -172,6 +172,7 @@ class Workload:
             Case("verify", "zstd | sha256sum", f"zstd -dcq {archive} | sha256sum"),
             Case("unpack", "bundler", f"{bench.bundler} unpack {archive} {tree}", lambda: remove(tree)),
             Case("unpack", "tar", f"tar -C {tree} --zstd -xf {archive}", made(tree)),
+            Case("unpack", "tar + sync", f"tar -C {tree} --zstd -xf {archive} && sync -f {tree}", made(tree)),
             Case("inspect", "bundler", f"{bench.bundler} inspect {archive}"),
             Case("--help", "bundler", f"{bench.bundler} --help"),
         ]
@@ -263,6 +264,7 @@ def machine() -> dict[str, str]:
         "system": f"{platform.system()} {platform.release()}, CPython {platform.python_version()}",
         "peers": ", ".join((*PEERS, PIP)),
         "load before": f"{os.getloadavg()[0]:.1f}",
+        "priority": "normal" if os.sched_getscheduler(0) == os.SCHED_OTHER else "real time (`chrt -r 1`)",
     }
 
 
