@@ -1,4 +1,4 @@
-"""Read a conda ``env.yml`` as lists of entries, each with its line.
+"""Read a conda ``env.yml`` or the ``python_env.yaml`` of an MLflow model as lists of entries with lines.
 
 Entries are not parsed here: `conda.matchspec` parses those of conda, `requirements.files` those of pip.
 
@@ -21,6 +21,9 @@ from bundler.requirements.conda.yaml import load_yaml, plain_scalars, shorten
 __all__ = ["KEYS", "CondaFile", "EnvFileLine", "check_tree", "load_yaml", "parse_conda_file"]
 
 KEYS = ("name", "channels", "dependencies", "prefix", "variables")
+_PYTHON_ENV = {"python", "build_dependencies", "dependencies"}
+"""The keys of a ``python_env.yaml``; ``python`` is always written."""
+_PYTHON = re.compile(r"\d+(?:\.\d+){1,2}")
 _VARIABLE = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
 
 
@@ -97,6 +100,8 @@ class _EnvFileReader:
         if not isinstance(tree, CommentedMap):
             self._refuse("not an environment: expected a mapping with `dependencies`", 1)
             return CondaFile()
+        if {*tree, *_PYTHON_ENV} == _PYTHON_ENV and "python" in tree:
+            return self._python_env(tree)
         for key in tree:
             if key not in KEYS:
                 self._unknown(key, _key_line(tree, key))
@@ -114,6 +119,17 @@ class _EnvFileReader:
             variables=self._variables(tree),
             warnings=tuple(warnings),
         )
+
+    def _python_env(self, tree: CommentedMap) -> CondaFile:
+        """Read the ``python_env.yaml`` of an MLflow model; its build dependencies are those of its pip."""
+        python, line = tree["python"], _value_line(tree, "python")
+        source = python if isinstance(python, str) else self._source(tree, "python")
+        text = _kind(python) if python is None or source is None else source
+        if not _PYTHON.fullmatch(text):
+            fact = f"`python` is not a version of Python: `{shorten(text)}`"
+            self._refuse(fact, line, "python: 3.9.18")
+        pip = self._lines(tree, "dependencies", "a requirement")
+        return CondaFile(packages=(EnvFileLine(text=f"python={text}", line=line),), pip=tuple(pip))
 
     def _refuse(self, fact: str, line: int, hint: str | None = None) -> None:
         self.problems.append(ProblemError(fact, line=line, hint=hint))

@@ -1,0 +1,67 @@
+"""The directory of an MLflow model: the file that is read, and models without one."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from bundler.errors import InputError
+from bundler.requirements.files import read_requirements
+from bundler.requirements.requirement_set import RequirementSet
+from bundler.system.environ import HostEnvironment
+
+DESCRIPTION = "flavors: {python_function: {loader_module: mlflow.sklearn, python_version: 3.8.2}}\n"
+CONDA = "dependencies: [python=3.9, {pip: [from-conda]}]\n"
+PYTHON_ENV = "python: 3.10\ndependencies: [-r requirements.txt]\n"
+
+
+def read(folder: Path, files: dict[str, str]) -> RequirementSet:
+    for name, text in {"MLmodel": DESCRIPTION, **files}.items():
+        path = folder / "model" / name
+        path.parent.mkdir(exist_ok=True, parents=True)
+        path.write_text(text)
+    return read_requirements(HostEnvironment(cwd=folder, environ={}), files=[Path("model")])
+
+
+@pytest.mark.parametrize(
+    ("files", "python", "name"),
+    [
+        ({"conda.yaml": CONDA, "python_env.yaml": PYTHON_ENV}, "3.9", "from-conda"),
+        ({"python_env.yaml": PYTHON_ENV}, "3.10", "listed"),
+        ({}, "3.8", "listed"),
+        ({"MLmodel": "flavors: {python_function: {env: e/c.yaml}}", "e/c.yaml": CONDA}, "3.9", "from-conda"),
+    ],
+)
+def test_the_best_file_of_a_model_is_read(
+    files: dict[str, str], python: str, name: str, tmp_path: Path
+) -> None:
+    found = read(
+        tmp_path, {"requirements.txt": "-c constraints.txt\nlisted\n", "constraints.txt": "", **files}
+    )
+
+    assert found.conda is not None
+    assert found.conda.read.lowest == python
+    assert [root.text for root in found.roots] == [name]
+
+
+def test_constraints_are_relative_to_the_model(tmp_path: Path) -> None:
+    conda = "dependencies: [{pip: [six, -c constraints.txt]}]\n"
+    found = read(tmp_path, {"conda.yaml": conda, "constraints.txt": "six==1.16.0\n"})
+
+    assert [root.text for root in found.constraints] == ["six==1.16.0"]
+
+
+def test_a_model_without_requirements_names_the_files_that_it_lacks(tmp_path: Path) -> None:
+    with pytest.raises(InputError) as refused:
+        read(tmp_path, {})
+
+    assert "the MLflow model has no file with its requirements" in str(refused.value)
+    assert any("conda.yaml, python_env.yaml, requirements.txt" in line for line in refused.value.evidence)
+
+
+def test_the_line_of_a_fault_is_that_of_the_file_that_is_read(tmp_path: Path) -> None:
+    with pytest.raises(InputError) as refused:
+        read(tmp_path, {"python_env.yaml": PYTHON_ENV, "requirements.txt": "ok\n-e .\n"})
+
+    assert "model/requirements.txt:2" in str(refused.value) + "".join(refused.value.evidence)
