@@ -94,6 +94,12 @@ class ImageVariant:
     """Variables that its start script sets in any case; ``{NAME}`` is the value of another variable."""
 
     @property
+    def own_script(self) -> str:
+        """The entry script that the image contains, absolute; empty without one."""
+        root, script = self.env.get("AML_APP_ROOT"), self.env.get("AZUREML_ENTRY_SCRIPT")
+        return f"{root}/{script}" if root and script else ""
+
+    @property
     def lib_var(self) -> Literal["extra", "pythonpath"]:
         """The variable that adds packages: AZUREML_EXTRA_PYTHON_LIB_PATH, or PYTHONPATH if it is not read."""
         return "extra" if self.reads_extra else "pythonpath"

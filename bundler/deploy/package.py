@@ -16,10 +16,10 @@ from bundler.base_image.reader import read_base
 from bundler.bundle.manifest import Manifest
 from bundler.checks.base_compat import check_fit
 from bundler.checks.report import ClosureReport
-from bundler.data.azure_image import image_python, image_variant
+from bundler.data.azure_image import IMAGE_VARIANTS, image_python, image_variant
 from bundler.deploy.application import PackageOptions, plan_app
 from bundler.deploy.context import existing_context, from_image, write_context
-from bundler.deploy.online_endpoint import endpoint_files
+from bundler.deploy.online_endpoint import Routes, endpoint_files
 from bundler.deploy.startup.files import AppFiles
 from bundler.deploy.startup.simulate import simulate_start
 from bundler.oci.append import WrittenImage, write_image
@@ -54,6 +54,8 @@ class PackageRequest:
     """An earlier image, whose layers are left out of the archive."""
     online_endpoint: bool = False
     """Whether the context has the YAML files of a managed online endpoint."""
+    routes: Routes | None = None
+    """The routes of the image's own server; None are those of Azure ML's server."""
     network: bool = False
     """Whether the container reaches a package index when it starts."""
 
@@ -105,7 +107,7 @@ def make_package(request: PackageRequest, *, store: Store, reporter: Reporter) -
             _check_fit(manifest, base, reporter)
         if base is None and request.options.image is not None:
             _warn_of_image(request.options.image, manifest, reporter)
-        if request.options.code is not None:
+        if request.options.code is not None or _has_own_script(request.options):
             _rehearse(app, manifest, base, request, reporter)
         if request.context is not None:
             write_context(
@@ -166,6 +168,12 @@ def _warn_of_image(image: str, manifest: Manifest | None, reporter: Reporter) ->
         )
 
 
+def _has_own_script(options: PackageOptions) -> bool:
+    """Return whether the image has the entry script for the models, and nothing of the server is unknown."""
+    variant = image_variant(options.image, None)
+    return bool(variant and options.models and IMAGE_VARIANTS[variant].own_script)
+
+
 def _rehearse(
     app: App, manifest: Manifest | None, base: BaseProfile | None, request: PackageRequest, reporter: Reporter
 ) -> None:
@@ -191,7 +199,7 @@ def _endpoint_files(app: App, manifest: Manifest | None, request: PackageRequest
     if not request.online_endpoint:
         return {}
     name, version = (manifest.name, manifest.version) if manifest else ("application", "1")
-    return endpoint_files(name, version, request.tag or _tag(manifest), app.env)
+    return endpoint_files(name, version, request.tag or _tag(manifest), app.env, request.routes)
 
 
 def _tag(manifest: Manifest | None) -> str:

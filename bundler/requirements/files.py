@@ -255,6 +255,8 @@ class _RequirementsReader:
                     self._read_line(text, place)
                 except ProblemError as refused:
                     self._refuse(place.where, refused, text)
+        for text in given.implied:
+            self.read_string(text, name)
 
     def finish(self) -> None:
         """Check the requirements against each other, and raise one InputError for all problems."""

@@ -57,8 +57,10 @@ def model_environment(
     for name in model.environments:
         path = folder / name
         if path.is_file():
-            return Specification(text=read(path), where=display(path), path=path)
+            return Specification(text=read(path), where=display(path), path=path, implied=model.implied)
     if not has_requirements:
         wanted = f"wanted  {', '.join((*model.environments, REQUIREMENTS))}"
         raise ProblemError("the MLflow model has no file with its requirements", details=(wanted,))
-    return Specification(text=model.specification(), where=given.where, path=given.path)
+    return Specification(
+        text=model.specification(), where=given.where, path=given.path, implied=model.implied
+    )

@@ -22,6 +22,8 @@ REQUIREMENTS = "requirements.txt"
 _FLAVOR = "python_function"
 _ENVIRONMENTS = {"conda": "conda.yaml", "virtualenv": "python_env.yaml"}
 """The environments of a model by the key of their name, the one that Azure ML's images use first."""
+_NO_PKG_RESOURCES = 2
+"""The first release of MLflow that does not import ``pkg_resources``."""
 _VERSION = re.compile(r"3(?:\.\d+){1,2}")
 
 
@@ -37,6 +39,16 @@ class MlflowModel:
     """The module whose ``_load_pyfunc`` loads the model; empty if Python cannot load it."""
     code: str
     """The directory of its own modules, relative to the model; empty without any."""
+    release: int
+    """The first number of the version of MLflow that saved the model; 1 if it is not recorded."""
+
+    @property
+    def implied(self) -> tuple[str, ...]:
+        """The requirements that its environments have by pip, and do not list.
+
+        MLflow 1 imports ``pkg_resources``, which releases of setuptools from 82 do not contain.
+        """
+        return ("setuptools<82",) if self.release < _NO_PKG_RESOURCES else ()
 
     def specification(self) -> str:
         """Return a conda environment file for a model that has requirements alone."""
@@ -66,11 +78,13 @@ def parse_model(text: str) -> MlflowModel:
         raise ProblemError(f"`env` of the flavor `{_FLAVOR}` is neither text nor a mapping")
     names = [_path(named, key) or default for key, default in _ENVIRONMENTS.items()]
     python = _text(flavor, "python_version")
+    release = str(tree.get("mlflow_version")).partition(".")[0]
     return MlflowModel(
         environments=tuple(names),
         python=python if _VERSION.fullmatch(python) else "",
         loader=_text(flavor, "loader_module"),
         code=_path(flavor, "code"),
+        release=int(release) if release.isdecimal() else 1,
     )
 
 
