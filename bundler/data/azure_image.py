@@ -31,6 +31,7 @@ __all__ = [
     "RelativeTo",
     "ValueKind",
     "Variable",
+    "image_by_name",
     "image_glibc",
     "image_name",
     "image_python",
@@ -107,13 +108,13 @@ class ImageVariant:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class ImageGlibc:
-    """The glibc of the images with one minor version of Python."""
+    """The Python and the glibc of one image."""
 
     python: Annotated[str, msgspec.Meta(pattern=r"^3\.[0-9]+$")]
     glibc: Annotated[str, msgspec.Meta(pattern=r"^2\.[0-9]+$")]
-    """The oldest one, "2.27"."""
+    """As "2.27"."""
     image: str
-    """An image that has it."""
+    """The last component of its name, without a tag."""
 
 
 class _ImageTables(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -177,7 +178,7 @@ def image_variant(image: str | None, python: str | None) -> str | None:
     >>> image_variant("registry.example:5000/mine", "3.7"), image_variant("mine@sha256:00", "3.12")
     ('classic', None)
     """
-    name = (image or "").partition("@")[0].rpartition("/")[2].partition(":")[0].lower()
+    name = _last_component(image or "")
     for variant, facts in IMAGE_VARIANTS.items():
         if any(fnmatchcase(name, pattern) for pattern in facts.images):
             return variant
@@ -196,8 +197,18 @@ def image_python(image: str) -> str | None:
     return ".".join(filter(None, match.groups())) if match else None
 
 
+def image_by_name(image: str) -> ImageGlibc | None:
+    """Return the facts of an image of the table, by its name with or without registry, tag and digest.
+
+    >>> image_by_name("host:5000/azureml/minimal-py312-inference:7").glibc
+    '2.35'
+    """
+    name = _last_component(image)
+    return next((row for row in _TABLES.images if row.image == name), None)
+
+
 def image_glibc(release: tuple[int, int]) -> ImageGlibc:
-    """Return the glibc of the images for a Python; for one that no image has, that of the next older one.
+    """Return the first row for a Python, that of the oldest glibc; else for the next older Python.
 
     >>> image_glibc((3, 7)).glibc
     '2.27'
@@ -213,6 +224,11 @@ def image_name(release: tuple[int, int]) -> str:
     'mcr.microsoft.com/azureml/minimal-ubuntu18.04-py37-cpu-inference:latest'
     """
     return f"{_TABLES.registry}/{image_glibc(release).image}:latest"
+
+
+def _last_component(image: str) -> str:
+    """Return the name of an image without registry, tag and digest."""
+    return image.partition("@")[0].rpartition("/")[2].partition(":")[0].lower()
 
 
 def _release(row: ImageGlibc) -> tuple[int, int]:

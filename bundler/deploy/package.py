@@ -11,12 +11,14 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from packaging.version import Version
+
 from bundler.base_image.profile import BaseProfile
 from bundler.base_image.reader import read_base
 from bundler.bundle.manifest import Manifest
 from bundler.checks.base_compat import check_fit
 from bundler.checks.report import ClosureReport
-from bundler.data.azure_image import IMAGE_VARIANTS, image_python, image_variant
+from bundler.data.azure_image import IMAGE_VARIANTS, image_by_name, image_python, image_variant
 from bundler.deploy.application import PackageOptions, plan_app
 from bundler.deploy.context import existing_context, from_image, write_context
 from bundler.deploy.online_endpoint import Routes, endpoint_files
@@ -153,13 +155,20 @@ def _check_fit(manifest: Manifest, base: BaseProfile | None, reporter: Reporter)
 
 
 def _warn_of_image(image: str, manifest: Manifest | None, reporter: Reporter) -> None:
-    """Warn of an image whose name has another Python, and note that the image itself is not checked."""
+    """Warn of an image with another Python or an older glibc, by its name; note that it is not checked."""
     found = image_python(image)
     if manifest is not None and found is not None and found != manifest.target.python_version:
         own = manifest.target.python_version
         reporter.warn(
             f"`{printable(image)}` is for Python {found}, the bundle for {own}:"
             f" `bundler build --python {found}`"
+        )
+    row = image_by_name(image)
+    needed = manifest.document.verification.glibc if manifest is not None else ""
+    if row is not None and needed and Version(needed) > Version(row.glibc):
+        reporter.warn(
+            f"`{printable(image)}` has glibc {row.glibc}, the bundle needs {needed}:"
+            f" `bundler build --target-glibc {row.glibc}`"
         )
     if image_variant(image, None) is None:
         reporter.note(
