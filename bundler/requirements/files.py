@@ -32,7 +32,7 @@ from bundler.requirements.line import (
     parse_root,
     split_options,
 )
-from bundler.requirements.model import MODEL_FILE, model_environment, model_input
+from bundler.requirements.model import MODEL_FILE, model_input, named_environment
 from bundler.requirements.pyproject import read_project, requires_python
 from bundler.requirements.requirement_set import (
     CondaInput,
@@ -211,12 +211,11 @@ class _RequirementsReader:
         self.lines[False].append(text)
 
     def read_conda_file(self, path: Path, *, strict: bool) -> None:
-        """Read a conda environment file, or the one of an MLflow model."""
+        """Read a conda environment file, or the one that a file of MLflow or Azure ML names."""
         name = self._display(path)
         try:
             given = Specification(text=self._text(path)[0], where=name, path=path)
-            if path.name == MODEL_FILE:
-                given = model_environment(given, lambda file: self._text(file)[0], self._display)
+            given = named_environment(given, lambda file: self._text(file)[0], self._display)
         except ProblemError as refused:
             self._refuse(name, refused)
         else:

@@ -1,7 +1,8 @@
-"""The directory of an MLflow model as an input: its description, and the file with its requirements."""
+"""Files that name the file with the requirements: of MLflow models, and of Azure ML's CLI (v2)."""
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -13,7 +14,10 @@ from bundler.requirements.text import MODEL_FILE, decode, read_bytes
 if TYPE_CHECKING:
     from bundler.requirements.conda.mlflow import MlflowModel
 
-__all__ = ["MODEL_FILE", "model_environment", "model_input", "read_model"]
+__all__ = ["MODEL_FILE", "model_input", "named_environment", "read_model"]
+
+_AZUREML = ("conda_file", "condaDependencies")
+"""A file of Azure ML with a conda environment contains one of these."""
 
 
 def model_input(path: Path, cwd: Path) -> Path:
@@ -34,16 +38,34 @@ def read_model(folder: Path) -> MlflowModel:
     return parse_model(decode(read_bytes(folder / MODEL_FILE))[0])
 
 
-def model_environment(
+def named_environment(
     given: Specification, read: Callable[[Path], str], display: Callable[[Path], str]
 ) -> Specification:
-    """Return the environment of a model: its ``conda.yaml``, ``python_env.yaml`` or requirements.
+    """Return the environment that a file names: an MLflow model, or an environment or deployment of Azure ML.
 
-    :param given: the description of the model.
+    Any other file is the environment itself.
+
     :param read: returns the text of a file.
     :param display: returns a path as the user would write it.
-    :raises ProblemError: if the description is malformed, or the model has no such file.
+    :raises ProblemError: if the file is malformed, or the one that it names is missing.
     """
+    if given.path.name == MODEL_FILE:
+        return _model_environment(given, read, display)
+    if not any(key in given.text for key in _AZUREML):
+        return given
+    from bundler.requirements.conda.envfile import azureml_conda_file, load_yaml  # noqa: PLC0415 - as above
+
+    name = azureml_conda_file(load_yaml(given.text))
+    if not isinstance(name, str):
+        return given
+    path = Path(os.path.normpath(given.path.parent / name))
+    return Specification(text=read(path), where=display(path), path=path)
+
+
+def _model_environment(
+    given: Specification, read: Callable[[Path], str], display: Callable[[Path], str]
+) -> Specification:
+    """Return the environment of a model: its ``conda.yaml``, ``python_env.yaml`` or requirements."""
     from bundler.requirements.conda.mlflow import REQUIREMENTS, parse_model  # noqa: PLC0415 - as above
 
     folder = given.path.parent
