@@ -78,7 +78,7 @@ class OfflineRun:
         _LOGGER.info("run       %s is ignored without the service: %s", method, [*values, *named.values()])
 
 
-class Run(metaclass=NeedsService):
+class ServiceRun(metaclass=NeedsService):
     """A run of the service; offline, only `get_context` works."""
 
     _service = _service()
@@ -94,6 +94,10 @@ class Run(metaclass=NeedsService):
                 "Run.get_context(allow_offline=False)", cls._service.does, cls._service.offline
             )
         return OfflineRun()
+
+
+Run = ServiceRun
+Run.__name__ = "Run"  # for messages
 
 
 def __getattr__(name: str) -> Any:
