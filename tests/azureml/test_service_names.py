@@ -49,6 +49,7 @@ def test_every_name_of_the_table_can_be_imported(module: str) -> None:
         ("pipeline.steps", lambda m: m.PythonScriptStep(name="x"), "steps of the pipeline"),
         ("train.hyperdrive.runconfig", lambda m: m.HyperDriveConfig(), "Model.register"),
         ("widgets", lambda m: m.RunDetails(None).show(), "Model.register"),
+        ("_base_sdk_common.common", lambda m: m.perform_interactive_login(), "a workspace is a directory"),
         ("core.model", lambda m: m.Dataset.get_by_name(None, "x"), "from a directory"),
     ],
 )
