@@ -66,9 +66,9 @@ def test_m101_a_twin_of_the_standard_library(files: str, twins: str) -> None:
 def test_a_complete_backport_can_be_accepted() -> None:
     """configparser, which azureml-core required: leaving it out is not possible."""
     (complete,) = mount_hazards(
-        [facts("configparser", files=("configparser.py",))],
+        [complete_facts := facts("configparser", files=("configparser.py",))],
         stdlib={"configparser"},
-        scripts={"configparser": ()},
+        scripts={complete_facts.name: ()},
         pth_code={},
         failed=(),
     )
