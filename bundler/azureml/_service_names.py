@@ -21,12 +21,19 @@ from bundler.data.azureml_names import ServiceNames, is_module, modules_of_names
 from bundler.errors import BundlerError, UsageError
 from bundler.problems import closest
 
-__all__ = ["ServiceModules", "add_modules", "check_parameters", "find_name", "workspace_attribute"]
+__all__ = [
+    "NeedsService",
+    "ServiceModules",
+    "add_modules",
+    "check_parameters",
+    "find_name",
+    "workspace_attribute",
+]
 
 _ROOT = __name__.rpartition(".")[0]
 
 
-class _NeedsService(type):
+class NeedsService(type):
     """The class of the names that need the service."""
 
     _service: ServiceNames
@@ -71,7 +78,7 @@ def find_name(module: str, name: str) -> Any:
 @cache
 def _placeholder(module: str, name: str) -> type:
     service = service_of(module.removeprefix(f"{_ROOT}."), name)
-    return _NeedsService(name, (), {"__module__": module, "_service": service})
+    return NeedsService(name, (), {"__module__": module, "_service": service})
 
 
 class ServiceModules(MetaPathFinder, Loader):

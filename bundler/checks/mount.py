@@ -28,6 +28,10 @@ _SHOWN_CODE = 120
 # Modules of the standard library that no program needs: its tests and games.
 _NEVER_NEEDED = frozenset({"test", "idlelib", "turtledemo", "antigravity", "this"})
 
+# The complete module of a later Python, on which the standard library works: releases of azureml-core of
+# 2021 and 2022 require it, and import with it (1.40 and 1.45, seen on Python 3.7 on 2026-11-26).
+_COMPLETE = frozenset({"configparser"})
+
 _AT_START = frozenset({"sitecustomize", "usercustomize"})
 
 
@@ -92,6 +96,7 @@ def mount_hazards(
                 message=f"`{name}` contains `{module}`, which hides the module of the standard library",
                 distribution=name,
                 where=module,
+                fix=f"accept this complete backport: `--allow M101:{name}`" if name in _COMPLETE else "",
             )
     for facts in distributions:
         for module in sorted(_AT_START.intersection(top_level_modules(facts.files))):

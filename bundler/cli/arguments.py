@@ -27,6 +27,7 @@ from bundler.paths import printable
 from bundler.pipeline.options import BuildOptions
 from bundler.problems import check_variables, display_path
 from bundler.requirements.files import CONDA_SUFFIXES, read_requirements
+from bundler.requirements.model import MODEL_FILE, model_input
 from bundler.requirements.positional import sort_words
 from bundler.requirements.pyproject import project_name
 from bundler.requirements.requirement_set import IndexOptions
@@ -188,7 +189,7 @@ def sort_arguments(
     sorted_ = replace(
         requirements,
         requirement=words.requirements,
-        files=(*requirements.files, *words.files),
+        files=(*(model_input(path, host.cwd) for path in requirements.files), *words.files),
         scripts=(*requirements.scripts, *words.scripts),
     )
     return sorted_, words.locks
@@ -196,7 +197,11 @@ def sort_arguments(
 
 def _specifications(resolve: ResolveArguments) -> tuple[Path, ...]:
     """Return the conda specifications among the values of ``-f``: pip's --find-links, and conda's --file."""
-    return tuple(Path(link) for link in resolve.find_links if link.endswith(CONDA_SUFFIXES))
+    return tuple(model_input(Path(link), Path()) for link in resolve.find_links if _is_specification(link))
+
+
+def _is_specification(link: str) -> bool:
+    return link.endswith((*CONDA_SUFFIXES, MODEL_FILE)) or (Path(link) / MODEL_FILE).is_file()
 
 
 def index_options(resolve: ResolveArguments) -> IndexOptions:
@@ -204,7 +209,7 @@ def index_options(resolve: ResolveArguments) -> IndexOptions:
     return IndexOptions(
         index_url=resolve.index_url,
         extra_index_urls=resolve.extra_index_urls,
-        find_links=tuple(link for link in resolve.find_links if not link.endswith(CONDA_SUFFIXES)),
+        find_links=tuple(link for link in resolve.find_links if not _is_specification(link)),
         no_index=resolve.no_index,
         trusted_hosts=resolve.trusted_hosts,
     )
@@ -286,7 +291,7 @@ def default_name(
 ) -> str:
     """Return the name of a bundle that the user did not name.
 
-    That of the conda specification or of the project, or of the directory of the first file, with
+    That of the conda specification or of the project, or of the directory of the first file or model, with
     ``-`` for every character that the name of a bundle cannot have.
     """
     projects = [Path(word) / PYPROJECT for word in requirements.requirement if (host.cwd / word).is_dir()]
@@ -295,7 +300,8 @@ def default_name(
         iter((*requirements.files, *projects, *scripts, *_specifications(resolve), *filter(None, [lock]))),
         None,
     )
-    if read is not None and read.conda is not None and read.conda.read.name:
+    is_model = first is not None and first.name == MODEL_FILE  # its environment is named `mlflow-env`
+    if read is not None and read.conda is not None and read.conda.read.name and not is_model:
         wanted = read.conda.read.name
     elif first is not None:
         path = (host.cwd / first).resolve()

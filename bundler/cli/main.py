@@ -158,7 +158,7 @@ _COMMANDS = {
     "join": ("deploy:join_command", "Join an image and a delta into a whole image."),
     "lock": ("build:lock_command", "Resolve requirements and write a pylock.toml."),
     "mount-command": ("deploy:mount_command", "Print the `docker run` that mounts a build context."),
-    "package": ("deploy:package_command", "Write a build context or an image for a bundle and its code."),
+    "package": ("package:package_command", "Write a build context or an image for a bundle and its code."),
     "profile": ("profile:profile_command", "Print the profile of a base, for `--base`."),
     "report": ("report:report_command", "Write a page about a bundle, for people."),
     "serve": ("serve:serve_command", "Run a build context under the real inference server, locally."),

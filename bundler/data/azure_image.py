@@ -31,6 +31,7 @@ __all__ = [
     "RelativeTo",
     "ValueKind",
     "Variable",
+    "image_by_name",
     "image_glibc",
     "image_name",
     "image_python",
@@ -94,6 +95,12 @@ class ImageVariant:
     """Variables that its start script sets in any case; ``{NAME}`` is the value of another variable."""
 
     @property
+    def own_script(self) -> str:
+        """The entry script that the image contains, absolute; empty without one."""
+        root, script = self.env.get("AML_APP_ROOT"), self.env.get("AZUREML_ENTRY_SCRIPT")
+        return f"{root}/{script}" if root and script else ""
+
+    @property
     def lib_var(self) -> Literal["extra", "pythonpath"]:
         """The variable that adds packages: AZUREML_EXTRA_PYTHON_LIB_PATH, or PYTHONPATH if it is not read."""
         return "extra" if self.reads_extra else "pythonpath"
@@ -101,13 +108,13 @@ class ImageVariant:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class ImageGlibc:
-    """The glibc of the images with one minor version of Python."""
+    """The Python and the glibc of one image."""
 
     python: Annotated[str, msgspec.Meta(pattern=r"^3\.[0-9]+$")]
     glibc: Annotated[str, msgspec.Meta(pattern=r"^2\.[0-9]+$")]
-    """The oldest one, "2.27"."""
+    """As "2.27"."""
     image: str
-    """An image that has it."""
+    """The last component of its name, without a tag."""
 
 
 class _ImageTables(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -171,7 +178,7 @@ def image_variant(image: str | None, python: str | None) -> str | None:
     >>> image_variant("registry.example:5000/mine", "3.7"), image_variant("mine@sha256:00", "3.12")
     ('classic', None)
     """
-    name = (image or "").partition("@")[0].rpartition("/")[2].partition(":")[0].lower()
+    name = _last_component(image or "")
     for variant, facts in IMAGE_VARIANTS.items():
         if any(fnmatchcase(name, pattern) for pattern in facts.images):
             return variant
@@ -190,8 +197,18 @@ def image_python(image: str) -> str | None:
     return ".".join(filter(None, match.groups())) if match else None
 
 
+def image_by_name(image: str) -> ImageGlibc | None:
+    """Return the facts of an image of the table, by its name with or without registry, tag and digest.
+
+    >>> image_by_name("host:5000/azureml/minimal-py312-inference:7").glibc
+    '2.35'
+    """
+    name = _last_component(image)
+    return next((row for row in _TABLES.images if row.image == name), None)
+
+
 def image_glibc(release: tuple[int, int]) -> ImageGlibc:
-    """Return the glibc of the images for a Python; for one that no image has, that of the next older one.
+    """Return the first row for a Python, that of the oldest glibc; else for the next older Python.
 
     >>> image_glibc((3, 7)).glibc
     '2.27'
@@ -207,6 +224,11 @@ def image_name(release: tuple[int, int]) -> str:
     'mcr.microsoft.com/azureml/minimal-ubuntu18.04-py37-cpu-inference:latest'
     """
     return f"{_TABLES.registry}/{image_glibc(release).image}:latest"
+
+
+def _last_component(image: str) -> str:
+    """Return the name of an image without registry, tag and digest."""
+    return image.partition("@")[0].rpartition("/")[2].partition(":")[0].lower()
 
 
 def _release(row: ImageGlibc) -> tuple[int, int]:

@@ -9,7 +9,15 @@ import msgspec
 
 from bundler.data.tables import read_table
 
-__all__ = ["AZUREML_VERSION", "ServiceNames", "is_module", "modules_of_names", "service_of", "works_in"]
+__all__ = [
+    "AZUREML_VERSION",
+    "RUN_METHODS",
+    "ServiceNames",
+    "is_module",
+    "modules_of_names",
+    "service_of",
+    "works_in",
+]
 
 _ANY = "*"
 
@@ -25,11 +33,21 @@ class ServiceNames(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """The names by module, without ``azureml.``; ``*`` is every name, also of the modules below."""
 
 
+class RunMethods(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """The methods of a run outside of the service."""
+
+    metrics: tuple[str, ...]
+    """Those that log a metric."""
+    ignored: tuple[str, ...]
+    """Those without an effect."""
+
+
 class _Names(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """The shape of ``azureml_names.toml``."""
 
     version: str
     works: dict[str, dict[str, str]]
+    run: RunMethods
     service: tuple[ServiceNames, ...]
 
 
@@ -37,6 +55,9 @@ _TABLE: _Names = read_table("azureml_names.toml", _Names)
 
 AZUREML_VERSION: Final = _TABLE.version
 """The release of azureml-core whose names the table has."""
+
+RUN_METHODS: Final = _TABLE.run
+"""The methods of a run outside of the service."""
 
 
 def service_of(module: str, name: str) -> ServiceNames | None:

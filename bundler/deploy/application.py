@@ -9,8 +9,9 @@ or as wheels that it installs at its start, without an index (AZUREML_EXTRA_REQU
 from __future__ import annotations
 
 import json
+import posixpath
 import re
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path, PurePosixPath
 from typing import TYPE_CHECKING, Literal
@@ -19,13 +20,13 @@ from bundler.bundle.manifest import Manifest
 from bundler.bundle.reader import unpack_bundle, verify_bundle
 from bundler.checks.user_code import UserCode
 from bundler.data.azure_image import IMAGE_ROOT, IMAGE_VARIANTS, PUBLIC_PORT, USER, image_variant
-from bundler.deploy.source_files import app_file, code_files, tree_files
+from bundler.deploy.models import ModelFiles, distinct_models, model_dir, model_layer
+from bundler.deploy.source_files import app_file, code_files
 from bundler.digest import Sha256, sha256_of
 from bundler.errors import InputError, MalformedError
 from bundler.oci.filetree import APP_ROOT, App, AppFile, AppLayer
 from bundler.paths import archive_path, printable
 from bundler.problems import check_variables
-from bundler.requirements.text import similar_path
 from bundler.store.store import DamagedStoreError
 from bundler.target.scripts import script
 
@@ -36,11 +37,8 @@ if TYPE_CHECKING:
 __all__ = [
     "LibVar",
     "Mode",
-    "ModelFiles",
     "PackageOptions",
     "bundle_env",
-    "model_meant",
-    "parse_model",
     "plan_app",
 ]
 
@@ -50,25 +48,10 @@ LibVar = Literal["auto", "extra", "pythonpath", "both", "sagemaker"]
 ``auto`` is the variable that the image reads, and both for an image that is not known."""
 
 _COMMAND = ("runsvdir", "/var/runit")
-_MODELS = "azureml-models"
 _WHEELHOUSE = "wheelhouse"
 _AZUREML = "azureml"
 _IMPORTS_AZUREML = re.compile(rb"^[ \t]*(?:from|import)[ \t]+azureml\.core\b", re.MULTILINE)
 _USER = re.compile(r"\w[\w.-]*(?::\w[\w.-]*)?", re.ASCII)
-_VERSION = re.compile(r"[0-9A-Za-z][\w.-]*", re.ASCII)
-_MODEL = re.compile(
-    rf"(?P<name>[A-Za-z0-9][\w.-]{{0,254}}):(?P<version>{_VERSION.pattern})=(?P<path>.+)", re.ASCII
-)
-
-
-@dataclass(frozen=True, kw_only=True, slots=True)
-class ModelFiles:
-    """A registered model and its files."""
-
-    name: str
-    version: str
-    path: Path
-    """A file or a directory; in the image it is the only entry of the version's directory."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -84,8 +67,9 @@ class PackageOptions:
     lib_var: LibVar = "auto"
     image: str | None = None
     """The name of the base image, which determines the variables that it reads; None if unknown."""
-    user: str = USER
-    """The user by name, since the number differs between images; empty keeps the base's user."""
+    user: str | None = None
+    """The user by name, since the number differs between images; empty keeps the base's user, which None
+    does for a package without code."""
     epoch: int = 0
     """The time of the files without a bundle, in seconds since 1970; a bundle has its own."""
     group_writable: bool = False
@@ -105,45 +89,6 @@ class PackageOptions:
                 evidence=("wanted  NAME, UID, NAME:GROUP or UID:GID",),
                 hint="--user dockeruser",
             )
-
-
-def parse_model(text: str, cwd: Path) -> ModelFiles:
-    """Parse ``--model NAME:VERSION=PATH``.
-
-    :param cwd: the directory at which a relative path starts.
-    :raises InputError: if the text has another form, or the path does not exist.
-    """
-    match = _MODEL.fullmatch(text)
-    if match is None:
-        raise InputError(
-            f"invalid `--model {printable(text)}`",
-            evidence=("wanted  NAME:VERSION=PATH",),
-            hint=f"--model {model_meant(text, cwd)}",
-        )
-    path = cwd / match["path"]
-    if not path.exists():
-        meant = model_meant(text, cwd)
-        raise InputError(
-            f"{printable(match['path'])}: file or directory not found (--model)",
-            hint=f"did you mean `--model {meant}`?" if meant != text else None,
-        )
-    return ModelFiles(name=match["name"], version=match["version"], path=path)
-
-
-def model_meant(text: str, cwd: Path) -> str:
-    """Return the value of ``--model`` that was meant by a wrong one.
-
-    >>> model_meant("iris=model.pkl", Path("/")), model_meant("out/model.pkl", Path("/"))
-    ('iris:1=model.pkl', 'model:1=out/model.pkl')
-    """
-    label, equals, path = text.rpartition("=")
-    name, _, version = label.partition(":")
-    if not equals:  # `iris:1`, or a path alone
-        name, path = (text.partition(":")[0], "model.pkl") if ":" in text else (Path(text).stem, text)
-    name = re.sub(r"[^\w.-]+", "-", name, flags=re.ASCII).strip("-._") or "model"
-    near = similar_path(cwd / path) if Path(path).name else None
-    path = str(Path(path).with_name(near.name)) if near else path
-    return f"{name}:{version if _VERSION.fullmatch(version) else 1}={path}"
 
 
 def plan_app(
@@ -170,8 +115,8 @@ def plan_app(
         layers, variables = _packages(options, manifest, folder, scratch, store)
         env |= variables
     if options.models:
-        env["AZUREML_MODEL_DIR"] = _model_dir(options.models)
-        layers += map(_model_layer, _distinct(options.models))
+        env["AZUREML_MODEL_DIR"] = model_dir(options.models)
+        layers += map(model_layer, distinct_models(options.models))
     if code is not None:
         packed = _code_layer(code, options.models)
         layers.append(packed)
@@ -184,7 +129,7 @@ def plan_app(
     app = App(
         layers=tuple(layers),
         env={**env, **options.env},
-        user=options.user if code else "",
+        user=(USER if code else "") if options.user is None else options.user,
         command=_COMMAND if code else (),
         port=PUBLIC_PORT if code else 0,
         epoch=manifest.epoch if manifest else options.epoch,
@@ -201,6 +146,16 @@ def bundle_env(target_site_packages: str) -> dict[str, str]:
     :param target_site_packages: the site-packages of the bundle, relative to its root.
     """
     return {"PYTHONPATH": f"/{APP_ROOT}/bundle/{target_site_packages}"}
+
+
+def _variables_of_image(options: PackageOptions, site_packages: str) -> dict[str, str]:
+    """Return the variables with which an image that has the entry script finds the packages."""
+    variant = image_variant(options.image, None)
+    script = IMAGE_VARIANTS[variant].own_script if variant else ""
+    if not script:
+        return bundle_env(site_packages)
+    path = posixpath.relpath(f"/{APP_ROOT}/bundle/{site_packages}", posixpath.dirname(script))
+    return {"AZUREML_EXTRA_PYTHON_LIB_PATH": path}
 
 
 def _checked(bundle: Path | None, scratch: Path, reporter: Reporter) -> tuple[Manifest | None, Path]:
@@ -223,7 +178,7 @@ def _packages(
     site_packages = manifest.target.site_packages
     code = options.code
     if code is None:
-        return list(_bundle_layers(manifest, folder, "bundle/")), bundle_env(site_packages)
+        return list(_bundle_layers(manifest, folder, "bundle/")), _variables_of_image(options, site_packages)
     above = "/".join([".."] * len(PurePosixPath(code.entry).parent.parts))
     if options.mode == "dynamic":
         variables = {
@@ -295,36 +250,6 @@ def _wheelhouse(manifest: Manifest, store: Store, scratch: Path) -> Iterator[App
     yield AppLayer(
         comment="requirements", files=(_generated(f"{_WHEELHOUSE}/requirements.txt", text.encode()),)
     )
-
-
-def _distinct(models: Iterable[ModelFiles]) -> Iterator[ModelFiles]:
-    """Yield the models; their names and versions are the paths in the image.
-
-    :raises InputError: if a name and version occur twice.
-    """
-    seen = set()
-    for model in models:
-        key = (model.name, model.version)
-        if key in seen:
-            raise InputError(f"duplicate model `{model.name}:{model.version}`")
-        seen.add(key)
-        yield model
-
-
-def _model_dir(models: tuple[ModelFiles, ...]) -> str:
-    """Return AZUREML_MODEL_DIR: with one model the directory of its version, else that of all models.
-
-    Azure ML sets the variable so; scripts rely on it to find their files.
-    """
-    if len(models) == 1:
-        return f"/{APP_ROOT}/{_MODELS}/{models[0].name}/{models[0].version}"
-    return f"/{APP_ROOT}/{_MODELS}"
-
-
-def _model_layer(model: ModelFiles) -> AppLayer:
-    below = f"{_MODELS}/{model.name}/{model.version}/{model.path.resolve().name}"
-    comment = f"model {model.name} {model.version}"
-    return AppLayer(comment=comment, files=tuple(tree_files(model.path, below)))
 
 
 def _code_layer(code: UserCode, models: tuple[ModelFiles, ...]) -> AppLayer:

@@ -11,15 +11,17 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from packaging.version import Version
+
 from bundler.base_image.profile import BaseProfile
 from bundler.base_image.reader import read_base
 from bundler.bundle.manifest import Manifest
 from bundler.checks.base_compat import check_fit
 from bundler.checks.report import ClosureReport
-from bundler.data.azure_image import image_python, image_variant
+from bundler.data.azure_image import IMAGE_VARIANTS, image_by_name, image_python, image_variant
 from bundler.deploy.application import PackageOptions, plan_app
 from bundler.deploy.context import existing_context, from_image, write_context
-from bundler.deploy.online_endpoint import endpoint_files
+from bundler.deploy.online_endpoint import Routes, endpoint_files
 from bundler.deploy.startup.files import AppFiles
 from bundler.deploy.startup.simulate import simulate_start
 from bundler.oci.append import WrittenImage, write_image
@@ -54,6 +56,8 @@ class PackageRequest:
     """An earlier image, whose layers are left out of the archive."""
     online_endpoint: bool = False
     """Whether the context has the YAML files of a managed online endpoint."""
+    routes: Routes | None = None
+    """The routes of the image's own server; None are those of Azure ML's server."""
     network: bool = False
     """Whether the container reaches a package index when it starts."""
 
@@ -105,7 +109,7 @@ def make_package(request: PackageRequest, *, store: Store, reporter: Reporter) -
             _check_fit(manifest, base, reporter)
         if base is None and request.options.image is not None:
             _warn_of_image(request.options.image, manifest, reporter)
-        if request.options.code is not None:
+        if request.options.code is not None or _has_own_script(request.options):
             _rehearse(app, manifest, base, request, reporter)
         if request.context is not None:
             write_context(
@@ -151,7 +155,7 @@ def _check_fit(manifest: Manifest, base: BaseProfile | None, reporter: Reporter)
 
 
 def _warn_of_image(image: str, manifest: Manifest | None, reporter: Reporter) -> None:
-    """Warn of an image whose name has another Python, and note that the image itself is not checked."""
+    """Warn of an image with another Python or an older glibc, by its name; note that it is not checked."""
     found = image_python(image)
     if manifest is not None and found is not None and found != manifest.target.python_version:
         own = manifest.target.python_version
@@ -159,11 +163,24 @@ def _warn_of_image(image: str, manifest: Manifest | None, reporter: Reporter) ->
             f"`{printable(image)}` is for Python {found}, the bundle for {own}:"
             f" `bundler build --python {found}`"
         )
+    row = image_by_name(image)
+    needed = manifest.document.verification.glibc if manifest is not None else ""
+    if row is not None and needed and Version(needed) > Version(row.glibc):
+        reporter.warn(
+            f"`{printable(image)}` has glibc {row.glibc}, the bundle needs {needed}:"
+            f" `bundler build --target-glibc {row.glibc}`"
+        )
     if image_variant(image, None) is None:
         reporter.note(
             f"`{printable(image)}` is not checked, and assumed to start as Azure ML's images do:"
             " `--base` checks it"
         )
+
+
+def _has_own_script(options: PackageOptions) -> bool:
+    """Return whether the image has the entry script for the models, and nothing of the server is unknown."""
+    variant = image_variant(options.image, None)
+    return bool(variant and options.models and IMAGE_VARIANTS[variant].own_script)
 
 
 def _rehearse(
@@ -191,7 +208,7 @@ def _endpoint_files(app: App, manifest: Manifest | None, request: PackageRequest
     if not request.online_endpoint:
         return {}
     name, version = (manifest.name, manifest.version) if manifest else ("application", "1")
-    return endpoint_files(name, version, request.tag or _tag(manifest), app.env)
+    return endpoint_files(name, version, request.tag or _tag(manifest), app.env, request.routes)
 
 
 def _tag(manifest: Manifest | None) -> str:

@@ -32,6 +32,7 @@ from bundler.requirements.line import (
     parse_root,
     split_options,
 )
+from bundler.requirements.model import MODEL_FILE, model_input, named_environment
 from bundler.requirements.pyproject import read_project, requires_python
 from bundler.requirements.requirement_set import (
     CondaInput,
@@ -71,7 +72,8 @@ def read_requirements(  # noqa: PLR0913 - one parameter for each kind of input
     """Read and check all requirements of one run.
 
     :param host: relative paths start at its working directory, ``${NAME}`` is one of its variables.
-    :param files: requirements files, a ``pyproject.toml``, a conda environment file (``env.yml``).
+    :param files: requirements files, a ``pyproject.toml``, a conda environment file (``env.yml``), the
+        directory of an MLflow model.
     :param constraints: constraints files.
     :param strings: requirements of the command line; variables in them are not expanded, as in pip.
     :param extras: extras of the ``pyproject.toml`` among the files.
@@ -85,7 +87,8 @@ def read_requirements(  # noqa: PLR0913 - one parameter for each kind of input
     reader = _RequirementsReader(host)
     projects = [path for path in files if path.name == "pyproject.toml"]
     texts = strings if projects else select_extras(strings, extras, groups, host.cwd)
-    specifications = [path for path in files if path.suffix in CONDA_SUFFIXES or path.name == "MLmodel"]
+    files = [model_input(path, host.cwd) for path in files]
+    specifications = [path for path in files if path.suffix in CONDA_SUFFIXES or path.name == MODEL_FILE]
     plain = [path for path in files if path not in projects and path not in specifications]
     reader.read_top(plain, constraint=False)
     reader.read_top(constraints, constraint=True)
@@ -208,25 +211,21 @@ class _RequirementsReader:
         self.lines[False].append(text)
 
     def read_conda_file(self, path: Path, *, strict: bool) -> None:
-        """Read a conda environment file."""
+        """Read a conda environment file, or the one that a file of MLflow or Azure ML names."""
         name = self._display(path)
         try:
-            text, _ = self._text(path)
+            given = Specification(text=self._text(path)[0], where=name, path=path)
+            given = named_environment(given, lambda file: self._text(file)[0], self._display)
         except ProblemError as refused:
             self._refuse(name, refused)
         else:
-            self.read_conda(Specification(text=text, where=name, path=path), strict=strict)
+            self.read_conda(given, strict=strict)
 
     def read_conda(self, given: Specification, *, strict: bool) -> None:
         """Read the text of a conda environment file; its requirements are passed to pip as strings."""
-        from bundler.requirements.conda.mlflow import mlflow_problem  # noqa: PLC0415 - as below
         from bundler.requirements.conda.translate import conda_requirements  # noqa: PLC0415 - the YAML reader is slow to load
 
         name = given.where
-        other = mlflow_problem(given.text, name)
-        if other is not None:
-            self._refuse(name, other)
-            return
         if self.conda is not None:
             second = ProblemError(
                 f"only one conda environment file is supported, besides `{self.conda.where}`"
@@ -255,6 +254,8 @@ class _RequirementsReader:
                     self._read_line(text, place)
                 except ProblemError as refused:
                     self._refuse(place.where, refused, text)
+        for text in given.implied:
+            self.read_string(text, name)
 
     def finish(self) -> None:
         """Check the requirements against each other, and raise one InputError for all problems."""

@@ -21,6 +21,7 @@ from bundler.errors import InputError
 from bundler.problems import Problem, ProblemError, input_error, is_url
 from bundler.requirements.files import read_requirements
 from bundler.requirements.foreign import BUILD_FILES, bundle_problem, foreign_problem
+from bundler.requirements.model import MODEL_FILE, model_input
 from bundler.requirements.text import directory_problem, first_input, read_bytes, similar_path, url_problem
 from bundler.system.environ import HostEnvironment
 
@@ -57,8 +58,9 @@ def sort_words(words: Iterable[str], cwd: Path) -> Words:
     """Return the words by kind: an existing file of a known kind is one, everything else a requirement.
 
     A word that names an existing path is never the name of a project: it would be built from an index,
-    where anyone can register the name. A directory that pip can build is a requirement if the word cannot
-    be such a name (``.``, ``./six``, ``a/b``); of another one, the file with its requirements is read.
+    where anyone can register the name. The directory of an MLflow model is its description. A directory
+    that pip can build is a requirement if the word cannot be such a name (``.``, ``./six``, ``a/b``); of
+    another one, the file with its requirements is read.
 
     :param cwd: relative paths start here.
     :raises InputError: if a word names a path that is neither a file of a known kind nor a project, or
@@ -71,7 +73,7 @@ def sort_words(words: Iterable[str], cwd: Path) -> Words:
     kinds = {"file": files, "script": scripts, "lock": locks}
     words = list(_joined(words))
     for at, word in enumerate(words):
-        path = Path(word)
+        path = model_input(Path(word), cwd) if word else Path(word)
         if word and (cwd / path).is_dir() and (os.sep in word or word.startswith(".")):
             path = _file_of(path, cwd) or path
         kind = _kind(path) if (cwd / path).is_file() else None
@@ -127,7 +129,7 @@ def _kind(path: Path) -> str | None:
     """Return the kind of a file by its name; None for wheels, sdists and files of unknown kinds."""
     if path.suffix == ".toml" and path.name.startswith("pylock"):
         return "lock"
-    if path.suffix in _FILES or path.name in ("pyproject.toml", "MLmodel"):
+    if path.suffix in _FILES or path.name in ("pyproject.toml", MODEL_FILE):
         return "file"
     return "script" if path.suffix == ".py" and path.name not in BUILD_FILES else None
 

@@ -126,6 +126,8 @@ class Specification:
     """The path as the user would write it, or the name of another source, for messages."""
     path: Path
     """The path of the file; relative paths in it start at its directory, as in conda."""
+    implied: tuple[str, ...] = ()
+    """Requirements of the environment that the text does not contain."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

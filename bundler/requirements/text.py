@@ -20,6 +20,7 @@ from bundler.problems import ProblemError, closest, display_path, register_urls
 from bundler.redaction import url_filename
 
 __all__ = [
+    "MODEL_FILE",
     "cut_off",
     "decode",
     "directory_problem",
@@ -34,7 +35,8 @@ __all__ = [
     "url_problem",
 ]
 
-
+MODEL_FILE = "MLmodel"
+"""The description of an MLflow model, in the model's directory."""
 # The byte order marks that pip recognizes (pip/_internal/req/req_file.py).
 _BOMS = ((codecs.BOM_UTF8, "utf-8"), (codecs.BOM_UTF16_LE, "utf-16-le"), (codecs.BOM_UTF16_BE, "utf-16-be"))
 _CODING = re.compile(rb"coding[:=]\s*([-\w.]+)")
@@ -92,8 +94,9 @@ def directory_problem(path: Path, fact: str, cwd: Path) -> ProblemError:
     :param fact: the message, unless it is the directory of an MLflow model.
     :param cwd: the working directory, for the hint.
     """
-    if (path / "MLmodel").is_file():
-        fact = "the directory of an MLflow model, not a file or project with requirements"
+    if (path / MODEL_FILE).is_file():
+        fact = "the directory of an MLflow model, not a file"
+        return ProblemError(fact, hint=f"pass `-r {shlex.quote(display_path(path, cwd))}`")
     if (found := first_input(path)) is not None:
         option, name = found
         return ProblemError(fact, hint=f"pass `{option} {shlex.quote(display_path(path / name, cwd))}`")

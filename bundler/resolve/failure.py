@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import re
 import shlex
+from collections.abc import Sequence
 from contextlib import suppress
 from pathlib import Path
 
@@ -25,7 +26,15 @@ from bundler.redaction import url_filename
 from bundler.resolve.failed_run import FailedRun
 from bundler.resolve.refusal import refused
 from bundler.resolve.releases import find_files
-from bundler.resolve.unmet import COMMAND_LINE, Wanted, explain_unmet, newest_wheel, python_in, similar_names
+from bundler.resolve.unmet import (
+    COMMAND_LINE,
+    IndexFile,
+    Wanted,
+    explain_unmet,
+    newest_wheel,
+    python_in,
+    similar_names,
+)
 from bundler.system.process import tail
 from bundler.text import listing
 
@@ -96,6 +105,7 @@ def explain_failure(run: FailedRun) -> BundlerError:
         _index_down,
         _failed_build,
         _no_release,
+        _unmet_dependency,
         _conflict,
         _wrong_python,
         _network,
@@ -227,10 +237,30 @@ def _no_release(run: FailedRun) -> BundlerError | None:
     except InvalidRequirement:
         return None
     wanted = run.wanted(requirement, parts["parent"])
+    return _explained(run, wanted, files) or (
+        _constrained(run, wanted) if files else _unknown_name(run, wanted)
+    )
+
+
+def _unmet_dependency(run: FailedRun) -> BundlerError | None:
+    """Return the error for a dependency that no release meets; pip reports it as a conflict of its owners."""
+    match = _CONFLICT.search(run.output)
+    for line in match[1].splitlines() if match else ():
+        with suppress(InvalidRequirement, NetworkError):
+            if depends := _DEPENDS.match(line.strip()):
+                requirement = Requirement(depends["text"].replace(" and ", ","))
+                wanted = run.wanted(requirement, depends["owner"].partition(" ")[0])
+                if error := _explained(run, wanted, find_files(requirement.name, run.settings)):
+                    return error
+    return None
+
+
+def _explained(run: FailedRun, wanted: Wanted, files: Sequence[IndexFile]) -> BundlerError | None:
+    """Return the error for a requirement that none of the files of its project meets."""
     explained = explain_unmet(wanted, files, run.target, only_binary=run.only_binary) if files else None
     if explained is None:
-        return _constrained(run, wanted) if files else _unknown_name(run, wanted)
-    facts = {"requirement": requirement.name}
+        return None
+    facts = {"requirement": wanted.requirement.name}
     return ResolutionError(explained.message, evidence=explained.evidence, hint=explained.hint, facts=facts)
 
 

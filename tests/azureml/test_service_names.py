@@ -38,7 +38,9 @@ def test_every_name_of_the_table_can_be_imported(module: str) -> None:
         ("core", lambda m: m.Experiment(None, "x"), "Model.register"),
         ("core", lambda m: m.ScriptRunConfig(source_directory="."), "Model.register"),
         ("core.runconfig", lambda m: m.RunConfiguration(), "Model.register"),
-        ("core.run", lambda m: m.Run.get_context(), "Model.register"),
+        ("core.run", lambda m: m.Run.get(None, "x"), "Model.register"),
+        ("core.run", lambda m: m.Run(None, "x"), "Model.register"),
+        ("core", lambda m: m.Run.get_context(allow_offline=False), "Model.register"),
         ("core.compute", lambda m: m.AmlCompute.provisioning_configuration(vm_size="x"), "Model.package"),
         ("core.compute_target", lambda m: m.ComputeTarget.create, "Model.package"),
         ("core", lambda m: m.Dataset.Tabular.from_delimited_files, "from a directory"),
@@ -47,6 +49,7 @@ def test_every_name_of_the_table_can_be_imported(module: str) -> None:
         ("pipeline.steps", lambda m: m.PythonScriptStep(name="x"), "steps of the pipeline"),
         ("train.hyperdrive.runconfig", lambda m: m.HyperDriveConfig(), "Model.register"),
         ("widgets", lambda m: m.RunDetails(None).show(), "Model.register"),
+        ("_base_sdk_common.common", lambda m: m.perform_interactive_login(), "a workspace is a directory"),
         ("core.model", lambda m: m.Dataset.get_by_name(None, "x"), "from a directory"),
     ],
 )

@@ -63,6 +63,21 @@ def test_m101_a_twin_of_the_standard_library(files: str, twins: str) -> None:
     ]
 
 
+def test_a_complete_backport_can_be_accepted() -> None:
+    """configparser, which azureml-core required: leaving it out is not possible."""
+    (complete,) = mount_hazards(
+        [complete_facts := facts("configparser", files=("configparser.py",))],
+        stdlib={"configparser"},
+        scripts={complete_facts.name: ()},
+        pth_code={},
+        failed=(),
+    )
+    (other,) = hazards(facts("enum34", files=("enum.py",)))
+
+    assert "`--allow M101:configparser`" in complete.remedy
+    assert "--allow" not in other.remedy
+
+
 def test_distributions_without_a_twin_are_not_named() -> None:
     distributions = [facts("a", files=("a.py",)), facts("b", files=("enum.py",))]
 

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 from support.bundles import make_bundle
+from support.cli import built
 from support.hints import hint, message, suggested
 from support.wheels import make_sdist, make_wheel
 
@@ -241,33 +242,55 @@ def model(tmp_path: Path, index: LocalIndex) -> Path:
     return folder
 
 
-def test_the_directory_of_a_model_is_what_is_meant(model: Path, warm_cli: BundlerCli, tmp_path: Path) -> None:
-    ended = warm_cli.run("lock", "./model", cwd=tmp_path)
-
-    assert ended.returncode == 0, ended.stderr
-    assert 'name = "leaf"' in (tmp_path / "pylock.toml").read_text("utf-8")
-
-
 @pytest.mark.parametrize(
     "args",
     [
+        ["model"],
+        ["./model"],
         ["-r", "model"],
         ["-f", "model"],
         ["-r", "model/MLmodel"],
+        ["-f", "model/MLmodel"],
         ["-f", "model/python_env.yaml"],
-        ["-r", "model/python_env.yaml"],
     ],
 )
-def test_a_model_of_mlflow_gets_the_right_options(
+def test_a_model_of_mlflow_is_an_input(
     args: list[str], model: Path, warm_cli: BundlerCli, tmp_path: Path
 ) -> None:
     ended = warm_cli.run("lock", *args, cwd=tmp_path)
-    assert ended.returncode in (2, 3)
 
-    words = suggested(ended)
-    followed = warm_cli.run(*(words if words[0] == "lock" else ["lock", *words]), cwd=tmp_path)
-    assert followed.returncode == 0, followed.stderr
+    assert ended.returncode == 0, ended.stderr
     assert 'name = "leaf"' in (tmp_path / "pylock.toml").read_text("utf-8")
+    assert "model/python_env.yaml:1: `python=3.7.5` is the target" in ended.stderr
+
+
+def test_a_bundle_of_a_model_has_the_name_of_its_directory(
+    model: Path, warm_cli: BundlerCli, tmp_path: Path
+) -> None:
+    conda = "name: mlflow-env\ndependencies:\n- python=3.7.5\n- pip<=23\n- pip:\n  - leaf\n"
+    (model / "conda.yaml").write_text(conda, "utf-8")
+    assert built(warm_cli, "-f", "model", cwd=tmp_path)["name"] == "model"
+    assert built(warm_cli, "model", cwd=tmp_path)["name"] == "model"
+
+
+@pytest.mark.parametrize(
+    ("text", "fact"),
+    [
+        ("flavors: [\n", "not valid YAML"),
+        ("[]\n", "not the description of an MLflow model"),
+        ("flavors: {python_function: {env: {conda: ../../x.yaml}}}\n", "outside of the directory"),
+        ("flavors: {python_function: {loader_module: 3}}\n", "`loader_module`"),
+    ],
+)
+def test_a_malformed_model_has_a_hint(
+    text: str, fact: str, model: Path, warm_cli: BundlerCli, tmp_path: Path
+) -> None:
+    (model / "MLmodel").write_text(text, "utf-8")
+    ended = warm_cli.run("lock", "model", cwd=tmp_path)
+
+    assert (ended.returncode, fact in ended.stderr) == (3, True), ended.stderr
+    followed = warm_cli.run("lock", *suggested(ended), cwd=tmp_path)
+    assert followed.returncode == 0, followed.stderr
 
 
 @pytest.mark.parametrize(

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING
 import pytest
 from support.archives import docker_members, rootfs, write_archive
 from support.cli import BundlerCli, built_locked, locked
+from support.elfs import make_elf
 from support.facts import base_of
 from support.wheels import make_wheel
 
@@ -23,6 +24,7 @@ from bundler.requirements.conda.yaml import load_yaml
 
 if TYPE_CHECKING:
     from support.cli import Ended
+    from support.localindex import LocalIndex
 
 SITE = "lib/python3.7/site-packages"
 
@@ -567,6 +569,22 @@ def test_an_image_for_another_python_is_warned_of(
         f"warning   `{image}` is for Python 3.11, the bundle for 3.7: `bundler build --python 3.11`"
         in ended.stderr
     )
+
+
+def test_an_image_with_an_older_glibc_is_warned_of(
+    index: LocalIndex, warm_cli: BundlerCli, code: Path, tmp_path: Path
+) -> None:
+    new = make_elf(needed=["libc.so.6"], versions=[("libc.so.6", "GLIBC_2.34", "dlsym")])
+    make_wheel(index.folder, "shop", "1.0", {"shop.py": "", "shop_data/libnew.so": new})
+    bundle = Path(built_locked(warm_cli, "shop", "--target-glibc", "2.34", cwd=tmp_path)["path"])
+    old = package(warm_cli, bundle, code, "--base-image", "minimal-ubuntu18.04-py37-cpu-inference", "-o", "a")
+    fitting = package(warm_cli, bundle, code, "--base-image", "mine", "-o", "b")
+
+    assert (
+        "`minimal-ubuntu18.04-py37-cpu-inference` has glibc 2.27, the bundle needs 2.34:"
+        " `bundler build --target-glibc 2.27`" in old.stderr
+    )
+    assert "has glibc" not in fitting.stderr
 
 
 @pytest.mark.parametrize("image", ["python:3.7-slim", "mine:3.11", "python:latest", "copy:1"])

@@ -160,6 +160,24 @@ def test_the_opencv_twins_want_one_path(online_cli: BundlerCli, python37: Path, 
     assert "W704  `opencv-python` and `opencv-python-headless` install different code" in ended.stderr
 
 
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    ("release", "args"),
+    [
+        ("1.37.*", ("--python", "3.7", "--allow", "M101:configparser")),
+        ("1.48.*", ("--python", "3.7")),
+        ("1.59.*", ("--python", "3.8")),
+    ],
+)
+def test_azureml_defaults_of_2021_to_2024(
+    release: str, args: tuple[str, ...], online_cli: BundlerCli, python37: Path, tmp_path: Path
+) -> None:
+    args = (f"azureml-defaults=={release}", *args, "--for", "mount", "--name", "azure")
+    result = built(online_cli, *args, cwd=tmp_path)
+
+    assert {"azureml-core", "azureml-defaults"} <= set(result["distributions"])
+
+
 def test_old_namespace_packages_work_under_the_server(
     online_cli: BundlerCli, python37: Path, tmp_path: Path
 ) -> None:

@@ -48,7 +48,8 @@ def folder(tmp_path: Path) -> Path:
         ("./only", "files", "only/requirements.txt"),
         ("only/", "files", "only/requirements.txt"),
         ("./tools", "files", "tools/requirements.txt"),
-        ("./model", "files", "model/conda.yaml"),
+        ("./model", "files", "model/MLmodel"),
+        ("model", "files", "model/MLmodel"),
         ("model/MLmodel", "files", "model/MLmodel"),
         ("./numpy", "requirements", "./numpy"),
         ("absent", "requirements", "absent"),
@@ -213,7 +214,6 @@ def test_an_existing_file_is_never_the_name_of_a_project(
         ("built", "pass `./built`; for the project of this name, write `'built>=0'`"),
         ("old", "pass `./old`; for the project of this name, write `'old>=0'`"),
         ("only", "pass `-r only/requirements.txt`; for the project of this name, write `'only>=0'`"),
-        ("model", "pass `-f model/conda.yaml`; for the project of this name, write `'model>=0'`"),
         ("numpy", "for the project of this name, write `'numpy>=0'`"),
         (
             "piped",

@@ -131,6 +131,19 @@ def test_two_distributions_that_exclude_each_other_are_both_named(
     )
 
 
+def test_a_dependency_that_no_release_meets_is_not_a_conflict(
+    shop: LocalIndex, warm_cli: BundlerCli, tmp_path: Path
+) -> None:
+    """As azureml-dataprep, whose native part of 2021 is not on the index: pip tries each of its releases."""
+    for version in ("1.0", "1.1"):
+        make_wheel(shop.folder, "wrapper", version, requires=["native<1.10.0a,>=1.9.0.dev0"])
+    make_wheel(shop.folder, "native", "1.19.1")
+    ended = lock(warm_cli, tmp_path, "wrapper>=1")
+
+    assert ended.returncode == 4
+    assert message(ended).startswith("no release matches `native"), message(ended)
+
+
 def test_a_constraint_is_named_with_its_line(shop: LocalIndex, warm_cli: BundlerCli, tmp_path: Path) -> None:
     (tmp_path / "c.txt").write_text("# old\nleaf<2\n", "utf-8")
     ended = lock(warm_cli, tmp_path, "wants-new", "-c", "c.txt")

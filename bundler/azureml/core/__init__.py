@@ -12,6 +12,7 @@ if TYPE_CHECKING:
     from bundler.azureml.core.container_registry import ContainerRegistry
     from bundler.azureml.core.environment import Environment
     from bundler.azureml.core.model import InferenceConfig, Model, ModelPackage
+    from bundler.azureml.core.run import Run
     from bundler.azureml.core.webservice import Webservice
     from bundler.azureml.core.workspace import Workspace
 
@@ -25,6 +26,7 @@ __all__ = [
     "InferenceConfig",
     "Model",
     "ModelPackage",
+    "Run",
     "Webservice",
     "Workspace",
 ]
@@ -38,6 +40,7 @@ _HOMES = {
     "InferenceConfig": "model",
     "Model": "model",
     "ModelPackage": "model",
+    "Run": "run",
     "Webservice": "webservice",
     "Workspace": "workspace",
 }

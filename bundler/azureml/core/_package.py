@@ -21,9 +21,9 @@ from bundler.azureml.core.environment import Environment
 from bundler.azureml.exceptions import ServiceError
 from bundler.base_image.bases import base_of_image, bases_folder
 from bundler.checks.user_code import UserCode
-from bundler.deploy.application import ModelFiles as PackedModel
 from bundler.deploy.application import PackageOptions
 from bundler.deploy.context import from_image
+from bundler.deploy.models import ModelFiles as PackedModel
 from bundler.deploy.package import PackageRequest, make_package
 from bundler.errors import InputError, UsageError
 from bundler.paths import printable

@@ -85,9 +85,11 @@ def _alike(name: str, known: Mapping[str, str]) -> str | None:
 
 def _several(boot: BootEnv) -> Iterator[Finding]:
     """Yield the sources of packages after the first, which the start script never reads."""
-    if len(boot.extra_sources) > 1 and not boot.off:
-        first, *others = (f"`{source.variable}`" for source in boot.extra_sources)
-        message = f"{first} is used, {' and '.join(others)} ignored"
+    first, *others = (source.variable for source in boot.extra_sources) if boot.extra_sources else ("",)
+    # Those that the start script sets are ignored as intended.
+    others = [f"`{name}`" for name in others if name not in boot.profile.forced]
+    if others and not boot.off:
+        message = f"`{first}` is used, {' and '.join(others)} ignored"
         yield Finding(code="D612", message=message)
 
 

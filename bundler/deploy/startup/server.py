@@ -194,6 +194,8 @@ def load_script(start: Start) -> int:
             "D603", f"the entry script `{printable(boot.entry)}` leads to `{printable(place.display)}`: {why}"
         )
         return start.failed(text, why, 3)
+    if place.display == boot.profile.own_script:
+        return start.did(text, "it is in the image")
     if not place.known or place.path is None:
         start.found(
             "D616",

@@ -1,4 +1,4 @@
-"""Read a conda ``env.yml`` as lists of entries, each with its line.
+"""Read a conda ``env.yml`` or the ``python_env.yaml`` of an MLflow model as lists of entries with lines.
 
 Entries are not parsed here: `conda.matchspec` parses those of conda, `requirements.files` those of pip.
 
@@ -18,9 +18,20 @@ from bundler.problems import ProblemError, closest
 from bundler.requirements.conda.matchspec import clean_channel, register_channels
 from bundler.requirements.conda.yaml import load_yaml, plain_scalars, shorten
 
-__all__ = ["KEYS", "CondaFile", "EnvFileLine", "check_tree", "load_yaml", "parse_conda_file"]
+__all__ = [
+    "KEYS",
+    "CondaFile",
+    "EnvFileLine",
+    "azureml_conda_file",
+    "check_tree",
+    "load_yaml",
+    "parse_conda_file",
+]
 
 KEYS = ("name", "channels", "dependencies", "prefix", "variables")
+_PYTHON_ENV = {"python", "build_dependencies", "dependencies"}
+"""The keys of a ``python_env.yaml``; ``python`` is always written."""
+_PYTHON = re.compile(r"\d+(?:\.\d+){1,2}")
 _VARIABLE = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
 
 
@@ -71,6 +82,22 @@ def parse_conda_file(text: str) -> tuple[CondaFile, tuple[ProblemError, ...]]:
     return file, tuple(sorted(reader.problems, key=lambda refused: refused.line or 0))
 
 
+def azureml_conda_file(tree: object) -> object:
+    """Return the conda environment in a file of Azure ML, a path or a mapping; None in another file.
+
+    It is ``conda_file`` of an environment, deployment or component of the CLI (v2), and
+    ``condaDependencies`` or ``condaDependenciesFile`` of an environment or a run configuration of the SDK.
+
+    Sources: Azure ML's CLI (v2) reference, "environment YAML schema"; azureml-core, ``Environment``.
+    """
+    if not isinstance(tree, dict) or "dependencies" in tree:
+        return None
+    environment = tree.get("environment", tree)
+    python = environment.get("python") if isinstance(environment, dict) else None
+    places = [(environment, "conda_file"), (python, "condaDependencies"), (python, "condaDependenciesFile")]
+    return next((place[key] for place, key in places if isinstance(place, dict) and place.get(key)), None)
+
+
 def check_tree(tree: object, text: str, *, other_sections: bool = False) -> tuple[ProblemError, ...]:
     """Return the problems of a file that is already loaded, sorted by line; for editors of its tree.
 
@@ -97,6 +124,11 @@ class _EnvFileReader:
         if not isinstance(tree, CommentedMap):
             self._refuse("not an environment: expected a mapping with `dependencies`", 1)
             return CondaFile()
+        inline = azureml_conda_file(tree)
+        if inline is not None and not isinstance(inline, str):
+            return self.file(inline)
+        if {*tree, *_PYTHON_ENV} == _PYTHON_ENV and "python" in tree:
+            return self._python_env(tree)
         for key in tree:
             if key not in KEYS:
                 self._unknown(key, _key_line(tree, key))
@@ -114,6 +146,17 @@ class _EnvFileReader:
             variables=self._variables(tree),
             warnings=tuple(warnings),
         )
+
+    def _python_env(self, tree: CommentedMap) -> CondaFile:
+        """Read the ``python_env.yaml`` of an MLflow model; its build dependencies are those of its pip."""
+        python, line = tree["python"], _value_line(tree, "python")
+        source = python if isinstance(python, str) else self._source(tree, "python")
+        text = _kind(python) if python is None or source is None else source
+        if not _PYTHON.fullmatch(text):
+            fact = f"`python` is not a version of Python: `{shorten(text)}`"
+            self._refuse(fact, line, "python: 3.9.18")
+        pip = self._lines(tree, "dependencies", "a requirement")
+        return CondaFile(packages=(EnvFileLine(text=f"python={text}", line=line),), pip=tuple(pip))
 
     def _refuse(self, fact: str, line: int, hint: str | None = None) -> None:
         self.problems.append(ProblemError(fact, line=line, hint=hint))

@@ -60,9 +60,10 @@ YamlPosition = tuple[int, int]
 """A line and a column, both from 0, as the parser counts them."""
 
 
-def load_yaml(text: str) -> Any:
+def load_yaml(text: str, *, longest: int = _MAX_SCALAR) -> Any:
     r"""Return the tree of a YAML document, with comments and line numbers (ruamel's round-trip types).
 
+    :param longest: the characters that an entry may have.
     :raises ProblemError: with the line, if the text is not YAML, has several documents, tags,
         directives, merge keys or duplicate keys, or exceeds a limit: 1 MiB, 20,000 events,
         32 levels, 64 aliases, no alias inside of an anchored collection.
@@ -70,12 +71,12 @@ def load_yaml(text: str) -> Any:
     >>> load_yaml("name: x")["name"]
     'x'
     """
-    plain_scalars(text)
+    plain_scalars(text, longest=longest)
     with _parser_errors():
         return YAML(typ="rt", pure=True).load(text)
 
 
-def plain_scalars(text: str) -> dict[YamlPosition, str]:
+def plain_scalars(text: str, *, longest: int = _MAX_SCALAR) -> dict[YamlPosition, str]:
     """Return the source text of each unquoted scalar, by its position.
 
     For numbers and dates: the tree contains their value, not their spelling.
@@ -91,7 +92,7 @@ def plain_scalars(text: str) -> dict[YamlPosition, str]:
             line=len(_LINE_END.findall(text, 0, unseen.start())) + 1,
         )
     with _parser_errors():
-        return _Scan().run(text)
+        return _Scan(longest).run(text)
 
 
 @contextmanager
@@ -127,7 +128,8 @@ def _line_of(error: YAMLError) -> int | None:
 class _Scan:
     """Checks the events of a document one by one, without building a tree."""
 
-    def __init__(self) -> None:
+    def __init__(self, longest: int) -> None:
+        self._longest = longest
         self._scalars: dict[YamlPosition, str] = {}
         self._anchors: set[str] = set()
         self._open: list[str | None] = []  # the anchor of each open collection
@@ -192,8 +194,8 @@ class _Scan:
     def _scalar(self, event: ScalarEvent) -> str | None:
         if event.tag:
             return _tagged(event.tag)
-        if len(event.value) > _MAX_SCALAR:
-            return f"an entry is longer than {_MAX_SCALAR} characters"
+        if len(event.value) > self._longest:
+            return f"an entry is longer than {self._longest} characters"
         if event.style in (None, ""):
             if event.value == "<<":
                 return "unsupported merge key `<<`"

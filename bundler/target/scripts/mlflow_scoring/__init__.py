@@ -1,0 +1,1 @@
+"""The code of an image that serves an MLflow model without code of the user."""
