@@ -212,6 +212,8 @@ def base_archive(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPa
             capture_output=True,
             text=True,
             timeout=540,
+            # An empty cache, as on a new machine: a wheel that was built before hides missing build tools.
+            env={**os.environ, "PIP_CACHE_DIR": str(tmp_path_factory.mktemp("pip-cache"))},
         )
     if made.returncode != 0:
         if request.config.getoption("--require-docker"):
