@@ -4,14 +4,23 @@ from __future__ import annotations
 
 import doctest
 import importlib
+import os
 import re
+import shutil
+import subprocess
+from collections.abc import Mapping
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import click
 import pytest
+from support.pages import Command, PageFile, is_expected, read_page, run_page
 from support.paths import PACKAGE, ROOT
 
 from bundler.cli.main import cli
+
+if TYPE_CHECKING:
+    from support.docker_engine import Docker
 
 MODULES = sorted(
     ".".join(path.relative_to(PACKAGE.parent).with_suffix("").parts).removesuffix(".__init__")
@@ -142,3 +151,86 @@ def test_rows_of_the_faults_that_claim_a_test_have_one() -> None:
 
     assert len(rows) > 200
     assert {row for row, remark in rows if not remark.strip()} - cited == set()
+
+
+# --- the commands, run ----------------------------------------------------------
+
+STEPS = {page: read_page(page.read_text("utf-8")) for page in PAGES}
+TUTORIAL = ROOT / "docs/tutorial.md"
+# The tutorial is first: it starts with an empty cache and store, which the other pages then use.
+RUN = [TUTORIAL, *(page for page, steps in STEPS.items() if steps and page != TUTORIAL)]
+
+
+class Machine:
+    """A home directory without a cache or a store, and copies of the checkout."""
+
+    def __init__(self, home: Path, base: Path, docker: Docker) -> None:
+        self.home = home
+        self.base = base
+        self.docker = docker
+        self.venv: Path | None = None
+        (home / "bin").mkdir(parents=True)
+        (home / "bin/docker").symlink_to("/usr/bin/docker")  # the client beside the daemon, before any other
+
+    def clone(self) -> Path:
+        """Return a copy of the files that git tracks, with the stand-in image that is built already.
+
+        The scripts of all copies share one virtual environment, which those of the first one create.
+        """
+        argv = ["git", "ls-files", "-z", "--cached", "--others", "--exclude-standard"]
+        listed = subprocess.run(argv, cwd=ROOT, capture_output=True, text=True, check=True).stdout
+        clone = self.home.parent / f"clone-{len(list(self.home.parent.iterdir()))}"
+        for name in filter(None, listed.split("\0")):
+            target = clone / name
+            target.parent.mkdir(parents=True, exist_ok=True)
+            shutil.copy(ROOT / name, target)
+        (clone / "base.tar").hardlink_to(self.base)
+        if self.venv:
+            (clone / ".venv").symlink_to(self.venv)
+        else:
+            self.venv = clone / ".venv"
+        return clone
+
+    def install(self, clone: Path) -> None:
+        """Install bundler into the virtual environment of the scripts, unless a page has done so."""
+        if not (clone / ".venv/bin/bundler").exists():
+            command = ". scripts/venv.sh; make_venv .venv && install_into .venv -e ."
+            subprocess.run(["bash", "-c", command], cwd=clone, env=self.env(), check=True, timeout=300)
+
+    def env(self, *path: Path) -> Mapping[str, str]:
+        """Return the environment of a reader: the index that pip is configured for, and Docker."""
+        passed = ("SSL_CERT_FILE", "SSL_CERT_DIR", "REQUESTS_CA_BUNDLE", "NO_PROXY", "no_proxy")
+        env = {
+            name: value for name, value in os.environ.items() if name in passed or name.startswith("PIP_")
+        }
+        programs = [*map(str, path), str(self.home / "bin"), os.environ["PATH"]]
+        return {
+            **env,
+            "HOME": str(self.home),
+            "PATH": os.pathsep.join(programs),
+            "DOCKER_HOST": f"unix://{self.docker.socket}",
+        }
+
+
+@pytest.fixture(scope="module")
+def machine(
+    docker: Docker, base_archive: Path, python37: Path, tmp_path_factory: pytest.TempPathFactory
+) -> Machine:
+    return Machine(tmp_path_factory.mktemp("reader") / "home", base_archive, docker)
+
+
+@pytest.mark.slow
+@pytest.mark.online
+@pytest.mark.xdist_group("docker")
+@pytest.mark.parametrize("page", RUN, ids=lambda page: str(page.relative_to(ROOT)))
+def test_commands_of_a_page_in_their_order(page: Path, machine: Machine, tmp_path: Path) -> None:
+    """They print the output of the page, in one shell that starts in a clean copy of the checkout."""
+    clone = machine.clone()
+    path = []
+    if page != TUTORIAL:  # whose first commands install bundler, if it is not run alone
+        path.append(clone / ".venv/bin")
+        machine.install(clone)
+
+    problems = run_page(STEPS[page], clone, machine.env(*path), tmp_path)
+
+    assert not problems, f"{page.name}:{problems[0].command.line}: {problems[0].command.text}\n{problems[0].text}"
