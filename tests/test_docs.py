@@ -41,7 +41,7 @@ PAGES = sorted([*ROOT.glob("*.md"), *(ROOT / "docs").glob("*.md"), *(ROOT / "exa
 
 # A command in a code block or a code span: its name and, up to the end of a line or span, its arguments.
 COMMAND = re.compile(
-    r"(?:(?<=`)|^ {4}(?:\$ )?)bundler (?!\w+ v1\\0)([a-z][a-z-]*)((?: \\\n *|[^`\n#])*)", re.MULTILINE
+    r"(?:(?<=`)|^(?: {4})?\$ |^ {4})bundler (?!\w+ v1\\0)([a-z][a-z-]*)((?: \\\n[ >]*|[^`\n#])*)", re.MULTILINE
 )
 
 
@@ -63,13 +63,13 @@ def test_commands_on_pages_exist_with_their_options(page: Path) -> None:
 
 
 def test_commands_on_pages_are_noticed() -> None:
-    text = "    $ bundler lock -r a.txt  # -x\n`bundler env list` or `bundler verify B`\n    bundler package B \\\n      --tag x\n"
+    text = "$ bundler lock -r a.txt  # -x\n`bundler env list` or `bundler verify B`\n$ bundler package B \\\n>   --tag x\n"
 
     assert COMMAND.findall(text) == [
         ("lock", " -r a.txt  "),
         ("env", " list"),
         ("verify", " B"),
-        ("package", " B \\\n      --tag x"),
+        ("package", " B \\\n>   --tag x"),
     ]
 
 
@@ -89,11 +89,11 @@ def test_every_page_is_linked_from_the_readme() -> None:
 
 @pytest.mark.parametrize(
     "page",
-    [page for page in PAGES if page.name != "findings.md"],
+    [page for page in PAGES if page.name not in {"commands.md", "findings.md"}],
     ids=lambda page: str(page.relative_to(ROOT)),
 )
 def test_prose_is_wrapped_at_100_columns(page: Path) -> None:
-    """Tables and code may be longer; findings.md is generated."""
+    """Tables and code may be longer; commands.md and findings.md are generated."""
     text = re.sub(r"^```.*?^```", "", page.read_text("utf-8"), flags=re.MULTILINE | re.DOTALL)
 
     assert [
@@ -154,6 +154,98 @@ def test_rows_of_the_faults_that_claim_a_test_have_one() -> None:
 
 
 # --- the commands, run ----------------------------------------------------------
+
+_PROGRAMS = r"(?:\$ .*|(?:bundler|scripts/[a-z]|docker|podman|skopeo|python3?(?:\.\d+)?|pip|az|curl|tar|mkdir|cd) .*)"
+# A command outside of the blocks of the language `console`: in an indented block, or in another fence.
+_ELSEWHERE = re.compile(rf"^ {{4,}}(?:{_PROGRAMS})$|^(?:{_PROGRAMS})$", re.MULTILINE)
+
+
+def commands_elsewhere(text: str) -> list[str]:
+    """Return the commands of a page that no test would run: those outside of the blocks that are run."""
+    rest = re.sub(r"^```(?:console|dockerfile|python|toml|yaml).*?^```$", "", text, flags=re.MULTILINE | re.DOTALL)
+    indented = "\n".join(re.findall(r"^ {4}.*$", rest, re.MULTILINE))
+    fenced = "\n".join(re.findall(r"^```\w*\n(.*?)^```$", rest, re.MULTILINE | re.DOTALL))
+    return [command.strip() for command in _ELSEWHERE.findall(f"{indented}\n{fenced}")]
+
+
+@pytest.mark.parametrize(
+    "page",
+    [page for page in PAGES if page.name != "commands.md"],  # whose blocks are usage lines
+    ids=lambda page: str(page.relative_to(ROOT)),
+)
+def test_every_command_of_a_page_is_in_a_block_that_is_run(page: Path) -> None:
+    assert commands_elsewhere(page.read_text("utf-8")) == []
+
+
+def test_commands_in_other_blocks_are_noticed() -> None:
+    text = "    bundler build six\n\n```\ndocker load\n$ ls\n```\n\n```console\n$ pwd\n```\n\n    code/score.py  init()\n"
+
+    assert commands_elsewhere(text) == ["bundler build six", "docker load", "$ ls"]
+
+
+def test_a_page_is_read_as_its_reader_types_it() -> None:
+    text = (
+        "```console\n$ cat a \\\n>   b\nx\n...\n$ az ml x  # not tested: needs Azure\n```\n"
+        '```python title="job.py"\nprint(1)\n```\n'
+    )
+
+    assert read_page(text) == [
+        Command(line=2, text="cat a \\\n  b", output="x\n...\n"),
+        Command(line=6, text="az ml x  # not tested: needs Azure"),
+        PageFile(line=8, path="job.py", content="print(1)\n"),
+    ]
+    assert [step.not_tested for step in read_page(text) if isinstance(step, Command)] == ["", "needs Azure"]
+
+
+@pytest.mark.parametrize(
+    ("shown", "output", "expected"),
+    [
+        ("ok\n", "ok\n", True),
+        ("ok\n", "other\n", False),
+        ("", "ok\n", False),
+        ("ok\n", "", False),
+        ("a\n", "a\nb\n", False),
+        ("a\n...\n", "a\nb\nc\n", True),
+        ("a\n...\nc\n", "a\nb\n", False),
+        ("id ... of\n", "id 4 of\n", True),
+        ("x.tar\t12345\n", "x.tar\t12346\n", False),
+        ("x.tar\t1234567\n", "x.tar\t2345678\n", True),
+        ("10 MB\n", "9.5 MB\n", True),
+        ("10 MB\n", "10 files\n", False),
+        ("sha256:0123456789ab\n", "sha256:fedcba987654\n", True),
+        ("lock      3\n", "note      x\nlock      3\ndone      in 4 s\n", True),
+        ("lock      3\n", "warning   x\nlock      3\n", False),
+        ("lock      3\n", "lock      six, 2 of 3, 10 s\nlock      3\n", True),
+        ("lock      3\n", "lock      2\n", False),
+    ],
+)
+def test_outputs_are_compared_without_sizes_digests_and_times(
+    shown: str, output: str, expected: bool
+) -> None:
+    assert is_expected(shown, output) is expected
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        ("$ true\n$ echo a\na\n", None),
+        ("$ false\n$ echo a\na\n", "false"),
+        ("$ echo b\na\n", "echo b"),
+        ("$ echo 'bundler: error: x'; false\nbundler: error: x\n", None),
+        ("$ echo 'bundler: error: x'\nbundler: error: x\n", "echo 'bundler: error: x'"),
+        ("$ cd /; x=1\n$ echo $PWD $x\n/ 1\n", None),
+        ("$ (sleep 0.5; echo ready; sleep 60) &\nready\n$ kill %1\n", None),
+        ("$ echo other &\nready\n", "echo other &"),
+        ("$ exit 0\n$ echo a\na\n", "exit 0"),
+        ("$ false  # not tested: needs Azure\n$ false  # needs Azure\n", "false  # needs Azure"),
+        ("$ if\n", "if"),
+    ],
+)
+def test_a_command_with_another_result_is_noticed(text: str, expected: str | None, tmp_path: Path) -> None:
+    problems = run_page(read_page(f"```console\n{text}```\n"), tmp_path, os.environ, tmp_path)
+
+    assert [problem.command.text for problem in problems] == ([expected] if expected else [])
+
 
 STEPS = {page: read_page(page.read_text("utf-8")) for page in PAGES}
 TUTORIAL = ROOT / "docs/tutorial.md"
