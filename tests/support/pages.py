@@ -14,6 +14,10 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
+from support.paths import ROOT
+
+PAGES = sorted([*ROOT.glob("*.md"), *(ROOT / "docs").glob("*.md"), *(ROOT / "examples").glob("**/README.md")])
+
 _BLOCK = re.compile(r"^( *)```(\w*) *([^\n]*)\n(.*?)^\1```$", re.MULTILINE | re.DOTALL)
 _TITLE = re.compile(r'title="([^"]+)"')
 NOT_TESTED = re.compile(r"# not tested: (needs [\w' ]+)$", re.MULTILINE)
@@ -27,9 +31,7 @@ _VARYING = (
     (re.compile(r"\b\d+(?:\.\d+)? (?:ms|s|min)\b"), "TIME"),
 )
 # Lines that a page may leave out: notes, progress, times, and the remarks of pip about its configuration.
-_LEFT_OUT = (
-    r"(?:(?:note  |done  |installing into |WARNING: |\[notice\] |make-test-base: (?!base))[^\n]*|\w+  [^\n]*, TIME)\n|\n"
-)
+_LEFT_OUT = r"(?:(?:note  |done  |installing into |WARNING: |\[notice\] |make-test-base: (?!base))[^\n]*|\w+  [^\n]*, TIME)\n|\n"
 _FAILS = re.compile(r"^(?:bundler: error|[\w.]+Error): ", re.MULTILINE)
 _READY_SECONDS = 300
 

@@ -183,7 +183,10 @@ def test_a_base_dockerfile_comes_first_and_is_exactly_what_is_built(programs: Pr
     assert written.startswith((EXAMPLES / "Dockerfile").read_text())
     assert (programs.folder / "context-dockerfile" / "azureml-app" / "bundle" / SITE / "yaml").is_dir()
     verified = subprocess.run(
-        [sys.executable, "verify.py"], cwd=programs.folder / "context-dockerfile", check=False, capture_output=True
+        [sys.executable, "verify.py"],
+        cwd=programs.folder / "context-dockerfile",
+        check=False,
+        capture_output=True,
     )
     assert verified.returncode == 0
 
