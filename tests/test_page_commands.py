@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import shutil
+import socket
 import subprocess
 from collections.abc import Mapping
 from pathlib import Path
@@ -81,21 +82,31 @@ def test_a_command_with_another_result_is_noticed(text: str, expected: str | Non
     assert [problem.command.text for problem in problems] == ([expected] if expected else [])
 
 
-STEPS = {page: read_page(page.read_text("utf-8")) for page in PAGES}
+PORT = "5077"
+"""The port of `bundler serve` on the pages. The tests use a free one."""
+
+
+def free_port() -> str:
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        return str(free.getsockname()[1])
+
+
 TUTORIAL = ROOT / "docs/tutorial.md"
 # The tutorial is first: it starts with an empty cache and store, which the other pages then use.
-RUN = [TUTORIAL, *(page for page, steps in STEPS.items() if steps and page != TUTORIAL)]
+RUN = [TUTORIAL, *(page for page in PAGES if page != TUTORIAL and read_page(page.read_text("utf-8")))]
 
 
 class Machine:
     """A home directory without a cache or a store, and copies of the checkout."""
 
-    def __init__(self, home: Path, base: Path, docker: Docker) -> None:
+    def __init__(self, home: Path, base: Path, docker: Docker, python37: Path) -> None:
         self.home = home
         self.base = base
         self.docker = docker
         self.venv: Path | None = None
         (home / "bin").mkdir(parents=True)
+        (home / "bin/python3.7").symlink_to(python37)
         (home / "bin/docker").symlink_to("/usr/bin/docker")  # the client beside the daemon, before any other
 
     def clone(self) -> Path:
@@ -110,7 +121,7 @@ class Machine:
             target = clone / name
             target.parent.mkdir(parents=True, exist_ok=True)
             shutil.copy(ROOT / name, target)
-        (clone / "base.tar").hardlink_to(self.base)
+        shutil.copy(self.base, clone / "base.tar")
         if self.venv:
             (clone / ".venv").symlink_to(self.venv)
         else:
@@ -140,7 +151,7 @@ class Machine:
 def machine(
     docker: Docker, base_archive: Path, python37: Path, tmp_path_factory: pytest.TempPathFactory
 ) -> Machine:
-    return Machine(tmp_path_factory.mktemp("reader") / "home", base_archive, docker)
+    return Machine(tmp_path_factory.mktemp("reader") / "home", base_archive, docker, python37)
 
 
 @pytest.mark.slow
@@ -154,8 +165,9 @@ def test_commands_of_a_page_in_their_order(page: Path, machine: Machine, tmp_pat
     if page != TUTORIAL:  # whose first commands install bundler, if it is not run alone
         path.append(clone / ".venv/bin")
         machine.install(clone)
+    steps = read_page(page.read_text("utf-8").replace(PORT, free_port()))
 
-    problems = run_page(STEPS[page], clone, machine.env(*path), tmp_path)
+    problems = run_page(steps, clone, machine.env(*path), tmp_path)
 
     assert not problems, (
         f"{page.name}:{problems[0].command.line}: {problems[0].command.text}\n{problems[0].text}"
