@@ -51,6 +51,8 @@ def test_a_page_is_read_as_its_reader_types_it() -> None:
         ("lock      3\n", "note      x\nlock      3\ndone      in 4 s\n", True),
         ("lock      3\n", "warning   x\nlock      3\n", False),
         ("lock      3\n", "lock      six, 2 of 3, 10 s\nlock      3\n", True),
+        ("lock      3\n", "base      10 s\nlock      3\n", True),
+        ("lock      3\n", "lock      3\nlock      in 10 s\n", False),
         ("lock      3\n", "lock      2\n", False),
     ],
 )

@@ -111,7 +111,9 @@ def test_a_browser_requests_nothing_from_other_hosts(browser: Any, url: str) -> 
         requests: list[str] = []
         page.on("request", lambda request: requests.append(request.url))
         page.goto(f"{url}index.html")
-        page.locator(".md-search__input").fill("join")
+        page.locator(".md-search__input").click()
+        page.get_by_text("Type to start searching").wait_for()  # the index is loaded
+        page.keyboard.type("join")
         page.locator(".md-search-result__link").first.wait_for()
         page.goto(f"{url}tutorial.html")
         page.locator("h1").first.wait_for()
@@ -119,3 +121,23 @@ def test_a_browser_requests_nothing_from_other_hosts(browser: Any, url: str) -> 
 
     assert len(requests) > 5
     assert [request for request in requests if not request.startswith((url, "data:", "blob:"))] == []
+
+
+def test_a_copied_example_contains_its_commands_alone(browser: Any, url: str) -> None:
+    with browser.new_context(permissions=["clipboard-read", "clipboard-write"]) as context:
+        page = context.new_page()
+        page.goto(f"{url}examples/azureml.html")
+        example = page.locator(".highlight").first
+        example.hover()
+        example.locator("button").click()
+        page.locator(".md-dialog--active").wait_for()
+        copied = page.evaluate("navigator.clipboard.readText()")
+
+    lines = [line for line in copied.splitlines() if line]
+    assert lines[:3] == [
+        "cd examples/azureml",
+        "export BUNDLER_WORKSPACE=$PWD/workspace",
+        "python from_pip.py",
+    ]
+    assert lines[-1] == "python curated.py"
+    assert not any(line.startswith(("$", "nlp", "AzureML")) for line in lines)

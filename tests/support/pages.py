@@ -31,7 +31,7 @@ _VARYING = (
     (re.compile(r"\b\d+(?:\.\d+)? (?:ms|s|min)\b"), "TIME"),
 )
 # Lines that a page may leave out: notes, progress, times, and the remarks of pip about its configuration.
-_LEFT_OUT = r"(?:(?:note  |done  |installing into |WARNING: |\[notice\] |make-test-base: (?!base))[^\n]*|\w+  [^\n]*, TIME)\n|\n"
+_LEFT_OUT = r"(?:(?:note  |done  |installing into |WARNING: |\[notice\] |make-test-base: (?!base))[^\n]*|\w+  (?:[^\n]*, |\s*)TIME)\n|\n"
 _FAILS = re.compile(r"^(?:bundler: error|[\w.]+Error): ", re.MULTILINE)
 _READY_SECONDS = 300
 
