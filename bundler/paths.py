@@ -30,6 +30,9 @@ _MAX_PATH = 4096
 _BIDI = frozenset("\u061c\u200e\u200f\u202a\u202b\u202c\u202d\u202e\u2066\u2067\u2068\u2069")
 _FORBIDDEN = re.compile(f"[\\x00-\\x1f\\x7f-\\x9f{''.join(sorted(_BIDI))}]")
 
+# Most names; the other ones are looked at more closely.
+_PLAIN = re.compile(r"(?:[A-Za-z0-9_+-][A-Za-z0-9_.+-]{0,254}/)*[A-Za-z0-9_+-][A-Za-z0-9_.+-]{0,254}")
+
 # Names that are not relative paths on some system, with the reason. Windows accepts backslashes and drives.
 _NOT_RELATIVE = (
     (re.compile(r"\Z"), "it is empty"),
@@ -54,6 +57,8 @@ def archive_path(name: str) -> ArchivePath:
     >>> archive_path("pkg/__init__.py")
     'pkg/__init__.py'
     """
+    if _PLAIN.fullmatch(name) and len(name) <= _MAX_PATH:
+        return ArchivePath(name)
     try:
         encoded = name.encode("utf-8")
     except UnicodeEncodeError as error:

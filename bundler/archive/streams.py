@@ -64,7 +64,8 @@ class ExactReader:
 
     def __init__(self, pieces: Iterator[bytes]) -> None:
         self._pieces = pieces
-        self._rest = b""
+        self._chunk = b""
+        self._at = 0
 
     def exactly(self, length: int, *, short: bool = False) -> bytes:
         """Return the next ``length`` bytes, which fit in memory.
@@ -77,13 +78,15 @@ class ExactReader:
     def pieces(self, length: int, *, short: bool = False) -> Iterator[bytes]:
         """Yield the next ``length`` bytes in pieces."""
         while length:
-            if not self._rest:
-                self._rest = next(self._pieces, b"")
-                if not self._rest:
+            if self._at == len(self._chunk):
+                self._chunk, self._at = next(self._pieces, b""), 0
+                if not self._chunk:
                     if short:
                         return
                     raise IntegrityError("the archive is truncated")
-            piece, self._rest = self._rest[:length], self._rest[length:]
+            # The rest of the chunk is not copied.
+            piece = self._chunk[self._at : self._at + length]
+            self._at += len(piece)
             length -= len(piece)
             yield piece
 
