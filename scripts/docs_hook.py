@@ -1,7 +1,8 @@
 """The hook of mkdocs: add the pages outside of docs/, and check that the site requests nothing.
 
-On a plain view of the files, links lead from docs/ to the root and to examples/. The site has one directory,
-so that the links of its pages are rewritten; a link to a file that is not a page leads to a copy of it.
+On a plain view of the files, links lead from docs/ to the root and to examples/. The site has one
+directory, so that the links of its pages are rewritten. A link to a file that is not a page leads to a copy
+of it; that to a directory, or to a page that the site lacks, becomes its text.
 """
 
 from __future__ import annotations
@@ -20,8 +21,8 @@ if TYPE_CHECKING:
     from mkdocs.structure.pages import Page
 
 ROOT = Path(__file__).resolve().parent.parent
-_LINK = re.compile(r"(\]\()([^)#:\s]+)(#[^)]*)?(\))")
-_CODE = re.compile(r"(^```.*?^```|`[^`\n]*`)", re.MULTILINE | re.DOTALL)
+_LINK = re.compile(r"(!?)\[([^\]]*)\]\(([^)#:\s]+)(#[^)]*)?\)")
+_FENCE = re.compile(r"(^```.*?^```)", re.MULTILINE | re.DOTALL)
 # Elements whose URL is requested when the page is shown; `a` is not.
 _REQUESTED = {"audio", "embed", "iframe", "img", "link", "object", "script", "source", "video"}
 
@@ -51,16 +52,20 @@ def on_page_markdown(markdown: str, page: Page, config: MkDocsConfig, files: Fil
     source = sources.get(here, f"docs/{here}")
 
     def rewrite(match: re.Match[str]) -> str:
-        before, link, anchor, after = match.groups()
+        image, text, link, anchor = match.groups()
         path = posixpath.normpath(posixpath.join(posixpath.dirname(source), link))
         target = outside.get(path, path.removeprefix("docs/"))
-        if target == path and (ROOT / path).is_file() and files.get_file_from_path(path) is None:
-            files.append(File.generated(config, path, abs_src_path=str(ROOT / path)))
+        elsewhere = ROOT / path
+        if target == path and elsewhere.is_file() and elsewhere.suffix != ".md":
+            if files.get_file_from_path(path) is None:
+                files.append(File.generated(config, path, abs_src_path=str(elsewhere)))
+        elif target == path and elsewhere.exists():
+            return text
         relative = posixpath.relpath(target, posixpath.dirname(here) or ".")
-        return f"{before}{relative}{anchor or ''}{after}"
+        return f"{image}[{text}]({relative}{anchor or ''})"
 
-    parts = _CODE.split(markdown)
-    return "".join(part if part.startswith("`") else _LINK.sub(rewrite, part) for part in parts)
+    fences = _FENCE.split(markdown)
+    return "".join(part if part.startswith("```") else _LINK.sub(rewrite, part) for part in fences)
 
 
 class _Requests(HTMLParser):

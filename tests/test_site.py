@@ -37,6 +37,10 @@ def checkout(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="module")
 def site(checkout: Path) -> Path:
+    page = checkout / "docs/tutorial.md"
+    links = "[a file](../examples/azureml/Dockerfile), [a directory](../examples/azureml), [a page](../tests/x.md)"
+    page.write_text(f"{page.read_text('utf-8')}\n{links}\n", "utf-8")
+    (checkout / "tests/x.md").write_text("# x\n", "utf-8")
     ended = build(checkout)
     assert (ended.returncode, ended.stderr) == (0, "")
     # Later builds of this checkout, which fail, remove theirs.
@@ -49,6 +53,14 @@ def test_every_page_is_in_it(site: Path) -> None:
     assert len(names) == len(PAGES)
     assert {"index.html", "tutorial.html", "commands.html", "contributing.html"} <= names
     assert {"examples/azureml.html", "examples/sklearn-score.html"} <= names
+
+
+def test_links_to_other_files_of_the_repository(site: Path) -> None:
+    text = (site / "tutorial.html").read_text("utf-8")
+
+    assert '<a href="examples/azureml/Dockerfile">a file</a>, a directory, a page' in text
+    copied = (site / "examples/azureml/Dockerfile").read_bytes()
+    assert copied == (ROOT / "examples/azureml/Dockerfile").read_bytes()
 
 
 @pytest.mark.parametrize(
