@@ -12,7 +12,7 @@ from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 from itertools import chain
-from pathlib import Path, PurePosixPath
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from packaging.requirements import Requirement
@@ -351,7 +351,7 @@ class _CheckRun:
         yield from check_shared_objects(
             objects,
             self._target,
-            bundled={PurePosixPath(file.path).name for _, file in self._request.plan.files()},
+            bundled={file.path.rpartition("/")[2] for _, file in self._request.plan.files()},
             base_libraries=self._base_libraries,
             base_versions=base.symbol_versions if base else {},
             loaded=loaded,
