@@ -9,7 +9,10 @@ import sys
 import tempfile
 from collections.abc import Iterator
 from contextlib import ExitStack
+from importlib import import_module
+from importlib.util import find_spec
 from pathlib import Path
+from typing import Any
 
 import pytest
 from figures import AREAS
@@ -212,6 +215,8 @@ def base_archive(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPa
             capture_output=True,
             text=True,
             timeout=540,
+            # An empty cache, as on a new machine: a wheel that was built before hides missing build tools.
+            env={**os.environ, "PIP_CACHE_DIR": str(tmp_path_factory.mktemp("pip-cache"))},
         )
     if made.returncode != 0:
         if request.config.getoption("--require-docker"):
@@ -225,3 +230,20 @@ def base_image(docker: Docker, base_archive: Path) -> str:
     """The name of the stand-in, loaded."""
     (name,) = docker.load(base_archive)
     return name
+
+
+@pytest.fixture(scope="module")
+def browser(request: pytest.FixtureRequest) -> Iterator[Any]:
+    """The system's Chromium, driven by playwright."""
+    program = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
+    absent = "NO CHROMIUM, NOT TESTED: apt-get install chromium" if program is None else ""
+    if find_spec("playwright") is None:
+        absent = "NO PLAYWRIGHT, NOT TESTED: pip install '.[test-browser]'"
+    if absent:
+        if request.config.getoption("--require-docker"):
+            pytest.fail(absent)
+        pytest.skip(absent)
+    with import_module("playwright.sync_api").sync_playwright() as driver:
+        started = driver.chromium.launch(executable_path=program, args=["--no-sandbox"])
+        yield started
+        started.close()

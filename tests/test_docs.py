@@ -9,6 +9,7 @@ from pathlib import Path
 
 import click
 import pytest
+from support.pages import PAGES
 from support.paths import PACKAGE, ROOT
 
 from bundler.cli.main import cli
@@ -27,12 +28,10 @@ def test_examples_in_docstrings(name: str) -> None:
     assert result.failed == 0
 
 
-PAGES = sorted([*ROOT.glob("*.md"), *(ROOT / "docs").glob("*.md"), *(ROOT / "examples").glob("*/README.md")])
-
-
 # A command in a code block or a code span: its name and, up to the end of a line or span, its arguments.
 COMMAND = re.compile(
-    r"(?:(?<=`)|^ {4}(?:\$ )?)bundler (?!\w+ v1\\0)([a-z][a-z-]*)((?: \\\n *|[^`\n#])*)", re.MULTILINE
+    r"(?:(?<=`)|^(?: {4})?\$ |^ {4})bundler (?!\w+ v1\\0)([a-z][a-z-]*)((?: \\\n[ >]*|[^`\n#])*)",
+    re.MULTILINE,
 )
 
 
@@ -54,13 +53,13 @@ def test_commands_on_pages_exist_with_their_options(page: Path) -> None:
 
 
 def test_commands_on_pages_are_noticed() -> None:
-    text = "    $ bundler lock -r a.txt  # -x\n`bundler env list` or `bundler verify B`\n    bundler package B \\\n      --tag x\n"
+    text = "$ bundler lock -r a.txt  # -x\n`bundler env list` or `bundler verify B`\n$ bundler package B \\\n>   --tag x\n"
 
     assert COMMAND.findall(text) == [
         ("lock", " -r a.txt  "),
         ("env", " list"),
         ("verify", " B"),
-        ("package", " B \\\n      --tag x"),
+        ("package", " B \\\n>   --tag x"),
     ]
 
 
@@ -80,11 +79,11 @@ def test_every_page_is_linked_from_the_readme() -> None:
 
 @pytest.mark.parametrize(
     "page",
-    [page for page in PAGES if page.name != "findings.md"],
+    [page for page in PAGES if page.name not in {"commands.md", "findings.md"}],
     ids=lambda page: str(page.relative_to(ROOT)),
 )
 def test_prose_is_wrapped_at_100_columns(page: Path) -> None:
-    """Tables and code may be longer; findings.md is generated."""
+    """Tables and code may be longer; commands.md and findings.md are generated."""
     text = re.sub(r"^```.*?^```", "", page.read_text("utf-8"), flags=re.MULTILINE | re.DOTALL)
 
     assert [
@@ -142,3 +141,35 @@ def test_rows_of_the_faults_that_claim_a_test_have_one() -> None:
 
     assert len(rows) > 200
     assert {row for row, remark in rows if not remark.strip()} - cited == set()
+
+
+_PROGRAMS = (
+    r"(?:\$ .*|(?:bundler|scripts/[a-z]|docker|podman|skopeo|python3?(?:\.\d+)?|pip|az|curl|tar|mkdir|cd) .*)"
+)
+# A command outside of the blocks of the language `console`: in an indented block, or in another fence.
+_ELSEWHERE = re.compile(rf"^ {{4,}}(?:{_PROGRAMS})$|^(?:{_PROGRAMS})$", re.MULTILINE)
+
+
+def commands_elsewhere(text: str) -> list[str]:
+    """Return the commands of a page that no test would run: those outside of the blocks that are run."""
+    rest = re.sub(
+        r"^```(?:console|dockerfile|python|toml|yaml).*?^```$", "", text, flags=re.MULTILINE | re.DOTALL
+    )
+    indented = "\n".join(re.findall(r"^ {4}.*$", rest, re.MULTILINE))
+    fenced = "\n".join(re.findall(r"^```\w*\n(.*?)^```$", rest, re.MULTILINE | re.DOTALL))
+    return [command.strip() for command in _ELSEWHERE.findall(f"{indented}\n{fenced}")]
+
+
+@pytest.mark.parametrize(
+    "page",
+    [page for page in PAGES if page.name != "commands.md"],  # whose blocks are usage lines
+    ids=lambda page: str(page.relative_to(ROOT)),
+)
+def test_every_command_of_a_page_is_in_a_block_that_is_run(page: Path) -> None:
+    assert commands_elsewhere(page.read_text("utf-8")) == []
+
+
+def test_commands_in_other_blocks_are_noticed() -> None:
+    text = "    bundler build six\n\n```\ndocker load\n$ ls\n```\n\n```console\n$ pwd\n```\n\n    code/score.py  init()\n"
+
+    assert commands_elsewhere(text) == ["bundler build six", "docker load", "$ ls"]

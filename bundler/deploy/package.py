@@ -130,8 +130,6 @@ def make_package(request: PackageRequest, *, store: Store, reporter: Reporter) -
                 delta_from=request.delta_from,
                 reporter=reporter,
             )
-            new = sum(layer.new for layer in image.layers)
-            reporter.stage("image", f"{len(image.layers)} layers, {new} new")
             if image.needs_join:
                 reporter.note(
                     "join it with the earlier image: `bundler join OLD DELTA OUT`, or see DELTA.txt in it"

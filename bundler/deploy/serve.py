@@ -89,6 +89,7 @@ def run_server(  # noqa: PLR0913 - each is a fact of the run
         lib = env.get("AZUREML_EXTRA_PYTHON_LIB_PATH")
         script = env["AZUREML_ENTRY_SCRIPT"]
         env.setdefault("PYTHONPATH", "")
+        env["PYTHONDONTWRITEBYTECODE"] = "1"  # the context may be transferred afterwards, as it was written
         if lib:  # the start script appends a `:`, an empty entry: the working directory
             env["PYTHONPATH"] = f"{(root / script).parent / lib}{os.pathsep}{env['PYTHONPATH']}"
         if release >= ROOT_IS_CWD:

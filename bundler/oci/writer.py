@@ -23,6 +23,7 @@ from bundler.oci.layer import StoredLayer
 from bundler.oci.reference import Reference
 from bundler.reporter import Reporter
 from bundler.system.atomic import output_error, staged_file
+from bundler.text import human_size
 
 __all__ = ["Archive", "LayerDescriptor", "Part", "WrittenImage", "publish_image"]
 
@@ -209,7 +210,7 @@ def publish_image(archive: Archive, out: Path, reporter: Reporter) -> WrittenIma
         ) from error
     layers = tuple(part.layer for part in archive.parts)
     new = sum(layer.new for layer in layers)
-    reporter.stage("image", f"{len(layers)} layers, {new} of them new, {size} bytes")
+    reporter.stage("image", f"{len(layers)} layers, {new} of them new, {human_size(size)}")
     return WrittenImage(
         path=out,
         size=size,

@@ -12,5 +12,5 @@ env.docker.base_dockerfile = "./Dockerfile"  # translation: use my Dockerfile as
 details = env.get_image_details(ws)
 print(details["ingredients"]["dockerfile"])
 
-env.build(ws, output="dist", context="context")
-print("context")
+env.build(ws, output="dist", context="context-dockerfile")
+print("context-dockerfile")

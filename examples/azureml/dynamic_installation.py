@@ -15,5 +15,5 @@ myenv.environment_variables = {"AZUREML_EXTRA_REQUIREMENTS_TXT": "requirements.t
 model = Model.register(ws, model_path="model", model_name="weights")
 config = InferenceConfig("score.py", source_directory="inference_dir/code", environment=myenv)
 package = Model.package(ws, [model], config, generate_dockerfile=True)
-package.save("context")
-print("context")
+package.save("context-dynamic")
+print("context-dynamic")

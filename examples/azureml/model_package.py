@@ -12,7 +12,7 @@ model = Model.register(ws, model_path="model", model_name="weights")
 config = InferenceConfig("score.py", source_directory="inference_dir/code", environment=env)
 package = Model.package(ws, [model], config, generate_dockerfile=True)
 package.wait_for_creation(show_output=True)
-package.save("context")
-print("context")
+package.save("context-model")
+print("context-model")
 
 # To write an image directly: `generate_dockerfile=False, base="base.tar"`, then `package.pull("image.tar")`.

@@ -126,7 +126,13 @@ def make(output: Path, wanted: str) -> None:
     inputs = digest_inputs(source, release)
     if read_inputs(output) == inputs:
         say(f"{output.name} already exists, built from the same inputs")
-        return
+    else:
+        build(output, source, release, inputs)
+    say(f"{output.name}: {output.stat().st_size / 1e6:.0f} MB, `docker load` names it {TAG}")
+
+
+def build(output: Path, source: Source, release: dict[str, str], inputs: str) -> None:
+    """Build the image, and write its archive."""
     output.parent.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(dir=output.parent, prefix=".make-test-base-") as folder:
         scratch = Path(folder)
@@ -140,7 +146,6 @@ def make(output: Path, wanted: str) -> None:
         say("writing the archive")
         write_archive(root, inputs, scratch / "archive.tar")
         (scratch / "archive.tar").replace(output)
-    say(f"{output.name}: {output.stat().st_size / 1e6:.0f} MB, `docker load` names it {TAG}")
 
 
 def check_machine() -> None:
@@ -211,7 +216,8 @@ def build_wheels(source: Source, scratch: Path) -> Path:
     wheels = scratch / "wheels"
     run([source.program, "-I", "-m", "venv", scratch / "venv"])
     pip = [str(scratch / "venv/bin/python"), "-m", "pip", "-qq", "--disable-pip-version-check"]
-    run([*pip, "wheel", "--no-deps", "--wheel-dir", wheels, "-r", HERE / "server.txt"])
+    # By PEP 517, pip fetches the tools of a build; the environment of `venv` contains no `wheel`.
+    run([*pip, "wheel", "--use-pep517", "--no-deps", "--wheel-dir", wheels, "-r", HERE / "server.txt"])
     return wheels
 
 

@@ -72,10 +72,9 @@ def test_the_page_is_the_one_that_is_generated() -> None:
 
 
 def test_a_stale_page_fails_the_check_until_it_is_written(tmp_path: Path) -> None:
-    shutil.copytree(PACKAGE / "data", tmp_path / "bundler/data")
-    shutil.copy(PACKAGE / "__init__.py", tmp_path / "bundler")
-    for name in ("scripts/generate-docs", "docs/findings.md"):
-        (tmp_path / name).parent.mkdir()
+    shutil.copytree(PACKAGE, tmp_path / "bundler", ignore=shutil.ignore_patterns("__pycache__"))
+    for name in ("scripts/generate-docs", "docs/findings.md", "docs/commands.md"):
+        (tmp_path / name).parent.mkdir(exist_ok=True)
         shutil.copy(ROOT / name, tmp_path / name)
     facts, page = tmp_path / "bundler/data/findings.toml", tmp_path / "docs/findings.md"
     facts.write_text(
@@ -87,6 +86,10 @@ def test_a_stale_page_fails_the_check_until_it_is_written(tmp_path: Path) -> Non
     assert "\n-Fix: leave the backport out; " in stale.stdout
     assert "\n+Fix: drop the backport; " in stale.stdout
     assert page.read_bytes() == (ROOT / "docs/findings.md").read_bytes()
+
+    commands = tmp_path / "docs/commands.md"
+    commands.write_text(commands.read_text("utf-8").replace("| `--dry-run` |", "| `--no-run` |"), "utf-8")
+    assert "\n+| `--dry-run` |" in generate_docs(tmp_path, "--check").stdout
 
     assert generate_docs(tmp_path).returncode == 0
     assert "\nFix: drop the backport; " in page.read_text("utf-8")

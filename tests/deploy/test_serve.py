@@ -5,6 +5,8 @@ from __future__ import annotations
 import json
 import re
 import socket
+import subprocess
+import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -22,6 +24,7 @@ SERVER = {
     "azureml_inference_server_http/__init__.py": "",
     "azureml_inference_server_http/amlserver.py": (
         "import json, os, sys\nimport jinja2, shared\n\n\ndef run():\n"
+        "    sys.path.append('src')\n    import score\n"
         "    names = ('AML_APP_ROOT', 'PYTHONPATH')\n"
         "    env = {name: os.environ.get(name) for name in names}\n"
         "    print(json.dumps([sys.argv, shared.WHO, jinja2.V, os.getcwd(), env]))\n    return 3\n"
@@ -99,3 +102,14 @@ def test_a_release_is_started_by_its_entry_point(
     assert (who, found, folder) == ("bundle", jinja2, str(root))
     assert env["AML_APP_ROOT"] == (str(root) if has_root else None)
     assert env["PYTHONPATH"] == f"{root}/src/../bundle/{SITE}:"
+
+
+def test_a_context_is_unchanged_after_it_was_served(warm_cli: BundlerCli, context: Path) -> None:
+    """Python writes no bytecode beside the code: `verify.py` accepts the context, which may be transferred."""
+    ended = warm_cli.run("serve", str(context), "--server", "0.7.6", "--port", "5099")
+    assert ended.returncode == 3, ended.stderr
+
+    verified = subprocess.run(
+        [sys.executable, context / "verify.py"], capture_output=True, text=True, check=False
+    )
+    assert verified.returncode == 0, verified.stdout

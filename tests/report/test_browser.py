@@ -2,10 +2,7 @@
 
 from __future__ import annotations
 
-import shutil
 from collections.abc import Callable, Iterator
-from importlib import import_module
-from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
@@ -26,23 +23,6 @@ WIDTHS = {"phone": (390, 844), "tablet": (820, 1180), "desktop": (1360, 900)}
 HOSTILE = "</script><img/src=x/onerror=document.title='owned'><svg/onload=document.title='owned'>"
 VECTORS = sorted((ROOT / "tests/vectors/good").glob("*.tar.[gz]*"))
 Open = Callable[..., Any]
-
-
-@pytest.fixture(scope="module")
-def browser(request: pytest.FixtureRequest) -> Iterator[Any]:
-    """The system's Chromium, driven by playwright."""
-    program = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
-    absent = "NO CHROMIUM, NOT TESTED: apt-get install chromium" if program is None else ""
-    if find_spec("playwright") is None:
-        absent = "NO PLAYWRIGHT, NOT TESTED: pip install '.[test-browser]'"
-    if absent:
-        if request.config.getoption("--require-docker"):
-            pytest.fail(absent)
-        pytest.skip(absent)
-    with import_module("playwright.sync_api").sync_playwright() as driver:
-        started = driver.chromium.launch(executable_path=program, args=["--no-sandbox"])
-        yield started
-        started.close()
 
 
 @pytest.fixture

@@ -176,14 +176,17 @@ def test_the_dockerfile_is_no_secret(programs: Programs) -> None:
 
 
 def test_a_base_dockerfile_comes_first_and_is_exactly_what_is_built(programs: Programs) -> None:
-    shown, _, _ = programs.run("base_dockerfile.py").rpartition("context\n")
+    shown, _, _ = programs.run("base_dockerfile.py").rpartition("context-dockerfile\n")
 
-    written = (programs.folder / "context" / "Dockerfile").read_text()
+    written = (programs.folder / "context-dockerfile" / "Dockerfile").read_text()
     assert written == shown.rstrip("\n") + "\n"
     assert written.startswith((EXAMPLES / "Dockerfile").read_text())
-    assert (programs.folder / "context" / "azureml-app" / "bundle" / SITE / "yaml").is_dir()
+    assert (programs.folder / "context-dockerfile" / "azureml-app" / "bundle" / SITE / "yaml").is_dir()
     verified = subprocess.run(
-        [sys.executable, "verify.py"], cwd=programs.folder / "context", check=False, capture_output=True
+        [sys.executable, "verify.py"],
+        cwd=programs.folder / "context-dockerfile",
+        check=False,
+        capture_output=True,
     )
     assert verified.returncode == 0
 
@@ -289,7 +292,7 @@ def env_of(context: Path) -> dict[str, str]:
 def test_dynamic_installation_needs_no_index(programs: Programs) -> None:
     programs.run("dynamic_installation.py")
 
-    context = programs.folder / "context"
+    context = programs.folder / "context-dynamic"
     env = env_of(context)
     assert env["AZUREML_EXTRA_REQUIREMENTS_TXT"] == "../wheelhouse/requirements.txt"
     assert env["PIP_NO_INDEX"] == "1"
@@ -303,7 +306,7 @@ def test_dynamic_installation_needs_no_index(programs: Programs) -> None:
 def test_preinstalled_packages(programs: Programs) -> None:
     programs.run("preinstalled_packages.py")
 
-    context = programs.folder / "context"
+    context = programs.folder / "context-preinstalled"
     assert env_of(context)["AZUREML_EXTRA_PYTHON_LIB_PATH"] == f"myenv/{SITE}"
     assert (context / "azureml-app/code/myenv" / SITE / "yaml/__init__.py").is_file()
     assert not (context / "azureml-app/bundle").exists()
@@ -318,7 +321,7 @@ def test_a_mount_path_that_is_off_by_a_folder_is_no_package(programs: Programs) 
 
     assert ended.returncode != 0
     assert "D601" in ended.stderr
-    assert not (programs.folder / "context").exists()
+    assert not (programs.folder / "context-preinstalled").exists()
 
 
 def test_a_hand_made_virtual_environment_is_packed_without_its_python(
@@ -334,7 +337,7 @@ def test_a_hand_made_virtual_environment_is_packed_without_its_python(
     (environment / SITE / "yaml/__init__.py").write_text("")
     programs.run("preinstalled_packages.py")
 
-    packed = programs.folder / "context/azureml-app/code/myenv"
+    packed = programs.folder / "context-preinstalled/azureml-app/code/myenv"
     assert (packed / SITE / "yaml/__init__.py").is_file()
     assert not (packed / "bin/python3.7").exists()
 
@@ -342,7 +345,7 @@ def test_a_hand_made_virtual_environment_is_packed_without_its_python(
 def test_model_package_is_a_context(programs: Programs) -> None:
     programs.run("model_package.py")
 
-    context = programs.folder / "context"
+    context = programs.folder / "context-model"
     env = env_of(context)
     assert env["AZUREML_ENTRY_SCRIPT"] == "code/score.py"
     assert env["AZUREML_EXTRA_PYTHON_LIB_PATH"] == f"../bundle/{SITE}"
@@ -395,7 +398,7 @@ def test_an_environment_that_does_not_build_leaves_no_package(programs: Programs
 
     assert ended.returncode != 0
     assert "imports `absent`, which no distribution provides" in ended.stderr
-    assert not (programs.folder / "context").exists()
+    assert not (programs.folder / "context-model").exists()
 
 
 # --- models ---------------------------------------------------------------------
