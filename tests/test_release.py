@@ -163,8 +163,8 @@ def python_image(docker: Docker, base_image: str, tmp_path: Path) -> str:
     for library in (prefix / "lib").glob("libpython*.so*"):
         shutil.copy(library, context / "python/lib")
     (context / "Dockerfile").write_text(
-        f"FROM {base_image}\nCOPY python /opt/python\nENV PATH=/opt/python/bin:$PATH\n"
-        "ENV LD_LIBRARY_PATH=/opt/python/lib\n"
+        f"FROM {base_image}\nUSER root\nCOPY python /opt/python\nENV PATH=/opt/python/bin:$PATH\n"
+        "RUN echo /opt/python/lib >/etc/ld.so.conf.d/python.conf && ldconfig\n"
     )
     docker.build(context, f"test-{name}")
     return f"test-{name}"
