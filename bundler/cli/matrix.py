@@ -26,9 +26,11 @@ from bundler.cli.settings import Setting, find_setting, option_name, read_settin
 from bundler.errors import BundlerError, InputError, UsageError
 from bundler.jsonio import parse_toml
 from bundler.paths import printable
+from bundler.pipeline.fleet import Fleet, open_shared, run_on_cluster
 from bundler.pipeline.matrix import Job, Outcome, check_outputs, label_of, run_job
 from bundler.problems import Problem, ProblemError, closest, display_path, input_error
-from bundler.store.store import open_store
+from bundler.reporter import Reporter
+from bundler.store.store import Store, open_store
 from bundler.system.environ import HostEnvironment, read_host_environment
 
 __all__ = ["line_of", "matrix_command"]
@@ -49,48 +51,89 @@ _OPTIONS = {
 @click.command("matrix")
 @click.argument("file", type=file_path, default="bundles.toml", metavar="[FILE]")
 @click.option("--only", multiple=True, metavar="NAME", help="Build this bundle of the file only.")
+@click.option(
+    "--scheduler",
+    metavar="URL",
+    help="Build on the workers of this scheduler of Dask, each with its own store.",
+)
+@click.option(
+    "--share", metavar="URL", help="Fetch layers that others made from this storage, and copy new ones to it."
+)
 @store_option
 @json_option
-def matrix_command(file: Path, only: tuple[str, ...], store: Path | None, *, as_json: bool) -> None:
+def matrix_command(
+    file: Path,
+    only: tuple[str, ...],
+    scheduler: str | None,
+    share: str | None,
+    store: Path | None,
+    *,
+    as_json: bool,
+) -> None:
     """Build the bundles of FILE  [default: bundles.toml], each for one or more Pythons.
 
     A bundle that exists, and whose lock, options, base and code did not change, is not built again. A
     bundle that fails does not stop the others; the exit code is that of the first one that failed.
     """
     host = read_host_environment()
-    entries = _MatrixFile(file, host).read(only)
+    entries = _MatrixFile(file, host, absolute=scheduler is not None).read(only)
     reporter = make_reporter()
-    opened = open_store(store, host, reporter)
-    jobs = [entry.job for entry in entries if isinstance(entry.job, Job)]
-    check_outputs(jobs, host=host, store=opened)
-    rows: list[dict[str, Any]] = []
-    failures: list[tuple[str, BundlerError]] = []
-    for entry in entries:
-        reporter.stage("matrix", f"{len(rows) + 1} of {len(entries)}: {entry.label}")
-        if isinstance(entry.job, Job):
-            outcome = run_job(entry.job, host=entry.host, store=opened, reporter=reporter)
-        else:
-            outcome = Outcome(status="failed", error=entry.job)
-        rows.append(_row(entry, outcome))
+    opened = open_shared(store, share, host, reporter) if share else open_store(store, host, reporter)
+    check_outputs([entry.job for entry in entries if isinstance(entry.job, Job)], host=host, store=opened)
+    if scheduler is None:
+        outcomes = _run_here(entries, opened, reporter)
+    else:
+        outcomes = _run_on_cluster(entries, Fleet(scheduler=scheduler, share=share), reporter)
+    rows: dict[int, dict[str, Any]] = {}
+    failures: dict[int, tuple[str, BundlerError]] = {}
+    for number, outcome in outcomes:
+        entry = entries[number]
+        rows[number] = _row(entry, outcome)
         if outcome.error is not None:
-            failures.append((entry.label, outcome.error))
+            failures[number] = (entry.label, outcome.error)
             reporter.stage("failed", entry.label)
             print_error(outcome.error)
         elif outcome.output is not None and not as_json:
             output = outcome.output
             print_line(display_path(output.path, host.cwd), output.size, output.sha256)
-    states = [row["status"] for row in rows]
+    listed = [rows[number] for number in sorted(rows)]
+    states = [row["status"] for row in listed]
     counts = (f"{states.count(state)} {state}" for state in ("built", "unchanged", "failed"))
     reporter.stage("matrix", ", ".join(counts))
     reporter.finish()
     if failures:
-        raise type(failures[0][1])(
-            f"{len(failures)} of {len(rows)} bundles failed",
-            evidence=tuple(f"{label}: {error.message}" for label, error in failures),
-            facts={"bundles": rows},
+        failed = [failures[number] for number in sorted(failures)]
+        raise type(failed[0][1])(
+            f"{len(failed)} of {len(listed)} bundles failed",
+            evidence=tuple(f"{label}: {error.message}" for label, error in failed),
+            facts={"bundles": listed},
         )
     if as_json:
-        print_envelope("matrix", result={"bundles": rows})
+        print_envelope("matrix", result={"bundles": listed})
+
+
+def _run_here(entries: list[_Planned], store: Store, reporter: Reporter) -> Iterator[tuple[int, Outcome]]:
+    """Run the jobs one after the other: a build uses all cores itself."""
+    for number, entry in enumerate(entries):
+        reporter.stage("matrix", f"{number + 1} of {len(entries)}: {entry.label}")
+        if isinstance(entry.job, Job):
+            yield number, run_job(entry.job, host=entry.host, store=store, reporter=reporter)
+        else:
+            yield number, Outcome(status="failed", error=entry.job)
+
+
+def _run_on_cluster(
+    entries: list[_Planned], fleet: Fleet, reporter: Reporter
+) -> Iterator[tuple[int, Outcome]]:
+    """Run the jobs on the workers, each outcome when it is known."""
+    jobs = [entry.job for entry in entries if isinstance(entry.job, Job)]
+    numbers = {id(entry.job): number for number, entry in enumerate(entries)}
+    for number, entry in enumerate(entries):
+        if not isinstance(entry.job, Job):
+            yield number, Outcome(status="failed", error=entry.job)
+    for job, outcome in run_on_cluster(jobs, fleet, entries[0].host, reporter):
+        reporter.stage("matrix", f"{outcome.status}: {job.label}")
+        yield numbers[id(job)], outcome
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -123,14 +166,15 @@ class _MatrixFile:
     """Reads a file of bundles: the table ``defaults``, and a table ``bundle.NAME`` for each bundle.
 
     :param host: this environment; relative paths of the file start at its directory.
+    :param absolute: whether the paths of the jobs are absolute, for other processes.
     """
 
-    def __init__(self, file: Path, host: HostEnvironment) -> None:
+    def __init__(self, file: Path, host: HostEnvironment, *, absolute: bool) -> None:
         self._file = file
         self._shown = display_path(host.cwd / file, host.cwd)
         folder = (host.cwd / file).parent
-        self._is_here = folder == host.cwd
-        self._host = host if self._is_here else replace(host, cwd=folder)
+        self._absolute = absolute or folder != host.cwd
+        self._host = replace(host, cwd=folder)
         self._text = ""
         self._problems: list[Problem] = []
 
@@ -272,7 +316,7 @@ class _MatrixFile:
             if setting is None or param.name is None:
                 continue
             value = setting_value(setting, param)
-            if isinstance(param.type, click.Path) and not self._is_here:
+            if isinstance(param.type, click.Path) and self._absolute:
                 folder = self._host.cwd
                 value = [str(folder / item) for item in value] if param.multiple else str(folder / value)
             values[param.name] = value
