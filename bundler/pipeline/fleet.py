@@ -64,6 +64,8 @@ class SharedStore(Store):
         super().__init__(root, reporter=reporter)
         self._storage = storage
         self._lock = lock
+        self._is_damaged = False
+        """Whether a file of the storage was damaged: nothing is fetched then, and new files replace it."""
 
     @contextmanager
     def locked(self, key: str) -> Iterator[None]:
@@ -74,15 +76,16 @@ class SharedStore(Store):
     def lookup(self, kind: str, key: str) -> Sha256 | None:
         """See `Store.lookup`; a blob of the storage is stored here once it has its digest."""
         digest = super().lookup(kind, key)
-        if digest is not None or kind not in (*_SHARED, "file"):
+        if digest is not None or kind not in (*_SHARED, "file") or self._is_damaged:
             return digest
         try:
             digest = self._fetch(kind, key)
         except FileNotFoundError:
             return None
         except IntegrityError as error:
+            self._is_damaged = True
             self.reporter.warn(
-                f"`{self._storage.location}`: {kind} {key[:12]}: {error.message}; it is made again"
+                f"`{self._storage.location}`: {kind} {key[:12]}: {error.message}; layers are made again"
             )
             return None
         super().bind(kind, key, digest)
@@ -115,6 +118,8 @@ class SharedStore(Store):
 
     def _publish(self, kind: str, key: str, digest: Sha256) -> None:
         # The reference last: where it exists, its blob is complete.
+        if self._is_damaged:
+            self._storage.replace(_blob(digest), self.path_of(digest).read_bytes())
         self._storage.put(_blob(digest), self.path_of(digest), digest)
         self._storage.replace(_ref(kind, key), ref_content(kind, key, digest))
 
@@ -168,7 +173,7 @@ def run_on_cluster(
 
 
 def _connect(url: str) -> Any:
-    """Return a client of the scheduler, after a connection for its answer: a client that fails cannot be closed."""
+    """Return a client of the scheduler, after a first connection: a client that fails cannot be closed."""
     try:
         from distributed import Client  # noqa: PLC0415 - optional
         from distributed.comm import connect  # type: ignore[import-not-found]  # noqa: PLC0415
