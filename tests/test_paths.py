@@ -165,6 +165,18 @@ def test_a_path_that_windows_cannot_store_has_a_note(name: str) -> None:
     assert portability_note(archive_path(name)) == (error.description or error.reason.description)
 
 
+@pytest.mark.parametrize("length", [200, 240, 241, 259, 260, 261, 300, 4096])
+def test_a_long_path_of_valid_names(length: int) -> None:
+    path = "/".join(["abcdefghi"] * 500)[:length].rstrip("/")
+    try:
+        pathvalidate.validate_filepath(path, platform="universal", max_len=4096)
+        expected = None
+    except pathvalidate.ValidationError as error:
+        expected = error.description or error.reason.description
+
+    assert portability_note(archive_path(path)) == expected
+
+
 # --- printable ------------------------------------------------------------------------------------
 
 PRINTED = [

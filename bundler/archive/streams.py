@@ -4,11 +4,14 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Iterable, Iterator
+from contextlib import contextmanager, suppress
+from queue import Empty, Queue
+from threading import Event, Thread
 
 from bundler.digest import Sha256, parse_sha256
 from bundler.errors import BundlerError, IntegrityError
 
-__all__ = ["ExactReader", "HashingReader", "require_digest", "verified"]
+__all__ = ["ExactReader", "HashingReader", "read_ahead", "require_digest", "verified"]
 
 
 def verified(
@@ -59,12 +62,51 @@ def require_digest(found: Sha256, wanted: Sha256, fact: str, *, hint: str | None
         )
 
 
+@contextmanager
+def read_ahead(chunks: Iterator[bytes], depth: int = 4) -> Iterator[Iterator[bytes]]:
+    """Give an iterator over chunks that a thread creates, ``depth`` of them in advance.
+
+    An error of the thread is raised in its place. At the end of the context the thread has ended.
+    """
+    waiting: Queue[bytes | BaseException | None] = Queue(depth)
+    stopped = Event()
+
+    def fill() -> None:
+        last: BaseException | None = None
+        try:
+            for chunk in chunks:
+                waiting.put(chunk)
+                if stopped.is_set():
+                    return
+        except BaseException as error:  # noqa: BLE001 - raised again where the chunk is needed
+            last = error
+        waiting.put(last)
+
+    def taken() -> Iterator[bytes]:
+        while (item := waiting.get()) is not None:
+            if isinstance(item, BaseException):
+                raise item
+            yield item
+
+    thread = Thread(target=fill, name="read-ahead", daemon=True)
+    thread.start()
+    try:
+        yield taken()
+    finally:
+        stopped.set()
+        while thread.is_alive():  # it may wait for a place
+            with suppress(Empty):
+                waiting.get(timeout=0.01)
+        thread.join()
+
+
 class ExactReader:
     """Reads exact byte counts from an iterator of chunks."""
 
     def __init__(self, pieces: Iterator[bytes]) -> None:
         self._pieces = pieces
-        self._rest = b""
+        self._chunk = b""
+        self._at = 0
 
     def exactly(self, length: int, *, short: bool = False) -> bytes:
         """Return the next ``length`` bytes, which fit in memory.
@@ -77,13 +119,15 @@ class ExactReader:
     def pieces(self, length: int, *, short: bool = False) -> Iterator[bytes]:
         """Yield the next ``length`` bytes in pieces."""
         while length:
-            if not self._rest:
-                self._rest = next(self._pieces, b"")
-                if not self._rest:
+            if self._at == len(self._chunk):
+                self._chunk, self._at = next(self._pieces, b""), 0
+                if not self._chunk:
                     if short:
                         return
                     raise IntegrityError("the archive is truncated")
-            piece, self._rest = self._rest[:length], self._rest[length:]
+            # The rest of the chunk is not copied.
+            piece = self._chunk[self._at : self._at + length]
+            self._at += len(piece)
             length -= len(piece)
             yield piece
 

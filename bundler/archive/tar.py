@@ -12,6 +12,7 @@ Format: docs/format.md, "Archive". Specs: POSIX ustar; pax (one ``path`` or
 from __future__ import annotations
 
 import tarfile
+from functools import lru_cache
 
 __all__ = ["BLOCK", "DEFAULT_EPOCH", "END", "directory_header", "file_header", "padding"]
 
@@ -20,6 +21,12 @@ BLOCK = 512
 
 END = bytes(2 * BLOCK)
 """The end of an archive."""
+
+_SHORT = 100
+"""Bytes of the name field of ustar."""
+
+_LARGE = 8**11
+"""Bytes; a smaller size fits the field of ustar."""
 
 DEFAULT_EPOCH = 315532800
 """Seconds UTC, 1980-01-01T00:00:00: the earliest time a zip file can hold too."""
@@ -49,6 +56,25 @@ def padding(size: int) -> bytes:
 
 
 def _header(path: str, *, size: int, mode: int, epoch: int, kind: bytes) -> bytes:
+    name = path.encode("ascii", "replace")
+    if kind != tarfile.REGTYPE or len(name) > _SHORT or size >= _LARGE or not path.isascii():
+        return _made_by_tarfile(path, size=size, mode=mode, epoch=epoch, kind=kind)
+    # A template of tarfile, with another name, size and checksum: a tenth of the time.
+    template, others = _template(mode, epoch, kind)
+    digits = b"%011o" % size
+    checksum = b"%06o" % (others + sum(name) + sum(digits))
+    return b"".join((name, template[len(name) : 124], digits, template[135:148], checksum, template[154:]))
+
+
+@lru_cache(maxsize=64)
+def _template(mode: int, epoch: int, kind: bytes) -> tuple[bytes, int]:
+    """Return a header without a name and a size, and the sum of its bytes that the checksum covers."""
+    header = _made_by_tarfile("", size=0, mode=mode, epoch=epoch, kind=kind)
+    header = header[:124] + bytes(11) + header[135:]
+    return header, sum(header[:148]) + 8 * ord(" ") + sum(header[156:])
+
+
+def _made_by_tarfile(path: str, *, size: int, mode: int, epoch: int, kind: bytes) -> bytes:
     entry = tarfile.TarInfo(path)
     entry.size = size
     entry.mode = mode

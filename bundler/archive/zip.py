@@ -271,6 +271,8 @@ class ZipReader:
 
         Bazel's wheels repeat the sizes there where nothing is to be replaced.
         """
+        if not extra and fmt.MAX32 not in values:
+            return values
         try:
             fields = fmt.extra_fields(extra)
         except ValueError as error:

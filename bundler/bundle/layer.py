@@ -43,7 +43,7 @@ __all__ = [
     "tree_digest",
 ]
 
-LAYER_FORMAT = 3
+LAYER_FORMAT = 4
 """Increment with any change of the conversion, so that stored layers are built again."""
 
 RESERVED = frozenset({"manifest.json", "pylock.toml", "pyvenv.cfg"})

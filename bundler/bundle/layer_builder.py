@@ -6,11 +6,12 @@ import hashlib
 import io
 import json
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import Executor, ThreadPoolExecutor
 from contextlib import ExitStack
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 from bundler.archive.tree import TreeFile
 from bundler.archive.wheel import Wheel, WheelFile, read_wheel
@@ -25,7 +26,7 @@ from bundler.bundle.layer import (
 from bundler.bundle.segment import SegmentFormat, bind_content, write_segment
 from bundler.digest import Sha256, hash_stream, read_chunks, sha256_of
 from bundler.errors import BundlerError, MalformedError
-from bundler.paths import archive_path
+from bundler.paths import ArchivePath, archive_path
 from bundler.store.store import key_of
 from bundler.system.memory import has_memory_for
 from bundler.system.process import run_process, tail
@@ -36,7 +37,7 @@ if TYPE_CHECKING:
     from bundler.system.environ import HostEnvironment
     from bundler.target.interpreter import Interpreter
 
-from bundler.target.scripts import script
+from bundler.target.scripts import in_shares, script
 
 __all__ = ["LayerBuilder", "WheelRef"]
 
@@ -48,6 +49,15 @@ _PTH_LINE = 4096
 """Characters of a line of code in a ``.pth`` file that a layer keeps."""
 
 Source = WheelFile | bytes | Path
+
+
+class _CompileJob(NamedTuple):
+    source: Path
+    name: str
+    """The path of the module in the layer, and its file name in tracebacks."""
+    size: int
+    output: Path
+    bytecode: ArchivePath
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -73,16 +83,18 @@ class LayerBuilder:
     def build_all(self, wheels: Sequence[WheelRef], *, jobs: int, reporter: Reporter) -> tuple[Layer, ...]:
         """Return the layer of each wheel, in order.
 
-        :param jobs: number of layers built at a time; each runs one target Python.
+        :param jobs: number of target Pythons that compile at a time; one more layer is read or written.
         """
+        jobs = max(1, jobs)
         with (
             reporter.task("layers", len(wheels)) as task,
-            ThreadPoolExecutor(max_workers=max(1, jobs), thread_name_prefix="layer") as pool,
+            ThreadPoolExecutor(max_workers=jobs, thread_name_prefix="compile") as compilers,
+            ThreadPoolExecutor(max_workers=jobs + 4, thread_name_prefix="layer") as pool,
         ):
 
             def make(wheel: WheelRef) -> Layer:
                 task.name(wheel.filename)
-                layer = self.make(wheel)
+                layer = self.make(wheel, compilers)
                 task.advance()
                 return layer
 
@@ -101,7 +113,7 @@ class LayerBuilder:
         path = self.store.path_of(wheel.sha256)
         return path.stat().st_size if path.exists() else 0
 
-    def make(self, wheel: WheelRef) -> Layer:
+    def make(self, wheel: WheelRef, compilers: Executor) -> Layer:
         """Return the layer of one wheel, from the store if it exists there."""
         key = key_of("layer", *layer_key_parts(wheel.sha256, self.interpreter.target))
         layer = self.store.recall("layer", key, Layer)
@@ -109,9 +121,9 @@ class LayerBuilder:
             return layer
         # Under the lock `memo` looks again: another process may have built the layer meanwhile.
         with self.store.locked(key):
-            return self.store.memo("layer", key, Layer, lambda: self._make(wheel))
+            return self.store.memo("layer", key, Layer, lambda: self._make(wheel, compilers))
 
-    def _make(self, wanted: WheelRef) -> Layer:
+    def _make(self, wanted: WheelRef, compilers: Executor) -> Layer:
         path = self.store.verified_path(wanted.sha256)
         with ExitStack() as stack:
             wheel = read_wheel(stack.enter_context(path.open("rb")), wanted.filename)
@@ -121,7 +133,7 @@ class LayerBuilder:
             scratch = stack.enter_context(self.store.scratch(in_memory=in_memory))
             planned = plan_layer(wheel, self.interpreter.target, heads=_python_scripts(wheel))
             sources: dict[str, tuple[int, Source]] = {file.path: (file.mode, file.source) for file in planned}
-            compiled = self._compile(wheel, planned, sources, scratch)
+            compiled = self._compile(wheel, planned, sources, scratch, compilers)
             files = self._table(wheel, sources)
             layer = _describe(
                 wheel,
@@ -140,13 +152,14 @@ class LayerBuilder:
         planned: Iterable[PlannedFile],
         sources: dict[str, tuple[int, Source]],
         scratch: Path,
+        compilers: Executor,
     ) -> tuple[tuple[str, ...], dict[str, str]]:
         """Extract the modules of a wheel, compile them and add the bytecode to ``sources``.
 
         :return: the paths of the modules that are not valid for the target, and the digests of package code.
         """
         target = self.interpreter.target
-        jobs = []
+        jobs: list[_CompileJob] = []
         for number, file in enumerate(planned):
             folder, _, name = file.path.rpartition("/")
             if not isinstance(file.source, WheelFile) or not name.endswith(".py"):
@@ -159,19 +172,23 @@ class LayerBuilder:
                     stream.write(chunk)
             sources[file.path] = (file.mode, extracted)
             bytecode = f"{folder}/__pycache__/{name[:-3]}.{target.cache_tag}.pyc"
-            jobs.append((extracted, file.path, scratch / f"{number}.pyc", bytecode))
-        if not jobs:
-            return (), {}
-        failed, code = self._run_compiler([(job[0], job[1], job[2]) for job in jobs], scratch, wheel.filename)
-        for _, source, output, bytecode in jobs:
-            if source not in failed:
-                sources[archive_path(bytecode)] = (0o644, output)
+            output = scratch / f"{number}.pyc"
+            jobs.append(_CompileJob(extracted, file.path, file.source.size, output, archive_path(bytecode)))
+        failed: set[str] = set()
+        code: dict[str, str] = {}
+        run = partial(self._run_compiler, scratch=scratch, filename=wheel.filename)
+        for not_valid, digests in compilers.map(run, in_shares(jobs, lambda job: job.size)):
+            failed |= not_valid
+            code |= digests
+        for job in jobs:
+            if job.name not in failed:
+                sources[job.bytecode] = (0o644, job.output)
         return tuple(sorted(failed)), code
 
     def _run_compiler(
-        self, jobs: list[tuple[Path, str, Path]], scratch: Path, filename: str
+        self, jobs: Sequence[_CompileJob], *, scratch: Path, filename: str
     ) -> tuple[set[str], dict[str, str]]:
-        listed = [[str(source), name, str(output)] for source, name, output in jobs]
+        listed = [[str(job.source), job.name, str(job.output)] for job in jobs]
         # No -I: it would ignore PYTHONHASHSEED, and the order of a set of
         # strings in bytecode follows the hash seed.
         argv = [str(self.interpreter.python), "-s", "-S", "-B", str(script("compile"))]

@@ -11,14 +11,16 @@ from __future__ import annotations
 
 import os
 import stat
-from collections.abc import Callable, Iterable, Iterator
+from collections import deque
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
+from itertools import islice
 from pathlib import Path
 from typing import TYPE_CHECKING, BinaryIO
 
 from bundler.archive.compression import Codec, decompressed
-from bundler.archive.streams import ExactReader, require_digest, verified
+from bundler.archive.streams import ExactReader, read_ahead, require_digest, verified
 from bundler.archive.tar import BLOCK, END, directory_header, file_header, padding
 from bundler.bundle.extract import ExtractEntry, extract_entries
 from bundler.bundle.manifest import LIMIT, Manifest, parse_manifest
@@ -56,8 +58,9 @@ class Checked:
 
     @property
     def notes(self) -> tuple[str, ...]:
-        """Paths that some operating system cannot represent (pathvalidate), at most ten."""
-        return _portability(self.manifest)
+        """The paths that cannot be unpacked everywhere; notes, since containment does not rest on it."""
+        found = ((file.path, portability_note(archive_path(file.path))) for file in self.manifest.files)
+        return tuple(islice((f"{printable(path)}: {reason}" for path, reason in found if reason), _SHOWN))
 
 
 def verify_bundle(path: Path, *, reporter: Reporter, alone: bool = False) -> Checked:
@@ -71,11 +74,12 @@ def verify_bundle(path: Path, *, reporter: Reporter, alone: bool = False) -> Che
         return _verify_folder(path, reporter)
     with _opened(path) as (stream, codec):
         sha256, size, companions = _check_companions(path, stream, alone=alone)
-        with reporter.task("verify", size, in_bytes=True) as task:
-            manifest, entries = read_archive(_chunks(stream, task.advance), codec, path.name)
-            for _, content in entries:
-                for _ in content:
-                    pass
+        with (
+            reporter.task("verify", size, in_bytes=True) as task,
+            read_ahead(decompressed(_chunks(stream, task.advance), codec, path.name)) as chunks,
+        ):
+            manifest, entries = read_archive(chunks, path.name)
+            deque((piece for _, content in entries for piece in content), maxlen=0)
     if not alone:
         _check_manifest_beside(path, manifest)
     return Checked(path=path, manifest=manifest, sha256=sha256, size=size, companions=companions)
@@ -95,8 +99,12 @@ def unpack_bundle(path: Path, dest: Path, *, reporter: Reporter) -> Checked:
     with _opened(path) as (stream, codec):
         sha256, size, companions = _check_companions(path, stream)
         try:
-            with staged_dir(dest) as staging, reporter.task("unpack", size, in_bytes=True) as task:
-                manifest, entries = read_archive(_chunks(stream, task.advance), codec, path.name)
+            with (
+                staged_dir(dest) as staging,
+                reporter.task("unpack", size, in_bytes=True) as task,
+                read_ahead(decompressed(_chunks(stream, task.advance), codec, path.name)) as chunks,
+            ):
+                manifest, entries = read_archive(chunks, path.name)
                 _check_manifest_beside(path, manifest)
                 extract_entries(entries, staging)
                 with suppress(OSError):
@@ -125,15 +133,16 @@ def read_manifest(path: Path) -> Manifest:
     if path.is_dir():
         return _folder_manifest(path)
     with _opened(path) as (stream, codec):
-        return read_archive(_chunks(stream), codec, path.name)[0]
+        return read_archive(decompressed(_chunks(stream), codec, path.name), path.name)[0]
 
 
-def read_archive(chunks: Iterable[bytes], codec: Codec, name: str) -> tuple[Manifest, Iterator[ExtractEntry]]:
+def read_archive(chunks: Iterator[bytes], name: str) -> tuple[Manifest, Iterator[ExtractEntry]]:
     """Return the manifest of an archive, and its entries, which are checked as they are read.
 
+    :param chunks: its decompressed content.
     :param name: the archive, for messages.
     """
-    reader = ExactReader(decompressed(chunks, codec, name))
+    reader = ExactReader(chunks)
     first = reader.exactly(BLOCK)
     root = _root_of(first, name)
     header = reader.exactly(BLOCK)
@@ -307,17 +316,6 @@ def _check_manifest_beside(path: Path, manifest: Manifest) -> None:
                 f"inside  sha256 {sha256_of(manifest.content)}",
             ),
         )
-
-
-def _portability(manifest: Manifest) -> tuple[str, ...]:
-    """Return the paths that cannot be unpacked everywhere; a note, since containment does not rest on it."""
-    notes = []
-    for file in manifest.files:
-        if (reason := portability_note(archive_path(file.path))) is not None:
-            notes.append(f"{printable(file.path)}: {reason}")
-            if len(notes) == _SHOWN:
-                break
-    return tuple(notes)
 
 
 def _folder_manifest(folder: Path) -> Manifest:

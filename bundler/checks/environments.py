@@ -9,9 +9,10 @@ from __future__ import annotations
 import json
 import shutil
 from collections.abc import Collection, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
+from threading import RLock
 from typing import TYPE_CHECKING, Any
 
 from bundler.bundle.extract import extract_entries
@@ -63,15 +64,21 @@ class CheckEnvironments:
     """A private directory for the environments."""
     base: BundlePlan | None = None
     """The packages of the base that the bundle is mounted over, in layers."""
+    _lock: Any = field(default_factory=RLock, repr=False)
 
     @cached_property
     def _digest(self) -> Sha256:
         """The tree digest of the bundle."""
         return tree_digest(file for _, file in self.bundle.files())
 
-    @cached_property
+    @property
     def tree(self) -> Path:
         """An environment with the bundle, extracted from the segments that ship."""
+        with self._lock:  # the first of several threads makes it
+            return self._tree
+
+    @cached_property
+    def _tree(self) -> Path:
         return self._environment("bundle é", self.bundle)
 
     def modules(

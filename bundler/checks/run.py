@@ -8,6 +8,7 @@ them (see `report`).
 from __future__ import annotations
 
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 from itertools import chain
@@ -133,6 +134,9 @@ def run_checks(
 class _CheckRun:
     """Runs all checks of one request."""
 
+    _scanning: Future[dict[NormalizedName, tuple[FileImports, ...]]]
+    """The imports of the bundle's source files, by distribution."""
+
     def __init__(
         self,
         request: CheckRequest,
@@ -154,11 +158,18 @@ class _CheckRun:
     def run(self) -> CheckResult:
         """Run all checks and return the report."""
         request = self._request
-        if request.base_plan is not None:
-            self._environments.base = request.base_plan(self._taken_from_base())
-        modes = [self._mode(mode) for mode in self._modes()]
-        code = self._code()
-        objects = self._scanner.objects(self._layers, lambda: self._environments.tree, jobs=request.jobs)
+        layers, jobs, tree = self._layers, request.jobs, lambda: self._environments.tree
+        with ThreadPoolExecutor(max_workers=1, thread_name_prefix="static") as pool:
+            # Beside the imports, which leave a processor idle now and then.
+            self._scanning = pool.submit(
+                self._scanner.layers, layers, tree, jobs=jobs, reporter=self._reporter
+            )
+            reading = pool.submit(self._scanner.objects, layers, tree, jobs=jobs)
+            if request.base_plan is not None:
+                self._environments.base = request.base_plan(self._taken_from_base())
+            modes = [self._mode(mode) for mode in self._modes()]
+            code = self._code()
+            objects = reading.result()
         loaded = {name for mode in modes for name in mode.loaded}
         found = [
             *self._wheels(loaded),
@@ -188,7 +199,7 @@ class _CheckRun:
     def _wheels(self, loaded: Collection[str]) -> Iterator[Finding]:
         """Yield the findings about wheels, and about the paths that several install."""
         plan = self._request.plan
-        scans = chain.from_iterable(self._scans.values() if plan.collisions else ())
+        scans = chain.from_iterable(self._scanning.result().values() if plan.collisions else ())
         found = (statement for scan in scans for statement in scan.imports if not statement.level)
         named = {statement.module.partition(".")[0] for statement in found}
         yield from wheel_findings(
@@ -217,7 +228,7 @@ class _CheckRun:
         alone = ModuleIndex(self._facts, stdlib=self._interpreter.stdlib_modules)
         imported = {
             statement.module.partition(".")[0]
-            for scans in self._scans.values()
+            for scans in self._scanning.result().values()
             for scan in scans
             for statement in scan.imports
             if not statement.level and statement.when == "top"
@@ -299,20 +310,12 @@ class _CheckRun:
         )
         return ModuleIndex(self._facts, stdlib=self._interpreter.stdlib_modules, base=frozenset(tops))
 
-    @cached_property
-    def _scans(self) -> Mapping[NormalizedName, Sequence[FileImports]]:
-        """The imports of the bundle's source files, by distribution."""
-        jobs = self._request.jobs
-        return self._scanner.layers(
-            self._layers, lambda: self._environments.tree, jobs=jobs, reporter=self._reporter
-        )
-
     def _imported(self) -> Iterator[Finding]:
         """Yield the findings about imports in the source."""
         roots = self._request.roots
         yield from import_findings(
             self._facts,
-            self._scans,
+            self._scanning.result(),
             self._world,
             required_by=self._contents.required_by(),
             unasked=unasked_extras(self._facts, roots, self._target.markers),

@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING
 
 from packaging.utils import NormalizedName
 
+from bundler.archive.tree import TreeFile
 from bundler.bundle.layer import Layer
 from bundler.checks.findings import Finding
 from bundler.checks.shared_objects import SharedObject, damaged, is_elf, read_shared_object
@@ -27,7 +28,7 @@ from bundler.jsonio import decode
 from bundler.store.store import key_of
 from bundler.system.process import run_process, tail
 from bundler.target.interpreter import Interpreter
-from bundler.target.scripts import script
+from bundler.target.scripts import in_shares, script
 
 if TYPE_CHECKING:
     from bundler.reporter import Reporter
@@ -108,19 +109,14 @@ class Scanner:
         }
         missing = [layer for layer in layers if found[layer.name] is None]
         if missing:
-            root = tree()
-            with (
-                reporter.task("verify", len(missing)) as task,
-                ThreadPoolExecutor(max_workers=max(1, jobs), thread_name_prefix="scan") as pool,
-            ):
-
-                def scan(layer: Layer) -> tuple[FileImports, ...]:
-                    scanned = self._scan(layer, root)
-                    task.advance()
-                    return scanned
-
-                for layer, scanned in zip(missing, pool.map(scan, missing), strict=True):
-                    found[layer.name] = scanned
+            scans = self._scan(
+                [file for layer in missing for file in self._modules(layer)], tree(), jobs, reporter
+            )
+            for layer in missing:
+                # No check asks about files without imports, and they are most of the files.
+                in_order = (scans[file.path] for file in self._modules(layer))
+                found[layer.name] = scanned = tuple(scan for scan in in_order if scan.imports)
+                self._store.remember("scan", self._scan_key(layer), scanned)
         return {name: scans or () for name, scans in found.items()}
 
     def objects(self, layers: Sequence[Layer], tree: Callable[[], Path], *, jobs: int) -> Objects:
@@ -208,18 +204,32 @@ class Scanner:
     def _scan_key(self, layer: Layer) -> str:
         return key_of(_SCAN_FORMAT, layer.digest, self._interpreter.target.version)
 
-    def _scan(self, layer: Layer, root: Path) -> tuple[FileImports, ...]:
+    def _modules(self, layer: Layer) -> list[TreeFile]:
         prefix = f"{self._interpreter.target.site_packages}/"
         invalid = frozenset(layer.uncompiled)
-        paths = [
-            file.path[len(prefix) :]
+        return [
+            file
             for file in layer.files
             if file.path.startswith(prefix) and file.path.endswith(".py") and file.path not in invalid
         ]
-        # Files without imports are left out: no check asks about them, and they are most of the files.
-        scans = tuple(scan for scan in self.files(root / prefix, paths) if scan.imports)
-        self._store.remember("scan", self._scan_key(layer), scans)
-        return scans
+
+    def _scan(
+        self, files: Sequence[TreeFile], root: Path, jobs: int, reporter: Reporter
+    ) -> dict[str, FileImports]:
+        """Return the imports of modules below ``root``, by the path in the layer."""
+        prefix = f"{self._interpreter.target.site_packages}/"
+        shares = in_shares(files, lambda file: file.size)
+        with (
+            reporter.task("verify", len(files)) as task,
+            ThreadPoolExecutor(max_workers=max(1, jobs), thread_name_prefix="scan") as pool,
+        ):
+
+            def scan(share: Sequence[TreeFile]) -> list[FileImports]:
+                scans = self.files(root / prefix, [file.path.removeprefix(prefix) for file in share])
+                task.advance(len(scans))
+                return scans
+
+            return {prefix + scan.path: scan for scans in pool.map(scan, shares) for scan in scans}
 
 
 def exists_in(folder: Path) -> Callable[[str], bool]:

@@ -226,8 +226,14 @@ def _code_options(bundle: BundleArguments) -> str:
     return shlex.join(["--source-dir", str(folder), "--entry-script", script])
 
 
-def missing_requirements(command: str, resolve: ResolveArguments, host: HostEnvironment) -> UsageError:
+def missing_requirements(
+    command: str, requirements: RequirementArguments, resolve: ResolveArguments, host: HostEnvironment
+) -> UsageError:
     """Return the error for a command without requirements, with the files that exist as the hint."""
+    for path in filter(Path.is_file, requirements.constraints):
+        words = [command, "-s" if path.suffix == ".py" else "-r", display_path(path, host.cwd)]
+        fact = "no requirements given: `-c` only limits their versions"
+        return UsageError(fact, hint=shlex.join(["bundler", *words]))
     links = [host.cwd / link for link in resolve.find_links if (host.cwd / link).is_dir()]
     for folder in (*links, host.cwd):
         if (found := first_input(folder)) is not None:

@@ -102,7 +102,7 @@ def read_build(
     lock = next(iter(locks), lock)
     read = read_arguments(requirements, resolve, host)
     if read is None and lock is None:
-        raise missing_requirements("build", resolve, host)
+        raise missing_requirements("build", requirements, resolve, host)
     name = bundle.name or default_name(requirements, resolve, lock, read, host)
     return build_options(resolve, bundle, read, host, name=name, lock=lock)
 
@@ -176,7 +176,7 @@ def lock_command(
         raise UsageError(f"`{locks[0]}` is a lockfile already", hint=f"bundler build {locks[0]}")
     read = read_arguments(requirements, resolve, host)
     if read is None:
-        raise missing_requirements("lock", resolve, host)
+        raise missing_requirements("lock", requirements, resolve, host)
     path = host.cwd / output
     _check_output(path, read, host.cwd)
     if not check:

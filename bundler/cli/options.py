@@ -86,15 +86,19 @@ class InputPath(click.Path):
 
 
 def _saved_image(text: str) -> str | None:
-    """Return the command that saves an image, if a path is the name of one; Docker's users pass names."""
+    """Return the command that saves an image to a path, or the one whose name was passed."""
+    from bundler.data.azure_image import image_name  # noqa: PLC0415 - only for an error
     from bundler.oci.reference import parse_reference  # noqa: PLC0415 - only for an error
 
+    if Path(text).suffix == ".tar":
+        image = image_name((3, 7))
+        return f"write it: `docker save -o {shlex.quote(text)} {image}`, or with another image"
     try:
         name = parse_reference(text.partition("@")[0])
     except InputError:
         return None
     domain, _, path = text.partition("/")
-    if ":" not in text and ("." not in domain or not path or Path(path).suffix in _FILES):  # `base.tar`
+    if ":" not in text and ("." not in domain or not path or Path(path).suffix in _FILES):  # `base.txt`
         return None
     file = f"{name.path.rpartition('/')[2]}.tar"
     return f"an image is read from a file: `docker save -o {file} {shlex.quote(text)}`, then pass `{file}`"

@@ -115,7 +115,7 @@ def make_package(request: PackageRequest, *, store: Store, reporter: Reporter) -
                 out=request.context,
                 beside=_endpoint_files(app, manifest, request),
             )
-            reporter.stage("context", "bundler adds no RUN, no network, no root")
+            reporter.stage("context", f"no RUN, no network; user: {app.user or 'as in the base'}")
         image = None
         if request.image is not None and request.base is not None:
             image = write_image(

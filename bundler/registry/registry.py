@@ -381,11 +381,11 @@ class Registry:
 
     def _unknown(self, name: str) -> InputError:
         known = [record.name for record in self.latest()]
-        return InputError(
-            f"`{self._storage.location}` has no {self._kind.removesuffix('s')} `{printable(name)[:300]}`",
-            evidence=(f"known   {some(known)}",),
-            hint=meant(name, known),
-        )
+        kind = self._kind.removesuffix("s")
+        first = "register one: `bundler env register env.yml`" if kind == "environment" else None
+        fact = f"`{self._storage.location}` has no {kind} `{printable(name)[:300]}`"
+        hint = meant(name, known) if known else first
+        return InputError(fact, evidence=(f"known   {some(known)}",), hint=hint)
 
 
 def _warn(error: BundlerError) -> None:

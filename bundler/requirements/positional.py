@@ -6,7 +6,7 @@ import os
 import re
 import shlex
 import tomllib
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -36,6 +36,9 @@ _DOCUMENTS = (
 """The suffixes of files that are rarely the end of the name of a project."""
 _SUFFIX = re.compile(r"\.\w{1,4}$")
 _VERSION = re.compile(r"=*\d+(?:\.\d+)*(?:\.\*)?")
+_RELEASE = re.compile(r"\d+(?:\.\d+)+(?:\.\*)?")
+"""A version that is no name of a project."""
+_SPECIFIER = re.compile(r"(?P<operator>[=~!<>]{1,3})?(?P<rest>.*)", re.DOTALL)
 _STEMS = ("requirements", "pyproject", "pylock", "environment", "env", "conda")
 """The names of files with requirements that users write without their suffix."""
 
@@ -66,7 +69,8 @@ def sort_words(words: Iterable[str], cwd: Path) -> Words:
     scripts: list[Path] = []
     locks: list[Path] = []
     kinds = {"file": files, "script": scripts, "lock": locks}
-    for word in _joined(words):
+    words = list(_joined(words))
+    for at, word in enumerate(words):
         path = Path(word)
         if word and (cwd / path).is_dir() and (os.sep in word or word.startswith(".")):
             path = _file_of(path, cwd) or path
@@ -75,6 +79,7 @@ def sort_words(words: Iterable[str], cwd: Path) -> Words:
             kinds[kind].append(path)
             continue
         try:
+            _check_specifier(words[:at], words[at:])
             _check_word(word, cwd)
         except ProblemError as refused:
             raise input_error([Problem(where=word, refused=refused)]) from None
@@ -99,6 +104,23 @@ def _joined(words: Iterable[str]) -> Iterator[str]:
             yield word
     if waiting:
         yield waiting
+
+
+def _check_specifier(before: Sequence[str], words: Sequence[str]) -> None:
+    """Check that a word is not the version of the project before it, as in ``six ==1.16`` and ``six 1.16``.
+
+    :raises ProblemError: if both are one requirement.
+    """
+    match = _SPECIFIER.fullmatch(words[0])
+    if not before or match is None or not (match["operator"] or _RELEASE.fullmatch(words[0])):
+        return
+    after = words[1] if match["operator"] and not match["rest"] and len(words) > 1 else match["rest"]
+    operator = match["operator"] or "=="
+    meant = f"{before[-1]}{'==' if operator == '=' else operator}{after.lstrip('=')}"
+    with suppress(InvalidRequirement):
+        if not Requirement(before[-1]).specifier and Requirement(meant).specifier:
+            fact = "a version specifier without its project, which is another argument"
+            raise ProblemError(fact, hint=f"pass `{shlex.quote(meant)}`")
 
 
 def _kind(path: Path) -> str | None:

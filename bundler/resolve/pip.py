@@ -31,7 +31,7 @@ from bundler.resolve.download import Download, fetch_all
 from bundler.resolve.failed_run import FailedRun
 from bundler.resolve.failure import explain_failure
 from bundler.resolve.pip_cache import intact_cache
-from bundler.resolve.releases import find_files, not_an_index
+from bundler.resolve.releases import answering, find_files, not_an_index
 from bundler.system.process import Completed, run_process
 from bundler.system.sandbox import Places, Sandbox, find_sandbox, program_places
 from bundler.target.scripts import script
@@ -149,6 +149,7 @@ def install_toolchain(
     """
     with reporter.task("lock", None) as task:
         task.name(", ".join(PROJECTS))
+        settings = settings if settings.no_index or not settings.retries else answering(settings)
         report = _resolve_toolchain(interpreter, settings, host, scratch)
     downloads = [_download(item) for item in report["install"]]
     fetch_all(downloads, store, settings, reporter=reporter)

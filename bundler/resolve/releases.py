@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import json
 import shlex
+import time
 from collections.abc import Iterator, Mapping
 from contextlib import closing, suppress
 from dataclasses import replace
@@ -38,13 +39,15 @@ if TYPE_CHECKING:
 
     from bundler.resolve.index import IndexSettings
 
-__all__ = ["default_index_url", "find_files", "index_failure", "not_an_index"]
+__all__ = ["answering", "default_index_url", "find_files", "index_failure", "not_an_index"]
 
 _ACCEPT = "application/vnd.pypi.simple.v1+json, application/vnd.pypi.simple.v1+html;q=0.2, text/html;q=0.1"
 _MAX_PAGE = 64 << 20
 """Bytes of a page; those of the largest projects have less than 10 MiB."""
 _MIN_RATE = 1024
 _NOT_FOUND = (404, 410)
+_RECONNECT = 0.5
+"""Seconds."""
 
 
 def find_files(name: str, settings: IndexSettings) -> tuple[IndexFile, ...]:
@@ -69,6 +72,35 @@ def find_files(name: str, settings: IndexSettings) -> tuple[IndexFile, ...]:
                 if fault.status not in _NOT_FOUND:
                     raise index_failure(location, fault) from None
     return tuple(files.values())
+
+
+def answering(settings: IndexSettings) -> IndexSettings:
+    """Return the settings for pip, which repeats no request if an index has no connection.
+
+    pip waits 8 seconds for each project of a server that refuses connections.
+    """
+    urls = [index.url for index in settings.indexes if index.kind != "find-links"]
+    if settings.default_index:
+        urls.insert(0, default_index_url())
+    with closing(make_session(settings)) as session:
+        for url in urls:
+            if url.startswith("http") and not _has_connection(f"{url.rstrip('/')}/pip/", settings, session):
+                return replace(settings, retries=0)
+    return settings
+
+
+def _has_connection(url: str, settings: IndexSettings, session: Any) -> bool:
+    """Return whether the server of a URL answers, be it with a failure, at the first or second attempt."""
+    for wait in (_RECONNECT, 0):
+        try:
+            open_response(url, settings, lambda: session, headers={"Accept": _ACCEPT}).close()
+        except FaultError as fault:
+            if fault.status is not None or not fault.transient:
+                return True
+            time.sleep(wait)
+        else:
+            return True
+    return False
 
 
 def not_an_index(settings: IndexSettings) -> InputError | None:

@@ -38,6 +38,28 @@ def test_the_header_of_a_file_is_exact() -> None:
     assert header == header_fields("app/pkg/ä.py", b"0", b"00000001234\0", b"0000644\0")
 
 
+@pytest.mark.parametrize("kind", [tarfile.REGTYPE, tarfile.DIRTYPE])
+@given(
+    path=st.text("abyz/._-é\u20ac", min_size=1, max_size=130).filter(lambda text: not text.endswith("/")),
+    size=st.sampled_from([0, 1, 511, 0o1234567, HUGE - 1, HUGE]),
+    mode=st.sampled_from([0o644, 0o755]),
+    epoch=st.sampled_from([0, DEFAULT_EPOCH, 1 << 31]),
+)
+def test_a_header_is_the_one_of_tarfile(kind: bytes, path: str, size: int, mode: int, epoch: int) -> None:
+    entry = tarfile.TarInfo(path)
+    entry.size, entry.mode, entry.mtime, entry.type = size, mode, epoch, kind
+    if kind == tarfile.DIRTYPE:
+        entry.size, entry.mode = 0, 0o755
+        found = directory_header(path, epoch=epoch)
+    else:
+        found = file_header(path, size=size, mode=mode, epoch=epoch)
+
+    try:
+        assert found == entry.tobuf(tarfile.USTAR_FORMAT, "utf-8", "strict")
+    except ValueError:
+        assert found == entry.tobuf(tarfile.PAX_FORMAT, "utf-8", "strict")
+
+
 def test_the_header_of_a_directory_is_exact() -> None:
     header = directory_header("app/pkg", epoch=DEFAULT_EPOCH)
 

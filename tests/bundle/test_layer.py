@@ -235,7 +235,7 @@ def test_every_input_of_a_layer_is_in_its_key() -> None:
 
     assert len(set(keys)) == len(keys)
     assert layer_key_parts(wheel, replace(TARGET, libc="musl 1.2")) == layer_key_parts(wheel, TARGET)
-    assert layer_key_parts(wheel, TARGET)[-2:] == ("3", "1"), "the formats of layers and of launchers"
+    assert layer_key_parts(wheel, TARGET)[-2:] == ("4", "1"), "the formats of layers and of launchers"
 
 
 # --- same_code ------------------------------------------------------------------------------------

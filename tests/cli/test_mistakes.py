@@ -79,6 +79,21 @@ def test_without_requirements_the_file_that_exists_is_suggested(
     assert suggested(ended) == ["build", *words]
 
 
+@pytest.mark.parametrize(("file", "option"), [("limits.txt", "-r"), ("app.py", "-s"), ("no.txt", "-r")])
+def test_constraints_alone_are_no_requirements(
+    file: str, option: str, bundler_cli: BundlerCli, tmp_path: Path
+) -> None:
+    (tmp_path / "limits.txt").write_text("six<2\n", "utf-8")
+    (tmp_path / "app.py").touch()
+    ended = bundler_cli.run("lock", "-c", file, cwd=tmp_path)
+
+    if file == "no.txt":
+        assert (ended.returncode, message(ended)) == (2, "no requirements given")
+    else:
+        assert (ended.returncode, suggested(ended)) == (2, ["lock", option, file])
+        assert message(ended) == "no requirements given: `-c` only limits their versions"
+
+
 @pytest.mark.parametrize(
     ("python", "code", "text"),
     [

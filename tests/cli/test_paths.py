@@ -13,6 +13,7 @@ from support.hints import hint, message, suggested
 from support.wheels import make_wheel
 
 from bundler.bundle.reader import read_manifest
+from bundler.data.azure_image import image_name
 from bundler.digest import sha256_of
 
 if TYPE_CHECKING:
@@ -197,6 +198,9 @@ def test_an_empty_list_of_bases_says_where_they_would_be(bundler_cli: BundlerCli
     assert f"no base image in `{tmp_path / 'none'}`; `bundler base add`" in ended.stderr
 
 
+AZURE = image_name((3, 7))
+
+
 @pytest.mark.parametrize(
     ("args", "expected"),
     [
@@ -204,10 +208,10 @@ def test_an_empty_list_of_bases_says_where_they_would_be(bundler_cli: BundlerCli
         (["profile", "host.example/team/app"], "docker save -o app.tar host.example/team/app"),
         (["verify", "{bundle}", "--base", "iris:1"], "docker save -o iris.tar iris:1"),
         (["base", "add", "python:3.7"], "docker save -o python.tar python:3.7"),
-        (["build", "six", "--base", "my.data/base.tar"], None),
+        (["build", "six", "--base", "my.data/base.tar"], f"docker save -o my.data/base.tar {AZURE}"),
         (["profile", "base.json"], None),
         (["verify", "{bundle}", "--base", "nobase.txt"], None),
-        (["package", "{bundle}", "--base", "base.tar"], None),
+        (["package", "{bundle}", "--base", "base.tar"], f"docker save -o base.tar {AZURE}"),
         (["join", "old.tar.zst", "delta.tar", "out"], None),
         (["env", "register", "requirements.txt"], None),
         (["env", "register", "python:3.7"], None),

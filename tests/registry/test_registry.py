@@ -326,8 +326,9 @@ def test_nothing_is_overwritten_by_a_file_that_is_fetched(registry: Registry, tm
 def test_a_name_that_cannot_be_a_folder_everywhere_is_refused(registry: Registry, name: str) -> None:
     with pytest.raises(InputError, match="is not a valid name"):
         registry.register(name, {})
-    with pytest.raises(InputError, match="has no environment"):
+    with pytest.raises(InputError, match="has no environment") as caught:
         registry.get(name)
+    assert caught.value.hint == "register one: `bundler env register env.yml`"
 
 
 @pytest.mark.parametrize("name", ["AzureML-Minimal", "azureml", "MICROSOFT_x"])
@@ -395,7 +396,7 @@ def test_an_empty_workspace_knows_nothing(registry: Registry) -> None:
         registry.get("nlp")
 
     assert caught.value.evidence == ("known   none",)
-    assert caught.value.hint is None
+    assert caught.value.hint == "register one: `bundler env register env.yml`"
 
 
 LEAKS = [

@@ -22,6 +22,7 @@ import hashlib
 import importlib.util
 import json
 import marshal
+import operator
 import struct
 import types
 import warnings
@@ -56,25 +57,32 @@ CODE_FIELDS = [
     ("o", "co_linetable" if sys.version_info >= (3, 10) else "co_lnotab"),
 ]
 # Those that hold objects. dir() of each code object would take a third of the time of its compilation.
-CODE_NAMES = [
-    name
-    for name in dir(types.CodeType)
-    if name.startswith("co_")
-    and name not in ("co_lines", "co_positions", "co_branches")
-    and not callable(getattr(compile("", "", "exec"), name))
-]
+OBJECTS_OF_CODE = operator.attrgetter(
+    *(
+        name
+        for name in dir(types.CodeType)
+        if name.startswith("co_") and isinstance(getattr(compile("", "", "exec"), name), (str, bytes, tuple))
+    )
+)
+# CPython shares the strings of one Latin-1 character, and marshal writes whether a string is interned:
+# all of them are, before the first file may or may not intern one.
+INTERNED = [sys.intern(text) for text in ("", *map(chr, range(256)))]
 SINGLETONS = {None: b"N", True: b"T", False: b"F", Ellipsis: b"."}
 
 
-def hold(value, held):
-    """Append to ``held`` every object that marshal will write for ``value``."""
-    held.append(value)
-    if isinstance(value, types.CodeType):
-        for name in CODE_NAMES:
-            hold(getattr(value, name), held)
-    elif isinstance(value, (tuple, frozenset)):
-        for part in value:
-            hold(part, held)
+def parts(code):
+    """Return every object that marshal will write for ``code``, and whether one of them is a frozenset."""
+    held, has_set = [code], False
+    for value in held:  # which grows meanwhile
+        kind = type(value)
+        if kind is tuple:
+            held += value
+        elif kind is types.CodeType:
+            held += OBJECTS_OF_CODE(value)
+        elif kind is frozenset:
+            held += value
+            has_set = True
+    return held, has_set
 
 
 def stable_code(text, name):
@@ -84,12 +92,11 @@ def stable_code(text, name):
     strings are already interned, and shares it otherwise. The first compilation interns
     the strings, so the second one always copies.
     """
-    held = []
     code = compile(text, name, "exec", dont_inherit=True, optimize=0)
-    hold(code, held)
-    if any(type(value) is frozenset for value in held):
+    held, has_set = parts(code)
+    if has_set:
         code = compile(text, name, "exec", dont_inherit=True, optimize=0)
-        hold(code, held)
+        held += parts(code)[0]
     return code, held
 
 
@@ -101,7 +108,7 @@ def stable_marshal(code, held):
     on the order of compilation (bpo-34093). The second references in ``held`` set the flag
     for all objects.
     """
-    if not SORTS_SETS and any(type(value) is frozenset and by_address(value) for value in held):
+    if not SORTS_SETS and any(by_address(value) for value in held if type(value) is frozenset):
         written = write(code)
         if marshal.loads(written) == code:
             return written
@@ -136,12 +143,12 @@ def write(value):
         return b"(" + struct.pack("<i", len(value)) + b"".join(write(part) for part in value)
     if isinstance(value, frozenset):
         return b">" + struct.pack("<i", len(value)) + b"".join(sorted(write(part) for part in value))
-    parts = [b"c"]
+    written = [b"c"]
     for kind, name in CODE_FIELDS:
         if name:
             part = getattr(value, name)
-            parts.append(struct.pack("<i", part) if kind == "i" else write(part))
-    return b"".join(parts)
+            written.append(struct.pack("<i", part) if kind == "i" else write(part))
+    return b"".join(written)
 
 
 def compile_one(source, name, output):

@@ -14,7 +14,7 @@ from bundler.target.scripts import script
 
 # What made bytecode differ between two runs, each once: shared names, sets of
 # strings that are interned elsewhere, sets that hold None, whose hash is an
-# address before 3.12, numbers, nesting.
+# address before 3.12, numbers, nesting, strings of one character.
 SOURCES = {
     "names.py": "def connect(host, port=80):\n    return (host, port, 'host', 'port')\n",
     "same_names.py": "host = port = 'connect'\nclass C:\n    host = 'host'\n",
@@ -23,6 +23,9 @@ SOURCES = {
     "nested.py": "async def g(*a, k=1, **q):\n    yield [i for i in a if i not in {None, ...}]\nf = lambda: {'k': f'{k!r:>4}'}\n",
     "docs.py": '"""Doc."""\nclass A:\n    """Doc."""\n    def m(self): "Doc."; return 1j, 1e100, "é\\ud800"\n',
     "empty.py": "",
+    # The annotations make CPython 3.7 to 3.10 intern the braces, which it shares with all other code.
+    "annotations.py": "from __future__ import annotations\ndef f(x: int) -> str:\n    pass\n",
+    "characters.py": "opened, closed, dash, e = '{', '}', '-', 'é'\nempty = ''\n",
 }
 
 
