@@ -1,3 +1,3 @@
 """Turn Python requirements into an offline dependency bundle you can prove."""
 
-__version__ = "0.1.0"
+__version__ = "0.2.0"

@@ -62,7 +62,7 @@ class Problem:
     """The line as written in the file, before variables are expanded."""
 
 
-def input_error(problems: Sequence[Problem]) -> InputError:
+def input_error(problems: Sequence[Problem], *, subject: str = "the requirements") -> InputError:
     """Return one error for all ``problems``: a single one as the message, several as a list in the evidence.
 
     A list ends after the first ten, with the number of the others. All texts are redacted, and
@@ -72,7 +72,7 @@ def input_error(problems: Sequence[Problem]) -> InputError:
     if len(problems) == 1:
         message, evidence, hint = facts[0], _evidence(problems[0]), problems[0].refused.hint
     else:
-        message, evidence, hint = f"{len(problems)} problems in the requirements", [], None
+        message, evidence, hint = f"{len(problems)} problems in {subject}", [], None
         for fact, problem in zip(facts[:_SHOWN], problems[:_SHOWN], strict=True):
             evidence += [fact, *(f"  {line}" for line in _evidence(problem))]
             if problem.refused.hint:

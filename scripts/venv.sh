@@ -41,11 +41,11 @@ make_venv() {
   fi
 }
 
-# install_into DIR ARG...: install the project, once for each content of pyproject.toml, scripts/*.py and scripts/bundler.
+# install_into DIR ARG...: install the project, once for each content of these files.
 install_into() {
   local venv=$1 state
   shift
-  state=$(cat pyproject.toml scripts/*.py scripts/bundler | cksum)
+  state=$(cat pyproject.toml bundler/__init__.py scripts/*.py scripts/bundler | cksum)
   if [ "$(cat "$venv/installed" 2>/dev/null)" != "$state $*" ]; then
     echo "installing into $venv" >&2
     "$venv/bin/python" -I -m pip install --quiet --disable-pip-version-check "$@"

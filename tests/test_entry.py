@@ -261,12 +261,14 @@ def base_python() -> Path:
     return Path(sys.base_prefix, "bin", f"python{sys.version_info.major}.{sys.version_info.minor}")
 
 
-@pytest.fixture(params=["user", "target"])
+@pytest.fixture(params=["user", "target", "bundle"])
 def installed(request: pytest.FixtureRequest, bundler_cli: BundlerCli, tmp_path: Path) -> Path:
-    """The command as `pip install --user` or `--target` installs it: no Python is beside it."""
-    local = bundler_cli.home / ".local"
+    """The command as `pip install --user` or `--target` installs it, or in a bundle: no Python is beside it."""
+    local = bundler_cli.home / (".local" if request.param == "user" else "place")
     python = base_python()
-    copy_packages(local / "lib" / python.name / "site-packages" if request.param == "user" else local)
+    copy_packages(local if request.param == "target" else local / "lib" / python.name / "site-packages")
+    if request.param == "bundle":
+        (local / "manifest.json").touch()
     (local / "bin").mkdir()
     shutil.copy(LAUNCHER, local / "bin/bundler")
     # On PATH, the first python3 is not that of the installation with --user.

@@ -4,14 +4,11 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Iterable, Iterator
-from contextlib import contextmanager, suppress
-from queue import Empty, Queue
-from threading import Event, Thread
 
 from bundler.digest import Sha256, parse_sha256
 from bundler.errors import BundlerError, IntegrityError
 
-__all__ = ["ExactReader", "HashingReader", "read_ahead", "require_digest", "verified"]
+__all__ = ["ExactReader", "HashingReader", "require_digest", "verified"]
 
 
 def verified(
@@ -60,44 +57,6 @@ def require_digest(found: Sha256, wanted: Sha256, fact: str, *, hint: str | None
         raise IntegrityError(
             fact, evidence=(f"wanted  sha256 {wanted}", f"found   sha256 {found}"), hint=hint
         )
-
-
-@contextmanager
-def read_ahead(chunks: Iterator[bytes], depth: int = 4) -> Iterator[Iterator[bytes]]:
-    """Give an iterator over chunks that a thread creates, ``depth`` of them in advance.
-
-    An error of the thread is raised in its place. At the end of the context the thread has ended.
-    """
-    waiting: Queue[bytes | BaseException | None] = Queue(depth)
-    stopped = Event()
-
-    def fill() -> None:
-        last: BaseException | None = None
-        try:
-            for chunk in chunks:
-                waiting.put(chunk)
-                if stopped.is_set():
-                    return
-        except BaseException as error:  # noqa: BLE001 - raised again where the chunk is needed
-            last = error
-        waiting.put(last)
-
-    def taken() -> Iterator[bytes]:
-        while (item := waiting.get()) is not None:
-            if isinstance(item, BaseException):
-                raise item
-            yield item
-
-    thread = Thread(target=fill, name="read-ahead", daemon=True)
-    thread.start()
-    try:
-        yield taken()
-    finally:
-        stopped.set()
-        while thread.is_alive():  # it may wait for a place
-            with suppress(Empty):
-                waiting.get(timeout=0.01)
-        thread.join()
 
 
 class ExactReader:

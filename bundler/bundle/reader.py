@@ -20,7 +20,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, BinaryIO
 
 from bundler.archive.compression import Codec, decompressed
-from bundler.archive.streams import ExactReader, read_ahead, require_digest, verified
+from bundler.archive.streams import ExactReader, require_digest, verified
 from bundler.archive.tar import BLOCK, END, directory_header, file_header, padding
 from bundler.bundle.extract import ExtractEntry, extract_entries
 from bundler.bundle.manifest import LIMIT, Manifest, parse_manifest
@@ -29,6 +29,7 @@ from bundler.digest import Sha256, hash_stream, parse_sha256, read_chunks, sha25
 from bundler.errors import IntegrityError, MalformedError, OutputError
 from bundler.paths import UnsafePathError, archive_path, portability_note, printable
 from bundler.system.atomic import staged_dir
+from bundler.system.threads import read_ahead
 from bundler.text import first_lines
 
 if TYPE_CHECKING:

@@ -146,8 +146,13 @@ class CheckEnvironments:
         interpreter, not the environment's own path.
         """
         folder = self.scratch / name
-        shutil.copytree(self._image, folder, symlinks=True)
-        fill_environment(folder, plan, self.segment_format, self.store, jobs=self.jobs)
+        try:
+            shutil.copytree(self._image, folder, symlinks=True)
+            fill_environment(folder, plan, self.segment_format, self.store, jobs=self.jobs)
+        except BaseException:
+            # Another thread tries again, and must fail for the same reason: a damaged store is repaired.
+            shutil.rmtree(folder, ignore_errors=True)
+            raise
         return folder
 
     def _import(

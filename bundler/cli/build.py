@@ -33,7 +33,7 @@ from bundler.cli.options import (
 from bundler.cli.settings import PYPROJECT
 from bundler.errors import InputError, UsageError
 from bundler.pipeline.build import Locked, Planned, build_bundle, lock_requirements, plan_build
-from bundler.pipeline.options import LockOptions
+from bundler.pipeline.options import BuildOptions, LockOptions
 from bundler.problems import display_path
 from bundler.requirements.files import CONDA_SUFFIXES
 from bundler.requirements.requirement_set import RequirementSet
@@ -41,10 +41,10 @@ from bundler.resolve.changes import LockChange, changes_between, changes_table
 from bundler.resolve.lockfile import is_lock, render_lock
 from bundler.store.store import open_store
 from bundler.system.atomic import check_replaceable, check_writable, replace_file
-from bundler.system.environ import read_host_environment
+from bundler.system.environ import HostEnvironment, read_host_environment
 from bundler.text import counted, human_size
 
-__all__ = ["build_command", "lock_command"]
+__all__ = ["build_command", "lock_command", "read_build"]
 
 
 @click.command("build")
@@ -71,16 +71,8 @@ def build_command(
     directory of a project.
     """
     host = read_host_environment()
-    requirements, locks = sort_arguments(requirements, host)
-    if len((*locks, *filter(None, [lock]))) > 1:
-        raise UsageError("a bundle is built from one lockfile", hint=f"--lock {locks[0]}")
-    lock = next(iter(locks), lock)
-    read = read_arguments(requirements, resolve, host)
-    if read is None and lock is None:
-        raise missing_requirements("build", requirements, resolve, host)
+    options = read_build(requirements, resolve, lock, bundle, host)
     reporter = make_reporter()
-    name = bundle.name or default_name(requirements, resolve, lock, read, host)
-    options = build_options(resolve, bundle, read, host, name=name, lock=lock)
     store = open_store(resolve.store, host, reporter)
     if dry_run:
         planned = plan_build(options, host=host, store=store, reporter=reporter)
@@ -90,6 +82,29 @@ def build_command(
     built = build_bundle(options, host=host, store=store, reporter=reporter)
     reporter.finish()
     print_built("build", built, host, as_json=resolve.as_json)
+
+
+def read_build(
+    requirements: RequirementArguments,
+    resolve: ResolveArguments,
+    lock: Path | None,
+    bundle: BundleArguments,
+    host: HostEnvironment,
+) -> BuildOptions:
+    """Read the requirements of the arguments, and return the options of the build.
+
+    :raises UsageError: if options exclude or need each other, or there is nothing to build.
+    :raises InputError: if a file of requirements is malformed.
+    """
+    requirements, locks = sort_arguments(requirements, host)
+    if len((*locks, *filter(None, [lock]))) > 1:
+        raise UsageError("a bundle is built from one lockfile", hint=f"--lock {locks[0]}")
+    lock = next(iter(locks), lock)
+    read = read_arguments(requirements, resolve, host)
+    if read is None and lock is None:
+        raise missing_requirements("build", requirements, resolve, host)
+    name = bundle.name or default_name(requirements, resolve, lock, read, host)
+    return build_options(resolve, bundle, read, host, name=name, lock=lock)
 
 
 def _print_planned(planned: Planned, *, as_json: bool) -> None:

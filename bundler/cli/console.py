@@ -29,6 +29,7 @@ if TYPE_CHECKING:
 __all__ = [
     "SCHEMA",
     "ConsoleReporter",
+    "error_values",
     "finding_line",
     "print_envelope",
     "print_error",
@@ -203,16 +204,20 @@ def print_envelope(
     if error is None:
         envelope["result"] = dict(result or {})
     else:
-        envelope["error"] = {
-            "kind": error.slug,
-            "exit_code": error.exit_code,
-            "message": error.message,
-            "evidence": list(error.evidence),
-            "hint": error.hint,
-        }
-        if error.facts is not None:
-            envelope["error"]["facts"] = dict(error.facts)
+        envelope["error"] = error_values(error)
     _print(redact(json.dumps(envelope, ensure_ascii=False, indent=2, sort_keys=True)), sys.stdout)
+
+
+def error_values(error: BundlerError) -> dict[str, Any]:
+    """Return an error as the values of ``--json``."""
+    values: dict[str, Any] = {
+        "kind": error.slug,
+        "exit_code": error.exit_code,
+        "message": error.message,
+        "evidence": list(error.evidence),
+        "hint": error.hint,
+    }
+    return values if error.facts is None else {**values, "facts": dict(error.facts)}
 
 
 def print_error(error: BundlerError) -> None:

@@ -157,6 +157,7 @@ _COMMANDS = {
     "inspect": ("inspect:inspect_command", "Show the contents and findings of a bundle."),
     "join": ("deploy:join_command", "Join an image and a delta into a whole image."),
     "lock": ("build:lock_command", "Resolve requirements and write a pylock.toml."),
+    "matrix": ("matrix:matrix_command", "Build the bundles of a file, each for one or more Pythons."),
     "mount-command": ("deploy:mount_command", "Print the `docker run` that mounts a build context."),
     "package": ("package:package_command", "Write a build context or an image for a bundle and its code."),
     "profile": ("profile:profile_command", "Print the profile of a base, for `--base`."),

@@ -29,6 +29,7 @@ __all__ = [
     "find_setting",
     "option_name",
     "read_settings",
+    "setting_value",
     "source_of",
     "with_source",
 ]
@@ -145,7 +146,7 @@ def _defaults(
     for param in command.params:
         setting = find_setting(path, param, settings, build)
         if setting is not None and param.name:
-            values[param.name] = _value(setting, param)
+            values[param.name] = setting_value(setting, param)
     return values
 
 
@@ -174,7 +175,7 @@ def _help(param: click.Parameter) -> str:
     return getattr(param, "help", None) or ""
 
 
-def _value(setting: Setting, param: click.Parameter) -> Any:
+def setting_value(setting: Setting, param: click.Parameter) -> Any:
     """Return the value of a setting as click takes it from the command line.
 
     :raises UsageError: if its type is not that of the option.

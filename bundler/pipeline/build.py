@@ -43,11 +43,20 @@ if TYPE_CHECKING:
     from bundler.base_image.profile import BaseProfile
     from bundler.pipeline.run import Run
     from bundler.reporter import Reporter
-    from bundler.requirements.requirement_set import RequirementSet
     from bundler.store.store import Store
     from bundler.system.environ import HostEnvironment
 
-__all__ = ["Built", "Locked", "Planned", "build_bundle", "lock_requirements", "plan_build"]
+__all__ = [
+    "BuildInputs",
+    "Built",
+    "Locked",
+    "Planned",
+    "build_bundle",
+    "build_from",
+    "lock_requirements",
+    "open_build",
+    "plan_build",
+]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -72,6 +81,17 @@ class Planned:
     """The files that the store has already."""
     free: int
     """The free bytes on the disk of the output."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class BuildInputs:
+    """The inputs of a build, after its first stages: the open run, its lock, and the base."""
+
+    run: Run
+    base: BaseProfile | None
+    lock: Lock
+    options: BuildOptions
+    """With the requirements that the lock satisfies."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -115,7 +135,8 @@ def plan_build(options: BuildOptions, *, host: HostEnvironment, store: Store, re
 
 
 def _plan(options: BuildOptions, host: HostEnvironment, store: Store, reporter: Reporter) -> Planned:
-    with _opened(options, host, store, reporter) as (run, _, lock, _):
+    with open_build(options, host, store, reporter) as inputs:
+        run, lock = inputs.run, inputs.lock
         files = [
             package for package in lock.packages if package.sha256 and package.kind in ("wheel", "sdist")
         ]
@@ -138,13 +159,18 @@ def build_bundle(options: BuildOptions, *, host: HostEnvironment, store: Store, 
     :raises BundlerError: of the class of the failed stage; no output is written then.
     """
     check_writable(options.folder)
-    return heal(store, lambda: _build(options, host, store, reporter))
+
+    def work() -> Built:
+        with open_build(options, host, store, reporter) as inputs:
+            return build_from(inputs)
+
+    return heal(store, work)
 
 
 @contextmanager
-def _opened(
+def open_build(
     options: BuildOptions, host: HostEnvironment, store: Store, reporter: Reporter
-) -> Iterator[tuple[Run, BaseProfile | None, Lock, RequirementSet | None]]:
+) -> Iterator[BuildInputs]:
     """Open the run of a build, and read or create its lock."""
     base = read_base(options.base, reporter=reporter) if options.base else None
     lock_text = read_lock_text(options.lock) if options.lock else ""
@@ -156,28 +182,28 @@ def _opened(
             lock, requirements = read_lock(run, options.lock, lock_text, options.requirements)
         else:
             lock, requirements = resolve_requirements(run, options.requirements)
-        yield run, base, lock, requirements
+        yield BuildInputs(run=run, base=base, lock=lock, options=replace(options, requirements=requirements))
 
 
-def _build(options: BuildOptions, host: HostEnvironment, store: Store, reporter: Reporter) -> Built:
-    with _opened(options, host, store, reporter) as (run, base, lock, requirements):
-        options = replace(options, requirements=requirements)
-        wheels = fetch_wheels(run, lock)
-        layers = build_layers(run, wheels, lock, options.segment_format, options.jobs)
-        provided = plan_base(run, layers, lock, base if options.omit_provided else None)
-        contents = plan_contents(run, lock, wheels, layers, provided, options)
-        result = check_bundle(run, options, contents, base)
-        manifest = describe_bundle(run, options, contents, result)
-        accept_bundle(run, options, result, manifest)
-        output = write_bundle(
-            manifest,
-            render_bundle_lock(run, lock),
-            contents.plan,
-            options.segment_format,
-            stem=options.folder / manifest.stem,
-            as_folder=options.as_folder,
-            store=store,
-            reporter=reporter,
-        )
-        reporter.stage("bundle", f"{len(manifest.files) + 1} files in `{output.path.name}`")
+def build_from(inputs: BuildInputs) -> Built:
+    """Run the stages after the lock: fetch, build layers, check, and write the bundle."""
+    run, lock, options = inputs.run, inputs.lock, inputs.options
+    wheels = fetch_wheels(run, lock)
+    layers = build_layers(run, wheels, lock, options.segment_format, options.jobs)
+    provided = plan_base(run, layers, lock, inputs.base if options.omit_provided else None)
+    contents = plan_contents(run, lock, wheels, layers, provided, options)
+    result = check_bundle(run, options, contents, inputs.base)
+    manifest = describe_bundle(run, options, contents, result)
+    accept_bundle(run, options, result, manifest)
+    output = write_bundle(
+        manifest,
+        render_bundle_lock(run, lock),
+        contents.plan,
+        options.segment_format,
+        stem=options.folder / manifest.stem,
+        as_folder=options.as_folder,
+        store=run.store,
+        reporter=run.reporter,
+    )
+    run.reporter.stage("bundle", f"{len(manifest.files) + 1} files in `{output.path.name}`")
     return Built(output=output, manifest=manifest, result=result, built_here=tuple(sorted(wheels.built)))

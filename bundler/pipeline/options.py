@@ -12,13 +12,13 @@ from bundler.checks.report import UsageMode
 from bundler.checks.user_code import UserCode
 from bundler.requirements.requirement_set import IndexOptions, RequirementSet
 
-__all__ = ["HOST_GLIBC", "BuildOptions", "LockOptions"]
+__all__ = ["HOST_GLIBC", "BuildOptions", "LockOptions", "count_cores"]
 
 HOST_GLIBC = "host"
 """The value of ``--target-glibc`` for the glibc of this machine."""
 
 
-def _cores() -> int:
+def count_cores() -> int:
     """Return the number of cores this process may use: in a container, fewer than the machine has."""
     return len(os.sched_getaffinity(0))
 
@@ -78,7 +78,7 @@ class BuildOptions(LockOptions):
     """Distributions and modules that may fail to import."""
     allow_pth: tuple[str, ...] = ()
     """Distributions whose ``.pth`` files may run code."""
-    jobs: int = field(default_factory=_cores)
+    jobs: int = field(default_factory=count_cores)
 
     @property
     def segment_format(self) -> SegmentFormat:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import hashlib
 import itertools
-import threading
 from collections.abc import Iterator
 from typing import Any
 
@@ -12,7 +11,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from bundler.archive.streams import ExactReader, HashingReader, read_ahead, verified
+from bundler.archive.streams import ExactReader, HashingReader, verified
 from bundler.errors import IntegrityError, MalformedError
 
 CHUNKS = st.lists(st.binary(min_size=1, max_size=8), max_size=8)
@@ -164,41 +163,3 @@ def test_no_more_than_the_wanted_size_is_handed_on() -> None:
     assert [next(chunks), next(chunks)] == [b"ab", b"ab"]
     with pytest.raises(IntegrityError, match="too long"):
         next(chunks)
-
-
-# --- read_ahead -----------------------------------------------------------------------------------
-
-
-@given(chunks=CHUNKS)
-def test_chunks_of_a_thread_come_in_order(chunks: list[bytes]) -> None:
-    with read_ahead(iter(chunks)) as ahead:
-        assert list(ahead) == chunks
-
-
-def test_an_error_of_the_thread_is_raised_in_its_place() -> None:
-    def broken() -> Iterator[bytes]:
-        yield b"first"
-        raise MalformedError("broken")
-
-    with read_ahead(broken()) as ahead:
-        assert next(ahead) == b"first"
-        with pytest.raises(MalformedError, match="broken"):
-            next(ahead)
-
-
-def test_the_thread_ends_with_the_context_and_reads_no_further() -> None:
-    seen = []
-
-    def endless() -> Iterator[bytes]:
-        for number in itertools.count():
-            seen.append(number)
-            yield b"x"
-
-    before = threading.active_count()
-    with read_ahead(endless(), depth=3) as ahead:
-        next(ahead)
-    with pytest.raises(KeyError), read_ahead(endless(), depth=3):
-        raise KeyError
-
-    assert threading.active_count() == before
-    assert len(seen) < 20

@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
-from support.archives import docker_members, rootfs, write_archive
+from support.archives import make_base
 from support.cli import BundlerCli, built_locked, locked
 from support.elfs import make_elf
 from support.facts import base_of
@@ -463,16 +463,6 @@ def test_the_mount_command_names_the_resolved_values(warm_cli: BundlerCli, bundl
 def base(tmp_path: Path) -> Path:
     """A base that has a Python 3.7 for our eyes, and the user."""
     return make_base(tmp_path / "base.tar")
-
-
-def make_base(path: Path, *, python: str = "3.7") -> Path:
-    layer = {
-        name.replace("python3.7", f"python{python}").replace("python-3.7.16", f"python-{python}.1"): content
-        for name, content in rootfs().items()
-    }
-    layer["etc/passwd"] = "root:x:0:0::/root:/bin/sh\ndockeruser:x:1000:1000::/home/dockeruser:/bin/sh\n"
-    env = {"AZUREML_CONDA_ENVIRONMENT_PATH": "/azureml-envs/minimal"}
-    return write_archive(path, docker_members([layer], env=env))
 
 
 def test_context_and_image_hold_the_same_files(

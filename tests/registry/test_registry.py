@@ -19,6 +19,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from support.s3server import serve_s3
 
 from bundler.digest import sha256_of
 from bundler.errors import (
@@ -33,42 +34,14 @@ from bundler.errors import (
 from bundler.registry.registry import Registry
 from bundler.registry.storage import Folder, Storage, open_storage
 
-# A real server of S3 in a process of its own, one request at a time: its
-# conditional writes are given, our use of them is tested.
-# Its buckets whose name begins with "blind" do not know the condition, as some
-# services do not.
-SERVER = """
-import sys
-from moto.server import DomainDispatcherApplication, create_backend_app
-from werkzeug.serving import make_server
-app = DomainDispatcherApplication(create_backend_app)
-def blind(environ, start):
-    if environ["PATH_INFO"].startswith("/blind"):
-        environ.pop("HTTP_IF_NONE_MATCH", None)
-    return app(environ, start)
-server = make_server("127.0.0.1", 0, blind)
-print(server.port, flush=True)
-server.serve_forever()
-"""
-
 
 @pytest.fixture(scope="module")
 def s3_server() -> Iterator[str]:
     """The URL of an S3 server on loopback."""
     pytest.importorskip("moto")
     pytest.importorskip("s3fs")
-    process = subprocess.Popen(
-        [sys.executable, "-c", SERVER], stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True
-    )
-    assert process.stdout is not None
-    try:
-        port = process.stdout.readline().strip()
-        assert port, "the server did not start"
-        yield f"http://127.0.0.1:{port}"
-    finally:
-        process.kill()
-        process.wait()
-        process.stdout.close()
+    with serve_s3() as url:
+        yield url
 
 
 @pytest.fixture

@@ -234,3 +234,14 @@ def rootfs() -> dict[str, str | bytes | Link | Hard]:
             SITE, "Flask", "1.0.3", requires=["Werkzeug (>=0.15)", "click>=5.1"], files=["flask/__init__.py"]
         ),
     }
+
+
+def make_base(path: Path, *, python: str = "3.7") -> Path:
+    """Write the archive of a small base image with one Python and the user of Azure ML's images."""
+    layer = {
+        name.replace("python3.7", f"python{python}").replace("python-3.7.16", f"python-{python}.1"): content
+        for name, content in rootfs().items()
+    }
+    layer["etc/passwd"] = "root:x:0:0::/root:/bin/sh\ndockeruser:x:1000:1000::/home/dockeruser:/bin/sh\n"
+    env = {"AZUREML_CONDA_ENVIRONMENT_PATH": "/azureml-envs/minimal"}
+    return write_archive(path, docker_members([layer], env=env))
