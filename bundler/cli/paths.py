@@ -15,6 +15,7 @@ from packaging.requirements import InvalidRequirement, Requirement
 from bundler.cli.options import InputPath
 from bundler.cli.parsing import read_line, with_word
 from bundler.errors import InputError, MalformedError, OutputError
+from bundler.oci.filetree import APP_FOLDER
 from bundler.problems import closest
 from bundler.redaction import redact
 
@@ -85,6 +86,12 @@ class ContextPath(InputPath):
             packaged = package_command(Path(str(value))) or shlex.join(["bundler", "package", str(value)])
             raise InputError(f"`{value}` is a bundle, not a build context", hint=packaged)
         path = Path(str(super().convert(value, param, ctx)))
+        if (path / "context.json").is_file() and not (path / APP_FOLDER).is_dir():
+            again = package_command()
+            raise InputError(
+                f"`{path / APP_FOLDER}` not found: the context is incomplete",
+                hint=f"write the context again: `{again}`" if again else "bundler package --help",
+            )
         if (path / "context.json").is_file() or (path / "Dockerfile").is_file():
             return path
         meant = next(iter((*contexts_in(path), *contexts_in(Path()))), None)

@@ -162,6 +162,38 @@ def test_a_bundle_in_place_of_a_context_gets_the_command_that_writes_one(
     assert bundler_cli.run(*suggested(ended), cwd=tmp_path).returncode == 0
 
 
+@pytest.mark.parametrize("command", ["simulate", "serve", "mount-command"])
+def test_a_context_without_its_application_is_refused_before_any_work(
+    command: str, bundle: Path, bundler_cli: BundlerCli, tmp_path: Path
+) -> None:
+    (tmp_path / "score.py").write_text("def init(): pass\ndef run(data): return data\n", "utf-8")
+    options = ["--source-dir", ".", "--entry-script", "score.py", "--base-image", "mine:1"]
+    packaged = bundler_cli.run("package", str(bundle), *options, "-o", "c5", cwd=tmp_path)
+    assert packaged.returncode == 0, packaged.stderr
+    shutil.rmtree(tmp_path / "c5" / "azureml-app")
+    ended = bundler_cli.run(command, "c5", cwd=tmp_path)
+
+    assert (ended.returncode, ended.stdout) == (3, "")
+    assert message(ended) == "`c5/azureml-app` not found: the context is incomplete"
+    assert bundler_cli.run(*suggested(ended), cwd=tmp_path).returncode == 0
+    assert bundler_cli.run("simulate", "context", cwd=tmp_path).returncode == 0
+
+
+def test_a_context_without_its_entry_script_is_not_served(
+    bundle: Path, bundler_cli: BundlerCli, tmp_path: Path
+) -> None:
+    (tmp_path / "score.py").write_text("def init(): pass\ndef run(data): return data\n", "utf-8")
+    options = ["--source-dir", ".", "--entry-script", "score.py", "--base-image", "mine:1"]
+    assert bundler_cli.run("package", str(bundle), *options, "-o", "c5", cwd=tmp_path).returncode == 0
+    (script,) = (tmp_path / "c5" / "azureml-app").rglob("score.py")
+    script.unlink()
+    ended = bundler_cli.run("serve", "c5", cwd=tmp_path)
+
+    name = script.relative_to(tmp_path)
+    assert (ended.returncode, message(ended)) == (3, f"`{name}` not found: the context is incomplete")
+    assert "layers" not in ended.stderr
+
+
 def test_another_file_is_not_a_damaged_archive(bundle: Path, bundler_cli: BundlerCli, tmp_path: Path) -> None:
     (tmp_path / "app.py").touch()
     assert "hint" not in bundler_cli.run("verify", "app.py", cwd=tmp_path).stderr
