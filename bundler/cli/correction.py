@@ -39,6 +39,9 @@ _INPUTS = ("files", "find_links", "scripts", "lock")
 """The options with requirements, beside the argument."""
 _PYTHON = re.compile(r"(?:(?:c?python|cp|py)-?)?\d+(?:\.\d+)*|.*python.*", re.IGNORECASE)
 """A version of Python, or the path of one."""
+_JOINED = re.compile(r"(--[a-z-]*[a-z])(\d[\w.]*)", re.ASCII)
+"""A long option and its value without a space."""
+_VARIABLE = re.compile(r"[A-Za-z_]\w*", re.ASCII)
 _NAME = re.compile(r"[A-Za-z0-9](?:[\w.-]*[A-Za-z0-9])?", re.ASCII)
 _REQUIREMENT = re.compile(r"[A-Za-z0-9][\w.-]*(?:\[[\w.,-]*\])?\s*(?:[=<>~!]=|[<>]|@).*", re.ASCII)
 
@@ -83,7 +86,7 @@ def _alternatives(line: Line, root: click.Group) -> Iterator[list[str]]:
         if example is not None:
             yield [*words, example]
     elif line.fault == "extra":
-        yield from _one_bundle(line)
+        yield from _without_extra(line)
 
 
 def _synonyms(line: Line) -> Iterator[list[str]]:
@@ -94,6 +97,8 @@ def _synonyms(line: Line) -> Iterator[list[str]]:
     word = line.words[at]
     if not word.startswith("--"):  # `-python`, which click reads as `-p ython`
         yield from _with_option(line, at, word, f"-{word}")
+    if joined := _JOINED.fullmatch(line.name):  # `--python3.8`
+        yield from _with_option(line, at, joined[1], joined[1])
     synonyms = read_synonyms().options
     for name in dict.fromkeys((line.name, line.name.lower())):
         for other in (name, *synonyms.get(name, ())):
@@ -131,7 +136,7 @@ def _with_option(line: Line, at: int, name: str, other: str) -> Iterator[list[st
     param = find_parameter(line.context.command, other)
     if other == _VERSION and name == "-V":
         yield [other]
-    if param is None or other in (name, _VERSION):
+    if param is None or other == _VERSION or other == line.name:
         return
     before, after = words[:at], words[at + 1 :]
     if is_flag(param):
@@ -275,12 +280,60 @@ def _other_choices(line: Line) -> Iterator[list[str]]:
     yield [*line.words[: line.at], *(swaps.get(word, word) for word in line.words[line.at :])]
 
 
+def _without_extra(line: Line) -> Iterator[list[str]]:
+    """Yield the command line with its unexpected arguments as values of options, or without them."""
+    words, extra = list(line.words), line.extra
+    for at, (option, value, other) in enumerate(zip(words, words[1:], words[2:], strict=False)):
+        param = find_parameter(line.context.command, option) if at >= line.at else None
+        if option == "--python" and _PYTHON.fullmatch(other) and other in extra:
+            yield [*words[: at + 1], *words[at + 2 :]]
+        if param is not None and param.metavar == "NAME=VALUE" and _VARIABLE.fullmatch(value):
+            yield [*words[: at + 1], f"{value}={other}", *words[at + 3 :]]
+    yield from _with_name(line)
+    yield from _with_bundle(line)
+    yield from _one_bundle(line)
+
+
+def _given(line: Line) -> list[str]:
+    """Return the arguments of a command line, with the unexpected ones."""
+    arguments = _arguments(line.context.command)
+    return [*(str(line.values.get(item.name or "")) for item in arguments), *line.extra]
+
+
+def _with_name(line: Line) -> Iterator[list[str]]:
+    """Yield the command for a distribution of a bundle: ``inspect BUNDLE flask``, ``tree BUNDLE flask``."""
+    given = _given(line)
+    names = [word for word in given if _NAME.fullmatch(word) and not Path(word).exists()]
+    sources = [word for word in given if Path(word).exists()]
+    if len(given) != 2 or len(names) != 1 or len(sources) != 1:
+        return
+    rest = [word for word in line.words[line.at :] if word not in given]
+    if line.path == ("inspect",):
+        yield [*line.options, "explain", names[0], *sources, *(word for word in rest if word != "--notes")]
+    elif find_parameter(line.context.command, "--invert"):
+        yield [*line.words[: line.at], *sources, "--invert", names[0], *rest]
+
+
+def _with_bundle(line: Line) -> Iterator[list[str]]:
+    """Yield the command line with a second bundle as the value of an option: ``report NEW OLD``."""
+    arguments = _arguments(line.context.command)
+    option = next(
+        (
+            item
+            for item in line.context.command.params
+            if isinstance(item, click.Option) and not line.has(item.name) and item.type is arguments[0].type
+        ),
+        None,
+    )
+    if option is not None and len(line.extra) == 1 and existing_bundles(line.extra):
+        at = len(line.words) - 1 - line.words[::-1].index(line.extra[0])
+        yield [*line.words[:at], shown_name(option), *line.words[at:]]
+
+
 def _one_bundle(line: Line) -> Iterator[list[str]]:
     """Yield the command line with the first bundle alone, for a command that reads one: ``verify dist/*``."""
-    arguments = _arguments(line.context.command)
-    given = [str(line.values.get(item.name or "")) for item in arguments]
-    bundles = existing_bundles([*given, *line.extra])
-    if len(arguments) == 1 and bundles:
-        others = {*given, *line.extra}
-        rest = [word for word in line.words[line.at :] if word not in others]
+    given = _given(line)
+    bundles = existing_bundles(given)
+    if len(_arguments(line.context.command)) == 1 and bundles:
+        rest = [word for word in line.words[line.at :] if word not in given]
         yield [*line.words[: line.at], bundles[0], *rest]

@@ -33,6 +33,11 @@ def corrected(typed: str) -> str | None:
         ("build six --python-version=3.7", "build six --python=3.7"),
         ("build six -p 3.8", "build six --python 3.8"),
         ("build six -p3.8", "build six --python 3.8"),
+        ("build six --python3.8", "build six --python 3.8"),
+        ("build --python3.8.1 six", "build --python 3.8.1 six"),
+        ("serve ctx --port8080", "serve ctx --port 8080"),
+        ("store gc --unused-days0", "store gc --unused-days 0"),
+        ("lock six --nothing3.8", None),
         ("serve ctx -p 5001", "serve ctx --port 5001"),
         ("build six --target 3.12", "build six --python 3.12"),
         ("build six --target out", "build six --output out"),
@@ -131,6 +136,33 @@ def test_the_command_line_that_was_meant(
     monkeypatch.chdir(tmp_path)
 
     assert corrected(typed) == meant
+
+
+def test_unexpected_arguments_are_values_of_options(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    old, new = (str(make_bundle(Path(name))) for name in ("old", "new"))
+    Path("pylock.toml").touch()
+    Path("ctx").mkdir()
+
+    assert corrected(f"report {new} {old}") == f"report {new} --against {old}"
+    assert corrected(f"report -o a.html {new} {old}") == f"report -o a.html {new} --against {old}"
+    assert corrected(f"report {new} {old} --against {old}") == f"report {new} --against {old}"
+    assert corrected(f"report {new} missing.tar.gz") == f"report {new}"
+    assert corrected(f"inspect {new} flask") == f"explain flask {new}"
+    assert corrected(f"inspect flask {new} --json") == f"explain flask {new} --json"
+    assert corrected(f"-q inspect {new} flask --notes") == f"-q explain flask {new}"
+    assert corrected(f"list {new} flask") == f"explain flask {new}"
+    assert corrected(f"inspect {new} {old}") == f"inspect {new}"
+    assert corrected(f"verify {new} flask") == f"verify {new}"
+    assert corrected("tree pylock.toml flask") == "tree pylock.toml --invert flask"
+    assert corrected(f"tree {new} flask --json") == f"tree {new} --invert flask --json"
+    assert corrected("tree flask pylock.toml") == "tree pylock.toml --invert flask"
+    assert corrected("doctor --container -e NAME /x") == "doctor --container -e NAME=/x"
+    assert corrected("simulate ctx -e NAME VALUE") == "simulate ctx -e NAME=VALUE"
+    assert corrected("simulate --env NAME VALUE ctx --json") == "simulate --env NAME=VALUE ctx --json"
+    assert corrected("simulate ctx -e A 1 -e B 2") == "simulate ctx -e A=1 -e B=2"
+    assert corrected("serve ctx --python 3.7 3.8") == "serve ctx --python 3.8"
+    assert corrected("simulate ctx other -e A=1 -e B=2") is None
 
 
 def test_missing_words_are_those_of_files_that_exist(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

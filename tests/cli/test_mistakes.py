@@ -117,6 +117,25 @@ def test_a_wrong_python_gets_the_right_one(
     assert warm_cli.run("lock", "leaf", *suggested(ended), cwd=tmp_path).returncode == 0
 
 
+@pytest.mark.parametrize(
+    ("typed", "meant"),
+    [
+        ("build six --python 3.7 3.8", "build six --python 3.8"),
+        ("build --python 3.7 3.8 six", "build --python 3.8 six"),
+        ("build six --python=3.7 3.8.1 --for mount", "build six --python 3.8.1 --for mount"),
+        ("build six --python 3.7,3.8", "build six --python 3.8"),
+        ("lock six --python 3.7 3.8 3.9", "lock six --python 3.9"),
+        ("env build NAME --python 3.7 3.8", "env build NAME --python 3.8"),
+    ],
+)
+def test_a_build_has_one_python(typed: str, meant: str, bundler_cli: BundlerCli, tmp_path: Path) -> None:
+    ended = bundler_cli.run(*typed.split(), cwd=tmp_path)
+
+    assert ended.returncode == 2
+    assert message(ended).startswith("several values for `--python`: 3.7, 3.8")
+    assert suggested(ended) == meant.split()
+
+
 @pytest.mark.parametrize("code", ["I299", "m1o1", "e499"])
 def test_an_unknown_code_gets_those_of_its_letter(code: str, bundler_cli: BundlerCli, tmp_path: Path) -> None:
     allowed = bundler_cli.run("build", "six", "--allow", code, cwd=tmp_path)
