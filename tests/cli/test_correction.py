@@ -146,7 +146,6 @@ def test_unexpected_arguments_are_values_of_options(tmp_path: Path, monkeypatch:
 
     assert corrected(f"report {new} {old}") == f"report {new} --against {old}"
     assert corrected(f"report -o a.html {new} {old}") == f"report -o a.html {new} --against {old}"
-    assert corrected(f"report {new} {old} --against {old}") == f"report {new} --against {old}"
     assert corrected(f"report {new} missing.tar.gz") == f"report {new}"
     assert corrected(f"inspect {new} flask") == f"explain flask {new}"
     assert corrected(f"inspect flask {new} --json") == f"explain flask {new} --json"
