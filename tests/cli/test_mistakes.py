@@ -136,6 +136,38 @@ def test_a_build_has_one_python(typed: str, meant: str, bundler_cli: BundlerCli,
     assert suggested(ended) == meant.split()
 
 
+@pytest.mark.parametrize(
+    ("file", "fact", "meant"),
+    [
+        ("code/score.py", "a Python script, not a requirements file", "{register} --name score"),
+        ("code/score.py --name x", "a Python script, not a requirements file", "{register} --name x"),
+        ("setup.py", "a file for the build of a project, not a requirements file", "{register} --name setup"),
+        ("pylock.toml", "a lockfile, not a requirements file", "{register} --name pylock"),
+        ("pyproject.toml", "a TOML file, not a requirements file", "{register} --name pyproject"),
+        ("{bundle}", "a bundle, not an input of one", "inspect {bundle}"),
+        ("{bundle} --name x", "a bundle, not an input of one", "inspect {bundle}"),
+    ],
+)
+def test_an_environment_is_not_registered_from_a_file_of_another_kind(
+    file: str, fact: str, meant: str, bundler_cli: BundlerCli, tmp_path: Path
+) -> None:
+    (tmp_path / "code").mkdir()
+    for name in ("code/score.py", "setup.py", "pylock.toml"):
+        (tmp_path / name).write_text("import os\n", "utf-8")
+    (tmp_path / "pyproject.toml").write_text("[project]\nname = 'app'\nversion = '1'\n", "utf-8")
+    bundle = str(make_bundle(tmp_path / "dist").relative_to(tmp_path))
+    words = [word.format(bundle=bundle) for word in file.split()]
+    place = {"BUNDLER_WORKSPACE": str(tmp_path / "workspace")}
+    without = bundler_cli.run("env", "register", *words, cwd=tmp_path, env=place)
+    (tmp_path / "requirements.txt").write_text("six\n", "utf-8")
+    ended = bundler_cli.run("env", "register", *words, cwd=tmp_path, env=place)
+
+    assert (ended.returncode, message(ended)) == (3, f"{words[0]}: {fact}")
+    assert suggested(ended) == meant.format(register="env register requirements.txt", bundle=bundle).split()
+    for command in (suggested(without), suggested(ended)):
+        assert bundler_cli.run(*command, cwd=tmp_path, env=place).returncode == 0
+
+
 @pytest.mark.parametrize("code", ["I299", "m1o1", "e499"])
 def test_an_unknown_code_gets_those_of_its_letter(code: str, bundler_cli: BundlerCli, tmp_path: Path) -> None:
     allowed = bundler_cli.run("build", "six", "--allow", code, cwd=tmp_path)
