@@ -11,6 +11,7 @@ from typing import Any
 
 import click
 import msgspec
+from packaging.requirements import InvalidRequirement, Requirement
 
 from bundler.base_image.reader import read_base
 from bundler.bundle.document import FindingSection
@@ -175,6 +176,8 @@ def _reason(
 def _other_subject(subject: str, bundle: Path | None, manifest: Manifest) -> str:
     """Return the command for a similar distribution, else for those of a bundle, else for the codes."""
     names = [item.name for item in manifest.document.distributions]
+    with suppress(InvalidRequirement):  # `flask==2.2.5`
+        subject = Requirement(subject).name
     path = [str(bundle)] if bundle is not None else []
     if near := closest(subject.lower(), names):
         return shlex.join(["bundler", "explain", near, *path])

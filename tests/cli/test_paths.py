@@ -263,6 +263,69 @@ def test_the_name_of_an_image_is_not_the_path_of_a_base(
         assert f"`{expected}`" in hint(ended)
 
 
+def test_another_bundle_than_the_given_one_is_suggested(
+    bundle: Path, bundler_cli: BundlerCli, tmp_path: Path
+) -> None:
+    given = str(bundle.relative_to(tmp_path))
+    build = ["build", "-r", "requirements.txt"]
+    (tmp_path / "requirements.txt").touch()
+    for typed in ("missing.txt", f"{given}x", "dist/smal-1.0-cp37-linux_x86_64.tar.gz"):
+        assert suggested(bundler_cli.run("diff", given, typed, cwd=tmp_path)) == build
+    assert suggested(bundler_cli.run("diff", given, "pkg==1.0", cwd=tmp_path)) == ["build", "pkg==1.0"]
+    other = str(make_bundle(tmp_path / "other").rename(tmp_path / "other.tar.gz").relative_to(tmp_path))
+
+    for typed in ("missing.txt", f"{given}x", "pkg==1.0"):
+        ended = bundler_cli.run("diff", given, typed, cwd=tmp_path)
+        assert (ended.returncode, suggested(ended)) == (11, ["diff", given, other])
+        assert bundler_cli.run(*suggested(ended), cwd=tmp_path).returncode == 0
+        assert suggested(bundler_cli.run("diff", typed, given, cwd=tmp_path)) == ["diff", other, given]
+
+
+@pytest.mark.parametrize(
+    ("typed", "meant"),
+    [
+        ("explain pkg==1.0 {bundle}", "explain pkg {bundle}"),
+        ("explain Pkg>=3 {bundle}", "explain pkg {bundle}"),
+        ("explain pkg[extra] {bundle}", "explain pkg {bundle}"),
+        ("explain pkgs<2 {bundle}", "explain pkg {bundle}"),
+        ("explain pkg==1.0", "explain pkg {bundle}"),
+        ("explain flask==2.2.5 {bundle}", "inspect {bundle} --notes"),
+        ("verify x/bundle/manifest.json", "verify x/bundle"),
+        ("verify x/bundle/lib/python3.7/site-packages", "verify x/bundle"),
+        ("inspect x/bundle/lib/python3.7/site-packages/pkg/__init__.py", "inspect x/bundle"),
+        ("tree x/bundle/bin", "tree x/bundle"),
+        ("simulate ctx/Dockerfile", "simulate ctx"),
+        ("simulate ctx/azureml-app", "simulate ctx"),
+        ("mount-command ctx/azureml-app/bundle", "mount-command ctx"),
+        ("mount-command ctx/context.json", "mount-command ctx"),
+        ("verify ctx", "verify ctx/azureml-app/bundle"),
+    ],
+)
+def test_a_part_of_the_subject_gets_the_whole(
+    typed: str, meant: str, bundle: Path, bundler_cli: BundlerCli, tmp_path: Path
+) -> None:
+    (tmp_path / "score.py").write_text("def init(): pass\ndef run(data): return data\n", "utf-8")
+    options = ["--source-dir", ".", "--entry-script", "score.py", "--base-image", "mine:1"]
+    assert bundler_cli.run("package", str(bundle), *options, "-o", "ctx", cwd=tmp_path).returncode == 0
+    (tmp_path / "x").mkdir()
+    assert bundler_cli.run("unpack", str(bundle), "x/bundle", cwd=tmp_path).returncode == 0
+    name = str(bundle.relative_to(tmp_path))
+    ended = bundler_cli.run(*typed.format(bundle=name).split(), cwd=tmp_path)
+
+    assert suggested(ended) == meant.format(bundle=name).split()
+    assert bundler_cli.run(*suggested(ended), cwd=tmp_path).returncode == 0
+
+
+def test_the_directory_of_a_bundle_from_below(bundle: Path, bundler_cli: BundlerCli, tmp_path: Path) -> None:
+    assert bundler_cli.run("unpack", str(bundle), "x", cwd=tmp_path).returncode == 0
+    below = tmp_path / "x" / "lib" / "python3.7"
+    ended = bundler_cli.run("verify", ".", cwd=below)
+
+    assert (ended.returncode, message(ended)) == (7, "`.` is a part of a bundle")
+    assert suggested(ended) == ["verify", str(tmp_path / "x")]
+    assert bundler_cli.run(*suggested(ended), cwd=below).returncode == 0
+
+
 def test_a_missing_lock_gets_the_command_that_writes_it(
     bundler_cli: BundlerCli, index: LocalIndex, tmp_path: Path
 ) -> None:
