@@ -29,7 +29,7 @@ from bundler.data.popular_names import most_downloaded
 from bundler.data.synonyms import read_synonyms
 from bundler.problems import closest, is_url
 
-__all__ = ["corrections", "other_commands", "owner_of"]
+__all__ = ["absent_reason", "corrections", "other_commands", "owner_of"]
 
 _DEPTH = 6
 """The words of a command line that are corrected at most."""
@@ -42,6 +42,8 @@ _PYTHON = re.compile(r"(?:(?:c?python|cp|py)-?)?\d+(?:\.\d+)*|.*python.*", re.IG
 _JOINED = re.compile(r"(--[a-z-]*[a-z])(\d[\w.]*)", re.ASCII)
 """A long option and its value without a space."""
 _VARIABLE = re.compile(r"[A-Za-z_]\w*", re.ASCII)
+_PORTS = re.compile(r"(?:[\d.]+:)?(\d+):\d+(?:/tcp)?", re.ASCII)
+"""The ports of `docker run -p`: on the host, and in the container."""
 _NAME = re.compile(r"[A-Za-z0-9](?:[\w.-]*[A-Za-z0-9])?", re.ASCII)
 _REQUIREMENT = re.compile(r"[A-Za-z0-9][\w.-]*(?:\[[\w.,-]*\])?\s*(?:[=<>~!]=|[<>]|@).*", re.ASCII)
 
@@ -71,7 +73,7 @@ def _alternatives(line: Line, root: click.Group) -> Iterator[list[str]]:
     if line.fault == "option":
         yield from _synonyms(line)
         yield from _elsewhere(line, root)
-        if line.name not in read_synonyms().absent and not owner_of(line, root):
+        if absent_reason(line) is None and not owner_of(line, root):
             yield from _similar_options(line)
         yield from _moved(line, root)
     elif line.fault == "flag":
@@ -102,7 +104,23 @@ def _synonyms(line: Line) -> Iterator[list[str]]:
     synonyms = read_synonyms().options
     for name in dict.fromkeys((line.name, line.name.lower())):
         for other in (name, *synonyms.get(name, ())):
-            yield from _with_option(line, at, line.name, other)
+            option, _, value = other.partition(" ")
+            if value and word == line.name and find_parameter(line.context.command, option):
+                yield [*line.words[:at], option, value, *line.words[at + 1 :]]
+            elif not value:
+                yield from _with_option(line, at, line.name, other)
+    yield from _with_variable(line, at)
+
+
+def _with_variable(line: Line, at: int) -> Iterator[list[str]]:
+    """Yield the command line with a variable of the image instead of an option that it does not have."""
+    variable = read_synonyms().variables.get(line.name)
+    param = find_parameter(line.context.command, "-e")
+    attached = line.words[at].removeprefix(line.name)
+    value = attached.removeprefix("=") or next(iter(line.words[at + 1 :]), "")
+    if variable and value and param is not None and param.metavar == "NAME=VALUE":
+        after = line.words[at + 1 :] if attached else line.words[at + 2 :]
+        yield [*line.words[:at], "-e", f"{variable}={value}", *after]
 
 
 def _similar_options(line: Line) -> Iterator[list[str]]:
@@ -151,6 +169,8 @@ def _with_option(line: Line, at: int, name: str, other: str) -> Iterator[list[st
         has_arguments = bool(_arguments(line.context.command))
         if has_arguments and not left and not is_input:  # the word is an argument, not a value
             return
+    if ports := _PORTS.fullmatch(value):  # `-p 8080:5001`
+        value = ports[1] if isinstance(param.type, click.IntRange) else value
     if not value or value.startswith("-") or not _fits(param, other, value, line.context):
         return
     if isinstance(param, click.Argument):
@@ -195,6 +215,12 @@ def _elsewhere(line: Line, root: click.Group) -> Iterator[list[str]]:
 
 def _arguments(command: click.Command) -> list[click.Argument]:
     return [param for param in command.params if isinstance(param, click.Argument)]
+
+
+def absent_reason(line: Line) -> str | None:
+    """Return why a command has no such option, or bundler no such command; None if it is not known."""
+    absent = read_synonyms().absent
+    return absent.get(" ".join([*line.path, line.name]), absent.get(line.name))
 
 
 def owner_of(line: Line, root: click.Group) -> str | None:
