@@ -154,7 +154,7 @@ def _with_option(line: Line, at: int, name: str, other: str) -> Iterator[list[st
     param = find_parameter(line.context.command, other)
     if other == _VERSION and name == "-V":
         yield [other]
-    if param is None or other == _VERSION or other == line.name:
+    if param is None or other in (_VERSION, line.name):
         return
     before, after = words[:at], words[at + 1 :]
     if is_flag(param):
@@ -331,7 +331,7 @@ def _with_name(line: Line) -> Iterator[list[str]]:
     given = _given(line)
     names = [word for word in given if _NAME.fullmatch(word) and not Path(word).exists()]
     sources = [word for word in given if Path(word).exists()]
-    if len(given) != 2 or len(names) != 1 or len(sources) != 1:
+    if (len(names), len(sources), len(given)) != (1, 1, 2):
         return
     rest = [word for word in line.words[line.at :] if word not in given]
     if line.path == ("inspect",):

@@ -13,7 +13,7 @@ from typing import Any, Literal
 
 import click
 
-from bundler.cli.parsing import with_word
+from bundler.cli.parsing import with_value, with_word
 from bundler.cli.settings import source_of
 from bundler.errors import InputError, UsageError
 from bundler.redaction import redact
@@ -79,6 +79,10 @@ class InputPath(click.Path):
             near = similar_path(Path(text)) if "not found" in reason else None
             meant = redact(shlex.join(with_word(ctx, text, str(near)))) if near else None
             hint = f"did you mean `{meant}`?" if meant else None
+            if reason == _REASONS["is a file"] and ctx is not None and isinstance(param, click.Option):
+                words = ["bundler", *(ctx.find_root().obj or ())]
+                words = with_value(words, max(param.opts, key=len), str(Path(text).parent))
+                hint = redact(f"did you mean `{shlex.join(words)}`?")
             if "not found" in reason and not near and param is not None and param.name in _BASES:
                 hint = _saved_image(text)
             if source := source_of(ctx, param):
@@ -166,9 +170,7 @@ def _one_python(ctx: click.Context, param: click.Parameter, value: str | None) -
                 f"several values for `--python`: {listing(pythons, len(pythons))}",
                 evidence=("wanted  one Python per build; `bundler matrix` builds for several",),
                 hint=redact(
-                    shlex.join(
-                        ["bundler", *typed[:at], "--python", pythons[-1], *typed[start + len(more) :]]
-                    )
+                    shlex.join(["bundler", *typed[:at], "--python", pythons[-1], *typed[start + len(more) :]])
                 ),
             )
     return value

@@ -101,10 +101,9 @@ class ContextPath(InputPath):
         if Path(str(value)).is_file() and existing_bundles([str(value)]):
             packaged = package_command(Path(str(value))) or shlex.join(["bundler", "package", str(value)])
             raise InputError(f"`{value}` is a bundle, not a build context", hint=packaged)
-        whole = None if _is_context(Path(str(value))) else _enclosing(Path(str(value)), _is_context)
-        if whole is not None:
-            hint = _command(ctx, str(value), whole)
-            raise InputError(f"`{value}` is a part of a build context", hint=hint)
+        typed = Path(str(value))
+        if not _is_context(typed) and (whole := _enclosing(typed, _is_context)):
+            raise InputError(f"`{value}` is a part of a build context", hint=_command(ctx, str(value), whole))
         path = Path(str(super().convert(value, param, ctx)))
         if _is_context(path) and not (path / APP_FOLDER).is_dir():
             again = package_command()

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import shlex
 import shutil
+import tarfile
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -324,6 +325,82 @@ def test_the_directory_of_a_bundle_from_below(bundle: Path, bundler_cli: Bundler
     assert (ended.returncode, message(ended)) == (7, "`.` is a part of a bundle")
     assert suggested(ended) == ["verify", str(tmp_path / "x")]
     assert bundler_cli.run(*suggested(ended), cwd=below).returncode == 0
+
+
+@pytest.mark.parametrize("typed", ["base add {}", "profile {}", "verify {bundle} --base {}"])
+def test_the_files_of_a_container_are_not_an_image(
+    typed: str, bundle: Path, bundler_cli: BundlerCli, tmp_path: Path
+) -> None:
+    for folder in ("etc", "usr/bin"):
+        (tmp_path / "root" / folder).mkdir(parents=True)
+    with tarfile.open(tmp_path / "export.tar", "w") as tar:  # as `docker export` writes it
+        tar.add(tmp_path / "root", arcname="")
+    ended = bundler_cli.run(*typed.format("export.tar", bundle=bundle).split(), cwd=tmp_path)
+
+    assert (ended.returncode, ended.stdout) == (3, "")
+    assert "found   the files of a container, as `docker export` writes them" in ended.stderr
+    assert hint(ended) == "docker save -o base.tar IMAGE"
+    with tarfile.open(tmp_path / "export.tar", "w") as tar:
+        tar.add(bundle, arcname="etc")
+    other = bundler_cli.run(*typed.format("export.tar", bundle=bundle).split(), cwd=tmp_path)
+    assert (other.returncode, "docker export" in other.stderr) == (3, False)
+
+
+@pytest.mark.parametrize(
+    ("options", "meant"),
+    [
+        (["--source-dir", "code/score.py"], ["--source-dir", "code"]),
+        (["--source-dir=code/score.py"], ["--source-dir=code"]),
+        (["--source-dir", "main.py"], ["--source-dir", "."]),
+    ],
+)
+def test_a_script_in_place_of_its_directory(
+    options: list[str], meant: list[str], bundle: Path, bundler_cli: BundlerCli, tmp_path: Path
+) -> None:
+    (tmp_path / "code").mkdir()
+    for name in ("main.py", "code/score.py"):
+        (tmp_path / name).write_text("def init(): pass\ndef run(data): return data\n", "utf-8")
+    others = ["--entry-script", Path(options[-1]).name, "-o", "ctx", "--base-image", "mine:1"]
+    ended = bundler_cli.run("package", str(bundle), *options, *others, cwd=tmp_path)
+
+    assert message(ended).endswith(".py: a file, not a directory (--source-dir)")
+    assert suggested(ended) == ["package", str(bundle), *meant, *others]
+    assert bundler_cli.run(*suggested(ended), cwd=tmp_path).returncode == 0
+
+
+def test_a_script_is_not_a_part_of_a_context(bundler_cli: BundlerCli, tmp_path: Path) -> None:
+    (tmp_path / "score.py").touch()
+    ended = bundler_cli.run("simulate", "score.py", cwd=tmp_path)
+
+    assert (ended.returncode, message(ended)) == (3, "score.py: a file, not a directory")
+    assert "hint" not in ended.stderr
+
+
+@pytest.mark.parametrize(
+    ("tag", "meant", "found"),
+    [
+        ("My/Image:Latest", "my/image:Latest", "capitals in `My/Image`, which Docker forbids"),
+        ("Image", "image", "capitals in `Image`, which Docker forbids"),
+        ("host.example:5000/Team/app:1", "host.example:5000/team/app:1", "capitals in `Team/app`"),
+        ("my image", None, "the name `my image`"),
+    ],
+)
+def test_the_tag_of_a_context_is_the_name_of_an_image(
+    tag: str, meant: str | None, found: str, bundle: Path, bundler_cli: BundlerCli, tmp_path: Path
+) -> None:
+    (tmp_path / "score.py").write_text("def init(): pass\ndef run(data): return data\n", "utf-8")
+    words = ["package", str(bundle), "--source-dir", ".", "--entry-script", "score.py", "-o", "ctx"]
+    words += ["--base-image", "mine:1"]
+    ended = bundler_cli.run(*words, "--tag", tag, cwd=tmp_path)
+
+    assert (ended.returncode, message(ended)) == (3, f"`{tag}` is not the name of an image")
+    assert f"found   {found}" in ended.stderr
+    assert not (tmp_path / "ctx").exists()
+    if meant is None:
+        assert "hint" not in ended.stderr
+    else:
+        assert suggested(ended) == ["--tag", meant]
+        assert bundler_cli.run(*words, *suggested(ended), cwd=tmp_path).returncode == 0
 
 
 def test_a_missing_lock_gets_the_command_that_writes_it(

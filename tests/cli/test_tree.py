@@ -53,7 +53,13 @@ def test_a_source_that_does_not_exist(bundler_cli: BundlerCli, tmp_path: Path) -
 
 @pytest.mark.parametrize(
     ("file", "option"),
-    [("requirements.txt", "-r"), ("base.in", "-r"), ("app.py", "-s"), ("env.yml", "-f"), ("pyproject.toml", "-r")],
+    [
+        ("requirements.txt", "-r"),
+        ("base.in", "-r"),
+        ("app.py", "-s"),
+        ("env.yml", "-f"),
+        ("pyproject.toml", "-r"),
+    ],
 )
 def test_requirements_are_locked_before_they_have_a_tree(
     file: str, option: str, index: LocalIndex, warm_cli: BundlerCli, tmp_path: Path
