@@ -145,16 +145,20 @@ def inference_image(bundle: Path | None) -> str:
     return image_name(release)
 
 
-def package_command(bundle: Path | None = None) -> str | None:
+def package_command(
+    bundle: Path | None = None, *, script_name: str | None = None, image: str | None = None
+) -> str | None:
     """Return the command that writes a build context for a bundle and the script found here.
 
     :param bundle: None is the newest bundle.
+    :param script_name: the entry script, if it is known.
+    :param image: the base image, if it is known.
     """
-    bundle, script = bundle or newest_bundle(), find_script()
+    bundle, script = bundle or newest_bundle(), find_script(name=script_name)
     if bundle is None or script is None:
         return None
     code = ["--source-dir", str(script[0]), "--entry-script", script[1]]
-    outputs = ["-o", free_name("context"), "--base-image", inference_image(bundle)]
+    outputs = ["-o", free_name("context"), "--base-image", image or inference_image(bundle)]
     return shlex.join(["bundler", "package", str(bundle), *code, *outputs])
 
 

@@ -106,11 +106,7 @@ class ContextPath(InputPath):
             raise InputError(f"`{value}` is a part of a build context", hint=_command(ctx, str(value), whole))
         path = Path(str(super().convert(value, param, ctx)))
         if _is_context(path) and not (path / APP_FOLDER).is_dir():
-            again = package_command()
-            raise InputError(
-                f"`{path / APP_FOLDER}` not found: the context is incomplete",
-                hint=f"write the context again: `{again}`" if again else "bundler package --help",
-            )
+            raise _incomplete(path)
         if _is_context(path) or (path / "Dockerfile").is_file():
             return path
         meant = next(iter((*contexts_in(path), *contexts_in(Path()))), None)
@@ -120,6 +116,19 @@ class ContextPath(InputPath):
             evidence=("wanted  a directory that `bundler package -o` wrote",),
             hint=hint or "bundler package --help",
         )
+
+
+def _incomplete(context: Path) -> InputError:
+    """Return the error for a context without its application, with the command that writes it again."""
+    from bundler.cli.examples import package_command  # noqa: PLC0415 - only for an error
+    from bundler.deploy.context import read_context_facts  # noqa: PLC0415 - only for an error
+
+    facts = read_context_facts(context)
+    again = package_command(script_name=facts.env.get("AZUREML_ENTRY_SCRIPT"), image=facts.base_image)
+    return InputError(
+        f"`{context / APP_FOLDER}` not found: the context is incomplete",
+        hint=f"write the context again: `{again}`" if again else "bundler package --help",
+    )
 
 
 def _is_context(folder: Path) -> bool:

@@ -167,15 +167,20 @@ def test_a_bundle_in_place_of_a_context_gets_the_command_that_writes_one(
 def test_a_context_without_its_application_is_refused_before_any_work(
     command: str, bundle: Path, bundler_cli: BundlerCli, tmp_path: Path
 ) -> None:
-    (tmp_path / "score.py").write_text("def init(): pass\ndef run(data): return data\n", "utf-8")
-    options = ["--source-dir", ".", "--entry-script", "score.py", "--base-image", "mine:1"]
-    packaged = bundler_cli.run("package", str(bundle), *options, "-o", "c5", cwd=tmp_path)
+    (tmp_path / "code").mkdir()
+    for name in ("code/a.py", "code/score.py"):
+        (tmp_path / name).write_text("def init(): pass\ndef run(data): return data\n", "utf-8")
+    options = ["--source-dir", "code", "--entry-script", "score.py"]
+    image = ["--base-image", "mine:1"]
+    packaged = bundler_cli.run("package", str(bundle), *options, "-o", "c5", *image, cwd=tmp_path)
     assert packaged.returncode == 0, packaged.stderr
     shutil.rmtree(tmp_path / "c5" / "azureml-app")
     ended = bundler_cli.run(command, "c5", cwd=tmp_path)
 
     assert (ended.returncode, ended.stdout) == (3, "")
     assert message(ended) == "`c5/azureml-app` not found: the context is incomplete"
+    name = str(bundle.relative_to(tmp_path))
+    assert suggested(ended) == ["package", name, *options, "-o", "context", *image]
     assert bundler_cli.run(*suggested(ended), cwd=tmp_path).returncode == 0
     assert bundler_cli.run("simulate", "context", cwd=tmp_path).returncode == 0
 
@@ -313,6 +318,8 @@ def test_a_part_of_the_subject_gets_the_whole(
     name = str(bundle.relative_to(tmp_path))
     ended = bundler_cli.run(*typed.format(bundle=name).split(), cwd=tmp_path)
 
+    if typed.startswith("explain") and "{bundle}" in typed:
+        assert message(ended) == f"`{typed.split()[1]}` is a requirement, not the name of a distribution"
     assert suggested(ended) == meant.format(bundle=name).split()
     assert bundler_cli.run(*suggested(ended), cwd=tmp_path).returncode == 0
 
