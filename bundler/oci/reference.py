@@ -95,10 +95,9 @@ def in_lower_case(text: str) -> str | None:
 def _problem(domain: str, path: str, tag: str) -> str | None:
     """Return the invalid part of a name, with the reason; None if the name is valid."""
     name = path.removeprefix(_OFFICIAL)
-    capitals = f"{domain}/{name}" if domain != domain.lower() and "." not in domain else name
     checks = (
         ("@" in path + tag, "a digest, which an image has only when it is written"),
-        (capitals != capitals.lower(), f"capitals in `{printable(capitals)}`, which Docker forbids"),
+        (name != name.lower(), f"capitals in `{printable(name)}`, which Docker forbids"),
         (not _DOMAIN.fullmatch(domain), f"the host `{printable(domain)}`"),
         (not _PATH.fullmatch(path), f"the name `{printable(name)}`"),
         (_ID.fullmatch(name), "an ID instead of a name"),

@@ -386,7 +386,7 @@ def test_a_script_is_not_a_part_of_a_context(bundler_cli: BundlerCli, tmp_path: 
 @pytest.mark.parametrize(
     ("tag", "meant", "found"),
     [
-        ("My/Image:Latest", "my/image:Latest", "capitals in `My/Image`, which Docker forbids"),
+        ("My/Image:Latest", "my/image:Latest", "capitals in `Image`, which Docker forbids"),
         ("Image", "image", "capitals in `Image`, which Docker forbids"),
         ("host.example:5000/Team/app:1", "host.example:5000/team/app:1", "capitals in `Team/app`"),
         ("my image", None, "the name `my image`"),
