@@ -42,6 +42,7 @@ _SHOWN = 10
 _UNSAFE = stat.S_ISUID | stat.S_ISGID | stat.S_IWOTH
 """Permission bits that no file of a bundle has."""
 _DIRECTORY_MODE = 0o755
+_REPACKED = "if it was packed again, unpack it with `tar -xf`, and verify the directory"
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -235,9 +236,9 @@ def _root_of(header: bytes, name: str) -> str:
     except (UnsafePathError, UnicodeDecodeError):
         root = archive_path("?")
     if "/" in root or root == "?":
-        raise MalformedError(
-            f"{name}: this is not a bundle", evidence=("wanted  one directory, named as the bundle, first",)
-        )
+        wanted = "wanted  one directory, named as the bundle, first"
+        hint = _REPACKED if header[257:262] == b"ustar" else None
+        raise MalformedError(f"{name}: this is not a bundle", evidence=(wanted,), hint=hint)
     return root
 
 

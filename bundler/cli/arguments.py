@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import shlex
 from collections.abc import Sequence
 from dataclasses import replace
@@ -15,10 +16,10 @@ from bundler.bundle.plan import check_name
 from bundler.checks.explain import similar_codes
 from bundler.checks.report import UsageMode
 from bundler.checks.user_code import UserCode, find_user_code
-from bundler.cli.console import print_envelope, print_line
+from bundler.cli.console import output_file, print_envelope, print_line
 from bundler.cli.examples import find_script
 from bundler.cli.options import BundleArguments, RequirementArguments, ResolveArguments
-from bundler.cli.parsing import FORMAT_VALUES
+from bundler.cli.parsing import FORMAT_VALUES, with_dashes, with_word
 from bundler.cli.settings import PYPROJECT
 from bundler.data.finding_rules import rules_by_code
 from bundler.data.inference_server import server_requirements
@@ -26,6 +27,7 @@ from bundler.errors import InputError, UsageError
 from bundler.paths import printable
 from bundler.pipeline.options import BuildOptions
 from bundler.problems import check_variables, display_path
+from bundler.redaction import redact
 from bundler.requirements.files import CONDA_SUFFIXES, read_requirements
 from bundler.requirements.model import MODEL_FILE, model_input
 from bundler.requirements.positional import sort_words
@@ -185,6 +187,11 @@ def sort_arguments(
     for word in FORMAT_VALUES:
         if word in requirements.requirement:
             raise click.UsageError(f"`{word}` is not a requirement")
+    _check_redirection(requirements.requirement)
+    for path in requirements.files:
+        meant = with_dashes(click.get_current_context(silent=True), "--requirement", str(path))
+        if meant is not None and not path.exists():
+            raise UsageError(f"`-r{path}` is no option with a file", hint=redact(shlex.join(meant)))
     words = sort_words(requirements.requirement, host.cwd)
     sorted_ = replace(
         requirements,
@@ -193,6 +200,25 @@ def sort_arguments(
         scripts=(*requirements.scripts, *words.scripts),
     )
     return sorted_, words.locks
+
+
+_VERSION_FILE = re.compile(r"=?\d+(?:\.\d+)+(?:\.\*)?(?:,.*)?")
+"""The name of a file that the shell creates for ``six>=1.16``."""
+
+
+def _check_redirection(words: Sequence[str]) -> None:
+    """Check that the shell did not take the ``>`` of a requirement for a redirection of the output.
+
+    :raises UsageError: with the quoted requirement.
+    """
+    name = output_file()
+    if words and _VERSION_FILE.fullmatch(name):
+        meant = with_word(click.get_current_context(silent=True), words[-1], f"{words[-1]}>{name}")
+        raise UsageError(
+            "the shell took `>` for a redirection, not for a part of the requirement",
+            evidence=(f"found   the output is the file `{name}`",),
+            hint=f"rm ./{name} && {shlex.join(meant)}",
+        )
 
 
 def _specifications(resolve: ResolveArguments) -> tuple[Path, ...]:
@@ -235,17 +261,19 @@ def missing_requirements(
     command: str, requirements: RequirementArguments, resolve: ResolveArguments, host: HostEnvironment
 ) -> UsageError:
     """Return the error for a command without requirements, with the files that exist as the hint."""
+    context = click.get_current_context(silent=True)
+    typed = (context.find_root().obj if context else None) or (command,)
     for path in filter(Path.is_file, requirements.constraints):
         words = [command, "-s" if path.suffix == ".py" else "-r", display_path(path, host.cwd)]
         fact = "no requirements given: `-c` only limits their versions"
         return UsageError(fact, hint=shlex.join(["bundler", *words]))
+    added = ["numpy==1.21.6"]
     links = [host.cwd / link for link in resolve.find_links if (host.cwd / link).is_dir()]
     for folder in (*links, host.cwd):
         if (found := first_input(folder)) is not None:
-            option, name = found
-            shown = shlex.quote(display_path(folder / name, host.cwd))
-            return UsageError("no requirements given", hint=f"bundler {command} {option} {shown}")
-    return UsageError("no requirements given", hint=f"bundler {command} numpy==1.21.6")
+            added = [found[0], display_path(folder / found[1], host.cwd)]
+            break
+    return UsageError("no requirements given", hint=redact(shlex.join(["bundler", *typed, *added])))
 
 
 def _allowed(codes: Sequence[str]) -> tuple[str, ...]:

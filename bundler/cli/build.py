@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import click
+from packaging.utils import canonicalize_name
 
 from bundler.cli.arguments import (
     build_options,
@@ -32,9 +33,10 @@ from bundler.cli.options import (
 )
 from bundler.cli.settings import PYPROJECT
 from bundler.errors import InputError, UsageError
+from bundler.paths import printable
 from bundler.pipeline.build import Locked, Planned, build_bundle, lock_requirements, plan_build
 from bundler.pipeline.options import BuildOptions, LockOptions
-from bundler.problems import display_path
+from bundler.problems import closest, display_path
 from bundler.requirements.files import CONDA_SUFFIXES
 from bundler.requirements.requirement_set import RequirementSet
 from bundler.resolve.changes import LockChange, changes_between, changes_table
@@ -197,6 +199,7 @@ def lock_command(
     store = open_store(resolve.store, host, reporter)
     locked = lock_requirements(options, host=host, store=store, reporter=reporter)
     changes = changes_between(locked.previous, locked.lock)
+    _check_upgraded(packages, locked)
     if check:
         arguments = f"{read.arguments} --python {locked.target.python_version} -o {output}"
         _check_current(locked, changes, display_path(path, host.cwd), arguments)
@@ -214,6 +217,22 @@ def lock_command(
     for line in changes_table(changes) if locked.previous and changes else ():
         print_line(line)
     print_line(display_path(path, host.cwd), len(versions))
+
+
+def _check_upgraded(packages: Sequence[str], locked: Locked) -> None:
+    """Check that the distributions to upgrade are in the lock, or were.
+
+    :raises UsageError: with the most similar name.
+    """
+    known = {package.name for lock in (locked.lock, locked.previous) if lock for package in lock.packages}
+    for name in packages:
+        if canonicalize_name(name) not in known:
+            near = closest(canonicalize_name(name), sorted(known))
+            raise UsageError(
+                f"`--upgrade-package {printable(name)}`: the lock has no such distribution",
+                evidence=(f"known   {printable(', '.join(sorted(known)))}",),
+                hint=f"did you mean `--upgrade-package {near}`?" if near else None,
+            )
 
 
 def _check_output(path: Path, read: RequirementSet, cwd: Path) -> None:

@@ -12,7 +12,9 @@ from bundler.cli.common import LazyGroup, all_commands
 from bundler.cli.console import print_envelope, print_line
 from bundler.cli.options import json_option
 from bundler.cli.settings import PYPROJECT, find_setting, option_name, read_settings
-from bundler.errors import OutputError, UsageError
+from bundler.errors import InputError, OutputError, UsageError
+from bundler.jsonio import parse_toml
+from bundler.paths import printable
 from bundler.problems import closest
 from bundler.redaction import redact
 from bundler.system.atomic import replace_file
@@ -90,6 +92,10 @@ def init_command(ctx: click.Context) -> None:
     text, mode = "", 0o644
     if path.exists():
         text, mode = path.read_text("utf-8"), path.stat().st_mode & 0o777
+        try:
+            parse_toml(text)
+        except ValueError as error:
+            raise InputError(f"`{PYPROJECT}`: not valid TOML: {printable(str(error))}") from error
     if any(setting.source.endswith(PYPROJECT) for setting in read_settings(host)) or "[tool.bundler" in text:
         raise OutputError(f"`{PYPROJECT}` already has settings of bundler", hint="bundler config")
     root = ctx.find_root()

@@ -11,7 +11,8 @@ import sys
 import textwrap
 import time
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
+from pathlib import Path
 from threading import Event, Lock, Thread
 from typing import TYPE_CHECKING, Any, TextIO
 
@@ -31,6 +32,7 @@ __all__ = [
     "ConsoleReporter",
     "error_values",
     "finding_line",
+    "output_file",
     "print_envelope",
     "print_error",
     "print_line",
@@ -47,6 +49,13 @@ _WIDEST = 100
 """Columns of a paragraph on a wide terminal."""
 _ITEM = 40
 """Columns of the item beside a bar."""
+
+
+def output_file() -> str:
+    """Return the name of the file that stdout is redirected to; "" where that is not known."""
+    with suppress(OSError, ValueError):
+        return Path(f"/proc/self/fd/{sys.stdout.fileno()}").readlink().name
+    return ""
 
 
 class ConsoleReporter:

@@ -18,6 +18,7 @@ __all__ = [
     "missing_parameters",
     "read_line",
     "shown_name",
+    "with_dashes",
     "with_value",
     "with_word",
 ]
@@ -143,6 +144,22 @@ def with_word(context: click.Context | None, word: str, other: str) -> list[str]
         return [other]
     at = len(typed) - 1 - typed[::-1].index(word)  # the last one: the first may be the command
     return ["bundler", *typed[:at], other, *typed[at + 1 :]]
+
+
+def with_dashes(context: click.Context | None, option: str, value: str) -> list[str] | None:
+    """Return the words for ``-requirement FILE`` and ``-r=FILE``, which click reads as ``-r`` and a value.
+
+    :param option: the long option.
+    :return: None if neither was typed.
+    """
+    typed = list(context.find_root().obj or ()) if context is not None else []
+    word = option[1:3] + value
+    if word not in typed:
+        return None
+    at = typed.index(word)
+    if value.startswith("="):
+        return ["bundler", *typed[:at], option + value, *typed[at + 1 :]]
+    return ["bundler", *typed[:at], option, *typed[at + 1 :]] if f"-{word}" == option else None
 
 
 def with_value(words: Sequence[str], option: str, value: str) -> list[str]:

@@ -195,7 +195,9 @@ def setting_value(setting: Setting, param: click.Parameter) -> Any:
             return items
     elif isinstance(value, str) or type(value) is int:
         register_urls(str(value))
-        return str(value)
+        text = str(value)
+        is_home = text.startswith("~/") and isinstance(param.type, click.Path)
+        return str(Path(text).expanduser()) if is_home else text
     raise UsageError(
         f"{setting.source}: the value does not fit `--{setting.name}`",
         evidence=(f"wanted  {wanted}", f"found   {printable(repr(setting.value))[:80]}"),
@@ -249,7 +251,8 @@ def _warn_of_unknown(settings: Iterable[Setting], known: Mapping[tuple[str, ...]
             continue
         command = known.get(setting.path)
         own = {name for param in command.params if (name := option_name(param))} if command else shared
-        near = closest(setting.name, sorted(own))
+        longer = (name for name in sorted(own) if name.startswith(f"{setting.name}-"))
+        near = next(longer, None) or closest(setting.name, sorted(own))
         if setting.source.startswith(_PREFIX):
             meant = near and _PREFIX + near.replace("-", "_").upper()
         else:

@@ -6,6 +6,7 @@
 from __future__ import annotations
 
 import io
+import shlex
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -20,6 +21,7 @@ from bundler.data.foreign_files import foreign_file
 from bundler.errors import InputError, ResolutionError
 from bundler.pipeline.conda import leave_to_base, missing_packages
 from bundler.pipeline.options import HOST_GLIBC
+from bundler.requirements.foreign import bundle_problem
 from bundler.resolve.download import download_of, fetch_all
 from bundler.resolve.lockfile import Lock, LockedDistribution, check_lock, is_lock, parse_lock, render_lock
 from bundler.resolve.resolver import PipResolver
@@ -152,6 +154,8 @@ def read_lock_text(path: Path) -> str:
             raise InputError(f"{path}: not a lockfile: it is not a regular file")
         with path.open("rb") as stream:
             content = stream.read(_LOCK_LIMIT + 1)
+        if problem := bundle_problem(path, str(path)):
+            raise InputError(f"{path}: {problem.fact}", hint=problem.hint)
         if len(content) > _LOCK_LIMIT:
             raise InputError(f"{path}: not a lockfile: it is larger than {_LOCK_LIMIT >> 20} MiB")
         text = io.TextIOWrapper(io.BytesIO(content), "utf-8").read()
@@ -164,6 +168,10 @@ def read_lock_text(path: Path) -> str:
     kind = None if is_lock(content) else foreign_file(path.name, text)
     if kind is not None:
         raise InputError(f"{path}: {kind.what}, not a pylock.toml", hint=kind.hint)
+    if path.suffix in (".txt", ".in"):
+        raise InputError(
+            f"{path}: a requirements file, not a lockfile", hint=f"pass `-r {shlex.quote(str(path))}`"
+        )
     return text
 
 

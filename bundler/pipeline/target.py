@@ -16,7 +16,7 @@ from bundler.paths import printable
 from bundler.pipeline.options import HOST_GLIBC
 from bundler.system.environ import HostEnvironment
 from bundler.target.interpreter import Interpreter, find_interpreter
-from bundler.target.target import DEFAULT_PYTHON, GLIBC_VERSION, GlibcLimit, Target
+from bundler.target.target import DEFAULT_PYTHON, GLIBC_VERSION, GlibcLimit, Target, glibc_in
 from bundler.text import first_lines, listing
 
 if TYPE_CHECKING:
@@ -148,7 +148,7 @@ def limit_glibc(target: Target, asked: str | None, *, base: str | None, locked: 
         raise UsageError(
             f"`--target-glibc {printable(asked)}` is not a glibc version",
             evidence=(f"wanted  a version such as 2.27, or {HOST_GLIBC}",),
-            hint="--target-glibc 2.27",
+            hint=f"--target-glibc {glibc_in(asked) or '2.27'}",
         )
     if not target.libc.startswith("glibc "):
         return target

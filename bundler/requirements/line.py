@@ -324,6 +324,9 @@ def _locate(url: str, cwd: Path, algorithms: set[str]) -> tuple[RequirementKind,
         (name, value) for name, value in parse_qsl(parts.fragment) if name in _WEAK or name in _DIGESTS
     ]
     algorithms = algorithms | {_check_digest(*item) for item in digests}
+    if parts.path.rstrip("/").endswith("/simple"):
+        repeated = f"repeat the option: `--extra-index-url {shlex.quote(redact(location))}`"
+        raise ProblemError("the URL of an index, not a requirement", hint=repeated)
     if len(digests) > 1 or "sha256" not in algorithms:
         raise ProblemError(
             "a URL must have exactly one `#sha256=` fragment: its content may change at any time",
@@ -340,6 +343,8 @@ def _local(path: Path, cwd: Path) -> tuple[RequirementKind, str]:
     if not path.exists():
         near = similar_path(path)
         hint = f"did you mean `{_spelled(near, cwd)}`?" if near else None
+        if " / " in str(path):  # `six // the text`
+            hint = "a comment starts with ` #`"
         raise ProblemError(_MISSING, details=(f"at      `{path}`",), hint=hint)
     if not (path.is_file() and is_archive_file(path.name)):
         is_text = path.is_file() and foreign_problem(path, path.name, path.read_bytes()) is None

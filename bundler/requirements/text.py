@@ -60,8 +60,9 @@ def read_bytes(path: Path, cwd: Path = Path("/")) -> bytes:
     except FileNotFoundError as error:
         if url := url_of(path):
             raise url_problem(url, cwd) from error
-        near = _similar_file(path)
-        meant = shlex.quote(display_path(path.with_name(near), cwd)) if near else None
+        name = _similar_file(path)
+        near = path.with_name(name) if name else similar_path(path)
+        meant = shlex.quote(display_path(near, cwd)) if near else None
         raise ProblemError("file not found", hint=f"did you mean `{meant}`?" if meant else None) from error
     except OSError as error:
         raise ProblemError(f"cannot read the file: {(error.strerror or str(error)).lower()}") from error
@@ -157,11 +158,13 @@ def url_problem(url: str, cwd: Path, fact: str = "a URL, not a file") -> Problem
 
 
 def similar_path(path: Path) -> Path | None:
-    """Return the path beside a missing one with the most similar name, or None."""
+    """Return the path beside a missing one with the most similar name, or that in the directory above."""
     names: list[str] = []
     with suppress(OSError):  # there is no such directory, or it cannot be read
         names = [entry.name for entry in path.parent.iterdir()]
     near = closest(path.name, names)
+    if near is None and (above := path.parent / ".." / path.name).is_file():
+        return above
     return path.with_name(near) if near else None
 
 

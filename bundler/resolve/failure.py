@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import re
 import shlex
+import sys
 from collections.abc import Sequence
 from contextlib import suppress
 from pathlib import Path
@@ -269,7 +270,9 @@ def _unknown_name(run: FailedRun, wanted: Wanted) -> BundlerError:
     own = [root.requirement.name for root in run.declared if root.requirement]
     names = similar_names(wanted.requirement.name, own, lambda name: bool(find_files(name, run.settings)))
     near = next(names, None)
-    if near:
+    if wanted.requirement.name in sys.stdlib_module_names:
+        hint = "leave it out: Python itself contains this module"
+    elif near:
         hint = f"did you mean `{near}`? {wanted.change(near)}"
     elif run.settings.no_index and (command := run.download(str(wanted.requirement))) is not None:
         hint = f"add it: `{command}`"

@@ -29,6 +29,7 @@ __all__ = [
     "OLDEST",
     "GlibcLimit",
     "Target",
+    "glibc_in",
     "site_packages_of",
     "target_from_probe",
 ]
@@ -45,6 +46,20 @@ GLIBC_VERSION = re.compile(r"2\.\d{1,4}(\.\d{1,4})?", re.ASCII)
 # The glibc minor versions of the legacy manylinux tags (PEP 600, "Legacy manylinux tags").
 _LEGACY_MANYLINUX = {17: "manylinux2014", 12: "manylinux2010", 5: "manylinux1"}
 _OLDEST_GLIBC_MINOR = 5
+
+
+def glibc_in(text: str) -> str | None:
+    """Return the glibc version that a name of a platform or of a glibc means, or None.
+
+    >>> glibc_in("manylinux2014_x86_64"), glibc_in("manylinux_2_28"), glibc_in("glibc-2.31"), glibc_in("x")
+    ('2.17', '2.28', '2.31', None)
+    """
+    for minor, name in _LEGACY_MANYLINUX.items():
+        if text.startswith(name):
+            return f"2.{minor}"
+    match = re.search(r"(?<!\d)2[._](\d{1,3})(?!\d)", text)
+    return f"2.{match[1]}" if match else None
+
 
 # Markers that depend on the kernel of one machine, not on the target.
 _HOST_MARKERS = frozenset({"platform_release", "platform_version"})

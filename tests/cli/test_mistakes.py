@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import re
 import shlex
+import subprocess
+import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -699,3 +701,131 @@ def test_a_release_without_a_wheel_can_be_built_here(
 
     assert hint(ended) == "build it here, with its own code: omit `--only-binary`"
     assert warm_cli.run("lock", "source-only", cwd=tmp_path).returncode == 0
+
+
+@pytest.mark.parametrize("typed", ["lock --check", "lock -P flask", "lock --upgrade", "build --dry-run -q"])
+def test_the_hint_for_missing_requirements_has_the_typed_options(
+    typed: str, bundler_cli: BundlerCli, tmp_path: Path
+) -> None:
+    (tmp_path / "requirements.txt").touch()
+    ended = bundler_cli.run(*typed.split(), cwd=tmp_path)
+
+    assert suggested(ended) == [*typed.split(), "-r", "requirements.txt"]
+
+
+def test_an_upgrade_of_an_unknown_distribution_writes_nothing(
+    bundler_cli: BundlerCli, index: LocalIndex, tmp_path: Path
+) -> None:
+    make_wheel(index.folder, "leaflet", "1.0")
+    ended = bundler_cli.run("lock", "leaflet", "-P", "leaflt", cwd=tmp_path)
+
+    assert (ended.returncode, hint(ended)) == (2, "did you mean `--upgrade-package leaflet`?")
+    assert not (tmp_path / "pylock.toml").exists()
+
+
+def test_a_tilde_that_the_shell_leaves_is_the_home_directory(
+    bundler_cli: BundlerCli, index: LocalIndex, tmp_path: Path
+) -> None:
+    make_wheel(index.folder, "leaf", "1.0")
+    home = tmp_path / "home"
+    home.mkdir()
+    ended = bundler_cli.run("lock", "leaf", "--output=~/made.toml", cwd=tmp_path, env={"HOME": str(home)})
+
+    assert ended.returncode == 0, ended.stderr
+    assert (home / "made.toml").is_file()
+    assert not (tmp_path / "~").exists()
+    ended = bundler_cli.run("store", "info", cwd=tmp_path, env={"HOME": str(home), "BUNDLER_STORE": "~/kept"})
+    assert str(home / "kept") in ended.stdout + ended.stderr
+
+
+def test_a_broken_pyproject_is_left_unchanged_by_init(bundler_cli: BundlerCli, tmp_path: Path) -> None:
+    (tmp_path / "pyproject.toml").write_text("[project\n", "utf-8")
+    ended = bundler_cli.run("init", cwd=tmp_path)
+
+    assert ended.returncode == 3
+    assert message(ended).startswith("`pyproject.toml`: not valid TOML")
+    assert (tmp_path / "pyproject.toml").read_text("utf-8") == "[project\n"
+
+
+def test_a_greater_sign_that_the_shell_took_for_a_redirection(
+    bundler_cli: BundlerCli, tmp_path: Path
+) -> None:
+    command = shlex.join([sys.executable, "-I", "-m", "bundler", "build", "six"])
+    ended = subprocess.run(
+        ["/bin/sh", "-c", f"{command} >=1.16"],
+        cwd=tmp_path,
+        env=bundler_cli.env,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+
+    assert ended.returncode == 2
+    assert "the shell took `>` for a redirection" in ended.stderr
+    assert "rm ./=1.16 && bundler build 'six>=1.16'" in ended.stderr
+
+
+@pytest.mark.parametrize(
+    ("asked", "meant"),
+    [("manylinux2014", "2.17"), ("manylinux_2_28_x86_64", "2.28"), ("glibc2.31", "2.31"), ("new", "2.27")],
+)
+def test_the_name_of_a_platform_is_not_a_glibc_version(
+    asked: str, meant: str, bundler_cli: BundlerCli, tmp_path: Path
+) -> None:
+    ended = bundler_cli.run("lock", "six", "--target-glibc", asked, cwd=tmp_path)
+
+    assert hint(ended) == f"--target-glibc {meant}"
+
+
+@pytest.mark.parametrize(
+    ("words", "meant"),
+    [
+        (["build", "-requirement", "r.txt"], ["build", "--requirement", "r.txt"]),
+        (["build", "-r=r.txt"], ["build", "--requirement=r.txt"]),
+    ],
+)
+def test_one_dash_before_a_long_option(
+    words: list[str], meant: list[str], bundler_cli: BundlerCli, tmp_path: Path
+) -> None:
+    (tmp_path / "r.txt").touch()
+    ended = bundler_cli.run(*words, cwd=tmp_path)
+
+    assert (ended.returncode, suggested(ended)) == (2, meant)
+
+
+def test_a_file_of_the_directory_above(bundler_cli: BundlerCli, tmp_path: Path) -> None:
+    (tmp_path / "requirements.txt").touch()
+    (tmp_path / "src").mkdir()
+    ended = bundler_cli.run("build", "-r", "requirements.txt", cwd=tmp_path / "src")
+
+    assert hint(ended) == "did you mean `../requirements.txt`?"
+
+
+@pytest.mark.parametrize(
+    ("words", "fact", "expected"),
+    [
+        (["lock", "-r", "slashes.txt"], "slashes.txt:1: file or directory", "a comment starts with ` #`"),
+        (
+            ["lock", "six", "--extra-index-url", "https://a.example/simple", "https://b.example/simple"],
+            "command line: the URL of an index, not a requirement",
+            "repeat the option: `--extra-index-url https://b.example/simple`",
+        ),
+        (["build", "--lock", "slashes.txt"], "slashes.txt: a requirements file", "pass `-r slashes.txt`"),
+    ],
+)
+def test_a_word_of_another_kind(
+    words: list[str], fact: str, expected: str, bundler_cli: BundlerCli, tmp_path: Path
+) -> None:
+    (tmp_path / "slashes.txt").write_text("six==1.16.0 // pinned\n", "utf-8")
+    ended = bundler_cli.run(*words, cwd=tmp_path)
+
+    assert message(ended).startswith(fact)
+    assert hint(ended) == expected
+
+
+def test_a_variable_that_begins_as_a_setting(bundler_cli: BundlerCli, tmp_path: Path) -> None:
+    ended = bundler_cli.run(
+        "lock", "-r", "no.txt", cwd=tmp_path, env={"BUNDLER_INDEX": "https://index.example"}
+    )
+
+    assert "BUNDLER_INDEX: unknown setting, ignored; did you mean `BUNDLER_INDEX_URL`?" in ended.stderr
