@@ -18,7 +18,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from bundler.base_image.profile import BaseProfile, profile_json
-from bundler.base_image.reader import read_base
+from bundler.base_image.reader import export_problem, read_base
 from bundler.data.inference_server import SERVER
 from bundler.digest import read_chunks
 from bundler.errors import BundlerError, InputError, OutputError
@@ -85,9 +85,11 @@ def add_base(folder: Path, archive: Path, *, name: str | None, prefer: str | Non
     :raises OutputError: if the directory has an image of this name, or cannot be written.
     """
     if not is_image(archive):
+        found, hint = export_problem(archive)
         raise InputError(
             f"`{printable(str(archive))}` is not the archive of an image",
-            evidence=("wanted  a tar of `docker save`, or an OCI layout",),
+            evidence=("wanted  a tar of `docker save`, or an OCI layout", *filter(None, [found])),
+            hint=hint,
         )
     profile = read_base(archive, prefer=prefer)
     with ImageArchive(archive) as image:

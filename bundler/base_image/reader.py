@@ -13,13 +13,13 @@ from packaging.version import InvalidVersion, Version
 from bundler.base_image.profile import NO_BASE, BaseDistribution, BaseProfile
 from bundler.base_image.rootfs import profile_of, read_layers, read_root_directory
 from bundler.errors import InputError
-from bundler.oci.blobs import is_image
+from bundler.oci.blobs import is_container_export, is_image
 from bundler.oci.reader import ImageArchive
 from bundler.paths import printable
 from bundler.redaction import redact
 from bundler.reporter import SILENT, Reporter
 
-__all__ = ["read_base"]
+__all__ = ["export_problem", "read_base"]
 
 
 _TEXT_LIMIT = 64 << 20
@@ -83,8 +83,19 @@ def _read_folder(path: Path, prefer: str | None) -> BaseProfile:
     return BaseProfile.from_json(profile_of(read_root_directory(path), source="rootfs", prefer=prefer), path)
 
 
+def export_problem(path: Path) -> tuple[str, str] | tuple[None, None]:
+    """Return the words for a tar of `docker export`, which is not an image, and a hint; else None."""
+    if not is_container_export(path):
+        return None, None
+    found = "found   the files of a container, as `docker export` writes them"
+    return found, "docker save -o base.tar IMAGE"
+
+
 def _read_image(path: Path, prefer: str | None) -> BaseProfile:
     if not is_image(path):
+        found, hint = export_problem(path)
+        if found:
+            raise InputError(f"`{path}` does not describe a base", evidence=(*_WANTED, found), hint=hint)
         return _refuse(path, "neither text nor a tar with `manifest.json` or `index.json`")
     with ImageArchive(path) as image:
         return BaseProfile.from_json(profile_of(read_layers(image), source="archive", prefer=prefer), path)

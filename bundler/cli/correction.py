@@ -29,7 +29,7 @@ from bundler.data.popular_names import most_downloaded
 from bundler.data.synonyms import read_synonyms
 from bundler.problems import closest, is_url
 
-__all__ = ["corrections", "other_commands", "owner_of"]
+__all__ = ["absent_reason", "corrections", "other_commands", "owner_of"]
 
 _DEPTH = 6
 """The words of a command line that are corrected at most."""
@@ -39,6 +39,11 @@ _INPUTS = ("files", "find_links", "scripts", "lock")
 """The options with requirements, beside the argument."""
 _PYTHON = re.compile(r"(?:(?:c?python|cp|py)-?)?\d+(?:\.\d+)*|.*python.*", re.IGNORECASE)
 """A version of Python, or the path of one."""
+_JOINED = re.compile(r"(--[a-z-]*[a-z])(\d[\w.]*)", re.ASCII)
+"""A long option and its value without a space."""
+_VARIABLE = re.compile(r"[A-Za-z_]\w*", re.ASCII)
+_PORTS = re.compile(r"(?:[\d.]+:)?(\d+):\d+(?:/tcp)?", re.ASCII)
+"""The ports of `docker run -p`: on the host, and in the container."""
 _NAME = re.compile(r"[A-Za-z0-9](?:[\w.-]*[A-Za-z0-9])?", re.ASCII)
 _REQUIREMENT = re.compile(r"[A-Za-z0-9][\w.-]*(?:\[[\w.,-]*\])?\s*(?:[=<>~!]=|[<>]|@).*", re.ASCII)
 
@@ -68,7 +73,7 @@ def _alternatives(line: Line, root: click.Group) -> Iterator[list[str]]:
     if line.fault == "option":
         yield from _synonyms(line)
         yield from _elsewhere(line, root)
-        if line.name not in read_synonyms().absent and not owner_of(line, root):
+        if absent_reason(line) is None and not owner_of(line, root):
             yield from _similar_options(line)
         yield from _moved(line, root)
     elif line.fault == "flag":
@@ -83,7 +88,7 @@ def _alternatives(line: Line, root: click.Group) -> Iterator[list[str]]:
         if example is not None:
             yield [*words, example]
     elif line.fault == "extra":
-        yield from _one_bundle(line)
+        yield from _without_extra(line)
 
 
 def _synonyms(line: Line) -> Iterator[list[str]]:
@@ -94,10 +99,28 @@ def _synonyms(line: Line) -> Iterator[list[str]]:
     word = line.words[at]
     if not word.startswith("--"):  # `-python`, which click reads as `-p ython`
         yield from _with_option(line, at, word, f"-{word}")
+    if joined := _JOINED.fullmatch(line.name):  # `--python3.8`
+        yield from _with_option(line, at, joined[1], joined[1])
     synonyms = read_synonyms().options
     for name in dict.fromkeys((line.name, line.name.lower())):
         for other in (name, *synonyms.get(name, ())):
-            yield from _with_option(line, at, line.name, other)
+            option, _, value = other.partition(" ")
+            if value and word == line.name and find_parameter(line.context.command, option):
+                yield [*line.words[:at], option, value, *line.words[at + 1 :]]
+            elif not value:
+                yield from _with_option(line, at, line.name, other)
+    yield from _with_variable(line, at)
+
+
+def _with_variable(line: Line, at: int) -> Iterator[list[str]]:
+    """Yield the command line with a variable of the image instead of an option that it does not have."""
+    variable = read_synonyms().variables.get(line.name)
+    param = find_parameter(line.context.command, "-e")
+    attached = line.words[at].removeprefix(line.name)
+    value = attached.removeprefix("=") or next(iter(line.words[at + 1 :]), "")
+    if variable and value and param is not None and param.metavar == "NAME=VALUE":
+        after = line.words[at + 1 :] if attached else line.words[at + 2 :]
+        yield [*line.words[:at], "-e", f"{variable}={value}", *after]
 
 
 def _similar_options(line: Line) -> Iterator[list[str]]:
@@ -131,7 +154,7 @@ def _with_option(line: Line, at: int, name: str, other: str) -> Iterator[list[st
     param = find_parameter(line.context.command, other)
     if other == _VERSION and name == "-V":
         yield [other]
-    if param is None or other in (name, _VERSION):
+    if param is None or other in (_VERSION, line.name):
         return
     before, after = words[:at], words[at + 1 :]
     if is_flag(param):
@@ -146,6 +169,8 @@ def _with_option(line: Line, at: int, name: str, other: str) -> Iterator[list[st
         has_arguments = bool(_arguments(line.context.command))
         if has_arguments and not left and not is_input:  # the word is an argument, not a value
             return
+    if ports := _PORTS.fullmatch(value):  # `-p 8080:5001`
+        value = ports[1] if isinstance(param.type, click.IntRange) else value
     if not value or value.startswith("-") or not _fits(param, other, value, line.context):
         return
     if isinstance(param, click.Argument):
@@ -190,6 +215,12 @@ def _elsewhere(line: Line, root: click.Group) -> Iterator[list[str]]:
 
 def _arguments(command: click.Command) -> list[click.Argument]:
     return [param for param in command.params if isinstance(param, click.Argument)]
+
+
+def absent_reason(line: Line) -> str | None:
+    """Return why a command has no such option, or bundler no such command; None if it is not known."""
+    absent = read_synonyms().absent
+    return absent.get(" ".join([*line.path, line.name]), absent.get(line.name))
 
 
 def owner_of(line: Line, root: click.Group) -> str | None:
@@ -275,12 +306,60 @@ def _other_choices(line: Line) -> Iterator[list[str]]:
     yield [*line.words[: line.at], *(swaps.get(word, word) for word in line.words[line.at :])]
 
 
+def _without_extra(line: Line) -> Iterator[list[str]]:
+    """Yield the command line with its unexpected arguments as values of options, or without them."""
+    words, extra = list(line.words), line.extra
+    for at, (option, value, other) in enumerate(zip(words, words[1:], words[2:], strict=False)):
+        param = find_parameter(line.context.command, option) if at >= line.at else None
+        if option == "--python" and _PYTHON.fullmatch(other) and other in extra:
+            yield [*words[: at + 1], *words[at + 2 :]]
+        if param is not None and param.metavar == "NAME=VALUE" and _VARIABLE.fullmatch(value):
+            yield [*words[: at + 1], f"{value}={other}", *words[at + 3 :]]
+    yield from _with_name(line)
+    yield from _with_bundle(line)
+    yield from _one_bundle(line)
+
+
+def _given(line: Line) -> list[str]:
+    """Return the arguments of a command line, with the unexpected ones."""
+    arguments = _arguments(line.context.command)
+    return [*(str(line.values.get(item.name or "")) for item in arguments), *line.extra]
+
+
+def _with_name(line: Line) -> Iterator[list[str]]:
+    """Yield the command for a distribution of a bundle: ``inspect BUNDLE flask``, ``tree BUNDLE flask``."""
+    given = _given(line)
+    names = [word for word in given if _NAME.fullmatch(word) and not Path(word).exists()]
+    sources = [word for word in given if Path(word).exists()]
+    if (len(names), len(sources), len(given)) != (1, 1, 2):
+        return
+    rest = [word for word in line.words[line.at :] if word not in given]
+    if line.path == ("inspect",):
+        yield [*line.options, "explain", names[0], *sources, *(word for word in rest if word != "--notes")]
+    elif find_parameter(line.context.command, "--invert"):
+        yield [*line.words[: line.at], *sources, "--invert", names[0], *rest]
+
+
+def _with_bundle(line: Line) -> Iterator[list[str]]:
+    """Yield the command line with a second bundle as the value of an option: ``report NEW OLD``."""
+    arguments = _arguments(line.context.command)
+    option = next(
+        (
+            item
+            for item in line.context.command.params
+            if isinstance(item, click.Option) and not line.has(item.name) and item.type is arguments[0].type
+        ),
+        None,
+    )
+    if option is not None and len(line.extra) == 1 and existing_bundles(line.extra):
+        at = len(line.words) - 1 - line.words[::-1].index(line.extra[0])
+        yield [*line.words[:at], shown_name(option), *line.words[at:]]
+
+
 def _one_bundle(line: Line) -> Iterator[list[str]]:
     """Yield the command line with the first bundle alone, for a command that reads one: ``verify dist/*``."""
-    arguments = _arguments(line.context.command)
-    given = [str(line.values.get(item.name or "")) for item in arguments]
-    bundles = existing_bundles([*given, *line.extra])
-    if len(arguments) == 1 and bundles:
-        others = {*given, *line.extra}
-        rest = [word for word in line.words[line.at :] if word not in others]
+    given = _given(line)
+    bundles = existing_bundles(given)
+    if len(_arguments(line.context.command)) == 1 and bundles:
+        rest = [word for word in line.words[line.at :] if word not in given]
         yield [*line.words[: line.at], bundles[0], *rest]

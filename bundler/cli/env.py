@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 import re
+import shlex
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -29,13 +30,16 @@ from bundler.cli.options import (
     json_option,
     resolve_options,
 )
+from bundler.cli.parsing import with_word
 from bundler.data.curated import curated_date, find_curated
 from bundler.errors import UsageError
 from bundler.pipeline.options import BuildOptions
-from bundler.problems import display_path
+from bundler.problems import Problem, ProblemError, display_path, input_error
 from bundler.requirements.conda.envfile import parse_conda_file
 from bundler.requirements.files import CONDA_SUFFIXES
+from bundler.requirements.foreign import foreign_problem
 from bundler.requirements.requirement_set import RequirementSet
+from bundler.requirements.text import inputs_in
 from bundler.store.store import open_store
 from bundler.system.environ import read_host_environment
 
@@ -241,11 +245,17 @@ def _read_source(source: Path, name: str | None) -> Environment:
     """Return the environment that a file or directory describes.
 
     :raises UsageError: if neither it nor ``--name`` gives a name.
+    :raises InputError: if the file is of another kind: a script, a bundle, a lockfile.
     """
     if source.is_dir():
         environment = Environment.load_from_directory(source)
         environment.name = name or environment.name
         return environment
+    problem = foreign_problem(source, str(source), source.read_bytes())
+    if problem is None and source.suffix == ".toml":
+        problem = ProblemError("a TOML file, not a requirements file")
+    if problem:
+        raise input_error([Problem(where=str(source), refused=_for_register(problem, source, name))])
     if source.suffix not in CONDA_SUFFIXES:
         if name is None:
             raise UsageError("a requirements file has no name; pass `--name`", hint=_name_option(source))
@@ -254,6 +264,18 @@ def _read_source(source: Path, name: str | None) -> Environment:
     if name is None:
         raise UsageError(f"`{source}` has no name; pass `--name`", hint=_name_option(source))
     return Environment.from_conda_specification(name, source)
+
+
+def _for_register(problem: ProblemError, source: Path, name: str | None) -> ProblemError:
+    """Return the problem of a file with a hint for ``env register``, which has no ``-r`` and ``--lock``."""
+    hint = (problem.hint or "").replace("pass `-r ", "pass `")
+    if not hint.endswith("then pass `requirements.txt`") and not hint.startswith("bundler "):
+        inputs = [item for _, item in inputs_in(Path()) if not item.endswith(".toml")]
+        words = with_word(click.get_current_context(), str(source), inputs[0]) if inputs else []
+        if words and name is None and not inputs[0].endswith(CONDA_SUFFIXES):
+            words += _name_option(source).split()
+        hint = shlex.join(words or ["bundler", "env", "register", "--help"])
+    return ProblemError(problem.fact, details=problem.details, hint=hint)
 
 
 def _name_option(source: Path) -> str:

@@ -16,6 +16,7 @@ from bundler.bundle.reader import read_manifest
 from bundler.checks.user_code import is_script_name
 from bundler.data.azure_image import image_name
 from bundler.errors import BundlerError
+from bundler.oci.filetree import APP_FOLDER
 from bundler.problems import closest
 
 __all__ = [
@@ -58,24 +59,32 @@ def existing_bundles(names: Iterable[str]) -> list[str]:
     return [name for name in names if name and _is_bundle(Path(name))]
 
 
-def bundle_meant(path: Path) -> Path | None:
-    """Return the bundle for a path that is not one: in it, beside it, of a similar name, or the newest."""
+def bundle_meant(path: Path, typed: Sequence[str] = ()) -> Path | None:
+    """Return the bundle for a path that is not one: in it, beside it, of a similar name, or the newest.
+
+    :param typed: the other words of the command line, which are suggested only for a directory with them.
+    """
     if path.is_dir():
-        return next(iter(bundles_in(path)), None)
+        inside = [*bundles_in(path), *bundles_in(path / APP_FOLDER)]
+        return next((item for item in inside if str(item) not in typed), next(iter(inside), None))
     for suffix in _BESIDE:
         stem = path.name.removesuffix(suffix)
         archives = existing_bundles(str(path.with_name(stem + end)) for end in (*ARCHIVES, ""))
         if stem != path.name and path.is_file():
             return Path(archives[0]) if archives else None
-    beside = bundles_in(path.parent)
+    beside = [item for item in bundles_in(path.parent) if str(item) not in typed]
     near = closest(path.name, [item.name for item in beside])
-    return path.with_name(near) if near else next(iter(beside), newest_bundle())
+    others = (item for item in (*beside, *bundles_here()) if str(item) not in typed)
+    return path.with_name(near) if near else next(others, None)
 
 
-def bundle_with(requirement: Requirement) -> Path | None:
-    """Return the newest bundle in this directory or in ``dist`` with a distribution that is required."""
+def bundle_with(requirement: Requirement, typed: Sequence[str] = ()) -> Path | None:
+    """Return the newest bundle in this directory or in ``dist`` with a distribution that is required.
+
+    :param typed: the other words of the command line, which are not suggested again.
+    """
     name = canonicalize_name(requirement.name)
-    for path in bundles_here():
+    for path in (item for item in bundles_here() if str(item) not in typed):
         for item in read_manifest(path).document.distributions:
             if item.name == name and requirement.specifier.contains(item.version, prereleases=True):
                 return path
@@ -136,16 +145,20 @@ def inference_image(bundle: Path | None) -> str:
     return image_name(release)
 
 
-def package_command(bundle: Path | None = None) -> str | None:
+def package_command(
+    bundle: Path | None = None, *, script_name: str | None = None, image: str | None = None
+) -> str | None:
     """Return the command that writes a build context for a bundle and the script found here.
 
     :param bundle: None is the newest bundle.
+    :param script_name: the entry script, if it is known.
+    :param image: the base image, if it is known.
     """
-    bundle, script = bundle or newest_bundle(), find_script()
+    bundle, script = bundle or newest_bundle(), find_script(name=script_name)
     if bundle is None or script is None:
         return None
     code = ["--source-dir", str(script[0]), "--entry-script", script[1]]
-    outputs = ["-o", free_name("context"), "--base-image", inference_image(bundle)]
+    outputs = ["-o", free_name("context"), "--base-image", image or inference_image(bundle)]
     return shlex.join(["bundler", "package", str(bundle), *code, *outputs])
 
 
@@ -156,6 +169,8 @@ def example_of(param: click.Parameter, values: Mapping[str, Any], words: Sequenc
     :param words: the command line, whose words are not suggested again.
     """
     name = param.human_readable_name
+    if name.endswith("LOCKFILE") and (locks := sorted(map(str, Path().glob("pylock*.toml")))):
+        return locks[0]
     if name.startswith("BUNDLE") or name in ("BEFORE", "AFTER"):
         return next((path for path in map(str, bundles_here()) if path not in words), None)
     if name == "DEST":

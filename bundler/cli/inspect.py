@@ -11,6 +11,7 @@ from typing import Any
 
 import click
 import msgspec
+from packaging.requirements import InvalidRequirement, Requirement
 
 from bundler.base_image.reader import read_base
 from bundler.bundle.document import FindingSection
@@ -169,14 +170,23 @@ def _reason(
         return manifest, why(manifest, subject)
     except InputError as error:
         hint = _other_subject(subject, bundle, manifest)
-        raise InputError(error.message, evidence=error.evidence, hint=hint) from error
+        is_name = _name_of(subject) == subject
+        fact = error.message if is_name else f"`{subject}` is a requirement, not the name of a distribution"
+        raise InputError(fact, evidence=error.evidence, hint=hint) from error
+
+
+def _name_of(subject: str) -> str:
+    """Return the name of a requirement, such as ``flask==2.2.5``; another text unchanged."""
+    with suppress(InvalidRequirement):
+        return Requirement(subject).name
+    return subject
 
 
 def _other_subject(subject: str, bundle: Path | None, manifest: Manifest) -> str:
     """Return the command for a similar distribution, else for those of a bundle, else for the codes."""
     names = [item.name for item in manifest.document.distributions]
     path = [str(bundle)] if bundle is not None else []
-    if near := closest(subject.lower(), names):
+    if near := closest(_name_of(subject).lower(), names):
         return shlex.join(["bundler", "explain", near, *path])
     return shlex.join(["bundler", "inspect", *path, "--notes"]) if path else "bundler explain"
 

@@ -8,10 +8,9 @@ from collections.abc import Sequence
 
 import click
 
-from bundler.cli.correction import corrections, other_commands, owner_of
+from bundler.cli.correction import absent_reason, corrections, other_commands, owner_of
 from bundler.cli.parsing import Line, find_parameter, missing_parameters, read_line, shown_name
 from bundler.cli.settings import source_of
-from bundler.data.synonyms import read_synonyms
 from bundler.errors import UsageError
 from bundler.redaction import redact
 from bundler.text import listing, quoted_names
@@ -37,7 +36,7 @@ def usage_error(error: click.UsageError, arguments: Sequence[str], root: click.G
         return UsageError(
             fact, evidence=evidence, hint=redact(f"did you mean `{shlex.join(['bundler', *meant])}`?")
         )
-    reason = read_synonyms().absent.get(line.name) if line.fault in ("option", "command") else None
+    reason = absent_reason(line) if line.fault in ("option", "command") else None
     if reason:
         return UsageError(fact, evidence=(reason,), hint=shlex.join(["bundler", *line.path, "--help"]))
     if line.fault == "option" and (owner := owner_of(line, root)):

@@ -3,18 +3,21 @@
 from __future__ import annotations
 
 import functools
+import re
 import shlex
 from collections.abc import Callable
 from dataclasses import dataclass, fields
+from itertools import takewhile
 from pathlib import Path
 from typing import Any, Literal
 
 import click
 
-from bundler.cli.parsing import with_word
+from bundler.cli.parsing import with_value, with_word
 from bundler.cli.settings import source_of
 from bundler.errors import InputError, UsageError
 from bundler.redaction import redact
+from bundler.text import listing
 
 __all__ = [
     "REQUIREMENT",
@@ -76,6 +79,10 @@ class InputPath(click.Path):
             near = similar_path(Path(text)) if "not found" in reason else None
             meant = redact(shlex.join(with_word(ctx, text, str(near)))) if near else None
             hint = f"did you mean `{meant}`?" if meant else None
+            if reason == _REASONS["is a file"] and ctx is not None and isinstance(param, click.Option):
+                words = ["bundler", *(ctx.find_root().obj or ())]
+                words = with_value(words, max(param.opts, key=len), str(Path(text).parent))
+                hint = redact(f"did you mean `{shlex.join(words)}`?")
             if "not found" in reason and not near and param is not None and param.name in _BASES:
                 hint = _saved_image(text)
             if source := source_of(ctx, param):
@@ -104,6 +111,8 @@ def _saved_image(text: str) -> str | None:
     return f"an image is read from a file: `docker save -o {file} {shlex.quote(text)}`, then pass `{file}`"
 
 
+_PYTHON = re.compile(r"\d+\.\d+(?:\.\d+)?")
+"""A version of Python, which is not a requirement."""
 _BASES = ("archive", "base", "source", "old", "delta", "delta_from")
 """The parameters that accept an image."""
 _FILES = (".gz", ".json", ".tar", ".tgz", ".toml", ".txt", ".yaml", ".yml", ".zst")
@@ -143,12 +152,37 @@ class ResolveArguments:
     as_json: bool
 
 
+def _one_python(ctx: click.Context, param: click.Parameter, value: str | None) -> str | None:
+    """Return the value of ``--python``, unless further Pythons follow it.
+
+    :raises UsageError: if they do, with the command for the last one.
+    """
+    typed = ctx.find_root().obj or ()
+    for at, word in enumerate(typed):
+        start = at + 2 if word in param.opts else at + 1
+        if word.partition("=")[0] not in param.opts or start > len(typed):
+            continue
+        first = typed[start - 1].rpartition("=")[2]
+        more = [*takewhile(_PYTHON.fullmatch, typed[start:])]
+        pythons = [*filter(None, first.split(",")), *more]
+        if len(pythons) > 1:
+            raise UsageError(
+                f"several values for `--python`: {listing(pythons, len(pythons))}",
+                evidence=("wanted  one Python per build; `bundler matrix` builds for several",),
+                hint=redact(
+                    shlex.join(["bundler", *typed[:at], "--python", pythons[-1], *typed[start + len(more) :]])
+                ),
+            )
+    return value
+
+
 resolve_options = group(
     "resolve",
     ResolveArguments,
     click.option("--strict", is_flag=True, help="Refuse conda packages without a counterpart on the index."),
     click.option(
         "--python",
+        callback=_one_python,
         help="Build for this target Python, a version or a path  [default: that of env.yml, or 3.7].",
     ),
     click.option("--only-binary", is_flag=True, help="Refuse source distributions."),

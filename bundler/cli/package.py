@@ -25,7 +25,8 @@ from bundler.deploy.models import ModelFiles, model_meant, parse_model
 from bundler.deploy.online_endpoint import parse_routes
 from bundler.deploy.package import PackageRequest, make_package
 from bundler.deploy.scoring import ScoringCode, has_own_script, is_model_folder, scoring_code
-from bundler.errors import BundlerError, UsageError
+from bundler.errors import BundlerError, InputError, UsageError
+from bundler.oci.reference import in_lower_case, parse_reference
 from bundler.problems import display_path
 from bundler.redaction import redact
 from bundler.store.store import open_store
@@ -202,6 +203,9 @@ def _check_arguments(
         if arguments.base_image is not None:
             with collect():
                 head = from_image(arguments.base_image, example=inference_image(bundle))
+        if arguments.tag is not None:
+            with collect():
+                _check_tag(arguments.tag)
         with collect():
             PackageOptions(bundle=bundle, code=None, user=arguments.user)
     if not is_given and not arguments.routes:
@@ -222,6 +226,19 @@ def _check_arguments(
         env=scoring.env,
     )
     return options, head
+
+
+def _check_tag(tag: str) -> None:
+    """Check the name of the image, also where only a build context is written.
+
+    :raises InputError: if it is invalid, with the valid one in lower case.
+    """
+    try:
+        parse_reference(tag)
+    except InputError as error:
+        lower = in_lower_case(tag)
+        hint = f"--tag {shlex.quote(lower)}" if lower else None
+        raise InputError(error.message, evidence=error.evidence, hint=hint) from None
 
 
 def _check_without_code(arguments: PackageArguments) -> None:

@@ -6,6 +6,7 @@ A wrong one is an error with the command for the path that was meant, if it is b
 from __future__ import annotations
 
 import shlex
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -15,11 +16,13 @@ from packaging.requirements import InvalidRequirement, Requirement
 from bundler.cli.options import InputPath
 from bundler.cli.parsing import read_line, with_word
 from bundler.errors import InputError, MalformedError, OutputError
+from bundler.oci.filetree import APP_FOLDER
 from bundler.problems import closest
 from bundler.redaction import redact
 
 __all__ = ["bundle_path", "context_path"]
 
+_ARCHIVES = (".tar.gz", ".tar.zst")
 _BESIDE = (".manifest.json", ".sha256")
 
 
@@ -32,12 +35,18 @@ class BundlePath(click.Path):
         is_beside = path.name.endswith(_BESIDE)
         if path.suffix == ".toml" and not path.exists():
             raise _no_lock(ctx, path, str(value))
-        if path.suffix == ".toml" or (path / "manifest.json").exists() or (path.is_file() and not is_beside):
+        is_archive = path.is_file() and path.name.endswith(_ARCHIVES)
+        if path.suffix == ".toml" or (path / "manifest.json").exists() or is_archive:
             return path
-        from bundler.cli.examples import bundle_meant, bundle_with, input_words  # noqa: PLC0415 - only for an error
+        from bundler.cli.examples import bundle_meant, bundle_with, existing_bundles, input_words  # noqa: PLC0415 - only for an error
 
+        if whole := _enclosing(path, lambda folder: bool(existing_bundles([str(folder)]))):
+            raise MalformedError(f"`{path}` is a part of a bundle", hint=_command(ctx, str(value), whole))
+        if path.is_file() and not is_beside:
+            return path
         requirement = None if path.exists() else _requirement(str(value))
-        meant = bundle_with(requirement) if requirement else bundle_meant(path)
+        typed = [] if ctx is None else [word for word in ctx.find_root().obj or () if word != str(value)]
+        meant = bundle_with(requirement, typed) if requirement else bundle_meant(path, typed)
         hint = _command(ctx, str(value), meant) if meant else None
         if not path.exists():
             words = (redact(str(value)),) if requirement else input_words()
@@ -47,6 +56,14 @@ class BundlePath(click.Path):
             return path
         kind = "a directory with bundles" if path.is_dir() else "a file beside a bundle"
         raise MalformedError(f"`{path}` is {kind}, not a bundle", hint=hint)
+
+
+def _enclosing(path: Path, accepts: Callable[[Path], bool]) -> Path | None:
+    """Return the innermost directory that contains an existing path and is accepted, or None."""
+    if not path.exists():
+        return None
+    folders = path.parents if path.is_absolute() else (*path.parents, *Path.cwd().parents)
+    return next(filter(accepts, folders), None)
 
 
 def _requirement(text: str) -> Requirement | None:
@@ -84,8 +101,13 @@ class ContextPath(InputPath):
         if Path(str(value)).is_file() and existing_bundles([str(value)]):
             packaged = package_command(Path(str(value))) or shlex.join(["bundler", "package", str(value)])
             raise InputError(f"`{value}` is a bundle, not a build context", hint=packaged)
+        typed = Path(str(value))
+        if not _is_context(typed) and (whole := _enclosing(typed, _is_context)):
+            raise InputError(f"`{value}` is a part of a build context", hint=_command(ctx, str(value), whole))
         path = Path(str(super().convert(value, param, ctx)))
-        if (path / "context.json").is_file() or (path / "Dockerfile").is_file():
+        if _is_context(path) and not (path / APP_FOLDER).is_dir():
+            raise _incomplete(path)
+        if _is_context(path) or (path / "Dockerfile").is_file():
             return path
         meant = next(iter((*contexts_in(path), *contexts_in(Path()))), None)
         hint = _command(ctx, str(value), meant) if meant else package_command()
@@ -94,6 +116,23 @@ class ContextPath(InputPath):
             evidence=("wanted  a directory that `bundler package -o` wrote",),
             hint=hint or "bundler package --help",
         )
+
+
+def _incomplete(context: Path) -> InputError:
+    """Return the error for a context without its application, with the command that writes it again."""
+    from bundler.cli.examples import package_command  # noqa: PLC0415 - only for an error
+    from bundler.deploy.context import read_context_facts  # noqa: PLC0415 - only for an error
+
+    facts = read_context_facts(context)
+    again = package_command(script_name=facts.env.get("AZUREML_ENTRY_SCRIPT"), image=facts.base_image)
+    return InputError(
+        f"`{context / APP_FOLDER}` not found: the context is incomplete",
+        hint=f"write the context again: `{again}`" if again else "bundler package --help",
+    )
+
+
+def _is_context(folder: Path) -> bool:
+    return (folder / "context.json").is_file()
 
 
 def _command(ctx: click.Context | None, typed: str, meant: Path) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from pathlib import Path
 
 import click
@@ -12,8 +13,13 @@ from bundler.cli.common import make_reporter
 from bundler.cli.console import print_envelope, print_line
 from bundler.cli.options import json_option
 from bundler.cli.paths import bundle_path
+from bundler.cli.settings import PYPROJECT
+from bundler.errors import MalformedError
 
 __all__ = ["tree_command"]
+
+_REQUIREMENTS = {".txt": "-r", ".in": "-r", ".py": "-s", ".yml": "-f", ".yaml": "-f"}
+"""The suffixes of files with requirements, and the option of ``lock`` that reads each."""
 
 
 @click.command("tree")
@@ -25,6 +31,8 @@ def tree_command(source: Path, invert: str | None, as_json: bool) -> None:
 
     `(*)` marks a distribution whose requirements are shown above.
     """
+    if source.is_file() and (source.suffix in _REQUIREMENTS or source.name == PYPROJECT):
+        raise _not_locked(source)
     if source.suffix == ".toml" and not source.is_dir():
         from bundler.pipeline.inputs import read_lock_text  # noqa: PLC0415 - 100 ms that a bundle does not need
 
@@ -39,3 +47,13 @@ def tree_command(source: Path, invert: str | None, as_json: bool) -> None:
         make_reporter().warn(f"`{source.name}` does not contain the requirements of its distributions")
     for line in lines:
         print_line(line)
+
+
+def _not_locked(source: Path) -> MalformedError:
+    """Return the error for a file with requirements, whose own requirements are not known before a lock."""
+    lock = shlex.join(["bundler", "lock", _REQUIREMENTS.get(source.suffix, "-r"), str(source)])
+    return MalformedError(
+        f"`{source}` is not a bundle or a lockfile",
+        evidence=("wanted  a bundle, or a pylock.toml of `bundler lock`",),
+        hint=f"`{lock}`, then `bundler tree pylock.toml`",
+    )

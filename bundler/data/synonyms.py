@@ -18,6 +18,7 @@ class Synonyms(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
     commands: dict[str, _Names]
     options: dict[str, _Names]
+    variables: dict[str, str]
     choices: dict[str, dict[str, str]]
     absent: dict[str, str]
 

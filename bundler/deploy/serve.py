@@ -26,7 +26,7 @@ from bundler.data.inference_server import (
 )
 from bundler.deploy.client import check_free, free_port, is_alive
 from bundler.deploy.context import read_context_facts
-from bundler.errors import InterpreterError
+from bundler.errors import InputError, InterpreterError
 from bundler.oci.filetree import APP_FOLDER, APP_ROOT
 from bundler.pipeline.options import LockOptions
 from bundler.pipeline.run import open_run
@@ -147,7 +147,21 @@ def _start_script(scratch: Path) -> Path:
 
 
 def _read(context: Path) -> tuple[Path, dict[str, str]]:
-    """Return the application root of a context, and its variables with paths on this machine."""
+    """Return the application root of a context, and its variables with paths on this machine.
+
+    :raises InputError: if the context has no entry script, as its variables name it.
+    """
     root = (context / APP_FOLDER).resolve()
     env = read_context_facts(context).env
+    script = env.get("AZUREML_ENTRY_SCRIPT")
+    if script is None:
+        raise InputError(
+            f"`{context}` has no entry script, which the server would run",
+            hint="pass `--source-dir` and `--entry-script` to `bundler package`",
+        )
+    if not (root / script).is_file():
+        raise InputError(
+            f"`{context / APP_FOLDER / script}` not found: the context is incomplete",
+            hint="write the context again: `bundler package --help`",
+        )
     return root, {name: value.replace(f"/{APP_ROOT}", str(root)) for name, value in env.items()}

@@ -16,7 +16,7 @@ from bundler.archive.compression import zstd_module
 from bundler.errors import MalformedError
 from bundler.oci.layer import BoundedTarInfo, damage_errors
 
-__all__ = ["Blobs", "FolderBlobs", "TarBlobs", "is_image"]
+__all__ = ["Blobs", "FolderBlobs", "TarBlobs", "is_container_export", "is_image"]
 
 _MAX_LINKS = 8
 
@@ -94,5 +94,17 @@ def is_image(path: Path) -> bool:
         with ExitStack() as stack:
             blobs = TarBlobs(path, stack)
             return blobs.has("index.json") or blobs.has("manifest.json")
+    except MalformedError:
+        return False
+
+
+def is_container_export(path: Path) -> bool:
+    """Return whether a tar contains the files of a container, as `docker export` writes it."""
+    if path.is_dir():
+        return False
+    try:
+        with ExitStack() as stack:
+            blobs = TarBlobs(path, stack)
+            return blobs.has(".dockerenv") or (blobs.has("etc") and blobs.has("usr"))
     except MalformedError:
         return False

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from bundler.errors import InputError
 from bundler.paths import printable
 
-__all__ = ["Reference", "parse_reference"]
+__all__ = ["Reference", "in_lower_case", "parse_reference"]
 
 _DEFAULT_DOMAIN = "docker.io"
 _OFFICIAL = "library/"
@@ -76,11 +76,28 @@ def parse_reference(text: str) -> Reference:
     return Reference(domain=domain, path=path, tag=tag if colon else "latest")
 
 
+def in_lower_case(text: str) -> str | None:
+    """Return the name of an image without capitals, which only its tag may have; None if it is not valid.
+
+    >>> in_lower_case("My/Image:Latest"), in_lower_case("my image")
+    ('my/image:Latest', None)
+    """
+    head, slash, last = text.rpartition("/")
+    name, colon, tag = last.partition(":")
+    lowered = f"{head}{slash}{name}".lower() + colon + tag
+    try:
+        parse_reference(lowered)
+    except InputError:
+        return None
+    return lowered
+
+
 def _problem(domain: str, path: str, tag: str) -> str | None:
     """Return the invalid part of a name, with the reason; None if the name is valid."""
     name = path.removeprefix(_OFFICIAL)
     checks = (
         ("@" in path + tag, "a digest, which an image has only when it is written"),
+        (name != name.lower(), f"capitals in `{printable(name)}`, which Docker forbids"),
         (not _DOMAIN.fullmatch(domain), f"the host `{printable(domain)}`"),
         (not _PATH.fullmatch(path), f"the name `{printable(name)}`"),
         (_ID.fullmatch(name), "an ID instead of a name"),

@@ -10,6 +10,7 @@ import pytest
 from support.bundles import make_bundle
 from support.hints import pasted_words
 
+from bundler.cli.common import all_commands
 from bundler.cli.correction import corrections
 from bundler.cli.main import cli
 from bundler.cli.mistakes import usage_error
@@ -33,6 +34,25 @@ def corrected(typed: str) -> str | None:
         ("build six --python-version=3.7", "build six --python=3.7"),
         ("build six -p 3.8", "build six --python 3.8"),
         ("build six -p3.8", "build six --python 3.8"),
+        ("build six --python3.8", "build six --python 3.8"),
+        ("build --python3.8.1 six", "build --python 3.8.1 six"),
+        ("serve ctx --port8080", "serve ctx --port 8080"),
+        ("store gc --unused-days0", "store gc --unused-days 0"),
+        ("lock six --nothing3.8", None),
+        ("mount-command ctx -p 8080:5001", "mount-command ctx --port 8080"),
+        ("mount-command ctx -p127.0.0.1:8080:5001", "mount-command ctx --port 8080"),
+        ("serve -p 8080:5001 ctx", "serve --port 8080 ctx"),
+        ("build six -p 8080:5001", None),
+        ("store gc --all", "store gc --unused-days 0"),
+        ("store gc -a --json", "store gc --unused-days 0 --json"),
+        ("store clean --all", "store gc --unused-days 0"),
+        ("cache purge --all", "store gc --unused-days 0"),
+        ("build six --all", None),
+        ("simulate ctx --entry-script x.py", "simulate ctx -e AZUREML_ENTRY_SCRIPT=x.py"),
+        ("simulate --entry-script=x.py ctx", "simulate -e AZUREML_ENTRY_SCRIPT=x.py ctx"),
+        ("doctor --container --model-dir m", "doctor --container -e AZUREML_MODEL_DIR=m"),
+        ("simulate ctx --entry-script", None),
+        ("report b.tar.gz --format pdf", None),
         ("serve ctx -p 5001", "serve ctx --port 5001"),
         ("build six --target 3.12", "build six --python 3.12"),
         ("build six --target out", "build six --output out"),
@@ -133,6 +153,32 @@ def test_the_command_line_that_was_meant(
     assert corrected(typed) == meant
 
 
+def test_unexpected_arguments_are_values_of_options(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    old, new = (str(make_bundle(Path(name))) for name in ("old", "new"))
+    Path("pylock.toml").touch()
+    Path("ctx").mkdir()
+
+    assert corrected(f"report {new} {old}") == f"report {new} --against {old}"
+    assert corrected(f"report -o a.html {new} {old}") == f"report -o a.html {new} --against {old}"
+    assert corrected(f"report {new} missing.tar.gz") == f"report {new}"
+    assert corrected(f"inspect {new} flask") == f"explain flask {new}"
+    assert corrected(f"inspect flask {new} --json") == f"explain flask {new} --json"
+    assert corrected(f"-q inspect {new} flask --notes") == f"-q explain flask {new}"
+    assert corrected(f"list {new} flask") == f"explain flask {new}"
+    assert corrected(f"inspect {new} {old}") == f"inspect {new}"
+    assert corrected(f"verify {new} flask") == f"verify {new}"
+    assert corrected("tree pylock.toml flask") == "tree pylock.toml --invert flask"
+    assert corrected(f"tree {new} flask --json") == f"tree {new} --invert flask --json"
+    assert corrected("tree flask pylock.toml") == "tree pylock.toml --invert flask"
+    assert corrected("doctor --container -e NAME /x") == "doctor --container -e NAME=/x"
+    assert corrected("simulate ctx -e NAME VALUE") == "simulate ctx -e NAME=VALUE"
+    assert corrected("simulate --env NAME VALUE ctx --json") == "simulate --env NAME=VALUE ctx --json"
+    assert corrected("simulate ctx -e A 1 -e B 2") == "simulate ctx -e A=1 -e B=2"
+    assert corrected("serve ctx --python 3.7 3.8") == "serve ctx --python 3.8"
+    assert corrected("simulate ctx other -e A=1 -e B=2") is None
+
+
 def test_missing_words_are_those_of_files_that_exist(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
     older, bundle = (make_bundle(tmp_path / name) for name in ("old", "dist"))
@@ -175,6 +221,7 @@ def test_missing_words_are_those_of_files_that_exist(tmp_path: Path, monkeypatch
         ("serve ctx --port x", "invalid value for `--port`: `x`"),
         ("nonsense", "no such command: `nonsense`"),
         ("uninstall six", "no such command: `uninstall`"),
+        ("report b.tar.gz --format pdf", "no such option: `--format`"),
         ("build --no-binary :all: six", "no such option: `--no-binary`"),
         ("build --only-binary :all:", "`--only-binary` does not take a value"),
         ("build :all:", "other words"),
@@ -187,7 +234,7 @@ def test_the_words_are_those_of_bundler(typed: str, fact: str) -> None:
 
     assert error.message == fact
     has_reason = ("value" in fact and "take" not in fact) or typed == "uninstall six"
-    has_reason = has_reason or "no-deps" in fact or "no-binary" in fact
+    has_reason = has_reason or "format pdf" in typed or "no-deps" in fact or "no-binary" in fact
     assert bool(error.evidence) == has_reason
     assert error.hint is not None
     assert read_line(pasted_words(error.hint)[1:], cli).fault == ""
@@ -195,10 +242,9 @@ def test_the_words_are_those_of_bundler(typed: str, fact: str) -> None:
 
 def test_synonyms_are_commands_and_options_of_bundler() -> None:
     options = {"--help", "--version"}
-    for name in cli.list_commands(read_line([], cli).context):
-        line = read_line([name], cli)
-        options |= {opt for param in line.context.command.params for opt in param.opts}
-        options |= {param.human_readable_name for param in line.context.command.params}
+    for _, command in all_commands(cli, read_line([], cli).context):
+        options |= {opt for param in command.params for opt in param.opts}
+        options |= {param.human_readable_name for param in command.params}
 
     for name, others in read_synonyms().commands.items():
         for other in others:
@@ -207,4 +253,4 @@ def test_synonyms_are_commands_and_options_of_bundler() -> None:
             assert (found.fault, found.path != () or other in options) == ("", True), name
         assert read_line([*name.split(), "--help"], cli).fault, f"{name} is a command"
     for name, others in read_synonyms().options.items():
-        assert set(others) <= options, name
+        assert {other.partition(" ")[0] for other in others} <= options, name

@@ -119,6 +119,57 @@ def test_a_wrong_python_gets_the_right_one(
     assert warm_cli.run("lock", "leaf", *suggested(ended), cwd=tmp_path).returncode == 0
 
 
+@pytest.mark.parametrize(
+    ("typed", "meant"),
+    [
+        ("build six --python 3.7 3.8", "build six --python 3.8"),
+        ("build --python 3.7 3.8 six", "build --python 3.8 six"),
+        ("build six --python=3.7 3.8.1 --for mount", "build six --python 3.8.1 --for mount"),
+        ("build six --python 3.7,3.8", "build six --python 3.8"),
+        ("lock six --python 3.7 3.8 3.9", "lock six --python 3.9"),
+        ("env build NAME --python 3.7 3.8", "env build NAME --python 3.8"),
+    ],
+)
+def test_a_build_has_one_python(typed: str, meant: str, bundler_cli: BundlerCli, tmp_path: Path) -> None:
+    ended = bundler_cli.run(*typed.split(), cwd=tmp_path)
+
+    assert ended.returncode == 2
+    assert message(ended).startswith("several values for `--python`: 3.7, 3.8")
+    assert suggested(ended) == meant.split()
+
+
+@pytest.mark.parametrize(
+    ("file", "fact", "meant"),
+    [
+        ("code/score.py", "a Python script, not a requirements file", "{register} --name score"),
+        ("code/score.py --name x", "a Python script, not a requirements file", "{register} --name x"),
+        ("setup.py", "a file for the build of a project, not a requirements file", "{register} --name setup"),
+        ("pylock.toml", "a lockfile, not a requirements file", "{register} --name pylock"),
+        ("pyproject.toml", "a TOML file, not a requirements file", "{register} --name pyproject"),
+        ("{bundle}", "a bundle, not an input of one", "inspect {bundle}"),
+        ("{bundle} --name x", "a bundle, not an input of one", "inspect {bundle}"),
+    ],
+)
+def test_an_environment_is_not_registered_from_a_file_of_another_kind(
+    file: str, fact: str, meant: str, bundler_cli: BundlerCli, tmp_path: Path
+) -> None:
+    (tmp_path / "code").mkdir()
+    for name in ("code/score.py", "setup.py", "pylock.toml"):
+        (tmp_path / name).write_text("import os\n", "utf-8")
+    (tmp_path / "pyproject.toml").write_text("[project]\nname = 'app'\nversion = '1'\n", "utf-8")
+    bundle = str(make_bundle(tmp_path / "dist").relative_to(tmp_path))
+    words = [word.format(bundle=bundle) for word in file.split()]
+    place = {"BUNDLER_WORKSPACE": str(tmp_path / "workspace")}
+    without = bundler_cli.run("env", "register", *words, cwd=tmp_path, env=place)
+    (tmp_path / "requirements.txt").write_text("six\n", "utf-8")
+    ended = bundler_cli.run("env", "register", *words, cwd=tmp_path, env=place)
+
+    assert (ended.returncode, message(ended)) == (3, f"{words[0]}: {fact}")
+    assert suggested(ended) == meant.format(register="env register requirements.txt", bundle=bundle).split()
+    for command in (suggested(without), suggested(ended)):
+        assert bundler_cli.run(*command, cwd=tmp_path, env=place).returncode == 0
+
+
 @pytest.mark.parametrize("code", ["I299", "m1o1", "e499"])
 def test_an_unknown_code_gets_those_of_its_letter(code: str, bundler_cli: BundlerCli, tmp_path: Path) -> None:
     allowed = bundler_cli.run("build", "six", "--allow", code, cwd=tmp_path)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import shlex
 import shutil
+import tarfile
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -162,6 +163,43 @@ def test_a_bundle_in_place_of_a_context_gets_the_command_that_writes_one(
     assert bundler_cli.run(*suggested(ended), cwd=tmp_path).returncode == 0
 
 
+@pytest.mark.parametrize("command", ["simulate", "serve", "mount-command"])
+def test_a_context_without_its_application_is_refused_before_any_work(
+    command: str, bundle: Path, bundler_cli: BundlerCli, tmp_path: Path
+) -> None:
+    (tmp_path / "code").mkdir()
+    for name in ("code/a.py", "code/score.py"):
+        (tmp_path / name).write_text("def init(): pass\ndef run(data): return data\n", "utf-8")
+    options = ["--source-dir", "code", "--entry-script", "score.py"]
+    image = ["--base-image", "mine:1"]
+    packaged = bundler_cli.run("package", str(bundle), *options, "-o", "c5", *image, cwd=tmp_path)
+    assert packaged.returncode == 0, packaged.stderr
+    shutil.rmtree(tmp_path / "c5" / "azureml-app")
+    ended = bundler_cli.run(command, "c5", cwd=tmp_path)
+
+    assert (ended.returncode, ended.stdout) == (3, "")
+    assert message(ended) == "`c5/azureml-app` not found: the context is incomplete"
+    name = str(bundle.relative_to(tmp_path))
+    assert suggested(ended) == ["package", name, *options, "-o", "context", *image]
+    assert bundler_cli.run(*suggested(ended), cwd=tmp_path).returncode == 0
+    assert bundler_cli.run("simulate", "context", cwd=tmp_path).returncode == 0
+
+
+def test_a_context_without_its_entry_script_is_not_served(
+    bundle: Path, bundler_cli: BundlerCli, tmp_path: Path
+) -> None:
+    (tmp_path / "score.py").write_text("def init(): pass\ndef run(data): return data\n", "utf-8")
+    options = ["--source-dir", ".", "--entry-script", "score.py", "--base-image", "mine:1"]
+    assert bundler_cli.run("package", str(bundle), *options, "-o", "c5", cwd=tmp_path).returncode == 0
+    (script,) = (tmp_path / "c5" / "azureml-app").rglob("score.py")
+    script.unlink()
+    ended = bundler_cli.run("serve", "c5", cwd=tmp_path)
+
+    name = script.relative_to(tmp_path)
+    assert (ended.returncode, message(ended)) == (3, f"`{name}` not found: the context is incomplete")
+    assert "layers" not in ended.stderr
+
+
 def test_another_file_is_not_a_damaged_archive(bundle: Path, bundler_cli: BundlerCli, tmp_path: Path) -> None:
     (tmp_path / "app.py").touch()
     assert "hint" not in bundler_cli.run("verify", "app.py", cwd=tmp_path).stderr
@@ -229,6 +267,147 @@ def test_the_name_of_an_image_is_not_the_path_of_a_base(
         assert "hint" not in ended.stderr
     else:
         assert f"`{expected}`" in hint(ended)
+
+
+def test_another_bundle_than_the_given_one_is_suggested(
+    bundle: Path, bundler_cli: BundlerCli, tmp_path: Path
+) -> None:
+    given = str(bundle.relative_to(tmp_path))
+    build = ["build", "-r", "requirements.txt"]
+    (tmp_path / "requirements.txt").touch()
+    for typed in ("missing.txt", f"{given}x", "dist/smal-1.0-cp37-linux_x86_64.tar.gz"):
+        assert suggested(bundler_cli.run("diff", given, typed, cwd=tmp_path)) == build
+    assert suggested(bundler_cli.run("diff", given, "pkg==1.0", cwd=tmp_path)) == ["build", "pkg==1.0"]
+    other = str(make_bundle(tmp_path / "other").rename(tmp_path / "other.tar.gz").relative_to(tmp_path))
+
+    for typed in ("missing.txt", f"{given}x", "pkg==1.0"):
+        ended = bundler_cli.run("diff", given, typed, cwd=tmp_path)
+        assert (ended.returncode, suggested(ended)) == (11, ["diff", given, other])
+        assert bundler_cli.run(*suggested(ended), cwd=tmp_path).returncode == 0
+        assert suggested(bundler_cli.run("diff", typed, given, cwd=tmp_path)) == ["diff", other, given]
+
+
+@pytest.mark.parametrize(
+    ("typed", "meant"),
+    [
+        ("explain pkg==1.0 {bundle}", "explain pkg {bundle}"),
+        ("explain Pkg>=3 {bundle}", "explain pkg {bundle}"),
+        ("explain pkg[extra] {bundle}", "explain pkg {bundle}"),
+        ("explain pkgs<2 {bundle}", "explain pkg {bundle}"),
+        ("explain pkg==1.0", "explain pkg {bundle}"),
+        ("explain flask==2.2.5 {bundle}", "inspect {bundle} --notes"),
+        ("verify x/bundle/manifest.json", "verify x/bundle"),
+        ("verify x/bundle/lib/python3.7/site-packages", "verify x/bundle"),
+        ("inspect x/bundle/lib/python3.7/site-packages/pkg/__init__.py", "inspect x/bundle"),
+        ("tree x/bundle/bin", "tree x/bundle"),
+        ("simulate ctx/Dockerfile", "simulate ctx"),
+        ("simulate ctx/azureml-app", "simulate ctx"),
+        ("mount-command ctx/azureml-app/bundle", "mount-command ctx"),
+        ("mount-command ctx/context.json", "mount-command ctx"),
+        ("verify ctx", "verify ctx/azureml-app/bundle"),
+    ],
+)
+def test_a_part_of_the_subject_gets_the_whole(
+    typed: str, meant: str, bundle: Path, bundler_cli: BundlerCli, tmp_path: Path
+) -> None:
+    (tmp_path / "score.py").write_text("def init(): pass\ndef run(data): return data\n", "utf-8")
+    options = ["--source-dir", ".", "--entry-script", "score.py", "--base-image", "mine:1"]
+    assert bundler_cli.run("package", str(bundle), *options, "-o", "ctx", cwd=tmp_path).returncode == 0
+    (tmp_path / "x").mkdir()
+    assert bundler_cli.run("unpack", str(bundle), "x/bundle", cwd=tmp_path).returncode == 0
+    name = str(bundle.relative_to(tmp_path))
+    ended = bundler_cli.run(*typed.format(bundle=name).split(), cwd=tmp_path)
+
+    if typed.startswith("explain") and "{bundle}" in typed:
+        assert message(ended) == f"`{typed.split()[1]}` is a requirement, not the name of a distribution"
+    assert suggested(ended) == meant.format(bundle=name).split()
+    assert bundler_cli.run(*suggested(ended), cwd=tmp_path).returncode == 0
+
+
+def test_the_directory_of_a_bundle_from_below(bundle: Path, bundler_cli: BundlerCli, tmp_path: Path) -> None:
+    assert bundler_cli.run("unpack", str(bundle), "x", cwd=tmp_path).returncode == 0
+    below = tmp_path / "x" / "lib" / "python3.7"
+    ended = bundler_cli.run("verify", ".", cwd=below)
+
+    assert (ended.returncode, message(ended)) == (7, "`.` is a part of a bundle")
+    assert suggested(ended) == ["verify", str(tmp_path / "x")]
+    assert bundler_cli.run(*suggested(ended), cwd=below).returncode == 0
+
+
+@pytest.mark.parametrize("typed", ["base add {}", "profile {}", "verify {bundle} --base {}"])
+def test_the_files_of_a_container_are_not_an_image(
+    typed: str, bundle: Path, bundler_cli: BundlerCli, tmp_path: Path
+) -> None:
+    for folder in ("etc", "usr/bin"):
+        (tmp_path / "root" / folder).mkdir(parents=True)
+    with tarfile.open(tmp_path / "export.tar", "w") as tar:  # as `docker export` writes it
+        tar.add(tmp_path / "root", arcname="")
+    ended = bundler_cli.run(*typed.format("export.tar", bundle=bundle).split(), cwd=tmp_path)
+
+    assert (ended.returncode, ended.stdout) == (3, "")
+    assert "found   the files of a container, as `docker export` writes them" in ended.stderr
+    assert hint(ended) == "docker save -o base.tar IMAGE"
+    with tarfile.open(tmp_path / "export.tar", "w") as tar:
+        tar.add(bundle, arcname="etc")
+    other = bundler_cli.run(*typed.format("export.tar", bundle=bundle).split(), cwd=tmp_path)
+    assert (other.returncode, "docker export" in other.stderr) == (3, False)
+
+
+@pytest.mark.parametrize(
+    ("options", "meant"),
+    [
+        (["--source-dir", "code/score.py"], ["--source-dir", "code"]),
+        (["--source-dir=code/score.py"], ["--source-dir=code"]),
+        (["--source-dir", "main.py"], ["--source-dir", "."]),
+    ],
+)
+def test_a_script_in_place_of_its_directory(
+    options: list[str], meant: list[str], bundle: Path, bundler_cli: BundlerCli, tmp_path: Path
+) -> None:
+    (tmp_path / "code").mkdir()
+    for name in ("main.py", "code/score.py"):
+        (tmp_path / name).write_text("def init(): pass\ndef run(data): return data\n", "utf-8")
+    others = ["--entry-script", Path(options[-1]).name, "-o", "ctx", "--base-image", "mine:1"]
+    ended = bundler_cli.run("package", str(bundle), *options, *others, cwd=tmp_path)
+
+    assert message(ended).endswith(".py: a file, not a directory (--source-dir)")
+    assert suggested(ended) == ["package", str(bundle), *meant, *others]
+    assert bundler_cli.run(*suggested(ended), cwd=tmp_path).returncode == 0
+
+
+def test_a_script_is_not_a_part_of_a_context(bundler_cli: BundlerCli, tmp_path: Path) -> None:
+    (tmp_path / "score.py").touch()
+    ended = bundler_cli.run("simulate", "score.py", cwd=tmp_path)
+
+    assert (ended.returncode, message(ended)) == (3, "score.py: a file, not a directory")
+    assert "hint" not in ended.stderr
+
+
+@pytest.mark.parametrize(
+    ("tag", "meant", "found"),
+    [
+        ("My/Image:Latest", "my/image:Latest", "capitals in `Image`, which Docker forbids"),
+        ("Image", "image", "capitals in `Image`, which Docker forbids"),
+        ("host.example:5000/Team/app:1", "host.example:5000/team/app:1", "capitals in `Team/app`"),
+        ("my image", None, "the name `my image`"),
+    ],
+)
+def test_the_tag_of_a_context_is_the_name_of_an_image(
+    tag: str, meant: str | None, found: str, bundle: Path, bundler_cli: BundlerCli, tmp_path: Path
+) -> None:
+    (tmp_path / "score.py").write_text("def init(): pass\ndef run(data): return data\n", "utf-8")
+    words = ["package", str(bundle), "--source-dir", ".", "--entry-script", "score.py", "-o", "ctx"]
+    words += ["--base-image", "mine:1"]
+    ended = bundler_cli.run(*words, "--tag", tag, cwd=tmp_path)
+
+    assert (ended.returncode, message(ended)) == (3, f"`{tag}` is not the name of an image")
+    assert f"found   {found}" in ended.stderr
+    assert not (tmp_path / "ctx").exists()
+    if meant is None:
+        assert "hint" not in ended.stderr
+    else:
+        assert suggested(ended) == ["--tag", meant]
+        assert bundler_cli.run(*words, *suggested(ended), cwd=tmp_path).returncode == 0
 
 
 def test_a_missing_lock_gets_the_command_that_writes_it(

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import shlex
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+import pytest
+from support.hints import QUOTED, hint, message, suggested
 from support.wheels import make_wheel
 
 if TYPE_CHECKING:
@@ -46,3 +49,36 @@ def test_a_source_that_does_not_exist(bundler_cli: BundlerCli, tmp_path: Path) -
 
     assert ended.returncode == 3
     assert "did you mean `bundler tree pylock.toml`?" in ended.stderr
+
+
+@pytest.mark.parametrize(
+    ("file", "option"),
+    [
+        ("requirements.txt", "-r"),
+        ("base.in", "-r"),
+        ("app.py", "-s"),
+        ("env.yml", "-f"),
+        ("pyproject.toml", "-r"),
+    ],
+)
+def test_requirements_are_locked_before_they_have_a_tree(
+    file: str, option: str, index: LocalIndex, warm_cli: BundlerCli, tmp_path: Path
+) -> None:
+    make_wheel(index.folder, "leaf", "1.0")
+    script = "# /// script\n# dependencies = ['leaf']\n# ///\n"
+    texts = {
+        "app.py": script,
+        "env.yml": "dependencies: [pip, {pip: [leaf]}]\n",
+        "pyproject.toml": "[project]\nname = 'app'\nversion = '1'\ndependencies = ['leaf']\n",
+    }
+    (tmp_path / file).write_text(texts.get(file, "leaf\n"), "utf-8")
+    ended = warm_cli.run("tree", file, cwd=tmp_path)
+
+    assert (ended.returncode, message(ended)) == (7, f"`{file}` is not a bundle or a lockfile")
+    lock, tree = (shlex.split(command)[1:] for command in QUOTED.findall(hint(ended)))
+    assert lock == ["lock", option, file]
+    assert warm_cli.run(*lock, cwd=tmp_path).returncode == 0
+    assert warm_cli.run(*tree, cwd=tmp_path).stdout == "leaf 1.0\n"
+    assert suggested(warm_cli.run("tree", cwd=tmp_path)) == ["tree", "pylock.toml"]
+    inverted = warm_cli.run("tree", "pylock.toml", "leaf", cwd=tmp_path)
+    assert warm_cli.run(*suggested(inverted), cwd=tmp_path).stdout == "leaf 1.0\n"
