@@ -128,6 +128,7 @@ def test_pip_gets_no_option_of_a_file(market: Market, warm_cli: BundlerCli, tmp_
 
 
 def test_a_conflict_names_the_lines_of_the_user(market: Market, warm_cli: BundlerCli, tmp_path: Path) -> None:
+    make_wheel(market.a.folder, "thing", "0.9")  # without it, `thing<1` alone would be the cause
     make_wheel(market.a.folder, "old", "1.0", requires=["thing<1"])
     make_wheel(market.a.folder, "new", "1.0", requires=["thing>=1"])
     (tmp_path / "sub").mkdir()
