@@ -247,3 +247,12 @@ def browser(request: pytest.FixtureRequest) -> Iterator[Any]:
         started = driver.chromium.launch(executable_path=program, args=["--no-sandbox"])
         yield started
         started.close()
+
+
+@pytest.hookimpl(trylast=True)
+def pytest_sessionfinish() -> None:
+    """Save the coverage of this process: a worker that does not end in time is killed, and its data lost."""
+    measured = sys.modules.get("coverage")
+    current = measured.Coverage.current() if measured is not None else None
+    if current is not None:
+        current.save()
