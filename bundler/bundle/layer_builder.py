@@ -42,6 +42,8 @@ from bundler.target.scripts import in_shares, script
 __all__ = ["LayerBuilder", "WheelRef"]
 
 _COMPILE_SECONDS = 1800
+_WAITING = 4
+"""Layers beside those that are compiled: a small one waits for the disk most of its time."""
 _HEAD = 256
 """Bytes of a script that are searched for a shebang."""
 
@@ -83,13 +85,13 @@ class LayerBuilder:
     def build_all(self, wheels: Sequence[WheelRef], *, jobs: int, reporter: Reporter) -> tuple[Layer, ...]:
         """Return the layer of each wheel, in order.
 
-        :param jobs: number of target Pythons that compile at a time; one more layer is read or written.
+        :param jobs: number of target Pythons that compile at a time; `_WAITING` more layers are in work.
         """
         jobs = max(1, jobs)
         with (
             reporter.task("layers", len(wheels)) as task,
             ThreadPoolExecutor(max_workers=jobs, thread_name_prefix="compile") as compilers,
-            ThreadPoolExecutor(max_workers=jobs + 4, thread_name_prefix="layer") as pool,
+            ThreadPoolExecutor(max_workers=jobs + _WAITING, thread_name_prefix="layer") as pool,
         ):
 
             def make(wheel: WheelRef) -> Layer:

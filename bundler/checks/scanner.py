@@ -12,6 +12,7 @@ import signal
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from itertools import chain
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -109,12 +110,11 @@ class Scanner:
         }
         missing = [layer for layer in layers if found[layer.name] is None]
         if missing:
-            scans = self._scan(
-                [file for layer in missing for file in self._modules(layer)], tree(), jobs, reporter
-            )
+            modules = {layer.name: self._modules(layer) for layer in missing}
+            scans = self._scan([*chain.from_iterable(modules.values())], tree(), jobs, reporter)
             for layer in missing:
                 # No check asks about files without imports, and they are most of the files.
-                in_order = (scans[file.path] for file in self._modules(layer))
+                in_order = (scans[file.path] for file in modules[layer.name])
                 found[layer.name] = scanned = tuple(scan for scan in in_order if scan.imports)
                 self._store.remember("scan", self._scan_key(layer), scanned)
         return {name: scans or () for name, scans in found.items()}

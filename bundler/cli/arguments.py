@@ -19,7 +19,7 @@ from bundler.checks.user_code import UserCode, find_user_code
 from bundler.cli.console import output_file, print_envelope, print_line
 from bundler.cli.examples import find_script
 from bundler.cli.options import BundleArguments, RequirementArguments, ResolveArguments
-from bundler.cli.parsing import FORMAT_VALUES, with_dashes, with_word
+from bundler.cli.parsing import FORMAT_VALUES, typed_words, with_dashes, with_word
 from bundler.cli.settings import PYPROJECT
 from bundler.data.finding_rules import rules_by_code
 from bundler.data.inference_server import server_requirements
@@ -29,7 +29,7 @@ from bundler.pipeline.options import BuildOptions
 from bundler.problems import check_variables, display_path
 from bundler.redaction import redact
 from bundler.requirements.files import CONDA_SUFFIXES, read_requirements
-from bundler.requirements.model import MODEL_FILE, model_input
+from bundler.requirements.model import MODEL_FILE, is_model_folder, model_input
 from bundler.requirements.positional import sort_words
 from bundler.requirements.pyproject import project_name
 from bundler.requirements.requirement_set import IndexOptions
@@ -227,7 +227,7 @@ def _specifications(resolve: ResolveArguments) -> tuple[Path, ...]:
 
 
 def _is_specification(link: str) -> bool:
-    return link.endswith((*CONDA_SUFFIXES, MODEL_FILE)) or (Path(link) / MODEL_FILE).is_file()
+    return link.endswith((*CONDA_SUFFIXES, MODEL_FILE)) or is_model_folder(Path(link))
 
 
 def index_options(resolve: ResolveArguments) -> IndexOptions:
@@ -261,8 +261,7 @@ def missing_requirements(
     command: str, requirements: RequirementArguments, resolve: ResolveArguments, host: HostEnvironment
 ) -> UsageError:
     """Return the error for a command without requirements, with the files that exist as the hint."""
-    context = click.get_current_context(silent=True)
-    typed = (context.find_root().obj if context else None) or (command,)
+    typed = typed_words(click.get_current_context(silent=True)) or [command]
     for path in filter(Path.is_file, requirements.constraints):
         words = [command, "-s" if path.suffix == ".py" else "-r", display_path(path, host.cwd)]
         fact = "no requirements given: `-c` only limits their versions"

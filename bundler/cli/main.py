@@ -7,20 +7,18 @@ the command is run, so that ``--help`` and small commands start quickly.
 from __future__ import annotations
 
 import os
-import re
 import signal
 import sys
 import time
 import warnings
 from collections.abc import Sequence
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
 
 from bundler.cli.common import LazyGroup, add_common_options
 from bundler.cli.console import print_envelope, print_error, print_talk, print_text
-from bundler.cli.settings import with_source
+from bundler.cli.settings import with_home, with_source
 from bundler.errors import BundlerError
 from bundler.system.atomic import remove_temporaries
 from bundler.system.environ import read_host_environment
@@ -37,8 +35,6 @@ _PATIENCE = 5.0
 """Seconds after a signal in which further ones are ignored: they would interrupt the clean-up."""
 _NO_VARIABLE = "="
 """A name that no variable has."""
-_TILDE = re.compile(r"\A(--[a-z][a-z-]*=|)~(?=/|\Z)")
-"""The home directory in a word that the shell does not expand, such as ``--output=~/x``."""
 _INTERRUPTED = 128 + signal.SIGINT
 
 
@@ -55,7 +51,7 @@ def run_cli(arguments: Sequence[str]) -> int:
 
     :param arguments: the command line without the name of the program.
     """
-    arguments = [_TILDE.sub(lambda match: match[1] + str(Path("~").expanduser()), word) for word in arguments]
+    arguments = list(map(with_home, arguments))
     show_warning = warnings.showwarning
     # Warnings of the SDK are lines of the command, like its own.
     warnings.showwarning = _print_warning  # type: ignore[assignment]

@@ -13,7 +13,7 @@ from typing import Any, Literal
 
 import click
 
-from bundler.cli.parsing import with_value, with_word
+from bundler.cli.parsing import typed_words, with_value, with_word
 from bundler.cli.settings import source_of
 from bundler.errors import InputError, UsageError
 from bundler.redaction import redact
@@ -80,8 +80,9 @@ class InputPath(click.Path):
             meant = redact(shlex.join(with_word(ctx, text, str(near)))) if near else None
             hint = f"did you mean `{meant}`?" if meant else None
             if reason == _REASONS["is a file"] and ctx is not None and isinstance(param, click.Option):
-                words = ["bundler", *(ctx.find_root().obj or ())]
-                words = with_value(words, max(param.opts, key=len), str(Path(text).parent))
+                words = with_value(
+                    ["bundler", *typed_words(ctx)], max(param.opts, key=len), str(Path(text).parent)
+                )
                 hint = redact(f"did you mean `{shlex.join(words)}`?")
             if "not found" in reason and not near and param is not None and param.name in _BASES:
                 hint = _saved_image(text)
@@ -157,7 +158,7 @@ def _one_python(ctx: click.Context, param: click.Parameter, value: str | None) -
 
     :raises UsageError: if they do, with the command for the last one.
     """
-    typed = ctx.find_root().obj or ()
+    typed = typed_words(ctx)
     for at, word in enumerate(typed):
         start = at + 2 if word in param.opts else at + 1
         if word.partition("=")[0] not in param.opts or start > len(typed):

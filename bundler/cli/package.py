@@ -16,7 +16,7 @@ from bundler.cli.common import collected_errors, make_reporter
 from bundler.cli.console import print_envelope, print_line
 from bundler.cli.examples import find_script, free_name, inference_image
 from bundler.cli.options import InputPath, file_path, group, json_option, store_option
-from bundler.cli.parsing import with_value
+from bundler.cli.parsing import typed_words, with_value
 from bundler.cli.paths import bundle_path
 from bundler.data.azure_image import USER, image_variant
 from bundler.deploy.application import LibVar, Mode, PackageOptions
@@ -24,11 +24,12 @@ from bundler.deploy.context import from_image
 from bundler.deploy.models import ModelFiles, model_meant, parse_model
 from bundler.deploy.online_endpoint import parse_routes
 from bundler.deploy.package import PackageRequest, make_package
-from bundler.deploy.scoring import ScoringCode, has_own_script, is_model_folder, scoring_code
+from bundler.deploy.scoring import ScoringCode, has_own_script, scoring_code
 from bundler.errors import BundlerError, InputError, UsageError
 from bundler.oci.reference import in_lower_case, parse_reference
 from bundler.problems import display_path
 from bundler.redaction import redact
+from bundler.requirements.model import is_model_folder
 from bundler.store.store import open_store
 from bundler.system.environ import HostEnvironment, read_host_environment
 from bundler.text import quoted_names
@@ -322,10 +323,7 @@ def _completed(arguments: PackageArguments, options: Mapping[str, str]) -> str:
     """Return the running command with other values of some options, and with right models."""
     models = {text: model_meant(text, Path()) for text in arguments.models if not _is_model(text)}
     models |= {f"--model={text}": f"--model={meant}" for text, meant in models.items()}
-    words = [
-        "bundler",
-        *(models.get(word, word) for word in click.get_current_context().find_root().obj or ()),
-    ]
+    words = ["bundler", *(models.get(word, word) for word in typed_words(click.get_current_context()))]
     for name, value in options.items():
         words = with_value(words, name, value)
     return redact(shlex.join(words))

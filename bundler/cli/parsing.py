@@ -18,6 +18,7 @@ __all__ = [
     "missing_parameters",
     "read_line",
     "shown_name",
+    "typed_words",
     "with_dashes",
     "with_value",
     "with_word",
@@ -137,10 +138,15 @@ def find_parameter(command: click.Command, name: str) -> click.Parameter | None:
     return None
 
 
+def typed_words(context: click.Context | None) -> list[str]:
+    """Return the words of the running command line, without the name of the program; none without one."""
+    return list(context.find_root().obj or ()) if context is not None else []
+
+
 def with_word(context: click.Context | None, word: str, other: str) -> list[str]:
     """Return the words of the running command line with another word; the other word alone without one."""
-    typed = context.find_root().obj if context is not None else None
-    if not typed or word not in typed:
+    typed = typed_words(context)
+    if word not in typed:
         return [other]
     at = len(typed) - 1 - typed[::-1].index(word)  # the last one: the first may be the command
     return ["bundler", *typed[:at], other, *typed[at + 1 :]]
@@ -152,7 +158,7 @@ def with_dashes(context: click.Context | None, option: str, value: str) -> list[
     :param option: the long option.
     :return: None if neither was typed.
     """
-    typed = list(context.find_root().obj or ()) if context is not None else []
+    typed = typed_words(context)
     word = option[1:3] + value
     if word not in typed:
         return None

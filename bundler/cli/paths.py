@@ -14,7 +14,7 @@ import click
 from packaging.requirements import InvalidRequirement, Requirement
 
 from bundler.cli.options import InputPath
-from bundler.cli.parsing import read_line, with_word
+from bundler.cli.parsing import read_line, typed_words, with_word
 from bundler.errors import InputError, MalformedError, OutputError
 from bundler.oci.filetree import APP_FOLDER
 from bundler.problems import closest
@@ -45,7 +45,7 @@ class BundlePath(click.Path):
         if path.is_file() and not is_beside:
             return path
         requirement = None if path.exists() else _requirement(str(value))
-        typed = [] if ctx is None else [word for word in ctx.find_root().obj or () if word != str(value)]
+        typed = [word for word in typed_words(ctx) if word != str(value)]
         meant = bundle_with(requirement, typed) if requirement else bundle_meant(path, typed)
         hint = _command(ctx, str(value), meant) if meant else None
         if not path.exists():

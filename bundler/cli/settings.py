@@ -9,6 +9,7 @@ belong to another user.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -35,6 +36,8 @@ __all__ = [
 ]
 
 PYPROJECT = "pyproject.toml"
+_TILDE = re.compile(r"\A(--[a-z][a-z-]*=|)~(?=/|\Z)")
+"""The home directory in a word that the shell does not expand, such as ``--output=~/x``."""
 _PREFIX = "BUNDLER_"
 # No default of an option: read by `bundler.base_image.bases`, set for child processes and by
 # `bundler.__main__`, of the scripts of this project, and of Ruby's program of the same name.
@@ -104,6 +107,14 @@ def _table_settings(table: Mapping[str, Any], path: tuple[str, ...]) -> Iterator
             place = ".".join(("tool", "bundler", *path))
             name = key.replace("_", "-")
             yield Setting(path=path, name=name, value=value, source=f"{key} of [{place}] in {PYPROJECT}")
+
+
+def with_home(word: str) -> str:
+    """Return a word of the command line or a value with the home directory for a ``~`` that it starts with.
+
+    A shell leaves it in ``--output=~/x`` and in quotes.
+    """
+    return _TILDE.sub(lambda match: match[1] + str(Path("~").expanduser()), word)
 
 
 def option_name(param: click.Parameter) -> str | None:
@@ -195,9 +206,7 @@ def setting_value(setting: Setting, param: click.Parameter) -> Any:
             return items
     elif isinstance(value, str) or type(value) is int:
         register_urls(str(value))
-        text = str(value)
-        is_home = text.startswith("~/") and isinstance(param.type, click.Path)
-        return str(Path(text).expanduser()) if is_home else text
+        return with_home(str(value)) if isinstance(param.type, click.Path) else str(value)
     raise UsageError(
         f"{setting.source}: the value does not fit `--{setting.name}`",
         evidence=(f"wanted  {wanted}", f"found   {printable(repr(setting.value))[:80]}"),

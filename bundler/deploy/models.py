@@ -11,7 +11,7 @@ from bundler.deploy.source_files import tree_files
 from bundler.errors import InputError
 from bundler.oci.filetree import APP_ROOT, AppLayer
 from bundler.paths import printable
-from bundler.requirements.text import MODEL_FILE, similar_path
+from bundler.requirements.text import is_model_folder, similar_path
 
 __all__ = [
     "ModelFiles",
@@ -45,7 +45,7 @@ def parse_model(text: str, cwd: Path) -> ModelFiles:
     :param cwd: the directory at which a relative path starts.
     :raises InputError: if the text has another form, or the path does not exist.
     """
-    if (cwd / text / MODEL_FILE).is_file():
+    if is_model_folder(cwd / text):
         text = model_meant(str(Path(text)), cwd)
     match = _MODEL.fullmatch(text)
     if match is None:

@@ -19,10 +19,10 @@ from bundler.errors import InputError, UsageError
 from bundler.paths import printable
 from bundler.problems import ProblemError
 from bundler.requirements.conda.mlflow import MlflowModel
-from bundler.requirements.model import MODEL_FILE, read_model
+from bundler.requirements.model import MODEL_FILE, is_model_folder, read_model
 from bundler.target.scripts import script
 
-__all__ = ["ScoringCode", "has_own_script", "is_model_folder", "scoring_code"]
+__all__ = ["ScoringCode", "has_own_script", "scoring_code"]
 
 _SCRIPT = "mlflow_scoring/score"
 _LOADER = re.compile(r"(?!mlflow\b)(\w+)")
@@ -37,11 +37,6 @@ class ScoringCode:
     env: Mapping[str, str] = field(default_factory=dict)
     """The variables by which the script finds the model."""
     warnings: tuple[str, ...] = ()
-
-
-def is_model_folder(path: Path) -> bool:
-    """Return whether a path is the directory of an MLflow model."""
-    return (path / MODEL_FILE).is_file()
 
 
 def has_own_script(image: str | None) -> bool:

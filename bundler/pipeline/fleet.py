@@ -132,13 +132,21 @@ def _blob(digest: Sha256) -> str:
     return f"blobs/{digest[:2]}/{digest}"
 
 
-def open_shared(path: Path | None, share: str, host: HostEnvironment, reporter: Reporter) -> SharedStore:
+def open_shared(
+    path: Path | None,
+    share: str,
+    host: HostEnvironment,
+    reporter: Reporter,
+    *,
+    lock: Callable[[str], AbstractContextManager[Any]] = nullcontext,
+) -> SharedStore:
     """Return the store of `open_store`, with the layers of a storage.
 
     :param share: the URL of the storage, or a directory.
+    :param lock: see `SharedStore`.
     """
     root = open_store(path, host, reporter).root.parent
-    return SharedStore(root, open_storage(share, host.cwd), reporter=reporter)
+    return SharedStore(root, open_storage(share, host.cwd), reporter=reporter, lock=lock)
 
 
 def run_on_cluster(
@@ -218,10 +226,11 @@ def _work(job: Job, share: str | None, cwd: str, version: str) -> tuple[Outcome,
         return held
 
     try:
-        store = open_store(None, host, reporter)
-        if share is not None:
-            storage = open_storage(share, host.cwd)
-            store = SharedStore(store.root.parent, storage, reporter=reporter, lock=lock)
+        store = (
+            open_shared(None, share, host, reporter, lock=lock)
+            if share is not None
+            else open_store(None, host, reporter)
+        )
         job = replace(job, options=replace(job.options, jobs=count_cores()))
         outcome = run_job(job, host=host, store=store, reporter=reporter)
     except BundlerError as error:

@@ -41,15 +41,11 @@ _FORMAT = 1
 """Raise it when the inputs or the record of a bundle change their meaning."""
 _NOT_INPUTS = frozenset(
     {
-        *(
-            "requirements",
-            "index",
-            "python",
-            "lock",
-            "previous",
-            "upgrade",
-        ),  # the lock and target are their results
-        *("base", "code", "model_dir"),  # compared by content
+        # The lock and the target are the results of these:
+        *("requirements", "index", "python", "lock", "previous", "upgrade"),
+        # Compared by content:
+        *("base", "code", "model_dir"),
+        # Without an effect on the bundle:
         *("folder", "reverify", "jobs"),
     }
 )

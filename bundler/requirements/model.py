@@ -9,12 +9,12 @@ from typing import TYPE_CHECKING
 
 from bundler.problems import ProblemError
 from bundler.requirements.requirement_set import Specification
-from bundler.requirements.text import MODEL_FILE, decode, read_bytes
+from bundler.requirements.text import MODEL_FILE, decode, is_model_folder, read_bytes
 
 if TYPE_CHECKING:
     from bundler.requirements.conda.mlflow import MlflowModel
 
-__all__ = ["MODEL_FILE", "model_input", "named_environment", "read_model"]
+__all__ = ["MODEL_FILE", "is_model_folder", "model_input", "named_environment", "read_model"]
 
 _AZUREML = ("conda_file", "condaDependencies")
 """A file of Azure ML with a conda environment contains one of these."""
@@ -25,7 +25,7 @@ def model_input(path: Path, cwd: Path) -> Path:
 
     :param cwd: a relative path starts here.
     """
-    return path / MODEL_FILE if (cwd / path / MODEL_FILE).is_file() else path
+    return path / MODEL_FILE if is_model_folder(cwd / path) else path
 
 
 def read_model(folder: Path) -> MlflowModel:

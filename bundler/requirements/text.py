@@ -27,6 +27,7 @@ __all__ = [
     "explicit_path",
     "first_input",
     "inputs_in",
+    "is_model_folder",
     "logical_lines",
     "project_hint",
     "read_bytes",
@@ -60,8 +61,7 @@ def read_bytes(path: Path, cwd: Path = Path("/")) -> bytes:
     except FileNotFoundError as error:
         if url := url_of(path):
             raise url_problem(url, cwd) from error
-        name = _similar_file(path)
-        near = path.with_name(name) if name else similar_path(path)
+        near = _similar_file(path)
         meant = shlex.quote(display_path(near, cwd)) if near else None
         raise ProblemError("file not found", hint=f"did you mean `{meant}`?" if meant else None) from error
     except OSError as error:
@@ -84,6 +84,11 @@ def inputs_in(folder: Path) -> Iterator[tuple[str, str]]:
     return ((option, name) for name, option in _INPUTS if (folder / name).is_file())
 
 
+def is_model_folder(path: Path) -> bool:
+    """Return whether a path is the directory of an MLflow model."""
+    return (path / MODEL_FILE).is_file()
+
+
 def first_input(folder: Path) -> tuple[str, str] | None:
     """Return the option and the name of the first file of a directory with requirements, or None."""
     return next(inputs_in(folder), None)
@@ -95,7 +100,7 @@ def directory_problem(path: Path, fact: str, cwd: Path) -> ProblemError:
     :param fact: the message, unless it is the directory of an MLflow model.
     :param cwd: the working directory, for the hint.
     """
-    if (path / MODEL_FILE).is_file():
+    if is_model_folder(path):
         fact = "the directory of an MLflow model, not a file"
         return ProblemError(fact, hint=f"pass `-r {shlex.quote(display_path(path, cwd))}`")
     if (found := first_input(path)) is not None:
@@ -168,13 +173,14 @@ def similar_path(path: Path) -> Path | None:
     return path.with_name(near) if near else None
 
 
-def _similar_file(path: Path) -> str | None:
-    try:
+def _similar_file(path: Path) -> Path | None:
+    """Return the file that was meant by a missing one: a similar name, another input, or `similar_path`."""
+    names: list[str] = []
+    with suppress(OSError):
         names = [entry.name for entry in path.parent.iterdir() if entry.is_file()]
-    except OSError:
-        return None
-    inputs = [name for name, _ in _INPUTS if name in names and Path(name).suffix == path.suffix]
-    return closest(path.name, names) or next(iter(inputs), None)
+    inputs = (name for name, _ in _INPUTS if name in names and Path(name).suffix == path.suffix)
+    name = closest(path.name, names) or next(inputs, None)
+    return path.with_name(name) if name else similar_path(path)
 
 
 def decode(content: bytes) -> tuple[str, str]:

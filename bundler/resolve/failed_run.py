@@ -13,7 +13,7 @@ from packaging.utils import canonicalize_name
 
 from bundler.redaction import url_filename
 from bundler.resolve.locations import file_path
-from bundler.resolve.releases import default_index_url
+from bundler.resolve.releases import searched_locations
 from bundler.resolve.unmet import Wanted
 from bundler.system.process import Completed
 
@@ -55,8 +55,7 @@ class FailedRun:
     @property
     def searched(self) -> tuple[str, ...]:
         """The locations that pip searched, without credentials."""
-        default = (default_index_url(),) if self.settings.default_index else ()
-        return (*default, *(index.url for index in self.settings.indexes))
+        return tuple(url for url, _ in searched_locations(self.settings))
 
     @property
     def where(self) -> str:

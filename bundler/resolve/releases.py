@@ -39,7 +39,14 @@ if TYPE_CHECKING:
 
     from bundler.resolve.index import IndexSettings
 
-__all__ = ["answering", "default_index_url", "find_files", "index_failure", "not_an_index"]
+__all__ = [
+    "answering",
+    "default_index_url",
+    "find_files",
+    "index_failure",
+    "not_an_index",
+    "searched_locations",
+]
 
 _ACCEPT = "application/vnd.pypi.simple.v1+json, application/vnd.pypi.simple.v1+html;q=0.2, text/html;q=0.1"
 _MAX_PAGE = 64 << 20
@@ -58,9 +65,7 @@ def find_files(name: str, settings: IndexSettings) -> tuple[IndexFile, ...]:
     """
     key = canonicalize_name(name)
     files: dict[str, IndexFile] = {}
-    locations = [(index.url, index.kind == "find-links") for index in settings.indexes]
-    if settings.default_index:
-        locations.insert(0, (default_index_url(), False))
+    locations = searched_locations(settings)
     with closing(make_session(settings)) as session:
         for location, is_links in locations:
             url = location if is_links else f"{location.rstrip('/')}/{key}/"
@@ -74,14 +79,18 @@ def find_files(name: str, settings: IndexSettings) -> tuple[IndexFile, ...]:
     return tuple(files.values())
 
 
+def searched_locations(settings: IndexSettings) -> list[tuple[str, bool]]:
+    """Return the URLs that pip searches, the built-in index first; and whether each is of find-links."""
+    default = [(default_index_url(), False)] if settings.default_index else []
+    return [*default, *((index.url, index.kind == "find-links") for index in settings.indexes)]
+
+
 def answering(settings: IndexSettings) -> IndexSettings:
     """Return the settings for pip, which repeats no request if an index has no connection.
 
     pip waits 8 seconds for each project of a server that refuses connections.
     """
-    urls = [index.url for index in settings.indexes if index.kind != "find-links"]
-    if settings.default_index:
-        urls.insert(0, default_index_url())
+    urls = [url for url, is_links in searched_locations(settings) if not is_links]
     with closing(make_session(settings)) as session:
         for url in urls:
             if url.startswith("http") and not _has_connection(f"{url.rstrip('/')}/pip/", settings, session):

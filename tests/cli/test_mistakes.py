@@ -806,9 +806,15 @@ def test_a_file_of_the_directory_above(bundler_cli: BundlerCli, tmp_path: Path) 
     [
         (["lock", "-r", "slashes.txt"], "slashes.txt:1: file or directory", "a comment starts with ` #`"),
         (
-            ["lock", "six", "--extra-index-url", "https://a.example/simple", "https://b.example/simple"],
+            [
+                "lock",
+                "six",
+                "--extra-index-url",
+                "https://index.example/a/simple",
+                "https://index.example/b/simple",
+            ],
             "command line: the URL of an index, not a requirement",
-            "repeat the option: `--extra-index-url https://b.example/simple`",
+            "repeat the option: `--extra-index-url https://index.example/b/simple`",
         ),
         (["build", "--lock", "slashes.txt"], "slashes.txt: a requirements file", "pass `-r slashes.txt`"),
     ],

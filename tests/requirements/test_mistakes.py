@@ -76,8 +76,8 @@ def test_the_requirement_that_was_meant_is_suggested(line: str, meant: str, tmp_
         ("pkg-resources==0.0.0", "`pkg-resources` is not a distribution"),
         ("pkg_resources==0.0.0", "remove the line"),
         ("- six", "an item of a YAML list"),
-        ("certifi @ file:///opt/build/certifi_16/work/certifi", "`pip list --format=freeze`"),
-        ("numpy @ file:///opt/feedstock_root/numpy", "the path of `numpy` does not exist here"),
+        ("certifi @ file:///build/certifi_16/work/certifi", "`pip list --format=freeze`"),
+        ("numpy @ file:///feedstock_root/numpy", "the path of `numpy` does not exist here"),
     ],
 )
 def test_lines_of_other_tools_are_explained(line: str, text: str, tmp_path: Path) -> None:

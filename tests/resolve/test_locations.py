@@ -35,7 +35,7 @@ if TYPE_CHECKING:
         ("https:index.example/simple", "https://index.example/simple"),
         ("https//index.example/simple", "https://index.example/simple"),
         ("htps://index.example/simple", "https://index.example/simple"),
-        ("http:/index.corp:8080/simple", "http://index.corp:8080/simple"),
+        ("http:/index.example:8080/simple", "http://index.example:8080/simple"),
         ("localhost:8080/simple", "http://localhost:8080/simple"),
         ("127.0.0.1:8080", "http://127.0.0.1:8080"),
         ("//index.example/simple", "https://index.example/simple"),
@@ -77,9 +77,9 @@ def settings(folder: Path, flags: IndexOptions | None = None, **environ: str) ->
         ),
         (
             "--extra-index-url",
-            "htps://index.corp/simple",
-            "`htps://index.corp/simple` is not the URL of an index",
-            "--extra-index-url https://index.corp/simple",
+            "htps://index.example/simple",
+            "`htps://index.example/simple` is not the URL of an index",
+            "--extra-index-url https://index.example/simple",
         ),
         (
             "--find-links",
@@ -173,23 +173,30 @@ def test_a_refused_proxy_is_named_with_its_variable(monkeypatch: pytest.MonkeyPa
     for name in ("https_proxy", "HTTPS_PROXY", "all_proxy", "ALL_PROXY"):
         monkeypatch.delenv(name, raising=False)
     monkeypatch.setenv("ALL_PROXY", "me:hunter2@proxy.corp:9")
-    fault = explain_failure(ProxyError(OSError("refused")), "https://h/simple")
+    fault = explain_failure(ProxyError(OSError("refused")), "https://index.example/simple")
     assert fault.found == "the proxy of `ALL_PROXY`, http://proxy.corp:9, cannot be used: refused"
     assert fault.hint == "correct the variable, or `unset ALL_PROXY`"
     assert fault.transient
-    set_ = explain_failure(ProxyError(OSError("refused")), "https://h/simple", "http://proxy:1")
+    set_ = explain_failure(ProxyError(OSError("refused")), "https://index.example/simple", "http://proxy:1")
     assert (set_.found, set_.hint) == ("the proxy cannot be used: refused", None)
-    assert not explain_failure(ProxyError(OSError("407 denied")), "https://h/simple").transient
+    assert not explain_failure(ProxyError(OSError("407 denied")), "https://index.example/simple").transient
 
 
 @pytest.mark.parametrize(
     ("url", "expected"),
     [
         ("https://index.example/", ["https://index.example/simple/", "https://index.example/+simple/"]),
-        ("https://h/simple/six/", ["https://h/simple/six/simple/", "https://h/simple/"]),
         (
-            "https://h/repo/pypi",
-            ["https://h/repo/pypi/simple/", "https://h/repo/simple/", "https://h/simple/"],
+            "https://index.example/simple/six/",
+            ["https://index.example/simple/six/simple/", "https://index.example/simple/"],
+        ),
+        (
+            "https://index.example/repo/pypi",
+            [
+                "https://index.example/repo/pypi/simple/",
+                "https://index.example/repo/simple/",
+                "https://index.example/simple/",
+            ],
         ),
     ],
 )
@@ -219,7 +226,7 @@ def test_a_refused_proxy_is_named_before_an_index_that_has_no_toolchain(
         free.bind(("127.0.0.1", 0))
         proxy = f"http://127.0.0.1:{free.getsockname()[1]}"
     env = {"http_proxy": proxy, "NO_PROXY": "", "no_proxy": ""}
-    ended = warm_cli.run("lock", "leaf", "-i", "http://index.invalid/simple", cwd=tmp_path, env=env)
+    ended = warm_cli.run("lock", "leaf", "-i", "http://index.example/simple", cwd=tmp_path, env=env)
 
     assert ended.returncode == 9, ended.stderr
     assert f"the proxy of `http_proxy`, {proxy}, cannot be used" in ended.stderr
