@@ -10,6 +10,7 @@ from types import MappingProxyType
 from packaging.utils import InvalidName, NormalizedName, canonicalize_name
 from packaging.version import InvalidVersion, Version
 
+from bundler.archive.content import recognized_content
 from bundler.base_image.profile import NO_BASE, BaseDistribution, BaseProfile
 from bundler.base_image.rootfs import profile_of, read_layers, read_root_directory
 from bundler.errors import InputError
@@ -41,7 +42,13 @@ def read_base(path: Path, *, prefer: str | None = None, reporter: Reporter = SIL
     :raises MalformedError: if an image is malformed.
     """
     with reporter.task("base", None):
-        return _read_base(path, prefer)
+        base = _read_base(path, prefer)
+    if base.source == "freeze" and base.python_version is None:
+        reporter.note(
+            f"`{path}` contains names and versions only: the Python, platform and libraries of the base"
+            " are not compared; an image contains them: `docker save -o base.tar IMAGE`, `--base base.tar`"
+        )
+    return base
 
 
 def _read_base(path: Path, prefer: str | None) -> BaseProfile:
@@ -61,6 +68,10 @@ def _read_base(path: Path, prefer: str | None) -> BaseProfile:
         text = content.decode("utf-8")
     except UnicodeDecodeError:
         return _read_image(path, prefer)
+    other = recognized_content(head)
+    if other is not None and other.hint:
+        evidence = (*_WANTED, f"found   {other.label}")
+        raise InputError(f"`{path}` does not describe a base", evidence=evidence, hint=other.hint)
     if text.lstrip().startswith("{"):
         return BaseProfile.from_json(_parse_json(text, path), path)
     return _parse_freeze(text, path)

@@ -23,6 +23,7 @@ from bundler.redaction import redact
 __all__ = ["bundle_path", "context_path"]
 
 _ARCHIVES = (".tar.gz", ".tar.zst")
+_WANTED = "wanted  a directory that `bundler package -o` wrote"
 _BESIDE = (".manifest.json", ".sha256")
 
 
@@ -102,6 +103,12 @@ class ContextPath(InputPath):
             packaged = package_command(Path(str(value))) or shlex.join(["bundler", "package", str(value)])
             raise InputError(f"`{value}` is a bundle, not a build context", hint=packaged)
         typed = Path(str(value))
+        if typed.is_file():
+            raise InputError(
+                f"`{value}` is a file, not a build context",
+                evidence=(_WANTED,),
+                hint=package_command() or "bundler package --help",
+            )
         if not _is_context(typed) and (whole := _enclosing(typed, _is_context)):
             raise InputError(f"`{value}` is a part of a build context", hint=_command(ctx, str(value), whole))
         path = Path(str(super().convert(value, param, ctx)))
@@ -113,7 +120,7 @@ class ContextPath(InputPath):
         hint = _command(ctx, str(value), meant) if meant else package_command()
         raise InputError(
             f"`{path}` is not a build context",
-            evidence=("wanted  a directory that `bundler package -o` wrote",),
+            evidence=(_WANTED,),
             hint=hint or "bundler package --help",
         )
 

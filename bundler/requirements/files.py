@@ -32,6 +32,7 @@ from bundler.requirements.line import (
     parse_root,
     split_options,
 )
+from bundler.requirements.mistakes import python_problem
 from bundler.requirements.model import MODEL_FILE, model_input, named_environment
 from bundler.requirements.pyproject import read_project, requires_python
 from bundler.requirements.requirement_set import (
@@ -186,7 +187,7 @@ class _RequirementsReader:
             try:
                 self.requires_python.append((name, SpecifierSet(text)))
             except InvalidSpecifier:
-                self._refuse(name, ProblemError(f"`requires-python` is not a valid specifier: `{text}`"))
+                self._refuse(name, python_problem(text))
 
     def _add_root(self, root: RootRequirement) -> None:
         self.roots.append(root)

@@ -38,6 +38,7 @@ from packaging.specifiers import SpecifierSet
 from packaging.utils import NormalizedName, canonicalize_name
 from packaging.version import Version
 
+from bundler.archive.content import CONTENT_START, recognized_content
 from bundler.digest import Sha256, parse_sha256
 from bundler.errors import InputError
 from bundler.jsonio import parse_toml
@@ -147,6 +148,9 @@ def parse_lock(text: str, *, source: Path, target: Target) -> Lock:
     try:
         pylock = Pylock.from_dict(parse_toml(text))
     except tomllib.TOMLDecodeError as error:
+        other = recognized_content(text.encode()[:CONTENT_START])
+        if other is not None:
+            raise InputError(f"{source.name}: {other.label}, not a lockfile", hint=other.hint) from error
         raise InputError(f"{source.name}: not valid TOML: {error}") from error
     except PylockUnsupportedVersionError as error:
         raise InputError(
