@@ -48,6 +48,8 @@ def config_command(ctx: click.Context, words: tuple[str, ...], as_json: bool) ->
             raise _only_shows(path)
         names = [" ".join(item) for item in known]
         near = closest(" ".join(path), names)
+        if any(option_name(param) == path[0] for param in known[("build",)].params):
+            near = "build"  # the name of a setting
         raise UsageError(
             f"`{' '.join(path)}` is not a command of bundler",
             hint=f"did you mean `bundler config {near}`?" if near else "bundler --help",

@@ -357,8 +357,14 @@ def _with_name(line: Line) -> Iterator[list[str]]:
 
 
 def _with_bundle(line: Line) -> Iterator[list[str]]:
-    """Yield the command line with a second bundle as the value of an option: ``report NEW OLD``."""
+    """Yield the command line with a second bundle as the value of an option: ``report NEW OLD``.
+
+    Without the unexpected arguments, if the command has none.
+    """
     arguments = _arguments(line.context.command)
+    if not arguments:  # `init NAME`, `doctor BUNDLE`
+        yield [word for word in line.words if word not in line.extra]
+        return
     option = next(
         (
             item

@@ -201,13 +201,15 @@ class _RequirementsReader:
         line there, without options, comments and variables.
         """
         register_urls(text)
+        message = "variables, options and comments are allowed in a requirements file only"
         try:
+            if " --hash" in text:
+                raise ProblemError(message, hint="write it into a file, and pass `-r requirements.txt`")
             self._add_root(parse_root(text, origin=origin, cwd=self.host.cwd))
         except ProblemError as refused:
             self._refuse(origin, refused, text)
             return
         if [(1, text)] != list(logical_lines(text)) or VARIABLE.search(text) or break_args_options(text)[1]:
-            message = "variables, options and comments are allowed in a requirements file only"
             self._refuse(origin, ProblemError(message), text)
         self.lines[False].append(text)
 

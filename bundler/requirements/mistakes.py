@@ -87,7 +87,7 @@ _MARKER_VARIABLES = (
     *("implementation_name", "implementation_version", "extra"),
 )
 """The variables of PEP 508, "Environment Markers"."""
-_LATEST = re.compile(rf"(?P<name>{_NAME})\s*(?:==?|@)\s*(?:latest|\*|any)", re.IGNORECASE)
+_LATEST = re.compile(rf"(?P<name>{_NAME})\s*(?:==?|@|:)\s*(?:latest|\*|any)", re.IGNORECASE)
 
 
 def refuse_command(text: str) -> None:

@@ -66,6 +66,10 @@ def read_bytes(path: Path, cwd: Path = Path("/")) -> bytes:
     except FileNotFoundError as error:
         if url := url_of(path):
             raise url_problem(url, cwd) from error
+        parts = path.name.split(",")
+        if len(parts) > 1 and any(path.with_name(name).is_file() for name in parts):
+            hint = f"repeat the option: `{' '.join(f'-r {shlex.quote(name)}' for name in parts if name)}`"
+            raise ProblemError("file not found", hint=hint) from error
         near = _similar_file(path)
         meant = shlex.quote(display_path(near, cwd)) if near else None
         raise ProblemError("file not found", hint=f"did you mean `{meant}`?" if meant else None) from error
