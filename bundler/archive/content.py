@@ -76,7 +76,7 @@ def check_content(path: Path, stream: BinaryIO, suffix: str | None) -> None:
     wanted = "wanted  a .tar.gz or .tar.zst archive, or an unpacked directory"
     if suffix is None:
         found = (f"found   {content.label}",) if content else ()
-        hint = _hint(path, content) if content else None
+        hint = _hint(path, content) if content and content.label != _EMPTY else None
         raise MalformedError(f"`{path}` is not a bundle", evidence=(wanted, *found), hint=hint)
     if content is not None and content.label == _EMPTY:
         raise IntegrityError(f"`{path.name}` is empty", hint=content.hint)
@@ -98,6 +98,8 @@ def _hint(path: Path, content: Content) -> str | None:
         tar = path if path.suffix == ".tar" else _free(path, ".tar")
         rename = [] if tar == path else [shlex.join(["mv", str(path), str(tar)])]
         return " && ".join([*rename, shlex.join(["gzip", str(tar)])])
+    if content.suffix and path.with_suffix("").is_file() and not path.suffix[1:].isdecimal():
+        return None  # `b.tar.gz.bak` is a copy of the file beside it, `b.tar.gz.1` another download
     return shlex.join(["mv", str(path), str(_free(path, content.suffix))]) if content.suffix else content.hint
 
 

@@ -30,12 +30,15 @@ _WANTED = (
 )
 
 
-def read_base(path: Path, *, prefer: str | None = None, reporter: Reporter = SILENT) -> BaseProfile:
+def read_base(
+    path: Path, *, prefer: str | None = None, compared: bool = True, reporter: Reporter = SILENT
+) -> BaseProfile:
     """Return the profile of a base from a file or directory, whose form is detected from its content.
 
     :param path: a profile, a ``pip freeze``, a root filesystem or an image.
     :param prefer: which Python of a root filesystem or an image: its prefix
         ("/opt/conda") or its version ("3.7").
+    :param compared: report which facts of the base are missing for a comparison with a bundle.
     :param reporter: receives the progress.
     :raises InputError: if the form is unknown, or several Pythons match.
     :raises IntegrityError: if a part of an image does not match its digest.
@@ -43,7 +46,7 @@ def read_base(path: Path, *, prefer: str | None = None, reporter: Reporter = SIL
     """
     with reporter.task("base", None):
         base = _read_base(path, prefer)
-    if base.source == "freeze" and base.python_version is None:
+    if compared and base.source == "freeze" and base.python_version is None:
         reporter.note(
             f"`{path}` contains names and versions only: the Python, platform and libraries of the base"
             " are not compared; an image contains them: `docker save -o base.tar IMAGE`, `--base base.tar`"

@@ -286,7 +286,8 @@ def _specifier(text: str) -> str | None:
     text = _MISSING_COMMA.sub(",", re.sub(r"(?<=\d),(?=\d)", ".", re.sub(r"([:@])\s+", r"\1", text)))
     clauses = [_CLAUSE.fullmatch(part) for part in text.strip(",").split(",")]
     mended = [_clause(item["operator"], item["version"]) for item in clauses if item]
-    return ",".join(filter(None, mended)) if all(clauses) and all(mended) else None
+    pins = {clause for clause in mended if clause and clause.startswith("==")}
+    return ",".join(filter(None, mended)) if all(clauses) and all(mended) and len(pins) < 2 else None  # noqa: PLR2004 - two pins contradict
 
 
 def _clause(typed: str, version: str) -> str | None:

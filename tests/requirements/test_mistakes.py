@@ -178,7 +178,7 @@ def test_what_pip_cannot_parse_gets_what_it_can(line: str, fact: str, pasted: st
     cwd = tmp_path / "here"
     (cwd / "wheels").mkdir(parents=True)
     for folder in (cwd, cwd / "wheels"):
-        (folder / "foo-1.0.tar.gz").touch()
+        (folder / "foo-1.0.tar.gz").write_bytes(b"x")
     text = refused(cwd, line)
 
     assert text.startswith(f"r.txt:2: {fact}")
@@ -228,7 +228,7 @@ def test_a_path_after_a_name_and_a_missing_wheel(
 ) -> None:
     for name in (WHEEL, "wrongly_named.whl", "project/setup.py"):
         (tmp_path / name).parent.mkdir(exist_ok=True)
-        (tmp_path / name).touch()
+        (tmp_path / name).write_bytes(b"x")
     host = HostEnvironment(environ={}, cwd=tmp_path)
     (tmp_path / "r.txt").write_text(f"{line}\n", "utf-8")
     for given in ({"files": [Path("r.txt")]}, {"strings": [line]}):
