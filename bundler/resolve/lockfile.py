@@ -152,7 +152,13 @@ def parse_lock(text: str, *, source: Path, target: Target) -> Lock:
         other = recognized_content(text.encode()[:CONTENT_START])
         if other is not None:
             raise InputError(f"{source.name}: {other.label}, not a lockfile", hint=other.hint) from error
-        raise InputError(f"{source.name}: not valid TOML: {error}") from error
+        is_conflict = re.search(r"^<{7} ", text, re.MULTILINE) is not None  # of a merge of git
+        hint = (
+            "keep one side of the conflict of git, or write it again with `bundler lock`"
+            if is_conflict
+            else None
+        )
+        raise InputError(f"{source.name}: not valid TOML: {error}", hint=hint) from error
     except PylockUnsupportedVersionError as error:
         raise InputError(
             f"{source.name}: {error}", hint="upgrade bundler: `pip install -U airgap-bundler`"

@@ -818,7 +818,7 @@ def test_a_broken_pyproject_is_left_unchanged_by_init(bundler_cli: BundlerCli, t
     ended = bundler_cli.run("init", cwd=tmp_path)
 
     assert ended.returncode == 3
-    assert message(ended).startswith("`pyproject.toml`: not valid TOML")
+    assert message(ended).startswith("pyproject.toml:1: not valid TOML")
     assert (tmp_path / "pyproject.toml").read_text("utf-8") == "[project\n"
 
 
