@@ -27,7 +27,7 @@ def layer_facts(layer: Layer, site_packages: str) -> DistributionFacts:
         name=layer.name,
         display_name=layer.display_name,
         version=layer.version,
-        requires_dist=layer.requirements(),
+        requires_dist=layer.requirements,
         files=tuple(file.path[len(prefix) :] for file in layer.files if file.path.startswith(prefix)),
     )
 

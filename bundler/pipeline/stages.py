@@ -120,7 +120,7 @@ def plan_base(run: Run, layers: Sequence[Layer], lock: Lock, base: BaseProfile |
     provided = plan_provided(
         base,
         named_requirements(lock.requirements),
-        {layer.name: layer.requirements() for layer in layers},
+        {layer.name: layer.requirements for layer in layers},
         run.interpreter.target.markers,
         versions={layer.name: layer.version for layer in layers},
     )
@@ -215,6 +215,7 @@ def check_bundle(
             reverify=options.reverify,
         ),
         run.interpreter,
+        sandbox=run.sandbox.result(),
         store=run.store,
         host=run.host,
         reporter=run.reporter,
