@@ -160,15 +160,7 @@ def install_toolchain(  # noqa: PLR0913 - the values that a run shares
     wheels = scratch / "toolchain" / "wheels"
     unpacked = scratch / "toolchain" / "pip"
     wheels.mkdir(parents=True)
-    origins = {}
-    for download in downloads:
-        blob = store.verified_path(download.sha256)
-        if download.name == "pip":
-            _unpack(blob, download.filename, unpacked)
-        else:
-            wheel = wheels / download.filename
-            wheel.write_bytes(blob.read_bytes())
-            origins[wheel.as_uri()] = download.url
+    origins = _provide(downloads, store, unpacked, wheels)
     if (limit := interpreter.target.glibc) is not None:
         # Beside pip, where pip itself imports it, but not the pips that install build requirements:
         # those run on this machine.
@@ -209,6 +201,20 @@ def install_toolchain(  # noqa: PLR0913 - the values that a run shares
         settings=settings,
         scratch=scratch,
     )
+
+
+def _provide(downloads: Sequence[Download], store: Store, pip: Path, wheels: Path) -> dict[str, str]:
+    """Unpack pip, copy the other wheels into a directory, and return their `Toolchain.origins`."""
+    origins = {}
+    for download in downloads:
+        blob = store.verified_path(download.sha256)
+        if download.name == "pip":
+            _unpack(blob, download.filename, pip)
+        else:
+            wheel = wheels / download.filename
+            wheel.write_bytes(blob.read_bytes())
+            origins[wheel.as_uri()] = download.url
+    return origins
 
 
 def _tool_places(host: HostEnvironment) -> list[Path]:

@@ -312,7 +312,9 @@ def test_an_extra_that_does_not_exist_is_reported(
     assert [line.replace("Socks_Proxyy", "socks-proxyy") for line in shown] == wanted
 
 
-def test_a_required_setuptools_is_locked_where_the_index_has_it(market: Market, bundler_cli: BundlerCli) -> None:
+def test_a_required_setuptools_is_locked_where_the_index_has_it(
+    market: Market, bundler_cli: BundlerCli
+) -> None:
     """The toolchain of a run is in a private directory, which pip searches too, and which is removed."""
     cwd = bundler_cli.home
     for options in (["--no-index", "-f", str(market.a.folder)], ["-i", market.a.url]):
