@@ -202,7 +202,7 @@ class Store:
         if self.is_untouched(digest):
             return True
         try:
-            self.verify(digest)
+            self.verified_path(digest)
         except DamagedStoreError:
             return False
         # A copy of the whole store, for example, has other times.
@@ -238,14 +238,6 @@ class Store:
         if actual.hexdigest() != digest:
             raise self._quarantine(digest, f"sha256 {actual.hexdigest()}")
 
-    def verify(self, digest: Sha256) -> None:
-        """Verify the digest of a blob.
-
-        :raises IntegrityError: if its content has changed; the blob is quarantined then.
-        """
-        for _ in self.chunks(digest):
-            pass
-
     def read(self, digest: Sha256, *, limit: int = _READ_LIMIT) -> bytes:
         """Return the verified content of a small blob.
 
@@ -264,7 +256,8 @@ class Store:
 
         :raises IntegrityError: if its content has changed; the blob is quarantined then.
         """
-        self.verify(digest)
+        for _ in self.chunks(digest):
+            pass
         return self.path_of(digest)
 
     def bind(self, kind: str, key: str, digest: Sha256) -> None:
