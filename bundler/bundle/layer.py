@@ -14,7 +14,7 @@ import csv
 import io
 import re
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cached_property
 
 from packaging.requirements import Requirement
@@ -90,6 +90,10 @@ class Layer:
     """Deviations of the wheel from the specification that pip accepts."""
     files: tuple[TreeFile, ...]
     """Sorted bytewise by path."""
+    omitted: Mapping[str, int] = field(default_factory=dict)
+    """The files of the wheel that ``--slim`` left out, relative to the root, with their bytes."""
+    saved: int = 0
+    """Bytes of removed debug symbols."""
 
     def __post_init__(self) -> None:
         """Check the values that have a form of their own: the store of a layer may have been changed.
@@ -231,8 +235,8 @@ def tree_digest(files: Iterable[TreeFile]) -> Sha256:
     """
     pieces = [_TREE_DOMAIN]
     for file in sorted(files, key=lambda file: file.path.encode()):
-        for field in (file.path.encode(), b"%04o" % file.mode, file.sha256.encode()):
-            pieces += (len(field).to_bytes(8, "big"), field)
+        for part in (file.path.encode(), b"%04o" % file.mode, file.sha256.encode()):
+            pieces += (len(part).to_bytes(8, "big"), part)
     return sha256_of(b"".join(pieces))
 
 

@@ -313,7 +313,9 @@ def distribution_section(
     """
     locked = next(package for package in lock.packages if package.name == layer.name)
     requires = build_requires.get(layer.name)
+    omitted = {"files": len(layer.omitted), "size": sum(layer.omitted.values()), "symbols": layer.saved}
     return {
+        **({"omitted": omitted} if any(omitted.values()) else {}),
         "built_here": None
         if requires is None
         else {"from": locked.filename, "kind": locked.kind, "requires": list(requires)},

@@ -328,7 +328,7 @@ class _CheckRun:
         def owner_of(module: str) -> str:
             return min(self._world.find(module)[0] & versions.keys(), default="")
 
-        return remedy(result, owner_of, versions)
+        return remedy(result, owner_of, versions, self._contents.omitted)
 
     def _linked(
         self,
