@@ -10,6 +10,7 @@ import warnings
 from collections.abc import Iterable, Iterator
 from typing import Any, Self
 
+from bundler.azureml._service_names import find_name
 from bundler.azureml.core import _pip_lines
 from bundler.azureml.core._arguments import (
     as_list,
@@ -393,3 +394,8 @@ def _parsed(text: str, where: str) -> EnvFile:
         return EnvFile.parse(text)
     except ProblemError as refused:
         raise input_error_at(where, refused) from refused
+
+
+def __getattr__(name: str) -> Any:
+    """Return a name of the original's module that needs the service."""
+    return find_name(__name__, name)
