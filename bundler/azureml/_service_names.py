@@ -115,7 +115,11 @@ class ServiceModules(MetaPathFinder, Loader):
         near = closest(package, packages())
         raise ModuleNotFoundError(
             f"`azureml.{package}` is not a package of the SDK, "
-            + (f"did you mean `{near}`?" if near else f"import it from its own distribution, as `azureml.{short}`"),
+            + (
+                f"did you mean `{near}`?"
+                if near
+                else f"import it from its own distribution, as `azureml.{short}`"
+            ),
             name=fullname,
         )
 

@@ -31,7 +31,7 @@ __all__ = [
     "Webservice",
     "Workspace",
 ]
-__all__ += modules_of_names()["core"]  # for `from azureml.core import *`
+__all__ += modules_of_names()["core"]  # noqa: PLE0605 - for `from azureml.core import *`
 
 add_modules()
 

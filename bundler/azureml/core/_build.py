@@ -114,7 +114,9 @@ class EnvironmentBuild:
         return self.log
 
 
-_DOCKERFILE = "`docker build` and `docker save` create `image.tar`, which `env.build(base='image.tar')` checks"
+_DOCKERFILE = (
+    "`docker build` and `docker save` create `image.tar`, which `env.build(base='image.tar')` checks"
+)
 
 
 def build_environment(environment: EnvironmentDefinition, settings: BuildSettings) -> EnvironmentBuild:
@@ -153,7 +155,7 @@ def build_environment(environment: EnvironmentDefinition, settings: BuildSetting
 def _check_image_exists(environment: EnvironmentDefinition, settings: BuildSettings) -> None:
     """Check that the Python of an image is known, which only a builder of images creates.
 
-    :raises ServiceError: if the image has a Dockerfile, and neither its archive nor a path of its Python is set.
+    :raises ServiceError: if it has a Dockerfile, and neither its archive nor the path of its Python is set.
     """
     docker = environment.docker
     has_dockerfile = docker.base_dockerfile is not None or docker.build_context is not None

@@ -48,7 +48,9 @@ class AciServiceDeploymentConfiguration:
         if len(values) > len(self._parameters):
             raise UsageError(f"`{method}` has only {len(self._parameters)} parameters")
         check_parameters(method, named, self._parameters)
-        vars(self).update(dict.fromkeys(self._parameters), **dict(zip(self._parameters, values, strict=False)))
+        vars(self).update(
+            dict.fromkeys(self._parameters), **dict(zip(self._parameters, values, strict=False))
+        )
         vars(self).update(named)
 
     def validate_configuration(self) -> bool:

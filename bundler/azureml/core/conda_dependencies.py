@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import warnings
 from collections.abc import Iterable, Iterator
+from functools import partial
 from typing import Any, Self
 
 from bundler.azureml._service_names import find_name
@@ -396,6 +397,4 @@ def _parsed(text: str, where: str) -> EnvFile:
         raise input_error_at(where, refused) from refused
 
 
-def __getattr__(name: str) -> Any:
-    """Return a name of the original's module that needs the service."""
-    return find_name(__name__, name)
+__getattr__ = partial(find_name, __name__)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import builtins
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from typing import Any, ClassVar, Self
@@ -199,10 +199,10 @@ class LocalWebservice(Webservice):
             repeats the error.
         """
         del show_output, timeout_sec
-        if self.error is not None:
-            raise self.error
         if self._state == "deleted":
             self._require("running")
+        if self.error is not None:
+            raise self.error
         try:
             self._server.wait()
         except BundlerError as error:
