@@ -189,7 +189,9 @@ def test_a_script_that_fails_is_reported_with_its_last_lines(folder: Folder) -> 
 
 
 def test_the_reason_is_the_same_when_the_program_waits_late(folder: Folder) -> None:
-    (folder.path / "score.py").write_text("def init():\n    raise ValueError('no weights')\ndef run(data): pass\n")
+    (folder.path / "score.py").write_text(
+        "def init():\n    raise ValueError('no weights')\ndef run(data): pass\n"
+    )
     printed = folder.printed(
         HEAD
         + REGISTER
@@ -220,7 +222,9 @@ except Exception as error:
 
 
 def test_a_step_that_registers_the_model_of_its_run(folder: Folder) -> None:
-    program = HEAD + """
+    program = (
+        HEAD
+        + """
 from bundler.azureml.core import Experiment, Run
 run = Run.get_context()
 if hasattr(run, "experiment"):
@@ -233,13 +237,15 @@ for model in Model.list(ws):
         best = model
 print(best.version, best.run_id, best.experiment_name)
 """
+    )
     printed = folder.printed(program)
     ended = folder.run(program + "print('end')\nrun.experiment.workspace\n")
 
     assert printed == ["2 None None"]
     assert (ended.returncode, ended.stdout.splitlines()) == (1, ["2 None None", "end"])
-    assert "Error: `Run.experiment` needs the service of Azure ML, which runs training; offline: " in (
-        ended.stderr.splitlines()[-1]
+    assert (
+        "Error: `Run.experiment` needs the service of Azure ML, which runs training; offline: "
+        in (ended.stderr.splitlines()[-1])
     )
 
 

@@ -236,7 +236,9 @@ def test_other_parameters_of_a_configuration_are_refused(
 
 
 def test_an_unknown_member_gets_the_nearest() -> None:
-    with pytest.raises(AttributeError, match=r"`Model` has no attribute `registr`; did you mean `register`\?"):
+    with pytest.raises(
+        AttributeError, match=r"`Model` has no attribute `registr`; did you mean `register`\?"
+    ):
         module_of("core").Model.registr  # noqa: B018 - the access is the test
     with pytest.raises(AttributeError, match=r"`Webservice` has no attribute `lists`; did you mean `list`\?"):
         module_of("core").Webservice.lists  # noqa: B018 - the access is the test

@@ -15,7 +15,7 @@ import bundler.azureml.core
 from bundler.azureml.core import ContainerRegistry, Environment
 from bundler.azureml.core.conda_dependencies import CondaDependencies
 from bundler.azureml.core.environment import DEFAULT_CPU_IMAGE, DockerBuildContext, PythonSection
-from bundler.azureml.exceptions import ExistsError, MissingError, UnknownAttributeError, ServiceError
+from bundler.azureml.exceptions import ExistsError, MissingError, ServiceError, UnknownAttributeError
 from bundler.errors import BundlerError, InputError, OutputError, UsageError
 
 # What azureml-core 1.55 writes for a new environment, but for its password and with our Python.

@@ -61,7 +61,9 @@ def test_a_script_distinguishes_the_run_from_one_of_the_service() -> None:
     with pytest.raises(ServiceError, match=r"`Run\.experiment` needs the service of Azure ML") as caught:
         _ = run.experiment
     assert isinstance(caught.value, AttributeError)
-    assert "; offline: `Workspace.from_config()` returns the workspace, and `Model.register`" in str(caught.value)
+    assert "; offline: `Workspace.from_config()` returns the workspace, and `Model.register`" in str(
+        caught.value
+    )
 
 
 @pytest.mark.parametrize(
