@@ -2,18 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
-from functools import cached_property
+from functools import cached_property, partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from bundler.pipeline.target import check_applicable, find_target, limit_glibc
+from bundler.requirements.requirement_set import IndexOptions
 from bundler.resolve.failed_run import download_words
 from bundler.resolve.index import IndexSettings, read_index_settings
 from bundler.resolve.pip import PROJECTS, Toolchain, install_toolchain
 from bundler.system.environ import startup_code
+from bundler.system.sandbox import Sandbox, find_sandbox
 from bundler.target.interpreter import Interpreter
 
 if TYPE_CHECKING:
@@ -37,13 +40,24 @@ class Run:
     reporter: Reporter
     scratch: Path
     """A private directory, removed at the end of the run."""
+    sandbox: Future[Sandbox]
+    """The sandbox of foreign code: it is searched for beside the first stages."""
     interpreter: Interpreter
     """The target Python."""
-    settings: IndexSettings
+    read_settings: Callable[[], IndexSettings]
+    """Returns the index settings; see `settings`."""
     only_binary: bool
     """Whether source distributions are rejected."""
     prefer_binary: bool
     """Whether an older release with a wheel is preferred to a newer one with only an sdist."""
+
+    @cached_property
+    def settings(self) -> IndexSettings:
+        """The index settings, read at the first access: a build from a lock and a warm store needs none.
+
+        :raises InputError: if pip cannot read its configuration, or a value in it is invalid.
+        """
+        return self.read_settings()
 
     @cached_property
     def toolchain(self) -> Toolchain:
@@ -61,6 +75,7 @@ class Run:
             host=self.host,
             store=self.store,
             scratch=self.scratch,
+            sandbox=self.sandbox.result,
             reporter=self.reporter,
         )
         return replace(toolchain, prefer_binary=self.prefer_binary)
@@ -76,15 +91,16 @@ def open_run(
     base_glibc: str | None = None,
     locked_glibc: str = "",
 ) -> Iterator[Run]:
-    """Find the target and the index settings, and lock the store until the context ends.
+    """Find the target, check the index options, and lock the store until the context ends.
 
     :param base_glibc: the glibc of the base, if known.
     :param locked_glibc: the glibc that the lock was resolved for; empty if unknown.
     :raises InterpreterError: if the target Python is not found, or unsupported.
-    :raises InputError: if pip's configuration is invalid, or a conda environment file requires another
-        Python than the target.
+    :raises InputError: if an index option is invalid, or a conda environment file requires another Python
+        than the target.
     """
-    with store.in_use(), store.scratch() as scratch:
+    with store.in_use(), store.scratch() as scratch, ThreadPoolExecutor(1, "sandbox") as pool:
+        sandbox = pool.submit(find_sandbox, host, scratch)
         requirements = options.requirements
         for setting in host.ignored_settings():
             reporter.note(f"ignored setting: {setting}")
@@ -100,11 +116,13 @@ def open_run(
         interpreter = replace(interpreter, target=target)
         if requirements is not None:
             check_applicable(requirements, target, reporter)
-        settings = read_index_settings(
+        from_files = requirements.options if requirements else None
+        read_settings = partial(
+            read_index_settings,
             host,
             scratch,
             flags=options.index,
-            from_files=requirements.options if requirements else None,
+            from_files=from_files,
             download=download_words(target.python_version, (*PROJECTS, *_names(requirements))),
         )
         reporter.introduce("target", f"CPython {interpreter.target.version} at {interpreter.python}")
@@ -112,16 +130,20 @@ def open_run(
             is_default = options.target_glibc is None and not target.glibc.is_fact
             lift = "; `--target-glibc host` lifts it" if is_default else ""
             reporter.introduce("glibc", f"up to {target.glibc.version}: {target.glibc.source}{lift}")
-        yield Run(
+        run = Run(
             host=host,
             store=store,
             reporter=reporter,
             scratch=scratch,
+            sandbox=sandbox,
             interpreter=interpreter,
-            settings=settings,
+            read_settings=read_settings,
             only_binary=options.only_binary,
             prefer_binary=options.prefer_binary,
         )
+        if {options.index, from_files} - {None, IndexOptions()}:
+            _ = run.settings  # options of this command are checked, also if nothing needs them
+        yield run
 
 
 def _names(requirements: RequirementSet | None) -> list[str]:

@@ -164,6 +164,7 @@ class PipResolver:
             reporter.warn(f"`{name}` {version} was yanked by its authors")
         url, _ = split_url(info["url"])
         url = url.partition("#")[0]
+        url = self._toolchain.origins.get(url, url)
         subdirectory = info.get("subdirectory")
         if "vcs_info" in info:
             return LockedDistribution(
