@@ -17,17 +17,29 @@ from types import ModuleType
 from typing import Any
 
 from bundler.azureml.exceptions import ServiceError
-from bundler.data.azureml_names import ServiceNames, is_module, modules_of_names, service_of, works_in
+from bundler.data.azureml_names import (
+    AZUREML_VERSION,
+    ServiceNames,
+    constants_of,
+    is_module,
+    members_of,
+    modules_of_names,
+    packages,
+    service_of,
+    service_of_member,
+    works_in,
+)
 from bundler.errors import BundlerError, UsageError
 from bundler.problems import closest
 
 __all__ = [
     "NeedsService",
+    "ServiceMembers",
     "ServiceModules",
     "add_modules",
     "check_parameters",
     "find_name",
-    "workspace_attribute",
+    "missing_member",
 ]
 
 _ROOT = __name__.rpartition(".")[0]
@@ -65,6 +77,9 @@ def find_name(module: str, name: str) -> Any:
     home = works_in(short, name)
     if home is not None:
         return getattr(import_module(f"{_ROOT}.{home[0]}"), home[1])
+    constants = {**constants_of(short), "VERSION": AZUREML_VERSION, "__version__": AZUREML_VERSION}
+    if name in constants:
+        return constants[name]
     service = service_of(short, name)
     if not name.startswith("__") and service is not None:
         return _placeholder(module, name)
@@ -89,9 +104,24 @@ class ServiceModules(MetaPathFinder, Loader):
     ) -> ModuleSpec | None:
         """Return the spec of a module of the table, or None."""
         del path, target
-        if not fullname.startswith(f"{_ROOT}.") or not is_module(fullname.removeprefix(f"{_ROOT}.")):
+        short = fullname.removeprefix(f"{_ROOT}.")
+        if short == fullname:
             return None
-        return ModuleSpec(fullname, self, is_package=True)
+        if is_module(short):
+            return ModuleSpec(fullname, self, is_package=True)
+        package = short.partition(".")[0]
+        if package in packages():
+            return None
+        near = closest(package, packages())
+        raise ModuleNotFoundError(
+            f"`azureml.{package}` is not a package of the SDK, "
+            + (
+                f"did you mean `{near}`?"
+                if near
+                else f"import it from its own distribution, as `azureml.{short}`"
+            ),
+            name=fullname,
+        )
 
     def create_module(self, spec: ModuleSpec) -> None:
         """Let Python create the module."""
@@ -101,6 +131,7 @@ class ServiceModules(MetaPathFinder, Loader):
         """Give the module its names."""
         module.__doc__ = "Facade: names of azureml, of which most need the service of Azure ML."
         module.__getattr__ = partial(find_name, module.__name__)  # type: ignore[method-assign]
+        module.__dict__["__all__"] = modules_of_names().get(module.__name__.removeprefix(f"{_ROOT}."), ())
 
 
 def add_modules() -> None:
@@ -109,18 +140,31 @@ def add_modules() -> None:
         sys.meta_path.append(ServiceModules())
 
 
-def workspace_attribute(name: str) -> Any:
-    """Raise the error for an attribute that a workspace has not.
+class ServiceMembers(type):
+    """The metaclass of classes that have members which need the service."""
 
-    :raises ServiceError: if the workspace of the original has it.
-    :raises AttributeError: if not.
+    def __getattr__(cls, name: str) -> Any:
+        """Raise the error of a missing member of the class.
+
+        :raises ServiceError: if the class of the original has it.
+        :raises AttributeError: if not.
+        """
+        raise missing_member(cls, name)
+
+
+def missing_member(cls: type, name: str) -> Exception:
+    """Return the error for a member that a class here has not.
+
+    It is a `ServiceError` if the class of the original has it, else an ``AttributeError``.
     """
-    service = service_of("core.workspace", name)
-    if service is not None:
-        raise ServiceError(f"Workspace.{name}", service.does, service.offline)
-    near = closest(name, modules_of_names()["core.workspace"])
-    raise AttributeError(
-        f"`Workspace` has no attribute `{name}`" + (f"; did you mean `{near}`?" if near else "")
+    for base in cls.__mro__:
+        service = service_of_member(base.__name__, name)
+        if service is not None:
+            return ServiceError(f"{cls.__name__}.{name}", service.does, service.offline)
+    known = {member for base in cls.__mro__ for member in (*vars(base), *members_of(base.__name__))}
+    near = None if name.startswith("_") else closest(name, sorted(known))
+    return AttributeError(
+        f"`{cls.__name__}` has no attribute `{name}`" + (f"; did you mean `{near}`?" if near else "")
     )
 
 

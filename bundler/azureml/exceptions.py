@@ -16,6 +16,7 @@ __all__ = [
     "ExistsError",
     "MissingError",
     "ModelNotFoundException",
+    "ServiceAttributeError",
     "ServiceError",
     "UnknownAttributeError",
     "UserErrorException",
@@ -53,8 +54,13 @@ class ServiceError(UsageError):
         super().__init__(f"`{name}` needs the service of Azure ML, which {does}; offline: {offline}")
 
 
+class ServiceAttributeError(ServiceError, AttributeError):
+    """An attribute was read that only an object of the service has; also an ``AttributeError``."""
+
+
 def __getattr__(name: str) -> type[BundlerError]:
     """Return the class for any other exception of the original."""
-    if name.endswith("Exception") and not name.startswith("_"):
+    is_exception = name.endswith("Exception") and not name.startswith("_")
+    if is_exception or name == "DatasetTimestampMissingError":
         return BundlerError
     raise AttributeError(f"module `{__name__}` has no attribute `{name}`")

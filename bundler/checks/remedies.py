@@ -6,7 +6,7 @@ import re
 from collections.abc import Callable, Collection, Iterator, Mapping
 
 from bundler.checks.import_results import ImportResult
-from bundler.data.import_names import provider_of
+from bundler.data.import_names import requirement_of
 
 __all__ = ["remedy"]
 
@@ -39,7 +39,7 @@ def remedy(
         top = result.missing.partition(".")[0]
         if owner := owner_of(top):  # the distribution is there, in a release without this module
             return _other_release(owner, versions, result.missing)
-        name = provider_of(result.missing)
+        name = requirement_of(result.missing)
         return f"add `{name}` to your requirements" + ("" if name == top else f", it provides `{top}`")
     for pattern in (_NO_NAME, _NO_ATTRIBUTE):
         match = pattern.search(result.detail)

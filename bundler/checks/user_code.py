@@ -17,7 +17,7 @@ from pathlib import Path
 
 from bundler.checks.findings import Finding
 from bundler.checks.source_imports import FileImports, FoundImport, ModuleIndex
-from bundler.data.import_names import provider_of
+from bundler.data.import_names import requirement_of
 from bundler.errors import InputError
 from bundler.paths import printable
 from bundler.problems import closest
@@ -234,5 +234,5 @@ def _resolve(
             message = f"`{printable(where)}` imports `{missing}`, which no distribution provides"
             # A part of a namespace package may be in any project.
             is_known = not is_mine and "." not in missing
-            remedy = f"add `{provider_of(missing)}` to the requirements" if is_known else ""
+            remedy = f"add `{requirement_of(missing)}` to the requirements" if is_known else ""
             yield Finding(code=unresolved, message=message, where=where, fix=remedy)

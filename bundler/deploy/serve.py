@@ -101,7 +101,8 @@ def run_server(  # noqa: PLR0913 - each is a fact of the run
         with _when_ready(port, reporter):
             ended = run_process(
                 argv,
-                env=host.child_env(scratch, **{**host.network_environment(), **env}),
+                # Unbuffered, so that the reason of a failure is the last line of the log.
+                env=host.child_env(scratch, **{**host.network_environment(), "PYTHONUNBUFFERED": "1", **env}),
                 cwd=root,
                 timeout=_YEAR,
                 on_stderr=on_line,

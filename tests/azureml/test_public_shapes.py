@@ -188,6 +188,67 @@ def test_a_script_that_fails_is_reported_with_its_last_lines(folder: Folder) -> 
     assert "ValueError: no weights" in ended.stderr.partition("the server ended")[2]
 
 
+def test_the_reason_is_the_same_when_the_program_waits_late(folder: Folder) -> None:
+    (folder.path / "score.py").write_text(
+        "def init():\n    raise ValueError('no weights')\ndef run(data): pass\n"
+    )
+    printed = folder.printed(
+        HEAD
+        + REGISTER
+        + CONFIG
+        + """
+import time
+service = Model.deploy(ws, "s", [model], config, LocalWebservice.deploy_configuration())
+while service.state != "failed":
+    time.sleep(0.1)
+for _ in range(2):
+    try:
+        service.wait_for_deployment(show_output=True)
+    except Exception as error:
+        print(error, "ValueError: no weights" in str(error.evidence))
+service.delete()
+try:
+    service.wait_for_deployment()
+except Exception as error:
+    print(error)
+"""
+    )
+
+    assert printed == [
+        "the server ended before it answered True",
+        "the server ended before it answered True",
+        "the web service `s` is deleted",
+    ]
+
+
+def test_a_step_that_registers_the_model_of_its_run(folder: Folder) -> None:
+    program = (
+        HEAD
+        + """
+from bundler.azureml.core import Experiment, Run
+run = Run.get_context()
+if hasattr(run, "experiment"):
+    ws = run.experiment.workspace
+best = None
+for score in ("0.7", "0.9", "0.8"):
+    Model.register(ws, "model.pkl", "iris", properties={"score": score})
+for model in Model.list(ws):
+    if best is None or float(model.properties["score"]) > float(best.properties["score"]):
+        best = model
+print(best.version, best.run_id, best.experiment_name)
+"""
+    )
+    printed = folder.printed(program)
+    ended = folder.run(program + "print('end')\nrun.experiment.workspace\n")
+
+    assert printed == ["2 None None"]
+    assert (ended.returncode, ended.stdout.splitlines()) == (1, ["2 None None", "end"])
+    assert (
+        "Error: `Run.experiment` needs the service of Azure ML, which runs training; offline: "
+        in (ended.stderr.splitlines()[-1])
+    )
+
+
 def test_a_server_ends_with_its_program(folder: Folder) -> None:
     (port,) = folder.printed(
         HEAD

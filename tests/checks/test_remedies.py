@@ -19,7 +19,7 @@ OWNERS = {"markupsafe": "markupsafe", "werkzeug": "werkzeug", "own": "own"}
             "missing-dependency",
             "pkg_resources",
             "",
-            "add `setuptools` to your requirements, it provides `pkg_resources`",
+            "add `setuptools<82` to your requirements, it provides `pkg_resources`",
         ),
         ("missing-dependency", "requests", "", "add `requests` to your requirements"),
         (

@@ -217,7 +217,7 @@ def test_a_needed_failure_is_named_once_with_its_root_and_who_brought_it(
         "because  your requirements ask for `other`",
         "because  `other` requires `middle`",
         "because  `middle` requires `root-cause`",
-        "fix: add `setuptools` to your requirements, it provides `pkg_resources`",
+        "fix: add `setuptools<82` to your requirements, it provides `pkg_resources`",
     ):
         assert line in ended.stderr
     explained = warm_cli.run("explain", "root_cause", cwd=tmp_path)

@@ -6,6 +6,7 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 from bundler.azureml._service_names import add_modules, find_name
+from bundler.data.azureml_names import modules_of_names
 
 if TYPE_CHECKING:
     from bundler.azureml.core.conda_dependencies import CondaDependencies
@@ -30,6 +31,7 @@ __all__ = [
     "Webservice",
     "Workspace",
 ]
+__all__ += modules_of_names()["core"]  # noqa: PLE0605 - for `from azureml.core import *`
 
 add_modules()
 
@@ -48,10 +50,6 @@ _HOMES = {
 
 def __getattr__(name: str) -> Any:
     """Return a public name from the module that defines it (PEP 562)."""
-    if name in ("VERSION", "__version__"):
-        from bundler.data.azureml_names import AZUREML_VERSION  # noqa: PLC0415 - seldom needed
-
-        return AZUREML_VERSION
     if name not in _HOMES:
         return find_name(__name__, name)
     return getattr(import_module(f"{__name__}.{_HOMES[name]}"), name)

@@ -24,6 +24,7 @@ from bundler.azureml.core._files import FileName
 from bundler.azureml.core._image_details import DockerImageDetails
 from bundler.azureml.core._log import LogReporter
 from bundler.azureml.core._managed import ManagedCheck, check_managed
+from bundler.azureml.exceptions import ServiceError
 from bundler.base_image.bases import base_of_image, bases_folder
 from bundler.bundle.plan import check_name
 from bundler.bundle.reader import unpack_bundle
@@ -113,6 +114,11 @@ class EnvironmentBuild:
         return self.log
 
 
+_DOCKERFILE = (
+    "`docker build` and `docker save` create `image.tar`, which `env.build(base='image.tar')` checks"
+)
+
+
 def build_environment(environment: EnvironmentDefinition, settings: BuildSettings) -> EnvironmentBuild:
     """Build the bundle of an environment, or check a Python with user-managed packages.
 
@@ -126,6 +132,7 @@ def build_environment(environment: EnvironmentDefinition, settings: BuildSetting
     if environment.python.user_managed_dependencies and settings.get("base") is None:
         with suppress(InputError):  # without the image, the Python of this machine is checked
             settings = {**settings, "base": base_of_image(bases_folder(host), environment.docker.base_image)}
+        _check_image_exists(environment, settings)
 
     def options(requirements: RequirementSet | None) -> BuildOptions:
         name = bundle_name(environment) if requirements is None else environment.name
@@ -143,6 +150,17 @@ def build_environment(environment: EnvironmentDefinition, settings: BuildSetting
     return EnvironmentBuild(
         environment=environment, built=built, checked=checked, context=context, log=log.text
     )
+
+
+def _check_image_exists(environment: EnvironmentDefinition, settings: BuildSettings) -> None:
+    """Check that the Python of an image is known, which only a builder of images creates.
+
+    :raises ServiceError: if it has a Dockerfile, and neither its archive nor the path of its Python is set.
+    """
+    docker = environment.docker
+    has_dockerfile = docker.base_dockerfile is not None or docker.build_context is not None
+    if has_dockerfile and settings.get("base") is None and "/" not in environment.python.interpreter_path:
+        raise ServiceError("Environment.build", "builds the image of a Dockerfile", _DOCKERFILE)
 
 
 def run_environment_build(  # noqa: PLR0913 - each is a fact of the build

@@ -87,6 +87,7 @@ class EnvironmentDefinition(Section):
     """The definition of an environment: its Python, its packages and its image.
 
     :param name: the name under which it is registered.
+    :param ignored: other parameters cause a ``UserWarning``; the original ignores them silently.
     :raises UsageError: if the name is empty, or has a slash or a control character.
     """
 
@@ -113,9 +114,11 @@ class EnvironmentDefinition(Section):
     asset_id: str | None = setting("assetId", optional(string))
     """The identifier of a registered environment in its workspace."""
 
-    def __init__(self, name: str) -> None:
+    def __init__(self, name: str, **ignored: Any) -> None:
         super().__init__()
         self.name = name
+        for parameter in ignored:
+            warnings.warn(f"`Environment` ignores the parameter `{parameter}`", stacklevel=2)
 
     # From files of packages
 

@@ -159,6 +159,9 @@ class ModelPackage:
         shutil.copyfile(script, folder / script.name)
         return {"source_directory": folder, "entry_script": script.name}
 
+    def update_creation_state(self) -> None:
+        """Do nothing: `state` is always the present one."""
+
     def wait_for_creation(self, show_output: bool = False) -> None:
         """Return at once: a package is complete when `Model.package` returns.
 

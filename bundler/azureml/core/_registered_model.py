@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 from datetime import datetime
 from typing import Any
 
+from bundler.azureml._service_names import ServiceMembers, missing_member
 from bundler.azureml.core._files import FileName
 from bundler.azureml.core._model_files import download, texts
 from bundler.azureml.core.resource_configuration import ResourceConfiguration
@@ -19,8 +20,19 @@ __all__ = ["RegisteredModel"]
 _CHANGEABLE = ("tags", "properties", "description", "resource_configuration")
 
 
-class RegisteredModel:
+class RegisteredModel(metaclass=ServiceMembers):
     """One version of a model."""
+
+    run: None = None
+    """The run that registered the model: always None, as without a run in the original."""
+    run_id: None = None
+    """As ``run``."""
+    experiment_name: None = None
+    """As ``run``."""
+    sample_input_dataset: None = None
+    """Always None, as is ``sample_output_dataset``."""
+    sample_output_dataset: None = None
+    """Always None."""
 
     def __init__(self, workspace: Workspace, record: RegisteredVersion) -> None:
         self.record = record
@@ -138,6 +150,13 @@ class RegisteredModel:
             "tags": self.tags,
             "version": self.version,
         }
+
+    def __getattr__(self, name: str) -> Any:
+        """Raise the error of an attribute that needs the service.
+
+        :raises ServiceError: for such an attribute; it is not an ``AttributeError``.
+        """
+        raise missing_member(type(self), name)
 
     def __repr__(self) -> str:
         return f"{type(self).__name__}(name={self.name!r}, version={self.version!r})"

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+from bundler.azureml._service_names import ServiceMembers, find_name, missing_member
 from bundler.redaction import register_secret
 
 __all__ = [
@@ -16,11 +17,18 @@ __all__ = [
 ]
 
 
-class _Authentication:
+class _Authentication(metaclass=ServiceMembers):
     """Takes any parameters, and stores none."""
 
     def __init__(self, *values: Any, **named: Any) -> None:
         del values, named
+
+    def __getattr__(self, name: str) -> Any:
+        """Raise the error of an attribute that needs the service.
+
+        :raises ServiceError: for such an attribute; it is not an ``AttributeError``.
+        """
+        raise missing_member(type(self), name)
 
 
 class InteractiveLoginAuthentication(_Authentication):
@@ -55,3 +63,8 @@ class ArmTokenAuthentication(_Authentication):
     def __init__(self, arm_access_token: str, **options: Any) -> None:
         super().__init__(**options)
         register_secret(str(arm_access_token))
+
+
+def __getattr__(name: str) -> Any:
+    """Return a name of the original's module that needs the service."""
+    return find_name(__name__, name)

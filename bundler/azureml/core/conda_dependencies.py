@@ -8,8 +8,10 @@ from __future__ import annotations
 
 import warnings
 from collections.abc import Iterable, Iterator
+from functools import partial
 from typing import Any, Self
 
+from bundler.azureml._service_names import find_name
 from bundler.azureml.core import _pip_lines
 from bundler.azureml.core._arguments import (
     as_list,
@@ -393,3 +395,6 @@ def _parsed(text: str, where: str) -> EnvFile:
         return EnvFile.parse(text)
     except ProblemError as refused:
         raise input_error_at(where, refused) from refused
+
+
+__getattr__ = partial(find_name, __name__)

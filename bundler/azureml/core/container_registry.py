@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from typing import Any
 
+from bundler.azureml._service_names import find_name
 from bundler.azureml.core._settings import Section, json_value, optional, setting, string
 from bundler.redaction import register_secret
 
@@ -34,3 +35,8 @@ class ContainerRegistry(Section):
     """The password of ``username``; it is never written, so set it again after loading."""
     registry_identity: Any = setting("registryIdentity", json_value)
     """A managed identity of Azure, any JSON value; stored, but not used."""
+
+
+def __getattr__(name: str) -> Any:
+    """Return a name of the original's module that needs the service."""
+    return find_name(__name__, name)

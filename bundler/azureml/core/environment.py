@@ -12,6 +12,7 @@ import warnings
 from collections.abc import Iterator, Sequence
 from typing import Any, Self, Unpack
 
+from bundler.azureml._service_names import find_name
 from bundler.azureml.core._build import EnvironmentBuild, build_environment, image_details
 from bundler.azureml.core._build_settings import BuildSettings
 from bundler.azureml.core._definition import (
@@ -75,6 +76,7 @@ class Environment(EnvironmentDefinition):
     """An environment: Python packages, a base image and environment variables.
 
     :param name: the name under which it is registered.
+    :param ignored: other parameters cause a ``UserWarning``; the original ignores them silently.
     :raises UsageError: if the name is empty, or has a slash or a control character.
     """
 
@@ -242,3 +244,8 @@ class Environment(EnvironmentDefinition):
         if shipped.base_image is not None:
             definition["docker"]["baseImage"] = shipped.base_image
         return cls.from_definition(definition)
+
+
+def __getattr__(name: str) -> Any:
+    """Return a name of the original's module that needs the service."""
+    return find_name(__name__, name)

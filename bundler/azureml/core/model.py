@@ -12,6 +12,7 @@ from typing import Any, Unpack
 
 from bundler.azureml._service_names import find_name
 from bundler.azureml.core._build_settings import BuildSettings
+from bundler.azureml.core._deployment_configuration import DeploymentConfiguration
 from bundler.azureml.core._files import FileName
 from bundler.azureml.core._inference import InferenceConfig
 from bundler.azureml.core._model_files import (
@@ -26,7 +27,7 @@ from bundler.azureml.core._package import ModelPackage
 from bundler.azureml.core._registered_model import RegisteredModel
 from bundler.azureml.core.environment import Environment
 from bundler.azureml.core.resource_configuration import ResourceConfiguration
-from bundler.azureml.core.webservice import DeploymentConfiguration, Webservice, deploy_models
+from bundler.azureml.core.webservice import Webservice, deploy_models
 from bundler.azureml.core.workspace import Workspace
 from bundler.errors import InputError, UsageError
 from bundler.registry.registry import RegisteredVersion

@@ -13,8 +13,8 @@ from typing import Any, Self
 from uuid import uuid4
 
 from bundler.azureml._service_names import NeedsService, find_name
-from bundler.azureml.exceptions import ServiceError
-from bundler.data.azureml_names import RUN_METHODS, ServiceNames, service_of
+from bundler.azureml.exceptions import ServiceAttributeError, ServiceError
+from bundler.data.azureml_names import RUN_METHODS, ServiceNames, service_of, service_of_member
 
 __all__ = ["OfflineRun", "Run"]
 
@@ -53,15 +53,17 @@ class OfflineRun:
     def __getattr__(self, name: str) -> Callable[..., None]:
         """Return a method of the table.
 
-        :raises AttributeError: for another name, so that ``hasattr`` distinguishes this run from one of the
-            service, as with the original.
+        :raises ServiceAttributeError: for another name, so that ``hasattr`` distinguishes this run from one
+            of the service, as with the original.
         """
         if name in RUN_METHODS.metrics:
             return self._log
         if name in RUN_METHODS.ignored:
             return partial(self._ignore, name)
-        service = _service()
-        raise AttributeError(str(ServiceError(f"Run.{name}", service.does, service.offline)))
+        if name.startswith("__"):
+            raise AttributeError(name)
+        service = service_of_member("OfflineRun", name) or _service()
+        raise ServiceAttributeError(f"Run.{name}", service.does, service.offline)
 
     def _log(self, name: str, value: object = None, *others: Any, **columns: Any) -> None:
         """Store a metric: a value, or the columns of a row, or the path or plot of an image."""

@@ -4,13 +4,19 @@ from __future__ import annotations
 
 import builtins
 import json
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from typing import Any, ClassVar, Self
 
-from bundler.azureml._service_names import find_name
+from bundler.azureml._service_names import ServiceMembers, find_name, missing_member
 from bundler.azureml.core._build_settings import BuildSettings
+from bundler.azureml.core._deployment_configuration import (
+    AciServiceDeploymentConfiguration,
+    AksServiceDeploymentConfiguration,
+    DeploymentConfiguration,
+    LocalWebserviceDeploymentConfiguration,
+)
 from bundler.azureml.core._inference import InferenceConfig
 from bundler.azureml.core._local_server import LocalServer
 from bundler.azureml.core._registered_model import RegisteredModel
@@ -40,29 +46,6 @@ _OFFLINE = (
 )
 
 
-@dataclass
-class LocalWebserviceDeploymentConfiguration:
-    """The configuration of a local web service."""
-
-    port: int | None = None
-    """The port on this machine; None is a free one."""
-
-
-@dataclass
-class AciServiceDeploymentConfiguration:
-    """The configuration of a container of Azure; `Model.deploy` refuses it."""
-
-    values: Mapping[str, Any] = field(default_factory=dict)
-    """The parameters of ``deploy_configuration``; not used."""
-
-
-class AksServiceDeploymentConfiguration(AciServiceDeploymentConfiguration):
-    """The configuration of a cluster of Azure; `Model.deploy` refuses it."""
-
-
-DeploymentConfiguration = LocalWebserviceDeploymentConfiguration | AciServiceDeploymentConfiguration
-
-
 @dataclass(frozen=True, kw_only=True, slots=True)
 class _Inputs:
     """The inputs with which a local web service is started."""
@@ -73,7 +56,7 @@ class _Inputs:
     settings: BuildSettings
 
 
-class Webservice:
+class Webservice(metaclass=ServiceMembers):
     """A web service of this program.
 
     :param workspace: the workspace with which it was deployed.
@@ -101,21 +84,12 @@ class Webservice:
         """Return the web services that this program has deployed; the filters are ignored."""
         return [service for (place, _), service in cls._services.items() if place == workspace.location]
 
-    @staticmethod
-    def deploy_from_model(*_values: Any, **_named: Any) -> Webservice:
-        """Raise an error: it deploys an image of the service; see `Model.deploy`.
+    def __getattr__(self, name: str) -> Any:
+        """Raise the error of an attribute that needs the service.
 
-        :raises ServiceError: always.
+        :raises ServiceError: for such an attribute; it is not an ``AttributeError``.
         """
-        raise ServiceError("Webservice.deploy_from_model", "builds images", _OFFLINE)
-
-    @staticmethod
-    def deploy_from_image(*_values: Any, **_named: Any) -> Webservice:
-        """Raise an error: it deploys an image of the service; see `Model.deploy`.
-
-        :raises ServiceError: always.
-        """
-        raise ServiceError("Webservice.deploy_from_image", "builds images", _OFFLINE)
+        raise missing_member(type(self), name)
 
 
 class _CloudWebservice(Webservice):
@@ -131,18 +105,24 @@ class AciWebservice(_CloudWebservice):
     """A container of Azure; only its configuration exists."""
 
     @staticmethod
-    def deploy_configuration(*_values: Any, **named: Any) -> AciServiceDeploymentConfiguration:
-        """Return a configuration, which `Model.deploy` refuses."""
-        return AciServiceDeploymentConfiguration(named)
+    def deploy_configuration(*values: Any, **named: Any) -> AciServiceDeploymentConfiguration:
+        """Return a configuration, which `Model.deploy` refuses.
+
+        :raises UsageError: if a parameter is unknown.
+        """
+        return AciServiceDeploymentConfiguration(*values, **named)
 
 
 class AksWebservice(_CloudWebservice):
     """A web service in a cluster of Azure; only its configuration exists."""
 
     @staticmethod
-    def deploy_configuration(*_values: Any, **named: Any) -> AksServiceDeploymentConfiguration:
-        """Return a configuration, which `Model.deploy` refuses."""
-        return AksServiceDeploymentConfiguration(named)
+    def deploy_configuration(*values: Any, **named: Any) -> AksServiceDeploymentConfiguration:
+        """Return a configuration, which `Model.deploy` refuses.
+
+        :raises UsageError: if a parameter is unknown.
+        """
+        return AksServiceDeploymentConfiguration(*values, **named)
 
 
 class LocalWebservice(Webservice):
@@ -153,6 +133,8 @@ class LocalWebservice(Webservice):
 
     compute_type = "Local"
     """Always ``Local``."""
+    STATE_DEPLOYING, STATE_RUNNING, STATE_FAILED, STATE_DELETED = "deploying", "running", "failed", "deleted"
+    """The values of `state`."""
     name: str
     """The name of the service."""
     workspace: Workspace
@@ -213,10 +195,14 @@ class LocalWebservice(Webservice):
         """Wait until the server answers.
 
         :param show_output: ignored, as is ``timeout_sec``.
-        :raises BundlerError: if the server ends before, or does not answer in 15 minutes.
+        :raises BundlerError: if the server ends before, or does not answer in 15 minutes; a later call
+            repeats the error.
         """
         del show_output, timeout_sec
-        self._require("deploying", "running")
+        if self._state == "deleted":
+            self._require("running")
+        if self.error is not None:
+            raise self.error
         try:
             self._server.wait()
         except BundlerError as error:

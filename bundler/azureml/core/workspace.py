@@ -7,6 +7,7 @@ host can use at the same time, or an object store (`bundler.registry.storage`). 
 
 from __future__ import annotations
 
+import builtins
 import json
 import os
 import re
@@ -15,7 +16,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
-from bundler.azureml._service_names import check_parameters, workspace_attribute
+from bundler.azureml._service_names import ServiceMembers, check_parameters, find_name, missing_member
 from bundler.errors import InputError
 from bundler.registry.registry import Registry
 from bundler.registry.storage import Storage, open_storage
@@ -69,7 +70,7 @@ _IGNORED = frozenset(
 )
 
 
-class Workspace:
+class Workspace(metaclass=ServiceMembers):
     """The registry of environments and models.
 
     The positional arguments are those of the original, ``subscription_id``, ``resource_group``,
@@ -196,6 +197,24 @@ class Workspace:
         """Return the default workspace, as `from_config`; the original asks for a name."""
         return cls.from_config()
 
+    @classmethod
+    def list(
+        cls, subscription_id: str | None = None, auth: object = None, resource_group: str | None = None
+    ) -> dict[str, builtins.list[Workspace]]:
+        """Return the workspaces in the user's data directory, or that of BUNDLER_WORKSPACE, by name.
+
+        :param subscription_id: stored as an attribute, not used, as is ``resource_group``.
+        :param auth: ignored; accepted for compatibility.
+        """
+        del auth
+        identity = {"subscription_id": subscription_id, "resource_group": resource_group}
+        if read_host_environment().get("BUNDLER_WORKSPACE"):
+            names = [cls().name]
+        else:
+            places = Path(cls().location).parent
+            names = sorted(path.name for path in places.glob("*")) if places.is_dir() else []
+        return {name: [cls(workspace_name=name, **identity)] for name in names}
+
     def get_details(self) -> dict[str, Any]:
         """Return the facts of the workspace, under the names of the original."""
         return {
@@ -239,7 +258,7 @@ class Workspace:
 
         :raises ServiceError: for such an attribute; it is not an ``AttributeError``.
         """
-        return workspace_attribute(name)
+        raise missing_member(type(self), name)
 
     @cached_property
     def _storage(self) -> Storage:
@@ -313,3 +332,8 @@ def _read(path: Path) -> Mapping[str, Any]:
             f"`{path}` is not the configuration of a workspace", evidence=(str(error),)
         ) from error
     return values
+
+
+def __getattr__(name: str) -> Any:
+    """Return a name of the original's module that needs the service."""
+    return find_name(__name__, name)

@@ -15,7 +15,7 @@ import bundler.azureml.core
 from bundler.azureml.core import ContainerRegistry, Environment
 from bundler.azureml.core.conda_dependencies import CondaDependencies
 from bundler.azureml.core.environment import DEFAULT_CPU_IMAGE, DockerBuildContext, PythonSection
-from bundler.azureml.exceptions import ExistsError, MissingError, UnknownAttributeError
+from bundler.azureml.exceptions import ExistsError, MissingError, ServiceError, UnknownAttributeError
 from bundler.errors import BundlerError, InputError, OutputError, UsageError
 
 # What azureml-core 1.55 writes for a new environment, but for its password and with our Python.
@@ -768,3 +768,22 @@ def test_a_build_context_is_stored_and_its_image_is_built_by_docker(folder: Path
 def test_only_linux_is_built_locally() -> None:
     with pytest.raises(UsageError, match="unsupported platform `Windows`"):
         Environment("x").build_local(platform="Windows")
+
+
+def test_other_parameters_are_ignored_with_a_warning() -> None:
+    with pytest.warns(UserWarning, match="`Environment` ignores the parameter `workspace`"):
+        env = Environment(workspace=None, name="e")
+
+    assert env.name == "e"
+    assert "workspace" not in env.to_definition()
+
+
+def test_the_image_of_a_dockerfile_is_built_by_docker() -> None:
+    env = Environment.from_dockerfile("e", DOCKERFILE)
+    with pytest.raises(ServiceError) as caught:
+        env.build()
+
+    assert str(caught.value) == (
+        "`Environment.build` needs the service of Azure ML, which builds the image of a Dockerfile; offline: "
+        "`docker build` and `docker save` create `image.tar`, which `env.build(base='image.tar')` checks"
+    )

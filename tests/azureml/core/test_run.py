@@ -8,6 +8,7 @@ import pytest
 
 from bundler.azureml.core import Run
 from bundler.azureml.core.run import OfflineRun, _OfflineRun
+from bundler.azureml.exceptions import ServiceError
 
 
 def test_metrics_are_logged_and_kept(caplog: pytest.LogCaptureFixture) -> None:
@@ -57,5 +58,25 @@ def test_a_script_distinguishes_the_run_from_one_of_the_service() -> None:
     assert isinstance(run, _OfflineRun)
     assert run.id.startswith("OfflineRun")
     assert not hasattr(run, "experiment"), "its workspace is one of the service"
-    with pytest.raises(AttributeError, match=r"`Run\.experiment` needs the service of Azure ML"):
+    with pytest.raises(ServiceError, match=r"`Run\.experiment` needs the service of Azure ML") as caught:
         _ = run.experiment
+    assert isinstance(caught.value, AttributeError)
+    assert "; offline: `Workspace.from_config()` returns the workspace, and `Model.register`" in str(
+        caught.value
+    )
+
+
+@pytest.mark.parametrize(
+    ("name", "offline"),
+    [
+        ("get_details", "run the training script itself"),
+        ("register_model", "`Model.register`"),
+        ("input_datasets", "read the data from a directory"),
+        ("get_secret", "an environment variable"),
+    ],
+)
+def test_each_attribute_of_the_service_has_its_own_way(name: str, offline: str) -> None:
+    with pytest.raises(ServiceError) as caught:
+        getattr(Run.get_context(), name)
+
+    assert offline in str(caught.value).partition("; offline: ")[2]

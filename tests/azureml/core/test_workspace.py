@@ -152,3 +152,19 @@ def test_a_version_of_a_curated_environment_that_is_not_known_is_a_warning() -> 
         env = Environment.get(Workspace("here"), "AzureML-Minimal", version=1)
 
     assert env.name == "AzureML-Minimal"
+
+
+def test_the_list_of_workspaces(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    assert Workspace.list("sub") == {}
+
+    for name in ("second", "first"):
+        Environment("e").register(Workspace.get(name))
+    listed = Workspace.list("sub", resource_group="group")
+
+    assert list(listed) == ["first", "second"]
+    (first,) = listed["first"]
+    assert first.location == Workspace.get("first").location
+    assert (first.name, first.subscription_id, first.resource_group) == ("first", "sub", "group")
+
+    monkeypatch.setenv("BUNDLER_WORKSPACE", str(tmp_path / "own"))
+    assert list(Workspace.list()) == ["own"]
