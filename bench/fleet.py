@@ -193,8 +193,8 @@ def page(results: Sequence[tuple[int, str, Run]]) -> str:
     introduction = (
         f"Written by `scripts/bench --fleet`: {COUNT} bundles of four stacks of W1, each with a module of "
         "its own. A cold run makes every layer, a warm run copies layers that exist, an unchanged run finds "
-        "that every bundle exists. Workers are processes of this machine, each with a store of its own, and share "
-        "a directory of layers."
+        "that every bundle exists. Workers are processes of this machine, each with a store of its own, "
+        "and share a directory of layers."
     )
     lines += [*textwrap.wrap(introduction, 100), ""]
     lines += [f"- {name}: {value}" for name, value in machine().items() if name != "peers"]

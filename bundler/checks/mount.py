@@ -82,7 +82,7 @@ def mount_hazards(
 ) -> Iterator[Finding]:
     """Yield the parts of the bundle that do harm or have no effect on a mount.
 
-    The codes are M101, M103, M104 and M106 to M108.
+    The codes are M101, M103, M104 and M106 to M109.
 
     :param stdlib: the top-level modules of the target's standard library.
     :param scripts: the console scripts of each distribution.
@@ -92,11 +92,10 @@ def mount_hazards(
     for name, twins in stdlib_twins(distributions, stdlib).items():
         for module in twins:
             yield Finding(
-                code="M101",
+                code="M109" if name in _COMPLETE and name not in failed else "M101",
                 message=f"`{name}` contains `{module}`, which hides the module of the standard library",
                 distribution=name,
                 where=module,
-                fix=f"accept this complete backport: `--allow M101:{name}`" if name in _COMPLETE else "",
             )
     for facts in distributions:
         for module in sorted(_AT_START.intersection(top_level_modules(facts.files))):

@@ -63,19 +63,28 @@ def test_m101_a_twin_of_the_standard_library(files: str, twins: str) -> None:
     ]
 
 
-def test_a_complete_backport_can_be_accepted() -> None:
+@pytest.mark.parametrize(
+    ("name", "module", "fails", "code"),
+    [
+        ("configparser", "configparser", False, "M109"),
+        ("configparser", "configparser", True, "M101"),
+        ("enum34", "enum", False, "M101"),
+        ("other", "configparser", False, "M101"),
+    ],
+)
+def test_a_complete_backport_that_imports_is_a_warning(
+    name: str, module: str, fails: bool, code: str
+) -> None:
     """configparser, which azureml-core required: leaving it out is not possible."""
-    (complete,) = mount_hazards(
-        [complete_facts := facts("configparser", files=("configparser.py",))],
-        stdlib={"configparser"},
-        scripts={complete_facts.name: ()},
+    backport = facts(name, files=(f"{module}.py",))
+    (found,) = mount_hazards(
+        [backport],
+        stdlib={module},
+        scripts={backport.name: ()},
         pth_code={},
-        failed=(),
+        failed={backport.name} if fails else (),
     )
-    (other,) = hazards(facts("enum34", files=("enum.py",)))
-
-    assert "`--allow M101:configparser`" in complete.remedy
-    assert "--allow" not in other.remedy
+    assert (found.code, found.rule.severity) == (code, "warning" if code == "M109" else "error")
 
 
 def test_distributions_without_a_twin_are_not_named() -> None:

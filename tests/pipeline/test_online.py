@@ -164,7 +164,7 @@ def test_the_opencv_twins_want_one_path(online_cli: BundlerCli, python37: Path, 
 @pytest.mark.parametrize(
     ("release", "args"),
     [
-        ("1.37.*", ("--python", "3.7", "--allow", "M101:configparser")),
+        ("1.37.*", ("--python", "3.7")),
         ("1.48.*", ("--python", "3.7")),
         ("1.50.*", ("setuptools<82", "--python", "3.9")),
         ("1.59.*", ("--python", "3.8")),
