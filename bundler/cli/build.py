@@ -13,6 +13,7 @@ from packaging.utils import canonicalize_name
 
 from bundler.cli.arguments import (
     build_options,
+    cutoff,
     default_name,
     index_options,
     missing_requirements,
@@ -193,6 +194,8 @@ def lock_command(
         only_binary=resolve.only_binary,
         prefer_binary=resolve.prefer_binary,
         target_glibc=resolve.target_glibc,
+        resolver=resolve.resolver,
+        exclude_newer=cutoff(resolve.exclude_newer),
         previous=path,
         upgrade=None if upgrade else packages,
     )

@@ -24,7 +24,6 @@ from bundler.pipeline.options import HOST_GLIBC
 from bundler.requirements.foreign import bundle_problem
 from bundler.resolve.download import download_of, fetch_all
 from bundler.resolve.lockfile import Lock, LockedDistribution, check_lock, is_lock, parse_lock, render_lock
-from bundler.resolve.resolver import PipResolver
 from bundler.resolve.sdist import BuiltWheel, build_wheel
 from bundler.text import counted
 
@@ -63,7 +62,7 @@ class Wheels:
 def resolve_requirements(
     run: Run, requirements: RequirementSet | None, *, preferred: Sequence[str] = ()
 ) -> tuple[Lock, RequirementSet | None]:
-    """Resolve requirements with the pip of the target.
+    """Resolve requirements for the target.
 
     :param preferred: the pins to keep, see `preferred_pins`.
     :return: the lock, and the requirements without the conda packages that the index does not have.
@@ -75,9 +74,8 @@ def resolve_requirements(
         raise InputError("no requirements given", hint="pass `-r requirements.txt`")
     if not requirements.roots:
         return Lock(requirements=(), packages=()), requirements
-    resolver = PipResolver(run.toolchain, only_binary=run.only_binary)
     try:
-        lock = resolver.resolve(requirements, reporter=run.reporter, preferred=preferred)
+        lock = run.resolver.resolve(requirements, reporter=run.reporter, preferred=preferred)
     except ResolutionError as error:
         missing = missing_packages(run, requirements, error)
         if not missing:
@@ -87,7 +85,7 @@ def resolve_requirements(
         return replace(lock, base=tuple(sorted(root.text for root in missing))), requirements
     run.reporter.stage(
         "lock",
-        f"{counted(len(lock.packages), 'distribution')} resolved by pip {run.toolchain.versions['pip']}",
+        f"{counted(len(lock.packages), 'distribution')} resolved by {run.resolver.name}",
     )
     lock = _with_dependencies(lock, requirements, run.interpreter.target)
     limit = run.interpreter.target.glibc
@@ -222,9 +220,10 @@ def _warn_of_builds(run: Run, lock: Lock, text: str, path: Path) -> None:
 def render_bundle_lock(run: Run, lock: Lock) -> bytes:
     """Return the lockfile of the bundle, which contains the names of local files, but not their paths."""
     # Without the glibc of the resolution: the wheels are fixed, and the manifest has the glibc they need.
-    # Without the graph too: the manifest has it, and a lock of another tool may lack it.
+    # Without the graph too: the manifest has it, and a lock of another tool may lack it. Without the
+    # resolver: the same wheels are the same bundle, whichever program chose them.
     packages = tuple(replace(package, dependencies=()) for package in lock.packages)
-    lock = replace(lock, glibc="", packages=packages)
+    lock = replace(lock, glibc="", resolver="", packages=packages)
     return render_lock(lock, run.interpreter.target, lambda path: path.name).encode()
 
 

@@ -13,6 +13,10 @@ from bundler.pipeline.target import check_applicable, find_target, limit_glibc
 from bundler.resolve.failed_run import download_words
 from bundler.resolve.index import IndexSettings, read_index_settings
 from bundler.resolve.pip import PROJECTS, Toolchain, install_toolchain
+from bundler.resolve.releases import answering
+from bundler.resolve.resolver import PipResolver, Resolver
+from bundler.resolve.uv import Uv, find_uv
+from bundler.resolve.uv_resolver import UvResolver
 from bundler.system.environ import startup_code
 from bundler.target.interpreter import Interpreter
 
@@ -44,6 +48,10 @@ class Run:
     """Whether source distributions are rejected."""
     prefer_binary: bool
     """Whether an older release with a wheel is preferred to a newer one with only an sdist."""
+    with_uv: bool
+    """Whether uv chooses the versions, instead of pip."""
+    exclude_newer: str | None
+    """The time from which files of an index count as not uploaded yet."""
 
     @cached_property
     def toolchain(self) -> Toolchain:
@@ -51,19 +59,57 @@ class Run:
 
         :raises ResolutionError: if the index has no pip for the target.
         """
-        for line in self.settings.summary():
-            self.reporter.detail(f"index: {line}")
-        if inherited := self.settings.inherited():
-            self.reporter.introduce("note", f"from pip's configuration: {'; '.join(inherited)}")
         toolchain = install_toolchain(
             self.interpreter,
-            self.settings,
+            self.index_settings,
             host=self.host,
             store=self.store,
             scratch=self.scratch,
             reporter=self.reporter,
         )
         return replace(toolchain, prefer_binary=self.prefer_binary)
+
+    @cached_property
+    def index_settings(self) -> IndexSettings:
+        """The settings of the indexes, reported at the first access."""
+        for line in self.settings.summary():
+            self.reporter.detail(f"index: {line}")
+        if inherited := self.settings.inherited():
+            self.reporter.introduce("note", f"from pip's configuration: {'; '.join(inherited)}")
+        return self.settings
+
+    @cached_property
+    def resolver(self) -> Resolver:
+        """The resolver of requirements.
+
+        :raises ResolutionError: if the index has no pip for the target.
+        :raises UsageError: if uv is not installed, or cannot resolve for the target.
+        """
+        if not self.with_uv:
+            return self._pip_resolver()
+        program, version = find_uv()
+        settings = self.index_settings
+        uv = Uv(
+            program=program,
+            version=version,
+            interpreter=self.interpreter,
+            settings=settings if settings.no_index or not settings.retries else answering(settings),
+            host=self.host,
+            store=self.store,
+            scratch=self.scratch,
+        )
+        return UvResolver(
+            uv=uv,
+            pip=self._pip_resolver,
+            only_binary=self.only_binary,
+            prefer_binary=self.prefer_binary,
+            exclude_newer=self.exclude_newer,
+        )
+
+    def _pip_resolver(self) -> PipResolver:
+        return PipResolver(
+            self.toolchain, only_binary=self.only_binary, exclude_newer=self.exclude_newer
+        )
 
 
 @contextmanager
@@ -121,6 +167,8 @@ def open_run(
             settings=settings,
             only_binary=options.only_binary,
             prefer_binary=options.prefer_binary,
+            with_uv=options.resolver == "uv",
+            exclude_newer=options.exclude_newer,
         )
 
 

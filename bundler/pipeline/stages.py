@@ -36,7 +36,6 @@ from bundler.pipeline.inputs import Wheels, fetch_wheels, render_bundle_lock
 from bundler.problems import display_path
 from bundler.requirements.files import read_requirements
 from bundler.resolve.lockfile import Lock
-from bundler.resolve.resolver import PipResolver
 from bundler.store.store import key_of
 from bundler.text import counted
 
@@ -177,8 +176,7 @@ def plan_requirements(
     constraints = run.scratch / "pins.txt"
     constraints.write_text("".join(f"{pin}\n" for pin in pins))
     requirement_set = read_requirements(run.host, constraints=(constraints,), strings=requirements)
-    resolver = PipResolver(run.toolchain, only_binary=run.only_binary)
-    lock = resolver.resolve(requirement_set, reporter=run.reporter)
+    lock = run.resolver.resolve(requirement_set, reporter=run.reporter)
     return plan_bundle(build_layers(run, fetch_wheels(run, lock), lock, segment_format, jobs))
 
 

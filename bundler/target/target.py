@@ -131,6 +131,15 @@ class Target:
         """The path of site-packages in a bundle, relative to its root."""
         return site_packages_of(self.python_version)
 
+    @property
+    def newest_glibc(self) -> tuple[int, int] | None:
+        """The newest glibc that wheels may need, (2, 27); None if the C library is not glibc 2."""
+        libc, _, version = self.libc.partition(" ")
+        if libc != "glibc" or not version.startswith("2."):
+            return None
+        minor = int(version.split(".")[1])
+        return 2, min(minor, self.glibc.numbers[1]) if self.glibc is not None else minor
+
     @cached_property
     def environment(self) -> Environment:
         """The markers, in the type that `packaging` expects."""
@@ -203,10 +212,8 @@ class Target:
         libc, _, version = self.libc.partition(" ")
         if system == "linux" and version:
             major, minor = (int(part) for part in version.split(".")[:2])
-            if libc == "glibc" and major == 2:  # noqa: PLR2004 - the glibc there is
-                if self.glibc is not None:
-                    minor = min(minor, self.glibc.numbers[1])
-                for older in range(minor, _OLDEST_GLIBC_MINOR - 1, -1):
+            if self.newest_glibc is not None:
+                for older in range(self.newest_glibc[1], _OLDEST_GLIBC_MINOR - 1, -1):
                     yield f"manylinux_2_{older}_{arch}"
                     if older in _LEGACY_MANYLINUX:
                         yield f"{_LEGACY_MANYLINUX[older]}_{arch}"

@@ -1,0 +1,29 @@
+"""Describe the target Python to uv, with the glibc of the target; runs in the target Python.
+
+Started as ``python -I describe_python.py REFUSING GLIBC ARGUMENT...`` with the arguments that uv gives to a
+Python, which end with ``-c CODE``: the code prints the version, markers and platform of its Python. uv
+takes ``sys.executable`` for the Python that runs build backends: here it is the program REFUSING.
+Standard library only, syntax of Python 3.7.
+"""
+
+import os
+import sys
+
+
+def main():
+    """Run the code of uv."""
+    refusing, glibc = sys.argv[1:3]
+    code = sys.argv[sys.argv.index("-c") + 1]
+    confstr = os.confstr
+
+    def limited(name):
+        return "glibc " + glibc if name == "CS_GNU_LIBC_VERSION" else confstr(name)
+
+    os.confstr = limited
+    sys.executable = sys._base_executable = refusing  # noqa: SLF001 - uv reads both
+    sys.argv[:] = ["-c"]
+    exec(code, {"__name__": "__main__"})  # noqa: S102 - the program uv, not foreign code
+
+
+if __name__ == "__main__":
+    main()
