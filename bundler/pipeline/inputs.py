@@ -6,6 +6,7 @@
 from __future__ import annotations
 
 import io
+import re
 import shlex
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -98,13 +99,27 @@ def _with_dependencies(lock: Lock, requirements: RequirementSet, target: Target)
     declared = {
         package.name: [Requirement(text) for text in package.requires_dist] for package in lock.packages
     }
-    roots = [root.requirement for root in requirements.roots if root.requirement is not None]
+    named = {package.location: package.name for package in lock.packages}
+    roots = [
+        root.requirement or Requirement(f"{named[root.location or '']}{_extras_of(root.text)}")
+        for root in requirements.roots
+        if root.requirement is not None or root.location in named
+    ]
     _, edges = requirement_edges(declared, roots, target.markers)
-    required = {name: {canonicalize_name(item.name) for item in edges[name]} & names for name in names}
+    # A distribution may require itself with an extra.
+    required = {
+        name: {canonicalize_name(item.name) for item in edges[name]} & names - {name} for name in names
+    }
     packages = (
         replace(package, dependencies=tuple(sorted(required[package.name]))) for package in lock.packages
     )
     return replace(lock, packages=tuple(packages))
+
+
+def _extras_of(text: str) -> str:
+    """Return the extras of a requirement by path or URL: ``./proj[a] ; marker``."""
+    match = re.search(r"(\[[^\]]*\])(?: ; .*)?$", text)
+    return match[1] if match else ""
 
 
 def read_previous(run: Run, options: LockOptions) -> Lock | None:

@@ -107,9 +107,7 @@ class Run:
         )
 
     def _pip_resolver(self) -> PipResolver:
-        return PipResolver(
-            self.toolchain, only_binary=self.only_binary, exclude_newer=self.exclude_newer
-        )
+        return PipResolver(self.toolchain, only_binary=self.only_binary, exclude_newer=self.exclude_newer)
 
 
 @contextmanager

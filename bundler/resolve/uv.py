@@ -163,7 +163,7 @@ class Uv:
         given = {
             **{name: value for name, value in network.items() if name.upper() not in proxies},
             **netrc_environment(self.host),
-            **{name: settings.proxy or "" for name in proxies},
+            **dict.fromkeys(proxies, settings.proxy or ""),
             **({"SSL_CERT_FILE": cert} if cert else {}),
             **({"SSL_CLIENT_CERT": settings.client_cert} if settings.client_cert else {}),
             "UV_HTTP_TIMEOUT": str(math.ceil(settings.timeout)),

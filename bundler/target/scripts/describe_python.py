@@ -22,7 +22,7 @@ def main():
     os.confstr = limited
     sys.executable = sys._base_executable = refusing  # noqa: SLF001 - uv reads both
     sys.argv[:] = ["-c"]
-    exec(code, {"__name__": "__main__"})  # noqa: S102 - the program uv, not foreign code
+    exec(code, {"__name__": "__main__"})  # code of uv itself
 
 
 if __name__ == "__main__":
