@@ -195,7 +195,7 @@ def test_a_conflict_is_in_the_words_of_uv(shelf: LocalIndex, warm_cli: BundlerCl
     assert ended.returncode == 4
     assert "uv cannot resolve the requirements" in ended.stderr
     assert "your requirements are unsatisfiable" in ended.stderr
-    assert "old==1.0 depends on leaf<2" in " ".join(ended.stderr.split())
+    assert "depend on leaf<2" in " ".join(ended.stderr.split())
     assert not (tmp_path / "pylock.toml").exists()
 
 
