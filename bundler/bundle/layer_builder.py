@@ -117,13 +117,17 @@ class LayerBuilder:
 
     def make(self, wheel: WheelRef, compilers: Executor) -> Layer:
         """Return the layer of one wheel, from the store if it exists there."""
-        key = key_of("layer", *layer_key_parts(wheel.sha256, self.interpreter.target))
+        key = key_of("layer", *self._key_parts(wheel))
         layer = self.store.recall("layer", key, Layer)
         if layer is not None and layer.wheel_sha256 == wheel.sha256:
             return layer
         # Under the lock `memo` looks again: another process may have built the layer meanwhile.
         with self.store.locked(key):
             return self.store.memo("layer", key, Layer, lambda: self._make(wheel, compilers))
+
+    def _key_parts(self, wheel: WheelRef) -> tuple[str, ...]:
+        interpreter = self.interpreter
+        return layer_key_parts(wheel.sha256, interpreter.target, compiles=interpreter.compiles)
 
     def _make(self, wanted: WheelRef, compilers: Executor) -> Layer:
         path = self.store.verified_path(wanted.sha256)
@@ -158,8 +162,12 @@ class LayerBuilder:
     ) -> tuple[tuple[str, ...], dict[str, str]]:
         """Extract the modules of a wheel, compile them and add the bytecode to ``sources``.
 
+        Without a Python of the target's version there is no bytecode.
+
         :return: the paths of the modules that are not valid for the target, and the digests of package code.
         """
+        if not self.interpreter.compiles:
+            return (), {}
         target = self.interpreter.target
         jobs: list[_CompileJob] = []
         for number, file in enumerate(planned):

@@ -193,6 +193,7 @@ def lock_command(
         index=index_options(resolve),
         only_binary=resolve.only_binary,
         prefer_binary=resolve.prefer_binary,
+        target=resolve.target,
         target_glibc=resolve.target_glibc,
         resolver=resolve.resolver,
         exclude_newer=cutoff(resolve.exclude_newer),

@@ -143,6 +143,7 @@ class ResolveArguments:
     python: str | None
     only_binary: bool
     prefer_binary: bool
+    target: str | None
     target_glibc: str | None
     resolver: Literal["pip", "uv"]
     exclude_newer: str | None
@@ -193,6 +194,12 @@ resolve_options = group(
         "--prefer-binary/--no-prefer-binary",
         default=True,
         help="Prefer an older release with a wheel to a newer one that must be built  [default: prefer].",
+    ),
+    click.option(
+        "--target",
+        metavar="TAG",
+        help="Build for another platform from wheels alone, such as cp37-manylinux_2_17_aarch64; its code"
+        " cannot run here, so only static checks are done.",
     ),
     click.option(
         "--target-glibc",

@@ -253,6 +253,12 @@ def fetch_wheels(run: Run, lock: Lock) -> Wheels:
     files = [package for package in lock.packages if package.sha256 and package.kind in ("wheel", "sdist")]
     fetch_all([download_of(package) for package in files], run.store, run.settings, reporter=run.reporter)
     sources = [package for package in lock.packages if package.kind != "wheel"]
+    if sources and run.interpreter.is_foreign:
+        raise InputError(
+            f"source distributions cannot be built for {run.interpreter.target.name} on this machine",
+            evidence=tuple(f"{package.name}  {package.filename}" for package in sources),
+            hint="lock again with `--target`, which chooses wheels alone",
+        )
     if sources and run.only_binary:
         raise InputError(
             "the lock contains source distributions, which `--only-binary` rejects",

@@ -37,6 +37,8 @@ class LockOptions:
     """Whether source distributions are rejected."""
     prefer_binary: bool = True
     """Whether an older release with a wheel is preferred to a newer one with only an sdist."""
+    target: str | None = None
+    """The tag of the target, "cp37-manylinux_2_17_aarch64"; None for a Python of this machine."""
     target_glibc: str | None = None
     """The glibc of the target, or ``host``; see `pipeline.target.limit_glibc`."""
     resolver: Literal["pip", "uv"] = "pip"

@@ -9,7 +9,13 @@ from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from bundler.pipeline.target import check_applicable, find_target, limit_glibc
+from bundler.pipeline.target import (
+    check_applicable,
+    check_wheels_alone,
+    find_tagged_target,
+    find_target,
+    limit_glibc,
+)
 from bundler.resolve.failed_run import download_words
 from bundler.resolve.index import IndexSettings, read_index_settings
 from bundler.resolve.pip import PROJECTS, Toolchain, install_toolchain
@@ -18,6 +24,7 @@ from bundler.resolve.resolver import PipResolver, Resolver
 from bundler.resolve.uv import Uv, find_uv
 from bundler.resolve.uv_resolver import UvResolver
 from bundler.system.environ import startup_code
+from bundler.target.foreign import parse_target_tag
 from bundler.target.interpreter import Interpreter
 
 if TYPE_CHECKING:
@@ -139,11 +146,23 @@ def open_run(
         conda = requirements.conda if requirements else None
         for translation in conda.translations() if conda else ():
             reporter.note(translation)
-        interpreter = find_target(options.python, requirements, host, scratch, reporter)
-        target = limit_glibc(interpreter.target, options.target_glibc, base=base_glibc, locked=locked_glibc)
+        tag = parse_target_tag(options.target) if options.target else None
+        if tag is not None:
+            interpreter = find_tagged_target(tag, options.python, requirements, host, scratch)
+        else:
+            interpreter = find_target(options.python, requirements, host, scratch, reporter)
+        target = limit_glibc(
+            interpreter.target,
+            options.target_glibc,
+            base=base_glibc,
+            locked=locked_glibc,
+            tagged=tag.libc if tag else "",
+        )
         interpreter = replace(interpreter, target=target)
         if requirements is not None:
             check_applicable(requirements, target, reporter)
+            if interpreter.is_foreign:
+                check_wheels_alone(requirements, target)
         settings = read_index_settings(
             host,
             scratch,
@@ -151,7 +170,7 @@ def open_run(
             from_files=requirements.options if requirements else None,
             download=download_words(target.python_version, (*PROJECTS, *_names(requirements))),
         )
-        reporter.introduce("target", f"CPython {interpreter.target.version} at {interpreter.python}")
+        _introduce(interpreter, reporter)
         if target.glibc is not None:
             is_default = options.target_glibc is None and not target.glibc.is_fact
             lift = "; `--target-glibc host` lifts it" if is_default else ""
@@ -163,11 +182,22 @@ def open_run(
             scratch=scratch,
             interpreter=interpreter,
             settings=settings,
-            only_binary=options.only_binary,
+            only_binary=options.only_binary or interpreter.is_foreign,
             prefer_binary=options.prefer_binary,
             with_uv=options.resolver == "uv",
             exclude_newer=options.exclude_newer,
         )
+
+
+def _introduce(interpreter: Interpreter, reporter: Reporter) -> None:
+    """Report the target, and what cannot be checked for one of another platform."""
+    target = interpreter.target
+    if not interpreter.is_foreign:
+        reporter.introduce("target", f"CPython {target.version} at {interpreter.python}")
+        return
+    bytecode = "" if interpreter.compiles else f", without bytecode: no CPython {target.python_version} here"
+    named = f"CPython {target.version} on {target.platform}, {target.libc}"
+    reporter.introduce("target", f"{named}: static checks only{bytecode}")
 
 
 def _names(requirements: RequirementSet | None) -> list[str]:

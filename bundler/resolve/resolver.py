@@ -195,6 +195,8 @@ class PipResolver:
             arguments.append("--require-hashes")
         if self._only_binary:
             arguments += ["--only-binary", ":all:"]
+        if self._toolchain.is_foreign:
+            arguments += self._platform_options()
         if self._exclude_newer:
             arguments += ["--uploaded-prior-to", self._checked_time(self._exclude_newer)]
         arguments += ["-r", self._written(_REQUIREMENTS, requirements.requirement_lines)]
@@ -203,6 +205,14 @@ class PipResolver:
         if preferred:
             arguments += ["-c", self._written(_PREFERRED, preferred)]
         return arguments
+
+    def _platform_options(self) -> Iterator[str]:
+        """Yield the options for another platform; `target/scripts/run_pip.py` gets its markers."""
+        target = self._toolchain.target
+        yield from ("--target", str(self._toolchain.scratch / "nowhere"), "--implementation", "cp")
+        yield from ("--python-version", target.version, "--abi", target.abi)
+        for platform in dict.fromkeys(tag.platform for tag in target.tags if tag.platform != "any"):
+            yield from ("--platform", platform)
 
     def _checked_time(self, time: str) -> str:
         """Return the time from which files are ignored.

@@ -42,6 +42,8 @@ if TYPE_CHECKING:
 __all__ = ["Compiled", "Uv", "find_uv"]
 
 _SECONDS = 3600
+_WITHOUT_MANYLINUX = ("linux_armv7l", "linux_i686")
+"""uv reads from the program of such a Python whether it accepts manylinux wheels."""
 _DESCRIBING = """\
 #!/bin/sh
 exec {words} "$@"
@@ -119,15 +121,17 @@ class Uv:
     def _python(self, unbuilt: Path) -> Path:
         """Return the program that uv takes for the target Python: it describes it, and refuses builds."""
         glibc = self.interpreter.target.newest_glibc
-        if glibc is None:
+        if glibc is None or self.interpreter.target.platform in _WITHOUT_MANYLINUX:
             raise UsageError(
-                f"uv cannot resolve for {self.interpreter.target.libc or 'this C library'}",
-                evidence=("wanted  a target with glibc",),
+                f"uv cannot resolve for {self.interpreter.target.name}",
+                evidence=("wanted  a target with glibc and 64 bits",),
                 hint="--resolver pip",
             )
         refusing = Path(self.written("refusing", _REFUSING.format(folder=shlex.quote(str(unbuilt)))))
         words = [self.interpreter.python, "-I", "-B", script("describe_python"), refusing]
-        command = shlex.join([*map(str, words), "{}.{}".format(*glibc)])
+        interpreter = self.interpreter
+        machine = interpreter.target.markers["platform_machine"] if interpreter.is_foreign else ""
+        command = shlex.join([*map(str, words), "{}.{}".format(*glibc), machine])
         describing = Path(self.written("python", _DESCRIBING.format(words=command)))
         for program in (refusing, describing):
             program.chmod(0o700)
