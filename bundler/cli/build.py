@@ -205,7 +205,7 @@ def lock_command(
     changes = changes_between(locked.previous, locked.lock)
     _check_upgraded(packages, locked)
     if check:
-        arguments = f"{read.arguments} --python {locked.target.python_version} -o {output}"
+        arguments = f"{read.arguments} {locked.target.argument} -o {output}"
         _check_current(locked, changes, display_path(path, host.cwd), arguments)
     else:
         text = render_lock(

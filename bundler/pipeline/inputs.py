@@ -209,7 +209,7 @@ def read_lock(
             requirements.roots,
             target,
             str(path),
-            arguments=f"{requirements.arguments} --python {target.python_version}",
+            arguments=f"{requirements.arguments} {target.argument}",
         )
     if not lock.packages:
         run.reporter.warn(f"`{path.name}` has no distribution for the target: the bundle will be empty")

@@ -192,7 +192,7 @@ def _unsupported(pylock: Pylock, error: PylockSelectError, source: Path, target:
     return InputError(
         f"{source.name}: the lock does not support {target.name}",
         evidence=(redact(str(error)),),
-        hint=f"lock again: `bundler lock {_asked(pylock)} --python {target.python_version} -o {source}`",
+        hint=f"lock again: `bundler lock {_asked(pylock)} {target.argument} -o {source}`",
     )
 
 

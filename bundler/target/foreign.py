@@ -79,4 +79,4 @@ def foreign_target(tag: TargetTag, version: str) -> Target:
     target = Target.of_manifest(
         python=tag.python, python_full_version=version, abi=abi, platform=platform, sys_platform="linux"
     )
-    return replace(target, libc=tag.libc)
+    return replace(target, libc=tag.libc, tag=tag.text)

@@ -99,6 +99,8 @@ class Target:
     """The environment of markers (PEP 508)."""
     glibc: GlibcLimit | None = None
     """The limit of the wheels; None if the libc is not glibc, or only this machine limits them."""
+    tag: str = ""
+    """The value of ``--target`` for another platform, "cp37-manylinux_2_17_aarch64"; else empty."""
 
     @cached_property
     def release(self) -> tuple[int, int]:
@@ -110,6 +112,11 @@ class Target:
     def python_version(self) -> str:
         """Major and minor version, "3.7"."""
         return "{}.{}".format(*self.release)
+
+    @property
+    def argument(self) -> str:
+        """The option that selects the target, for hints."""
+        return f"--target {self.tag}" if self.tag else f"--python {self.python_version}"
 
     @property
     def python_tag(self) -> str:

@@ -2,9 +2,9 @@
 
 Started as ``python -I describe_python.py REFUSING GLIBC MACHINE ARGUMENT...`` with the arguments that uv
 gives to a Python, which end with ``-c CODE``: the code prints the version, markers and platform of its
-Python. uv takes ``sys.executable`` for the Python that runs build backends: here it is the program REFUSING. MACHINE
-is that of a target on another platform, else empty.
-Standard library only, syntax of Python 3.7.
+Python. uv takes ``sys.executable`` for the Python that runs build backends: here it is the program
+REFUSING. MACHINE is that of a target on another platform, else empty. Standard library only, syntax of
+Python 3.7.
 """
 
 import os
