@@ -51,7 +51,7 @@ exec {words} "$@"
 # The current directory is that of the source distribution, whose PKG-INFO has its name and version.
 _REFUSING = """\
 #!/bin/sh
-cat PKG-INFO > {folder}/$$ 2> /dev/null
+head -c 1000000 PKG-INFO > {folder}/$$ 2> /dev/null
 echo 'bundler builds with pip' >&2
 exit 1
 """

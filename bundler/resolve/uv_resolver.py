@@ -36,7 +36,7 @@ if TYPE_CHECKING:
 __all__ = ["UvResolver"]
 
 _ALL = ":all:"
-_FIELD = re.compile(r"^(Name|Version):[ \t]*(\S+)[ \t\r]*$", re.MULTILINE | re.IGNORECASE)
+_FIELD = re.compile(r"^(Name|Version):[ \t]*(\S+)[ \t]*$", re.MULTILINE | re.IGNORECASE)
 _NOT_FOUND = re.compile(r"\b(?P<name>[A-Za-z0-9][\w.-]*) was not found in ")
 _NO_WHEELS = " no usable wheels"
 _WARNING = "warning: "
@@ -299,7 +299,8 @@ class _Resolution:
         """
         news = False
         for text in compiled.unbuilt:
-            fields = {match[1].lower(): match[2] for match in _FIELD.finditer(text)}
+            head = text.replace("\r\n", "\n").partition("\n\n")[0]  # a description may follow it
+            fields = {match[1].lower(): match[2] for match in _FIELD.finditer(head)}
             name, version = canonicalize_name(fields.get("name", "")), fields.get("version", "")
             # A source may lie about its name: then uv asks for it again.
             if not name or not version or name in self.as_wheels or (name, version) in self.sources.metadata:

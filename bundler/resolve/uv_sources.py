@@ -6,8 +6,8 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
-from packaging.requirements import Requirement
-from packaging.utils import NormalizedName, canonicalize_name
+from packaging.requirements import InvalidRequirement, Requirement
+from packaging.utils import NormalizedName, canonicalize_name, is_normalized_name
 
 from bundler.errors import ResolutionError
 
@@ -89,28 +89,37 @@ class PreparedSources:
         """
         facts = source.metadata
         name, version = source.locked.name, str(facts["version"])
-        requires = []
-        for text in facts.get("requires_dist", ()):
-            requirement = Requirement(text)
-            if requirement.url is not None:
-                if self._applies(requirement, source.extras) and not self._is_source(requirement.name):
-                    own = f"{requirement.name} @ {requirement.url}"
-                    raise ResolutionError(
-                        f"`{name}` requires `{requirement.name}` by a URL, which can change, or belong to"
-                        " another owner",
-                        evidence=(f"found   {requirement}",),
-                        hint=f"if you trust it, require it yourself: `{own}`",
-                    )
-                requirement.url = None
-            requires.append(str(requirement))
-        extras = [str(extra) for extra in facts.get("provides_extra", ())]
         self.metadata[name, version] = {
             "name": name,
             "version": version,
-            "requires-dist": requires,
-            "provides-extra": extras,
-            **({"requires-python": facts["requires_python"]} if facts.get("requires_python") else {}),
+            "requires-dist": [self._checked(source, text) for text in facts.get("requires_dist", ())],
+            # A name that is not valid can be in no requirement.
+            "provides-extra": [*filter(is_normalized_name, map(canonicalize_name, facts.get("provides_extra", ())))],
         }
+
+    def _checked(self, source: Source, text: str) -> str:
+        """Return a requirement of a source distribution, without the URL of one that the user requires, too.
+
+        :raises ResolutionError: if it is not valid, or has another URL.
+        """
+        name = source.locked.name
+        try:
+            requirement = Requirement(text)
+        except InvalidRequirement as error:
+            raise ResolutionError(
+                f"`{name}` has a requirement that is not valid: `{text}`", hint="--resolver pip"
+            ) from error
+        if requirement.url is not None:
+            if self._applies(requirement, source.extras) and not self._is_required(requirement.name):
+                own = f"{requirement.name} @ {requirement.url}"
+                raise ResolutionError(
+                    f"`{name}` requires `{requirement.name}` by a URL, which can change, or belong to another"
+                    " owner",
+                    evidence=(f"found   {requirement}",),
+                    hint=f"if you trust it, require it yourself: `{own}`",
+                )
+            requirement.url = None
+        return str(requirement)
 
     def _applies(self, requirement: Requirement, extras: Sequence[str]) -> bool:
         marker = requirement.marker
@@ -118,7 +127,7 @@ class PreparedSources:
             marker.evaluate({**self.markers, "extra": extra}) for extra in ("", *extras)
         )
 
-    def _is_source(self, name: str) -> bool:
+    def _is_required(self, name: str) -> bool:
         return any(_names(root, canonicalize_name(name)) for root in self.requirements.roots)
 
 

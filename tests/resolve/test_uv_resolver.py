@@ -252,6 +252,22 @@ def test_a_source_that_lies_about_its_name_ends(
     assert "liar" in ended.stderr
 
 
+def test_odd_metadata_of_a_source_is_read(index: LocalIndex, warm_cli: BundlerCli, tmp_path: Path) -> None:
+    """Names of extras that are not valid, and a description that contains fields."""
+    text = "Metadata-Version: 2.1\nName: made\nVersion: 1.0\n\nName: other\nVersion: 9\n"
+    setup = (
+        "from setuptools import setup\nsetup(name='made', version='1.0', py_modules=['made'],"
+        " install_requires=['leaf'], extras_require={'Odd_Name': ['leaf<2']}, long_description='Name: other')\n"
+    )
+    make_sdist(index.folder, "made", "1.0", {"made.py": "", "PKG-INFO": text}, setup_py=setup)
+    make_wheel(index.folder, "leaf", "1.0")
+    make_wheel(index.folder, "leaf", "2.0")
+
+    text = both(warm_cli, "made[odd-name]", cwd=tmp_path)
+
+    assert files_of(text) == "leaf-1.0 made-1.0.tar.gz"
+
+
 def test_a_dependency_by_url_is_refused(index: LocalIndex, warm_cli: BundlerCli, tmp_path: Path) -> None:
     wheel = make_wheel(tmp_path, "leaf", "1.0")
     (tmp_path / "project").mkdir()
