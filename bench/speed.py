@@ -21,7 +21,7 @@ import subprocess
 import sys
 import time
 import tomllib
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
@@ -48,6 +48,13 @@ WORKLOADS = {
     ),
     "small": ("flask==2.2.5", "requests==2.31.0"),
 }
+# What a program imports first, in the rows `start`.
+IMPORTS = {
+    "W1": "numpy, pandas, sklearn, flask, requests",
+    "W2": "tensorflow, azureml_inference_server_http, pandas, sklearn",
+    "small": "flask, requests",
+}
+CACHES = Path("/proc/sys/vm/drop_caches")
 # Variables of an active environment do not reach the tools.
 DROPPED = ("PYTHON", "CONDA", "VIRTUAL_ENV", "LD_", "BUNDLER_", "UV_", "PEX_")
 
@@ -88,7 +95,8 @@ class Workload:
         bench = self.bench
         self.folder.mkdir(parents=True, exist_ok=True)
         self.direct.write_text("".join(f"{line}\n" for line in WORKLOADS[self.name]), "utf-8")
-        target = ("--python", bench.python)
+        # The peers take the wheels for the glibc of this machine.
+        target = ("--python", bench.python, "--target-glibc", "host")
         if not self.lock.exists():
             lock = self.folder / "index.toml"
             lock.unlink(missing_ok=True)
@@ -99,10 +107,10 @@ class Workload:
             pip = (bench.venv("pip", bench.python, PIP), "-m", "pip")
             # bundler resolves with a pip of the target, from the same wheels.
             tools = (PIP, "setuptools<69", "wheel<0.43")
-            bench.require(*pip, "download", "-q", "--no-deps", "-d", self.wheels, "-r", self.pins, *tools)
+            bench.require(*pip, "wheel", "-q", "--no-deps", "-w", self.wheels, "-r", self.pins, *tools)
             offline = ("--no-index", "-f", self.wheels, "--store", self.cold)
             bench.require(bench.bundler, "lock", "-r", self.direct, *target, *offline, "-o", self.lock)
-        remove(self.cold, self.out, self.built)
+        remove(self.cold, self.out, self.built, *self.folder.glob("start-*"))
         bench.shell(self.build(self.built, self.warm))
         remove(self.out)
         bench.shell(self.install(self.folder / "uv-warm") + self.pinned)
@@ -121,8 +129,8 @@ class Workload:
         """Return the command of bundler that builds from the lock."""
         bench = self.bench
         return (
-            f"{bench.bundler} build --python {bench.python} --name app --format tar.zst --lock {self.lock}"
-            f" -o {out} --store {store}"
+            f"{bench.bundler} build --python {bench.python} --target-glibc host --name app --format tar.zst"
+            f" --lock {self.lock} -o {out} --store {store}"
         )
 
     def install(self, cache: Path) -> str:
@@ -145,7 +153,7 @@ class Workload:
         )
         resolve = (
             f"{bench.bundler} build --python {bench.python} --name app --format tar.zst -r {self.direct}"
-            f" --no-index -f {self.wheels} -o {out} --store {self.cold}"
+            f" --target-glibc host --no-index -f {self.wheels} -o {out} --store {self.cold}"
         )
         tree = self.folder / "tree"
 
@@ -175,7 +183,51 @@ class Workload:
             Case("unpack", "tar + sync", f"tar -C {tree} --zstd -xf {archive} && sync -f {tree}", made(tree)),
             Case("inspect", "bundler", f"{bench.bundler} inspect {archive}"),
             Case("--help", "bundler", f"{bench.bundler} --help"),
+            *self.starts(),
         ]
+
+    def starts(self) -> Iterator[Case]:
+        """Yield the imports of a program from a read-only mount, by a user without rights.
+
+        A directory of pip's has bytecode with the times of the sources. A copy with other times, as by an
+        upload, a checkout or a build context, makes all of it invalid.
+        """
+        if os.geteuid():
+            print("the rows `start` need root, for a mount: left out", file=sys.stderr)
+            return
+        by_pip, copied, unpacked = (self.folder / f"start-{name}" for name in ("pip", "copied", "bundler"))
+        pip = (
+            f"{self.bench.venv('pip', self.bench.python, PIP)} -m pip install -q --no-index -f {self.wheels}"
+        )
+        makers = {
+            "bundler": (unpacked, f"{self.bench.bundler} unpack {self.archive} {unpacked}"),
+            "pip": (by_pip, f"{pip} --no-index -f {self.wheels} --target {by_pip} -r {self.pins}"),
+            "pip, copied": (copied, f"cp -r {by_pip} {copied}"),
+        }
+        user = "setpriv --reuid 65534 --regid 65534 --clear-groups"
+        # The Python of the bench may be below a directory that only root may read.
+        user += " --inh-caps -all,+dac_read_search --ambient-caps +dac_read_search"
+        bundled = f"{unpacked}/lib/python{TARGET}/site-packages"
+
+        def prepare(folder: Path, command: str, *, is_cold: bool) -> Callable[[], None]:
+            def run() -> None:
+                if not folder.exists():
+                    self.bench.shell(command)
+                if is_cold:
+                    os.sync()
+                    CACHES.write_text("3", "ascii")
+
+            return run
+
+        for name, is_cold in (("start, files not in memory", True), ("start", False)):
+            for tool, (folder, command) in makers.items():
+                path = bundled if tool == "bundler" else folder
+                mount = f"mount --bind {folder} {folder} && mount -o remount,bind,ro {folder}"
+                program = (
+                    f"PYTHONPATH={path} exec {user} {self.bench.python} -c 'import {IMPORTS[self.name]}'"
+                )
+                line = f"unshare --mount sh -ec {shlex.quote(f'{mount}; {program}')}"
+                yield Case(name, tool, line, prepare(folder, command, is_cold=is_cold))
 
 
 class Bench:

@@ -55,6 +55,17 @@ class BuiltHere(ClosedManifestSection, frozen=True, kw_only=True, rename={"from_
     """The distributions in the build environment."""
 
 
+class OmittedSection(ClosedManifestSection, frozen=True, kw_only=True):
+    """The files and debug symbols that ``--slim`` omitted from one distribution."""
+
+    files: Size
+    """The number of files."""
+    size: Size
+    """Their bytes."""
+    symbols: Size
+    """Bytes of debug symbols that were removed from shared objects."""
+
+
 class DistributionSection(ClosedManifestSection, frozen=True, kw_only=True):
     """One distribution of a bundle."""
 
@@ -70,6 +81,7 @@ class DistributionSection(ClosedManifestSection, frozen=True, kw_only=True):
     scripts: tuple[str, ...]
     size: Size
     uncompiled: tuple[str, ...]
+    omitted: OmittedSection | None = None
     version: str
     wheel: str
     wheel_sha256: Digest

@@ -11,11 +11,10 @@ a wheel"; recording installed projects (PyPA).
 from __future__ import annotations
 
 import csv
-import hashlib
 import io
 import re
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cached_property
 
 from packaging.requirements import Requirement
@@ -26,7 +25,7 @@ from bundler.archive.entry_points import EntryPoint
 from bundler.archive.tree import TreeFile
 from bundler.archive.wheel import Wheel, WheelFile
 from bundler.bundle.launcher import LAUNCHER_FORMAT, entry_point_launcher, script_launcher
-from bundler.digest import Sha256, parse_sha256, record_hash
+from bundler.digest import Sha256, parse_sha256, record_hash, sha256_of
 from bundler.errors import MalformedError
 from bundler.paths import ArchivePath, UnsafePathError, archive_path, printable
 from bundler.target.target import Target
@@ -91,6 +90,10 @@ class Layer:
     """Deviations of the wheel from the specification that pip accepts."""
     files: tuple[TreeFile, ...]
     """Sorted bytewise by path."""
+    omitted: Mapping[str, int] = field(default_factory=dict)
+    """The files of the wheel that ``--slim`` left out, relative to the root, with their bytes."""
+    saved: int = 0
+    """Bytes of removed debug symbols."""
 
     def __post_init__(self) -> None:
         """Check the values that have a form of their own: the store of a layer may have been changed.
@@ -123,8 +126,9 @@ class Layer:
         """Its ``.pth`` files that run code, sorted, relative to site-packages."""
         return tuple(sorted(self.pth_code))
 
+    @cached_property
     def requirements(self) -> tuple[Requirement, ...]:
-        """Return the requirements as values."""
+        """The requirements as values."""
         return tuple(Requirement(text) for text in self.requires_dist)
 
 
@@ -233,12 +237,11 @@ def tree_digest(files: Iterable[TreeFile]) -> Sha256:
     >>> tree_digest([])[:12]
     'f787dbb88d57'
     """
-    digest = hashlib.sha256(_TREE_DOMAIN)
+    pieces = [_TREE_DOMAIN]
     for file in sorted(files, key=lambda file: file.path.encode()):
-        for field in (file.path.encode(), f"{file.mode:04o}".encode(), file.sha256.encode()):
-            digest.update(len(field).to_bytes(8, "big"))
-            digest.update(field)
-    return Sha256(digest.hexdigest())
+        for part in (file.path.encode(), b"%04o" % file.mode, file.sha256.encode()):
+            pieces += (len(part).to_bytes(8, "big"), part)
+    return sha256_of(b"".join(pieces))
 
 
 def _is_metadata(path: str, target: Target) -> bool:

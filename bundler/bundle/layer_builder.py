@@ -8,7 +8,7 @@ import json
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from concurrent.futures import Executor, ThreadPoolExecutor
 from contextlib import ExitStack
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
@@ -24,6 +24,7 @@ from bundler.bundle.layer import (
     record_bytes,
 )
 from bundler.bundle.segment import SegmentFormat, bind_content, write_segment
+from bundler.bundle.slim import Slim, Source, without_omitted
 from bundler.digest import Sha256, hash_stream, read_chunks, sha256_of
 from bundler.errors import BundlerError, MalformedError
 from bundler.paths import ArchivePath, archive_path
@@ -49,8 +50,6 @@ _HEAD = 256
 
 _PTH_LINE = 4096
 """Characters of a line of code in a ``.pth`` file that a layer keeps."""
-
-Source = WheelFile | bytes | Path
 
 
 class _CompileJob(NamedTuple):
@@ -81,6 +80,8 @@ class LayerBuilder:
     host: HostEnvironment
     segment_format: SegmentFormat
     """The form of the segment that is made with a new layer."""
+    slim: Slim | None = None
+    """The files to omit; None ships every file of a wheel."""
 
     def build_all(self, wheels: Sequence[WheelRef], *, jobs: int, reporter: Reporter) -> tuple[Layer, ...]:
         """Return the layer of each wheel, in order.
@@ -117,19 +118,18 @@ class LayerBuilder:
 
     def make(self, wheel: WheelRef, compilers: Executor) -> Layer:
         """Return the layer of one wheel, from the store if it exists there."""
-        key = key_of("layer", *self._key_parts(wheel))
+        slim = self.slim.of(wheel.filename) if self.slim else None
+        target, compiles = self.interpreter.target, self.interpreter.compiles
+        parts = layer_key_parts(wheel.sha256, target, compiles=compiles)
+        key = key_of("layer", *parts, *(slim.key_parts if slim else ()))
         layer = self.store.recall("layer", key, Layer)
         if layer is not None and layer.wheel_sha256 == wheel.sha256:
             return layer
         # Under the lock `memo` looks again: another process may have built the layer meanwhile.
         with self.store.locked(key):
-            return self.store.memo("layer", key, Layer, lambda: self._make(wheel, compilers))
+            return self.store.memo("layer", key, Layer, lambda: self._make(wheel, slim, compilers))
 
-    def _key_parts(self, wheel: WheelRef) -> tuple[str, ...]:
-        interpreter = self.interpreter
-        return layer_key_parts(wheel.sha256, interpreter.target, compiles=interpreter.compiles)
-
-    def _make(self, wanted: WheelRef, compilers: Executor) -> Layer:
+    def _make(self, wanted: WheelRef, slim: Slim | None, compilers: Executor) -> Layer:
         path = self.store.verified_path(wanted.sha256)
         with ExitStack() as stack:
             wheel = read_wheel(stack.enter_context(path.open("rb")), wanted.filename)
@@ -138,16 +138,13 @@ class LayerBuilder:
             in_memory = has_memory_for(2 * sum(sizes), 2 * len(sizes))
             scratch = stack.enter_context(self.store.scratch(in_memory=in_memory))
             planned = plan_layer(wheel, self.interpreter.target, heads=_python_scripts(wheel))
+            planned, omitted = without_omitted(planned, slim, self.interpreter.target.site_packages)
             sources: dict[str, tuple[int, Source]] = {file.path: (file.mode, file.source) for file in planned}
             compiled = self._compile(wheel, planned, sources, scratch, compilers)
+            saved = slim.strip(wheel, sources, scratch, compilers) if slim is not None else 0
             files = self._table(wheel, sources)
-            layer = _describe(
-                wheel,
-                wanted,
-                files,
-                compiled,
-                _pth(wheel, planned, self.interpreter.target.site_packages),
-            )
+            pth = _pth(wheel, planned, self.interpreter.target.site_packages)
+            layer = replace(_describe(wheel, wanted, files, compiled, pth), omitted=omitted, saved=saved)
             write_segment(files, _contents(wheel, sources, wanted), self.segment_format, self.store)
         bind_content(layer, self.segment_format, self.store)
         return layer

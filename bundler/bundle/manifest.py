@@ -26,7 +26,7 @@ from bundler.bundle.layer import Layer
 from bundler.bundle.plan import ArchiveMember, BundlePlan, archive_order, check_name, folders_of
 from bundler.digest import Sha256, sha256_of
 from bundler.errors import BundlerError, MalformedError
-from bundler.jsonio import canonical_json, convert
+from bundler.jsonio import canonical_json, convert, decode
 from bundler.paths import UnsafePathError, archive_path, printable
 from bundler.resolve.lockfile import Lock
 from bundler.target.target import Target
@@ -156,9 +156,8 @@ def make_manifest(values: Mapping[str, Any]) -> Manifest:
 
     :param values: all sections; ``format`` and ``format_version`` are added here.
     """
-    return parse_manifest(
-        _canonical({"format": FORMAT, "format_version": FORMAT_VERSION, **values}), "manifest.json"
-    )
+    content = _canonical({"format": FORMAT, "format_version": FORMAT_VERSION, **values})
+    return _manifest(content, decode(content, dict[str, Any], "manifest.json"), "manifest.json")
 
 
 def parse_manifest(content: bytes, source: str) -> Manifest:
@@ -180,17 +179,30 @@ def parse_manifest(content: bytes, source: str) -> Manifest:
             ),
             hint="upgrade bundler: `pip install -U airgap-bundler`",
         )
-    document = convert(values, ManifestDocument, source)
+    manifest = _manifest(content, values, source)
     try:
         canonical = _canonical(values)
+    except (ValueError, RecursionError) as error:
+        raise MalformedError(f"{source}: {_reason(error)}") from error
+    if canonical != content:
+        raise MalformedError(f"{source}: not in canonical form", evidence=("see docs/format.md, `Manifest`",))
+    return manifest
+
+
+def _manifest(content: bytes, values: dict[str, Any], source: str) -> Manifest:
+    """Return the manifest with these values, after checking that they are consistent.
+
+    :param content: their canonical form.
+    :raises MalformedError: if not.
+    """
+    document = convert(values, ManifestDocument, source)
+    try:
         files = tuple(map(_owned_file, document.files))
         _check(document)
-    except (ValueError, RecursionError) as error:
+    except ValueError as error:
         raise MalformedError(f"{source}: {_reason(error)}") from error
     except BundlerError as error:
         raise MalformedError(f"{source}: {error}") from error
-    if canonical != content:
-        raise MalformedError(f"{source}: not in canonical form", evidence=("see docs/format.md, `Manifest`",))
     return Manifest(content=content, values=values, document=document, files=files)
 
 
@@ -301,7 +313,9 @@ def distribution_section(
     """
     locked = next(package for package in lock.packages if package.name == layer.name)
     requires = build_requires.get(layer.name)
+    omitted = {"files": len(layer.omitted), "size": sum(layer.omitted.values()), "symbols": layer.saved}
     return {
+        **({"omitted": omitted} if any(omitted.values()) else {}),
         "built_here": None
         if requires is None
         else {"from": locked.filename, "kind": locked.kind, "requires": list(requires)},

@@ -13,6 +13,7 @@ from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass
+from itertools import chain
 from pathlib import Path
 from typing import TYPE_CHECKING, BinaryIO
 
@@ -29,6 +30,7 @@ from bundler.errors import BundlerError, IntegrityError, MalformedError, OutputE
 from bundler.store.store import DamagedStoreError
 from bundler.system.atomic import output_error, replace_file, staged_dir, staged_file
 from bundler.system.locks import locked_directory
+from bundler.system.threads import read_ahead
 
 if TYPE_CHECKING:
     from bundler.reporter import Reporter, Task
@@ -184,11 +186,15 @@ def _write_archive(
     segment_format: SegmentFormat,
     store: Store,
 ) -> None:
-    """Write an archive: its head is made here, the segments are copied, and re-hashed as they are."""
-    head = compressor(segment_format.codec)
-    sink(head.compress(b"".join(_head(manifest, lock))) + head.flush())
-    for segment in segments:
-        store.copy(segment, sink)
+    """Write an archive: its head is made here, the segments are copied, and re-hashed as they are.
+
+    The thread that reads them compares their digests, while this one computes that of the archive.
+    """
+    with read_ahead(chain.from_iterable(map(store.chunks, segments))) as chunks:
+        head = compressor(segment_format.codec)
+        sink(head.compress(b"".join(_head(manifest, lock))) + head.flush())
+        for chunk in chunks:
+            sink(chunk)
     end = compressor(segment_format.codec)
     sink(end.compress(END) + end.flush())
 

@@ -10,8 +10,15 @@ from packaging.requirements import Requirement
 from packaging.utils import NormalizedName, canonicalize_name
 
 from bundler.bundle.layer import Layer
+from bundler.bundle.plan import folders_of
 from bundler.checks.dependencies import requirement_chain, requirement_edges
-from bundler.checks.modules import DistributionFacts, namesakes, shared_packages, top_level_modules
+from bundler.checks.modules import (
+    DistributionFacts,
+    importable_name,
+    namesakes,
+    shared_packages,
+    top_level_modules,
+)
 from bundler.checks.mount import pth_modules
 from bundler.checks.needed import main_modules, requested_distributions
 from bundler.data.inference_server import SERVER, SERVER_MODULES
@@ -27,7 +34,7 @@ def layer_facts(layer: Layer, site_packages: str) -> DistributionFacts:
         name=layer.name,
         display_name=layer.display_name,
         version=layer.version,
-        requires_dist=layer.requirements(),
+        requires_dist=layer.requirements,
         files=tuple(file.path[len(prefix) :] for file in layer.files if file.path.startswith(prefix)),
     )
 
@@ -50,6 +57,20 @@ class BundleContents:
     def names(self) -> frozenset[NormalizedName]:
         """The names of the distributions."""
         return frozenset(facts.name for facts in self.facts)
+
+    @cached_property
+    def omitted(self) -> frozenset[str]:
+        """The modules and packages that ``--slim`` left out."""
+        prefix = f"{self.target.site_packages}/"
+        kept = {folder for facts in self.facts for folder in folders_of(facts.files)}
+        found = set()
+        omitted = (path for layer in self.layers for path in layer.omitted if path.startswith(prefix))
+        for path in (path.removeprefix(prefix) for path in omitted):
+            name = path.rpartition("/")[2]
+            if module := importable_name(name):
+                found.add(path[: -len(name)] + module)
+            found.update(set(folders_of([path])) - kept)
+        return frozenset(path.removesuffix("/__init__").replace("/", ".") for path in found)
 
     def modules(self, others: Sequence[DistributionFacts] = ()) -> tuple[tuple[DistributionFacts, str], ...]:
         """Return the modules to import, each with its distribution.

@@ -12,6 +12,7 @@ import re
 from collections import Counter
 from collections.abc import Collection, Iterable, Iterator
 from dataclasses import dataclass
+from functools import lru_cache
 from keyword import iskeyword
 from typing import Any
 
@@ -169,6 +170,7 @@ def is_for_import(module: str) -> bool:
     return not _NOT_FOR_IMPORT.fullmatch(first) and not any(part.startswith("_") for part in (first, *rest))
 
 
+@lru_cache(maxsize=1 << 16)  # most names of files repeat
 def importable_name(filename: str) -> str | None:
     """Return the name of the module in a file, or None if no import finds it.
 

@@ -40,7 +40,7 @@ from bundler.checks.user_code import UserCode
 from bundler.checks.user_code_run import CodeCheck, CodeChecker
 from bundler.checks.wheels import wheel_findings
 from bundler.system.memory import has_memory_for
-from bundler.system.sandbox import Sandbox, find_sandbox
+from bundler.system.sandbox import Sandbox
 from bundler.target.interpreter import Interpreter
 
 if TYPE_CHECKING:
@@ -100,35 +100,35 @@ def run_checks(
     request: CheckRequest,
     interpreter: Interpreter,
     *,
+    sandbox: Sandbox,
     store: Store,
     host: HostEnvironment,
     reporter: Reporter,
 ) -> CheckResult:
     """Run all checks of one request in a private directory of the store.
 
+    :param sandbox: the sandbox that imports run in.
     :raises ClosureError: if an import check itself fails; faults of the bundle are in the report.
     """
     sizes = [file.size for _, file in request.plan.files()]
-    with store.scratch() as home:
-        sandbox = find_sandbox(host, home)
-        # Only with a root directory of its own: Landlock permits an import to write to all of /dev/shm.
-        is_apart = sandbox.read_only and sandbox.processes
-        in_memory = is_apart and has_memory_for(sum(sizes), len(sizes))
-        with store.scratch(in_memory=in_memory) as scratch:
-            environments = CheckEnvironments(
-                interpreter=interpreter,
-                bundle=request.plan,
-                segment_format=request.segment_format,
-                jobs=request.jobs,
-                reverify=request.reverify,
-                store=store,
-                host=host,
-                reporter=reporter,
-                sandbox=sandbox,
-                scratch=scratch,
-            )
-            scanner = Scanner(interpreter, store, host, scratch)
-            return _CheckRun(request, interpreter, environments, scanner, reporter).run()
+    # Only with a root directory of its own: Landlock permits an import to write to all of /dev/shm.
+    is_apart = sandbox.read_only and sandbox.processes
+    in_memory = is_apart and has_memory_for(sum(sizes), len(sizes))
+    with store.scratch(in_memory=in_memory) as scratch:
+        environments = CheckEnvironments(
+            interpreter=interpreter,
+            bundle=request.plan,
+            segment_format=request.segment_format,
+            jobs=request.jobs,
+            reverify=request.reverify,
+            store=store,
+            host=host,
+            reporter=reporter,
+            sandbox=sandbox,
+            scratch=scratch,
+        )
+        scanner = Scanner(interpreter, store, host, scratch)
+        return _CheckRun(request, interpreter, environments, scanner, reporter).run()
 
 
 class _CheckRun:
@@ -171,15 +171,11 @@ class _CheckRun:
             code = self._code()
             objects = reading.result()
         loaded = {name for mode in modes for name in mode.loaded}
-        found = [
-            *self._wheels(loaded),
-            *self._mounted(modes),
-            *self._imported(),
-            *objects.damaged,
-        ]
+        found = [*self._wheels(loaded), *self._mounted(modes), *self._imported(), *objects.damaged]
         found += self._linked(objects.found, modes, code)
         floor = glibc_floor(shared for _, shared in objects.found)
-        found += [*self._based(floor), *(not_imported(self._target) if self._interpreter.is_foreign else ())]
+        found += self._based(floor)
+        found += not_imported(self._target) if self._interpreter.is_foreign else ()
         report = ClosureReport(
             modes=tuple(modes),
             unmet=unmet_requirements([*self._facts, *self._provided()], request.roots, self._target.markers),
@@ -330,7 +326,7 @@ class _CheckRun:
         def owner_of(module: str) -> str:
             return min(self._world.find(module)[0] & versions.keys(), default="")
 
-        return remedy(result, owner_of, versions)
+        return remedy(result, owner_of, versions, self._contents.omitted)
 
     def _linked(
         self,

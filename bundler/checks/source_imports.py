@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Literal
 
 from packaging.utils import NormalizedName, canonicalize_name
@@ -98,8 +98,12 @@ class ModuleIndex:
         self._stdlib = stdlib
         self._base = base
         for facts in distributions:
+            names: dict[str, str | None] = {}
             for path in facts.files:
-                self._add(path.split("/"), facts.name)
+                folder, _, file = path.rpartition("/")
+                if folder not in names:
+                    names[folder] = _dotted(folder)
+                self._add(names[folder], file, facts.name)
         # The path finder returns the first regular module or package on sys.path, and makes a namespace
         # package only if it meets none (PEP 420). A mount is before the standard library, so a regular
         # module of the bundle hides one of the standard library; a namespace package is hidden by it.
@@ -108,21 +112,21 @@ class ModuleIndex:
             name: who for name, who in self._owners.items() if name.partition(".")[0] not in hidden
         }
 
-    def _add(self, parts: list[str], owner: str) -> None:
-        """Enter the module of a file, and every package above it."""
-        module = importable_name(parts[-1])
-        if module is None or not all(part.isidentifier() for part in parts[:-1]):
+    def _add(self, package: str | None, file: str, owner: str) -> None:
+        """Enter the module of a file, and every package above it.
+
+        :param package: the dotted name of its directory; None if it is no package.
+        """
+        module = importable_name(file)
+        if module is None or package is None:
             return
-        for depth in range(1, len(parts)):
-            self._owners.setdefault(".".join(parts[:depth]), set()).add(owner)
-        if module == "__init__":
-            # One `__init__` makes the package regular for all its owners: the first directory with one
-            # wins on sys.path, and in site-packages all of them are the same directory.
-            self._regular.add(".".join(parts[:-1]))
-        else:
-            name = ".".join([*parts[:-1], module])
-            self._owners.setdefault(name, set()).add(owner)
-            self._regular.add(name)
+        # One `__init__` makes the package regular for all its owners: the first directory with one
+        # wins on sys.path, and in site-packages all of them are the same directory.
+        name = package if module == "__init__" else f"{package}.{module}" if package else module
+        self._regular.add(name)
+        while name and owner not in (owners := self._owners.setdefault(name, set())):
+            owners.add(owner)
+            name = name.rpartition(".")[0]
 
     def top_level(self) -> frozenset[str]:
         """Return the top-level modules and packages of the bundle."""
@@ -173,6 +177,12 @@ class ModuleIndex:
         return (found.module,)
 
 
+def _dotted(folder: str) -> str | None:
+    """Return the dotted name of a directory, empty for the top; None if it is no package."""
+    parts = folder.split("/") if folder else []
+    return ".".join(parts) if all(part.isidentifier() for part in parts) else None
+
+
 @dataclass(slots=True)
 class _ImportPlace:
     """The most important place of an import, and the number of its other places."""
@@ -202,8 +212,12 @@ def import_findings(
         undeclared: dict[tuple[str, str], _ImportPlace] = {}
         declared = {canonicalize_name(requirement.name) for requirement in facts.requires_dist} | {facts.name}
         for scan in scans.get(facts.name, ()):
+            in_tests = _TESTS.fullmatch(scan.path) is not None
             for found in scan.imports:
-                _sort(scan.path, found, world, declared, missing, undeclared)
+                if not found.level:
+                    when: When = "optional" if in_tests and found.when == "top" else found.when
+                    place = _ImportPlace(scan.path, found.line, when)
+                    _sort(found, place, world, declared, missing, undeclared)
         extras = {canonicalize_name(name).replace("-", "") for name in unasked.get(facts.name, ())}
         for name, place in sorted(missing.items()):
             is_extra = any(_plain(name) in extra for extra in extras)
@@ -213,40 +227,37 @@ def import_findings(
 
 
 def _sort(
-    path: str,
     found: FoundImport,
+    place: _ImportPlace,
     world: ModuleIndex,
     declared: Collection[str],
     missing: dict[str, _ImportPlace],
     undeclared: dict[tuple[str, str], _ImportPlace],
 ) -> None:
-    """Add one import to the missing or the undeclared ones, if it is either."""
-    if found.level:
-        return
-    when: When = "optional" if _TESTS.fullmatch(path) and found.when == "top" else found.when
+    """Add one absolute import to the missing or the undeclared ones, if it is either."""
     for module in world.names_of(found):
         owners, lacks = world.find(module)
         if lacks in _WINDOWS:
             continue
         if lacks:
-            _note(missing, lacks, path, found.line, when)
+            _note(missing, lacks, place)
         elif (
-            when == "top"
+            place.when == "top"
             and not owners & {ModuleIndex.STDLIB, ModuleIndex.BASE}
             and not owners & set(declared)
         ):
-            _note(undeclared, (min(owners), module.partition(".")[0]), path, found.line, when)
+            _note(undeclared, (min(owners), module.partition(".")[0]), place)
 
 
-def _note(places: dict[Any, _ImportPlace], key: Any, path: str, line: int, when: When) -> None:
+def _note(places: dict[Any, _ImportPlace], key: Any, place: _ImportPlace) -> None:
     """Keep the place whose import is the most certain to run; of equal ones, the first by path and line."""
     known = places.get(key)
     if known is None:
-        places[key] = _ImportPlace(path, line, when)
-        return
-    known.more += 1
-    if (_RANK[when], path, line) < (_RANK[known.when], known.path, known.line):
-        known.path, known.line, known.when = path, line, when
+        places[key] = replace(place)  # one statement may name several missing modules
+    else:
+        known.more += 1
+        if (_RANK[place.when], place.path, place.line) < (_RANK[known.when], known.path, known.line):
+            known.path, known.line, known.when = place.path, place.line, place.when
 
 
 def _missing(distribution: str, name: str, place: _ImportPlace, *, is_extra: bool) -> Finding:

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 
 import click
 import msgspec
+from packaging.utils import canonicalize_name
 
 from bundler.bundle.plan import check_name
 from bundler.checks.explain import similar_codes
@@ -103,6 +104,8 @@ def build_options(
         base=bundle.base,
         server=bundle.server,
         omit_provided=bundle.omit_provided,
+        slim=bundle.slim,
+        keep=frozenset(canonicalize_name(name) for name in bundle.keep),
         reverify=bundle.reverify,
         allow=_allowed(bundle.allow),
         allow_import_failure=bundle.allow_import_failure,

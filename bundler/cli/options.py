@@ -9,12 +9,13 @@ from collections.abc import Callable
 from dataclasses import dataclass, fields
 from itertools import takewhile
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, get_args
 
 import click
 
 from bundler.cli.parsing import typed_words, with_value, with_word
 from bundler.cli.settings import source_of
+from bundler.data.slim import SlimLevel
 from bundler.errors import InputError, UsageError
 from bundler.redaction import redact
 from bundler.text import listing
@@ -295,6 +296,8 @@ class BundleArguments:
     base: Path | None
     omit_provided: bool
     server: str | None
+    slim: SlimLevel | None
+    keep: tuple[str, ...]
     reverify: bool
     allow: tuple[str, ...]
     allow_import_failure: tuple[str, ...]
@@ -365,6 +368,15 @@ bundle_options = group(
         "--server",
         metavar="VERSION",
         help="Check under this azureml-inference-server-http as well.",
+    ),
+    click.option(
+        "--slim",
+        type=click.Choice(get_args(SlimLevel)),
+        help="Leave out tests, type stubs, documentation and static libraries; with max also headers,"
+        " C sources and debug symbols.",
+    ),
+    click.option(
+        "--keep", multiple=True, metavar="NAME", help="Leave nothing out of this distribution with --slim."
     ),
     click.option("--reverify", is_flag=True, help="Repeat checks that an earlier build has passed."),
     click.option(

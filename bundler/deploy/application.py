@@ -234,7 +234,7 @@ def _wheelhouse(manifest: Manifest, store: Store, scratch: Path) -> Iterator[App
         copy = scratch / item.wheel
         try:
             with copy.open("xb") as stream:
-                store.copy(digest, stream.write)
+                stream.writelines(store.chunks(digest))
         except DamagedStoreError as error:
             raise InputError(
                 f"`{item.wheel}` not found in the store",

@@ -29,6 +29,7 @@ from bundler.pipeline.stages import (
     build_layers,
     check_bundle,
     describe_bundle,
+    find_slim,
     plan_base,
     plan_contents,
 )
@@ -193,8 +194,9 @@ def open_build(
 def build_from(inputs: BuildInputs) -> Built:
     """Run the stages after the lock: fetch, build layers, check, and write the bundle."""
     run, lock, options = inputs.run, inputs.lock, inputs.options
+    slim = find_slim(run, options)
     wheels = fetch_wheels(run, lock)
-    layers = build_layers(run, wheels, lock, options.segment_format, options.jobs)
+    layers = build_layers(run, wheels, lock, options.segment_format, options.jobs, slim=slim)
     provided = plan_base(run, layers, lock, inputs.base if options.omit_provided else None)
     contents = plan_contents(run, lock, wheels, layers, provided, options)
     result = check_bundle(run, options, contents, inputs.base)

@@ -23,7 +23,7 @@ from bundler.errors import InputError, ResolutionError
 from bundler.pipeline.conda import leave_to_base, missing_packages
 from bundler.pipeline.options import HOST_GLIBC
 from bundler.requirements.foreign import bundle_problem
-from bundler.resolve.download import download_of, fetch_all
+from bundler.resolve.download import download_of, fetch_all, missing_files
 from bundler.resolve.lockfile import Lock, LockedDistribution, check_lock, is_lock, parse_lock, render_lock
 from bundler.resolve.sdist import BuiltWheel, build_wheel
 from bundler.text import counted
@@ -251,7 +251,8 @@ def fetch_wheels(run: Run, lock: Lock) -> Wheels:
     :raises ResolutionError: if a wheel cannot be built.
     """
     files = [package for package in lock.packages if package.sha256 and package.kind in ("wheel", "sdist")]
-    fetch_all([download_of(package) for package in files], run.store, run.settings, reporter=run.reporter)
+    if missing := missing_files([download_of(package) for package in files], run.store):
+        fetch_all(missing, run.store, run.settings, reporter=run.reporter)
     sources = [package for package in lock.packages if package.kind != "wheel"]
     if sources and run.interpreter.is_foreign:
         raise InputError(

@@ -7,10 +7,13 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Literal
 
+from packaging.utils import NormalizedName
+
 from bundler.archive.compression import Codec
 from bundler.bundle.segment import SegmentFormat
 from bundler.checks.report import UsageMode
 from bundler.checks.user_code import UserCode
+from bundler.data.slim import SlimLevel
 from bundler.requirements.requirement_set import IndexOptions, RequirementSet
 
 __all__ = ["HOST_GLIBC", "BuildOptions", "LockOptions", "count_cores"]
@@ -77,6 +80,10 @@ class BuildOptions(LockOptions):
     """The version of azureml-inference-server-http that the bundle must be compatible with."""
     omit_provided: bool = False
     """Whether to omit distributions that the base provides in a compatible version."""
+    slim: SlimLevel | None = None
+    """The files that the layers omit; None ships every file."""
+    keep: frozenset[NormalizedName] = frozenset()
+    """Distributions that `slim` does not change."""
     reverify: bool = False
     """Whether to ignore the stored results of earlier checks."""
     allow: tuple[str, ...] = ()

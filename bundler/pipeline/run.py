@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
-from functools import cached_property
+from functools import cached_property, partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -16,6 +17,7 @@ from bundler.pipeline.target import (
     find_target,
     limit_glibc,
 )
+from bundler.requirements.requirement_set import IndexOptions
 from bundler.resolve.failed_run import download_words
 from bundler.resolve.index import IndexSettings, read_index_settings
 from bundler.resolve.pip import PROJECTS, Toolchain, install_toolchain
@@ -24,6 +26,7 @@ from bundler.resolve.resolver import PipResolver, Resolver
 from bundler.resolve.uv import Uv, find_uv
 from bundler.resolve.uv_resolver import UvResolver
 from bundler.system.environ import startup_code
+from bundler.system.sandbox import Sandbox, find_sandbox
 from bundler.target.foreign import parse_target_tag
 from bundler.target.interpreter import Interpreter
 
@@ -48,9 +51,12 @@ class Run:
     reporter: Reporter
     scratch: Path
     """A private directory, removed at the end of the run."""
+    sandbox: Future[Sandbox]
+    """The sandbox of foreign code: it is searched for beside the first stages."""
     interpreter: Interpreter
     """The target Python."""
-    settings: IndexSettings
+    read_settings: Callable[[], IndexSettings]
+    """Returns the index settings; see `settings`."""
     only_binary: bool
     """Whether source distributions are rejected."""
     prefer_binary: bool
@@ -59,6 +65,14 @@ class Run:
     """Whether uv chooses the versions, instead of pip."""
     exclude_newer: str | None
     """The time from which files of an index count as not uploaded yet."""
+
+    @cached_property
+    def settings(self) -> IndexSettings:
+        """The index settings, read at the first access: a build from a lock and a warm store needs none.
+
+        :raises InputError: if pip cannot read its configuration, or a value in it is invalid.
+        """
+        return self.read_settings()
 
     @cached_property
     def toolchain(self) -> Toolchain:
@@ -72,6 +86,7 @@ class Run:
             host=self.host,
             store=self.store,
             scratch=self.scratch,
+            sandbox=self.sandbox.result,
             reporter=self.reporter,
         )
         return replace(toolchain, prefer_binary=self.prefer_binary)
@@ -127,15 +142,16 @@ def open_run(
     base_glibc: str | None = None,
     locked_glibc: str = "",
 ) -> Iterator[Run]:
-    """Find the target and the index settings, and lock the store until the context ends.
+    """Find the target, check the index options, and lock the store until the context ends.
 
     :param base_glibc: the glibc of the base, if known.
     :param locked_glibc: the glibc that the lock was resolved for; empty if unknown.
     :raises InterpreterError: if the target Python is not found, or unsupported.
-    :raises InputError: if pip's configuration is invalid, or a conda environment file requires another
-        Python than the target.
+    :raises InputError: if an index option is invalid, or a conda environment file requires another Python
+        than the target.
     """
-    with store.in_use(), store.scratch() as scratch:
+    with store.in_use(), store.scratch() as scratch, ThreadPoolExecutor(1, "sandbox") as pool:
+        sandbox = pool.submit(find_sandbox, host, scratch)
         requirements = options.requirements
         for setting in host.ignored_settings():
             reporter.note(f"ignored setting: {setting}")
@@ -146,28 +162,15 @@ def open_run(
         conda = requirements.conda if requirements else None
         for translation in conda.translations() if conda else ():
             reporter.note(translation)
-        tag = parse_target_tag(options.target) if options.target else None
-        if tag is not None:
-            interpreter = find_tagged_target(tag, options.python, requirements, host, scratch)
-        else:
-            interpreter = find_target(options.python, requirements, host, scratch, reporter)
-        target = limit_glibc(
-            interpreter.target,
-            options.target_glibc,
-            base=base_glibc,
-            locked=locked_glibc,
-            tagged=tag.libc if tag else "",
-        )
-        interpreter = replace(interpreter, target=target)
-        if requirements is not None:
-            check_applicable(requirements, target, reporter)
-            if interpreter.is_foreign:
-                check_wheels_alone(requirements, target)
-        settings = read_index_settings(
+        interpreter = _find_interpreter(options, host, scratch, reporter, (base_glibc, locked_glibc))
+        target = interpreter.target
+        from_files = requirements.options if requirements else None
+        read_settings = partial(
+            read_index_settings,
             host,
             scratch,
             flags=options.index,
-            from_files=requirements.options if requirements else None,
+            from_files=from_files,
             download=download_words(target.python_version, (*PROJECTS, *_names(requirements))),
         )
         _introduce(interpreter, reporter)
@@ -175,22 +178,57 @@ def open_run(
             is_default = options.target_glibc is None and not target.glibc.is_fact
             lift = "; `--target-glibc host` lifts it" if is_default else ""
             reporter.introduce("glibc", f"up to {target.glibc.version}: {target.glibc.source}{lift}")
-        yield Run(
+        run = Run(
             host=host,
             store=store,
             reporter=reporter,
             scratch=scratch,
+            sandbox=sandbox,
             interpreter=interpreter,
-            settings=settings,
+            read_settings=read_settings,
             only_binary=options.only_binary or interpreter.is_foreign,
             prefer_binary=options.prefer_binary,
             with_uv=options.resolver == "uv",
             exclude_newer=options.exclude_newer,
         )
+        if {options.index, from_files} - {None, IndexOptions()}:
+            _ = run.settings  # options of this command are checked, also if nothing needs them
+        yield run
+
+
+def _find_interpreter(
+    options: LockOptions,
+    host: HostEnvironment,
+    scratch: Path,
+    reporter: Reporter,
+    glibc: tuple[str | None, str],
+) -> Interpreter:
+    """Return the interpreter of the options, with the glibc of its target, after a check of the requirements.
+
+    :param glibc: that of the base, and that of the lock; see `open_run`.
+    """
+    requirements = options.requirements
+    tag = parse_target_tag(options.target) if options.target else None
+    if tag is not None:
+        interpreter = find_tagged_target(tag, options.python, requirements, host, scratch)
+    else:
+        interpreter = find_target(options.python, requirements, host, scratch, reporter)
+    target = limit_glibc(
+        interpreter.target,
+        options.target_glibc,
+        base=glibc[0],
+        locked=glibc[1],
+        tagged=tag.libc if tag else "",
+    )
+    if requirements is not None:
+        check_applicable(requirements, target, reporter)
+        if interpreter.is_foreign:
+            check_wheels_alone(requirements, target)
+    return replace(interpreter, target=target)
 
 
 def _introduce(interpreter: Interpreter, reporter: Reporter) -> None:
-    """Report the target, and what cannot be checked for one of another platform."""
+    """Report the target, and that one of another platform is checked without running it."""
     target = interpreter.target
     if not interpreter.is_foreign:
         reporter.introduce("target", f"CPython {target.version} at {interpreter.python}")

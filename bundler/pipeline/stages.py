@@ -22,6 +22,7 @@ from bundler.bundle.layer_builder import LayerBuilder
 from bundler.bundle.manifest import Manifest, distribution_section, files_section, make_manifest
 from bundler.bundle.plan import BundlePlan, plan_bundle
 from bundler.bundle.segment import SegmentFormat
+from bundler.bundle.slim import Slim, find_stripper
 from bundler.checks.contents import BundleContents
 from bundler.checks.dependencies import named_requirements
 from bundler.checks.elf import numbers
@@ -38,7 +39,7 @@ from bundler.problems import display_path
 from bundler.requirements.files import read_requirements
 from bundler.resolve.lockfile import Lock
 from bundler.store.store import key_of
-from bundler.text import counted
+from bundler.text import counted, human_size, listing
 
 if TYPE_CHECKING:
     from bundler.pipeline.options import BuildOptions
@@ -52,6 +53,7 @@ __all__ = [
     "build_layers",
     "check_bundle",
     "describe_bundle",
+    "find_slim",
     "plan_base",
     "plan_contents",
     "plan_requirements",
@@ -60,6 +62,8 @@ __all__ = [
 
 REFUSED = ("refused", key_of("last"))
 """Where the store keeps the manifest of the last refused bundle."""
+_SAVED = 5
+"""Distributions named with the size of their omitted files."""
 _SHOWN = 20
 """The number of findings on the screen; the manifest has all of them."""
 
@@ -78,8 +82,25 @@ class Contents:
 # Layers.
 
 
+def find_slim(run: Run, options: BuildOptions) -> Slim | None:
+    """Return the files that the layers of a build omit; None if they ship every file.
+
+    :raises InputError: if debug symbols are to be removed, and this machine has no ``strip``.
+    """
+    if options.slim is None:
+        return None
+    stripper = find_stripper(run.host, run.scratch) if options.slim == "max" else None
+    return Slim(level=options.slim, whole=options.keep, stripper=stripper)
+
+
 def build_layers(
-    run: Run, wheels: Wheels, lock: Lock, segment_format: SegmentFormat, jobs: int
+    run: Run,
+    wheels: Wheels,
+    lock: Lock,
+    segment_format: SegmentFormat,
+    jobs: int,
+    *,
+    slim: Slim | None = None,
 ) -> tuple[Layer, ...]:
     """Return the layer of each wheel, in the order of the lock.
 
@@ -95,7 +116,11 @@ def build_layers(
                 evidence=(f"wanted  {run.interpreter.target.tags[0]} or one of {len(tags) - 1} more tags",),
             )
     builder = LayerBuilder(
-        interpreter=run.interpreter, store=run.store, host=run.host, segment_format=segment_format
+        interpreter=run.interpreter,
+        store=run.store,
+        host=run.host,
+        segment_format=segment_format,
+        slim=slim,
     )
     layers = builder.build_all(wheels.refs, jobs=jobs, reporter=run.reporter)
     for layer, package in zip(layers, lock.packages, strict=True):
@@ -110,6 +135,11 @@ def build_layers(
             )
     size = sum(layer.size for layer in layers)
     run.reporter.stage("layers", f"{len(layers)}, {size / 1e6:.1f} MB unpacked")
+    saved = {layer.name: sum(layer.omitted.values()) + layer.saved for layer in layers}
+    if slim is not None:
+        by_size = sorted(filter(saved.get, saved), key=lambda name: (-saved[name], name))
+        largest = listing((f"{name} {human_size(saved[name])}" for name in by_size), _SAVED) or "nothing"
+        run.reporter.stage("slim", f"{human_size(sum(saved.values()))} left out: {largest}")
     return layers
 
 
@@ -120,7 +150,7 @@ def plan_base(run: Run, layers: Sequence[Layer], lock: Lock, base: BaseProfile |
     provided = plan_provided(
         base,
         named_requirements(lock.requirements),
-        {layer.name: layer.requirements() for layer in layers},
+        {layer.name: layer.requirements for layer in layers},
         run.interpreter.target.markers,
         versions={layer.name: layer.version for layer in layers},
     )
@@ -214,6 +244,7 @@ def check_bundle(
             reverify=options.reverify,
         ),
         run.interpreter,
+        sandbox=run.sandbox.result(),
         store=run.store,
         host=run.host,
         reporter=run.reporter,
@@ -320,7 +351,7 @@ def describe_bundle(run: Run, options: BuildOptions, contents: Contents, result:
     return make_manifest(
         {
             "name": options.name,
-            "version": options.version or sha256_of(lock_text)[:12],
+            "version": options.version or _default_version(lock_text, options),
             "epoch": options.epoch,
             "base": _base_section(options, contents.provided),
             "target": run.interpreter.target.to_json(),
@@ -334,6 +365,11 @@ def describe_bundle(run: Run, options: BuildOptions, contents: Contents, result:
             "host": _host_section(run, result),
         }
     )
+
+
+def _default_version(lock: bytes, options: BuildOptions) -> str:
+    """Return the version of a bundle from its lock, and from the other options that change its files."""
+    return sha256_of(lock)[:12] + (f"-slim-{options.slim}" if options.slim else "")
 
 
 def _base_section(options: BuildOptions, provided: ProvidedByBase) -> dict[str, Any]:

@@ -66,7 +66,7 @@ def is_static(manifest: Manifest) -> bool:
 
 
 def summary_lines(manifest: Manifest) -> tuple[str, ...]:
-    """Return ten lines about a bundle for people, the verdict first."""
+    """Return the lines about a bundle for people, the verdict first: ten, and one more with ``--slim``."""
     document = manifest.document
     target = document.target
     largest = sorted(document.distributions, key=lambda item: (-item.size, item.name))
@@ -83,6 +83,7 @@ def summary_lines(manifest: Manifest) -> tuple[str, ...]:
         "for": f"CPython {target.python} ({target.abi}) on {target.platform}",
         "contains": contents,
         "largest": sizes or "nothing",
+        **({"slim": slim} if (slim := _omitted(manifest)) else {}),
         "imports": "; ".join(_imports(manifest)) or "none were checked",
         "native": _native(manifest),
         "licenses": _licenses(item.licence for item in document.distributions),
@@ -91,6 +92,18 @@ def summary_lines(manifest: Manifest) -> tuple[str, ...]:
     }
     title = f"{manifest.name} {manifest.version}  sha256:{manifest.identity}"
     return (title, *(f"{label:<9} {text}" for label, text in facts.items()))
+
+
+def _omitted(manifest: Manifest) -> str:
+    """Return the size of the files that ``--slim`` omitted, the largest first; empty without any."""
+    saved = {
+        item.name: item.omitted.size + item.omitted.symbols
+        for item in manifest.document.distributions
+        if item.omitted is not None
+    }
+    largest = sorted(saved, key=lambda name: (-saved[name], name))
+    names = listing((f"{name} {human_size(saved[name])}" for name in largest), _LISTED)
+    return f"{human_size(sum(saved.values()))} left out: {names}" if saved else ""
 
 
 def _imports(manifest: Manifest) -> Iterator[str]:

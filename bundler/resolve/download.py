@@ -43,7 +43,7 @@ from bundler.store.store import Store
 if TYPE_CHECKING:
     import requests
 
-__all__ = ["Download", "DownloadLimits", "download_of", "fetch_all", "find_sizes"]
+__all__ = ["Download", "DownloadLimits", "download_of", "fetch_all", "find_sizes", "missing_files"]
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -118,7 +118,7 @@ def fetch_all(
         unsafe redirect, a response that is incomplete, too slow or too long.
     :raises IntegrityError: if a file does not have the locked digest or size.
     """
-    missing = _missing(downloads, store)
+    missing = missing_files(downloads, store)
     if not missing:
         return
     sizes = [download.size for download in missing if download.size is not None]
@@ -158,8 +158,11 @@ def find_sizes(
         return {download.sha256: size for download, size in zip(downloads, sizes, strict=True)}
 
 
-def _missing(downloads: Sequence[Download], store: Store) -> list[Download]:
-    """Return the files the store lacks, each digest once, the largest first, so that it ends early."""
+def missing_files(downloads: Sequence[Download], store: Store) -> list[Download]:
+    """Return the files the store lacks, each digest once, the largest first, so that it ends early.
+
+    Those that the store has are bound as references of the kind ``file``.
+    """
     missing: dict[Sha256, Download] = {}
     for download in downloads:
         if not store.has(download.sha256):

@@ -33,7 +33,7 @@ from bundler.resolve.failure import explain_failure
 from bundler.resolve.pip_cache import intact_cache
 from bundler.resolve.releases import answering, find_files, not_an_index
 from bundler.system.process import Completed, run_process
-from bundler.system.sandbox import Places, Sandbox, find_sandbox, program_places
+from bundler.system.sandbox import Places, Sandbox, program_places
 from bundler.target.scripts import script
 from bundler.target.venv import create_venv
 from bundler.text import listing
@@ -69,6 +69,8 @@ class Toolchain:
     """The unpacked ``pip`` package."""
     wheels: Path
     """A directory with the wheels of setuptools and wheel, for build environments."""
+    origins: Mapping[str, str]
+    """The URLs of these wheels in the indexes, by those in the directory: pip may choose one of them."""
     versions: dict[str, str]
     """The versions of pip, setuptools and wheel, by name."""
     store: Store
@@ -136,17 +138,19 @@ class Toolchain:
         return replace(ended, stderr=stderr.replace(f"ERROR: refused{mark} ", "ERROR: refused "))
 
 
-def install_toolchain(
+def install_toolchain(  # noqa: PLR0913 - the values that a run shares
     interpreter: Interpreter,
     settings: IndexSettings,
     *,
     host: HostEnvironment,
     store: Store,
     scratch: Path,
+    sandbox: Callable[[], Sandbox],
     reporter: Reporter,
 ) -> Toolchain:
     """Fetch the toolchain of a target into ``scratch``.
 
+    :param sandbox: returns the sandbox of builds; called after the downloads.
     :raises ResolutionError: if the index has no pip for this Python.
     :raises NetworkError: if the index cannot be reached.
     """
@@ -159,12 +163,7 @@ def install_toolchain(
     wheels = scratch / "toolchain" / "wheels"
     unpacked = scratch / "toolchain" / "pip"
     wheels.mkdir(parents=True)
-    for download in downloads:
-        blob = store.verified_path(download.sha256)
-        if download.name == "pip":
-            _unpack(blob, download.filename, unpacked)
-        else:
-            (wheels / download.filename).write_bytes(blob.read_bytes())
+    origins = _provide(downloads, store, unpacked, wheels)
     if (limit := interpreter.own.glibc) is not None:
         # Beside pip, where pip itself imports it, but not the pips that install build requirements:
         # those run on this machine.
@@ -174,15 +173,15 @@ def install_toolchain(
     extra_config = scratch / "toolchain" / "setup.cfg"
     extra_config.write_text(f"[egg_info]\negg_base = {notes}\n", "utf-8")
     python = create_venv(interpreter, scratch / "toolchain" / "venv", host, scratch)
-    sandbox = find_sandbox(host, scratch)
-    for sentence in sandbox.missing():
+    found = sandbox()
+    for sentence in found.missing():
         reporter.note(f"sandbox of builds: {sentence}")
     guard = scratch / "toolchain" / "guard.json"
     home = scratch / "toolchain" / "home"
     home.mkdir()
     values = {
-        "command": sandbox.argv([], Places())[:-1],
-        "places": sandbox.read_only,
+        "command": found.argv([], Places())[:-1],
+        "places": found.read_only,
         "visible": list(
             map(str, [*program_places(python), unpacked, extra_config, *_tool_places(host)]),
         ),
@@ -194,10 +193,11 @@ def install_toolchain(
         python=python,
         pip=unpacked / "pip",
         wheels=wheels,
+        origins=origins,
         versions={item["metadata"]["name"]: item["metadata"]["version"] for item in report["install"]},
         store=store,
         extra_config=extra_config,
-        sandbox=sandbox,
+        sandbox=found,
         guard=guard,
         target=interpreter.target,
         is_foreign=interpreter.is_foreign,
@@ -205,6 +205,20 @@ def install_toolchain(
         settings=settings,
         scratch=scratch,
     )
+
+
+def _provide(downloads: Sequence[Download], store: Store, pip: Path, wheels: Path) -> dict[str, str]:
+    """Unpack pip, copy the other wheels into a directory, and return their `Toolchain.origins`."""
+    origins = {}
+    for download in downloads:
+        blob = store.verified_path(download.sha256)
+        if download.name == "pip":
+            _unpack(blob, download.filename, pip)
+        else:
+            wheel = wheels / download.filename
+            wheel.write_bytes(blob.read_bytes())
+            origins[wheel.as_uri()] = download.url
+    return origins
 
 
 def _tool_places(host: HostEnvironment) -> list[Path]:

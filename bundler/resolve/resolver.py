@@ -250,8 +250,9 @@ class PipResolver:
         version = Version(metadata["version"])
         if item.get("is_yanked"):
             reporter.warn(f"`{name}` {version} was yanked by its authors")
-        subdirectory = info.get("subdirectory")
         url = split_url(info["url"])[0].partition("#")[0]
+        url = self._toolchain.origins.get(url, url)
+        subdirectory = info.get("subdirectory")
         if "vcs_info" in info:
             return LockedDistribution(
                 name=name,

@@ -174,7 +174,7 @@ def _source(locked: LockedDistribution, store: Store, scratch: Path) -> str:
         raise ResolutionError(f"the lock has no sha256 for `{locked.name}`")
     file = parent / locked.filename
     with file.open("xb") as stream:
-        store.copy(locked.sha256, stream.write)
+        stream.writelines(store.chunks(locked.sha256))
     return file.as_uri() + fragment if fragment else str(file)
 
 

@@ -97,7 +97,7 @@ class UvResolver:
 
 @dataclass(kw_only=True)
 class _Resolution:
-    """One resolution: the arguments of uv, and what it has learned from earlier runs."""
+    """One resolution: the arguments of uv, and the results of its earlier runs."""
 
     resolver: UvResolver
     requirements: RequirementSet

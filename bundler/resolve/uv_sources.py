@@ -89,12 +89,13 @@ class PreparedSources:
         """
         facts = source.metadata
         name, version = source.locked.name, str(facts["version"])
+        extras = map(canonicalize_name, facts.get("provides_extra", ()))
         self.metadata[name, version] = {
             "name": name,
             "version": version,
             "requires-dist": [self._checked(source, text) for text in facts.get("requires_dist", ())],
             # A name that is not valid can be in no requirement.
-            "provides-extra": [*filter(is_normalized_name, map(canonicalize_name, facts.get("provides_extra", ())))],
+            "provides-extra": [*filter(is_normalized_name, extras)],
         }
 
     def _checked(self, source: Source, text: str) -> str:

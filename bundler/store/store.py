@@ -202,7 +202,7 @@ class Store:
         if self.is_untouched(digest):
             return True
         try:
-            self.copy(digest, lambda _: None)
+            self.verified_path(digest)
         except DamagedStoreError:
             return False
         # A copy of the whole store, for example, has other times.
@@ -224,22 +224,19 @@ class Store:
         except (IsADirectoryError, PermissionError) as error:
             raise self._quarantine(digest, error.strerror or "unreadable") from error
 
-    def copy(self, digest: Sha256, sink: Callable[[bytes], object]) -> int:
-        """Write a blob to ``sink`` in chunks, verify its digest, and return its size in bytes.
+    def chunks(self, digest: Sha256) -> Iterator[bytes]:
+        """Yield the content of a blob, and verify its digest.
 
-        :raises IntegrityError: if its content has changed, after all chunks were written; the blob
-            is quarantined then.
+        :raises IntegrityError: if its content has changed, after the last chunk; the blob is quarantined
+            then.
         """
         actual = hashlib.sha256()
-        size = 0
         with self.open(digest) as stream:
             while chunk := stream.read(CHUNK):
                 actual.update(chunk)
-                size += len(chunk)
-                sink(chunk)
+                yield chunk
         if actual.hexdigest() != digest:
             raise self._quarantine(digest, f"sha256 {actual.hexdigest()}")
-        return size
 
     def read(self, digest: Sha256, *, limit: int = _READ_LIMIT) -> bytes:
         """Return the verified content of a small blob.
@@ -259,7 +256,8 @@ class Store:
 
         :raises IntegrityError: if its content has changed; the blob is quarantined then.
         """
-        self.copy(digest, lambda _: None)
+        for _ in self.chunks(digest):
+            pass
         return self.path_of(digest)
 
     def bind(self, kind: str, key: str, digest: Sha256) -> None:

@@ -408,7 +408,7 @@ def test_a_layer_has_a_digest_a_size_and_requirements() -> None:
     assert made.digest == tree_digest(made.files)
     assert made.size == 10
     assert made.pth == ("x.pth", "y.pth")
-    assert made.requirements() == (Requirement("six>=1"), Requirement("x; extra == 'y'"))
+    assert made.requirements == (Requirement("six>=1"), Requirement("x; extra == 'y'"))
 
 
 @given(names=st.sets(st.text(st.characters(exclude_categories=["C"]), min_size=1, max_size=9).filter(safe)))

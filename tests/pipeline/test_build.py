@@ -301,6 +301,24 @@ def test_a_build_from_a_lock_resolves_nothing_and_a_warm_one_asks_nobody(
     assert shop.requests == []
 
 
+def test_pips_configuration_is_read_when_a_file_is_fetched_and_options_are_checked_at_once(
+    shop: LocalIndex, bundler_cli: BundlerCli, tmp_path: Path
+) -> None:
+    bundler_cli.run("lock", "shop", "-o", "pylock.toml", cwd=tmp_path)
+    broken = tmp_path / "pip.conf"
+    broken.write_text("[global\n")
+    build = ("build", "--lock", "pylock.toml", "--name", "app", "-o", "out")
+    env = {"PIP_CONFIG_FILE": str(broken)}
+    ended = bundler_cli.run(*build, cwd=tmp_path, env=env)
+    assert (ended.returncode, "cannot read its configuration" in ended.stderr) == (3, True), ended.stderr
+    assert bundler_cli.run(*build, cwd=tmp_path).returncode == 0
+    shutil.rmtree(tmp_path / "out")
+    assert bundler_cli.run(*build, cwd=tmp_path, env=env).returncode == 0  # nothing is fetched
+    ended = bundler_cli.run(*build, "-i", "htp://index", cwd=tmp_path)
+    assert (ended.returncode, "is not the URL of an index" in ended.stderr) == (3, True), ended.stderr
+    assert shop.folder.is_dir()
+
+
 def test_the_same_build_again_is_no_error_and_another_one_never_replaces_it(
     shop: LocalIndex, bundler_cli: BundlerCli, tmp_path: Path
 ) -> None:

@@ -310,3 +310,19 @@ def test_an_extra_that_does_not_exist_is_reported(
     shown = [line.partition("   ")[2] for line in text.splitlines() if "extra" in line]
     wanted = [f"`plain` 1.0 has no extra `{extra}: it is left out{meant}"] if extra else [meant] * bool(meant)
     assert [line.replace("Socks_Proxyy", "socks-proxyy") for line in shown] == wanted
+
+
+def test_a_required_setuptools_is_locked_where_the_index_has_it(
+    market: Market, bundler_cli: BundlerCli
+) -> None:
+    """The toolchain of a run is in a private directory, which pip searches too, and which is removed."""
+    cwd = bundler_cli.home
+    for options in (["--no-index", "-f", str(market.a.folder)], ["-i", market.a.url]):
+        lock_of(bundler_cli, "setuptools", "wheel", *options, cwd=cwd)
+        packages = tomllib.loads((cwd / "pylock.toml").read_text("utf-8"))["packages"]
+        for package in packages:
+            wheel = package["wheels"][0]
+            if options[0] == "--no-index":
+                assert (cwd / wheel["path"]).parent.samefile(market.a.folder)
+            else:
+                assert wheel["url"] == f"{market.a.url.removesuffix('simple/')}files/{wheel['name']}"

@@ -41,6 +41,8 @@ def stdlib_modules():
 
 def main():
     """Print the facts."""
+    # Not `platform.uname()`: in 3.7 it starts a shell for the name of the processor, which no marker has.
+    system = os.uname()
     json.dump(
         {
             "implementation": sys.implementation.name,
@@ -63,11 +65,11 @@ def main():
                 "implementation_name": sys.implementation.name,
                 "implementation_version": full_version(),
                 "os_name": os.name,
-                "platform_machine": platform.machine(),
+                "platform_machine": system.machine,
                 "platform_python_implementation": platform.python_implementation(),
-                "platform_release": platform.release(),
-                "platform_system": platform.system(),
-                "platform_version": platform.version(),
+                "platform_release": system.release,
+                "platform_system": system.sysname,
+                "platform_version": system.version,
                 "python_full_version": platform.python_version(),
                 "python_version": ".".join(platform.python_version_tuple()[:2]),
                 "sys_platform": sys.platform,
