@@ -1,4 +1,4 @@
-"""Pure: read the outputs of ``uv pip compile``, and choose the file of each package as pip does.
+"""Read the outputs of ``uv pip compile``, and choose the file of each package as pip does.
 
 Spec: pylock.toml (PEP 751); uv documentation, "Locking environments"; pip's ``CandidateEvaluator``.
 """
@@ -7,13 +7,16 @@ from __future__ import annotations
 
 import re
 from collections.abc import Collection, Mapping
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from packaging.utils import NormalizedName, canonicalize_name, parse_wheel_filename
 from packaging.version import Version
 
+from bundler.digest import hash_stream
 from bundler.errors import IntegrityError, ResolutionError
 from bundler.redaction import url_filename
+from bundler.resolve.locations import file_path
 from bundler.resolve.lockfile import LockedDistribution, PackageKind
 from bundler.resolve.resolver import location_of, sha256_in
 
@@ -65,9 +68,18 @@ def locked_package(
         kind=kind,
         location=location,
         filename=filename,
-        sha256=sha256_in(file["hashes"], filename),
+        sha256=sha256_in(_hashes(file), filename),
         index=settings.name_of(url),
     )
+
+
+def _hashes(file: Mapping[str, Any]) -> Mapping[str, str]:
+    """Return the hashes of a file; those of a local one are computed if its page does not state them."""
+    hashes: Mapping[str, str] = file["hashes"]
+    if hashes or not file["url"].startswith("file:"):
+        return hashes
+    with Path(file_path(file["url"])).open("rb") as stream:
+        return {"sha256": hash_stream(stream)[0]}
 
 
 def _best_file(
@@ -85,7 +97,7 @@ def _best_file(
     ]
     if "sdist" in package:
         files.append(("sdist", package["sdist"]))
-    digests = [file["hashes"].get("sha256") for _, file in files]
+    digests = [_hashes(file).get("sha256") if allowed is not None else None for _, file in files]
     for item, digest in zip(files, digests, strict=True):
         if allowed is None or digest in allowed:
             return item

@@ -209,6 +209,8 @@ class _Resolution:
         if name in self.sources.prepared:
             return replace(self.sources.prepared[name].locked, requires_dist=requires)
         uv = self.resolver.uv
+        if self._is_from_source(name):  # older releases of uv list its wheels, too
+            package = {key: value for key, value in package.items() if key != "wheels"}
         allowed = required_hashes(self.requirements, package) if self.requirements.require_hashes else None
         locked = locked_package(package, uv.interpreter.target, uv.settings, allowed=allowed)
         return replace(locked, requires_dist=requires)
