@@ -87,6 +87,11 @@ class BaseProfile:
     notes: tuple[str, ...] = ()
     """Facts that could not be read, one line each."""
 
+    @property
+    def fit_label(self) -> str:
+        """The result of a comparison without an error: without a Python, only distributions are compared."""
+        return "the bundle fits" if self.python_version else "the bundle fits its distributions"
+
     def to_json(self) -> dict[str, Any]:
         """Return the profile as plain values; `from_json` of it is this base again."""
         python: dict[str, Any] = {}

@@ -10,6 +10,7 @@ from types import MappingProxyType
 from packaging.utils import InvalidName, NormalizedName, canonicalize_name
 from packaging.version import InvalidVersion, Version
 
+from bundler.archive.content import recognized_content
 from bundler.base_image.profile import NO_BASE, BaseDistribution, BaseProfile
 from bundler.base_image.rootfs import profile_of, read_layers, read_root_directory
 from bundler.errors import InputError
@@ -29,19 +30,28 @@ _WANTED = (
 )
 
 
-def read_base(path: Path, *, prefer: str | None = None, reporter: Reporter = SILENT) -> BaseProfile:
+def read_base(
+    path: Path, *, prefer: str | None = None, compared: bool = True, reporter: Reporter = SILENT
+) -> BaseProfile:
     """Return the profile of a base from a file or directory, whose form is detected from its content.
 
     :param path: a profile, a ``pip freeze``, a root filesystem or an image.
     :param prefer: which Python of a root filesystem or an image: its prefix
         ("/opt/conda") or its version ("3.7").
+    :param compared: report which facts of the base are missing for a comparison with a bundle.
     :param reporter: receives the progress.
     :raises InputError: if the form is unknown, or several Pythons match.
     :raises IntegrityError: if a part of an image does not match its digest.
     :raises MalformedError: if an image is malformed.
     """
     with reporter.task("base", None):
-        return _read_base(path, prefer)
+        base = _read_base(path, prefer)
+    if compared and base.source == "freeze" and base.python_version is None:
+        reporter.note(
+            f"`{path}` contains names and versions only: the Python, platform and libraries of the base"
+            " are not compared; an image contains them: `docker save -o base.tar IMAGE`, `--base base.tar`"
+        )
+    return base
 
 
 def _read_base(path: Path, prefer: str | None) -> BaseProfile:
@@ -61,6 +71,10 @@ def _read_base(path: Path, prefer: str | None) -> BaseProfile:
         text = content.decode("utf-8")
     except UnicodeDecodeError:
         return _read_image(path, prefer)
+    other = recognized_content(head)
+    if other is not None and other.hint:
+        evidence = (*_WANTED, f"found   {other.label}")
+        raise InputError(f"`{path}` does not describe a base", evidence=evidence, hint=other.hint)
     if text.lstrip().startswith("{"):
         return BaseProfile.from_json(_parse_json(text, path), path)
     return _parse_freeze(text, path)

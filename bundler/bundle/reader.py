@@ -17,9 +17,10 @@ from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from itertools import islice
 from pathlib import Path
-from typing import TYPE_CHECKING, BinaryIO
+from typing import TYPE_CHECKING, BinaryIO, cast
 
-from bundler.archive.compression import Codec, decompressed
+from bundler.archive.compression import SUFFIXES, Codec, decompressed
+from bundler.archive.content import check_content
 from bundler.archive.streams import ExactReader, require_digest, verified
 from bundler.archive.tar import BLOCK, END, directory_header, file_header, padding
 from bundler.bundle.extract import ExtractEntry, extract_entries
@@ -258,11 +259,6 @@ def _manifest_size(header: bytes, root: str, name: str) -> int:
 def _opened(path: Path) -> Iterator[tuple[BinaryIO, Codec]]:
     """Open an archive once, so that the checked file is the one that is read."""
     codec = next((codec for suffix, codec in _CODECS if path.name.endswith(suffix)), None)
-    if codec is None and path.exists():
-        raise MalformedError(
-            f"`{path}` is not a bundle",
-            evidence=("wanted  a .tar.gz or .tar.zst archive, or an unpacked directory",),
-        )
     try:
         descriptor = os.open(path, os.O_RDONLY | getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_BINARY", 0))
     except FileNotFoundError as error:
@@ -271,9 +267,10 @@ def _opened(path: Path) -> Iterator[tuple[BinaryIO, Codec]]:
         reason = (error.strerror or str(error)).lower()
         raise OutputError(f"{path}: cannot read the file: {reason}") from error
     with os.fdopen(descriptor, "rb") as stream:
-        if codec is None or not stat.S_ISREG(os.fstat(descriptor).st_mode):
+        if not stat.S_ISREG(os.fstat(descriptor).st_mode):
             raise MalformedError(f"`{path}` is not a regular file")
-        yield stream, codec
+        check_content(path, stream, codec and SUFFIXES[codec])
+        yield stream, cast("Codec", codec)
 
 
 def _chunks(stream: BinaryIO, advance: Callable[[int], None] = lambda _: None) -> Iterator[bytes]:

@@ -72,9 +72,13 @@ def similar_codes(code: str) -> list[str]:
 
     >>> similar_codes("i299")[0], similar_codes("?")
     ('I209', [])
+    >>> similar_codes("201"), similar_codes("i-201")[0]
+    (['I201'], 'I201')
     """
-    text = code.upper()
+    text = "".join(filter(str.isalnum, code.upper()))
     codes = [known for known in rules_by_code() if text[:1] == known[:1]]
+    if text.isdigit():  # the letter is missing
+        codes = [known for known in rules_by_code() if known.endswith(text)]
     near = next((known for known in codes if known.startswith(text)), None) or closest(
         text, codes, cutoff=0.5
     )

@@ -208,7 +208,9 @@ def read_arguments(
     if not read.roots and not read.system_packages:
         raise InputError(
             f"no requirements in {listing(map(str, (*files, *requirements.scripts)), 3) or 'the selection'}",
-            hint="add at least one, for example `numpy`",
+            hint="add at least one below `dependencies:`, for example `- numpy`"
+            if any(path.suffix in CONDA_SUFFIXES for path in files)
+            else "add at least one, for example `numpy`",
         )
     return read
 

@@ -12,11 +12,11 @@ from bundler.cli.common import LazyGroup, all_commands
 from bundler.cli.console import print_envelope, print_line
 from bundler.cli.options import json_option
 from bundler.cli.settings import PYPROJECT, find_setting, option_name, read_settings
-from bundler.errors import InputError, OutputError, UsageError
+from bundler.errors import OutputError, UsageError
 from bundler.jsonio import parse_toml
-from bundler.paths import printable
-from bundler.problems import closest
+from bundler.problems import Problem, closest, input_error
 from bundler.redaction import redact
+from bundler.requirements.toml import toml_problem
 from bundler.system.atomic import replace_file
 from bundler.system.environ import read_host_environment
 
@@ -48,6 +48,8 @@ def config_command(ctx: click.Context, words: tuple[str, ...], as_json: bool) ->
             raise _only_shows(path)
         names = [" ".join(item) for item in known]
         near = closest(" ".join(path), names)
+        if any(option_name(param) == path[0] for param in known[("build",)].params):
+            near = "build"  # the name of a setting
         raise UsageError(
             f"`{' '.join(path)}` is not a command of bundler",
             hint=f"did you mean `bundler config {near}`?" if near else "bundler --help",
@@ -95,7 +97,8 @@ def init_command(ctx: click.Context) -> None:
         try:
             parse_toml(text)
         except ValueError as error:
-            raise InputError(f"`{PYPROJECT}`: not valid TOML: {printable(str(error))}") from error
+            problem = toml_problem(text, error)
+            raise input_error([Problem(where=f"{PYPROJECT}:{problem.line}", refused=problem)]) from error
     if any(setting.source.endswith(PYPROJECT) for setting in read_settings(host)) or "[tool.bundler" in text:
         raise OutputError(f"`{PYPROJECT}` already has settings of bundler", hint="bundler config")
     root = ctx.find_root()

@@ -83,12 +83,27 @@ def _alternatives(line: Line, root: click.Group) -> Iterator[list[str]]:
         yield from other_commands(line)
     elif line.fault == "choice":
         yield from _other_choices(line)
+    elif line.fault == "repeated":
+        yield _without_first(line)
     elif line.fault == "missing":
         example = example_of(missing_parameters(line)[0], line.values, words)
         if example is not None:
             yield [*words, example]
     elif line.fault == "extra":
         yield from _without_extra(line)
+
+
+def _without_first(line: Line) -> list[str]:
+    """Return the command line without the first value of an option that has several."""
+    param = find_parameter(line.context.command, line.name)
+    names = param.opts if param else ()
+    words = list(line.words)
+    at = next(
+        at
+        for at in range(line.at, len(words))
+        if words[at].partition("=")[0] in names or (words[at][:2] in names and words[at][:2] != "--")
+    )
+    return [*words[:at], *words[at + (2 if words[at] in names else 1) :]]
 
 
 def _synonyms(line: Line) -> Iterator[list[str]]:
@@ -205,8 +220,9 @@ def _elsewhere(line: Line, root: click.Group) -> Iterator[list[str]]:
     if len(line.path) != 1:
         return
     shape = list(map(shown_name, _arguments(line.context.command)))
-    for name in root.list_commands(line.context):
-        command = root.get_command(line.context, name)
+    commands = [(name, root.get_command(line.context, name)) for name in root.list_commands(line.context)]
+    # The command with the fewest options has the fewest effects: `verify`, not `package`.
+    for name, command in sorted(commands, key=lambda item: len(item[1].params) if item[1] else 0):
         if command is None or name in line.path or not find_parameter(command, line.name):
             continue
         if shape == list(map(shown_name, _arguments(command))):
@@ -341,8 +357,14 @@ def _with_name(line: Line) -> Iterator[list[str]]:
 
 
 def _with_bundle(line: Line) -> Iterator[list[str]]:
-    """Yield the command line with a second bundle as the value of an option: ``report NEW OLD``."""
+    """Yield the command line with a second bundle as the value of an option: ``report NEW OLD``.
+
+    Without the unexpected arguments, if the command has none.
+    """
     arguments = _arguments(line.context.command)
+    if not arguments:  # `init NAME`, `doctor BUNDLE`
+        yield [word for word in line.words if word not in line.extra]
+        return
     option = next(
         (
             item

@@ -49,7 +49,7 @@ __all__ = [
     "verify_command",
 ]
 
-_LIKE_A_CODE = re.compile(r"[A-Za-z][0-9]{1,4}", re.ASCII)
+_LIKE_A_CODE = re.compile(r"[A-Za-z]?[-_ ]?[0-9]{1,4}", re.ASCII)
 
 
 @click.command("inspect")
@@ -105,6 +105,10 @@ def explain_command(subject: str | None, bundle: Path | None, store: Path | None
         raise UsageError(
             f"`{subject}` is a bundle, not a finding code or a distribution",
             hint=shlex.join(["bundler", "explain", str(bundle), subject]),
+        )
+    if bundle is not None and not bundle.exists() and is_code(f"{subject}{bundle}"):
+        raise UsageError(
+            f"`{subject} {bundle}` is two words", hint=f"bundler explain {subject.upper()}{bundle}"
         )
     manifest = read_manifest(bundle) if bundle is not None else None
     if is_code(subject):
@@ -247,9 +251,10 @@ def verify_command(bundle: Path, base: Path | None, as_json: bool) -> None:
         hint = error.hint or _whole_bundle(bundle)
         raise type(error)(error.message, evidence=error.evidence, hint=hint) from error
     if base is not None:
-        for finding in check_fit(checked.manifest, read_base(base, reporter=reporter)):
+        profile = read_base(base, reporter=reporter)
+        for finding in check_fit(checked.manifest, profile):
             reporter.warn(f"{finding.code}  {finding.message}")
-        reporter.stage("base", "the bundle fits")
+        reporter.stage("base", profile.fit_label)
     _report_checked("verify", checked, reporter, as_json=as_json)
 
 

@@ -18,6 +18,7 @@ import click
 
 from bundler.cli.common import LazyGroup, add_common_options
 from bundler.cli.console import print_envelope, print_error, print_talk, print_text
+from bundler.cli.parsing import read_line
 from bundler.cli.settings import with_home, with_source
 from bundler.errors import BundlerError
 from bundler.system.atomic import remove_temporaries
@@ -69,6 +70,10 @@ def run_cli(arguments: Sequence[str]) -> int:
 def _run(arguments: Sequence[str]) -> int:  # noqa: PLR0911 - one for each way a command ends
     command = next((word for word in arguments if not word.startswith("-")), "")
     as_json = "--json" in arguments
+    if read_line(arguments, cli).fault == "repeated":  # click would use the last value
+        from bundler.cli.mistakes import usage_error  # noqa: PLC0415 - only for an error
+
+        return _fail(usage_error(click.UsageError(""), arguments, cli), command, as_json=as_json)
     try:
         # Without the standalone mode, click returns the code of an Exit, and else the value of the command.
         ended = cli.main(

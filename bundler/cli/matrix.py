@@ -223,7 +223,10 @@ class _MatrixFile:
             reason = error.strerror if isinstance(error, OSError) else "it is not UTF-8 text"
             raise InputError(f"{self._shown}: cannot be read: {reason}") from error
         except tomllib.TOMLDecodeError as error:
-            raise InputError(f"{self._shown}: not valid TOML: {printable(str(error))}") from error
+            is_list = self._shown.endswith((".txt", ".in"))
+            hint = f"bundler build -r {self._shown}" if is_list else None
+            message = f"{self._shown}: not valid TOML: {printable(str(error))}"
+            raise InputError(message, hint=hint) from error
 
     def _table(self, path: tuple[str, ...], table: Any) -> dict[str, Setting]:
         """Return the settings of a table by their names, after a check of the names and types."""

@@ -9,7 +9,7 @@ from collections.abc import Sequence
 import click
 
 from bundler.cli.correction import absent_reason, corrections, other_commands, owner_of
-from bundler.cli.parsing import Line, find_parameter, missing_parameters, read_line, shown_name
+from bundler.cli.parsing import Line, find_parameter, given_values, missing_parameters, read_line, shown_name
 from bundler.cli.settings import source_of
 from bundler.errors import UsageError
 from bundler.redaction import redact
@@ -36,6 +36,8 @@ def usage_error(error: click.UsageError, arguments: Sequence[str], root: click.G
         return UsageError(
             fact, evidence=evidence, hint=redact(f"did you mean `{shlex.join(['bundler', *meant])}`?")
         )
+    if line.fault == "option" and line.name in ("-o", "--output") and (redirected := _redirected(line)):
+        return UsageError(fact, evidence=("the result is printed",), hint=redact(redirected))
     reason = absent_reason(line) if line.fault in ("option", "command") else None
     if reason:
         return UsageError(fact, evidence=(reason,), hint=shlex.join(["bundler", *line.path, "--help"]))
@@ -45,6 +47,18 @@ def usage_error(error: click.UsageError, arguments: Sequence[str], root: click.G
     if line.fault == "command":
         path = next((read_line(words, root).path for words in other_commands(line)), path)
     return UsageError(fact, evidence=evidence, hint=shlex.join(["bundler", *path, "--help"]))
+
+
+def _redirected(line: Line) -> str | None:
+    """Return the command that writes its result, which it prints, to the file of an unknown ``--output``."""
+    words = list(line.words)
+    at = next((at for at, word in enumerate(words) if word.startswith(line.name)), len(words))
+    attached = words[at][len(line.name) :].removeprefix("=") if at < len(words) else ""
+    file = attached or next(iter(words[at + 1 :]), "")
+    rest = [*words[:at], *words[at + (1 if attached else 2) :]]
+    if not file or read_line(rest, line.context.find_root().command).fault:  # type: ignore[arg-type]
+        return None
+    return f"{shlex.join(['bundler', *rest])} > {shlex.quote(file)}"
 
 
 def plain_words(message: str) -> str:
@@ -71,6 +85,9 @@ def _fact(line: Line) -> tuple[str, str]:
         param = next(item for item in line.context.command.params if item.name == line.name)
         value = line.values[line.name]
         return f"invalid value for `{shown_name(param)}`: `{value}`", _wanted(param)
+    if line.fault == "repeated":
+        values = "` and `".join(dict.fromkeys(given_values(line, param)))
+        return f"{name} takes one value, but has several: `{redact(values)}`", ""
     if line.fault == "value":
         return f"{name} needs a value", _wanted(param) if param else ""
     facts = {

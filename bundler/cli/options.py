@@ -81,9 +81,10 @@ class InputPath(click.Path):
             meant = redact(shlex.join(with_word(ctx, text, str(near)))) if near else None
             hint = f"did you mean `{meant}`?" if meant else None
             if reason == _REASONS["is a file"] and ctx is not None and isinstance(param, click.Option):
-                words = with_value(
-                    ["bundler", *typed_words(ctx)], max(param.opts, key=len), str(Path(text).parent)
-                )
+                typed = typed_words(ctx)
+                given = (name for name in param.opts if name in typed)
+                option = next(given, max(param.opts, key=len))
+                words = with_value(["bundler", *typed], option, str(Path(text).parent))
                 hint = redact(f"did you mean `{shlex.join(words)}`?")
             if "not found" in reason and not near and param is not None and param.name in _BASES:
                 hint = _saved_image(text)

@@ -14,6 +14,7 @@ __all__ = [
     "Line",
     "accepts",
     "find_parameter",
+    "given_values",
     "is_flag",
     "missing_parameters",
     "read_line",
@@ -24,7 +25,7 @@ __all__ = [
     "with_word",
 ]
 
-Fault = Literal["", "option", "value", "flag", "command", "choice", "missing", "extra"]
+Fault = Literal["", "option", "value", "flag", "command", "choice", "repeated", "missing", "extra"]
 
 FORMAT_VALUES = (":all:", ":none:")
 """Values of pip's ``--only-binary`` and ``--no-binary``; ``--only-binary`` of bundler is a flag."""
@@ -72,14 +73,14 @@ def read_line(words: Sequence[str], root: click.Group) -> Line:
         command = context.command
         line = Line(words=words, path=path, at=at, context=context)
         try:
-            values, rest, _ = command.make_parser(context).parse_args(list(words[at:]))
+            values, rest, order = command.make_parser(context).parse_args(list(words[at:]))
         except click.NoSuchOption as error:
             return replace(line, fault="option", name=error.option_name)
         except click.BadOptionUsage as error:
             param = find_parameter(command, error.option_name)
             return replace(line, fault="flag" if is_flag(param) else "value", name=error.option_name)
         if not isinstance(command, click.Group):
-            return _checked(replace(line, values=values, extra=tuple(rest)))
+            return _checked(replace(line, values=values, extra=tuple(rest)), order)
         if not rest:
             return line
         below = command.get_command(context, rest[0])
@@ -89,8 +90,11 @@ def read_line(words: Sequence[str], root: click.Group) -> Line:
         context, path, at = click.Context(below, info_name=rest[0], parent=context), (*path, rest[0]), at + 1
 
 
-def _checked(line: Line) -> Line:
-    """Return the line of a command with the fault of its values, if they have one."""
+def _checked(line: Line, order: Sequence[click.Parameter]) -> Line:
+    """Return the line of a command with the fault of its values, if they have one.
+
+    :param order: the parameter of each word.
+    """
     if line.prints_help:
         return line
     for param in line.context.command.params:
@@ -102,9 +106,28 @@ def _checked(line: Line) -> Line:
     for word, value in pairwise(line.words[line.at :]):
         if value in FORMAT_VALUES and is_flag(find_parameter(line.context.command, word)):
             return replace(line, fault="flag", name=word)
-    if line.extra:
-        return replace(line, fault="extra")
-    return replace(line, fault="missing") if missing_parameters(line) else line
+    for param in dict.fromkeys(order):
+        if order.count(param) > 1 and len(set(given_values(line, param))) > 1:
+            return replace(line, fault="repeated", name=shown_name(param))
+    fault: Fault = "extra" if line.extra else "missing" if missing_parameters(line) else ""
+    return replace(line, fault=fault)
+
+
+def given_values(line: Line, param: click.Parameter | None) -> list[str]:
+    """Return the values in a line of an option that takes one; none for another parameter."""
+    if param is None or is_flag(param) or param.multiple or not isinstance(param, click.Option):
+        return []
+    values = []
+    words = line.words[line.at :]
+    for word, following in zip(words, (*words[1:], ""), strict=True):
+        option, equals, value = word.partition("=")
+        if word == "--":
+            break
+        if option in param.opts and (not equals or option.startswith("--")):
+            values.append(value if equals else following)
+        elif word[:2] in param.opts and not word.startswith("--"):  # `-odist`
+            values.append(word[2:])
+    return values
 
 
 def missing_parameters(line: Line) -> list[click.Parameter]:

@@ -23,6 +23,7 @@ from bundler.redaction import redact
 __all__ = ["bundle_path", "context_path"]
 
 _ARCHIVES = (".tar.gz", ".tar.zst")
+_WANTED = "wanted  a directory that `bundler package -o` wrote"
 _BESIDE = (".manifest.json", ".sha256")
 
 
@@ -49,6 +50,7 @@ class BundlePath(click.Path):
         meant = bundle_with(requirement, typed) if requirement else bundle_meant(path, typed)
         hint = _command(ctx, str(value), meant) if meant else None
         if not path.exists():
+            hint = _swapped(ctx, str(value)) or hint
             words = (redact(str(value)),) if requirement else input_words()
             build = shlex.join(["bundler", "build", *words]) if words else "bundler build --help"
             raise OutputError(f"{path}: file not found", hint=hint or f"build a bundle first: `{build}`")
@@ -56,6 +58,18 @@ class BundlePath(click.Path):
             return path
         kind = "a directory with bundles" if path.is_dir() else "a file beside a bundle"
         raise MalformedError(f"`{path}` is {kind}, not a bundle", hint=hint)
+
+
+def _swapped(ctx: click.Context | None, typed: str) -> str | None:
+    """Return the running ``unpack`` with its arguments in the other order, if that has a bundle first."""
+    from bundler.cli.examples import existing_bundles  # noqa: PLC0415 - only for an error
+
+    words = typed_words(ctx)
+    others = [word for word in words if word != typed and existing_bundles([word])]
+    if ctx is None or ctx.command.name != "unpack" or len(others) != 1 or typed not in words:
+        return None
+    swap = {typed: others[0], others[0]: typed}
+    return redact(shlex.join(["bundler", *(swap.get(word, word) for word in words)]))
 
 
 def _enclosing(path: Path, accepts: Callable[[Path], bool]) -> Path | None:
@@ -104,6 +118,12 @@ class ContextPath(InputPath):
         typed = Path(str(value))
         if not _is_context(typed) and (whole := _enclosing(typed, _is_context)):
             raise InputError(f"`{value}` is a part of a build context", hint=_command(ctx, str(value), whole))
+        if typed.is_file():
+            raise InputError(
+                f"`{value}` is a file, not a build context",
+                evidence=(_WANTED,),
+                hint=package_command(),
+            )
         path = Path(str(super().convert(value, param, ctx)))
         if _is_context(path) and not (path / APP_FOLDER).is_dir():
             raise _incomplete(path)
@@ -113,7 +133,7 @@ class ContextPath(InputPath):
         hint = _command(ctx, str(value), meant) if meant else package_command()
         raise InputError(
             f"`{path}` is not a build context",
-            evidence=("wanted  a directory that `bundler package -o` wrote",),
+            evidence=(_WANTED,),
             hint=hint or "bundler package --help",
         )
 

@@ -42,7 +42,7 @@ def profile_command(source: Path | None, python: str | None, python_in: str | No
     if as_script:
         text = script("capture").read_text("utf-8")
     elif source is not None:
-        profile = read_base(source, prefer=python_in, reporter=make_reporter())
+        profile = read_base(source, prefer=python_in, compared=False, reporter=make_reporter())
         text = json.dumps(profile_json(profile), indent=1, sort_keys=True)
     else:
         host = read_host_environment()

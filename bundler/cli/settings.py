@@ -9,7 +9,9 @@ belong to another user.
 
 from __future__ import annotations
 
+import json
 import re
+import shlex
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -20,7 +22,7 @@ import click
 from bundler.cli.console import print_talk
 from bundler.errors import BundlerError, InputError, UsageError
 from bundler.paths import printable
-from bundler.problems import closest, register_urls
+from bundler.problems import Problem, closest, input_error, register_urls
 from bundler.system.environ import HostEnvironment
 
 __all__ = [
@@ -90,9 +92,16 @@ def _file_settings(path: Path) -> Iterator[Setting]:
     import tomllib  # noqa: PLC0415 - `--help` does not need it
 
     try:
-        tool = tomllib.loads(content.decode("utf-8")).get("tool", {})
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+        # A version without quotes is a number: `3.10` is not 3.1.
+        tool = tomllib.loads(content.decode("utf-8"), parse_float=str).get("tool", {})
+    except UnicodeDecodeError as error:
         raise InputError(f"{PYPROJECT}: not valid TOML: {printable(str(error))}") from error
+    except tomllib.TOMLDecodeError as error:
+        from bundler.requirements.toml import toml_problem  # noqa: PLC0415 - only for an error
+
+        problem = toml_problem(content.decode("utf-8"), error)
+        where = f"{PYPROJECT}:{problem.line}"
+        raise input_error([Problem(where=where, refused=problem)]) from error
     table = tool.get("bundler", {}) if isinstance(tool, dict) else {}
     if not isinstance(table, dict):
         raise InputError(f"{PYPROJECT}: `tool.bundler` is not a table", hint="bundler init")
@@ -210,8 +219,31 @@ def setting_value(setting: Setting, param: click.Parameter) -> Any:
     raise UsageError(
         f"{setting.source}: the value does not fit `--{setting.name}`",
         evidence=(f"wanted  {wanted}", f"found   {printable(repr(setting.value))[:80]}"),
-        hint="bundler config",
+        hint=_meant_line(setting, wanted) or "bundler config",
     )
+
+
+def _meant_line(setting: Setting, wanted: str) -> str | None:
+    """Return the assignment that was probably meant by a value of another type, or None."""
+    value = setting.value
+    items = value if isinstance(value, list) else [value]
+    meant: Any = None
+    if wanted == "true or false":
+        text = str(value).lower()
+        meant = _BOOLEANS.get(text) or (None if text not in _BOOLEANS else False)
+    elif wanted == "a list of strings" and all(type(item) in (int, str) for item in items):
+        meant = [str(item) for item in items]
+    elif wanted == "a string" and len(items) == 1 and type(items[0]) in (int, str):
+        meant = str(items[0])
+    return f"write `{_assignment(setting, meant)}`" if meant is not None else None
+
+
+def _assignment(setting: Setting, value: Any) -> str:
+    """Return the line of the file, or the variable, that gives a setting another value."""
+    shown = json.dumps(value)  # strings, lists and booleans are written as in TOML
+    if setting.source.startswith(_PREFIX):
+        return f"{setting.source}={shlex.quote(value if isinstance(value, str) else shown)}"
+    return f"{setting.source.partition(' ')[0]} = {shown}"
 
 
 def source_of(ctx: click.Context | None, param: click.Parameter | None) -> str | None:
@@ -244,7 +276,10 @@ def with_source(error: BundlerError, arguments: Sequence[str], host: HostEnviron
         if any(quoted in text for quoted in (option, f"`{value}`", f"Python {value} ")):
             message = text.replace(option, f"`{value}`")
             facts, evidence = error.facts, (*error.evidence, f"set by  {setting.source}")
-            return type(error)(printable(message), evidence=evidence, hint=error.hint, facts=facts)
+            hint = error.hint
+            if hint and (meant := re.search(rf"`--{re.escape(setting.name)} ([^`]+)`", hint)):
+                hint = f"write `{_assignment(setting, meant[1])}`"
+            return type(error)(printable(message), evidence=evidence, hint=hint, facts=facts)
     return error
 
 

@@ -145,7 +145,7 @@ def _check_fit(manifest: Manifest, base: BaseProfile | None, reporter: Reporter)
     if base is not None:
         for finding in check_fit(manifest, base):
             reporter.warn(f"{finding.code}  {finding.message}")
-        reporter.stage("base", "the bundle fits")
+        reporter.stage("base", base.fit_label)
         return
     for noted in manifest.document.verification.findings:
         if noted.code == _UNFIT_FOR_SERVER:

@@ -38,7 +38,7 @@ from bundler.resolve.lockfile import Lock, locked_glibc
 from bundler.store.maintenance import heal
 from bundler.system.atomic import check_writable, free_bytes
 from bundler.target.target import Target
-from bundler.text import human_size
+from bundler.text import counted, human_size
 
 if TYPE_CHECKING:
     from bundler.base_image.profile import BaseProfile
@@ -143,6 +143,9 @@ def _plan(options: BuildOptions, host: HostEnvironment, store: Store, reporter: 
         ]
         downloads = [download_of(package) for package in files]
         stored = frozenset(item.sha256 for item in downloads if store.has(item.sha256))
+        if options.lock is not None and len(stored) < len(downloads):
+            count = counted(len(downloads) - len(stored), "file")
+            run.reporter.note(f"{count} of the lock: the digest is checked by the download of the build")
         sizes = find_sizes(downloads, store, run.settings)
         free = free_bytes(options.folder)
         if (needed := sum(filter(None, sizes.values()))) > free:

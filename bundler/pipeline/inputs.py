@@ -24,7 +24,15 @@ from bundler.pipeline.conda import leave_to_base, missing_packages
 from bundler.pipeline.options import HOST_GLIBC
 from bundler.requirements.foreign import bundle_problem
 from bundler.resolve.download import download_of, fetch_all, missing_files
-from bundler.resolve.lockfile import Lock, LockedDistribution, check_lock, is_lock, parse_lock, render_lock
+from bundler.resolve.lockfile import (
+    Lock,
+    LockedDistribution,
+    absent_dependencies,
+    check_lock,
+    is_lock,
+    parse_lock,
+    render_lock,
+)
 from bundler.resolve.sdist import BuiltWheel, build_wheel
 from bundler.text import counted
 
@@ -201,6 +209,8 @@ def read_lock(
     target = run.interpreter.target
     lock = parse_lock(text, source=path, target=target)
     _warn_of_builds(run, lock, text, path)
+    for name, absent in absent_dependencies(text):
+        run.reporter.warn(f"`{name}` in `{path.name}` depends on `{absent}`, which the file does not contain")
     if requirements is not None:
         missing = [root for root in requirements.assumed if root.text in lock.base]
         requirements = leave_to_base(run, requirements, missing, f"`{path.name}`")

@@ -32,6 +32,7 @@ from bundler.requirements.line import (
     parse_root,
     split_options,
 )
+from bundler.requirements.mistakes import python_problem
 from bundler.requirements.model import MODEL_FILE, model_input, named_environment
 from bundler.requirements.pyproject import read_project, requires_python
 from bundler.requirements.requirement_set import (
@@ -186,7 +187,7 @@ class _RequirementsReader:
             try:
                 self.requires_python.append((name, SpecifierSet(text)))
             except InvalidSpecifier:
-                self._refuse(name, ProblemError(f"`requires-python` is not a valid specifier: `{text}`"))
+                self._refuse(name, python_problem(text))
 
     def _add_root(self, root: RootRequirement) -> None:
         self.roots.append(root)
@@ -200,13 +201,15 @@ class _RequirementsReader:
         line there, without options, comments and variables.
         """
         register_urls(text)
+        message = "variables, options and comments are allowed in a requirements file only"
         try:
+            if " --hash" in text:
+                raise ProblemError(message, hint="write it into a file, and pass `-r requirements.txt`")
             self._add_root(parse_root(text, origin=origin, cwd=self.host.cwd))
         except ProblemError as refused:
             self._refuse(origin, refused, text)
             return
         if [(1, text)] != list(logical_lines(text)) or VARIABLE.search(text) or break_args_options(text)[1]:
-            message = "variables, options and comments are allowed in a requirements file only"
             self._refuse(origin, ProblemError(message), text)
         self.lines[False].append(text)
 

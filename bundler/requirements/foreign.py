@@ -10,6 +10,7 @@ from pathlib import Path
 
 from pip_requirements_parser import is_archive_file  # type: ignore[import-untyped]
 
+from bundler.archive.content import CONTENT_START, recognized_content
 from bundler.data.foreign_files import foreign_file
 from bundler.problems import ProblemError
 from bundler.requirements.text import explicit_path, project_hint
@@ -41,6 +42,9 @@ def foreign_problem(path: Path, shown: str, content: bytes) -> ProblemError | No
     if path.suffix == ".py":
         script = f"pass `-s {shlex.quote(shown)}`"
         return ProblemError("a Python script, not a requirements file", hint=script)
+    other = recognized_content(content[:CONTENT_START]) if content or is_archive_file(path.name) else None
+    if other is not None and other.hint:
+        return ProblemError(f"{other.label}, not a requirements file", hint=other.hint)
     if is_archive_file(path.name) or content.startswith(_MAGIC):
         what = "a wheel" if path.suffix == ".whl" else "an archive"
         hint = (

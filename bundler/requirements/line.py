@@ -11,7 +11,6 @@ from __future__ import annotations
 import os
 import re
 import shlex
-import unicodedata
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import cache
@@ -35,18 +34,18 @@ from pip_requirements_parser import (  # type: ignore[import-untyped]
     url_to_path,
 )
 
-from bundler.problems import ProblemError, closest, display_path, first_line
+from bundler.problems import ProblemError, closest, first_line
 from bundler.redaction import redact, split_url
-from bundler.requirements.foreign import foreign_problem
+from bundler.requirements.local import MISSING, local_distribution
 from bundler.requirements.mistakes import (
     probable_requirement,
     refuse_command,
     refuse_foreign,
     refuse_known,
     refuse_python,
+    shown_character,
 )
 from bundler.requirements.repository import check_repository, editable_problem, refuse_repository
-from bundler.requirements.text import directory_problem, similar_path
 
 __all__ = [
     "RequirementKind",
@@ -79,7 +78,6 @@ _WEAK = frozenset({"md5", "sha1", "sha224"})
 _NAMED_PATH = re.compile(
     r"[A-Za-z0-9][\w.-]*\s*(?P<extras>\[[^\]]*\])?\s*@\s*(?P<path>[^\s;]+)(?P<marker>\s*;.*)?", re.ASCII
 )
-_MISSING = "file or directory not found"
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -132,7 +130,7 @@ def split_options(line: str) -> tuple[str, Values]:
         word.partition("=")[0] if word.startswith("--") else word[:2] for word in words if word[0:1] == "-"
     ]
     for name in names:
-        _check_option(name, text, words)
+        _check_option(name, text, words, line)
     given = _no_options()
     try:
         _, stray = _parser().parse_args(words, given)
@@ -157,9 +155,11 @@ def format_control(line: str) -> Iterator[str]:
             yield f"{name}={value if equals else next(words)}"
 
 
-def _check_option(name: str, text: str, words: Sequence[str]) -> None:
+def _check_option(name: str, text: str, words: Sequence[str], line: str) -> None:
     if name == "-":
-        raise ProblemError("an item of a YAML list, not a requirement", hint="remove the `-` before the name")
+        meant = probable_requirement(line)
+        hint = f"write `{meant}`" if meant else "remove the `-` before the name"
+        raise ProblemError("an item of a YAML list, not a requirement", hint=hint)
     if name in _EDITABLE:
         rest = " ".join(words[1:]) if words[0] == name else words[0].removeprefix(name).lstrip("=")
         raise editable_problem(rest)
@@ -169,9 +169,10 @@ def _check_option(name: str, text: str, words: Sequence[str]) -> None:
     if name not in allowed:
         near = closest(name, allowed)
         place = "after a requirement" if text else "in a requirements file"
-        raise ProblemError(
-            f"the option `{name}` is not allowed {place}", hint=f"did you mean `{near}`?" if near else None
-        )
+        hint = f"did you mean `{near}`?" if near else "remove the line"
+        if text and not near:
+            hint = "a comment starts with ` #`" if name == "--" else f"write `{text}`"
+        raise ProblemError(f"the option `{name}` is not allowed {place}", hint=hint)
 
 
 def parse_root(text: str, *, origin: str, cwd: Path, hashes: Sequence[str] = ()) -> RootRequirement:
@@ -229,7 +230,7 @@ def _location(
     try:
         return _locate(url, cwd, algorithms)
     except ProblemError as refused:
-        if named is not None and refused.fact == _MISSING and url.lower().startswith("file:///"):
+        if named is not None and refused.fact == MISSING and url.lower().startswith("file:///"):
             raise _frozen_path(named.name, refused) from None
         if refused.hint == f"pass `-r {origin.rpartition(':')[0]}`":
             refused.hint = "remove the line"  # the directory has no other file with requirements
@@ -270,7 +271,7 @@ def _refuse_path(text: str, cwd: Path) -> None:
     if match is None or is_url(path) or not (path.startswith((".", "/")) or is_archive_file(path)):
         return
     _parse_parts(path, cwd)
-    _local(Path(os.path.normpath(cwd / path)), cwd)
+    local_distribution(Path(os.path.normpath(cwd / path)), cwd)
     line = f"{path if '/' in path else f'./{path}'}{match['extras'] or ''}{match['marker'] or ''}"
     raise ProblemError("the text after `@` is a path, not a URL", hint=f"write `{line}`")
 
@@ -281,25 +282,31 @@ def _parse_parts(text: str, cwd: Path) -> RequirementParts:
     :raises ProblemError: if it is malformed.
     """
     if not text.replace("\t", " ").isprintable():
-        raise ProblemError("it contains a control character")
+        hidden = next(char for char in text if char != "\t" and not char.isprintable())
+        probable = probable_requirement(text)
+        kind = "a control" if hidden < " " else "an invisible"
+        raise ProblemError(
+            f"it contains {kind} character: {shown_character(hidden)}",
+            hint=f"did you mean `{probable}`?" if probable else None,
+        )
     try:
         return parse_reqparts_from_string(text)
     except (PipError, ValueError) as error:
         name = re.split(r"[\s\[<>=!~;@(]", text, maxsplit=1)[0]
         foreign = next((char for char in name if not char.isascii()), None)
+        probable = probable_requirement(text)
+        meant = f"did you mean `{probable}`?" if probable is not None else None
         if foreign and "/" not in name and not is_archive_file(name):
-            character = f"U+{ord(foreign):04X} {unicodedata.name(foreign, '')}".rstrip()
-            raise ProblemError(f"invalid character in the name of the project: {character}") from error
+            fact = f"invalid character in the name of the project: {shown_character(foreign)}"
+            raise ProblemError(fact, hint=meant) from error
         path = re.split(r"[\[;]", text, maxsplit=1)[0].strip()
         if path.endswith(".whl") and not is_url(path):
-            _local(Path(os.path.normpath(cwd / path)), cwd)
+            local_distribution(Path(os.path.normpath(cwd / path)), cwd)
             wanted = "wanted  NAME-VERSION-PYTHON-ABI-PLATFORM.whl"
             raise ProblemError("not a valid file name of a wheel", details=(wanted,)) from error
         cause = error.__context__ if isinstance(error.__context__, InvalidRequirement) else error
-        probable = probable_requirement(text)
-        if probable is not None:
-            fact = "not a valid requirement"
-            raise ProblemError(fact, hint=f"did you mean `{probable}`?") from error
+        if meant is not None:
+            raise ProblemError("not a valid requirement", hint=meant) from error
         hint = "pin a version with `==`" if "Did you mean ==" in str(error) else None
         raise ProblemError(f"not a valid requirement: {first_line(cause)}", hint=hint) from error
 
@@ -310,10 +317,10 @@ def _locate(url: str, cwd: Path, algorithms: set[str]) -> tuple[RequirementKind,
     :raises ProblemError: if the policy does not allow it.
     """
     if not is_url(url):
-        return _local(Path(os.path.normpath(cwd / url)), cwd)
+        return local_distribution(Path(os.path.normpath(cwd / url)), cwd)
     parts = urlsplit(url)
     if parts.scheme == "file":
-        return _local(Path(os.path.normpath(cwd / url_to_path("file" + url[4:]))), cwd)
+        return local_distribution(Path(os.path.normpath(cwd / url_to_path("file" + url[4:]))), cwd)
     location = _clean(url)
     if "+" in parts.scheme:
         check_repository(url)
@@ -333,30 +340,6 @@ def _locate(url: str, cwd: Path, algorithms: set[str]) -> tuple[RequirementKind,
             hint="append `#sha256=` and the digest that `sha256sum` prints for the file",
         )
     return "archive", location
-
-
-def _local(path: Path, cwd: Path) -> tuple[RequirementKind, str]:
-    if path.is_dir():
-        if any((path / name).is_file() for name in ("pyproject.toml", "setup.py")):
-            return "directory", str(path)
-        raise directory_problem(path, "the directory contains neither `pyproject.toml` nor `setup.py`", cwd)
-    if not path.exists():
-        near = similar_path(path)
-        hint = f"did you mean `{_spelled(near, cwd)}`?" if near else None
-        if " / " in str(path):  # `six // the text`
-            hint = "a comment starts with ` #`"
-        raise ProblemError(_MISSING, details=(f"at      `{path}`",), hint=hint)
-    if not (path.is_file() and is_archive_file(path.name)):
-        is_text = path.is_file() and foreign_problem(path, path.name, path.read_bytes()) is None
-        hint = f"pass `-r {shlex.quote(display_path(path, cwd))}`" if is_text else None
-        raise ProblemError("the file is neither a wheel nor an sdist", hint=hint)
-    return "archive", str(path)
-
-
-def _spelled(path: Path, cwd: Path) -> str:
-    """Return a path that cannot be read as the name of a project."""
-    shown = display_path(path, cwd)
-    return shown if "/" in shown else f"./{shown}"
 
 
 def _check_digest(algorithm: str, digest: str) -> str:

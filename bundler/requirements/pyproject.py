@@ -23,11 +23,12 @@ from packaging.utils import canonicalize_name
 from bundler.data.foreign_files import foreign_file
 from bundler.jsonio import parse_toml
 from bundler.problems import ProblemError, closest, first_line, register_urls
+from bundler.requirements.mistakes import probable_requirement
+from bundler.requirements.toml import toml_problem
 
 __all__ = ["project_name", "read_project", "requires_python", "setup_cfg_python"]
 
 
-_TOML_PLACE = re.compile(r" \(at (?:line (?P<line>\d+), column \d+|end of document)\)$")
 LabeledRequirement = tuple[str, Requirement]
 """The table of a requirement (empty, ``[extra]`` or ``[group name]``), and the requirement."""
 
@@ -50,12 +51,7 @@ def read_project(
     try:
         document = parse_toml(text)
     except tomllib.TOMLDecodeError as error:
-        place = _TOML_PLACE.search(str(error))
-        line = place["line"] if place else None
-        yield ProblemError(
-            f"not valid TOML: {_TOML_PLACE.sub('', first_line(error))}",
-            line=int(line) if line else len(text.splitlines()) or 1,
-        )
+        yield toml_problem(text, error)
         return
     project = document.get("project")
     if isinstance(project, dict):
@@ -75,7 +71,12 @@ def _no_project(document: Mapping[str, Any]) -> ProblemError:
     elif isinstance(poetry, dict) and "dependencies" in poetry and (kind := foreign_file("poetry.lock")):
         fact, hint = f"{fact}: its requirements are in `[tool.poetry.dependencies]`", kind.hint or ""
     else:
+        near = closest("project", document, cutoff=0.8)
         hint = "write the requirements into a `requirements.txt`, and pass `-r requirements.txt`"
+        if near is not None:
+            hint = f"write `[project]` instead of `[{near}]`"
+        elif "dependencies" in document:
+            hint = "write `[project]` above `dependencies`"
     return ProblemError(fact, hint=hint)
 
 
@@ -123,6 +124,9 @@ def _from_project(
                 hint="pass the project's directory (`.`) to let pip build it",
             )
             return
+    near = closest("dependencies", project.keys() - {"optional-dependencies"})
+    if near is not None and "dependencies" not in project:
+        yield ProblemError(f"unknown `{near}` in `[project]`", hint="did you mean `dependencies`?")
     optional = project.get("optional-dependencies", {})
     if not isinstance(optional, dict):
         yield ProblemError("`project.optional-dependencies` is not a table")
@@ -176,16 +180,44 @@ def _expanded(
 
 def _listed(table: str, values: object) -> Iterator[Requirement | ProblemError]:
     if not isinstance(values, list):
-        yield ProblemError(f"`{table}` is not a list of requirements")
+        kind = "a table" if isinstance(values, dict) else "text" if isinstance(values, str) else "a value"
+        texts = _requirements_of(values)
+        section, _, key = table.rpartition(".")
+        listed = ", ".join(f'"{text}"' if '"' not in text else f"'{text}'" for text in texts)
+        hint = f"write `{key} = [{listed}]` below `[{section}]`" if texts else None
+        yield ProblemError(f"`{table}` is {kind}, not a list of requirements", hint=hint)
         return
     for value in values:
         register_urls(str(value))
         try:
             yield Requirement(value)
         except InvalidRequirement as error:
-            yield ProblemError(f"`{value}` in `{table}` is not a valid requirement: {first_line(error)}")
+            meant = probable_requirement(value)
+            yield ProblemError(
+                f"`{value}` in `{table}` is not a valid requirement"
+                + (f": {first_line(error)}" if meant is None else ""),
+                hint=f"did you mean `{meant}`?" if meant else None,
+            )
         except TypeError:
-            yield ProblemError(f"`{value}` in `{table}` is not a string")
+            meant = next(iter(_requirements_of(value)), None)
+            fact = f"an item of `{table}` is not text: `{value}`"
+            yield ProblemError(fact, hint=f'write `"{meant}"`' if meant else None)
+
+
+def _requirements_of(value: object) -> list[str]:
+    """Return the requirements of a table of Poetry, of a table of uv's fields, or of a text."""
+    if isinstance(value, str):
+        texts = [item.strip() for item in re.split(r"[,\s]+(?=[A-Za-z])", value)]
+    elif isinstance(value, dict) and isinstance(value.get("name"), str):
+        texts = [f"{value['name']} {value.get('version', '')}"]
+    elif isinstance(value, dict):
+        rows = value.items()
+        versions = {name: item.get("version", "") if isinstance(item, dict) else item for name, item in rows}
+        texts = [f"{name} {version}" for name, version in versions.items() if name != "python"]
+    else:
+        return []
+    meant = [probable_requirement(text.removesuffix("*")) for text in texts]
+    return [text for text in meant if text] if all(meant) else []
 
 
 def _under(requirement: Requirement, conditions: frozenset[str]) -> Requirement:

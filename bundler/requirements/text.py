@@ -15,7 +15,9 @@ from pathlib import Path
 
 from pip_requirements_parser import COMMENT_RE, TextLine, preprocess  # type: ignore[import-untyped]
 
+from bundler.archive.content import CONTENT_START, recognized_content
 from bundler.data.foreign_files import foreign_file
+from bundler.paths import printable
 from bundler.problems import ProblemError, closest, display_path, register_urls
 from bundler.redaction import url_filename
 
@@ -42,6 +44,9 @@ MODEL_FILE = "MLmodel"
 _BOMS = ((codecs.BOM_UTF8, "utf-8"), (codecs.BOM_UTF16_LE, "utf-16-le"), (codecs.BOM_UTF16_BE, "utf-16-be"))
 _CODING = re.compile(rb"coding[:=]\s*([-\w.]+)")
 _LINE_END = re.compile(rb"\r\n|\r|\n")
+_TEXT_END = r"\r\n|\r|\n"
+_CONFLICT = re.compile(r"^(?:<{7}|>{7}) .*\S", re.MULTILINE)
+"""A line that git writes into a file whose merge has conflicts."""
 
 
 def read_bytes(path: Path, cwd: Path = Path("/")) -> bytes:
@@ -61,6 +66,10 @@ def read_bytes(path: Path, cwd: Path = Path("/")) -> bytes:
     except FileNotFoundError as error:
         if url := url_of(path):
             raise url_problem(url, cwd) from error
+        parts = path.name.split(",")
+        if len(parts) > 1 and any(path.with_name(name).is_file() for name in parts):
+            hint = f"repeat the option: `{' '.join(f'-r {shlex.quote(name)}' for name in parts if name)}`"
+            raise ProblemError("file not found", hint=hint) from error
         near = _similar_file(path)
         meant = shlex.quote(display_path(near, cwd)) if near else None
         raise ProblemError("file not found", hint=f"did you mean `{meant}`?" if meant else None) from error
@@ -192,6 +201,9 @@ def decode(content: bytes) -> tuple[str, str]:
 
     :raises ProblemError: with the line and the byte offset of the first invalid byte.
     """
+    other = recognized_content(content[:CONTENT_START]) if content else None
+    if other is not None and other.hint:
+        raise ProblemError(f"{other.label}, not a file with requirements", hint=other.hint)
     mark, encoding = next((item for item in _BOMS if content.startswith(item[0])), (b"", "utf-8"))
     try:
         text = content[len(mark) :].decode(encoding)
@@ -208,6 +220,13 @@ def decode(content: bytes) -> tuple[str, str]:
         raise ProblemError(f"NUL character at byte offset {offset}", line=_line_at(content, offset))
     if not mark:
         _check_coding(content, text)
+    if conflict := _CONFLICT.search(text):
+        raise ProblemError(
+            "an unresolved conflict of a merge of git",
+            details=(f"found   `{printable(conflict[0])}`",),
+            hint="keep the lines of one side, and remove the lines `<<<<<<<`, `=======` and `>>>>>>>`",
+            line=len(re.findall(_TEXT_END, text[: conflict.start()])) + 1,
+        )
     return text, encoding
 
 
@@ -256,6 +275,7 @@ def cut_off(text: str) -> ProblemError | None:
     """Return the problem of a requirements file that ends in a continuation, or None."""
     lines = text.splitlines()
     if lines and lines[-1].endswith("\\") and not COMMENT_RE.match(lines[-1]):
-        number = len(re.findall(r"\r\n|\r|\n", text.rstrip("\r\n"))) + 1
-        return ProblemError("the file ends after a line continuation `\\`", line=number)
+        number = len(re.findall(_TEXT_END, text.rstrip("\r\n"))) + 1
+        fact = "the file ends after a line continuation `\\`"
+        return ProblemError(fact, hint="remove the `\\` at its end", line=number)
     return None

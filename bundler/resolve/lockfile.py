@@ -13,7 +13,7 @@ from __future__ import annotations
 import re
 import shlex
 import tomllib
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -38,6 +38,7 @@ from packaging.specifiers import SpecifierSet
 from packaging.utils import NormalizedName, canonicalize_name
 from packaging.version import Version
 
+from bundler.archive.content import CONTENT_START, recognized_content
 from bundler.digest import Sha256, parse_sha256
 from bundler.errors import InputError
 from bundler.jsonio import parse_toml
@@ -53,6 +54,7 @@ __all__ = [
     "Lock",
     "LockedDistribution",
     "PackageKind",
+    "absent_dependencies",
     "check_lock",
     "is_lock",
     "locked_glibc",
@@ -150,13 +152,22 @@ def parse_lock(text: str, *, source: Path, target: Target) -> Lock:
     try:
         pylock = Pylock.from_dict(parse_toml(text))
     except tomllib.TOMLDecodeError as error:
-        raise InputError(f"{source.name}: not valid TOML: {error}") from error
+        other = recognized_content(text.encode()[:CONTENT_START])
+        if other is not None:
+            raise InputError(f"{source.name}: {other.label}, not a lockfile", hint=other.hint) from error
+        is_conflict = re.search(r"^<{7} ", text, re.MULTILINE) is not None  # of a merge of git
+        hint = (
+            "keep one side of the conflict of git, or write it again with `bundler lock`"
+            if is_conflict
+            else None
+        )
+        raise InputError(f"{source.name}: not valid TOML: {error}", hint=hint) from error
     except PylockUnsupportedVersionError as error:
         raise InputError(
             f"{source.name}: {error}", hint="upgrade bundler: `pip install -U airgap-bundler`"
         ) from error
     except PylockValidationError as error:
-        raise InputError(f"{source.name}: {redact(str(error))}") from error
+        raise _invalid(text, error, source) from error
     try:
         chosen = list(pylock.select(environment=target.environment, tags=target.tags))
     except PylockSelectError as error:
@@ -173,6 +184,30 @@ def parse_lock(text: str, *, source: Path, target: Target) -> Lock:
         glibc=locked_glibc(text),
         resolver=str(ours.get("resolver", "")),
     )
+
+
+def _invalid(text: str, error: PylockValidationError, source: Path) -> InputError:
+    """Return the error for a file that violates PEP 751, with the line and the name of the package."""
+    message = redact(str(error))
+    starts = [number for number, line in enumerate(text.splitlines(), 1) if line.strip() == "[[packages]]"]
+    place = re.search(r" in '?packages\[(\d+)\]", message)
+    evidence: tuple[str, ...] = ()
+    if place and int(place[1]) < len(starts):
+        name = parse_toml(text)["packages"][int(place[1])].get("name", "")
+        evidence = (f"package {printable(str(name))}, line {starts[int(place[1])]}",)
+    return InputError(
+        f"{source.name}: {message}", evidence=evidence, hint="write it again with `bundler lock`, not by hand"
+    )
+
+
+def absent_dependencies(text: str) -> Iterator[tuple[str, str]]:
+    """Yield the distributions of a valid lockfile with a dependency that it does not contain, and that."""
+    packages = parse_toml(text).get("packages", [])
+    names = {package["name"] for package in packages}
+    for package in packages:
+        for item in package.get("dependencies", ()):
+            if item.get("name", package["name"]) not in names:
+                yield package["name"], item["name"]
 
 
 def _unsupported(pylock: Pylock, error: PylockSelectError, source: Path, target: Target) -> InputError:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import random
+import re
 import tomllib
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -104,6 +105,37 @@ def test_a_dry_run_lists_everything_and_writes_nothing(
     plain = warm_cli.run("build", "tree", "source", "--dry-run", cwd=tmp_path).stdout.splitlines()
     assert len(plain) == 4
     assert ("built here" in plain[1], "1 to build here" in plain[3]) == (True, True)
+
+
+def test_a_dry_run_of_a_lock_changed_by_hand_reports_what_the_build_reports(
+    leaves: LocalIndex, warm_cli: BundlerCli, tmp_path: Path
+) -> None:
+    assert warm_cli.run("lock", "tree", "-o", "pylock.toml", cwd=tmp_path).returncode == 0
+    text = (tmp_path / "pylock.toml").read_text("utf-8")
+    digest = re.findall(r'sha256 = "([0-9a-f]{64})"', text)[0]
+    leaf = re.search(r'\[\[packages\]\]\nname = "leaf".*?(?=\[\[packages\]\]|\[tool)', text, re.DOTALL)
+    assert leaf
+    line = text.splitlines().index('name = "leaf"')
+    for edited, code, fact in (
+        (text.replace(f'sha256 = "{digest}"', ""), 3, f"package leaf, line {line}"),
+        (text.replace(digest, digest[:60]), 3, "no usable sha256"),
+        (text.replace('name = "leaf"', 'name = "lead"'), 3, f"package lead, line {line}"),
+        (text.replace(digest, digest.upper()), 0, ""),
+        (text.replace('lock-version = "1.0"\n', ""), 3, "lock-version"),
+        (text.replace(leaf[0], ""), None, "depends on `leaf`, which the file does not contain"),
+        (text.replace(digest, "0" * 64), None, ""),  # the last one: its file is not in the store
+    ):
+        (tmp_path / "pylock.toml").write_text(edited, "utf-8")
+        planned = warm_cli.run("build", "pylock.toml", "--dry-run", cwd=tmp_path)
+        built = warm_cli.run("build", "pylock.toml", cwd=tmp_path)
+        assert fact in planned.stderr, planned.stderr
+        assert fact in built.stderr, built.stderr
+        if code is not None:
+            assert (planned.returncode, built.returncode) == (code, code), (fact, planned.stderr)
+        else:  # only the files show it
+            assert built.returncode
+            unknown = "the digest is checked by the download" in planned.stderr
+            assert unknown == ("0" * 64 in edited)
 
 
 def test_a_dry_run_checks_the_output_and_the_interpreter(

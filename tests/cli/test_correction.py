@@ -29,6 +29,21 @@ def corrected(typed: str) -> str | None:
 @pytest.mark.parametrize(
     ("typed", "meant"),
     [
+        # One option, several values: the last one is kept.
+        ("build six --python 3.7 --python 3.8", "build six --python 3.8"),
+        ("build six --python=3.7 -r a --python 3.8 -r b", "build six -r a --python 3.8 -r b"),
+        ("lock six -o a.toml --output=b.toml", "lock six --output=b.toml"),
+        ("lock six -oa.toml -ob.toml", "lock six -ob.toml"),
+        ("build six --base x --base y --store s --store t", "build six --base y --store t"),
+        ("build six --format dir --format tar.gz", "build six --format tar.gz"),
+        # Another command, and words that a command does not have.
+        ("inspect b.tar.gz --base freeze.txt", "verify b.tar.gz --base freeze.txt"),
+        ("base show", "base list"),
+        ("store gc --days 3", "store gc --unused-days 3"),
+        ("init myproject", "init"),
+        ("doctor b.tar.gz", "doctor"),
+        ("store info x", "store info"),
+        ("completion bash", None),
         # Options of other tools.
         ("build six --python-version 3.7", "build six --python 3.7"),
         ("build six --python-version=3.7", "build six --python=3.7"),
@@ -254,3 +269,28 @@ def test_synonyms_are_commands_and_options_of_bundler() -> None:
         assert read_line([*name.split(), "--help"], cli).fault, f"{name} is a command"
     for name, others in read_synonyms().options.items():
         assert {other.partition(" ")[0] for other in others} <= options, name
+
+
+@pytest.mark.parametrize(
+    "typed",
+    [
+        "build six --python 3.7 --python=3.7",
+        "build six -r a -r b -v -v --extra x --extra y",
+        "build --help --python 3.7 --python 3.8",
+        "lock six -o a.toml -- -o",
+    ],
+)
+def test_an_option_may_be_repeated_with_one_value_and_where_it_takes_several(typed: str) -> None:
+    assert not read_line(shlex.split(typed), cli).fault
+
+
+def test_every_option_with_one_value_is_refused_with_two() -> None:
+    root = click.Context(cli)
+    counted = 0
+    for path, command in all_commands(cli, root):
+        for param in command.params:
+            if isinstance(param, click.Option) and not param.is_flag and not param.multiple:
+                line = read_line([*path, param.opts[-1], "1", param.opts[0], "2"], cli)
+                assert line.fault in ("repeated", "choice"), (path, param.opts)
+                counted += line.fault == "repeated"
+    assert counted > 40

@@ -183,6 +183,81 @@ def test_an_unknown_code_gets_those_of_its_letter(code: str, bundler_cli: Bundle
         assert bundler_cli.run(*suggested(explained)).returncode == 0
 
 
+@pytest.mark.parametrize("words", [["201"], ["i-201"], ["I", "201"], ["101"], ["m101"]])
+def test_a_code_without_its_letter_or_with_a_separator_gets_the_code(
+    words: list[str], bundler_cli: BundlerCli, tmp_path: Path
+) -> None:
+    ended = bundler_cli.run("explain", *words, cwd=tmp_path)
+    if ended.returncode:
+        assert suggested(ended)[:1] == ["explain"]
+        code = suggested(ended)[1]
+        assert code[1:] == words[-1][-3:]
+        ended = bundler_cli.run("explain", code, cwd=tmp_path)
+    assert ended.returncode == 0
+
+
+def test_the_output_of_a_command_that_prints_is_redirected(bundler_cli: BundlerCli, tmp_path: Path) -> None:
+    (tmp_path / "freeze.txt").write_text("six==1.16.0\n", "utf-8")
+    for option in (["-o", "base.json"], ["--output=base.json"], ["-obase.json"]):
+        ended = bundler_cli.run("profile", "freeze.txt", *option, cwd=tmp_path)
+        assert ended.returncode == 2
+        assert hint(ended) == "bundler profile freeze.txt > base.json"
+
+
+def test_an_option_with_two_values_names_both(bundler_cli: BundlerCli, tmp_path: Path) -> None:
+    ended = bundler_cli.run("build", "six", "--python", "3.7", "--python=3.8", cwd=tmp_path)
+    assert ended.returncode == 2
+    assert "`--python` takes one value, but has several: `3.7` and `3.8`" in ended.stderr
+    assert suggested(ended) == ["build", "six", "--python=3.8"]
+    assert bundler_cli.run("config", "--json", "-q", "-q", cwd=tmp_path).returncode == 0
+
+
+def test_a_base_of_names_and_versions_is_compared_with_nothing_else(
+    bundler_cli: BundlerCli, tmp_path: Path
+) -> None:
+    make_bundle(tmp_path / "dist")
+    (path,) = (tmp_path / "dist").glob("*.tar.gz")
+    (tmp_path / "freeze.txt").write_text("idna==3.4\n", "utf-8")
+    ended = bundler_cli.run("verify", str(path), "--base", "freeze.txt", cwd=tmp_path)
+    assert ended.returncode == 0
+    assert "`freeze.txt` contains names and versions only" in ended.stderr
+    assert "the bundle fits its distributions" in ended.stderr
+
+
+@pytest.mark.parametrize(
+    ("name", "fact"),
+    [
+        ("x-1.0-py3-none-any.whl", "neither a wheel nor an sdist: an HTML page"),
+        ("x-1.0.tar.gz", "neither a wheel nor an sdist: an HTML page"),
+        ("r.txt", "an HTML page, not a"),
+        ("env.yml", "an HTML page, not a"),
+        ("pylock.toml", "an HTML page, not a lockfile"),
+    ],
+)
+def test_a_downloaded_page_is_not_an_input(
+    name: str, fact: str, bundler_cli: BundlerCli, tmp_path: Path
+) -> None:
+    (tmp_path / name).write_text("<!DOCTYPE html>\n<html><title>Sign in</title></html>\n", "utf-8")
+    ended = bundler_cli.run("build", f"./{name}" if name.startswith("x") else name, cwd=tmp_path)
+    assert ended.returncode == 3
+    assert fact in ended.stderr
+    assert hint(ended).startswith("download it again")
+
+
+@pytest.mark.parametrize("command", [["verify"], ["inspect"], ["tree"], ["report", "-o", "r.html"]])
+def test_a_bundle_with_the_name_of_a_second_download_gets_its_name(
+    command: list[str], bundler_cli: BundlerCli, tmp_path: Path
+) -> None:
+    make_bundle(tmp_path / "dist")
+    (path,) = (tmp_path / "dist").glob("*.tar.gz")
+    path.rename(tmp_path / "b.tar.gz.1")
+    ended = bundler_cli.run(*command, "b.tar.gz.1", cwd=tmp_path)
+    assert ended.returncode == 7
+    assert hint(ended) == "mv b.tar.gz.1 b.tar.gz"
+    (tmp_path / "b.tar.gz.1").rename(tmp_path / "b.tar.gz")
+    assert bundler_cli.run(*command, "b.tar.gz", cwd=tmp_path).returncode == 0
+
+
 def test_explain_of_a_bundle_or_without_one(bundler_cli: BundlerCli, tmp_path: Path) -> None:
     make_bundle(tmp_path / "dist")
     (path,) = (tmp_path / "dist").glob("*.tar.gz")
@@ -743,7 +818,7 @@ def test_a_broken_pyproject_is_left_unchanged_by_init(bundler_cli: BundlerCli, t
     ended = bundler_cli.run("init", cwd=tmp_path)
 
     assert ended.returncode == 3
-    assert message(ended).startswith("`pyproject.toml`: not valid TOML")
+    assert message(ended).startswith("pyproject.toml:1: not valid TOML")
     assert (tmp_path / "pyproject.toml").read_text("utf-8") == "[project\n"
 
 

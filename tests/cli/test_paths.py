@@ -379,7 +379,7 @@ def test_a_script_is_not_a_part_of_a_context(bundler_cli: BundlerCli, tmp_path: 
     (tmp_path / "score.py").touch()
     ended = bundler_cli.run("simulate", "score.py", cwd=tmp_path)
 
-    assert (ended.returncode, message(ended)) == (3, "score.py: a file, not a directory")
+    assert (ended.returncode, message(ended)) == (3, "`score.py` is a file, not a build context")
     assert "hint" not in ended.stderr
 
 

@@ -125,7 +125,7 @@ def test_an_invalid_value_names_its_source(
             2,
             "find-links of [tool.bundler] in pyproject.toml: the value",
         ),
-        ("[tool.bundler\n", 3, "pyproject.toml: not valid TOML"),
+        ("[tool.bundler\n", 3, "pyproject.toml:1: not valid TOML"),
         ("[tool]\nbundler = 3\n", 3, "pyproject.toml: `tool.bundler` is not a table"),
     ],
 )

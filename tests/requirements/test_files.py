@@ -76,7 +76,7 @@ def folder(tmp_path: Path) -> Folder:
 
 
 REFUSED = {
-    "R01-operator": ("foo = = 1", "not a valid requirement: expected semicolon"),
+    "R01-operator": ("foo = = 1", "not a valid requirement"),
     "R01-comma": ("foo>=1,<", "not a valid requirement: expected comma"),
     "R01-quote": ("foo==1'", "not a valid requirement"),
     "R01-marker": ("foo; bad == 1", "not a valid requirement: expected a marker variable"),
@@ -164,7 +164,7 @@ REFUSED = {
         "invalid character in the name of the project: U+043E CYRILLIC SMALL LETTER O",
     ),
     "R24-hyphen": ("foo\u2010bar==1", "invalid character in the name of the project: U+2010 HYPHEN"),
-    "R24-bidi": ("foo\u202e==1", "it contains a control character"),
+    "R24-bidi": ("foo\u202e==1", "it contains an invisible character: U+202E RIGHT-TO-LEFT OVERRIDE"),
 }
 
 
@@ -263,15 +263,14 @@ def test_bad_bytes_are_named_by_line_and_offset(folder: Folder, content: bytes, 
 def test_all_problems_are_told_at_once(folder: Folder) -> None:
     """One error for the whole input, each problem with its line as it was written (R01, R12, R14)."""
     folder.write("more.txt", "\n\nbar = 1\n")
-    semicolon = "not a valid requirement: expected semicolon (after name with no version specifier) or end"
 
     told = folder.refused("foo = = 1\n-r more.txt\n-e ./x  # mine\n--find-link x\n", strings=["./gone"])
 
     assert told.splitlines() == [
         "5 problems in the requirements",
-        f"  requirements.txt:1: {semicolon}",
+        "  requirements.txt:1: not a valid requirement",
         "    line    `foo = = 1`",
-        "    hint    pin a version with `==`",
+        "    hint    did you mean `foo==1`?",
         "  more.txt:3: not a valid requirement",
         "    line    `bar = 1`",
         "    hint    did you mean `bar==1`?",

@@ -58,6 +58,46 @@ def refused(folder: Path, line: str) -> str:
         ("six=1.0; python_version<3.8", 'six==1.0; python_version < "3.8"'),
         ("six; platform_machine not in x86_64", 'six; platform_machine not in "x86_64"'),
         ("six; (python_version => 3.7)", 'six; python_version >= "3.7"'),
+        # Markdown, and text of a word processor or of a page
+        ("* six", "six"),
+        ("- six==1.16", "six==1.16"),
+        ("1. six", "six"),
+        ("2) six==1.16", "six==1.16"),
+        ("+ six", "six"),
+        ("\u2022 six", "six"),
+        ("- [ ] six", "six"),
+        ("- [x] `six`", "six"),
+        ("`six>=1`", "six>=1"),
+        ("**six**", "six"),
+        ("six==\u201c1.16\u201d", "six==1.16"),
+        ("six\u00a0==\u00a01.16", "six==1.16"),
+        ("six\u200b==1.16", "six==1.16"),
+        ("\uff53\uff49\uff58", "six"),
+        ("six==1.16 \u2013 needed", "six==1.16"),
+        ("(six)", "six"),
+        # versions
+        ('six=="1.16.0"', "six==1.16.0"),
+        ("six = '1.16'", "six==1.16"),
+        ("six>1.16.x", "six>=1.17"),
+        ("six==1.x", "six==1.*"),
+        ("six>=1.16.x,<2.x", "six<2,>=1.16"),
+        ("six<=1.16.*", "six<1.17"),
+        ("six~=1.16.x", "six~=1.16.0"),
+        ("six==1.16.", "six==1.16"),
+        ("six==1,16", "six==1.16"),
+        ("six>=1.16<2", "six<2,>=1.16"),
+        ("six (1.16)", "six==1.16"),
+        ("six: 1.16", "six==1.16"),
+        ("six!1.16", "six!=1.16"),
+        ("six==", "six"),
+        ('six = "*"', "six"),
+        ('six = "^1.16"', "six<2,>=1.16"),
+        ('six = "^0.3.1"', "six<0.4,>=0.3.1"),
+        ('six = "~1.16"', "six~=1.16"),
+        ('six = ">=1.16,<2"', "six<2,>=1.16"),
+        ("six as s", "six"),
+        ("install six", "six"),
+        ("RUN pip install six==1.16", "six==1.16"),
     ],
 )
 def test_the_requirement_that_was_meant_is_suggested(line: str, meant: str, tmp_path: Path) -> None:
@@ -76,6 +116,15 @@ def test_the_requirement_that_was_meant_is_suggested(line: str, meant: str, tmp_
         ("pkg-resources==0.0.0", "`pkg-resources` is not a distribution"),
         ("pkg_resources==0.0.0", "remove the line"),
         ("- six", "an item of a YAML list"),
+        ("six==1.16 --upgrade", "write `six==1.16`"),
+        ("requirements.txt", "write `-r requirements.txt`"),
+        ("constraints-dev.txt", "write `-c constraints-dev.txt`"),
+        ("six==1.16 -- needed", "a comment starts with ` #`"),
+        ("[packages]", "a heading, not a requirement | remove the line"),
+        ("dependencies:", "a heading, not a requirement | remove the line"),
+        ("six\u200b==1.16", "an invisible character: U+200B ZERO WIDTH SPACE"),
+        ("six==1.16\\", "remove the `\\` at its end"),
+        ("<<<<<<< HEAD\nsix==1.16\n=======\nsix==1.15\n>>>>>>> other", "conflict of a merge of git"),
         ("certifi @ file:///build/certifi_16/work/certifi", "`pip list --format=freeze`"),
         ("numpy @ file:///feedstock_root/numpy", "the path of `numpy` does not exist here"),
     ],
@@ -129,7 +178,7 @@ def test_what_pip_cannot_parse_gets_what_it_can(line: str, fact: str, pasted: st
     cwd = tmp_path / "here"
     (cwd / "wheels").mkdir(parents=True)
     for folder in (cwd, cwd / "wheels"):
-        (folder / "foo-1.0.tar.gz").touch()
+        (folder / "foo-1.0.tar.gz").write_bytes(b"x")
     text = refused(cwd, line)
 
     assert text.startswith(f"r.txt:2: {fact}")
@@ -179,7 +228,7 @@ def test_a_path_after_a_name_and_a_missing_wheel(
 ) -> None:
     for name in (WHEEL, "wrongly_named.whl", "project/setup.py"):
         (tmp_path / name).parent.mkdir(exist_ok=True)
-        (tmp_path / name).touch()
+        (tmp_path / name).write_bytes(b"x")
     host = HostEnvironment(environ={}, cwd=tmp_path)
     (tmp_path / "r.txt").write_text(f"{line}\n", "utf-8")
     for given in ({"files": [Path("r.txt")]}, {"strings": [line]}):

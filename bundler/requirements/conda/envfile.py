@@ -15,6 +15,7 @@ from types import MappingProxyType
 from ruamel.yaml.comments import CommentedMap, CommentedSeq
 
 from bundler.problems import ProblemError, closest
+from bundler.requirements.conda.layout import read_layout
 from bundler.requirements.conda.matchspec import clean_channel, register_channels
 from bundler.requirements.conda.yaml import load_yaml, plain_scalars, shorten
 
@@ -31,6 +32,8 @@ __all__ = [
 KEYS = ("name", "channels", "dependencies", "prefix", "variables")
 _PYTHON_ENV = {"python", "build_dependencies", "dependencies"}
 """The keys of a ``python_env.yaml``; ``python`` is always written."""
+_JOINED = re.compile(r"\s-(?!-)")
+"""A dash in an entry: YAML joins a line with deeper ones to one text."""
 _PYTHON = re.compile(r"\d+(?:\.\d+){1,2}")
 _VARIABLE = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
 
@@ -73,6 +76,15 @@ def parse_conda_file(text: str) -> tuple[CondaFile, tuple[ProblemError, ...]]:
     (EnvFileLine(text='numpy=1.2', line=1),)
     """
     register_channels(text)
+    file, problems = _parsed(text)
+    if problems or any(_JOINED.search(line.text) for line in (*file.packages, *file.pip)):
+        layout = read_layout(text)
+        if layout.problems and not _parsed(layout.text)[1]:
+            return CondaFile(name=file.name), layout.problems
+    return file, problems
+
+
+def _parsed(text: str) -> tuple[CondaFile, tuple[ProblemError, ...]]:
     try:
         tree = load_yaml(text)
     except ProblemError as refused:
@@ -122,7 +134,10 @@ class _EnvFileReader:
         if tree is None:
             return CondaFile(warnings=("it is empty",))
         if not isinstance(tree, CommentedMap):
-            self._refuse("not an environment: expected a mapping with `dependencies`", 1)
+            above = "write `dependencies:` above the list"
+            renamed = "save it as `requirements.txt`, and pass `-r requirements.txt`"
+            hint = above if isinstance(tree, CommentedSeq) else renamed
+            self._refuse("not an environment: expected a mapping with `dependencies`", 1, hint)
             return CondaFile()
         inline = azureml_conda_file(tree)
         if inline is not None and not isinstance(inline, str):
@@ -133,18 +148,13 @@ class _EnvFileReader:
             if key not in KEYS:
                 self._unknown(key, _key_line(tree, key))
         packages, pip = self._dependencies(tree)
-        warnings = []
-        if "prefix" in tree:
-            warnings.append("`prefix` is ignored: a bundle has no fixed directory")
-        if not tree.get("dependencies"):
-            warnings.append("it lists no `dependencies`")
         return CondaFile(
             name=self._name(tree),
             channels=tuple(self._channels(tree)),
             packages=packages,
             pip=pip,
             variables=self._variables(tree),
-            warnings=tuple(warnings),
+            warnings=tuple(_ignored_parts(tree)),
         )
 
     def _python_env(self, tree: CommentedMap) -> CondaFile:
@@ -230,7 +240,8 @@ class _EnvFileReader:
                     if not self._other_sections:
                         self._not_pip(value, key)
                 elif pip is not None:
-                    self._refuse("a second `pip` section: conda would use the last one only", line)
+                    fact = "a second `pip` section: conda would use the last one only"
+                    self._refuse(fact, line, "move its requirements into the first one")
                 else:
                     pip = self._lines(value, "pip", "a requirement of the `pip` section")
         return tuple(packages), tuple(pip or ())
@@ -263,6 +274,19 @@ class _EnvFileReader:
         """Return a number, date or boolean as written: YAML reads ``1.10`` as 1.1."""
         line, column = tree.lc.value(key)
         return plain_scalars(self._text).get((line, column))
+
+
+def _ignored_parts(tree: CommentedMap) -> Iterator[str]:
+    """Yield one line for each part of a file that has no effect."""
+    if "prefix" in tree:
+        yield "`prefix` is ignored: a bundle has no fixed directory"
+    packages = tree.get("dependencies")
+    if not packages:
+        yield "it lists no `dependencies`"
+    elif isinstance(packages, CommentedSeq) and any(
+        isinstance(item, CommentedMap) and item.get("pip", "") is None for item in packages
+    ):
+        yield "the `pip` section is empty: indent its requirements more than `- pip:`"
 
 
 def _key_line(tree: CommentedMap, key: object) -> int:

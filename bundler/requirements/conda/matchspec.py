@@ -250,7 +250,9 @@ def _bad_name(name: str, text: str) -> ProblemError:
         return ProblemError(f"`{text}` does not begin with the name of a package")
     if "*" in name:
         return ProblemError(f"`{name}` is a pattern, not one package")
+    version = re.fullmatch(r"([\w.-]+):(\d[\w.*]*)", name)
     hint = "write `channel::name`" if "/" in name or ":" in name else None
+    hint = f"write `{version[1]}={version[2]}`" if version else hint
     return ProblemError(f"`{name}` is not the name of a conda package", hint=hint)
 
 

@@ -121,7 +121,11 @@ def _not_yaml(error: YAMLError) -> ProblemError:
 
 
 def _line_of(error: YAMLError) -> int | None:
-    mark = error.problem_mark or error.context_mark if isinstance(error, MarkedYAMLError) else None
+    mark = None
+    if isinstance(error, MarkedYAMLError):
+        # A quote that is not closed is a mistake where it was opened, not at the end of the file.
+        is_quoted = "quoted scalar" in (error.context or "")
+        mark = (is_quoted and error.context_mark) or error.problem_mark or error.context_mark
     return mark.line + 1 if mark else None
 
 

@@ -144,7 +144,7 @@ def test_empty_sections_are_none() -> None:
 PYTHON = "tag:yaml.org,2002:python/object/apply:os.system"
 BOMB = "a: &a [x, x]\nb: &b [*a, *a]\nc: &c [*b, *b]\ndependencies: *c"
 UNSAFE = {
-    "L01-tabs": ("dependencies:\n\t- a", 2, "invalid indentation by a tab"),
+    "L01-tabs": ("dependencies:\n\t- a", 2, "indented with a tab"),
     "L01-tab-after-dash": ("a:\n  - b\n\t- c", 3, "invalid indentation by a tab"),
     "L01-duplicate": ("name: a\nchannels: []\nname: b", 3, "`name` occurs twice in one mapping"),
     "L01-duplicate-inside": (
@@ -244,12 +244,14 @@ def test_as_many_aliases_as_allowed() -> None:
 
 
 QUOTE = "put the whole entry in quotes"
+NO_MAPPING = "not an environment: expected a mapping with `dependencies`"
+SECOND = "move its requirements into the first one"
 WRONG = {
     "L01-no-mapping": (
         "- a",
-        [(1, "not an environment: expected a mapping with `dependencies`", None)],
+        [(1, NO_MAPPING, "write `dependencies:` above the list")],
     ),
-    "L01-text": ("numpy", [(1, "not an environment: expected a mapping with `dependencies`", None)]),
+    "L01-text": ("numpy", [(1, NO_MAPPING, "save it as `requirements.txt`, and pass `-r requirements.txt`")]),
     "L01-unknown-key": (
         "bogus: 1\ndependencies: [a]",
         [(1, "unknown `bogus` key in environment specification", None)],
@@ -288,7 +290,7 @@ WRONG = {
     ),
     "L02-dependencies-mapping": (
         "dependencies:\n  numpy: 1.2",
-        [(2, "`dependencies` is a mapping, not a list", None)],
+        [(2, "an item of a list without its `-`", "write `  - numpy=1.2`")],
     ),
     "L02-number": ("dependencies:\n- a\n- 3.7", [(3, "a dependency is a number, not text", None)]),
     "L02-empty": ("dependencies:\n- a\n-\n", [(3, "a dependency is empty, not text", None)]),
@@ -303,11 +305,7 @@ WRONG = {
     "L02-version-as-mapping": (
         "dependencies:\n- a\n- numpy: 1.10\n",
         [
-            (
-                3,
-                "unknown `numpy` section: only `pip` is supported",
-                "did you mean `- numpy=1.10`?",
-            )
+            (3, "a version is written with `=`", "write `- numpy=1.10`"),
         ],
     ),
     "L02-other-section": (
@@ -328,11 +326,11 @@ WRONG = {
     ),
     "L02-pip-twice": (
         "dependencies:\n- pip: [a]\n- pip: [b]",
-        [(3, "a second `pip` section: conda would use the last one only", None)],
+        [(3, "a second `pip` section: conda would use the last one only", SECOND)],
     ),
     "L02-pip-empty-and-again": (
         "dependencies:\n- pip:\n- pip: [b]",
-        [(3, "a second `pip` section: conda would use the last one only", None)],
+        [(3, "a second `pip` section: conda would use the last one only", SECOND)],
     ),
     "L02-pip-lines": (
         'dependencies:\n- pip: ["a\\n--index-url x"]',
