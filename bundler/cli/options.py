@@ -200,8 +200,7 @@ resolve_options = group(
     click.option(
         "--target",
         metavar="TAG",
-        help="Build for another platform from wheels alone, such as cp37-manylinux_2_17_aarch64; its code"
-        " cannot run here, so only static checks are done.",
+        help="Build for another platform, such as cp37-manylinux_2_17_aarch64: wheels, static checks alone.",
     ),
     click.option(
         "--target-glibc",
