@@ -142,9 +142,13 @@ class PlannedFile:
     """A member of the wheel, or generated content."""
 
 
-def layer_key_parts(wheel_sha256: Sha256, target: Target) -> tuple[str, ...]:
-    """Return the inputs of a layer: equal inputs give the same layer, so it is built once."""
+def layer_key_parts(wheel_sha256: Sha256, target: Target, *, compiles: bool = True) -> tuple[str, ...]:
+    """Return the inputs of a layer: equal inputs give the same layer, so it is built once.
+
+    :param compiles: whether it contains bytecode.
+    """
     return (
+        *(() if compiles else ("without bytecode",)),
         wheel_sha256,
         target.version,
         target.abi,

@@ -119,7 +119,8 @@ class LayerBuilder:
     def make(self, wheel: WheelRef, compilers: Executor) -> Layer:
         """Return the layer of one wheel, from the store if it exists there."""
         slim = self.slim.of(wheel.filename) if self.slim else None
-        parts = layer_key_parts(wheel.sha256, self.interpreter.target)
+        target, compiles = self.interpreter.target, self.interpreter.compiles
+        parts = layer_key_parts(wheel.sha256, target, compiles=compiles)
         key = key_of("layer", *parts, *(slim.key_parts if slim else ()))
         layer = self.store.recall("layer", key, Layer)
         if layer is not None and layer.wheel_sha256 == wheel.sha256:
@@ -158,8 +159,12 @@ class LayerBuilder:
     ) -> tuple[tuple[str, ...], dict[str, str]]:
         """Extract the modules of a wheel, compile them and add the bytecode to ``sources``.
 
+        Without a Python of the target's version there is no bytecode.
+
         :return: the paths of the modules that are not valid for the target, and the digests of package code.
         """
+        if not self.interpreter.compiles:
+            return (), {}
         target = self.interpreter.target
         jobs: list[_CompileJob] = []
         for number, file in enumerate(planned):

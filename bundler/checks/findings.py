@@ -25,9 +25,12 @@ from dataclasses import dataclass, field
 from packaging.utils import canonicalize_name
 
 from bundler.data.finding_rules import Rule, Severity, rules_by_code
+from bundler.target.target import Target
 
-__all__ = ["Finding", "is_allowed", "sorted_findings"]
+__all__ = ["NOT_IMPORTED", "Finding", "is_allowed", "not_imported", "sorted_findings"]
 
+NOT_IMPORTED = "I212"
+"""The code of a bundle whose modules were not imported."""
 
 _ORDER = "MWEIUBD"
 """The letters, causes before consequences: a mount that hides a module makes imports fail."""
@@ -88,6 +91,12 @@ def sorted_findings(findings: Iterable[Finding]) -> tuple[Finding, ...]:
             ),
         )
     )
+
+
+def not_imported(target: Target) -> tuple[Finding, ...]:
+    """Return the finding about a bundle whose modules cannot be imported here."""
+    message = f"static checks only: no module was imported, {target.name} does not run on the build host"
+    return (Finding(code=NOT_IMPORTED, message=message),)
 
 
 def is_allowed(finding: Finding, allowed: Iterable[str]) -> bool:

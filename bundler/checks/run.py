@@ -26,7 +26,7 @@ from bundler.checks.base_compat import check_base, check_system_packages, unfit_
 from bundler.checks.contents import BundleContents, layer_facts
 from bundler.checks.dependencies import unasked_extras, unmet_requirements
 from bundler.checks.environments import CheckEnvironments
-from bundler.checks.findings import Finding
+from bundler.checks.findings import Finding, not_imported
 from bundler.checks.hidden_libraries import fails_without
 from bundler.checks.import_results import HARMLESS, ImportResult, judge, mark_optional
 from bundler.checks.modules import DistributionFacts
@@ -165,21 +165,17 @@ class _CheckRun:
                 self._scanner.layers, layers, tree, jobs=jobs, reporter=self._reporter
             )
             reading = pool.submit(self._scanner.objects, layers, tree, jobs=jobs)
-            if request.base_plan is not None:
+            if request.base_plan is not None and not self._interpreter.is_foreign:
                 self._environments.base = request.base_plan(self._taken_from_base())
             modes = [self._mode(mode) for mode in self._modes()]
             code = self._code()
             objects = reading.result()
         loaded = {name for mode in modes for name in mode.loaded}
-        found = [
-            *self._wheels(loaded),
-            *self._mounted(modes),
-            *self._imported(),
-            *objects.damaged,
-        ]
+        found = [*self._wheels(loaded), *self._mounted(modes), *self._imported(), *objects.damaged]
         found += self._linked(objects.found, modes, code)
         floor = glibc_floor(shared for _, shared in objects.found)
         found += self._based(floor)
+        found += not_imported(self._target) if self._interpreter.is_foreign else ()
         report = ClosureReport(
             modes=tuple(modes),
             unmet=unmet_requirements([*self._facts, *self._provided()], request.roots, self._target.markers),
@@ -243,6 +239,8 @@ class _CheckRun:
 
     def _mode(self, mode: UsageMode) -> ModeReport:
         """Import the modules in one mode, and mark the failures that are not faults of the bundle."""
+        if self._interpreter.is_foreign:
+            return ModeReport(mode=mode, outcomes=())
         own = self._contents.names
         of_base: list[DistributionFacts] = []
         if mode == "server" and self._environments.base is not None:
@@ -394,5 +392,6 @@ class _CheckRun:
             scanner=self._scanner,
             environments=self._environments,
             base_libraries=self._base_libraries or (),
+            is_static=self._interpreter.is_foreign,
         )
         return check.check(run_init=request.run_init, model_dir=request.model_dir)

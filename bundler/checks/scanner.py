@@ -202,7 +202,7 @@ class Scanner:
         return answers
 
     def _scan_key(self, layer: Layer) -> str:
-        return key_of(_SCAN_FORMAT, layer.digest, self._interpreter.target.version)
+        return key_of(_SCAN_FORMAT, layer.digest, self._interpreter.own.version)
 
     def _modules(self, layer: Layer) -> list[TreeFile]:
         prefix = f"{self._interpreter.target.site_packages}/"

@@ -6,6 +6,7 @@ import re
 import shlex
 from collections.abc import Sequence
 from dataclasses import replace
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -44,6 +45,7 @@ if TYPE_CHECKING:
 
 __all__ = [
     "build_options",
+    "cutoff",
     "default_name",
     "index_options",
     "missing_requirements",
@@ -84,7 +86,10 @@ def build_options(
         index=index_options(resolve),
         only_binary=resolve.only_binary,
         prefer_binary=resolve.prefer_binary,
+        target=resolve.target,
         target_glibc=resolve.target_glibc,
+        resolver=resolve.resolver,
+        exclude_newer=cutoff(resolve.exclude_newer),
         lock=lock,
         name=check_name(name, "name"),
         version=check_name(bundle.version, "version") if bundle.version else None,
@@ -114,6 +119,31 @@ def build_options(
             hint="--base profile.json --omit-provided",
         )
     return options
+
+
+def cutoff(text: str | None) -> str | None:
+    """Return the time from which files are ignored, in RFC 3339; a day counts as a whole, in UTC.
+
+    >>> cutoff("2024-05-01"), cutoff("2024-05-01T12:00:00+02:00")
+    ('2024-05-02T00:00:00Z', '2024-05-01T10:00:00Z')
+
+    :raises UsageError: if it is neither a day nor a time.
+    """
+    if text is None:
+        return None
+    try:
+        if re.fullmatch(r"\d{4}-\d\d-\d\d", text, re.ASCII):
+            time = datetime.fromisoformat(text).replace(tzinfo=UTC) + timedelta(days=1)
+        else:
+            time = datetime.fromisoformat(text)
+            time = time.replace(tzinfo=time.tzinfo or UTC).astimezone(UTC)
+    except (ValueError, OverflowError):
+        raise UsageError(
+            f"`--exclude-newer {printable(text)}` is not a day or time",
+            evidence=("wanted  2024-05-31 or 2024-05-31T12:00:00Z",),
+            hint="--exclude-newer 2024-05-31",
+        ) from None
+    return time.isoformat(timespec="seconds").replace("+00:00", "Z")
 
 
 def _check_folder(bundle: BundleArguments, host: HostEnvironment) -> None:

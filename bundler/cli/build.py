@@ -13,6 +13,7 @@ from packaging.utils import canonicalize_name
 
 from bundler.cli.arguments import (
     build_options,
+    cutoff,
     default_name,
     index_options,
     missing_requirements,
@@ -192,7 +193,10 @@ def lock_command(
         index=index_options(resolve),
         only_binary=resolve.only_binary,
         prefer_binary=resolve.prefer_binary,
+        target=resolve.target,
         target_glibc=resolve.target_glibc,
+        resolver=resolve.resolver,
+        exclude_newer=cutoff(resolve.exclude_newer),
         previous=path,
         upgrade=None if upgrade else packages,
     )
@@ -201,7 +205,7 @@ def lock_command(
     changes = changes_between(locked.previous, locked.lock)
     _check_upgraded(packages, locked)
     if check:
-        arguments = f"{read.arguments} --python {locked.target.python_version} -o {output}"
+        arguments = f"{read.arguments} {locked.target.argument} -o {output}"
         _check_current(locked, changes, display_path(path, host.cwd), arguments)
     else:
         text = render_lock(

@@ -35,7 +35,7 @@ from bundler.data.finding_rules import rules_by_code
 from bundler.data.popular_names import most_downloaded
 from bundler.errors import BundlerError, InputError, IntegrityError, MalformedError, UsageError
 from bundler.problems import closest
-from bundler.report.summary import NOT_DECLARED, summary_lines
+from bundler.report.summary import NOT_DECLARED, is_static, summary_lines, verdict_of
 from bundler.reporter import SILENT
 from bundler.store.store import open_store
 from bundler.system.environ import read_host_environment
@@ -293,6 +293,8 @@ def _report_checked(command: str, checked: Checked, reporter: ConsoleReporter, *
         reporter.note(f"not portable: {note}")
     agrees = f" and {' and '.join(checked.companions)}" if checked.companions else ""
     reporter.stage(command, f"{len(manifest.files) + 1} files match the manifest{agrees}")
+    if is_static(manifest):
+        reporter.warn(f"the bundle {verdict_of(manifest).text}")
     if as_json:
         result = {
             "path": str(checked.path),

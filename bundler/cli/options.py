@@ -145,7 +145,10 @@ class ResolveArguments:
     python: str | None
     only_binary: bool
     prefer_binary: bool
+    target: str | None
     target_glibc: str | None
+    resolver: Literal["pip", "uv"]
+    exclude_newer: str | None
     index_url: str | None
     extra_index_urls: tuple[str, ...]
     find_links: tuple[str, ...]
@@ -195,10 +198,27 @@ resolve_options = group(
         help="Prefer an older release with a wheel to a newer one that must be built  [default: prefer].",
     ),
     click.option(
+        "--target",
+        metavar="TAG",
+        help="Build for another platform, such as cp37-manylinux_2_17_aarch64: wheels, static checks alone.",
+    ),
+    click.option(
         "--target-glibc",
         metavar="VERSION",
         help="Choose wheels for this glibc, refuse shared objects that need a newer one; `host` is this"
         " machine's  [default: that of --base, or of Azure ML's image for the Python].",
+    ),
+    click.option(
+        "--resolver",
+        type=click.Choice(["pip", "uv"]),
+        default="pip",
+        show_default=True,
+        help="Choose the versions with the target's pip, or with uv, which is faster (extra `uv`).",
+    ),
+    click.option(
+        "--exclude-newer",
+        metavar="DATE",
+        help="Ignore files that were uploaded after this day or time (UTC); the index must list the times.",
     ),
     click.option("-i", "--index-url", help="Use this package index."),
     click.option("--extra-index-url", "extra_index_urls", multiple=True, help="Use this index as well."),

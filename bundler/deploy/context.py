@@ -32,6 +32,7 @@ from bundler.jsonio import decode
 from bundler.oci.filetree import APP_FOLDER, APP_ROOT, App, group_mode
 from bundler.oci.reference import parse_reference
 from bundler.paths import archive_path, printable
+from bundler.report.summary import is_static, verdict_of
 from bundler.system.atomic import staged_dir
 from bundler.target.scripts import script
 
@@ -313,7 +314,7 @@ def _entries(app: App, generated: dict[str, bytes]) -> Iterator[tuple[ArchiveMem
 _README = """# {title}
 
 A build context written by bundler: {contents}.
-The build needs no network, and the image runs as {user}.{identity}
+The build needs no network, and the image runs as {user}.{identity}{verdict}
 
 Check every file against its sha256 (any Python >= 3.7):
 
@@ -349,10 +350,16 @@ def _readme(app: App, manifest: Manifest | None, head: str) -> str:
         contents=", ".join(contents),
         user=f"`{app.user}`" if app.user else "the user of the base image",
         identity=f" Identity of the bundle: `{manifest.identity}`" if manifest else "",
+        verdict=_verdict(manifest) if manifest else "",
         tag=name.lower().replace(" ", ":") if manifest else "application",
         publish=f"-p {app.port}:{app.port} " if app.port else "",
         base=base + (_README_ASK.format(port=app.port) if app.port else ""),
     )
+
+
+def _verdict(manifest: Manifest) -> str:
+    """Return a sentence about a bundle of which nothing ran on the build host; empty for others."""
+    return f"\nThe bundle {verdict_of(manifest).text}." if is_static(manifest) else ""
 
 
 def _image_of(head: str) -> str | None:

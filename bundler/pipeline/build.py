@@ -12,7 +12,7 @@ from bundler.bundle.manifest import Manifest
 from bundler.bundle.writer import Output, write_bundle
 from bundler.checks.run import CheckResult
 from bundler.digest import Sha256
-from bundler.errors import OutputError
+from bundler.errors import OutputError, UsageError
 from bundler.pipeline.inputs import (
     fetch_wheels,
     preferred_pins,
@@ -182,6 +182,11 @@ def open_build(
     with open_run(
         options, host, store, reporter, base_glibc=base_glibc, locked_glibc=locked_glibc(lock_text)
     ) as run:
+        if run.interpreter.is_foreign and options.run_init:
+            raise UsageError(
+                f"`--run-init` runs code of the target, and {run.interpreter.target.name} cannot run here",
+                hint="omit `--run-init`",
+            )
         if options.lock is not None:
             lock, requirements = read_lock(run, options.lock, lock_text, options.requirements)
         else:

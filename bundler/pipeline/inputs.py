@@ -6,6 +6,7 @@
 from __future__ import annotations
 
 import io
+import re
 import shlex
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -32,7 +33,6 @@ from bundler.resolve.lockfile import (
     parse_lock,
     render_lock,
 )
-from bundler.resolve.resolver import PipResolver
 from bundler.resolve.sdist import BuiltWheel, build_wheel
 from bundler.text import counted
 
@@ -71,7 +71,7 @@ class Wheels:
 def resolve_requirements(
     run: Run, requirements: RequirementSet | None, *, preferred: Sequence[str] = ()
 ) -> tuple[Lock, RequirementSet | None]:
-    """Resolve requirements with the pip of the target.
+    """Resolve requirements for the target.
 
     :param preferred: the pins to keep, see `preferred_pins`.
     :return: the lock, and the requirements without the conda packages that the index does not have.
@@ -83,9 +83,8 @@ def resolve_requirements(
         raise InputError("no requirements given", hint="pass `-r requirements.txt`")
     if not requirements.roots:
         return Lock(requirements=(), packages=()), requirements
-    resolver = PipResolver(run.toolchain, only_binary=run.only_binary)
     try:
-        lock = resolver.resolve(requirements, reporter=run.reporter, preferred=preferred)
+        lock = run.resolver.resolve(requirements, reporter=run.reporter, preferred=preferred)
     except ResolutionError as error:
         missing = missing_packages(run, requirements, error)
         if not missing:
@@ -95,7 +94,7 @@ def resolve_requirements(
         return replace(lock, base=tuple(sorted(root.text for root in missing))), requirements
     run.reporter.stage(
         "lock",
-        f"{counted(len(lock.packages), 'distribution')} resolved by pip {run.toolchain.versions['pip']}",
+        f"{counted(len(lock.packages), 'distribution')} resolved by {run.resolver.name}",
     )
     lock = _with_dependencies(lock, requirements, run.interpreter.target)
     limit = run.interpreter.target.glibc
@@ -108,13 +107,27 @@ def _with_dependencies(lock: Lock, requirements: RequirementSet, target: Target)
     declared = {
         package.name: [Requirement(text) for text in package.requires_dist] for package in lock.packages
     }
-    roots = [root.requirement for root in requirements.roots if root.requirement is not None]
+    named = {package.location: package.name for package in lock.packages}
+    roots = [
+        root.requirement or Requirement(f"{named[root.location or '']}{_extras_of(root.text)}")
+        for root in requirements.roots
+        if root.requirement is not None or root.location in named
+    ]
     _, edges = requirement_edges(declared, roots, target.markers)
-    required = {name: {canonicalize_name(item.name) for item in edges[name]} & names for name in names}
+    # A distribution may require itself with an extra.
+    required = {
+        name: {canonicalize_name(item.name) for item in edges[name]} & names - {name} for name in names
+    }
     packages = (
         replace(package, dependencies=tuple(sorted(required[package.name]))) for package in lock.packages
     )
     return replace(lock, packages=tuple(packages))
+
+
+def _extras_of(text: str) -> str:
+    """Return the extras of a requirement by path or URL: ``./proj[a] ; marker``."""
+    match = re.search(r"(\[[^\]]*\])(?: ; .*)?$", text)
+    return match[1] if match else ""
 
 
 def read_previous(run: Run, options: LockOptions) -> Lock | None:
@@ -206,7 +219,7 @@ def read_lock(
             requirements.roots,
             target,
             str(path),
-            arguments=f"{requirements.arguments} --python {target.python_version}",
+            arguments=f"{requirements.arguments} {target.argument}",
         )
     if not lock.packages:
         run.reporter.warn(f"`{path.name}` has no distribution for the target: the bundle will be empty")
@@ -232,9 +245,10 @@ def _warn_of_builds(run: Run, lock: Lock, text: str, path: Path) -> None:
 def render_bundle_lock(run: Run, lock: Lock) -> bytes:
     """Return the lockfile of the bundle, which contains the names of local files, but not their paths."""
     # Without the glibc of the resolution: the wheels are fixed, and the manifest has the glibc they need.
-    # Without the graph too: the manifest has it, and a lock of another tool may lack it.
+    # Without the graph too: the manifest has it, and a lock of another tool may lack it. Without the
+    # resolver: the same wheels are the same bundle, whichever program chose them.
     packages = tuple(replace(package, dependencies=()) for package in lock.packages)
-    lock = replace(lock, glibc="", packages=packages)
+    lock = replace(lock, glibc="", resolver="", packages=packages)
     return render_lock(lock, run.interpreter.target, lambda path: path.name).encode()
 
 
@@ -250,6 +264,12 @@ def fetch_wheels(run: Run, lock: Lock) -> Wheels:
     if missing := missing_files([download_of(package) for package in files], run.store):
         fetch_all(missing, run.store, run.settings, reporter=run.reporter)
     sources = [package for package in lock.packages if package.kind != "wheel"]
+    if sources and run.interpreter.is_foreign:
+        raise InputError(
+            f"source distributions cannot be built for {run.interpreter.target.name} on this machine",
+            evidence=tuple(f"{package.name}  {package.filename}" for package in sources),
+            hint="lock again with `--target`, which chooses wheels alone",
+        )
     if sources and run.only_binary:
         raise InputError(
             "the lock contains source distributions, which `--only-binary` rejects",

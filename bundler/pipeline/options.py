@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Literal
 
 from packaging.utils import NormalizedName
 
@@ -39,8 +40,14 @@ class LockOptions:
     """Whether source distributions are rejected."""
     prefer_binary: bool = True
     """Whether an older release with a wheel is preferred to a newer one with only an sdist."""
+    target: str | None = None
+    """The tag of the target, "cp37-manylinux_2_17_aarch64"; None for a Python of this machine."""
     target_glibc: str | None = None
     """The glibc of the target, or ``host``; see `pipeline.target.limit_glibc`."""
+    resolver: Literal["pip", "uv"] = "pip"
+    """The program that chooses the versions."""
+    exclude_newer: str | None = None
+    """The time from which files of an index count as not uploaded yet, in RFC 3339; None for no limit."""
     previous: Path | None = None
     """A lockfile whose versions are kept where the requirements accept them."""
     upgrade: tuple[str, ...] | None = ()

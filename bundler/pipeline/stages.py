@@ -26,6 +26,7 @@ from bundler.bundle.slim import Slim, find_stripper
 from bundler.checks.contents import BundleContents
 from bundler.checks.dependencies import named_requirements
 from bundler.checks.elf import numbers
+from bundler.checks.findings import NOT_IMPORTED
 from bundler.checks.mount import unknown_pth
 from bundler.checks.provided import NOTHING_PROVIDED, ProvidedByBase, plan_provided
 from bundler.checks.report import USAGE_MODES
@@ -37,7 +38,6 @@ from bundler.pipeline.inputs import Wheels, fetch_wheels, render_bundle_lock
 from bundler.problems import display_path
 from bundler.requirements.files import read_requirements
 from bundler.resolve.lockfile import Lock
-from bundler.resolve.resolver import PipResolver
 from bundler.store.store import key_of
 from bundler.text import counted, human_size, listing
 
@@ -207,8 +207,7 @@ def plan_requirements(
     constraints = run.scratch / "pins.txt"
     constraints.write_text("".join(f"{pin}\n" for pin in pins))
     requirement_set = read_requirements(run.host, constraints=(constraints,), strings=requirements)
-    resolver = PipResolver(run.toolchain, only_binary=run.only_binary)
-    lock = resolver.resolve(requirement_set, reporter=run.reporter)
+    lock = run.resolver.resolve(requirement_set, reporter=run.reporter)
     return plan_bundle(build_layers(run, fetch_wheels(run, lock), lock, segment_format, jobs))
 
 
@@ -274,9 +273,12 @@ def accept_bundle(run: Run, options: BuildOptions, result: CheckResult, manifest
 def _report_checks(result: CheckResult, reporter: Reporter, *, bundle: str) -> None:
     """Report the outcomes of the checks, errors and warnings; ``bundle`` is its future path, for hints."""
     report = result.report
-    for text in result.sandbox.missing():
+    is_static = any(finding.code == NOT_IMPORTED for finding in report.findings)
+    if is_static:
+        reporter.stage("verify", "static checks only: the code of the target cannot run here")
+    for text in result.sandbox.missing() if not is_static else ():
         reporter.note(f"sandbox of the imports: {text}")
-    for mode in report.modes:
+    for mode in report.modes if not is_static else ():
         how = f"{USAGE_MODES[mode.mode]} ({'from an earlier run' if mode.cached else result.sandbox})"
         reporter.stage("verify", f"{mode.imported} of {len(mode.outcomes)} modules import {how}")
         for line in mode.exceptions(report.allowed_imports):
@@ -386,7 +388,7 @@ def _host_section(run: Run, result: CheckResult) -> dict[str, Any]:
     tools = {name: version_of(name) for name in ("isal", "packaging", "pip", "virtualenv", "wheel")}
     return {
         "bundler": __version__,
-        "libc": run.interpreter.target.libc,
+        "libc": run.interpreter.own.libc,
         "sandbox": result.sandbox.to_json(),
         "tools": tools,
     }

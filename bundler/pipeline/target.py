@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -9,12 +10,15 @@ from typing import TYPE_CHECKING
 
 from packaging.markers import Marker
 from packaging.specifiers import SpecifierSet
+from packaging.version import Version
 
 from bundler.data.azure_image import image_glibc
-from bundler.errors import InputError, UsageError
+from bundler.errors import InputError, InterpreterError, UsageError
 from bundler.paths import printable
 from bundler.pipeline.options import HOST_GLIBC
+from bundler.redaction import url_filename
 from bundler.system.environ import HostEnvironment
+from bundler.target.foreign import TargetTag, foreign_target
 from bundler.target.interpreter import Interpreter, find_interpreter
 from bundler.target.target import DEFAULT_PYTHON, GLIBC_VERSION, GlibcLimit, Target, glibc_in
 from bundler.text import first_lines, listing
@@ -24,7 +28,13 @@ if TYPE_CHECKING:
     from bundler.requirements.line import RootRequirement
     from bundler.requirements.requirement_set import RequirementSet
 
-__all__ = ["check_applicable", "find_target", "limit_glibc"]
+__all__ = [
+    "check_applicable",
+    "check_wheels_alone",
+    "find_tagged_target",
+    "find_target",
+    "limit_glibc",
+]
 
 _SHOWN = 10
 _PYTHONS = [f"3.{minor}" for minor in range(7, 20)]
@@ -72,6 +82,73 @@ def find_target(
             hint="omit `--python`, or change the file",
         )
     return interpreter
+
+
+def find_tagged_target(
+    tag: TargetTag,
+    python: str | None,
+    requirements: RequirementSet | None,
+    host: HostEnvironment,
+    scratch: Path,
+) -> Interpreter:
+    """Return the interpreter for ``--target``: one of its version if there is one, else that of bundler.
+
+    If this machine can run the target, the interpreter is not foreign: the checks import everything.
+
+    :param python: the value of ``--python``.
+    :raises InputError: if the requirements do not accept the version.
+    :raises InterpreterError: if ``python`` is not found.
+    :raises UsageError: if ``python`` is of another version than the tag.
+    """
+    try:
+        interpreter = find_interpreter(python or tag.python, host, scratch)
+    except InterpreterError:
+        if python is not None:
+            raise
+        interpreter = find_interpreter(sys.executable, host, scratch)
+    own = interpreter.target
+    if python is not None and own.python_version != tag.python:
+        raise UsageError(
+            f"`--python {printable(python)}` is not the Python of `--target {tag.text}`",
+            evidence=(f"wanted  {tag.python}", f"found   {own.version}"),
+            hint=f"--python {tag.python}",
+        )
+    version = own.version if own.python_version == tag.python else f"{tag.python}.0"
+    for name, wanted in requirements.requires_python if requirements else ():
+        if not wanted.contains(version, prereleases=True):
+            raise InputError(
+                f"{name} requires another Python than the target",
+                evidence=(f"wanted  {wanted}", f"found   {version}"),
+            )
+    if own.python_version == tag.python and own.platform == f"linux_{tag.machine}" and _runs(own, tag):
+        return interpreter
+    return replace(interpreter, target=foreign_target(tag, version), local=own)
+
+
+def _runs(own: Target, tag: TargetTag) -> bool:
+    """Return whether a Python of this machine has the C library of a tag, in that version or a newer one."""
+    (name, version), (wanted, least) = own.libc.partition(" ")[::2], tag.libc.partition(" ")[::2]
+    return name == wanted and Version(version) >= Version(least)
+
+
+def check_wheels_alone(requirements: RequirementSet, target: Target) -> None:
+    """Check that no requirement must be built: nothing can be built for another platform.
+
+    :raises InputError: with each requirement that must be built.
+    """
+    sources = [
+        f"{root.origin}: {root.text}"
+        for root in requirements.roots
+        if root.kind in ("directory", "vcs")
+        or (root.kind == "archive" and not url_filename(str(root.location)).endswith(".whl"))
+    ]
+    sources += [option for option in requirements.pip_options if option.startswith("--no-binary")]
+    if sources:
+        raise InputError(
+            f"source distributions cannot be built for {target.name} on this machine",
+            evidence=first_lines(sources, _SHOWN),
+            hint="require wheels, or build on a machine of the target",
+        )
 
 
 def _accepted_by(
@@ -133,7 +210,9 @@ def _applies(markers: Sequence[Marker], target: Target, python: str) -> bool:
     return any(marker.evaluate(other) for marker in markers)
 
 
-def limit_glibc(target: Target, asked: str | None, *, base: str | None, locked: str) -> Target:
+def limit_glibc(
+    target: Target, asked: str | None, *, base: str | None, locked: str, tagged: str = ""
+) -> Target:
     """Return the target with the glibc that its wheels may need.
 
     It is the lower one of ``--target-glibc`` and of the base; else that of the lock; else that of
@@ -142,6 +221,7 @@ def limit_glibc(target: Target, asked: str | None, *, base: str | None, locked: 
     :param asked: the value of ``--target-glibc``.
     :param base: the glibc of the base, if known.
     :param locked: the glibc that the lock was resolved for; empty if unknown.
+    :param tagged: the C library of ``--target``, "glibc 2.17"; empty without one.
     :raises UsageError: if ``asked`` is not a version of glibc.
     """
     if asked is not None and asked != HOST_GLIBC and not GLIBC_VERSION.fullmatch(asked):
@@ -155,6 +235,9 @@ def limit_glibc(target: Target, asked: str | None, *, base: str | None, locked: 
     given = []
     if base is not None and GLIBC_VERSION.fullmatch(base):
         given.append(GlibcLimit(version=base, source=f"the base has {base}", is_fact=True))
+    if tagged.startswith("glibc "):
+        version = tagged.partition(" ")[2]
+        given.append(GlibcLimit(version=version, source=f"`--target` is for {version}", is_fact=True))
     if asked is not None and asked != HOST_GLIBC:
         given.append(GlibcLimit(version=asked, source=f"`--target-glibc` is {asked}"))
     if not given and asked is None:

@@ -9,15 +9,17 @@ from typing import Literal
 
 from bundler.bundle.document import ImportSection
 from bundler.bundle.manifest import Manifest
+from bundler.checks.findings import NOT_IMPORTED
 from bundler.checks.import_results import HARMLESS
 from bundler.checks.report import USAGE_MODES
 from bundler.text import counted, human_size, listing
 
-__all__ = ["NOT_DECLARED", "Verdict", "imported_count", "summary_lines", "verdict_of"]
+__all__ = ["NOT_DECLARED", "Verdict", "imported_count", "is_static", "summary_lines", "verdict_of"]
 
 NOT_DECLARED = "not declared"
 """The license of a distribution whose metadata has none."""
 _LISTED = 3
+_NOTHING_RAN = "no module was imported: the build host cannot run the target"
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -44,6 +46,9 @@ def verdict_of(manifest: Manifest) -> Verdict:
         for result in results
         if result.status not in HARMLESS and result.distribution not in reported
     }
+    if is_static(manifest):
+        but = f", but for {counted(len(errors), 'accepted error')}" if errors else ""
+        return Verdict(status="unchecked", text=f"passes the static checks{but}; {_NOTHING_RAN}")
     if errors or excused:
         accepted = [counted(len(errors), "accepted error")] if errors else []
         accepted += [counted(len(excused), "import") + " that may fail"] if excused else []
@@ -53,6 +58,11 @@ def verdict_of(manifest: Manifest) -> Verdict:
         return Verdict(status="unchecked", text="no import was checked")
     modes = counted(sum(map(bool, verification.ways.values())), "mode")
     return Verdict(status="works", text=f"works: all needed modules import, in {modes} of use")
+
+
+def is_static(manifest: Manifest) -> bool:
+    """Return whether the checks of a bundle ran nothing: the build host cannot run its target."""
+    return any(finding.code == NOT_IMPORTED for finding in manifest.document.verification.findings)
 
 
 def summary_lines(manifest: Manifest) -> tuple[str, ...]:

@@ -99,13 +99,10 @@ class IndexSettings:
         They contain the credentials: other users can read the arguments of a
         process, but not its environment (proc(5), ``/proc/PID/environ``).
         """
-        by_kind: dict[IndexKind, list[str]] = {"index": [], "extra": [], "find-links": []}
-        for index, raw in zip(self.indexes, self._raw, strict=True):
-            by_kind[index.kind].append(raw)
         settings = {
-            "PIP_INDEX_URL": " ".join(by_kind["index"]),
-            "PIP_EXTRA_INDEX_URL": " ".join(by_kind["extra"]),
-            "PIP_FIND_LINKS": " ".join(by_kind["find-links"]),
+            "PIP_INDEX_URL": " ".join(self.urls("index")),
+            "PIP_EXTRA_INDEX_URL": " ".join(self.urls("extra")),
+            "PIP_FIND_LINKS": " ".join(self.urls("find-links")),
             "PIP_NO_INDEX": "1" if self.no_index else "",
             "PIP_CERT": self.cert or "",
             "PIP_CLIENT_CERT": self.client_cert or "",
@@ -117,6 +114,10 @@ class IndexSettings:
             "PIP_KEYRING_PROVIDER": "disabled" if self.keyring_provider else "",
         }
         return {name: value for name, value in settings.items() if value}
+
+    def urls(self, kind: IndexKind) -> list[str]:
+        """Return the URLs of an option of pip, with their credentials and queries."""
+        return [raw for index, raw in zip(self.indexes, self._raw, strict=True) if index.kind == kind]
 
     def credentials_for(self, url: str) -> Credentials | None:
         """Return the credentials configured for the index with this URL's origin, or None.

@@ -105,6 +105,8 @@ class Lock:
     """The requirements that the base must provide instead: conda packages without a project on the index."""
     glibc: str = ""
     """The glibc that the wheels were chosen for, "2.27"; empty if unknown."""
+    resolver: str = ""
+    """The program that chose the versions, ``pip`` or ``uv``; empty if unknown."""
 
 
 def render_lock(lock: Lock, target: Target, place: Callable[[Path], str]) -> str:
@@ -124,6 +126,7 @@ def render_lock(lock: Lock, target: Target, place: Callable[[Path], str]) -> str
                 "requirements": list(lock.requirements),
                 **({"base": list(lock.base)} if lock.base else {}),
                 **({"glibc": lock.glibc} if lock.glibc else {}),
+                **({"resolver": lock.resolver} if lock.resolver else {}),
             }
         },
     )
@@ -179,6 +182,7 @@ def parse_lock(text: str, *, source: Path, target: Target) -> Lock:
         packages=tuple(packages),
         base=tuple(str(item) for item in ours.get("base", [])),
         glibc=locked_glibc(text),
+        resolver=str(ours.get("resolver", "")),
     )
 
 
@@ -223,7 +227,7 @@ def _unsupported(pylock: Pylock, error: PylockSelectError, source: Path, target:
     return InputError(
         f"{source.name}: the lock does not support {target.name}",
         evidence=(redact(str(error)),),
-        hint=f"lock again: `bundler lock {_asked(pylock)} --python {target.python_version} -o {source}`",
+        hint=f"lock again: `bundler lock {_asked(pylock)} {target.argument} -o {source}`",
     )
 
 

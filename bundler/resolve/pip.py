@@ -82,6 +82,8 @@ class Toolchain:
     guard: Path
     """The file that describes it to ``target/scripts/run_pip.py``."""
     target: Target
+    is_foreign: bool = False
+    """Whether the target is another platform than that of `python`."""
     prefer_binary: bool = True
     """Whether an older release with a wheel is preferred to a newer one with only an sdist."""
     host: HostEnvironment
@@ -117,6 +119,7 @@ class Toolchain:
             PYTHONDONTWRITEBYTECODE="1",
             # For build requirements, too: pip's own child inherits it. An empty variable counts as unset.
             PIP_PREFER_BINARY="1" if self.prefer_binary else "",
+            **({"BUNDLER_MARKERS": json.dumps(dict(self.target.markers))} if self.is_foreign else {}),
             **(extra_env or {}),
         )
         links = " ".join(filter(None, (env.get("PIP_FIND_LINKS"), self.wheels.as_uri())))
@@ -161,7 +164,7 @@ def install_toolchain(  # noqa: PLR0913 - the values that a run shares
     unpacked = scratch / "toolchain" / "pip"
     wheels.mkdir(parents=True)
     origins = _provide(downloads, store, unpacked, wheels)
-    if (limit := interpreter.target.glibc) is not None:
+    if (limit := interpreter.own.glibc) is not None:
         # Beside pip, where pip itself imports it, but not the pips that install build requirements:
         # those run on this machine.
         (unpacked / "_manylinux.py").write_text(_MANYLINUX.format(limit.numbers), "ascii")
@@ -197,6 +200,7 @@ def install_toolchain(  # noqa: PLR0913 - the values that a run shares
         sandbox=found,
         guard=guard,
         target=interpreter.target,
+        is_foreign=interpreter.is_foreign,
         host=host,
         settings=settings,
         scratch=scratch,
@@ -243,7 +247,7 @@ def _resolve_toolchain(
     pip = Path(pip_package.__file__).parent
     argv = [sys.executable, "-I", str(script("run_pip")), str(guard), str(pip), "install", "--quiet"]
     argv += ["--dry-run", "--ignore-installed", "--no-deps", "--only-binary", ":all:"]
-    argv += ["--python-version", interpreter.target.version]
+    argv += ["--python-version", interpreter.own.version]
     argv += ["--target", str(scratch / "nowhere"), "--report", str(report), *PROJECTS]
     network = {**host.network_environment(), **netrc_environment(host)}
     env = host.child_env(scratch, **network, **settings.pip_environment())

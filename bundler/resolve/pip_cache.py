@@ -1,4 +1,4 @@
-"""pip's cache of responses in the store, and the digests of its files.
+"""The cache of responses of pip or uv in the store, and the digests of its files.
 
 pip verifies the files of an index by their digests, but no page: a damaged one hides releases. So a
 file of the cache is only used if it is as it was at the end of the run that wrote it.
@@ -21,7 +21,6 @@ if TYPE_CHECKING:
 
 __all__ = ["CachedFile", "intact_cache"]
 
-_DIGESTS = ("pip-cache", key_of("digests"))
 _LARGE = 64 << 20
 """Bytes: only wheels are larger, and pip verifies them. Their content is read once."""
 
@@ -37,13 +36,16 @@ class CachedFile:
 
 
 @contextmanager
-def intact_cache(store: Store) -> Iterator[Path]:
+def intact_cache(store: Store, tool: str = "pip") -> Iterator[Path]:
     """Yield the directory of the cache, after removing the files that have changed.
+
+    :param tool: the name of the directory in the store.
 
     A file that a concurrent run has just written is not known yet, and is removed too: it is fetched again.
     """
-    folder = store.root / "pip"
-    known = store.recall(*_DIGESTS, dict[str, CachedFile]) or {}
+    folder = store.root / tool
+    digests = (f"{tool}-cache", key_of("digests"))
+    known = store.recall(*digests, dict[str, CachedFile]) or {}
     found = _read(folder, {name: file for name, file in known.items() if file.size > _LARGE})
     for path in _paths(folder):
         name = str(path.relative_to(folder))
@@ -53,7 +55,7 @@ def intact_cache(store: Store) -> Iterator[Path]:
     try:
         yield folder
     finally:
-        store.remember(*_DIGESTS, _read(folder, known))
+        store.remember(*digests, _read(folder, known))
 
 
 def _paths(folder: Path) -> Iterator[Path]:

@@ -1,8 +1,7 @@
-"""Resolve requirements to a lock with pip.
+"""The protocol of resolvers, and the one with pip.
 
 The target's pip resolves under the target Python, in an empty environment, and
-installs nothing (``--dry-run --report``). Another resolver can implement the
-`Resolver` protocol.
+installs nothing (``--dry-run --report``). `resolve.uv_resolver` has the other one.
 
 Spec: pip's installation report, version 1.
 """
@@ -11,8 +10,8 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Collection, Iterator, Sequence
-from dataclasses import replace
+from collections.abc import Collection, Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
 
@@ -20,7 +19,7 @@ from packaging.utils import canonicalize_name
 from packaging.version import Version
 
 from bundler.digest import Sha256, parse_sha256
-from bundler.errors import ResolutionError
+from bundler.errors import ResolutionError, UsageError
 from bundler.problems import closest
 from bundler.redaction import redact, split_url, url_filename
 from bundler.resolve.failed_run import FailedRun
@@ -35,19 +34,26 @@ from bundler.text import listing
 if TYPE_CHECKING:
     from bundler.reporter import Reporter
     from bundler.requirements.requirement_set import RequirementSet
+    from bundler.resolve.index import IndexSettings
     from bundler.system.process import Completed
 
-__all__ = ["PipResolver", "Resolver"]
+__all__ = ["PipResolver", "Resolver", "Source", "location_of", "sha256_in"]
 
 _REQUIREMENTS = "requirements.txt"
 _CONSTRAINTS = "constraints.txt"
 _PREFERRED = "preferred.txt"
+_UPLOADED_PRIOR_TO = Version("26.0")
+"""The first pip with the option ``--uploaded-prior-to``."""
 _NO_EXTRA = re.compile(r"^WARNING: (\S+) (\S+) does not provide the extra '([^']+)'", re.MULTILINE)
 _COLLECTING = re.compile(rb"^\s*(?:Collecting|Processing|Downloading|Using cached) (\S+)")
 
 
 class Resolver(Protocol):
     """Selects one distribution of each required project, dependencies included."""
+
+    @property
+    def name(self) -> str:
+        """The program, with its version."""
 
     def resolve(
         self, requirements: RequirementSet, *, reporter: Reporter, preferred: Sequence[str] = ()
@@ -60,21 +66,83 @@ class Resolver(Protocol):
         """
 
 
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Source:
+    """A distribution without its dependencies."""
+
+    locked: LockedDistribution
+    metadata: Mapping[str, Any]
+    """Its core metadata, as JSON (PEP 566)."""
+    extras: tuple[str, ...]
+    """The extras that the requirement names."""
+
+
 class PipResolver:
     """Resolves with the target's pip.
 
     :param toolchain: the pip; see `resolve.pip`.
     :param only_binary: whether to reject source distributions.
+    :param exclude_newer: the time from which files count as not uploaded yet, in RFC 3339.
     """
 
-    def __init__(self, toolchain: Toolchain, *, only_binary: bool = False) -> None:
+    def __init__(
+        self, toolchain: Toolchain, *, only_binary: bool = False, exclude_newer: str | None = None
+    ) -> None:
         self._toolchain = toolchain
         self._only_binary = only_binary
+        self._exclude_newer = exclude_newer
+
+    @property
+    def name(self) -> str:
+        """The program, with its version."""
+        return f"pip {self._toolchain.versions['pip']}"
 
     def resolve(
         self, requirements: RequirementSet, *, reporter: Reporter, preferred: Sequence[str] = ()
     ) -> Lock:
         """Run pip and read its report; again without the preferred pins that it could not satisfy."""
+        items = self._report(requirements, reporter=reporter, preferred=preferred)
+        constrained = {
+            canonicalize_name(root.requirement.name) for root in requirements.constraints if root.requirement
+        }
+        for item in items:
+            if item["is_direct"] and not item["requested"]:
+                _refuse_url(item, constrained)
+        packages = [self._locked(item, reporter) for item in items]
+        texts = sorted({root.text for root in requirements.roots})
+        return Lock(
+            requirements=tuple(texts),
+            packages=tuple(sorted(packages, key=lambda item: item.name)),
+            resolver="pip",
+        )
+
+    def sources(self, requirements: RequirementSet, *, reporter: Reporter) -> list[Source]:
+        """Return the distributions of requirements, without their dependencies.
+
+        :raises ResolutionError: if a requirement cannot be satisfied.
+        :raises NetworkError: if a file cannot be fetched.
+        """
+        return [
+            Source(
+                locked=self._locked(item, reporter),
+                metadata=item["metadata"],
+                extras=tuple(item.get("requested_extras", ())),
+            )
+            for item in self._report(requirements, reporter=reporter, options=["--no-deps"])
+        ]
+
+    def _report(
+        self,
+        requirements: RequirementSet,
+        *,
+        reporter: Reporter,
+        preferred: Sequence[str] = (),
+        options: Sequence[str] = (),
+    ) -> list[dict[str, Any]]:
+        """Return the distributions of pip's report.
+
+        :param options: further options of pip.
+        """
         report_file = self._toolchain.scratch / "resolution.json"
         arguments = [
             "install",
@@ -82,6 +150,7 @@ class PipResolver:
             "--ignore-installed",
             "--no-warn-script-location",
             "--use-pep517",
+            *options,
         ]
         arguments += ["--report", str(report_file), *self._arguments(requirements, preferred)]
         with reporter.task("lock", None) as task:
@@ -111,20 +180,13 @@ class PipResolver:
                 reporter.detail(line)
             failure = explain_failure(run)
             if preferred and isinstance(failure, ResolutionError):
-                return self.resolve(requirements, reporter=reporter, preferred=_fitting(preferred, ended))
+                fitting = _fitting(preferred, ended)
+                return self._report(requirements, reporter=reporter, preferred=fitting, options=options)
             raise failure
-        report = json.loads(report_file.read_text("utf-8"))
-        for warning in _unknown_extras(ended, requirements, report["install"]):
+        items: list[dict[str, Any]] = json.loads(report_file.read_text("utf-8"))["install"]
+        for warning in _unknown_extras(ended, requirements, items):
             reporter.warn(warning)
-        constrained = {
-            canonicalize_name(root.requirement.name) for root in requirements.constraints if root.requirement
-        }
-        for item in report["install"]:
-            if item["is_direct"] and not item["requested"]:
-                _refuse_url(item, constrained)
-        packages = [self._locked(item, reporter) for item in report["install"]]
-        texts = sorted({root.text for root in requirements.roots})
-        return Lock(requirements=tuple(texts), packages=tuple(sorted(packages, key=lambda item: item.name)))
+        return items
 
     def _arguments(self, requirements: RequirementSet, preferred: Sequence[str]) -> Sequence[str]:
         """Return the options, files first, so that those of the command line override them."""
@@ -133,12 +195,38 @@ class PipResolver:
             arguments.append("--require-hashes")
         if self._only_binary:
             arguments += ["--only-binary", ":all:"]
+        if self._toolchain.is_foreign:
+            arguments += self._platform_options()
+        if self._exclude_newer:
+            arguments += ["--uploaded-prior-to", self._checked_time(self._exclude_newer)]
         arguments += ["-r", self._written(_REQUIREMENTS, requirements.requirement_lines)]
         if requirements.constraint_lines:
             arguments += ["-c", self._written(_CONSTRAINTS, requirements.constraint_lines)]
         if preferred:
             arguments += ["-c", self._written(_PREFERRED, preferred)]
         return arguments
+
+    def _platform_options(self) -> Iterator[str]:
+        """Yield the options for another platform; `target/scripts/run_pip.py` gets its markers."""
+        target = self._toolchain.target
+        yield from ("--target", str(self._toolchain.scratch / "nowhere"), "--implementation", "cp")
+        yield from ("--python-version", target.version, "--abi", target.abi)
+        for platform in dict.fromkeys(tag.platform for tag in target.tags if tag.platform != "any"):
+            yield from ("--platform", platform)
+
+    def _checked_time(self, time: str) -> str:
+        """Return the time from which files are ignored.
+
+        :raises UsageError: if the pip of the target does not support it.
+        """
+        version = self._toolchain.versions["pip"]
+        if Version(version) < _UPLOADED_PRIOR_TO:
+            raise UsageError(
+                f"`--exclude-newer` needs pip {_UPLOADED_PRIOR_TO}, or uv",
+                evidence=(f"found   pip {version}, the newest one for the target",),
+                hint="--resolver uv",
+            )
+        return time
 
     def _written(self, name: str, lines: Sequence[str]) -> str:
         """Write a private file for pip.
@@ -162,8 +250,7 @@ class PipResolver:
         version = Version(metadata["version"])
         if item.get("is_yanked"):
             reporter.warn(f"`{name}` {version} was yanked by its authors")
-        url, _ = split_url(info["url"])
-        url = url.partition("#")[0]
+        url = split_url(info["url"])[0].partition("#")[0]
         url = self._toolchain.origins.get(url, url)
         subdirectory = info.get("subdirectory")
         if "vcs_info" in info:
@@ -192,12 +279,9 @@ class PipResolver:
             name=name,
             version=version,
             kind="wheel" if filename.endswith(".whl") else "sdist",
-            # An index can have a token in its path, and so can the URLs of its files.
-            location=str(Path(file_path(url)))
-            if url.startswith("file:")
-            else self._toolchain.settings.without_tokens(url),
+            location=location_of(url, self._toolchain.settings),
             filename=filename,
-            sha256=_sha256(info, filename),
+            sha256=sha256_in(info.get("archive_info", {}).get("hashes", {}), filename),
             index=None if item["is_direct"] else self._toolchain.settings.name_of(url),
             subdirectory=subdirectory,
         )
@@ -223,8 +307,19 @@ def _is_named(pin: str, text: str) -> bool:
     return re.search(rf"(?<![\w.-]){name}(?![\w-])", text, re.IGNORECASE) is not None
 
 
-def _sha256(info: dict[str, Any], filename: str) -> Sha256:
-    hashes = info.get("archive_info", {}).get("hashes", {})
+def location_of(url: str, settings: IndexSettings) -> str:
+    """Return the location of a file in a lock: a path, or a URL without credentials."""
+    url = split_url(url)[0].partition("#")[0]
+    # An index can have a token in its path, and so can the URLs of its files.
+    return str(Path(file_path(url))) if url.startswith("file:") else settings.without_tokens(url)
+
+
+def sha256_in(hashes: Mapping[str, str], filename: str) -> Sha256:
+    """Return the sha256 of a file.
+
+    :param hashes: its hashes, by algorithm.
+    :raises ResolutionError: if there is none.
+    """
     try:
         return parse_sha256(hashes["sha256"])
     except (KeyError, ValueError):

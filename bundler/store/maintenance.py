@@ -116,7 +116,7 @@ def collect_garbage(store: Store, *, unused_days: int) -> GcReport:
         for path in doomed:
             path.unlink()
         shutil.rmtree(store.root / "quarantine", ignore_errors=True)
-        for path in (store.root / "pip").rglob("*"):
+        for path in (path for tool in ("pip", "uv") for path in (store.root / tool).rglob("*")):
             if path.is_file() and path.stat().st_mtime <= oldest:
                 path.unlink()
         return GcReport(references=len(stale), blobs=len(doomed), bytes=size, scratch=remove_abandoned(store))

@@ -64,6 +64,23 @@ class Interpreter:
     target: Target
     stdlib_modules: frozenset[str] = frozenset()
     """The top-level modules of its standard library."""
+    local: Target | None = None
+    """The description of this Python, if `target` is another platform: it cannot run code of the target."""
+
+    @property
+    def own(self) -> Target:
+        """The description of this Python itself."""
+        return self.local or self.target
+
+    @property
+    def is_foreign(self) -> bool:
+        """Whether the target is another platform."""
+        return self.local is not None
+
+    @property
+    def compiles(self) -> bool:
+        """Whether the bytecode and the syntax of this Python are those of the target."""
+        return self.own.release == self.target.release
 
 
 def find_interpreter(wanted: str, host: HostEnvironment, scratch: Path) -> Interpreter:

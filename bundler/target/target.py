@@ -99,6 +99,8 @@ class Target:
     """The environment of markers (PEP 508)."""
     glibc: GlibcLimit | None = None
     """The limit of the wheels; None if the libc is not glibc, or only this machine limits them."""
+    tag: str = ""
+    """The value of ``--target`` for another platform, "cp37-manylinux_2_17_aarch64"; else empty."""
 
     @cached_property
     def release(self) -> tuple[int, int]:
@@ -110,6 +112,11 @@ class Target:
     def python_version(self) -> str:
         """Major and minor version, "3.7"."""
         return "{}.{}".format(*self.release)
+
+    @property
+    def argument(self) -> str:
+        """The option that selects the target, for hints."""
+        return f"--target {self.tag}" if self.tag else f"--python {self.python_version}"
 
     @property
     def python_tag(self) -> str:
@@ -130,6 +137,15 @@ class Target:
     def site_packages(self) -> str:
         """The path of site-packages in a bundle, relative to its root."""
         return site_packages_of(self.python_version)
+
+    @property
+    def newest_glibc(self) -> tuple[int, int] | None:
+        """The newest glibc that wheels may need, (2, 27); None if the C library is not glibc 2."""
+        libc, _, version = self.libc.partition(" ")
+        if libc != "glibc" or not version.startswith("2."):
+            return None
+        minor = int(version.split(".")[1])
+        return 2, min(minor, self.glibc.numbers[1]) if self.glibc is not None else minor
 
     @cached_property
     def environment(self) -> Environment:
@@ -203,10 +219,8 @@ class Target:
         libc, _, version = self.libc.partition(" ")
         if system == "linux" and version:
             major, minor = (int(part) for part in version.split(".")[:2])
-            if libc == "glibc" and major == 2:  # noqa: PLR2004 - the glibc there is
-                if self.glibc is not None:
-                    minor = min(minor, self.glibc.numbers[1])
-                for older in range(minor, _OLDEST_GLIBC_MINOR - 1, -1):
+            if self.newest_glibc is not None:
+                for older in range(self.newest_glibc[1], _OLDEST_GLIBC_MINOR - 1, -1):
                     yield f"manylinux_2_{older}_{arch}"
                     if older in _LEGACY_MANYLINUX:
                         yield f"{_LEGACY_MANYLINUX[older]}_{arch}"

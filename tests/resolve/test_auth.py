@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
-from support.wheels import make_wheel
+from support.wheels import make_sdist, make_wheel
 
 from bundler.redaction import Credentials, redact
 from bundler.resolve.auth import netrc_environment, with_keyring
@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from support.cli import BundlerCli
     from support.localindex import LocalIndex
 
-NEEDS_SECRET = (b"/pip\0", b"\0pip\0", b"/keyring\0")
+NEEDS_SECRET = (b"/pip\0", b"\0pip\0", b"/keyring\0", b"/uv\0")
 CANARY = "hunter2-canary-7f3a9c01"
 
 
@@ -180,7 +180,25 @@ def arrange(case: str, index: LocalIndex, cli: BundlerCli, tmp_path: Path) -> di
 def test_t14_a_secret_reaches_the_index_and_nothing_else(
     case: str, index: LocalIndex, bundler_cli: BundlerCli, tmp_path: Path
 ) -> None:
-    make_wheel(index.folder, "demo", "1.0", {"demo.py": "X = 1\n"})
+    build_with_a_secret(case, index, bundler_cli, tmp_path)
+
+
+@pytest.mark.parametrize("case", ["netrc", "keyring", "path", "proxy", "pip.conf", "environment"])
+def test_uv_reaches_the_index_with_the_secret_of_pip(
+    case: str, index: LocalIndex, bundler_cli: BundlerCli, tmp_path: Path
+) -> None:
+    """Also for the metadata of a source distribution, which pip reads."""
+    pytest.importorskip("uv")
+    make_sdist(index.folder, "demo", "1.0", {"demo.py": "X = 1\n"})
+    bundler_cli.env["BUNDLER_RESOLVER"] = "uv"
+
+    build_with_a_secret(case, index, bundler_cli, tmp_path)
+
+
+def build_with_a_secret(case: str, index: LocalIndex, bundler_cli: BundlerCli, tmp_path: Path) -> None:
+    """Build `demo` from a protected index, and look for the secret everywhere else."""
+    if not list(index.folder.glob("demo-*")):
+        make_wheel(index.folder, "demo", "1.0", {"demo.py": "X = 1\n"})
     env = {**bundler_cli.env, **arrange(case, index, bundler_cli, tmp_path)}
     work = tmp_path / "work"
     work.mkdir()
@@ -194,14 +212,15 @@ def test_t14_a_secret_reaches_the_index_and_nothing_else(
     assert process.returncode == 0, output
     assert CANARY not in output
     for path in (*work.rglob("*"), *(bundler_cli.store / "v1").rglob("*")):
-        if path.is_file() and (bundler_cli.store / "v1" / "pip") not in path.parents:
+        cached = {bundler_cli.store / "v1" / tool for tool in ("pip", "uv")}
+        if path.is_file() and cached.isdisjoint(path.parents):
             assert CANARY.encode() not in path.read_bytes(), path
     assert len({arguments for needs, arguments, _ in seen if not needs}) > 3
     for needs_secret, arguments, environment in seen:
         assert CANARY.encode() not in arguments
         # pip starts lsb_release for its User-Agent, which gets its environment.
         assert needs_secret or CANARY.encode() not in environment, arguments
-    assert any(request.path.endswith(".whl") for request in index.requests)
+    assert any("/demo-1.0" in request.path for request in index.requests)
 
 
 @pytest.mark.attack("secrets")

@@ -138,6 +138,18 @@ class LocalIndex:
             ("<!DOCTYPE html><html><body>" + "\n".join(links) + "</body></html>").encode() if links else None
         )
 
+    def _send_status(self, handler: BaseHTTPRequestHandler) -> bool:
+        """Answer with a status alone, if the path is to have one."""
+        status = next((code for at, code in self.statuses.items() if handler.path.startswith(at)), None)
+        if status is None:
+            return False
+        handler.send_response(status)
+        if status == HTTPStatus.FOUND:
+            handler.send_header("Location", handler.path)  # in a circle
+        handler.send_header("Content-Length", "0")
+        handler.end_headers()
+        return True
+
     def _send_fault(self, handler: BaseHTTPRequestHandler) -> bool:
         """Answer with a redirect or an endless body, if the path is to have one."""
         target = next((to for at, to in self.redirects.items() if handler.path.startswith(at)), None)
@@ -172,22 +184,14 @@ class LocalIndex:
 
             def do_GET(self) -> None:
                 authorization = self.headers.get("Authorization")
-                index.requests.append(Request("GET", self.path, authorization))
+                index.requests.append(Request(self.command, self.path, authorization))
                 if not index._allowed(authorization):
                     self.send_response(HTTPStatus.UNAUTHORIZED)
                     self.send_header("WWW-Authenticate", 'Basic realm="index"')
                     self.send_header("Content-Length", "0")
                     self.end_headers()
                     return
-                status = next((code for at, code in index.statuses.items() if self.path.startswith(at)), None)
-                if status is not None:
-                    self.send_response(status)
-                    if status == HTTPStatus.FOUND:
-                        self.send_header("Location", self.path)  # in a circle
-                    self.send_header("Content-Length", "0")
-                    self.end_headers()
-                    return
-                if index._send_fault(self):
+                if index._send_status(self) or index._send_fault(self):
                     return
                 content = index._answer(self.path)
                 if any(map(self.path.startswith, index.stalls)):
@@ -210,7 +214,10 @@ class LocalIndex:
                 self.send_header("Content-Type", index._type(self.path))
                 self.send_header("Content-Length", str(len(content)))
                 self.end_headers()
-                self.wfile.write(content)
+                self.wfile.write(content if self.command == "GET" else b"")
+
+            def do_HEAD(self) -> None:
+                self.do_GET()
 
             def log_message(self, *_: object) -> None:
                 """Say nothing."""

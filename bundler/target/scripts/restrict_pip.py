@@ -9,6 +9,7 @@ names. A refusal ends pip with a line that `resolve.refusal` reads.
 import functools
 import http.client
 import io
+import json
 import os
 import posixpath
 import sys
@@ -39,6 +40,7 @@ def restrict(package):
         from pip._internal.req import constructors  # noqa: PLC0415 - the same
         from pip._internal.utils import unpacking  # noqa: PLC0415 - the same
         from pip._vendor.distlib.scripts import ScriptMaker  # noqa: PLC0415 - the same
+        from pip._vendor.packaging import markers  # noqa: PLC0415 - the same
         from pip._vendor.urllib3.response import HTTPResponse  # noqa: PLC0415 - the same
     finally:
         # A pip that installs the requirements of a build must not see the modules beside it.
@@ -48,6 +50,17 @@ def restrict(package):
     restrict_dependencies(constructors)
     restrict_archives(unpacking)
     restrict_scripts(ScriptMaker)
+    if os.environ.get("BUNDLER_MARKERS"):
+        replace_markers(markers, json.loads(os.environ["BUNDLER_MARKERS"]))
+
+
+def replace_markers(markers, values):
+    """Evaluate markers for another platform: pip does it for its own Python (pypa/pip#11664).
+
+    :param markers: the module of pip.
+    :param values: the environment of markers.
+    """
+    markers.default_environment = lambda: dict(values)
 
 
 def refuse(kind, text):
