@@ -115,7 +115,8 @@ def test_the_fragments_become_a_section_of_the_changelog(tmp_path: Path) -> None
     text = (tmp_path / "CHANGELOG.md").read_text("utf-8")
     head, _, rest = text.partition("## 9.9 (2030-01-01)\n")
     section, _, older = rest.partition(f"## {__version__} (")
-    assert "### Added\n\n- The command `x` is new. (17)\n" in section
+    assert "### Added\n" in section
+    assert "\n- The command `x` is new. (17)\n" in section
     assert older == before.partition(f"## {__version__} (")[2] != ""
     assert head == before.partition(f"## {__version__} (")[0]
     assert not (tmp_path / "changes/17.added.md").exists()

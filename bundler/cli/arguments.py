@@ -326,6 +326,12 @@ def _allowed(codes: Sequence[str]) -> tuple[str, ...]:
     return tuple(codes)
 
 
+def _variable_meant(text: str) -> str:
+    """Return an option ``-e`` with a value, for the name that was given without one."""
+    name = text.partition("=")[0].strip()
+    return f"-e {name}=VALUE" if name.isidentifier() else "-e AZUREML_ENTRY_SCRIPT=code/score.py"
+
+
 def parse_variables(texts: Sequence[str]) -> dict[str, str]:
     """Return the variables of several ``-e NAME=VALUE``.
 
@@ -336,9 +342,7 @@ def parse_variables(texts: Sequence[str]) -> dict[str, str]:
     for text in texts:
         name, equals, value = text.partition("=")
         if not name or not equals:
-            raise UsageError(
-                f"`-e {printable(text)}` is not NAME=VALUE", hint="-e AZUREML_ENTRY_SCRIPT=code/score.py"
-            )
+            raise UsageError(f"`-e {printable(text)}` is not NAME=VALUE", hint=_variable_meant(text))
         variables[name] = value
     check_variables(variables)
     return variables

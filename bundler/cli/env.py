@@ -20,6 +20,7 @@ from bundler.azureml.core.workspace import Workspace
 from bundler.cli.arguments import build_options, parse_variables, print_built
 from bundler.cli.common import make_reporter
 from bundler.cli.console import print_envelope, print_line, print_text
+from bundler.cli.examples import free_name
 from bundler.cli.options import (
     BundleArguments,
     InputPath,
@@ -32,14 +33,15 @@ from bundler.cli.options import (
 )
 from bundler.cli.parsing import with_word
 from bundler.data.curated import curated_date, find_curated
-from bundler.errors import UsageError
+from bundler.errors import InputError, OutputError, UsageError
+from bundler.paths import printable
 from bundler.pipeline.options import BuildOptions
 from bundler.problems import Problem, ProblemError, display_path, input_error
 from bundler.requirements.conda.envfile import parse_conda_file
 from bundler.requirements.files import CONDA_SUFFIXES
 from bundler.requirements.foreign import foreign_problem
 from bundler.requirements.requirement_set import RequirementSet
-from bundler.requirements.text import inputs_in
+from bundler.requirements.text import inputs_in, similar_path
 from bundler.store.store import open_store
 from bundler.system.environ import read_host_environment
 
@@ -64,6 +66,15 @@ class EnvironmentArguments:
 
         :raises InputError: if it does not exist.
         """
+        name, colon, version = self.environment_name.partition(":")
+        if colon and not self.environment_version:
+            option = f"--version {version}" if version.isdigit() else f"--label {version}"
+            words = with_word(click.get_current_context(), self.environment_name, name)
+            raise UsageError(
+                f"`{printable(self.environment_name)}`: the version is an option",
+                hint=f"{shlex.join(words)} {option}",
+            )
+        _check_workspace(self.workspace)
         return Environment.get(
             Workspace(self.workspace),
             self.environment_name,
@@ -149,6 +160,7 @@ def register_command(arguments: RegisterArguments, as_json: bool) -> None:
         result = {"name": registered.name, "version": registered.version, "labels": labels}
         print_envelope("env register", result=result)
     else:
+        make_reporter().note(f"registered in `{workspace.location}`")
         print_line(registered.name, registered.version)
 
 
@@ -158,6 +170,7 @@ def register_command(arguments: RegisterArguments, as_json: bool) -> None:
 @json_option
 def list_command(workspace: str | None, *, no_curated: bool, as_json: bool) -> None:
     """List the environments of a workspace in their latest versions, and the curated ones."""
+    _check_workspace(workspace)
     rows = [
         {"name": name, "version": environment.version, "curated": find_curated(name) is not None}
         for name, environment in Environment.list(Workspace(workspace)).items()
@@ -237,8 +250,27 @@ def build_environment_command(
 def export_command(which: EnvironmentArguments, folder: Path) -> None:
     """Write an environment to DIRECTORY, as `save_to_directory` does: Azure ML's SDK can load it."""
     host = read_host_environment()
-    which.read().save_to_directory(host.cwd / folder)
+    environment = which.read()
+    path = host.cwd / folder
+    if path.exists() and (not path.is_dir() or any(path.iterdir())):
+        free = free_name(f"{environment.name}-export")
+        words = with_word(click.get_current_context(), str(folder), free)
+        raise OutputError(f"`{folder}` already exists", hint=shlex.join(words))
+    environment.save_to_directory(path)
     print_line(display_path(host.cwd / folder, host.cwd))
+
+
+def _check_workspace(place: str | None) -> None:
+    """Check that the directory of a workspace exists, if one is named.
+
+    :raises InputError: if it does not, with a similar one.
+    """
+    if place is None or "://" in place or Path(place).is_dir():
+        return
+    near = similar_path(Path(place))
+    words = with_word(click.get_current_context(), place, str(near)) if near else []
+    hint = f"did you mean `{shlex.join(words)}`?" if words else "`bundler env register` creates a workspace"
+    raise InputError(f"{printable(place)}: workspace not found", hint=hint)
 
 
 def _read_source(source: Path, name: str | None) -> Environment:

@@ -15,7 +15,7 @@ from packaging.utils import canonicalize_name
 from bundler.bundle.reader import read_manifest
 from bundler.checks.user_code import is_script_name
 from bundler.data.azure_image import image_name
-from bundler.errors import BundlerError
+from bundler.errors import BundlerError, InputError
 from bundler.oci.filetree import APP_FOLDER
 from bundler.problems import closest
 
@@ -26,6 +26,7 @@ __all__ = [
     "bundles_here",
     "bundles_in",
     "contexts_in",
+    "delta_command",
     "example_of",
     "existing_bundles",
     "find_script",
@@ -34,10 +35,13 @@ __all__ = [
     "input_words",
     "newest_bundle",
     "package_command",
+    "saved_image",
 ]
 
 ARCHIVES = (".tar.gz", ".tar.zst")
 _BESIDE = (".manifest.json", ".sha256")
+_FILES = (".gz", ".json", ".tar", ".tgz", ".toml", ".txt", ".yaml", ".yml", ".zst")
+"""The suffixes of files, which the name of an image without a tag does not have."""
 _PLACES = (".", "dist")
 
 
@@ -194,3 +198,29 @@ def _inputs() -> Iterator[tuple[str, str]]:
     from bundler.requirements.text import inputs_in  # noqa: PLC0415 - the parser of pip, only for a suggestion
 
     return inputs_in(Path())
+
+
+def saved_image(text: str) -> str | None:
+    """Return the command that saves an image to a path, or the one whose name was passed."""
+    from bundler.data.azure_image import image_name  # noqa: PLC0415 - only for an error
+    from bundler.oci.reference import parse_reference  # noqa: PLC0415 - only for an error
+
+    if Path(text).suffix == ".tar":
+        image = image_name((3, 7))
+        return f"write it: `docker save -o {shlex.quote(text)} {image}`, or with another image"
+    try:
+        name = parse_reference(text.partition("@")[0])
+    except InputError:
+        return None
+    domain, _, path = text.partition("/")
+    if ":" not in text and ("." not in domain or not path or Path(path).suffix in _FILES):  # `base.txt`
+        return None
+    file = f"{name.path.rpartition('/')[2]}.tar"
+    return f"an image is read from a file: `docker save -o {file} {shlex.quote(text)}`, then pass `{file}`"
+
+
+def delta_command(delta: str, ctx: click.Context | None) -> str:
+    """Return the command that writes a delta from the older image of ``join``."""
+    old = ctx.params.get("old") if ctx is not None else None
+    words = ["bundler", "package", "BUNDLE", "--image", delta, "--delta-from", str(old or "OLD")]
+    return f"write it: `{shlex.join(words)}`"

@@ -34,7 +34,7 @@ from bundler.cli.paths import bundle_path
 from bundler.data.finding_rules import rules_by_code
 from bundler.data.popular_names import most_downloaded
 from bundler.errors import BundlerError, InputError, IntegrityError, MalformedError, UsageError
-from bundler.problems import closest
+from bundler.problems import closest, display_path
 from bundler.report.summary import NOT_DECLARED, is_static, summary_lines, verdict_of
 from bundler.reporter import SILENT
 from bundler.store.store import open_store
@@ -64,6 +64,9 @@ def inspect_command(bundle: Path, notes: bool, as_json: bool) -> None:
         return
     for line in summary_lines(manifest):
         print_line(line)
+    if bundle.suffix != ".json":
+        path = shlex.quote(display_path(bundle, read_host_environment().cwd))
+        make_reporter().note(f"from the manifest; `bundler verify {path}` checks the files")
     found = findings_of(manifest)
     for finding in found:
         if finding.severity != "note":

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 import tomllib
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, fields, replace
@@ -13,7 +14,7 @@ import click
 from bundler.cli.build import build_command, read_build
 from bundler.cli.common import make_reporter
 from bundler.cli.console import error_values, print_envelope, print_error, print_line
-from bundler.cli.mistakes import plain_words
+from bundler.cli.mistakes import in_file, plain_words
 from bundler.cli.options import (
     BundleArguments,
     RequirementArguments,
@@ -92,7 +93,7 @@ def matrix_command(
         if outcome.error is not None:
             failures[number] = (entry.label, outcome.error)
             reporter.stage("failed", entry.label)
-            print_error(outcome.error)
+            print_error(in_file(outcome.error, display_path(host.cwd / file, host.cwd)))
         elif outcome.output is not None and not as_json:
             output = outcome.output
             print_line(display_path(output.path, host.cwd), output.size, output.sha256)
@@ -218,7 +219,10 @@ class _MatrixFile:
             self._text = (self._host.cwd / self._file.name).read_text("utf-8")
             return parse_toml(self._text)
         except FileNotFoundError as error:
-            raise InputError(f"{self._shown}: file not found", hint="bundler matrix --help") from error
+            example = r"""printf '[bundle.app]\ninputs = ["requirements.txt"]\n'"""
+            raise InputError(
+                f"{self._shown}: file not found", hint=f"{example} > {shlex.quote(self._shown)}"
+            ) from error
         except (OSError, UnicodeDecodeError) as error:
             reason = error.strerror if isinstance(error, OSError) else "it is not UTF-8 text"
             raise InputError(f"{self._shown}: cannot be read: {reason}") from error

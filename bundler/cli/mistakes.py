@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 import shlex
 from collections.abc import Sequence
@@ -11,7 +12,7 @@ import click
 from bundler.cli.correction import absent_reason, corrections, other_commands, owner_of
 from bundler.cli.parsing import Line, find_parameter, given_values, missing_parameters, read_line, shown_name
 from bundler.cli.settings import source_of
-from bundler.errors import UsageError
+from bundler.errors import BundlerError, UsageError
 from bundler.redaction import redact
 from bundler.text import listing, quoted_names
 
@@ -106,3 +107,16 @@ def _wanted(param: click.Parameter) -> str:
         below = f" to {kind.max}" if kind.max is not None else " or more"
         return f"a number, {kind.min}{below}"
     return ""
+
+
+_PYTHON_OPTION = re.compile(r"--python (\S+?)`?$")
+"""The hint of an error that names another Python."""
+
+
+def in_file(error: BundlerError, file: str) -> BundlerError:
+    """Return an error with a line for a file of bundles in place of the option that its hint names."""
+    python = _PYTHON_OPTION.search(error.hint or "")
+    if python is None:
+        return error
+    hint = f"`python = [{json.dumps(python[1])}]` in {file}"
+    return type(error)(error.message, evidence=error.evidence, hint=hint)

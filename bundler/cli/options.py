@@ -13,7 +13,7 @@ from typing import Any, Literal, get_args
 
 import click
 
-from bundler.cli.parsing import typed_words, with_value, with_word
+from bundler.cli.parsing import target_tag, typed_words, with_value, with_word
 from bundler.cli.settings import source_of
 from bundler.data.slim import SlimLevel
 from bundler.errors import InputError, UsageError
@@ -87,7 +87,12 @@ class InputPath(click.Path):
                 words = with_value(["bundler", *typed], option, str(Path(text).parent))
                 hint = redact(f"did you mean `{shlex.join(words)}`?")
             if "not found" in reason and not near and param is not None and param.name in _BASES:
-                hint = _saved_image(text)
+                from bundler.cli.examples import delta_command, saved_image  # noqa: PLC0415 - only for an error
+
+                hint = delta_command(text, ctx) if param.name == "delta" else saved_image(text)
+            version = _PYTHON_NAME.fullmatch(Path(text).name)
+            if "not found" in reason and version and ctx and ctx.command.name == "profile":
+                hint = f"bundler profile --python {version[1]}"
             if source := source_of(ctx, param):
                 raise UsageError(f"{source}: {text}: {reason}", hint="bundler config") from None
             option = f" ({param.opts[-1]})" if param is not None and param.opts[-1].startswith("-") else ""
@@ -95,31 +100,12 @@ class InputPath(click.Path):
             raise error_class(f"{text}: {reason}{option}", hint=hint) from None
 
 
-def _saved_image(text: str) -> str | None:
-    """Return the command that saves an image to a path, or the one whose name was passed."""
-    from bundler.data.azure_image import image_name  # noqa: PLC0415 - only for an error
-    from bundler.oci.reference import parse_reference  # noqa: PLC0415 - only for an error
-
-    if Path(text).suffix == ".tar":
-        image = image_name((3, 7))
-        return f"write it: `docker save -o {shlex.quote(text)} {image}`, or with another image"
-    try:
-        name = parse_reference(text.partition("@")[0])
-    except InputError:
-        return None
-    domain, _, path = text.partition("/")
-    if ":" not in text and ("." not in domain or not path or Path(path).suffix in _FILES):  # `base.txt`
-        return None
-    file = f"{name.path.rpartition('/')[2]}.tar"
-    return f"an image is read from a file: `docker save -o {file} {shlex.quote(text)}`, then pass `{file}`"
-
-
+_PYTHON_NAME = re.compile(r"(?:python|py|cp)?(\d\.\d+(?:\.\d+)?)")
+"""The name of a program of Python, or its version."""
 _PYTHON = re.compile(r"\d+\.\d+(?:\.\d+)?")
 """A version of Python, which is not a requirement."""
 _BASES = ("archive", "base", "source", "old", "delta", "delta_from")
 """The parameters that accept an image."""
-_FILES = (".gz", ".json", ".tar", ".tgz", ".toml", ".txt", ".yaml", ".yml", ".zst")
-"""The suffixes of files, which the name of an image without a tag does not have."""
 _REASONS = {
     "does not exist": "file or directory not found",
     "is a directory": "a directory, not a file",
@@ -200,6 +186,7 @@ resolve_options = group(
     click.option(
         "--target",
         metavar="TAG",
+        callback=target_tag,
         help="Build for another platform, such as cp37-manylinux_2_17_aarch64: wheels, static checks alone.",
     ),
     click.option(

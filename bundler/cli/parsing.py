@@ -2,12 +2,18 @@
 
 from __future__ import annotations
 
+import re
+import shlex
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from itertools import pairwise
 from typing import Any, Literal
 
 import click
+
+from bundler.errors import UsageError
+from bundler.paths import printable
+from bundler.redaction import redact
 
 __all__ = [
     "FORMAT_VALUES",
@@ -19,6 +25,7 @@ __all__ = [
     "missing_parameters",
     "read_line",
     "shown_name",
+    "target_tag",
     "typed_words",
     "with_dashes",
     "with_value",
@@ -210,3 +217,22 @@ def shown_name(param: click.Parameter) -> str:
     if isinstance(param, click.Option):
         return max(param.opts, key=len)
     return param.human_readable_name
+
+
+_VERSION = re.compile(r"\d+\.\d+(?:\.\d+)?")
+"""A version of Python."""
+
+
+def target_tag(ctx: click.Context, _param: click.Parameter, value: str | None) -> str | None:
+    """Return the value of ``--target``, unless it is a Python or, as in pip, a directory.
+
+    :raises UsageError: if it is, with the command that was meant.
+    """
+    if value is None or value.count("-") or "manylinux" in value or "musllinux" in value:
+        return value
+    option = "--python" if _VERSION.fullmatch(value) else "--output"
+    typed = ["bundler", *typed_words(ctx)]
+    meant = [option if word == "--target" else word.replace("--target=", f"{option}=") for word in typed]
+    raise UsageError(
+        f"`--target {printable(value)}` is not the tag of a platform", hint=redact(shlex.join(meant))
+    )

@@ -32,7 +32,15 @@ class BundlePath(click.Path):
 
     def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
         """Return the path, if it exists, and is not a directory with bundles or a file beside a bundle."""
-        path = Path(str(super().convert(value, param, ctx)))
+        try:
+            path = Path(str(super().convert(value, param, ctx)))
+        except click.BadParameter as error:
+            if "not readable" not in error.message:
+                raise
+            raise OutputError(
+                f"{value}: cannot read the file: permission denied",
+                hint=f"chmod u+r {shlex.quote(str(value))}",
+            ) from None
         is_beside = path.name.endswith(_BESIDE)
         if path.suffix == ".toml" and not path.exists():
             raise _no_lock(ctx, path, str(value))

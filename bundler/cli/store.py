@@ -9,8 +9,10 @@ import click
 from bundler.cli.common import make_reporter
 from bundler.cli.console import print_envelope, print_line
 from bundler.cli.options import json_option, store_option
+from bundler.errors import InputError
+from bundler.reporter import Reporter
 from bundler.store.maintenance import check_store, collect_garbage, store_info
-from bundler.store.store import open_store
+from bundler.store.store import Store, open_store
 from bundler.system.environ import read_host_environment
 
 __all__ = ["store_group"]
@@ -21,6 +23,17 @@ def store_group() -> None:
     """Manage the local store of wheels, layers and segments."""
 
 
+def _open(path: Path | None, reporter: Reporter) -> Store:
+    """Open a store for maintenance.
+
+    :raises InputError: if the directory that was named does not exist.
+    """
+    host = read_host_environment()
+    if path is not None and not (host.cwd / path).is_dir():
+        raise InputError(f"{path}: no store there", hint="bundler store info")
+    return open_store(path, host, reporter)
+
+
 @store_group.command("info")
 @store_option
 @json_option
@@ -28,7 +41,7 @@ def info_command(store: Path | None, as_json: bool) -> None:
     """Print the path and the size of the store."""
     reporter = make_reporter()
     with reporter.task("store", None):
-        found = store_info(open_store(store, read_host_environment(), reporter))
+        found = store_info(_open(store, reporter))
     if as_json:
         print_envelope("store info", result=found.to_json())
         return
@@ -50,8 +63,7 @@ def gc_command(unused_days: int, store: Path | None, as_json: bool) -> None:
     """Remove entries that were not used for some time."""
     reporter = make_reporter()
     with reporter.task("store", None):
-        opened = open_store(store, read_host_environment(), reporter)
-        report = collect_garbage(opened, unused_days=unused_days)
+        report = collect_garbage(_open(store, reporter), unused_days=unused_days)
     if as_json:
         print_envelope("store gc", result=report.to_json())
         return
@@ -66,7 +78,7 @@ def fsck_command(store: Path | None, as_json: bool) -> None:
     """Verify every file of the store; damaged ones are set aside, and made again when needed."""
     reporter = make_reporter()
     with reporter.task("store", None):
-        report = check_store(open_store(store, read_host_environment(), reporter))
+        report = check_store(_open(store, reporter))
     if as_json:
         print_envelope("store fsck", result=report.to_json())
     else:

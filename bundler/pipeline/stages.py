@@ -263,7 +263,8 @@ def accept_bundle(run: Run, options: BuildOptions, result: CheckResult, manifest
     :raises ClosureError: if there is an error that ``--allow`` does not list.
     """
     if result.report.errors:
-        run.store.remember(*REFUSED, manifest.values)
+        # With the findings about the user's code, which a bundle does not contain.
+        run.store.remember(*REFUSED, {**manifest.values, "verification": result.report.to_json(code=True)})
     result.report.raise_for_errors()
     suffix = "" if options.as_folder else SUFFIXES[options.codec]
     path = display_path(options.folder / manifest.stem, run.host.cwd)

@@ -22,6 +22,7 @@ __all__ = ["Comparison", "compare_bundles"]
 Change = Literal["added", "removed", "changed", "rebuilt"]
 """``rebuilt``: the same version with other files."""
 _LISTED = 3
+_NOT_READ = "The files were not read; `bundler verify BUNDLE` checks them."
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -99,7 +100,7 @@ class Comparison:
         before, after = self.before, self.after
         lines = [f"# {_title(before)} → {_title(after)}", ""]
         if self.equal:
-            return "\n".join([*lines, f"The bundles are equal: sha256:{after.identity}", ""])
+            return "\n".join([*lines, f"The manifests are equal: sha256:{after.identity}", _NOT_READ, ""])
         lines += [*_table(("", "before", "after", "difference"), _totals(before, after)), ""]
         sections = (
             ("Distributions", ("distribution", "change", "before", "after", "size", "license"), _rows(self)),

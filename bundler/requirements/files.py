@@ -32,7 +32,7 @@ from bundler.requirements.line import (
     parse_root,
     split_options,
 )
-from bundler.requirements.mistakes import python_problem
+from bundler.requirements.mistakes import channel_problem, python_problem
 from bundler.requirements.model import MODEL_FILE, model_input, named_environment
 from bundler.requirements.pyproject import read_project, requires_python
 from bundler.requirements.requirement_set import (
@@ -152,8 +152,8 @@ class _RequirementsReader:
             absolute = Path(os.path.normpath(self.host.cwd / path))
             try:
                 self._read_file(absolute, constraint=constraint, chain=())
-            except ProblemError as refused:
-                self._refuse(self._display(absolute), refused)
+            except ProblemError as error:
+                self._refuse(self._display(absolute), channel_problem(path.name if constraint else "", error))
 
     def read_project(self, path: Path, extras: Sequence[str], groups: Sequence[str]) -> None:
         """Read a ``pyproject.toml``; its requirements are passed to pip as strings."""
@@ -238,10 +238,10 @@ class _RequirementsReader:
         read = conda_requirements(given.text, strict=strict)
         self.conda = CondaInput(where=name, read=read)
         self.warnings += [f"{name}: {warning}" for warning in read.warnings]
-        self.warnings += [
-            f"{name}:{package.line}: the base image must provide `{package.text}`"
-            for package in read.system_packages
-        ]
+        if read.system_packages:
+            listed = ", ".join(f"`{package.text}`" for package in read.system_packages)
+            check = "; `--base IMAGE.tar` checks that it does" if not strict else ""
+            self.warnings.append(f"{name}: the base image must provide {listed}{check}")
         for problem, quoted in read.problems:
             self._refuse(name, problem, quoted)
         for line in read.lines:

@@ -14,6 +14,7 @@ from packaging.requirements import InvalidRequirement, Requirement
 from bundler.problems import ProblemError, closest
 
 __all__ = [
+    "channel_problem",
     "plain_text",
     "probable_marker",
     "probable_requirement",
@@ -24,6 +25,9 @@ __all__ = [
     "refuse_python",
     "shown_character",
 ]
+
+_CHANNELS = frozenset({"anaconda", "bioconda", "conda-forge", "defaults", "main", "nvidia", "pytorch"})
+"""The best known channels of conda, which its ``-c`` names."""
 
 _NAME = r"[A-Za-z0-9](?:[A-Za-z0-9._-]*[A-Za-z0-9])?(?:\[[^\]]*\])?"
 _COMMAND = re.compile(
@@ -314,3 +318,13 @@ def _clause(typed: str, version: str) -> str | None:
 
 def _following(parts: list[int]) -> str:
     return ".".join(map(str, [*parts[:-1], parts[-1] + 1]))
+
+
+def channel_problem(name: str, problem: ProblemError) -> ProblemError:
+    """Return the problem of a constraints file; another one if it is the name of a channel of conda."""
+    if name not in _CHANNELS or problem.fact != "file not found":
+        return problem
+    return ProblemError(
+        "file not found: `-c` names a file of constraints, not a channel of conda",
+        hint=f"leave out `-c {name}`: channels are not used",
+    )

@@ -320,6 +320,9 @@ def _declared(response: requests.Response) -> int | None:
     return int(length) if length.isascii() and length.isdigit() else None
 
 
+_NOT_LOCKED = "if the lockfile was edited, lock again with `bundler lock`; if not, do not trust this index"
+
+
 def _error(download: Download, fault: FaultError, *, tries: int, settings: IndexSettings) -> BundlerError:
     """Return the error for the user: the file, the host, wanted and found."""
     at = split_url(fault.at or download.url)[0]
@@ -337,5 +340,5 @@ def _error(download: Download, fault: FaultError, *, tries: int, settings: Index
     return fault.kind(
         redact(f"{verb} `{printable(download.filename)}`{place}"),
         evidence=tuple(redact(f"{label:<8} {printable(text)}") for label, text in lines.items() if text),
-        hint=fault.hint,
+        hint=fault.hint or (_NOT_LOCKED if fault.kind is IntegrityError else None),
     )

@@ -191,12 +191,13 @@ def similar_names(name: str, own: Iterable[str], exists: Callable[[str], bool]) 
     project = provider_of(name)
     if project != name:
         yield project
-    pools: tuple[Collection[str], ...] = (
-        {canonicalize_name(item) for item in own} - {key},
-        [item for item in most_downloaded() if item != key],
+    pools: tuple[tuple[Collection[str], float], ...] = (
+        ({canonicalize_name(item) for item in own} - {key}, 0.7),
+        # A private project is no misspelling of a popular one that shares a word with it.
+        ([item for item in most_downloaded() if item != key], 0.8),
     )
-    for pool in pools:
-        near = closest(key, pool)
+    for pool, cutoff in pools:
+        near = closest(key, pool, cutoff=cutoff)
         if near and exists(near):
             yield near
 

@@ -14,6 +14,7 @@ from packaging.specifiers import InvalidSpecifier, SpecifierSet
 from packaging.version import Version
 
 from bundler.errors import BundlerError, InterpreterError, UsageError
+from bundler.problems import closest
 from bundler.system.environ import HostEnvironment
 from bundler.system.process import run_process, tail
 from bundler.target.scripts import script
@@ -113,7 +114,8 @@ def find_interpreter(wanted: str, host: HostEnvironment, scratch: Path) -> Inter
     minor = ".".join(map(str, version.release[:2]))
     here = _installed(host)
     exists = version.major == OLDEST.major and version.minor <= _NEWEST_MINOR
-    near = near or (here[-1] if here and not exists else None)
+    if here and not exists and near is None:  # 3.77 is a slip of 3.7
+        near = closest(minor, here) or here[-1]
     hint = f"run `pyenv install {minor}` or `conda create -n py python={minor}`, or pass `--python PATH`"
     raise InterpreterError(
         f"CPython {wanted} not found",

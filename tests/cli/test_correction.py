@@ -69,8 +69,6 @@ def corrected(typed: str) -> str | None:
         ("simulate ctx --entry-script", None),
         ("report b.tar.gz --format pdf", None),
         ("serve ctx -p 5001", "serve ctx --port 5001"),
-        ("build six --target 3.12", "build six --python 3.12"),
-        ("build six --target out", "build six --output out"),
         ("build six -t out", "build six --output out"),
         ("build six -t app:1", None),
         ("build six --out-dir out", "build six --output out"),

@@ -910,3 +910,100 @@ def test_a_variable_that_begins_as_a_setting(bundler_cli: BundlerCli, tmp_path: 
     )
 
     assert "BUNDLER_INDEX: unknown setting, ignored; did you mean `BUNDLER_INDEX_URL`?" in ended.stderr
+
+
+@pytest.fixture
+def shelf(tmp_path: Path, index: LocalIndex, bundler_cli: BundlerCli) -> Path:
+    """A directory with an environment in a workspace, its file, and a bundle."""
+    make_wheel(index.folder, "six", "1.16.0", {"six.py": ""})
+    (tmp_path / "env.yml").write_text("name: mine\ndependencies:\n  - python=3.7\n  - pip:\n      - six\n")
+    assert bundler_cli.run("env", "register", "env.yml", "-w", "ws", cwd=tmp_path).returncode == 0
+    make_bundle(tmp_path / "b")
+    return tmp_path
+
+
+@pytest.mark.parametrize(
+    ("typed", "told", "meant"),
+    [
+        ("build six --python 3.77", "CPython 3.77 not found", "pass `--python 3.7`"),
+        ("build six --target out", "is not the tag of a platform", "bundler build six --output out"),
+        ("build six --target=3.12", "is not the tag of a platform", "bundler build six --python=3.12"),
+        ("build six -c conda-forge", "not a channel of conda", "leave out `-c conda-forge`"),
+        ("profile python3.7", "file or directory not found", "bundler profile --python 3.7"),
+        ("store info --store nostore", "nostore: no store there", "bundler store info"),
+        ("store fsck --store nostore", "nostore: no store there", "bundler store info"),
+        ("env show mine:1 -w ws", "the version is an option", "bundler env show mine -w ws --version 1"),
+        ("env show mine:live -w ws", "the version is an option", "bundler env show mine -w ws --label live"),
+        ("env list -w wss", "wss: workspace not found", "did you mean `bundler env list -w ws`?"),
+        ("env show mine -w wss", "workspace not found", "did you mean `bundler env show mine -w ws`?"),
+        ("env list -w elsewhere", "elsewhere: workspace not found", "`bundler env register` creates"),
+        ("env remove mine -w ws", "no such command: `remove`\n  a registered version never", ""),
+        ("env export mine b -w ws", "`b` already exists", "bundler env export mine mine-export -w ws"),
+        ("env register env.yml -w ws -e FOO", "`-e FOO` is not NAME=VALUE", "-e FOO=VALUE"),
+        ("join b no.tar out.tar", "no.tar: file or directory not found", "--image no.tar --delta-from b`"),
+        ("matrix", "bundles.toml: file not found", "printf '[bundle.app]\\ninputs ="),
+    ],
+)
+def test_a_mistake_of_the_fourth_sitting(
+    typed: str, told: str, meant: str, shelf: Path, bundler_cli: BundlerCli
+) -> None:
+    ended = bundler_cli.run(*shlex.split(typed), cwd=shelf)
+
+    assert ended.returncode != 0
+    assert "Traceback" not in ended.stderr
+    assert told in ended.stderr
+    assert meant in (hint(ended) or "") if meant else True
+
+
+def test_the_printed_file_of_bundles_works(shelf: Path, bundler_cli: BundlerCli) -> None:
+    (shelf / "requirements.txt").write_text("six\n")
+    line = hint(bundler_cli.run("matrix", cwd=shelf))
+    assert line is not None
+    subprocess.run(["sh", "-c", line], cwd=shelf, check=True)
+    assert bundler_cli.run("matrix", cwd=shelf).returncode == 0
+    (shelf / "bundles.toml").write_text('[bundle.app]\ninputs = ["requirements.txt"]\npython = ["3.77"]\n')
+    ended = bundler_cli.run("matrix", cwd=shelf)
+    assert 'hint: `python = ["3.7"]` in bundles.toml' in ended.stderr
+
+
+def test_the_files_are_not_read_and_the_answer_names_the_command_that_does(
+    shelf: Path, bundler_cli: BundlerCli
+) -> None:
+    shown = bundler_cli.run("inspect", "b", cwd=shelf)
+    assert "`bundler verify b` checks the files" in shown.stderr
+    compared = bundler_cli.run("diff", "b", "b", cwd=shelf)
+    assert "The manifests are equal" in compared.stdout
+    assert "`bundler verify BUNDLE` checks them" in compared.stdout
+
+
+def test_a_private_project_is_no_misspelling_of_a_popular_one(shelf: Path, bundler_cli: BundlerCli) -> None:
+    ended = bundler_cli.run("build", "sixx-local==1.0", cwd=shelf)
+    assert ended.returncode == 4
+    assert "did you mean" not in ended.stderr
+
+
+def test_the_page_of_a_refused_bundle_has_the_findings_about_the_code(
+    shelf: Path, bundler_cli: BundlerCli
+) -> None:
+    code = shelf / "code"
+    code.mkdir()
+    (code / "score.py").write_text(
+        "def init():\n    raise OSError('no model')\n\ndef run(data):\n    return data\n"
+    )
+    build = ("build", "six", "--source-dir", "code", "--entry-script", "score.py", "--run-init")
+    assert bundler_cli.run(*build, "--name", "app", cwd=shelf).returncode == 10
+    ended = bundler_cli.run("report", "-o", "page.html", cwd=shelf)
+    assert ended.returncode == 0, ended.stderr
+    assert "does not work on its target" in ended.stdout
+    assert "U305" in (shelf / "page.html").read_text("utf-8")
+
+
+def test_a_lock_that_was_edited_and_an_index_that_changed(shelf: Path, bundler_cli: BundlerCli) -> None:
+    assert bundler_cli.run("lock", "six", cwd=shelf).returncode == 0
+    text = (shelf / "pylock.toml").read_text("utf-8")
+    digest = re.search(r"[0-9a-f]{64}", text)
+    assert digest is not None
+    (shelf / "pylock.toml").write_text(text.replace(digest[0], "0" * 64))
+    ended = bundler_cli.run("build", "--lock", "pylock.toml", "--name", "app", cwd=shelf)
+    assert ended.returncode == 5
+    assert "if the lockfile was edited, lock again" in (hint(ended) or "")

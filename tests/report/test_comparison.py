@@ -100,7 +100,7 @@ def test_a_bundle_is_equal_to_itself_on_another_host() -> None:
 
     assert comparison.equal
     assert (comparison.distributions, comparison.licenses, comparison.libraries) == ((), (), ())
-    assert "The bundles are equal: sha256:" in comparison.to_markdown()
+    assert "The manifests are equal: sha256:" in comparison.to_markdown()
 
 
 def test_markdown_escapes_texts_of_the_manifest() -> None:

@@ -109,7 +109,10 @@ def conda_requirements(text: str, *, strict: bool = False) -> CondaRequirements:
         python=pythons[0][1] if pythons else None,
         python_text=pythons[0][0].text if pythons else "",
         lines=tuple(_lines(file, translated)),
-        translations=tuple((line.line, _summary(line.text, result)) for line, result in translated),
+        # The packages of the base are in one warning.
+        translations=tuple(
+            (line.line, _summary(line.text, result)) for line, result in translated if result.role != "base"
+        ),
         system_packages=tuple(system_packages),
         assumed=MappingProxyType({} if strict else dict(_assumed(file, translated))),
         variables=MappingProxyType(dict(file.variables)),

@@ -68,7 +68,9 @@ dependencies:
     assert found.conda.read.name == "nlp"
     assert found.conda.read.python == SpecifierSet("==3.8.*")
     assert [one.name for one in found.conda.read.system_packages] == ["cudatoolkit"]
-    assert "conda/env.yml:8: the base image must provide `cudatoolkit=11.1`" in found.warnings
+    assert any(
+        "conda/env.yml: the base image must provide `cudatoolkit=11.1`" in text for text in found.warnings
+    )
     told = found.conda.translations()
     assert any(line.startswith("conda/env.yml:7: `pytorch=1.7` becomes `torch==1.7.*`") for line in told)
     assert any(line.startswith("conda/env.yml:6: `pip` is omitted") for line in told)
@@ -242,7 +244,7 @@ def test_build_f_env_yml(warm_cli: BundlerCli, tmp_path: Path) -> None:
     assert result["name"] == "nlp"
     assert result["distributions"] == {"basket": "2.0", "shop": "1.2.3"}
     assert "env.yml:4: `shop=1.2` becomes `shop==1.2.*`" in ended.stderr
-    assert "env.yml:5: the base image must provide `mkl`" in ended.stderr
+    assert "env.yml: the base image must provide `mkl`" in ended.stderr
     manifest = json.loads(Path(result["manifest"]).read_text())
     assert manifest["base"] == {"provided": {}, "conda": ["mkl"]}
     assert manifest["requirements"] == ["basket", "shop==1.2.*"]
