@@ -34,7 +34,7 @@ def outside_pages() -> dict[str, str]:
     for path in ROOT.glob("examples/**/README.md"):
         folder = path.parent.relative_to(ROOT).as_posix()
         paths[f"{folder}/README.md"] = f"{folder}.md"
-    return paths
+    return paths | {f"bench/{path.name}": f"bench/{path.stem.lower()}.md" for path in ROOT.glob("bench/*.md")}
 
 
 def on_files(files: Files, config: MkDocsConfig) -> Files:
