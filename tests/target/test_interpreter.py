@@ -76,7 +76,8 @@ def fakes(tmp_path: Path) -> HostEnvironment:
         ("/opt/nowhere/python3.9", "3.9"),
         ("venv/", "venv/bin/python"),
         ("./venv", "./venv/bin/python"),
-        ("3.99", "3.20"),
+        ("3.99", "3.9"),
+        ("3.22", "3.20"),
         ("4.0", "3.20"),
     ],
 )
