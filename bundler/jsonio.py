@@ -117,6 +117,13 @@ def digest_in(text: object, where: str) -> Sha256:
         ) from error
 
 
+class _LimitError(tomllib.TOMLDecodeError):
+    """A document that exceeds a limit of the parser, which has no position."""
+
+    def __init__(self, message: str) -> None:
+        ValueError.__init__(self, message)  # since Python 3.14 the class itself requires a position
+
+
 def parse_toml(text: str) -> dict[str, Any]:
     """Return the content of a TOML document.
 
@@ -126,8 +133,8 @@ def parse_toml(text: str) -> dict[str, Any]:
     try:
         return tomllib.loads(text)
     except RecursionError:
-        raise tomllib.TOMLDecodeError("nested too deeply") from None
+        raise _LimitError("nested too deeply") from None
     except tomllib.TOMLDecodeError:
         raise
     except ValueError as error:
-        raise tomllib.TOMLDecodeError(str(error).partition(";")[0]) from None
+        raise _LimitError(str(error).partition(";")[0]) from None

@@ -273,6 +273,8 @@ def _pythons(tree: Tree) -> list[_Python]:
 
 def _choose(tree: Tree, prefer: str | None) -> _Python:
     pythons = _pythons(tree)
+    if not pythons:
+        raise InputError("the base has no Python", hint="pass the image that the container is started from")
     by_path = prefer if prefer and "/" in prefer else tree.env.get("AZUREML_CONDA_ENVIRONMENT_PATH")
     fitting = pythons
     if by_path:

@@ -186,19 +186,20 @@ _LONG = frozenset(
 class BoundedTarInfo(tarfile.TarInfo):
     """A header whose long name or pax record cannot fill the memory."""
 
-    @classmethod
-    def frombuf(cls, buf: bytes | bytearray, encoding: str, errors: str) -> Self:
-        """Return the header.
+    def _proc_member(self, archive: tarfile.TarFile) -> Self:
+        """Process the member after its header: a hook of `tarfile` for subclasses, in every version of it.
 
-        :raises MalformedError: if the long name or pax record after it exceeds `_HEADER_LIMIT`.
+        (Since 3.14 the reader of headers does not call `frombuf` any more.)
+
+        :raises MalformedError: if the long name or pax record exceeds `_HEADER_LIMIT`.
         """
-        entry = super().frombuf(buf, encoding, errors)
-        if entry.type in _LONG and entry.size > _HEADER_LIMIT:
+        if self.type in _LONG and self.size > _HEADER_LIMIT:
             raise MalformedError(
                 "an extended tar header is too large",
-                evidence=(f"wanted  at most {_HEADER_LIMIT} bytes", f"found   {entry.size} bytes"),
+                evidence=(f"wanted  at most {_HEADER_LIMIT} bytes", f"found   {self.size} bytes"),
             )
-        return entry
+        member: Self = super()._proc_member(archive)  # type: ignore[misc]
+        return member
 
 
 def damage_errors() -> tuple[type[Exception], ...]:

@@ -989,3 +989,9 @@ def test_an_image_is_read_without_writing(tmp_path: Path, monkeypatch: pytest.Mo
 
     assert sorted(tmp_path.rglob("*")) == before
     assert io.BytesIO(compressed(b"x", "gz")).read(2) == path.read_bytes()[:2]
+
+
+def test_an_image_without_a_python_is_refused_in_words(tmp_path: Path) -> None:
+    archive = write_archive(tmp_path / "i.tar", one_layer(tar_bytes({"etc/os-release": "ID=x\n"})))
+    with pytest.raises(InputError, match="the base has no Python"):
+        read_base(archive)
