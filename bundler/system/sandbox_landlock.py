@@ -32,6 +32,7 @@ class Ruleset(ctypes.Structure):
 class PathBeneath(ctypes.Structure):
     """``struct landlock_path_beneath_attr``."""
 
+    _layout_ = "ms"  # that of `_pack_`, named since Python 3.14
     _pack_ = 1
     _fields_ = [("allowed", ctypes.c_uint64), ("parent", ctypes.c_int32)]
 
