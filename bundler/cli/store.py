@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 import click
+from click.core import ParameterSource
 
 from bundler.cli.common import make_reporter
 from bundler.cli.console import print_envelope, print_line
@@ -26,10 +27,11 @@ def store_group() -> None:
 def _open(path: Path | None, reporter: Reporter) -> Store:
     """Open a store for maintenance.
 
-    :raises InputError: if the directory that was named does not exist.
+    :raises InputError: if the directory of ``--store`` does not exist; that of a setting may be new.
     """
     host = read_host_environment()
-    if path is not None and not (host.cwd / path).is_dir():
+    is_typed = click.get_current_context().get_parameter_source("store") is ParameterSource.COMMANDLINE
+    if path is not None and is_typed and not (host.cwd / path).is_dir():
         raise InputError(f"{path}: no store there", hint="bundler store info")
     return open_store(path, host, reporter)
 
