@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import click
+from click.core import ParameterSource
 
 from bundler.azureml.core._build import bundle_name, packages_of, run_environment_build
 from bundler.azureml.core.environment import Environment
@@ -261,11 +262,12 @@ def export_command(which: EnvironmentArguments, folder: Path) -> None:
 
 
 def _check_workspace(place: str | None) -> None:
-    """Check that the directory of a workspace exists, if one is named.
+    """Check that the directory of ``--workspace`` exists; that of a setting may be new.
 
     :raises InputError: if it does not, with a similar one.
     """
-    if place is None or "://" in place or Path(place).is_dir():
+    is_typed = click.get_current_context().get_parameter_source("workspace") is ParameterSource.COMMANDLINE
+    if place is None or not is_typed or "://" in place or Path(place).is_dir():
         return
     near = similar_path(Path(place))
     words = with_word(click.get_current_context(), place, str(near)) if near else []
