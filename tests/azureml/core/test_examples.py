@@ -527,4 +527,5 @@ def test_what_the_sdk_warns_of_is_a_line_of_the_command(programs: Programs) -> N
 
     assert (ended.returncode, ended.stdout) == (0, "nlp\t1\n")
     expected = "the registered environment `nlp` refers to local files: -r requirements.txt"
-    assert ended.stderr == f"warning   {expected}\n"
+    place = f"note      registered in `{programs.folder / 'workspace'}`"
+    assert ended.stderr.splitlines() == [f"warning   {expected}", place]
