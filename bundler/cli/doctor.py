@@ -156,7 +156,7 @@ def _option_for(name: str, variables: dict[str, str], folder: Path) -> str | Non
 
 def _ending(boot: Boot) -> Check:
     if boot.ok:
-        return Check(topic="start", verdict="pass", fact="the server starts")
+        return Check(topic="start", verdict="pass", fact=boot.ending)
     return Check(
         topic="start",
         verdict="fail",
