@@ -209,7 +209,7 @@ class CodeChecker:
 
 def _with_names(answer: ImportAnswer, names: Mapping[str, str]) -> ImportAnswer:
     """Return an ending whose texts have names in place of directories of this machine, longest path first."""
-    texts = {"message": answer.message, "text": answer.text, "stderr": answer.stderr}
+    message, text, stderr = answer.message, answer.text, answer.stderr
     for path in sorted(names, key=len, reverse=True):
-        texts = {field: text.replace(path, names[path]) for field, text in texts.items()}
-    return replace(answer, **texts)
+        message, text, stderr = (item.replace(path, names[path]) for item in (message, text, stderr))
+    return replace(answer, message=message, text=text, stderr=stderr)

@@ -151,7 +151,9 @@ def _simulation(arguments: SimulateArguments, script: str | None) -> str:
     typed = typed_words(click.get_current_context())
     if arguments.context is not None:
         pairs = zip(["", *typed], typed, strict=False)
-        kept = [word for before, word in pairs if not (before == "--app-root" or word.startswith("--app-root"))]
+        kept = [
+            word for before, word in pairs if not (before == "--app-root" or word.startswith("--app-root"))
+        ]
         return redact(shlex.join(["bundler", *kept]))
     is_context = (Path() / APP_FOLDER).is_dir() and Path("Dockerfile").is_file()
     context = Path() if is_context else next(iter(contexts_in(Path())), None)

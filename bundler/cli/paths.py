@@ -173,7 +173,9 @@ def check_app_root(folder: Path, script: str | None) -> None:
     for context in [*([whole] if whole else []), *contexts_in(folder)]:
         root = context / APP_FOLDER
         if root.resolve() != folder.resolve() and (root / script.lstrip("/")).is_file():
-            raise _no_app_root(f"`{folder}` is not the application root of the build context `{context}`", root)
+            raise _no_app_root(
+                f"`{folder}` is not the application root of the build context `{context}`", root
+            )
 
 
 def _no_app_root(message: str, root: Path) -> InputError:

@@ -31,10 +31,14 @@ __all__ = ["serve_command"]
 )
 @click.option("--port", default=5001, show_default=True, type=click.IntRange(1, 65535))
 @click.option(
-    "--python", default=None, help="Run with this Python, a version or a path  [default: that of the context]."
+    "--python",
+    default=None,
+    help="Run with this Python, a version or a path  [default: that of the context].",
 )
 @store_option
-def serve_command(context: Path, server: str | None, port: int, python: str | None, store: Path | None) -> None:
+def serve_command(
+    context: Path, server: str | None, port: int, python: str | None, store: Path | None
+) -> None:
     """Run a build context under the real inference server, locally and without a container."""
     host = read_host_environment()
     reporter = make_reporter()

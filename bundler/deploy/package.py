@@ -185,9 +185,7 @@ def _other_image(manifest: Manifest) -> str:
 
 def _rebuild(manifest: Manifest, python: str, *options: str) -> str:
     """Return the command that builds the requirements of a bundle for another image."""
-    return shlex.join(
-        ["bundler", "build", *manifest.document.requirements, "--python", python, *options]
-    )
+    return shlex.join(["bundler", "build", *manifest.document.requirements, "--python", python, *options])
 
 
 def _has_own_script(options: PackageOptions) -> bool:

@@ -242,7 +242,9 @@ def _check_imports(start: Start, path: str, text: str) -> int:
         start.found("D629", f"the entry script: {message}", where=missing[0].where)
         return start.did(text, message)
     root = f"{posixpath.normpath(start.boot.root)}/"
-    places = [f"`{printable(item.module)}` (`{printable(item.where.removeprefix(root))}`)" for item in missing]
+    places = [
+        f"`{printable(item.module)}` (`{printable(item.where.removeprefix(root))}`)" for item in missing
+    ]
     message = f"the packages do not have {listing(places, _MAX_NAMES)}: the image must"
     add = listing(
         dict.fromkeys(f"`{printable(requirement_of(item.module))}`" for item in missing), _MAX_NAMES
