@@ -119,11 +119,15 @@ class ImportResult:
     """The other module whose failure is the cause of this one, and is reported in its place."""
 
 
-def classify(distribution: DistributionFacts, module: str, answer: ImportAnswer) -> ImportResult:
+def classify(
+    distribution: DistributionFacts, module: str, answer: ImportAnswer, *, whole_paths: bool = False
+) -> ImportResult:
     """Return the outcome of importing ``module``, from the answer of the import runner.
 
     An unknown ending is a failure. An import that tried the network and succeeded
     all the same is ok; its detail names the endpoint.
+
+    :param whole_paths: keep the directories of absolute paths, for an outcome that no manifest has.
     """
     status: ImportStatus
     missing: str | None = None
@@ -148,7 +152,7 @@ def classify(distribution: DistributionFacts, module: str, answer: ImportAnswer)
         distribution=distribution.name,
         module=module,
         status=status,
-        detail=_clean(detail)[:_DETAIL],
+        detail=_clean(detail, whole_paths=whole_paths)[:_DETAIL],
         missing=_clean(missing) if missing is not None else None,
         declared=_is_declared(distribution, missing) if status == "missing-dependency" and missing else None,
         tried=tuple(map(_clean, answer.network)),
@@ -294,7 +298,8 @@ def _joined(ending: str, tried: str) -> str:
     return f"{ending}; {tried}" if tried else ending
 
 
-def _clean(text: str) -> str:
-    """Return one line that is the same on every host and safe to print."""
-    text = _ADDRESS.sub("0x...", _FOLDERS.sub("", redact(text)))
+def _clean(text: str, *, whole_paths: bool = False) -> str:
+    """Return one line that is safe to print and, without whole paths, the same on every host."""
+    text = redact(text)
+    text = _ADDRESS.sub("0x...", text if whole_paths else _FOLDERS.sub("", text))
     return printable(" ".join(text.split()))

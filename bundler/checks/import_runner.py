@@ -112,7 +112,10 @@ def import_modules(
         ended = _run(argv, request, env=env, work=work, reporter=reporter)
         expected = modules if check.script is None else [*modules, SCRIPT]
         answers = _answers(ended, expected, mounted=bool(check.python_path))
-        roots = _spellings([work, home, *check.allowed_roots])
+        # The source directory keeps its name: paths of the user's code start at the application root.
+        root = Path(check.script["cwd"]) if check.script else None
+        known = [path for path in check.allowed_roots if root is None or root not in path.parents]
+        roots = _spellings([work, home, *known])
     return {module: _without(roots, answer) for module, answer in answers.items()}
 
 

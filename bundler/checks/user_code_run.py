@@ -7,8 +7,9 @@ server.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Collection, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -17,15 +18,24 @@ from packaging.version import Version
 
 from bundler.checks.environments import CheckEnvironments
 from bundler.checks.findings import Finding
-from bundler.checks.import_results import HARMLESS, ImportResult, classify, judge
+from bundler.checks.import_results import HARMLESS, ImportAnswer, ImportResult, classify, judge
 from bundler.checks.import_runner import StartupError
 from bundler.checks.modules import DistributionFacts
 from bundler.checks.report import UsageMode
 from bundler.checks.scanner import Scanner, exists_in
 from bundler.checks.source_imports import FileImports, FoundImport, ModuleIndex
 from bundler.checks.user_code import UserCode, code_findings
+from bundler.paths import printable
+from bundler.text import listing
 
 __all__ = ["CodeCheck", "CodeChecker"]
+
+_MODEL_DIR = "AZUREML_MODEL_DIR"
+_FRAME = r'File "({}/[^"]+)", line (\d+)'
+"""A line of a traceback in a source directory."""
+_MISSING_FILE = re.compile(r"FileNotFoundError: .*No such file or directory: '(?P<path>[^']+)'")
+_TRACEBACK = "Traceback (most recent call last):"
+_MAX_NAMES = 10
 
 _USER_CODE = DistributionFacts(
     name=NormalizedName(""), display_name="", version=Version("0"), requires_dist=(), files=()
@@ -128,7 +138,7 @@ class CodeChecker:
             "AZUREML_SOURCE_DIRECTORY": self.code.folder.name,
         }
         if model_dir is not None:
-            env["AZUREML_MODEL_DIR"] = str(model_dir)
+            env[_MODEL_DIR] = str(model_dir)
         script = {
             "path": str(source / self.code.script),
             "append": [str(root), str(source)],
@@ -141,11 +151,65 @@ class CodeChecker:
         except StartupError:
             return  # the imports in this mode have reported it (M102)
         if answer.ended != "ok":
-            outcome = classify(_USER_CODE, self.code.script, answer)
-            subject = "init() of the entry script" if answer.calling else "the entry script"
-            yield Finding(
-                code="U305",
-                message=f"{subject} `{self.code.script}` {outcome.status}: {outcome.detail}",
-                where=f"{self.code.folder.name}/{self.code.script}",
-                details=tuple(f"stderr  {line}" for line in outcome.stderr),
+            shown = {f"{root}/": "", str(self.code.folder): self.code.folder.name}
+            if model_dir is not None:
+                shown[str(model_dir)] = f"${_MODEL_DIR}"
+            yield self._failure(_with_names(answer, shown), model_dir)
+
+    def _failure(self, answer: ImportAnswer, model_dir: Path | None) -> Finding:
+        """Return the finding about a failed run.
+
+        :param answer: the ending, with paths as `_with_names` writes them.
+        """
+        said, mark, _ = answer.stderr.rpartition(_TRACEBACK)
+        outcome = classify(
+            _USER_CODE,
+            self.code.script,
+            replace(answer, stderr=said if mark else answer.stderr),
+            whole_paths=True,
+        )
+        subject = "init() of the entry script" if answer.calling else "the entry script"
+        frames = re.findall(_FRAME.format(re.escape(self.code.folder.name)), answer.stderr)
+        where = ":".join(frames[-1]) if frames else f"{self.code.folder.name}/{self.code.script}"
+        return Finding(
+            code="U305",
+            message=f"{subject} `{self.code.script}` {outcome.status}: {outcome.detail}",
+            where=where,
+            details=(
+                *([f"at      {printable(where)}"] if frames else []),
+                *(f"stderr  {line}" for line in outcome.stderr),
+            ),
+            fix=self._remedy(outcome.detail, where, model_dir),
+        )
+
+    def _remedy(self, detail: str, where: str, model_dir: Path | None) -> str:
+        """Return the remedy for a failed run; empty if the general one applies.
+
+        :param detail: the last line of the exception.
+        :param where: the line of the user's code that raised it.
+        """
+        place = printable(where)
+        missing = _MISSING_FILE.search(detail)
+        if model_dir is None and (missing or _MODEL_DIR in detail):
+            return ""
+        if missing is None:
+            return f"correct `{place}`"
+        first, _, inside = missing["path"].partition("/")
+        if first == f"${_MODEL_DIR}" and model_dir is not None:
+            names = sorted(item.name for item in model_dir.iterdir()) if model_dir.is_dir() else []
+            content = printable(listing(names, _MAX_NAMES)) or "nothing"
+            return (
+                f"put `{inside}` into the directory of `--model-dir`, which contains {content},"
+                f" or correct `{place}`"
             )
+        if first == self.code.folder.name and inside:
+            return f"put `{inside}` into the source directory, or correct `{place}`"
+        return f"correct `{place}`: the model is in the directory of {_MODEL_DIR}"
+
+
+def _with_names(answer: ImportAnswer, names: Mapping[str, str]) -> ImportAnswer:
+    """Return an ending whose texts have names in place of directories of this machine, longest path first."""
+    message, text, stderr = answer.message, answer.text, answer.stderr
+    for path in sorted(names, key=len, reverse=True):
+        message, text, stderr = (item.replace(path, names[path]) for item in (message, text, stderr))
+    return replace(answer, message=message, text=text, stderr=stderr)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -13,8 +14,10 @@ from bundler.bundle.document import FindingSection
 from bundler.cli.arguments import parse_variables
 from bundler.cli.common import make_reporter
 from bundler.cli.console import finding_line, print_envelope, print_line
+from bundler.cli.examples import contexts_in, find_script, package_command
 from bundler.cli.options import InputPath, group, json_option
-from bundler.cli.paths import context_path
+from bundler.cli.parsing import typed_words, with_value
+from bundler.cli.paths import check_app_root, context_path
 from bundler.data.azure_image import EXIT_CODES, IMAGE_ROOT, IMAGE_VARIANTS
 from bundler.data.inference_server import parse_release
 from bundler.deploy.context import base_image_of, docker_run
@@ -24,8 +27,12 @@ from bundler.deploy.startup.variables import profile_of
 from bundler.errors import ClosureError, UsageError
 from bundler.jsonio import convert
 from bundler.oci.append import join_delta
+from bundler.oci.filetree import APP_FOLDER
+from bundler.redaction import redact
 
 __all__ = ["join_command", "mount_command", "simulate_command"]
+
+_SHOWN = 8
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -90,18 +97,21 @@ def simulate_command(arguments: SimulateArguments, as_json: bool) -> None:
     Nothing is run. Only files below the application root are read; without --base the
     packages of the image itself are unknown.
     """
+    variables = parse_variables(arguments.variables)
+    script = variables.get("AZUREML_ENTRY_SCRIPT")
     if (arguments.context is None) == (arguments.app_root is None):
         raise UsageError(
             "pass either a build CONTEXT or `--app-root`",
-            hint="bundler simulate --app-root . -e AZUREML_ENTRY_SCRIPT=score.py",
+            evidence=tuple(f"found   the build context `{path}`" for path in contexts_in(Path())[:_SHOWN]),
+            hint=_simulation(arguments, script),
         )
-    variables = parse_variables(arguments.variables)
     env: Mapping[str, str] = variables
     image = None
     if arguments.context is not None:
         env, files = open_context(arguments.context, variables)
         image = base_image_of(arguments.context)
     else:
+        check_app_root(arguments.app_root or Path(), script)
         files = FolderFiles(arguments.app_root or Path(), at=variables.get("AML_APP_ROOT") or IMAGE_ROOT)
     boot = simulate_start(
         env,
@@ -118,6 +128,8 @@ def simulate_command(arguments: SimulateArguments, as_json: bool) -> None:
         for finding in boot.findings:
             section = {**finding.to_json(), "allowed": False}
             print_line(finding_line(convert(section, FindingSection, finding.code)))
+            if finding.fix:
+                print_line(f"      fix: {finding.fix}")
     if not boot.ok:
         raise ClosureError(
             f"the image would end with exit code {boot.exit_code}: {EXIT_CODES[boot.exit_code]}"
@@ -129,6 +141,33 @@ def simulate_command(arguments: SimulateArguments, as_json: bool) -> None:
         )
     if as_json:
         print_envelope("simulate", result=boot.to_json())
+
+
+def _simulation(arguments: SimulateArguments, script: str | None) -> str:
+    """Return the running command with one tree of files: a context found here, else the script found here.
+
+    :param script: the value of AZUREML_ENTRY_SCRIPT.
+    """
+    typed = typed_words(click.get_current_context())
+    if arguments.context is not None:
+        pairs = zip(["", *typed], typed, strict=False)
+        kept = [
+            word for before, word in pairs if not (before == "--app-root" or word.startswith("--app-root"))
+        ]
+        return redact(shlex.join(["bundler", *kept]))
+    is_context = (Path() / APP_FOLDER).is_dir() and Path("Dockerfile").is_file()
+    context = Path() if is_context else next(iter(contexts_in(Path())), None)
+    if context is not None:
+        return redact(shlex.join(["bundler", *typed, str(context)]))
+    found = find_script(name=script)
+    if found is None:
+        return package_command() or "bundler package --help"
+    folder, name = found
+    if script is not None and (folder / script).is_file():
+        return redact(shlex.join(with_value(["bundler", *typed], "--app-root", str(folder))))
+    words = with_value(["bundler", *typed], "--app-root", ".")
+    entry = f"AZUREML_ENTRY_SCRIPT={(folder / name).as_posix()}"
+    return redact(shlex.join([*words, "-e", entry]))
 
 
 @click.command("join")

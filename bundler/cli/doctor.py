@@ -12,6 +12,7 @@ from bundler.cli.arguments import parse_variables
 from bundler.cli.common import make_reporter
 from bundler.cli.console import print_envelope, print_line
 from bundler.cli.options import InputPath, json_option, store_option
+from bundler.cli.paths import check_app_root
 from bundler.data.azure_image import EXIT_CODES, EXTRA_SOURCES, IMAGE_ROOT, IMAGE_VARIANTS
 from bundler.deploy.startup.files import FolderFiles
 from bundler.deploy.startup.simulate import Boot, simulate_start
@@ -70,7 +71,9 @@ def doctor_command(
     if variables and not container:
         raise UsageError("`-e` needs `--container`", hint=f"bundler doctor --container -e {variables[0]}")
     if container:
-        checks = _check_container(parse_variables(variables), app_root, profile)
+        env = parse_variables(variables)
+        check_app_root(app_root, env.get("AZUREML_ENTRY_SCRIPT"))
+        checks = _check_container(env, app_root, profile)
     else:
         host = read_host_environment()
         checks = check_machine(host, open_store(store, host, make_reporter()), host.cwd / "dist")
@@ -138,19 +141,22 @@ def _check_container(variables: dict[str, str], folder: Path, profile: str | Non
 
 
 def _option_for(name: str, variables: dict[str, str], folder: Path) -> str | None:
-    """Return the option with the path that was meant: where the last component exists below the root."""
+    """Return the option with the path that was meant: where the last component exists below the root.
+
+    It is None if that is the path that was typed.
+    """
     wanted = Path(variables[name]).name
     script = Path(variables.get("AZUREML_ENTRY_SCRIPT", "").lstrip("/"))
     named = next(iter(sorted(folder.rglob(wanted), key=lambda path: (len(path.parts), path))), None)
     if not wanted or named is None:
         return None
-    below = os.path.relpath(named, folder / script.parent)
-    return f"-e {name}={Path(below).as_posix()}"
+    below = Path(os.path.relpath(named, folder / script.parent)).as_posix()
+    return f"-e {name}={below}" if below != variables[name] else None
 
 
 def _ending(boot: Boot) -> Check:
     if boot.ok:
-        return Check(topic="start", verdict="pass", fact="the server starts")
+        return Check(topic="start", verdict="pass", fact=boot.ending)
     return Check(
         topic="start",
         verdict="fail",

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import shlex
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -10,11 +11,12 @@ from pathlib import Path
 import click
 
 from bundler.base_image.bases import base_of_image, bases_folder
+from bundler.base_image.reader import export_problem
 from bundler.bundle.reader import read_manifest
 from bundler.checks.user_code import find_user_code
 from bundler.cli.common import collected_errors, make_reporter
 from bundler.cli.console import print_envelope, print_line
-from bundler.cli.examples import find_script, free_name, inference_image
+from bundler.cli.examples import existing_bundles, find_script, free_name, inference_image
 from bundler.cli.options import InputPath, file_path, group, json_option, store_option
 from bundler.cli.parsing import typed_words, with_value
 from bundler.cli.paths import bundle_path
@@ -26,6 +28,7 @@ from bundler.deploy.online_endpoint import parse_routes
 from bundler.deploy.package import PackageRequest, make_package
 from bundler.deploy.scoring import ScoringCode, has_own_script, scoring_code
 from bundler.errors import BundlerError, InputError, UsageError
+from bundler.oci.blobs import is_image
 from bundler.oci.reference import in_lower_case, parse_reference
 from bundler.problems import display_path
 from bundler.redaction import redact
@@ -35,6 +38,8 @@ from bundler.system.environ import HostEnvironment, read_host_environment
 from bundler.text import quoted_names
 
 __all__ = ["package_command"]
+
+_TEXT_LIMIT = 1 << 20
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -207,6 +212,9 @@ def _check_arguments(
         if arguments.tag is not None:
             with collect():
                 _check_tag(arguments.tag)
+        if arguments.image_out is not None and arguments.base is not None:
+            with collect():
+                _check_base(bundle, arguments.base, arguments.base_image)
         with collect():
             PackageOptions(bundle=bundle, code=None, user=arguments.user)
     if not is_given and not arguments.routes:
@@ -227,6 +235,38 @@ def _check_arguments(
         env=scoring.env,
     )
     return options, head
+
+
+def _check_base(bundle: Path, base: Path, image: str | None) -> None:
+    """Check that the base of ``--image`` is an image: layers are added to it.
+
+    :raises InputError: if it is another file or directory, with the command that saves the image.
+    """
+    if is_image(base) and not existing_bundles([str(base)]):
+        return
+    wanted, path = image or inference_image(bundle), "base.tar"
+    found = "a bundle" if existing_bundles([str(base)]) else None
+    if base.is_file():
+        start = base.read_bytes()[: 1 << 16] if base.stat().st_size < _TEXT_LIMIT else b""
+        text = start.decode("utf-8", "replace")
+        stages = re.findall(r"^FROM[ \t]+(\S+)", text, re.MULTILINE | re.IGNORECASE)
+        if stages:
+            found = "a Dockerfile"
+            wanted = image or (stages[-1] if "$" not in stages[-1] else wanted)
+        elif found is None and not start:
+            found = "an empty file" if not base.stat().st_size else None
+    container, _ = export_problem(base)
+    evidence = (
+        "wanted  a tar of `docker save`, or an OCI layout",
+        f"found   {found}" if found else container,
+    )
+    words = with_value(["bundler", *typed_words(click.get_current_context())], "--base", path)
+    save = shlex.join(["docker", "save", "-o", path, wanted])
+    raise InputError(
+        f"`{base}` is not an image, which `--image` extends",
+        evidence=tuple(filter(None, evidence)),
+        hint=redact(f"{save} && {shlex.join(words)}"),
+    )
 
 
 def _check_tag(tag: str) -> None:

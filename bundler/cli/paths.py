@@ -14,13 +14,13 @@ import click
 from packaging.requirements import InvalidRequirement, Requirement
 
 from bundler.cli.options import InputPath
-from bundler.cli.parsing import read_line, typed_words, with_word
+from bundler.cli.parsing import read_line, typed_words, with_value, with_word
 from bundler.errors import InputError, MalformedError, OutputError
 from bundler.oci.filetree import APP_FOLDER
 from bundler.problems import closest
 from bundler.redaction import redact
 
-__all__ = ["bundle_path", "context_path"]
+__all__ = ["bundle_path", "check_app_root", "context_path"]
 
 _ARCHIVES = (".tar.gz", ".tar.zst")
 _WANTED = "wanted  a directory that `bundler package -o` wrote"
@@ -161,6 +161,36 @@ def _incomplete(context: Path) -> InputError:
 
 def _is_context(folder: Path) -> bool:
     return (folder / "context.json").is_file()
+
+
+def check_app_root(folder: Path, script: str | None) -> None:
+    """Check that a directory of ``--app-root`` is not a build context, nor above or below its application.
+
+    :param script: the value of AZUREML_ENTRY_SCRIPT; a directory that contains it is right.
+    :raises InputError: with the command that has the application root instead.
+    """
+    from bundler.cli.examples import contexts_in  # noqa: PLC0415 - read only by two commands
+
+    is_here = script is not None and (folder / script.lstrip("/")).is_file()
+    own = folder / APP_FOLDER
+    if not is_here and own.is_dir() and (_is_context(folder) or (folder / "Dockerfile").is_file()):
+        raise _no_app_root(f"`{folder}` is a build context, not its application root", own)
+    if is_here or script is None:
+        return
+    whole = _enclosing(folder, _is_context)
+    for context in [*([whole] if whole else []), *contexts_in(folder)]:
+        root = context / APP_FOLDER
+        if root.resolve() != folder.resolve() and (root / script.lstrip("/")).is_file():
+            raise _no_app_root(
+                f"`{folder}` is not the application root of the build context `{context}`", root
+            )
+
+
+def _no_app_root(message: str, root: Path) -> InputError:
+    """Return the error for a wrong ``--app-root``, with the running command for the right one."""
+    words = with_value(["bundler", *typed_words(click.get_current_context())], "--app-root", str(root))
+    evidence = ("wanted  the directory that is mounted at /var/azureml-app",)
+    return InputError(message, evidence=evidence, hint=redact(shlex.join(words)))
 
 
 def _command(ctx: click.Context | None, typed: str, meant: Path) -> str:

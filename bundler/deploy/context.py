@@ -25,7 +25,7 @@ import msgspec
 from bundler.bundle.extract import extract_entries
 from bundler.bundle.manifest import Manifest
 from bundler.bundle.plan import ArchiveMember, folders_of
-from bundler.data.azure_image import PUBLIC_PORT, image_name
+from bundler.data.azure_image import PUBLIC_PORT, image_name, image_python
 from bundler.digest import sha256_of
 from bundler.errors import InputError, OutputError
 from bundler.jsonio import decode
@@ -40,6 +40,7 @@ __all__ = [
     "ContextFacts",
     "base_image_of",
     "check_head",
+    "context_python",
     "docker_run",
     "dockerfile",
     "environment_dockerfile",
@@ -169,8 +170,23 @@ def docker_run(context: Path, *, image: str | None, port: int) -> str:
 
 def _image_for(folder: Path) -> str:
     """Return the name of Azure ML's image for the Python of an application."""
-    versions = [path.name.rpartition(".")[2] for path in folder.glob("bundle/lib/python3.*")]
-    return image_name((3, int(versions[0])) if versions and versions[0].isdigit() else (3, 7))
+    python = _python_of_packages(folder) or "3.7"
+    return image_name((3, int(python.rpartition(".")[2])))
+
+
+def _python_of_packages(folder: Path) -> str | None:
+    """Return the minor version of Python for which an application has packages, or None."""
+    names = [path.name.removeprefix("python") for path in folder.glob("bundle/lib/python3.*")]
+    return next((name for name in names if name.removeprefix("3.").isdigit()), None)
+
+
+def context_python(context: Path) -> str | None:
+    """Return the minor version of Python of a build context: of its packages, else of its base image's name.
+
+    :raises InputError: if the directory is not a context.
+    """
+    image = read_context_facts(context).base_image
+    return _python_of_packages(context / APP_FOLDER) or (image_python(image) if image else None)
 
 
 def from_image(image: str, *, example: str | None = None) -> str:

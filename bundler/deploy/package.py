@@ -7,6 +7,7 @@ the base; if either fails, nothing is written.
 from __future__ import annotations
 
 import os
+import shlex
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -18,7 +19,7 @@ from bundler.base_image.reader import read_base
 from bundler.bundle.manifest import Manifest
 from bundler.checks.base_compat import check_fit
 from bundler.checks.report import ClosureReport
-from bundler.data.azure_image import IMAGE_VARIANTS, image_by_name, image_python, image_variant
+from bundler.data.azure_image import IMAGE_VARIANTS, image_by_name, image_name, image_python, image_variant
 from bundler.deploy.application import PackageOptions, plan_app
 from bundler.deploy.context import existing_context, from_image, write_context
 from bundler.deploy.online_endpoint import Routes, endpoint_files
@@ -159,20 +160,32 @@ def _warn_of_image(image: str, manifest: Manifest | None, reporter: Reporter) ->
         own = manifest.target.python_version
         reporter.warn(
             f"`{printable(image)}` is for Python {found}, the bundle for {own}:"
-            f" `bundler build --python {found}`"
+            f" {_other_image(manifest)}build again: `{_rebuild(manifest, found)}`"
         )
     row = image_by_name(image)
     needed = manifest.document.verification.glibc if manifest is not None else ""
-    if row is not None and needed and Version(needed) > Version(row.glibc):
+    if manifest is not None and row is not None and needed and Version(needed) > Version(row.glibc):
         reporter.warn(
-            f"`{printable(image)}` has glibc {row.glibc}, the bundle needs {needed}:"
-            f" `bundler build --target-glibc {row.glibc}`"
+            f"`{printable(image)}` has glibc {row.glibc}, the bundle needs {needed}: build again:"
+            f" `{_rebuild(manifest, manifest.target.python_version, '--target-glibc', row.glibc)}`"
         )
     if image_variant(image, None) is None:
         reporter.note(
             f"`{printable(image)}` is not checked, and assumed to start as Azure ML's images do:"
             " `--base` checks it"
         )
+
+
+def _other_image(manifest: Manifest) -> str:
+    """Return the option with Azure ML's image for the Python of a bundle, and "or"; empty without one."""
+    image = image_name(manifest.target.release)
+    fits = image_python(image) == manifest.target.python_version
+    return f"pass `--base-image {image}`, or " if fits else ""
+
+
+def _rebuild(manifest: Manifest, python: str, *options: str) -> str:
+    """Return the command that builds the requirements of a bundle for another image."""
+    return shlex.join(["bundler", "build", *manifest.document.requirements, "--python", python, *options])
 
 
 def _has_own_script(options: PackageOptions) -> bool:
@@ -197,8 +210,14 @@ def _rehearse(
     ClosureReport(modes=(), found=boot.findings).raise_for_errors()
     for finding in boot.findings:
         if finding.rule.severity == "warning":
-            reporter.warn(f"{finding.code}  {finding.message}")
-    reporter.stage("boot", f"the server starts with {len(boot.sys_path)} entries on sys.path")
+            remedy = f"; {finding.fix}" if finding.fix else ""
+            reporter.warn(f"{finding.code}  {finding.message}{remedy}")
+    conditions = list(boot.conditions)
+    found = image_python(options.image) if options.image is not None and base is None else None
+    if not conditions and manifest is not None and found not in (None, manifest.target.python_version):
+        conditions.append("the packages work with another Python than theirs")
+    ending = f"if {' and '.join(conditions)}, the server starts" if conditions else "the server starts"
+    reporter.stage("boot", f"{ending} with {len(boot.sys_path)} entries on sys.path")
 
 
 def _endpoint_files(app: App, manifest: Manifest | None, request: PackageRequest) -> dict[str, bytes]:

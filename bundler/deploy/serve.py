@@ -25,8 +25,8 @@ from bundler.data.inference_server import (
     server_constraints,
 )
 from bundler.deploy.client import check_free, free_port, is_alive
-from bundler.deploy.context import read_context_facts
-from bundler.errors import InputError, InterpreterError
+from bundler.deploy.context import context_python, read_context_facts
+from bundler.errors import InputError, InterpreterError, UsageError
 from bundler.oci.filetree import APP_FOLDER, APP_ROOT
 from bundler.pipeline.options import LockOptions
 from bundler.pipeline.run import open_run
@@ -67,13 +67,15 @@ def run_server(  # noqa: PLR0913 - each is a fact of the run
     :param on_line: called with each line of the server's output.
     :param on_start: called with a function that ends the server.
     :raises InputError: if the directory is not a valid context, or the version is malformed.
-    :raises UsageError: if another program listens on the port.
+    :raises UsageError: if another program listens on the port, or the target is another Python than the
+        context's.
     :raises InterpreterError: if a signal ended the server.
     """
     root, env = _read(context)
     release = parse_release(version)
     check_free(port, f"--port {free_port()}")
     with open_run(options, host, store, reporter) as run, store.scratch() as scratch:
+        _check_python(context, run.interpreter.target.python_version)
         segment_format = SegmentFormat(root="server", codec="gz", epoch=DEFAULT_EPOCH)
         jobs = os.cpu_count() or 1
         plan = plan_requirements(
@@ -112,6 +114,19 @@ def run_server(  # noqa: PLR0913 - each is a fact of the run
     if ended.returncode < 0:
         raise InterpreterError(f"signal {-ended.returncode} ended the server")
     return ended.returncode
+
+
+def _check_python(context: Path, found: str) -> None:
+    """Refuse a Python that differs from the one of the image: what runs here would prove nothing.
+
+    :raises UsageError: with the option that fits.
+    """
+    wanted = context_python(context)
+    if wanted is not None and found != wanted:
+        raise UsageError(
+            f"`{context}` is for Python {wanted}, the server would run with {found}",
+            hint=f"--python {wanted}",
+        )
 
 
 @contextmanager

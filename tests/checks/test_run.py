@@ -346,7 +346,9 @@ def test_the_users_code_is_followed_and_run(
 
     run = (*args, "--run-init", "--model-dir", str(model), "-o", "dist2")
     errors = refused(warm_cli, *run, cwd=tmp_path / "code")
-    assert errors["U305"][0].startswith("init() of the entry script `score.py` failed: FileNotFoundError")
+    (failed,) = errors["U305"]
+    assert failed.startswith("init() of the entry script `score.py` failed: FileNotFoundError")
+    assert failed.endswith("'$AZUREML_MODEL_DIR/model.txt'"), "the path is not cut"
     (model / "model.txt").write_text("")
     assert built_locked(warm_cli, *run, cwd=tmp_path)["entry"]["init"] is True
 

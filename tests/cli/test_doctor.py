@@ -6,9 +6,13 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
+from support.hints import suggested
 
 if TYPE_CHECKING:
     from support.cli import BundlerCli, Ended
+
+
+SITE = "lib/python3.7/site-packages"
 
 
 def verdicts(ended: Ended, topic: str) -> list[tuple[str, str]]:
@@ -118,3 +122,30 @@ def test_a_variable_that_is_missing_or_misspelt(app: Path, bundler_cli: BundlerC
     assert ended.stdout.startswith("warn  variables no variable names a requirements.txt")
     assert "did you mean `AZUREML_EXTRA_REQUIREMENTS_TXT`" in ended.stdout
     assert bundler_cli.run("doctor", "-e", "A=b", cwd=app).returncode == 2
+
+
+@pytest.mark.parametrize("command", ["doctor --container", "simulate"])
+@pytest.mark.parametrize("root", ["ctx", "ctx/azureml-app/code", "."])
+def test_a_build_context_is_not_an_application_root(
+    command: str, root: str, tmp_path: Path, bundler_cli: BundlerCli
+) -> None:
+    app = tmp_path / "ctx/azureml-app"
+    (app / "bundle/lib/python3.7/site-packages/x-1.dist-info").mkdir(parents=True)
+    (app / "code").mkdir()
+    (app / "code/score.py").write_text("def init(): pass\ndef run(data): return data\n")
+    (tmp_path / "ctx/Dockerfile").write_text("FROM x\n")
+    (tmp_path / "ctx/context.json").write_text("{}")
+    env = ("AZUREML_ENTRY_SCRIPT=code/score.py", f"AZUREML_EXTRA_PYTHON_LIB_PATH=../bundle/{SITE}")
+    words = [*command.split(), "-e", env[0], "-e", env[1], "--app-root", root]
+    ended = bundler_cli.run(*words, cwd=tmp_path)
+
+    assert ended.returncode == 3
+    assert suggested(ended) == [*words[:-1], "ctx/azureml-app"]
+    assert bundler_cli.run(*suggested(ended), cwd=tmp_path).returncode == 0
+
+
+def test_a_fix_is_never_the_value_that_was_typed(app: Path, bundler_cli: BundlerCli) -> None:
+    (app / "deps").write_text("a file of the name")
+    ended = bundler_cli.run("doctor", "--container", "-e", "AZUREML_EXTRA_PYTHON_LIB_PATH=deps", cwd=app)
+
+    assert (ended.returncode, "fix: -e AZUREML_EXTRA_PYTHON_LIB_PATH=deps\n" in ended.stdout) == (1, False)

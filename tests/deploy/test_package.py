@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import shlex
 import shutil
 import stat
 import subprocess
@@ -17,6 +18,7 @@ from support.archives import make_base
 from support.cli import BundlerCli, built_locked, locked
 from support.elfs import make_elf
 from support.facts import base_of
+from support.hints import hint
 from support.wheels import make_wheel
 
 from bundler.deploy.online_endpoint import endpoint_files
@@ -671,3 +673,59 @@ def test_azure_mls_own_package_loads_the_files(
     ended = subprocess.run([python, "-c", program, *files], capture_output=True, text=True, check=False)
 
     assert ended.stdout.split() == ["app:1", "app:1", "app", "/score"], ended.stderr
+
+
+@pytest.mark.parametrize("image", ["minimal-ubuntu18.04-py38-cpu-inference:latest", "python:3.9"])
+def test_an_image_with_another_python_is_answered_with_whole_commands(
+    image: str, warm_cli: BundlerCli, bundle: Path, code: Path
+) -> None:
+    ended = package(warm_cli, bundle, code, "--base-image", image, "-o", "context")
+
+    assert (
+        "`--base-image mcr.microsoft.com/azureml/minimal-ubuntu18.04-py37-cpu-inference:latest`"
+        in ended.stderr
+    )
+    assert "`bundler build shop" in ended.stderr
+    assert "boot      if the packages work with another Python than theirs, the server starts" in ended.stderr
+
+
+@pytest.mark.parametrize(
+    ("content", "found", "saved"),
+    [
+        ("FROM python:3.7\n", "a Dockerfile", "python:3.7"),
+        ("", "an empty file", "py37-cpu-inference:latest"),
+        (None, "a bundle", "py37-cpu-inference:latest"),
+    ],
+)
+def test_the_base_of_an_image_that_is_none_is_saved_by_the_hint(
+    content: str | None, found: str, saved: str, warm_cli: BundlerCli, bundle: Path, code: Path
+) -> None:
+    base = bundle
+    if content is not None:
+        base = bundle.parent / "Dockerfile"
+        base.write_text(content)
+    ended = package(warm_cli, bundle, code, "--image", "img.tar", "--base", str(base))
+
+    assert (ended.returncode, f"found   {found}" in ended.stderr) == (3, True)
+    line = hint(ended)
+    assert line.startswith("docker save -o base.tar ")
+    assert line.partition(" && ")[0].endswith(saved)
+    make_base(bundle.parent / "base.tar")
+    followed = warm_cli.run(*shlex.split(line.partition(" && bundler ")[2]), cwd=bundle.parent)
+    assert followed.returncode == 0, followed.stderr
+
+
+def test_simulate_without_a_context_names_one_that_is_here(
+    warm_cli: BundlerCli, bundle: Path, code: Path
+) -> None:
+    out = context(warm_cli, bundle, code)
+    ended = warm_cli.run("simulate", cwd=out.parent)
+
+    assert (ended.returncode, hint(ended)) == (2, "bundler simulate context")
+    assert warm_cli.run("simulate", "context", cwd=out.parent).returncode == 0
+    assert hint(warm_cli.run("simulate", cwd=out)) == "bundler simulate ."
+    both = warm_cli.run("simulate", "context", "--app-root", ".", cwd=out.parent)
+    assert hint(both) == "bundler simulate context"
+    (out / "context.json").unlink()
+    (out / "Dockerfile").unlink()
+    assert hint(warm_cli.run("simulate", cwd=code)).endswith("--app-root . -e AZUREML_ENTRY_SCRIPT=score.py")

@@ -154,7 +154,9 @@ def test_a_bundle_without_mlflow_is_warned_of(warm_cli: BundlerCli, tmp_path: Pa
     ended = cli.run("package", str(bundle), "--model", "iris", "--base-image", PLAIN, "-o", "o", cwd=tmp_path)
 
     assert ended.returncode == 0, "the image may have it"
-    assert "warning   D629  the entry script: unknown: needs `mlflow`, `numpy`, `pandas`" in ended.stderr
+    assert "warning   D629  the packages do not have `mlflow` (`" in ended.stderr
+    assert "add `mlflow`, `numpy`, `pandas` to the requirements of the bundle" in ended.stderr
+    assert "boot      if the image has `mlflow`, `numpy`, `pandas`, the server starts with" in ended.stderr
 
 
 # Images with a server of their own (BYOC).

@@ -113,3 +113,12 @@ def test_a_context_is_unchanged_after_it_was_served(warm_cli: BundlerCli, contex
         [sys.executable, context / "verify.py"], capture_output=True, text=True, check=False
     )
     assert verified.returncode == 0, verified.stdout
+
+
+def test_another_python_than_the_contexts_is_refused(warm_cli: BundlerCli, context: Path) -> None:
+    ended = warm_cli.run("serve", str(context), "--python", sys.executable)
+    here = f"{sys.version_info.major}.{sys.version_info.minor}"
+
+    assert ended.returncode == 2
+    assert f"is for Python 3.7, the server would run with {here}" in ended.stderr
+    assert ended.stderr.strip().endswith("hint: --python 3.7")

@@ -18,6 +18,7 @@ from typing import Any
 from bundler.base_image.profile import BaseProfile
 from bundler.checks.findings import Finding
 from bundler.data.azure_image import VARIABLES
+from bundler.data.import_names import requirement_of
 from bundler.deploy.startup.entry_script import EntryScript, is_python_file, read_script
 from bundler.deploy.startup.files import Files
 from bundler.deploy.startup.imports import missing_imports
@@ -58,6 +59,8 @@ class Start:
     """The packages of the image, if known."""
     steps: list[Step] = field(default_factory=list)
     findings: list[Finding] = field(default_factory=list)
+    conditions: list[str] = field(default_factory=list)
+    """What must hold of the unknown files of the image for the server to start, each a clause."""
     installs: str = ""
     sys_path: tuple[str, ...] = ()
 
@@ -71,9 +74,11 @@ class Start:
         self.steps.append(Step(text=text, ok=False, detail=detail))
         return exit_code
 
-    def found(self, code: str, message: str, *, where: str = "", details: tuple[str, ...] = ()) -> str:
+    def found(
+        self, code: str, message: str, *, where: str = "", details: tuple[str, ...] = (), fix: str = ""
+    ) -> str:
         """Record a finding, and return its message."""
-        self.findings.append(Finding(code=code, message=message, where=where, details=details))
+        self.findings.append(Finding(code=code, message=message, where=where, details=details, fix=fix))
         return message
 
 
@@ -236,9 +241,18 @@ def _check_imports(start: Start, path: str, text: str) -> int:
         message = f"it imports {names} in a function, `if` or `try`, which the image does not have"
         start.found("D629", f"the entry script: {message}", where=missing[0].where)
         return start.did(text, message)
-    message = f"unknown: needs {names} from the image"
-    start.found("D629", f"the entry script: {message}", where=missing[0].where)
-    return start.did(text, message)
+    root = f"{posixpath.normpath(start.boot.root)}/"
+    places = [
+        f"`{printable(item.module)}` (`{printable(item.where.removeprefix(root))}`)" for item in missing
+    ]
+    message = f"the packages do not have {listing(places, _MAX_NAMES)}: the image must"
+    add = listing(
+        dict.fromkeys(f"`{printable(requirement_of(item.module))}`" for item in missing), _MAX_NAMES
+    )
+    fix = f"add {add} to the requirements of the bundle, or pass the image with `--base`"
+    start.found("D629", message, where=missing[0].where, fix=fix)
+    start.conditions.append(f"the image has {names}")
+    return start.did(text, f"needs {names} from the image")
 
 
 def _not_loadable(boot: BootEnv, place: ResolvedPath) -> str:

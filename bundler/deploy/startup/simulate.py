@@ -55,6 +55,14 @@ class Boot:
     installs: str
     """The packages that the start installs: ``""`` for none, ``conda`` or ``requirements``."""
     findings: tuple[Finding, ...]
+    conditions: tuple[str, ...] = ()
+    """What must hold of the unknown files of the image for the server to start, each a clause."""
+
+    @property
+    def ending(self) -> str:
+        """The meaning of the exit code, with the conditions of a start."""
+        meaning = EXIT_CODES[self.exit_code]
+        return f"{meaning}, if {' and '.join(self.conditions)}" if self.conditions else meaning
 
     @property
     def ok(self) -> bool:
@@ -66,7 +74,7 @@ class Boot:
         return {
             "steps": [{"text": step.text, "ok": step.ok, "detail": step.detail} for step in self.steps],
             "exit_code": self.exit_code,
-            "meaning": EXIT_CODES[self.exit_code],
+            "meaning": self.ending,
             "resolved": dict(self.resolved),
             "sys_path": list(self.sys_path),
             "installs": self.installs,
@@ -102,15 +110,17 @@ def simulate_start(  # noqa: PLR0913 - each is a fact of the container
     exit_code = next((code for stage in _STAGES if (code := stage(start))), 0)
     if not exit_code:
         start.did(f"the server answers on port {SERVER_PORT}, the image on {PUBLIC_PORT}")
+    doubtful = check_start(env, files, profile=profile, release=release)
+    if any(finding.code == "D615" for finding in doubtful):
+        start.conditions.append("the packages work with another Python than theirs")
     return Boot(
         steps=tuple(start.steps),
         exit_code=exit_code,
         resolved=dict(_resolved(boot)),
         sys_path=start.sys_path,
         installs=start.installs,
-        findings=sorted_findings(
-            [*start.findings, *check_start(env, files, profile=profile, release=release)]
-        ),
+        findings=sorted_findings([*start.findings, *doubtful]),
+        conditions=tuple(start.conditions) if not exit_code else (),
     )
 
 
@@ -123,7 +133,7 @@ def render_start(boot: Boot) -> tuple[str, ...]:
     ]
     lines += [f"{name} = {path}" for name, path in boot.resolved.items()]
     lines += [f"sys.path[{number}] = {path}" for number, path in enumerate(boot.sys_path)]
-    return (*lines, f"exit code {boot.exit_code}: {EXIT_CODES[boot.exit_code]}")
+    return (*lines, f"exit code {boot.exit_code}: {boot.ending}")
 
 
 def _resolved(boot: BootEnv) -> Iterator[tuple[str, str]]:

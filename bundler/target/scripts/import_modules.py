@@ -123,7 +123,10 @@ def attempt(module, modules):
 
 
 def run_script(script):
-    """Run a script as the inference server runs an entry script, and call its function."""
+    """Run a script as the inference server runs an entry script, and call its function.
+
+    Its traceback goes to standard error, as in the log of the server.
+    """
     import importlib.util  # noqa: PLC0415 - the server loads it, too
 
     os.environ.update(script["env"])
@@ -134,14 +137,18 @@ def run_script(script):
         module = importlib.util.module_from_spec(spec)
         spec.loader.exec_module(module)
     except SystemExit as error:
+        traceback.print_exc()
         return {"ended": "exited", "code": str(error.code)[:200]}
     except BaseException as error:
+        traceback.print_exc()
         return describe(error)
     try:
         getattr(module, script["call"])()
     except SystemExit as error:
+        traceback.print_exc()
         return {"ended": "exited", "code": str(error.code)[:200], "calling": True}
     except BaseException as error:
+        traceback.print_exc()
         return dict(describe(error), calling=True)
     return {"ended": "ok"}
 
