@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
+from support.archives import tar_bytes
 from support.bundles import make_bundle
 from support.cli import built
 from support.hints import hint, message, suggested
@@ -609,8 +610,9 @@ def test_the_hint_for_a_package_has_every_typed_option(
     typed: str, bundler_cli: BundlerCli, tmp_path: Path
 ) -> None:
     path = make_bundle(tmp_path)
-    for name in ("old.tar", "base.tar", "context"):
+    for name in ("old.tar", "context"):
         (tmp_path / name).touch()
+    (tmp_path / "base.tar").write_bytes(tar_bytes({"manifest.json": "[]"}))  # as much of an image as is read
     (tmp_path / "code").mkdir()
     (tmp_path / "code" / "score.py").write_text("def init(): pass\ndef run(data): return data\n", "utf-8")
     ended = bundler_cli.run("-q", "package", path.name, *typed.split(), cwd=tmp_path)

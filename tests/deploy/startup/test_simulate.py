@@ -1030,7 +1030,8 @@ def test_init_is_called_at_the_start() -> None:
     unknown = simulate_start(env, app(tree))
 
     assert (codes(boot), boot.exit_code) == (["D628"], 3)
-    assert "needs `yaml`, `more` from the image" in unknown.findings[0].message
+    message = unknown.findings[0].message
+    assert "do not have `yaml` (`code/score.py:2`), `more` (`code/score.py:6`): the image must" in message
 
 
 # The tables.
