@@ -32,8 +32,8 @@ from bundler.system.environ import HostEnvironment, read_host_environment
 
 __all__ = ["Fleet", "SharedStore", "open_shared", "run_on_cluster"]
 
-_SHARED = frozenset({"layer", "segment", "content", "built"})
-"""The kinds of references that are shared; those of wheels only if they were built here."""
+_SHARED = frozenset({"layer", "segment", "content", "built", "matrix"})
+"""The kinds of references that are shared: of layers, of wheels built here, and of finished bundles."""
 _CONNECT_SECONDS = 5
 
 

@@ -89,6 +89,21 @@ def test_a_second_machine_makes_no_layer_again_and_a_damaged_one_itself(
     assert made(share).keys() == before.keys()
 
 
+def test_a_bundle_of_another_machine_is_not_built_again(
+    project: Path, python37: Path, bundler_cli: BundlerCli, tmp_path: Path
+) -> None:
+    args = ("--share", str(tmp_path / "share"))
+    first, _ = run(bundler_cli, project, *args)
+    store = {"BUNDLER_STORE": str(tmp_path / "second-store")}
+    second, _ = run(bundler_cli, project, *args, **store)
+    assert [row["status"] for row in second.values()] == ["unchanged"] * len(NAMES)
+    assert [row["sha256"] for row in second.values()] == [row["sha256"] for row in first.values()]
+    changed = Path(first["two"]["path"])
+    changed.write_bytes(changed.read_bytes()[:-1] + b"x")
+    again = bundler_cli.run("matrix", "--json", *args, cwd=project, env=store)
+    assert again.returncode != 0, "a changed file is neither unchanged nor replaced"
+
+
 @pytest.mark.parametrize(
     ("args", "code", "message"),
     [
