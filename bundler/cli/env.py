@@ -75,7 +75,8 @@ class EnvironmentArguments:
                 f"`{printable(self.environment_name)}`: the version is an option",
                 hint=f"{shlex.join(words)} {option}",
             )
-        _check_workspace(self.workspace)
+        if find_curated(self.environment_name) is None:
+            _check_workspace(self.workspace)
         return Environment.get(
             Workspace(self.workspace),
             self.environment_name,
