@@ -191,7 +191,7 @@ class _Elf:
         self._content = content
         if content[:6] != _MAGIC:
             raise ValueError("not ELF-64 of little endian")
-        fields = _HEADER.unpack_from(content)
+        (fields,) = self._table(_HEADER, 0, _HEADER.size, 1)
         programs = self._table(_PROGRAM_HEADER, fields[5], fields[9], fields[10])
         sections = self._table(_SECTION_HEADER, fields[6], fields[11], fields[12])
         self._loads = [(row[2], row[3], row[5], row[6]) for row in programs if row[0] == _LOAD]

@@ -13,7 +13,6 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import click
-from click.core import ParameterSource
 
 from bundler.azureml.core._build import bundle_name, packages_of, run_environment_build
 from bundler.azureml.core.environment import Environment
@@ -32,7 +31,7 @@ from bundler.cli.options import (
     json_option,
     resolve_options,
 )
-from bundler.cli.parsing import with_word
+from bundler.cli.parsing import is_typed, with_word
 from bundler.data.curated import curated_date, find_curated
 from bundler.errors import InputError, OutputError, UsageError
 from bundler.paths import printable
@@ -267,8 +266,7 @@ def _check_workspace(place: str | None) -> None:
 
     :raises InputError: if it does not, with a similar one.
     """
-    is_typed = click.get_current_context().get_parameter_source("workspace") is ParameterSource.COMMANDLINE
-    if place is None or not is_typed or "://" in place or Path(place).is_dir():
+    if place is None or not is_typed("workspace") or "://" in place or Path(place).is_dir():
         return
     near = similar_path(Path(place))
     words = with_word(click.get_current_context(), place, str(near)) if near else []

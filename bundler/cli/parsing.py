@@ -22,6 +22,7 @@ __all__ = [
     "find_parameter",
     "given_values",
     "is_flag",
+    "is_typed",
     "missing_parameters",
     "read_line",
     "shown_name",
@@ -217,6 +218,11 @@ def shown_name(param: click.Parameter) -> str:
     if isinstance(param, click.Option):
         return max(param.opts, key=len)
     return param.human_readable_name
+
+
+def is_typed(name: str) -> bool:
+    """Return whether a parameter of the running command is from the command line, not from a setting."""
+    return click.get_current_context().get_parameter_source(name) is click.core.ParameterSource.COMMANDLINE
 
 
 _VERSION = re.compile(r"\d+\.\d+(?:\.\d+)?")

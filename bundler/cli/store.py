@@ -5,11 +5,11 @@ from __future__ import annotations
 from pathlib import Path
 
 import click
-from click.core import ParameterSource
 
 from bundler.cli.common import make_reporter
 from bundler.cli.console import print_envelope, print_line
 from bundler.cli.options import json_option, store_option
+from bundler.cli.parsing import is_typed
 from bundler.errors import InputError
 from bundler.reporter import Reporter
 from bundler.store.maintenance import check_store, collect_garbage, store_info
@@ -30,8 +30,7 @@ def _open(path: Path | None, reporter: Reporter) -> Store:
     :raises InputError: if the directory of ``--store`` does not exist; that of a setting may be new.
     """
     host = read_host_environment()
-    is_typed = click.get_current_context().get_parameter_source("store") is ParameterSource.COMMANDLINE
-    if path is not None and is_typed and not (host.cwd / path).is_dir():
+    if path is not None and is_typed("store") and not (host.cwd / path).is_dir():
         raise InputError(f"{path}: no store there", hint="bundler store info")
     return open_store(path, host, reporter)
 

@@ -126,10 +126,10 @@ def test_a_page_that_changed_in_the_cache_is_not_used(
 
 def test_an_index_that_pip_ignores_is_refused(warm_cli: BundlerCli, tmp_path: Path) -> None:
     """pip warns about a URL without encryption, and uses the other indexes."""
-    ended = lock(warm_cli, "leaf", "-i", "http://me:canary-pw@index.invalid/simple", cwd=tmp_path)
+    ended = lock(warm_cli, "leaf", "-i", "http://me:canary-pw@index.example/simple", cwd=tmp_path)
 
     assert ended.returncode == 3, ended.stderr
-    assert "the index `http://index.invalid/simple` is not encrypted, and not trusted" in ended.stderr
+    assert "the index `http://index.example/simple` is not encrypted, and not trusted" in ended.stderr
     assert "`--trusted-host index.invalid`" in ended.stderr
 
 
