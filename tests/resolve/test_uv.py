@@ -130,7 +130,7 @@ def test_an_index_that_pip_ignores_is_refused(warm_cli: BundlerCli, tmp_path: Pa
 
     assert ended.returncode == 3, ended.stderr
     assert "the index `http://index.example/simple` is not encrypted, and not trusted" in ended.stderr
-    assert "`--trusted-host index.invalid`" in ended.stderr
+    assert "`--trusted-host index.example`" in ended.stderr
 
 
 def test_without_the_extra_the_command_that_installs_it_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
