@@ -77,12 +77,8 @@ def main() -> int:
     parser.add_argument("--page", type=Path, metavar="FILE", help="write the results as a page")
     options = parser.parse_args()
     bench = Bench(options.work.absolute())
-    lines = [
-        "# Growth",
-        "",
-        "Written by `scripts/bench --growth`: wheels made by the benchmark, each measured once.",
-    ]
-    lines += ["", *(f"- {name}: {value}" for name, value in machine().items())]
+    words = "Written by `scripts/bench --growth`: wheels made by the benchmark, each measured once."
+    lines = ["# Growth", "", words, "", *(f"- {name}: {value}" for name, value in machine().items())]
     for series, sizes in SERIES.items():
         lines += ["", f"## {series.capitalize()}", "", "| number | build | seconds | ms each | peak memory |"]
         lines.append("|---|---|---|---|---|")

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import re
+import shlex
 from dataclasses import replace
 from pathlib import Path
 from types import MappingProxyType
@@ -125,6 +127,13 @@ def _parse_json(text: str, path: Path) -> object:
 
 def _parse_freeze(text: str, path: Path) -> BaseProfile:
     """Return the base of a ``pip freeze``: names and versions, and nothing else."""
+    if re.search(r"^FROM\s+\S", text, re.MULTILINE):
+        build = shlex.join(["docker", "build", "-t", "base", "-f", str(path), str(path.parent)])
+        raise InputError(
+            f"`{path}` does not describe a base",
+            evidence=(*_WANTED, "found   a Dockerfile"),
+            hint=f"pass the image: `{build} && docker save -o base.tar base`, then `--base base.tar`",
+        )
     found: dict[NormalizedName, BaseDistribution] = {}
     notes = []
     for number, raw in enumerate(text.splitlines(), 1):

@@ -18,7 +18,7 @@ from bundler.cli.examples import contexts_in, find_script, package_command
 from bundler.cli.options import InputPath, group, json_option
 from bundler.cli.parsing import typed_words, with_value
 from bundler.cli.paths import check_app_root, context_path
-from bundler.data.azure_image import EXIT_CODES, IMAGE_ROOT, IMAGE_VARIANTS
+from bundler.data.azure_image import EXIT_CODES, IMAGE_ROOT, IMAGE_VARIANTS, image_python
 from bundler.data.inference_server import parse_release
 from bundler.deploy.context import base_image_of, docker_run
 from bundler.deploy.startup.files import FolderFiles, open_context
@@ -119,6 +119,7 @@ def simulate_command(arguments: SimulateArguments, as_json: bool) -> None:
         profile=arguments.profile or profile_of(image, env),
         base=read_base(arguments.base, reporter=make_reporter()) if arguments.base else None,
         release=parse_release(arguments.server) if arguments.server else None,
+        python=image_python(image) if image else None,
         offline=not arguments.network,
         server=not arguments.no_server,
     )

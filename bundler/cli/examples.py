@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import shlex
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import suppress
@@ -14,6 +15,7 @@ from packaging.utils import canonicalize_name
 
 from bundler.bundle.reader import read_manifest
 from bundler.checks.user_code import is_script_name
+from bundler.cli.parsing import with_word
 from bundler.data.azure_image import image_name
 from bundler.errors import BundlerError, InputError
 from bundler.oci.filetree import APP_FOLDER
@@ -26,16 +28,15 @@ __all__ = [
     "bundles_here",
     "bundles_in",
     "contexts_in",
-    "delta_command",
     "example_of",
     "existing_bundles",
+    "existing_path",
     "find_script",
     "free_name",
     "inference_image",
     "input_words",
     "newest_bundle",
     "package_command",
-    "saved_image",
 ]
 
 ARCHIVES = (".tar.gz", ".tar.zst")
@@ -43,6 +44,10 @@ _BESIDE = (".manifest.json", ".sha256")
 _FILES = (".gz", ".json", ".tar", ".tgz", ".toml", ".txt", ".yaml", ".yml", ".zst")
 """The suffixes of files, which the name of an image without a tag does not have."""
 _PLACES = (".", "dist")
+_PYTHON_NAME = re.compile(r"(?:python|py|cp)?(\d\.\d+(?:\.\d+)?)")
+"""The name of a program of Python, or its version."""
+_IMAGES = ("archive", "base", "source", "old", "delta_from")
+"""The parameters that accept an image."""
 
 
 def bundles_in(folder: Path) -> list[Path]:
@@ -200,7 +205,7 @@ def _inputs() -> Iterator[tuple[str, str]]:
     return inputs_in(Path())
 
 
-def saved_image(text: str) -> str | None:
+def _saved_image(text: str) -> str | None:
     """Return the command that saves an image to a path, or the one whose name was passed."""
     from bundler.data.azure_image import image_name  # noqa: PLC0415 - only for an error
     from bundler.oci.reference import parse_reference  # noqa: PLC0415 - only for an error
@@ -219,8 +224,23 @@ def saved_image(text: str) -> str | None:
     return f"an image is read from a file: `docker save -o {file} {shlex.quote(text)}`, then pass `{file}`"
 
 
-def delta_command(delta: str, ctx: click.Context | None) -> str:
-    """Return the command that writes a delta from the older image of ``join``."""
-    old = ctx.params.get("old") if ctx is not None else None
-    words = ["bundler", "package", "BUNDLE", "--image", delta, "--delta-from", str(old or "OLD")]
-    return f"write it: `{shlex.join(words)}`"
+def existing_path(text: str, param: click.Parameter, ctx: click.Context) -> str | None:
+    """Return what to do about a path of the command line that does not exist, and that none is similar to.
+
+    It is a path that exists for the parameter, the command that writes it, or the command's help.
+    """
+    version = _PYTHON_NAME.fullmatch(Path(text).name)
+    hint = None
+    if param.name == "delta":
+        old = str(ctx.params.get("old") or "OLD")
+        words = ["bundler", "package", "BUNDLE", "--image", text, "--delta-from", old]
+        hint = f"write it: `{shlex.join(words)}`"
+    elif ctx.command.name == "profile" and version:
+        hint = f"bundler profile --python {version[1]}"
+    elif param.name == "source_dir" and (script := find_script(name=ctx.params.get("entry_script"))):
+        hint = f"pass `--source-dir {shlex.quote(str(script[0]))}`, which has `{script[1]}`"
+    elif param.name == "document" and (document := example_of(param, {}, ())):
+        hint = f"did you mean `{shlex.join(with_word(ctx, text, document))}`?"
+    elif param.name in _IMAGES:
+        hint = _saved_image(text)
+    return hint or f"see `{ctx.command_path} --help`"

@@ -86,13 +86,10 @@ class InputPath(click.Path):
                 option = next(given, max(param.opts, key=len))
                 words = with_value(["bundler", *typed], option, str(Path(text).parent))
                 hint = redact(f"did you mean `{shlex.join(words)}`?")
-            if "not found" in reason and not near and param is not None and param.name in _BASES:
-                from bundler.cli.examples import delta_command, saved_image  # noqa: PLC0415 - only for an error
+            if "not found" in reason and not near and param is not None and ctx is not None:
+                from bundler.cli.examples import existing_path  # noqa: PLC0415 - only for an error
 
-                hint = delta_command(text, ctx) if param.name == "delta" else saved_image(text)
-            version = _PYTHON_NAME.fullmatch(Path(text).name)
-            if "not found" in reason and version and ctx and ctx.command.name == "profile":
-                hint = f"bundler profile --python {version[1]}"
+                hint = existing_path(text, param, ctx)
             if source := source_of(ctx, param):
                 raise UsageError(f"{source}: {text}: {reason}", hint="bundler config") from None
             option = f" ({param.opts[-1]})" if param is not None and param.opts[-1].startswith("-") else ""
@@ -100,12 +97,8 @@ class InputPath(click.Path):
             raise error_class(f"{text}: {reason}{option}", hint=hint) from None
 
 
-_PYTHON_NAME = re.compile(r"(?:python|py|cp)?(\d\.\d+(?:\.\d+)?)")
-"""The name of a program of Python, or its version."""
 _PYTHON = re.compile(r"\d+\.\d+(?:\.\d+)?")
 """A version of Python, which is not a requirement."""
-_BASES = ("archive", "base", "source", "old", "delta", "delta_from")
-"""The parameters that accept an image."""
 _REASONS = {
     "does not exist": "file or directory not found",
     "is a directory": "a directory, not a file",

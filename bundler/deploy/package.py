@@ -7,6 +7,7 @@ the base; if either fails, nothing is written.
 from __future__ import annotations
 
 import os
+import re
 import shlex
 from dataclasses import dataclass
 from pathlib import Path
@@ -25,6 +26,7 @@ from bundler.deploy.context import existing_context, from_image, write_context
 from bundler.deploy.online_endpoint import Routes, endpoint_files
 from bundler.deploy.startup.files import AppFiles
 from bundler.deploy.startup.simulate import simulate_start
+from bundler.errors import ClosureError
 from bundler.oci.append import WrittenImage, write_image
 from bundler.oci.filetree import App
 from bundler.paths import printable
@@ -34,6 +36,8 @@ if TYPE_CHECKING:
     from bundler.store.store import Store
 
 __all__ = ["PackageRequest", "Packaged", "make_package"]
+_DERIVED_VERSION = re.compile(r"[0-9a-f]{12}(?:-slim-(\w+))?")
+"""The version of a bundle without `--bundle-version`: the start of its lock's digest."""
 _UNFIT_FOR_SERVER = "B507"
 """The finding of a build without a base that matters as soon as the bundle runs in an image."""
 
@@ -109,7 +113,7 @@ def make_package(request: PackageRequest, *, store: Store, reporter: Reporter) -
         if manifest is not None:
             _check_fit(manifest, base, reporter)
         if base is None and request.options.image is not None:
-            _warn_of_image(request.options.image, manifest, reporter)
+            _check_image(request.options.image, manifest, reporter)
         if request.options.code is not None or _has_own_script(request.options):
             _rehearse(app, manifest, base, request, reporter)
         if request.context is not None:
@@ -153,21 +157,25 @@ def _check_fit(manifest: Manifest, base: BaseProfile | None, reporter: Reporter)
             reporter.warn(f"{noted.code}  {noted.message}")
 
 
-def _warn_of_image(image: str, manifest: Manifest | None, reporter: Reporter) -> None:
-    """Warn of an image with another Python or an older glibc, by its name; note that it is not checked."""
+def _check_image(image: str, manifest: Manifest | None, reporter: Reporter) -> None:
+    """Compare the bundle with what the name of an image tells: its Python, and the glibc of a known image.
+
+    :raises ClosureError: if one of them does not fit, as for the base itself (B503).
+    """
     found = image_python(image)
     if manifest is not None and found is not None and found != manifest.target.python_version:
         own = manifest.target.python_version
-        reporter.warn(
-            f"`{printable(image)}` is for Python {found}, the bundle for {own}:"
-            f" {_other_image(manifest)}build again: `{_rebuild(manifest, found)}`"
+        raise ClosureError(
+            f"B503  the bundle is for Python {own}, `{printable(image)}` has {found}",
+            hint=f"{_other_image(manifest)}build again: `{_rebuild(manifest, found)}`",
         )
     row = image_by_name(image)
     needed = manifest.document.verification.glibc if manifest is not None else ""
     if manifest is not None and row is not None and needed and Version(needed) > Version(row.glibc):
-        reporter.warn(
-            f"`{printable(image)}` has glibc {row.glibc}, the bundle needs {needed}: build again:"
-            f" `{_rebuild(manifest, manifest.target.python_version, '--target-glibc', row.glibc)}`"
+        rebuild = _rebuild(manifest, manifest.target.python_version, "--target-glibc", row.glibc)
+        raise ClosureError(
+            f"B503  the bundle needs glibc {needed}, `{printable(image)}` has {row.glibc}",
+            hint=f"build again: `{rebuild}`",
         )
     if image_variant(image, None) is None:
         reporter.note(
@@ -185,7 +193,14 @@ def _other_image(manifest: Manifest) -> str:
 
 def _rebuild(manifest: Manifest, python: str, *options: str) -> str:
     """Return the command that builds the requirements of a bundle for another image."""
-    return shlex.join(["bundler", "build", *manifest.document.requirements, "--python", python, *options])
+    document = manifest.document
+    words = [] if document.name == "bundle" else ["--name", document.name]
+    derived = _DERIVED_VERSION.fullmatch(document.version)
+    if derived is None:
+        words += ["--bundle-version", document.version]
+    elif derived[1]:
+        words += ["--slim", derived[1]]
+    return shlex.join(["bundler", "build", *document.requirements, *words, "--python", python, *options])
 
 
 def _has_own_script(options: PackageOptions) -> bool:
@@ -212,11 +227,9 @@ def _rehearse(
         if finding.rule.severity == "warning":
             remedy = f"; {finding.fix}" if finding.fix else ""
             reporter.warn(f"{finding.code}  {finding.message}{remedy}")
-    conditions = list(boot.conditions)
-    found = image_python(options.image) if options.image is not None and base is None else None
-    if not conditions and manifest is not None and found not in (None, manifest.target.python_version):
-        conditions.append("the packages work with another Python than theirs")
-    ending = f"if {' and '.join(conditions)}, the server starts" if conditions else "the server starts"
+    ending = (
+        f"if {' and '.join(boot.conditions)}, the server starts" if boot.conditions else "the server starts"
+    )
     reporter.stage("boot", f"{ending} with {len(boot.sys_path)} entries on sys.path")
 
 

@@ -32,7 +32,7 @@ from bundler.requirements.line import (
     parse_root,
     split_options,
 )
-from bundler.requirements.mistakes import channel_problem, python_problem
+from bundler.requirements.mistakes import python_problem, typed_file_problem
 from bundler.requirements.model import MODEL_FILE, model_input, named_environment
 from bundler.requirements.pyproject import read_project, requires_python
 from bundler.requirements.requirement_set import (
@@ -153,7 +153,7 @@ class _RequirementsReader:
             try:
                 self._read_file(absolute, constraint=constraint, chain=())
             except ProblemError as error:
-                self._refuse(self._display(absolute), channel_problem(path.name if constraint else "", error))
+                self._refuse(self._display(absolute), typed_file_problem(absolute, error, constraint))
 
     def read_project(self, path: Path, extras: Sequence[str], groups: Sequence[str]) -> None:
         """Read a ``pyproject.toml``; its requirements are passed to pip as strings."""

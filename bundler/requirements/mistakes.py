@@ -7,14 +7,15 @@ import shlex
 import unicodedata
 from collections.abc import Iterator
 from contextlib import suppress
+from pathlib import Path
 
 from packaging.markers import InvalidMarker, Marker
 from packaging.requirements import InvalidRequirement, Requirement
 
 from bundler.problems import ProblemError, closest
+from bundler.requirements.text import first_input
 
 __all__ = [
-    "channel_problem",
     "plain_text",
     "probable_marker",
     "probable_requirement",
@@ -24,6 +25,7 @@ __all__ = [
     "refuse_known",
     "refuse_python",
     "shown_character",
+    "typed_file_problem",
 ]
 
 _CHANNELS = frozenset({"anaconda", "bioconda", "conda-forge", "defaults", "main", "nvidia", "pytorch"})
@@ -320,11 +322,19 @@ def _following(parts: list[int]) -> str:
     return ".".join(map(str, [*parts[:-1], parts[-1] + 1]))
 
 
-def channel_problem(name: str, problem: ProblemError) -> ProblemError:
-    """Return the problem of a constraints file; another one if it is the name of a channel of conda."""
-    if name not in _CHANNELS or problem.fact != "file not found":
+def typed_file_problem(path: Path, problem: ProblemError, is_constraint: bool) -> ProblemError:
+    """Return the problem of a file of the command line, with what was meant if the file is missing.
+
+    :param is_constraint: whether it was passed as ``-c``; a channel of conda may be meant then.
+    """
+    if problem.fact != "file not found" or problem.hint:
+        return problem
+    if not is_constraint:
+        found = first_input(path.parent)
+        return ProblemError(problem.fact, hint=f"pass `{shlex.join(found)}`, which exists" if found else None)
+    if path.name not in _CHANNELS:
         return problem
     return ProblemError(
         "file not found: `-c` names a file of constraints, not a channel of conda",
-        hint=f"leave out `-c {name}`: channels are not used",
+        hint=f"leave out `-c {path.name}`: channels are not used",
     )

@@ -921,6 +921,10 @@ def shelf(tmp_path: Path, index: LocalIndex, bundler_cli: BundlerCli) -> Path:
     (tmp_path / "env.yml").write_text("name: mine\ndependencies:\n  - python=3.7\n  - pip:\n      - six\n")
     assert bundler_cli.run("env", "register", "env.yml", "-w", "ws", cwd=tmp_path).returncode == 0
     make_bundle(tmp_path / "b")
+    (tmp_path / "code").mkdir()
+    (tmp_path / "code/score.py").write_text("def init(): pass\ndef run(data): return data\n")
+    (tmp_path / "Dockerfile").write_text("FROM python:3.7\nRUN pip install six\n")
+    (tmp_path / "base.txt").write_text("six==1.16.0\n")
     return tmp_path
 
 
@@ -944,9 +948,23 @@ def shelf(tmp_path: Path, index: LocalIndex, bundler_cli: BundlerCli) -> Path:
         ("env register env.yml -w ws -e FOO", "`-e FOO` is not NAME=VALUE", "-e FOO=VALUE"),
         ("join b no.tar out.tar", "no.tar: file or directory not found", "--image no.tar --delta-from b`"),
         ("matrix", "bundles.toml: file not found", "printf '[bundle.app]\\ninputs ="),
+        ("lock -r absent.in", "absent.in: file not found", "pass `-f env.yml`, which exists"),
+        ("lock six -c absent.in", "absent.in: file not found", ""),
+        ("env register nowhere -w ws", "nowhere: file", "did you mean `bundler env register env.yml -w ws`?"),
+        ("base add nowhere", "nowhere: file or directory not found", "see `bundler base add --help`"),
+        (
+            "build six --base Dockerfile",
+            "found   a Dockerfile",
+            "`docker build -t base -f Dockerfile . && docker save -o base.tar base`, then `--base base.tar`",
+        ),
+        (
+            "package b --source-dir none --entry-script score.py --base-image mine -o ctx",
+            "none: file or directory not found (--source-dir)",
+            "pass `--source-dir code`, which has `score.py`",
+        ),
     ],
 )
-def test_a_mistake_of_the_fourth_sitting(
+def test_a_mistake_in_a_small_project(
     typed: str, told: str, meant: str, shelf: Path, bundler_cli: BundlerCli
 ) -> None:
     ended = bundler_cli.run(*shlex.split(typed), cwd=shelf)

@@ -35,6 +35,7 @@ def check_start(
     models: Sequence[str] = (),
     profile: str = "classic",
     release: Version | None = None,
+    python: str | None = None,
 ) -> tuple[Finding, ...]:
     """Return the findings about a container's settings, sorted.
 
@@ -44,9 +45,10 @@ def check_start(
         in ``azureml-models``.
     :param profile: the image variant, a key of `IMAGE_VARIANTS`.
     :param release: the release of the server, if known.
+    :param python: the minor version of the image's Python; by default that of the variant.
     :raises InputError: if the profile is unknown.
     """
-    boot = boot_env(env, files, profile, release)
+    boot = boot_env(env, files, profile, release, python)
     folders = (*boot.model_folders(), *models)
     return sorted_findings(
         [

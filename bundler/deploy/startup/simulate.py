@@ -91,6 +91,7 @@ def simulate_start(  # noqa: PLR0913 - each is a fact of the container
     server: bool = True,
     base: BaseProfile | None = None,
     release: Version | None = None,
+    python: str | None = None,
 ) -> Boot:
     """Predict the start of a container.
 
@@ -101,16 +102,19 @@ def simulate_start(  # noqa: PLR0913 - each is a fact of the container
     :param server: whether the image has azureml-inference-server-http.
     :param base: the packages of the image, if known.
     :param release: the release of the server, if known; by default that of the base.
+    :param python: the minor version of the image's Python; by default that of the base, or of the variant.
     :raises InputError: if the profile is unknown.
     """
     if release is None and base is not None and SERVER in base.distributions:
         release = base.distributions[SERVER].version
-    boot = boot_env(env, files, profile, release)
+    if python is None and base is not None and base.python_version is not None:
+        python = ".".join(base.python_version.split(".")[:2])
+    boot = boot_env(env, files, profile, release, python)
     start = Start(boot=boot, offline=offline, server=server, base=base)
     exit_code = next((code for stage in _STAGES if (code := stage(start))), 0)
     if not exit_code:
         start.did(f"the server answers on port {SERVER_PORT}, the image on {PUBLIC_PORT}")
-    doubtful = check_start(env, files, profile=profile, release=release)
+    doubtful = check_start(env, files, profile=profile, release=release, python=python)
     if any(finding.code == "D615" for finding in doubtful):
         start.conditions.append("the packages work with another Python than theirs")
     return Boot(

@@ -5,7 +5,7 @@ from __future__ import annotations
 import posixpath
 import re
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 
 from packaging.version import Version
@@ -178,12 +178,19 @@ def profile_of(image: str | None, env: Mapping[str, str]) -> str:
     return image_variant(image, python) or ("stripped" if python else "classic")
 
 
-def boot_env(env: Mapping[str, str], files: Files, profile: str, release: Version | None = None) -> BootEnv:
+def boot_env(
+    env: Mapping[str, str],
+    files: Files,
+    profile: str,
+    release: Version | None = None,
+    python: str | None = None,
+) -> BootEnv:
     """Return the variables of a container, those of its image added.
 
     :param env: the variables that the user sets; they replace defaults of the image, but not
         the variables that its start script forces.
     :param profile: the image variant, a key of `IMAGE_VARIANTS`.
+    :param python: the minor version of the image's Python, "3.9"; by default that of the variant.
     :raises InputError: if the profile is unknown.
     """
     if profile not in IMAGE_VARIANTS:
@@ -193,6 +200,8 @@ def boot_env(env: Mapping[str, str], files: Files, profile: str, release: Versio
             hint="--profile classic",
         )
     image = IMAGE_VARIANTS[profile]
+    if python:
+        image = replace(image, python=python)
     merged = {**image.env, **env}
     values = {name: merged.get(name) or variable.default for name, variable in VARIABLES.items()}
     merged.update({name: text.format_map(values) for name, text in image.forced.items()})

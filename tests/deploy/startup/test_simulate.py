@@ -735,6 +735,18 @@ def test_names_cannot_disturb_a_terminal() -> None:
     assert "\\x1b[31m" in text
 
 
+def test_the_python_of_an_image_that_is_not_one_of_azure_ml() -> None:
+    env, files = {**ENTRY, **LIB}, app({**SCORE, **BUNDLE})
+    named = simulate_start(env, files, profile="other", python="3.9")
+    read = simulate_start(env, files, profile="other", base=replace(base_of(), python_version="3.9.2"))
+    same = simulate_start(env, files, profile="other", python="3.7")
+
+    condition = "the packages work with another Python than theirs"
+    assert condition in named.conditions
+    assert condition in read.conditions
+    assert condition not in same.conditions
+
+
 def test_models_may_lie_elsewhere() -> None:
     tree = {**SCORE, "models/requirements.txt": ""}
 
