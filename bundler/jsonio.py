@@ -16,7 +16,7 @@ __all__ = ["canonical_json", "convert", "decode", "digest_in", "parse_json", "pa
 T = TypeVar("T")
 
 
-def canonical_json(value: Mapping[str, Any] | list[Any], *, ascii_only: bool = False) -> bytes:
+def canonical_json(value: Mapping[str, Any] | list[Any] | str, *, ascii_only: bool = False) -> bytes:
     """Return JSON with sorted keys and without spaces, so that equal values have equal digests.
 
     :param ascii_only: escape characters outside of ASCII, as the tools of Docker and OCI do; by

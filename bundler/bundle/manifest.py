@@ -16,6 +16,7 @@ from dataclasses import dataclass
 from functools import partial
 from typing import Any, NoReturn
 
+import msgspec
 from packaging.requirements import Requirement
 from packaging.utils import NormalizedName, canonicalize_name
 from packaging.version import Version
@@ -79,8 +80,6 @@ class Manifest:
 
     content: bytes
     """The canonical bytes."""
-    values: Mapping[str, Any]
-    """The document as plain values, for output as JSON."""
     document: ManifestDocument
     files: tuple[OwnedFile, ...]
     """All files but the manifest itself, sorted bytewise by path."""
@@ -122,12 +121,24 @@ class Manifest:
     @property
     def identity(self) -> Sha256:
         """The sha256 of the manifest without the facts of the host that built it."""
-        return sha256_of(_canonical({key: value for key, value in self.values.items() if key != "host"}))
+        sections = [
+            b"%b:%b" % (canonical_json(key), text) for key, text in self._sections().items() if key != "host"
+        ]
+        return sha256_of(b"{%b}\n" % b",".join(sections))
 
     @property
-    def contents(self) -> dict[str, Any]:
+    def contents(self) -> dict[str, bytes]:
         """The manifest without the proof: the results of the checks, and the host that ran them."""
-        return {key: value for key, value in self.values.items() if key not in _PROOF}
+        return {key: text for key, text in self._sections().items() if key not in _PROOF}
+
+    def to_json(self) -> dict[str, Any]:
+        """Return the document as JSON values."""
+        return decode(self.content, dict[str, Any], "manifest.json")
+
+    def _sections(self) -> dict[str, bytes]:
+        """Return the JSON text of each section, in their order: a part of a canonical text is canonical."""
+        sections = decode(self.content, dict[str, msgspec.Raw], "manifest.json")
+        return {key: bytes(text) for key, text in sections.items()}
 
     def members(self) -> Iterator[ArchiveMember]:
         """Yield every entry of an archive of this bundle, in its order."""
@@ -140,15 +151,12 @@ class Manifest:
                 sha256=sha256_of(self.content),
             )
         ]
-        by_owner: dict[str, list[ArchiveMember]] = {}
+        by_owner: dict[str, list[OwnedFile]] = {}
         for file in self.files:
-            member = ArchiveMember(
-                path=archive_path(file.path), is_dir=False, size=file.size, mode=file.mode, sha256=file.sha256
-            )
-            by_owner.setdefault(file.owner, []).append(member)
-        head += by_owner.pop("bundler")
+            by_owner.setdefault(file.owner, []).append(file)
+        head += map(_member, by_owner.pop("bundler"))
         names = [distribution.name for distribution in self.document.distributions]
-        yield from archive_order(head, [member for name in names for member in by_owner.get(name, [])])
+        yield from archive_order(head, [_member(file) for name in names for file in by_owner.get(name, ())])
 
 
 def make_manifest(values: Mapping[str, Any]) -> Manifest:
@@ -156,8 +164,9 @@ def make_manifest(values: Mapping[str, Any]) -> Manifest:
 
     :param values: all sections; ``format`` and ``format_version`` are added here.
     """
-    content = _canonical({"format": FORMAT, "format_version": FORMAT_VERSION, **values})
-    return _manifest(content, decode(content, dict[str, Any], "manifest.json"), "manifest.json")
+    values = {"format": FORMAT, "format_version": FORMAT_VERSION, **values}
+    # Converted, not read from the text: the texts of 200,000 files are those of their layers.
+    return _manifest(_canonical(values), convert(values, ManifestDocument, "manifest.json"), "manifest.json")
 
 
 def parse_manifest(content: bytes, source: str) -> Manifest:
@@ -179,7 +188,7 @@ def parse_manifest(content: bytes, source: str) -> Manifest:
             ),
             hint="upgrade bundler: `pip install -U airgap-bundler`",
         )
-    manifest = _manifest(content, values, source)
+    manifest = _manifest(content, convert(values, ManifestDocument, source), source)
     try:
         canonical = _canonical(values)
     except (ValueError, RecursionError) as error:
@@ -189,13 +198,12 @@ def parse_manifest(content: bytes, source: str) -> Manifest:
     return manifest
 
 
-def _manifest(content: bytes, values: dict[str, Any], source: str) -> Manifest:
-    """Return the manifest with these values, after checking that they are consistent.
+def _manifest(content: bytes, document: ManifestDocument, source: str) -> Manifest:
+    """Return the manifest with this document, after checking that it is consistent.
 
-    :param content: their canonical form.
+    :param content: its canonical form.
     :raises MalformedError: if not.
     """
-    document = convert(values, ManifestDocument, source)
     try:
         files = tuple(map(_owned_file, document.files))
         _check(document)
@@ -203,7 +211,11 @@ def _manifest(content: bytes, values: dict[str, Any], source: str) -> Manifest:
         raise MalformedError(f"{source}: {_reason(error)}") from error
     except BundlerError as error:
         raise MalformedError(f"{source}: {error}") from error
-    return Manifest(content=content, values=values, document=document, files=files)
+    return Manifest(content=content, document=document, files=files)
+
+
+def _member(file: OwnedFile) -> ArchiveMember:
+    return ArchiveMember(path=file.path, is_dir=False, size=file.size, mode=file.mode, sha256=file.sha256)
 
 
 def _owned_file(file: FileSection) -> OwnedFile:

@@ -192,7 +192,9 @@ def _write_archive(
     """
     with read_ahead(chain.from_iterable(map(store.chunks, segments))) as chunks:
         head = compressor(segment_format.codec)
-        sink(head.compress(b"".join(_head(manifest, lock))) + head.flush())
+        for part in _head(manifest, lock):
+            sink(head.compress(part))
+        sink(head.flush())
         for chunk in chunks:
             sink(chunk)
     end = compressor(segment_format.codec)

@@ -75,12 +75,25 @@ def top_level_modules(files: Iterable[str], shared: Collection[str] = ()) -> tup
     >>> top_level_modules(["six.py", "google/cloud/storage/__init__.py", "six-1.0.dist-info/RECORD"])
     ('google.cloud.storage', 'six')
     """
+    return _top_level_modules(tuple(files), frozenset(shared))
+
+
+@lru_cache(maxsize=1 << 12)  # several checks ask for the modules of each distribution
+def _top_level_modules(files: tuple[str, ...], shared: frozenset[str]) -> tuple[str, ...]:
     tree: _Folder = {}
+    folders: dict[str | None, _Folder] = {None: tree}
     for path in files:
-        folder = tree
-        for part in path.split("/"):  # `..`, in paths that leave site-packages, is not an identifier
-            folder = folder.setdefault(part, {})
-    return tuple(sorted(set(_modules(tree, "", frozenset(shared)))))
+        parent, slash, file = path.rpartition("/")
+        folder = folders.get(parent if slash else None)
+        if folder is None:
+            folder = tree
+            for part in parent.split("/"):  # `..`, in paths that leave site-packages, is not an identifier
+                if not (below := folder.get(part)):
+                    below = folder[part] = {}
+                folder = below
+            folders[parent] = folder
+        folder.setdefault(file, _FILE)
+    return tuple(sorted(set(_modules(tree, "", shared))))
 
 
 def namesakes(name: str, files: Iterable[str]) -> tuple[str, ...]:
@@ -97,6 +110,9 @@ def namesakes(name: str, files: Iterable[str]) -> tuple[str, ...]:
     plain = name.replace("-", "")
     found = set()
     for path in files:
+        joined = path.lower().replace("/", "").replace("_", "")
+        if not joined.startswith(plain) or not joined[len(plain) :].startswith((".", "init.")):
+            continue
         *folders, file = path.split("/")
         module = importable_name(file)
         if module is not None and all(map(_is_importable, folders)):
@@ -132,6 +148,7 @@ def is_beside_modules(name: str) -> bool:
 
 _Folder = dict[str, Any]
 """The entries of a directory by name; a file has none."""
+_FILE: _Folder = {}
 
 
 def _modules(folder: _Folder, prefix: str, shared: frozenset[str]) -> Iterator[str]:

@@ -60,7 +60,7 @@ def inspect_command(bundle: Path, notes: bool, as_json: bool) -> None:
     """Show a summary, the errors and the warnings of a bundle, from its manifest, without verifying it."""
     manifest = read_manifest(bundle)
     if as_json:
-        print_envelope("inspect", result={"identity": manifest.identity, "manifest": dict(manifest.values)})
+        print_envelope("inspect", result={"identity": manifest.identity, "manifest": manifest.to_json()})
         return
     for line in summary_lines(manifest):
         print_line(line)

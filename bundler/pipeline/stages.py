@@ -264,7 +264,7 @@ def accept_bundle(run: Run, options: BuildOptions, result: CheckResult, manifest
     """
     if result.report.errors:
         # With the findings about the user's code, which a bundle does not contain.
-        run.store.remember(*REFUSED, {**manifest.values, "verification": result.report.to_json(code=True)})
+        run.store.remember(*REFUSED, {**manifest.to_json(), "verification": result.report.to_json(code=True)})
     result.report.raise_for_errors()
     suffix = "" if options.as_folder else SUFFIXES[options.codec]
     path = display_path(options.folder / manifest.stem, run.host.cwd)

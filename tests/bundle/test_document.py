@@ -111,7 +111,7 @@ def test_the_manifest_that_is_changed_in_these_tests_is_right() -> None:
     manifest = make_manifest(manifest_values())
 
     assert parse_manifest(broken_manifest(lambda _: None), "manifest.json") == manifest
-    assert json.loads(manifest.content) == manifest.values
+    assert json.loads(manifest.content) == manifest.to_json()
 
 
 @pytest.mark.parametrize(

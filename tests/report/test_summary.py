@@ -76,7 +76,7 @@ def test_the_summary_has_ten_lines_in_human_units() -> None:
 
 
 def test_the_summary_of_a_bundle_without_distributions() -> None:
-    lock = [file for file in scoring_manifest().values["files"] if file["owner"] == "bundler"]
+    lock = [file for file in scoring_manifest().to_json()["files"] if file["owner"] == "bundler"]
     lines = summary_lines(
         scoring_manifest(
             distributions=[], files=lock, verification=VERIFICATION, base={"provided": {}, "conda": ["mkl"]}

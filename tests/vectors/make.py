@@ -185,7 +185,7 @@ def with_manifest(entries: Entries, **changes: Any) -> Entries:
 def broken_bundles(manifest: Manifest, entries: Entries) -> dict[str, Entries]:
     """Return the entries of each broken bundle, by name."""
     module = f"{SITE}/tiny.py"
-    files = [dict(item) for item in manifest.values["files"]]
+    files = [dict(item) for item in manifest.to_json()["files"]]
     files[0]["path"] = "../escape"
     return {
         "changed-byte": replaced(entries, module, lambda header, content: (header, b"W" + content[1:])),
