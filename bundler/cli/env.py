@@ -268,10 +268,20 @@ def _check_workspace(place: str | None) -> None:
     """
     if place is None or not is_typed("workspace") or "://" in place or Path(place).is_dir():
         return
+    if Path(place).exists():
+        raise InputError(
+            f"{printable(place)}: a file, not a workspace",
+            evidence=("wanted  the directory that `bundler env register` creates",),
+            hint=f"bundler env register {shlex.quote(place)} -w workspace" if _is_conda(place) else None,
+        )
     near = similar_path(Path(place))
     words = with_word(click.get_current_context(), place, str(near)) if near else []
     hint = f"did you mean `{shlex.join(words)}`?" if words else "`bundler env register` creates a workspace"
     raise InputError(f"{printable(place)}: workspace not found", hint=hint)
+
+
+def _is_conda(place: str) -> bool:
+    return Path(place).suffix in CONDA_SUFFIXES
 
 
 def _read_source(source: Path, name: str | None) -> Environment:

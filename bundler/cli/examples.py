@@ -36,6 +36,7 @@ __all__ = [
     "inference_image",
     "input_words",
     "newest_bundle",
+    "option_of",
     "package_command",
 ]
 
@@ -44,6 +45,8 @@ _BESIDE = (".manifest.json", ".sha256")
 _FILES = (".gz", ".json", ".tar", ".tgz", ".toml", ".txt", ".yaml", ".yml", ".zst")
 """The suffixes of files, which the name of an image without a tag does not have."""
 _PLACES = (".", "dist")
+_OPTIONS = {".in": "-r", ".txt": "-r", ".yaml": "-f", ".yml": "-f"}
+"""The option of ``build`` that reads a file with requirements, by its suffix."""
 _PYTHON_NAME = re.compile(r"(?:python|py|cp)?(\d\.\d+(?:\.\d+)?)")
 """The name of a program of Python, or its version."""
 _IMAGES = ("archive", "base", "source", "old", "delta_from")
@@ -197,6 +200,11 @@ def example_of(param: click.Parameter, values: Mapping[str, Any], words: Sequenc
 def input_words() -> tuple[str, str] | tuple[()]:
     """Return the option and the name of a file with requirements in this directory; empty without any."""
     return next(_inputs(), ())
+
+
+def option_of(path: Path) -> str | None:
+    """Return the option of ``build`` that reads a file with requirements; None for another file."""
+    return "-r" if path.name == "pyproject.toml" else _OPTIONS.get(path.suffix)
 
 
 def _inputs() -> Iterator[tuple[str, str]]:

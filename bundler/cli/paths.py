@@ -52,6 +52,7 @@ class BundlePath(click.Path):
         if whole := _enclosing(path, lambda folder: bool(existing_bundles([str(folder)]))):
             raise MalformedError(f"`{path}` is a part of a bundle", hint=_command(ctx, str(value), whole))
         if path.is_file() and not is_beside:
+            _check_kind(ctx, path)
             return path
         requirement = None if path.exists() else _requirement(str(value))
         typed = [word for word in typed_words(ctx) if word != str(value)]
@@ -66,6 +67,23 @@ class BundlePath(click.Path):
             return path
         kind = "a directory with bundles" if path.is_dir() else "a file beside a bundle"
         raise MalformedError(f"`{path}` is {kind}, not a bundle", hint=hint)
+
+
+def _check_kind(ctx: click.Context | None, path: Path) -> None:
+    """Check that a file that is not named as a bundle is neither an image nor a file with requirements.
+
+    :raises MalformedError: with the command that reads it.
+    """
+    from bundler.cli.examples import option_of  # noqa: PLC0415 - only for an error
+    from bundler.oci.blobs import is_image  # noqa: PLC0415 - the same
+
+    if path.suffix == ".tar" and is_image(path):
+        hint = shlex.join(["bundler", "profile", str(path)])
+        raise MalformedError(f"`{path}` is an image, not a bundle", hint=f"`{hint}` shows its packages")
+    option = option_of(path)
+    if option and ctx is not None and ctx.command.name != "tree":  # which reads requirements, too
+        build = shlex.join(["bundler", "build", option, str(path)])
+        raise MalformedError(f"`{path}` is not a bundle", hint=f"build a bundle first: `{build}`")
 
 
 def _swapped(ctx: click.Context | None, typed: str) -> str | None:

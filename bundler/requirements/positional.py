@@ -202,7 +202,10 @@ def _bare_directory(word: str, path: Path, cwd: Path) -> ProblemError:
         meant = f"pass `{shlex.quote(f'./{word}')}`"
     else:
         meant = directory_problem(path, "", cwd).hint or ""
-    return ProblemError("an existing directory, not a requirement", hint=_or_project(meant, word))
+    fact = "an existing directory, not a requirement"
+    if not meant:
+        fact = "a directory without a project or a file with requirements"
+    return ProblemError(fact, hint=_or_project(meant, word))
 
 
 def _or_project(meant: str, word: str) -> str | None:

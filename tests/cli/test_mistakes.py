@@ -951,6 +951,11 @@ def shelf(tmp_path: Path, index: LocalIndex, bundler_cli: BundlerCli) -> Path:
         ("lock -r absent.in", "absent.in: file not found", "pass `-f env.yml`, which exists"),
         ("lock six -c absent.in", "absent.in: file not found", ""),
         ("env register nowhere -w ws", "nowhere: file", "did you mean `bundler env register env.yml -w ws`?"),
+        (
+            "env list -w env.yml",
+            "env.yml: a file, not a workspace",
+            "bundler env register env.yml -w workspace",
+        ),
         ("base add nowhere", "nowhere: file or directory not found", "see `bundler base add --help`"),
         (
             "build six --base Dockerfile",

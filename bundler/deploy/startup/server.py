@@ -209,16 +209,28 @@ def load_script(start: Start) -> int:
         return start.did(text, "its content is unknown")
     script = read_script(boot.files.read(place.path))
     if script.error:
-        line, _, reason = script.error.partition(": ")
-        start.found(
-            "D625",
-            f"`{printable(place.path)}` is not valid for this Python: {reason}, line {line}",
-            where=place.path,
-        )
-        return start.did(text, "its content cannot be parsed")
+        return _unparsed(start, place.path, script.error, text)
     if problem := next(_problems(start, place.path, script), None):
         return start.failed(text, problem, 3)
     return _check_imports(start, place.path, text)
+
+
+def _unparsed(start: Start, path: str, error: str, text: str) -> int:
+    """Judge an entry script that the Python of this process cannot parse.
+
+    An older one of the image cannot either: syntax is added to Python, and hardly ever removed.
+
+    :param error: the line, and the reason of the parser.
+    """
+    line, _, reason = error.partition(": ")
+    here = "{}.{}".format(*sys.version_info)
+    target = start.boot.python
+    if target and tuple(map(int, target.split("."))) <= sys.version_info[:2]:
+        problem = start.found("U301", f"`{printable(path)}:{line}` is not valid Python: {reason}", where=path)
+        return start.failed(text, problem, 3)
+    message = f"`{printable(path)}:{line}` is not valid in Python {here}, which runs bundler: {reason}"
+    start.found("D625", message, where=path)
+    return start.did(text, "its content cannot be parsed")
 
 
 def _check_imports(start: Start, path: str, text: str) -> int:
