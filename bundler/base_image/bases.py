@@ -32,7 +32,7 @@ from bundler.system.atomic import output_error, replace_file, staged_dir, staged
 if TYPE_CHECKING:
     from bundler.system.environ import HostEnvironment
 
-__all__ = ["KnownBase", "add_base", "base_of_image", "bases_folder", "known_bases"]
+__all__ = ["KnownBase", "add_base", "base_of_image", "bases_folder", "image_files", "known_bases"]
 
 _NOT_IN_A_NAME = re.compile(r"[^\w.-]+", re.ASCII)
 _ARCHIVES = (".tar", ".tar.gz", ".tgz", ".tar.zst")
@@ -159,6 +159,15 @@ def _found(folder: Path, *, with_profiles: bool) -> Iterator[KnownBase]:
                 yield KnownBase(reference=parse_reference(name), path=path, profile=profile_read)
         except BundlerError:
             continue  # an archive that no one can use, or another file of the user
+
+
+def image_files(folder: Path, image: str) -> list[Path]:
+    """Return the archive of an image in the directory, and its profile; none if it is not in it."""
+    try:
+        archive = base_of_image(folder, image)
+    except BundlerError:
+        return []
+    return [path for path in (archive, _profile_path(archive)) if path.exists()]
 
 
 def base_of_image(folder: Path, image: str | None) -> Path:

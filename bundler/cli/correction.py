@@ -189,7 +189,8 @@ def _with_option(line: Line, at: int, name: str, other: str) -> Iterator[list[st
     if not value or value.startswith("-") or not _fits(param, other, value, line.context):
         return
     if isinstance(param, click.Argument):
-        yield [*before, *after, value]
+        is_alone = len(_arguments(line.context.command)) == 1
+        yield [*before, value, *after] if is_alone else [*before, *after, value]
     else:
         joined = attached.startswith("=")
         yield [*before, *([f"{other}={value}"] if joined else [other, value]), *after]
@@ -354,6 +355,8 @@ def _with_name(line: Line) -> Iterator[list[str]]:
         yield [*line.options, "explain", names[0], *sources, *(word for word in rest if word != "--notes")]
     elif find_parameter(line.context.command, "--invert"):
         yield [*line.words[: line.at], *sources, "--invert", names[0], *rest]
+    elif line.path == ("env", "register") and not line.has("name"):
+        yield [*line.words[: line.at], *sources, "--name", names[0], *rest]
 
 
 def _with_bundle(line: Line) -> Iterator[list[str]]:
