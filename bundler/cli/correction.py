@@ -253,7 +253,7 @@ def other_commands(line: Line) -> Iterator[list[str]]:
     rest = list(line.words[line.at :])
     for count in (2, 1):
         same = synonyms.get(" ".join([*line.path, *rest[:count]]).lower(), ())
-        for other in same:
+        for other in sorted(same, key=lambda other: _count_unknown(line, other, rest[count:])):
             yield from _of_distribution(line, other, rest[count:])
             yield from _with_command(line, other, rest[count:])
         if same:  # `create -n NAME` is not `create` with the option `-n` of pip
@@ -279,6 +279,15 @@ def other_commands(line: Line) -> Iterator[list[str]]:
         or line.name.lower() in most_downloaded()
     ):
         yield [*line.options, "build", *rest]
+
+
+def _count_unknown(line: Line, other: str, rest: list[str]) -> int:
+    """Return how many of the options that follow another command it does not have."""
+    command = line.context.find_root().command
+    for word in other.split():
+        below = command.get_command(line.context, word) if isinstance(command, click.Group) else None
+        command = below or command
+    return sum(word[0] == "-" and not find_parameter(command, word.split("=")[0]) for word in rest if word)
 
 
 def _of_distribution(line: Line, other: str, rest: list[str]) -> Iterator[list[str]]:
