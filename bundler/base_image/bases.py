@@ -27,6 +27,7 @@ from bundler.oci.blobs import is_image
 from bundler.oci.reader import ImageArchive
 from bundler.oci.reference import Reference, parse_reference
 from bundler.paths import printable
+from bundler.problems import closest
 from bundler.system.atomic import output_error, replace_file, staged_dir, staged_file
 
 if TYPE_CHECKING:
@@ -170,10 +171,12 @@ def image_files(folder: Path, image: str) -> list[Path]:
     return [path for path in (archive, _profile_path(archive)) if path.exists()]
 
 
-def base_of_image(folder: Path, image: str | None) -> Path:
+def base_of_image(folder: Path, image: str | None, option: str = "`--base FILE`") -> Path:
     """Return the archive of an image in the directory.
 
     An image without a tag is the only one of its repository, whatever its tag.
+
+    :param option: what the caller sets to an archive elsewhere, for the message.
 
     :raises InputError: if the directory has no such image, or several.
     """
@@ -192,9 +195,12 @@ def base_of_image(folder: Path, image: str | None) -> Path:
     where = printable(os.fspath(folder))
     if fitting:
         raise InputError(f"`{where}` has several images of `{image}`", evidence=tuple(names))
+    near = closest(image or "", [base.reference.familiar for base in known])
     subject = f"the base image `{printable(image)}`" if image else "the base image"
     raise InputError(
         f"no archive of {subject}",
-        evidence=(f"wanted  an archive in `{where}` (BUNDLER_BASES), or `base`", *names),
-        hint=f"docker save {image or 'NAME:TAG'} -o base.tar && bundler base add base.tar",
+        evidence=(f"wanted  an archive in `{where}` (BUNDLER_BASES), or {option}", *names),
+        hint=f"did you mean `{near}`?"
+        if near
+        else f"docker save {image or 'NAME:TAG'} -o base.tar && bundler base add base.tar",
     )

@@ -214,6 +214,23 @@ def _inputs() -> Iterator[tuple[str, str]]:
     return inputs_in(Path())
 
 
+def _known_image(text: str, ctx: click.Context) -> str | None:
+    """Return the command with the archive of an image whose name was passed, if BUNDLER_BASES has it."""
+    from bundler.base_image.bases import bases_folder, image_files  # noqa: PLC0415 - only for an error
+    from bundler.system.environ import read_host_environment  # noqa: PLC0415 - the same
+
+    files = image_files(bases_folder(read_host_environment()), text)
+    if not files:
+        return None
+    words, name = ["bundler", *typed_words(ctx)], "--base-image"
+    if ctx.command.name == "package" and not any(word.split("=")[0] == name for word in words):
+        meant = [f"{name}{word[6:]}" if word.split("=")[0] == "--base" else word for word in words]
+    else:
+        swaps = {text: str(files[0]), f"--base={text}": f"--base={files[0]}"}
+        meant = [swaps.get(word, word) for word in words]
+    return f"did you mean `{redact(shlex.join(meant))}`?"
+
+
 def _saved_image(text: str) -> str | None:
     """Return the command that saves an image to a path, or the one whose name was passed."""
     from bundler.data.azure_image import image_name  # noqa: PLC0415 - only for an error
@@ -264,5 +281,5 @@ def existing_path(text: str, param: click.Parameter, ctx: click.Context) -> str 
     elif param.name == "document" and (document := example_of(param, {}, ())):
         hint = f"did you mean `{shlex.join(with_word(ctx, text, document))}`?"
     elif param.name in _IMAGES:
-        hint = _saved_image(text)
+        hint = _known_image(text, ctx) or _saved_image(text)
     return hint or f"see `{ctx.command_path} --help`"

@@ -78,7 +78,7 @@ class ModelPackage:
             raise UsageError("a package needs an environment", hint="InferenceConfig(..., environment=env)")
         self._base = path_setting(settings, "base", host)
         if not generate_dockerfile and self._base is None:
-            self._base = base_of_image(bases_folder(host), environment.docker.base_image)
+            self._base = base_of_image(bases_folder(host), environment.docker.base_image, "`base`")
             settings = {**settings, "base": self._base}
         self._head = dockerfile_head(environment) if generate_dockerfile else from_image("scratch")
         self._options = self._plan(environment, config, models, settings)
