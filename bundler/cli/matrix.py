@@ -24,7 +24,7 @@ from bundler.cli.options import (
     store_option,
 )
 from bundler.cli.settings import Setting, find_setting, option_name, read_settings, setting_value
-from bundler.errors import BundlerError, InputError, UsageError
+from bundler.errors import BundlerError, UsageError
 from bundler.jsonio import parse_toml
 from bundler.paths import printable
 from bundler.pipeline.fleet import Fleet, open_shared, run_on_cluster

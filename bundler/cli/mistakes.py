@@ -10,7 +10,7 @@ from collections.abc import Sequence
 import click
 
 from bundler.cli.bundles_file import NOT_KEYS
-from bundler.cli.correction import absent_reason, corrections, other_commands, owner_of
+from bundler.cli.correction import absent_reason, absent_reasons, corrections, other_commands, owner_of
 from bundler.cli.parsing import (
     Line,
     find_parameter,
@@ -45,6 +45,7 @@ def usage_error(error: click.UsageError, arguments: Sequence[str], root: click.G
         return UsageError(fact, evidence=("the options of a build are in the file",), hint=redact(key))
     meant = next(corrections(line, root), None) if line.fault else None
     if meant is not None:
+        evidence = (*evidence, *(absent_reasons(line) if line.fault == "option" else ()))
         return UsageError(
             fact, evidence=evidence, hint=redact(f"did you mean `{shlex.join(['bundler', *meant])}`?")
         )
@@ -54,12 +55,13 @@ def usage_error(error: click.UsageError, arguments: Sequence[str], root: click.G
     if reason:
         hint = _removal(line) or shlex.join(["bundler", *line.path, "--help"])
         return UsageError(fact, evidence=(reason,), hint=hint)
-    if line.fault == "option" and (owner := owner_of(line, root)):
-        return UsageError(fact, hint=f"see `bundler {owner} --help`, which has `{line.name}`")
     path = line.path
     if line.fault == "command":
         path = next((read_line(words, root).path for words in other_commands(line)), path)
-    return UsageError(fact, evidence=evidence, hint=shlex.join(["bundler", *path, "--help"]))
+    hint = shlex.join(["bundler", *path, "--help"])
+    if line.fault == "option" and (owner := owner_of(line, root)):
+        hint = f"see `bundler {owner} --help`, which has `{line.name}`"
+    return UsageError(fact, evidence=evidence, hint=hint)
 
 
 def _redirected(line: Line) -> str | None:

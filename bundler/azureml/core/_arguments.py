@@ -60,7 +60,9 @@ def instance(value: object, kind: type[T], name: str, hint: str) -> T:
     if not isinstance(value, kind):
         article = "an" if kind.__name__[0] in "AEIOUi" else "a"
         problem = wrong_type(f"{article} `{kind.__name__}`", value)
-        raise UsageError(f"`{name}`: {problem.fact}", evidence=problem.details, hint=redact(f"write `{hint}`"))
+        raise UsageError(
+            f"`{name}`: {problem.fact}", evidence=problem.details, hint=redact(f"write `{hint}`")
+        )
     return value
 
 

@@ -24,8 +24,8 @@ _NAME = "inference"
 class InferenceConfig:
     """The code that serves models, and its environment: one object, or its parts.
 
-    :raises UsageError: if the script is missing, the environment is not one, both an environment and parts are passed, or the
-        runtime is not ``python``.
+    :raises UsageError: if the script is missing, the environment is not one, both an environment and
+        parts are passed, or the runtime is not ``python``.
     """
 
     entry_script: str

@@ -239,15 +239,15 @@ _CODE = InferenceConfig("score.py")
         lambda place: Environment("mine").build(place),
         lambda place: Environment("mine").build_local(place),
         lambda place: Environment.get(place, "mine"),
-        lambda place: Environment.list(place),
+        Environment.list,
         lambda place: Environment.label(place, "mine", "1", ["live"]),
         lambda place: Environment.add_private_pip_wheel(place, "a.whl"),
         lambda place: Model(place, "iris"),
         lambda place: Model(place, tags=["a"]),
-        lambda place: Model.list(place),
+        Model.list,
         lambda place: Model.register(place, "model.pkl", "iris"),
         lambda place: Webservice(place, "service"),
-        lambda place: Webservice.list(place),
+        Webservice.list,
         lambda place: Model.deploy(place, "s", [], _CODE, LocalWebservice.deploy_configuration()),
     ],
 )
@@ -293,9 +293,7 @@ def test_a_place_is_no_workspace(call: Callable[[object], object], ws: Workspace
         ),
     ],
 )
-def test_an_argument_of_another_type(
-    call: Callable[[], object], fact: str, hint: str, ws: Workspace
-) -> None:
+def test_an_argument_of_another_type(call: Callable[[], object], fact: str, hint: str, ws: Workspace) -> None:
     with pytest.raises(UsageError, match=fact) as caught:
         call()
     assert caught.value.hint == hint
@@ -304,7 +302,11 @@ def test_an_argument_of_another_type(
 @pytest.mark.parametrize(
     ("config", "fact", "hint"),
     [
-        ({"source_directory": "kode"}, "kode: directory not found", "did you mean `source_directory='code'`?"),
+        (
+            {"source_directory": "kode"},
+            "kode: directory not found",
+            "did you mean `source_directory='code'`?",
+        ),
         ({"source_directory": "xyz"}, "xyz: directory not found", None),
         (
             {"source_directory": "code", "entry_script": "Score.py"},
