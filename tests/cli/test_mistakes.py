@@ -996,18 +996,57 @@ def shelf(tmp_path: Path, index: LocalIndex, bundler_cli: BundlerCli) -> Path:
             "`--omit-provided` and `--for venv` exclude each other",
             "--for mount",
         ),
-        ("base remove nowhere", "a base image is a file in BUNDLER_BASES", "bundler base list"),
+        (
+            "package b --source-dir code/score.py --base-image mine -o ctx",
+            "code/score.py: a file, not a directory",
+            "`bundler package b --source-dir code --base-image mine -o ctx --entry-script score.py`?",
+        ),
+        (
+            "package BUNDLE code/score.py -o ctx",
+            "unexpected argument: `code/score.py`",
+            "`bundler package BUNDLE -o ctx --source-dir code --entry-script score.py`?",
+        ),
+        (
+            "package BUNDLE code",
+            "unexpected",
+            "`bundler package BUNDLE --source-dir code --entry-script score.py`?",
+        ),
+        (
+            "package BUNDLE code score.py",
+            "unexpected",
+            "package BUNDLE --source-dir code --entry-script score.py`?",
+        ),
+        (
+            "package BUNDLE --source-dir code --entry-script score.py --base-image 'python 3.7' -o ctx",
+            "`python 3.7` is not the name of an image",
+            "--base-image python:3.7",
+        ),
+        ("env show mine", "has no environment `mine`", "bundler env show mine -w ws"),
+        (
+            "env show other",
+            "has no environment `other`",
+            "`bundler env register env.yml`, or pass `-w PLACE`",
+        ),
+        ("env list -w azureml://x/workspaces/y", "not a workspace of Azure ML", ""),
+        ("env list -w https://ml.example/y", "not a workspace of Azure ML", ""),
+        (
+            "env register env.yml -w ws --tag prod",
+            "no such option: `--tag`",
+            "`bundler env register env.yml -w ws --label prod`?",
+        ),
+        ("base remove nowhere", "a base image is a file in", "bundler base list"),
     ],
 )
 def test_a_mistake_in_a_small_project(
     typed: str, told: str, meant: str, shelf: Path, bundler_cli: BundlerCli
 ) -> None:
-    ended = bundler_cli.run(*shlex.split(typed), cwd=shelf)
+    bundle = "b/small-1.0-cp37-linux_x86_64.tar.gz"
+    ended = bundler_cli.run(*shlex.split(typed.replace("BUNDLE", bundle)), cwd=shelf)
 
     assert ended.returncode != 0
     assert "Traceback" not in ended.stderr
     assert told in ended.stderr
-    assert meant in (hint(ended) or "") if meant else True
+    assert meant.replace("BUNDLE", bundle) in (hint(ended) or "") if meant else True
 
 
 @pytest.mark.parametrize(
