@@ -44,6 +44,8 @@ _JOINED = re.compile(r"(--[a-z-]*[a-z])(\d[\w.]*)", re.ASCII)
 _VARIABLE = re.compile(r"[A-Za-z_]\w*", re.ASCII)
 _PORTS = re.compile(r"(?:[\d.]+:)?(\d+):\d+(?:/tcp)?", re.ASCII)
 """The ports of `docker run -p`: on the host, and in the container."""
+_FORMATS = ("-o", "--output", "--format", "--output-format")
+"""The options of other tools that select JSON."""
 _NAME = re.compile(r"[A-Za-z0-9](?:[\w.-]*[A-Za-z0-9])?", re.ASCII)
 _REQUIREMENT = re.compile(r"[A-Za-z0-9][\w.-]*(?:\[[\w.,-]*\])?\s*(?:[=<>~!]=|[<>]|@).*", re.ASCII)
 
@@ -116,6 +118,9 @@ def _synonyms(line: Line) -> Iterator[list[str]]:
         yield from _with_option(line, at, word, f"-{word}")
     if joined := _JOINED.fullmatch(line.name):  # `--python3.8`
         yield from _with_option(line, at, joined[1], joined[1])
+    value = line.words[at].partition("=")[2] or next(iter(line.words[at + 1 :]), "")
+    if line.name in _FORMATS and value == "json" and find_parameter(line.context.command, "--json"):
+        yield [*line.words[:at], "--json", *line.words[at + (1 if "=" in line.words[at] else 2) :]]
     synonyms = read_synonyms().options
     for name in dict.fromkeys((line.name, line.name.lower())):
         for other in (name, *synonyms.get(name, ())):
@@ -325,6 +330,10 @@ def _other_choices(line: Line) -> Iterator[list[str]]:
 def _without_extra(line: Line) -> Iterator[list[str]]:
     """Yield the command line with its unexpected arguments as values of options, or without them."""
     words, extra = list(line.words), line.extra
+    numbers = [param for param in line.context.command.params if isinstance(param.type, click.IntRange)]
+    if len(numbers) == len(extra) == 1 and extra[0].isdecimal():  # `store gc 7`
+        at = len(words) - 1 - words[::-1].index(extra[0])
+        yield [*words[:at], shown_name(numbers[0]), *words[at:]]
     for at, (option, value, other) in enumerate(zip(words, words[1:], words[2:], strict=False)):
         param = find_parameter(line.context.command, option) if at >= line.at else None
         if option == "--python" and _PYTHON.fullmatch(other) and other in extra:

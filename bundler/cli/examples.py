@@ -86,8 +86,9 @@ def bundle_meant(path: Path, typed: Sequence[str] = ()) -> Path | None:
             return Path(archives[0]) if archives else None
     beside = [item for item in bundles_in(path.parent) if str(item) not in typed]
     near = closest(path.name, [item.name for item in beside])
-    others = (item for item in (*beside, *bundles_here()) if str(item) not in typed)
-    return path.with_name(near) if near else next(others, None)
+    others = [item for item in (*beside, *bundles_here()) if str(item) not in typed]
+    named = (item for item in others if item.name.startswith(f"{path.name}-"))
+    return path.with_name(near) if near else next(named, next(iter(others), None))
 
 
 def bundle_with(requirement: Requirement, typed: Sequence[str] = ()) -> Path | None:
