@@ -113,7 +113,9 @@ def build_options(
     )
     if options.server is not None:
         server_requirements(options.server)
-    if options.omit_provided and (options.base is None or "mount" not in options.modes):
+    if options.omit_provided and "mount" not in options.modes:
+        raise UsageError(f"`--omit-provided` and `--for {bundle.use}` exclude each other", hint="--for mount")
+    if options.omit_provided and options.base is None:
         raise UsageError(
             "`--omit-provided` needs a base that the bundle is mounted into",
             hint="--base profile.json --omit-provided",

@@ -89,6 +89,8 @@ class InputPath(click.Path):
                 given = (name for name in param.opts if name in typed)
                 option = next(given, max(param.opts, key=len))
                 words = with_value(["bundler", *typed], option, str(Path(text).parent))
+                if option == "--source-dir" and text.endswith(".py"):
+                    words = with_value(words, "--entry-script", Path(text).name)
                 hint = redact(f"did you mean `{shlex.join(words)}`?")
             if "not found" in reason and not near and param is not None and ctx is not None:
                 from bundler.cli.examples import existing_path  # noqa: PLC0415 - only for an error

@@ -1011,17 +1011,116 @@ def shelf(tmp_path: Path, index: LocalIndex, bundler_cli: BundlerCli) -> Path:
             "none: file or directory not found (--source-dir)",
             "pass `--source-dir code`, which has `score.py`",
         ),
+        ("env create -f env.yml -w ws", "no such command", "`bundler env register env.yml -w ws`?"),
+        ("env register --file env.yml -w ws", "no such option", "`bundler env register env.yml -w ws`?"),
+        (
+            "env register -r base.txt --name x",
+            "no such option",
+            "`bundler env register base.txt --name x`?",
+        ),
+        ("package b -f Dockerfile -t my:1 code", "it writes the Dockerfile itself", "package --help"),
+        (
+            "env register mine env.yml -w ws",
+            "mine: file or",
+            "`bundler env register env.yml --name mine -w ws`?",
+        ),
+        (
+            "env register env.yml new",
+            "unexpected argument: `new`",
+            "`bundler env register env.yml --name new`?",
+        ),
+        ("matrix app", "app: file not found", "bundles.toml"),
+        ("matrix env.yml", "`env.yml` has requirements, not bundles", "bundler build -f env.yml"),
+        ("matrix base.txt", "`base.txt` has requirements, not bundles", "bundler build -r base.txt"),
+        ("matrix --python 3.8", "no such option: `--python`", 'write `python = ["3.8"]` in the file'),
+        ("matrix --no-index", "no such option: `--no-index`", "write `no-index = true` in the file"),
+        ("matrix --format=dir", "no such option: `--format`", 'write `format = "dir"` in the file'),
+        (
+            "build six --base base.txt --omit-provided --for venv",
+            "`--omit-provided` and `--for venv` exclude each other",
+            "--for mount",
+        ),
+        (
+            "package b --source-dir code/score.py --base-image mine -o ctx",
+            "code/score.py: a file, not a directory",
+            "`bundler package b --source-dir code --base-image mine -o ctx --entry-script score.py`?",
+        ),
+        (
+            "package BUNDLE code/score.py -o ctx",
+            "unexpected argument: `code/score.py`",
+            "`bundler package BUNDLE -o ctx --source-dir code --entry-script score.py`?",
+        ),
+        (
+            "package BUNDLE code",
+            "unexpected",
+            "`bundler package BUNDLE --source-dir code --entry-script score.py`?",
+        ),
+        (
+            "package BUNDLE code score.py",
+            "unexpected",
+            "package BUNDLE --source-dir code --entry-script score.py`?",
+        ),
+        (
+            "package BUNDLE --source-dir code --entry-script score.py --base-image 'python 3.7' -o ctx",
+            "`python 3.7` is not the name of an image",
+            "--base-image python:3.7",
+        ),
+        ("env show mine", "has no environment `mine`", "bundler env show mine -w ws"),
+        (
+            "env show other",
+            "has no environment `other`",
+            "`bundler env register env.yml`, or pass `-w PLACE`",
+        ),
+        ("env list -w azureml://x/workspaces/y", "not a workspace of Azure ML", ""),
+        ("env list -w https://ml.example/y", "not a workspace of Azure ML", ""),
+        (
+            "env register env.yml -w ws --tag prod",
+            "no such option: `--tag`",
+            "`bundler env register env.yml -w ws --label prod`?",
+        ),
+        ("base remove nowhere", "a base image is a file in", "bundler base list"),
     ],
 )
 def test_a_mistake_in_a_small_project(
     typed: str, told: str, meant: str, shelf: Path, bundler_cli: BundlerCli
 ) -> None:
-    ended = bundler_cli.run(*shlex.split(typed), cwd=shelf)
+    bundle = "b/small-1.0-cp37-linux_x86_64.tar.gz"
+    ended = bundler_cli.run(*shlex.split(typed.replace("BUNDLE", bundle)), cwd=shelf)
 
     assert ended.returncode != 0
     assert "Traceback" not in ended.stderr
     assert told in ended.stderr
-    assert meant in (hint(ended) or "") if meant else True
+    assert meant.replace("BUNDLE", bundle) in (hint(ended) or "") if meant else True
+
+
+@pytest.mark.parametrize(
+    ("text", "typed", "told", "meant"),
+    [
+        ("[bundle.app]\n", "matrix app", "app: file not found", "`bundler matrix --only app`?"),
+        ("[bundle.app]\n", "matrix apq", "apq: file not found", "`bundler matrix --only app`?"),
+        ("[bundle.app]\n", "matrix bundels.toml", "file not found", "`bundler matrix bundles.toml`?"),
+        ('[bundle]\ninputs = ["six"]\n', "matrix", "`bundle.inputs` is not a table", "[bundle.app]"),
+        ("[bundle]\npython = '3.7'\n", "matrix", "`bundle.python` is not a table", "[bundle.app]"),
+        (
+            "[bundle.app]\ninputs = [requirements.txt]\n",
+            "matrix",
+            "bundles.toml:2: not valid TOML",
+            'write `inputs = ["requirements.txt"]`',
+        ),
+        ("[bundle.app]\npython = 3.7.1\n", "matrix", "bundles.toml:2: not", 'write `python = "3.7.1"`'),
+        ("[project]\n", "matrix pyproject.toml", "has requirements", "bundler build -r pyproject.toml"),
+        ("[[packages]]\n", "matrix pylock.toml", "has requirements", "bundler build --lock pylock.toml"),
+    ],
+)
+def test_a_mistake_in_a_file_of_bundles(
+    text: str, typed: str, told: str, meant: str, bundler_cli: BundlerCli, tmp_path: Path
+) -> None:
+    name = next((word for word in typed.split() if word.startswith("py")), "bundles.toml")
+    (tmp_path / name).write_text(text)
+    ended = bundler_cli.run(*shlex.split(typed), cwd=tmp_path)
+    assert ended.returncode != 0
+    assert told in ended.stderr
+    assert meant in (hint(ended) or "")
 
 
 def test_the_start_of_a_name_is_completed(bundler_cli: BundlerCli, tmp_path: Path) -> None:

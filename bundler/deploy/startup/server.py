@@ -25,6 +25,7 @@ from bundler.deploy.startup.files import Files
 from bundler.deploy.startup.imports import missing_imports
 from bundler.deploy.startup.variables import BootEnv, ResolvedPath
 from bundler.paths import printable
+from bundler.problems import closest
 from bundler.text import listing
 
 __all__ = ["BASE_MODULES", "STDLIB", "Start", "Step", "configure", "load_script", "start_python"]
@@ -196,9 +197,9 @@ def load_script(start: Start) -> int:
     place = boot.script
     text = f"the entry script `{printable(place.display)}` is loaded"
     if why := _not_loadable(boot, place):
-        start.found(
-            "D603", f"the entry script `{printable(boot.entry)}` leads to `{printable(place.display)}`: {why}"
-        )
+        message = f"the entry script `{printable(boot.entry)}` leads to `{printable(place.display)}`: {why}"
+        meant = _script_meant(boot)
+        start.found("D603", message, fix=f"-e AZUREML_ENTRY_SCRIPT={meant}" if meant else "")
         return start.failed(text, why, 3)
     if place.display == boot.profile.own_script:
         return start.did(text, "it is in the image")
@@ -282,6 +283,15 @@ def _not_loadable(boot: BootEnv, place: ResolvedPath) -> str:
     if not is_python_file(place.display):
         return "the server loads only `.py` files"
     return ""
+
+
+def _script_meant(boot: BootEnv) -> str | None:
+    """Return the script of the most similar name in the application root or in a directory of it, or None."""
+    tops = boot.files.names(boot.root)
+    below = (f"{top}/{name}" for top in tops for name in boot.files.names(f"{boot.root}/{top}"))
+    scripts = {path.rpartition("/")[2].lower(): path for path in (*below, *tops) if is_python_file(path)}
+    near = closest(boot.entry.rpartition("/")[2].lower(), scripts)
+    return scripts[near] if near and scripts[near] != boot.entry else None
 
 
 def _problems(start: Start, path: str, script: EntryScript) -> Iterator[str]:
