@@ -31,12 +31,13 @@ def read_bundles_file(path: Path, shown: str) -> tuple[str, dict[str, Any]]:
 
     try:
         text = path.read_text("utf-8")
-        document = parse_toml(text)
     except FileNotFoundError as error:
         raise InputError(f"{shown}: file not found", hint=_instead(path, shown)) from error
     except (OSError, UnicodeDecodeError) as error:
         reason = error.strerror if isinstance(error, OSError) else "it is not UTF-8 text"
         raise InputError(f"{shown}: cannot be read: {reason}") from error
+    try:
+        document = parse_toml(text)
     except tomllib.TOMLDecodeError as error:
         _check_kind(shown)
         problem = toml_problem(text, error)

@@ -43,6 +43,8 @@ _JOINED = re.compile(r"(--[a-z-]*[a-z])(\d[\w.]*)", re.ASCII)
 """A long option and its value without a space."""
 _PORTS = re.compile(r"(?:[\d.]+:)?(\d+):\d+(?:/tcp)?", re.ASCII)
 """The ports of `docker run -p`: on the host, and in the container."""
+_FORMATS = ("-o", "--output", "--format", "--output-format")
+"""The options of other tools that select JSON."""
 _REQUIREMENT = re.compile(r"[A-Za-z0-9][\w.-]*(?:\[[\w.,-]*\])?\s*(?:[=<>~!]=|[<>]|@).*", re.ASCII)
 
 
@@ -115,6 +117,9 @@ def _synonyms(line: Line) -> Iterator[list[str]]:
         yield from _with_option(line, at, word, f"-{word}")
     if joined := _JOINED.fullmatch(line.name):  # `--python3.8`
         yield from _with_option(line, at, joined[1], joined[1])
+    value = line.words[at].partition("=")[2] or next(iter(line.words[at + 1 :]), "")
+    if line.name in _FORMATS and value == "json" and find_parameter(line.context.command, "--json"):
+        yield [*line.words[:at], "--json", *line.words[at + (1 if "=" in line.words[at] else 2) :]]
     synonyms = read_synonyms().options
     for name in dict.fromkeys((line.name, line.name.lower())):
         for other in (name, *synonyms.get(name, ())):

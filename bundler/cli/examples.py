@@ -87,8 +87,9 @@ def bundle_meant(path: Path, typed: Sequence[str] = ()) -> Path | None:
             return Path(archives[0]) if archives else None
     beside = [item for item in bundles_in(path.parent) if str(item) not in typed]
     near = closest(path.name, [item.name for item in beside])
-    others = (item for item in (*beside, *bundles_here()) if str(item) not in typed)
-    return path.with_name(near) if near else next(others, None)
+    others = [item for item in (*beside, *bundles_here()) if str(item) not in typed]
+    named = (item for item in others if item.name.startswith(f"{path.name}-"))
+    return path.with_name(near) if near else next(named, next(iter(others), None))
 
 
 def bundle_with(requirement: Requirement, typed: Sequence[str] = ()) -> Path | None:
@@ -276,8 +277,8 @@ def existing_path(text: str, param: click.Parameter, ctx: click.Context) -> str 
         hint = f"bundler profile --python {version[1]}"
     elif param.name == "source_dir" and (script := find_script(name=ctx.params.get("entry_script"))):
         hint = f"pass `--source-dir {shlex.quote(str(script[0]))}`, which has `{script[1]}`"
-    elif param.name == "document" and (words := _with_source(ctx)):
-        hint = f"did you mean `{redact(shlex.join(words))}`?"
+    elif param.name == "document" and (meant := _with_source(ctx)):
+        hint = f"did you mean `{redact(shlex.join(meant))}`?"
     elif param.name == "document" and (document := example_of(param, {}, ())):
         hint = f"did you mean `{shlex.join(with_word(ctx, text, document))}`?"
     elif param.name in _IMAGES:

@@ -70,6 +70,10 @@ class InputPath(click.Path):
 
     def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
         """Return the path, checked as `click.Path` does it."""
+        if not self.dir_okay and str(value).endswith("/") and isinstance(param, click.Option):
+            name = Path(str(param.default)).name if isinstance(param.default, str) else ""
+            hint = f"{param.opts[-1]} {shlex.quote(f'{value}{name}')}" if name else None
+            raise UsageError(f"{value}: a directory, not a file ({param.opts[-1]})", hint=hint)
         try:
             return super().convert(value, param, ctx)
         except click.BadParameter as error:

@@ -25,6 +25,8 @@ __all__ = ["bundle_path", "check_app_root", "context_path"]
 _ARCHIVES = (".tar.gz", ".tar.zst")
 _WANTED = "wanted  a directory that `bundler package -o` wrote"
 _BESIDE = (".manifest.json", ".sha256")
+_OF_DISTRIBUTION = {"inspect": ("explain",), "tree": ("tree", "--invert")}
+"""The words of a command about a distribution, for those that read a bundle."""
 
 
 class BundlePath(click.Path):
@@ -58,6 +60,8 @@ class BundlePath(click.Path):
         typed = [word for word in typed_words(ctx) if word != str(value)]
         meant = bundle_with(requirement, typed) if requirement else bundle_meant(path, typed)
         hint = _command(ctx, str(value), meant) if meant else None
+        if hint and requirement and ctx is not None and ctx.command.name in _OF_DISTRIBUTION:
+            hint = shlex.join(["bundler", *_OF_DISTRIBUTION[ctx.command.name], requirement.name, str(meant)])
         if not path.exists():
             hint = _swapped(ctx, str(value)) or hint
             words = (redact(str(value)),) if requirement else input_words()

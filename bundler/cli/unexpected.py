@@ -23,6 +23,10 @@ _VARIABLE = re.compile(r"[A-Za-z_]\w*", re.ASCII)
 def without_extra(line: Line) -> Iterator[list[str]]:
     """Yield the command line with its unexpected arguments as values of options, or without them."""
     words, extra = list(line.words), line.extra
+    numbers = [param for param in line.context.command.params if isinstance(param.type, click.IntRange)]
+    if len(numbers) == len(extra) == 1 and extra[0].isdecimal():  # `store gc 7`
+        at = len(words) - 1 - words[::-1].index(extra[0])
+        yield [*words[:at], shown_name(numbers[0]), *words[at:]]
     for at, (option, value, other) in enumerate(zip(words, words[1:], words[2:], strict=False)):
         param = find_parameter(line.context.command, option) if at >= line.at else None
         if option == "--python" and PYTHON.fullmatch(other) and other in extra:

@@ -255,10 +255,12 @@ def _checked(models: object, config: object) -> tuple[list[RegisteredModel], Inf
 
     :raises UsageError: if one has another type: a name, an environment, or one model without a list.
     """
-    if isinstance(models, str) or not isinstance(models, Iterable):
+    if isinstance(models, Iterable) and not isinstance(models, str):
+        items: Iterable[object] = models
+    else:
         name = models.name if isinstance(models, RegisteredModel) else str(models)
-        instance(models, list, "models", f"[Model(workspace, {name!r})]")
-    checked = [instance(item, RegisteredModel, "models", f"Model(workspace, {item!r})") for item in models]
+        items = instance(models, list, "models", f"[Model(workspace, {name!r})]")
+    checked = [instance(item, RegisteredModel, "models", f"Model(workspace, {item!r})") for item in items]
     code = "InferenceConfig('score.py', source_directory='code', environment=env)"
     return checked, instance(config, InferenceConfig, "inference_config", code)
 

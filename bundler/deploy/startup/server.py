@@ -19,6 +19,7 @@ from bundler.base_image.profile import BaseProfile
 from bundler.checks.findings import Finding
 from bundler.data.azure_image import VARIABLES
 from bundler.data.import_names import requirement_of
+from bundler.data.popular_names import most_downloaded
 from bundler.deploy.startup.entry_script import EntryScript, is_python_file, read_script
 from bundler.deploy.startup.files import Files
 from bundler.deploy.startup.imports import missing_imports
@@ -263,6 +264,8 @@ def _check_imports(start: Start, path: str, text: str) -> int:
         dict.fromkeys(f"`{printable(requirement_of(item.module))}`" for item in missing), _MAX_NAMES
     )
     fix = f"add {add} to the requirements of the bundle, or pass the image with `--base`"
+    if any(requirement_of(item.module).lower() not in most_downloaded() for item in missing):
+        fix += "; a module of your own is a file beside the script"
     start.found("D629", message, where=missing[0].where, fix=fix)
     start.conditions.append(f"the image has {names}")
     return start.did(text, f"needs {names} from the image")
