@@ -31,7 +31,7 @@ from bundler.data.popular_names import most_downloaded
 from bundler.data.synonyms import read_synonyms
 from bundler.problems import closest, is_url
 
-__all__ = ["absent_reason", "absent_reasons", "corrections", "other_commands", "owner_of"]
+__all__ = ["absent_reason", "absent_reasons", "corrections", "other_commands", "owner_of", "without_absent"]
 
 _DEPTH = 6
 """The words of a command line that are corrected at most."""
@@ -76,7 +76,6 @@ def _alternatives(line: Line, root: click.Group) -> Iterator[list[str]]:
         if absent_reason(line) is None and not owner_of(line, root):
             yield from _similar_options(line)
         yield from _moved(line, root)
-        yield from _without_absent(line)
     elif line.fault == "flag":
         flag = f"{line.name}="
         yield [line.name if word.startswith(flag) else word for word in words if word not in FORMAT_VALUES]
@@ -208,16 +207,6 @@ def _fits(param: click.Parameter, option: str, value: str, context: click.Contex
     return accepts(param, value, context)
 
 
-def _without_absent(line: Line) -> Iterator[list[str]]:
-    """Yield the command line without an option that the command cannot have: ``serve --host 0.0.0.0``."""
-    at = _index(line)
-    if at is None or not absent_reasons(line):
-        return
-    before, after = line.words[:at], line.words[at + 1 :]
-    has_value = line.words[at] == line.name and after and after[0][:1] != "-" and not Path(after[0]).exists()
-    yield [*before, *(after[1:] if has_value else after)]
-
-
 def _moved(line: Line, root: click.Group) -> Iterator[list[str]]:
     """Yield the command line with the command before its options, or with ``build`` if it has none."""
     if line.path:
@@ -255,6 +244,19 @@ def absent_reasons(line: Line) -> list[str]:
     absent = read_synonyms().absent
     keys = (" ".join([*line.path, word.partition("=")[0]]) for word in line.words[line.at :])
     return [absent[key] for key in dict.fromkeys(keys) if line.path and key in absent]
+
+
+def without_absent(line: Line, root: click.Group) -> Line:
+    """Return the command line without the options of `absent_reasons` and their values."""
+    absent, kept = read_synonyms().absent, list(line.words[: line.at])
+    rest = list(line.words[line.at :])
+    while rest:
+        word = rest.pop(0)
+        if " ".join([*line.path, word.partition("=")[0]]) not in absent:
+            kept.append(word)
+        elif "=" not in word and rest and rest[0][:1] != "-" and not Path(rest[0]).exists():
+            del rest[0]
+    return read_line(kept, root)
 
 
 def owner_of(line: Line, root: click.Group) -> str | None:

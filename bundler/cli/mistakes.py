@@ -10,7 +10,14 @@ from collections.abc import Sequence
 import click
 
 from bundler.cli.bundles_file import NOT_KEYS
-from bundler.cli.correction import absent_reason, absent_reasons, corrections, other_commands, owner_of
+from bundler.cli.correction import (
+    absent_reason,
+    absent_reasons,
+    corrections,
+    other_commands,
+    owner_of,
+    without_absent,
+)
 from bundler.cli.parsing import (
     Line,
     find_parameter,
@@ -44,6 +51,8 @@ def usage_error(error: click.UsageError, arguments: Sequence[str], root: click.G
     if line.fault == "option" and line.path == ("matrix",) and (key := _key_of_bundles(line, root)):
         return UsageError(fact, evidence=("the options of a build are in the file",), hint=redact(key))
     meant = next(corrections(line, root), None) if line.fault else None
+    if meant is None and line.fault == "option" and (other := without_absent(line, root)).fault:
+        meant = next(corrections(other, root), None)
     if meant is not None:
         evidence = (*evidence, *(absent_reasons(line) if line.fault == "option" else ()))
         return UsageError(

@@ -1018,7 +1018,7 @@ def shelf(tmp_path: Path, index: LocalIndex, bundler_cli: BundlerCli) -> Path:
             "no such option",
             "`bundler env register base.txt --name x`?",
         ),
-        ("package b -f Dockerfile -t my:1 code", "it writes the Dockerfile itself", "package --help"),
+        ("package BUNDLE -f Dockerfile", "it writes the Dockerfile itself", "package --help"),
         (
             "env register mine env.yml -w ws",
             "mine: file or",
@@ -1064,6 +1064,16 @@ def shelf(tmp_path: Path, index: LocalIndex, bundler_cli: BundlerCli) -> Path:
             "package BUNDLE --source-dir code --entry-script score.py --base-image 'python 3.7' -o ctx",
             "`python 3.7` is not the name of an image",
             "--base-image python:3.7",
+        ),
+        (
+            "serve ctx -p 8080 --host 0.0.0.0",
+            "no such option: `-p`\n  the server listens on the loopback interface only",
+            "`bundler serve ctx --port 8080`?",
+        ),
+        (
+            "serve ctx --host=0.0.0.0",
+            "no such option: `--host`\n  the server listens on the loopback interface only",
+            "bundler serve --help",
         ),
         ("env show mine", "has no environment `mine`", "bundler env show mine -w ws"),
         (
