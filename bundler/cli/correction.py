@@ -254,7 +254,7 @@ def without_absent(line: Line, root: click.Group) -> Line:
         word = rest.pop(0)
         if " ".join([*line.path, word.partition("=")[0]]) not in absent:
             kept.append(word)
-        elif "=" not in word and rest and rest[0][:1] != "-" and not Path(rest[0]).exists():
+        elif "=" not in word and rest and rest[0][:1] != "-" and not existing_bundles(rest[:1]):
             del rest[0]
     return read_line(kept, root)
 
