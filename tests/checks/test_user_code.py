@@ -186,13 +186,18 @@ def found_in(
     files: Collection[str] = (),
     defines: tuple[str, ...] = ENTRY,
     error: str = "",
+    folders: tuple[str, ...] = (),
 ) -> list[Finding]:
-    """Return what is found of code in which one file imports something."""
-    scans = {code.script: FileImports(path=code.script, defines=ENTRY)}
+    """Return what is found of code in which one file imports something.
+
+    :param folders: the directories that the entry script adds to sys.path.
+    """
+    scans = {code.script: FileImports(path=code.script, defines=ENTRY, folders=folders)}
     scans[path] = FileImports(
         path=path,
         imports=tuple(an_import(one) if isinstance(one, str) else one for one in imports),
         defines=defines,
+        folders=folders if path == code.script else (),
         error=error,
     )
     return list(code_findings(code, scans, WORLD, of({*FILES, *files})))
@@ -267,6 +272,19 @@ def test_an_entry_script_in_a_subfolder_does_not_see_its_neighbours() -> None:
     found = found_in("sub/score.py", "neighbour", "helper", code=code, files={"sub/neighbour.py"})
 
     assert said(found) == ["U303 `src/sub/score.py:1` imports `neighbour`, which no distribution provides"]
+
+
+@pytest.mark.parametrize("found", ["tools", "tools(x)", "kit.a", "kit(a)", "numpy", "space2.c"])
+def test_a_directory_that_the_code_adds_to_the_path(found: str) -> None:
+    files = {"lib/tools.py", "lib/kit/__init__.py", "lib/kit/a.py", "lib/numpy.py", "lib/space2/c.py"}
+
+    assert found_in("score.py", found, files=files, folders=("lib",)) == []
+    assert said(found_in("score.py", "tools", files=files)) == [
+        "U303 `src/score.py:1` imports `tools`, which no distribution provides"
+    ]
+    assert said(found_in("score.py", "none", files=files, folders=("lib",))) == [
+        "U303 `src/score.py:1` imports `none`, which no distribution provides"
+    ]
 
 
 @pytest.mark.parametrize(
