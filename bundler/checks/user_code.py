@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from keyword import iskeyword
 from pathlib import Path
 
@@ -26,6 +26,7 @@ __all__ = [
     "ENTRY_POINTS",
     "UserCode",
     "added_folders",
+    "always_imported",
     "code_findings",
     "find_user_code",
     "is_script_name",
@@ -163,6 +164,27 @@ def own_files(
     return ()
 
 
+def always_imported(
+    code: UserCode, scans: Mapping[str, FileImports], exists: Callable[[str], bool]
+) -> frozenset[str]:
+    """Return the files that run whenever the entry script is loaded.
+
+    The others are imported in a function, under a condition or in a ``try`` that takes an ImportError.
+    """
+    folders = added_folders(scans)
+    always = {code.script}
+    waiting = [code.script]
+    while waiting:
+        path = waiting.pop()
+        imports = [found for found in scans[path].imports if found.when == "top"]
+        files = {
+            file for found in imports for file in own_files(path, found, code.folder.name, exists, folders)
+        }
+        waiting += sorted(file for file in files - always if file in scans)
+        always |= files
+    return frozenset(always)
+
+
 def _chain(parts: list[str], exists: Callable[[str], bool]) -> list[str]:
     """Return the files of a module and of the packages above it; none if the module does not exist."""
     files = []
@@ -188,6 +210,7 @@ def code_findings(
     :param exists: as for `own_files`.
     """
     folders = added_folders(scans)
+    always = always_imported(code, scans, exists)
     for path, scan in scans.items():
         where = f"{code.folder.name}/{path}"
         if scan.error:
@@ -196,7 +219,9 @@ def code_findings(
             message = f"`{printable(place)}` is not valid Python for the target: {reason}"
             yield Finding(code="U301", message=message, where=place)
         for found in scan.imports:
-            yield from _resolve(code, path, found, world, exists, folders)
+            certain = found.when != "top" or path in always
+            runs = found if certain else replace(found, when="conditional")
+            yield from _resolve(code, path, runs, world, exists, folders)
     entry = scans[code.script]
     lacks = [f"{name}()" for name in ENTRY_POINTS if name not in entry.defines]
     if lacks and not entry.error and "*" not in entry.defines:

@@ -187,12 +187,16 @@ def found_in(
     defines: tuple[str, ...] = ENTRY,
     error: str = "",
     folders: tuple[str, ...] = (),
+    reached: When = "top",
 ) -> list[Finding]:
     """Return what is found of code in which one file imports something.
 
     :param folders: the directories that the entry script adds to sys.path.
+    :param reached: when the entry script imports the file, if it is another one.
     """
-    scans = {code.script: FileImports(path=code.script, defines=ENTRY, folders=folders)}
+    name = path.removesuffix(".py").replace("/", ".")
+    reaches = (an_import(name, when=reached),) if name.isprintable() else ()
+    scans = {code.script: FileImports(path=code.script, imports=reaches, defines=ENTRY, folders=folders)}
     scans[path] = FileImports(
         path=path,
         imports=tuple(an_import(one) if isinstance(one, str) else one for one in imports),
@@ -260,6 +264,14 @@ def test_u303_and_u304_what_is_not_there(path: str, found: str, said_of_it: str,
             code="U303" if when == "top" else "U304", message=said_of_it, where=f"src/{path}:1"
         )
     ]  # fmt: skip
+
+
+@pytest.mark.parametrize("reached", ["conditional", "delayed", "optional"])
+def test_u304_in_a_file_that_is_not_always_imported(reached: When) -> None:
+    missing = "`src/pkg/a.py:1` imports `none`, which no distribution provides"
+
+    assert said(found_in("pkg/a.py", "none", reached=reached)) == [f"U304 {missing}"]
+    assert said(found_in("pkg/a.py", "none")) == [f"U303 {missing}"]
 
 
 def test_a_relative_import_of_another_file_is_resolved() -> None:
