@@ -629,6 +629,19 @@ def test_code_in_a_directory_that_is_added_to_the_path(
     assert sorted(found) == sorted(["score.py", *reached])
 
 
+def test_a_module_of_the_code_that_adds_to_the_path(scanner: Scanner, tmp_path: Path) -> None:
+    (tmp_path / "lib").mkdir()
+    (tmp_path / "lib/tools.py").write_text("")
+    (tmp_path / "setpath.py").write_text("import sys\nsys.path.append('lib')\n")
+    (tmp_path / "score.py").write_text("import setpath\nimport tools\n")
+
+    assert set(scanner.code(UserCode(folder=tmp_path, script="score.py"))) == {
+        "score.py",
+        "setpath.py",
+        "lib/tools.py",
+    }
+
+
 def test_the_directory_of_an_entry_script_below_the_source_directory(
     scanner: Scanner, tmp_path: Path
 ) -> None:
