@@ -27,12 +27,13 @@ from bundler.oci.blobs import is_image
 from bundler.oci.reader import ImageArchive
 from bundler.oci.reference import Reference, parse_reference
 from bundler.paths import printable
+from bundler.problems import closest
 from bundler.system.atomic import output_error, replace_file, staged_dir, staged_file
 
 if TYPE_CHECKING:
     from bundler.system.environ import HostEnvironment
 
-__all__ = ["KnownBase", "add_base", "base_of_image", "bases_folder", "known_bases"]
+__all__ = ["KnownBase", "add_base", "base_of_image", "bases_folder", "image_files", "known_bases"]
 
 _NOT_IN_A_NAME = re.compile(r"[^\w.-]+", re.ASCII)
 _ARCHIVES = (".tar", ".tar.gz", ".tgz", ".tar.zst")
@@ -161,10 +162,21 @@ def _found(folder: Path, *, with_profiles: bool) -> Iterator[KnownBase]:
             continue  # an archive that no one can use, or another file of the user
 
 
-def base_of_image(folder: Path, image: str | None) -> Path:
+def image_files(folder: Path, image: str) -> list[Path]:
+    """Return the archive of an image in the directory, and its profile; none if it is not in it."""
+    try:
+        archive = base_of_image(folder, image)
+    except BundlerError:
+        return []
+    return [path for path in (archive, _profile_path(archive)) if path.exists()]
+
+
+def base_of_image(folder: Path, image: str | None, option: str = "`--base FILE`") -> Path:
     """Return the archive of an image in the directory.
 
     An image without a tag is the only one of its repository, whatever its tag.
+
+    :param option: what the caller sets to an archive elsewhere, for the message.
 
     :raises InputError: if the directory has no such image, or several.
     """
@@ -183,9 +195,12 @@ def base_of_image(folder: Path, image: str | None) -> Path:
     where = printable(os.fspath(folder))
     if fitting:
         raise InputError(f"`{where}` has several images of `{image}`", evidence=tuple(names))
+    near = closest(image or "", [base.reference.familiar for base in known])
     subject = f"the base image `{printable(image)}`" if image else "the base image"
     raise InputError(
         f"no archive of {subject}",
-        evidence=(f"wanted  an archive in `{where}` (BUNDLER_BASES), or `base`", *names),
-        hint=f"docker save {image or 'NAME:TAG'} -o base.tar && bundler base add base.tar",
+        evidence=(f"wanted  an archive in `{where}` (BUNDLER_BASES), or {option}", *names),
+        hint=f"did you mean `{near}`?"
+        if near
+        else f"docker save {image or 'NAME:TAG'} -o base.tar && bundler base add base.tar",
     )

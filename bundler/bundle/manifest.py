@@ -165,8 +165,10 @@ def make_manifest(values: Mapping[str, Any]) -> Manifest:
     :param values: all sections; ``format`` and ``format_version`` are added here.
     """
     values = {"format": FORMAT, "format_version": FORMAT_VERSION, **values}
+    # The same bytes as `_canonical`, for values without numbers that have a fraction, in a tenth of the time.
+    content = msgspec.json.encode(values, order="sorted") + b"\n"
     # Converted, not read from the text: the texts of 200,000 files are those of their layers.
-    return _manifest(_canonical(values), convert(values, ManifestDocument, "manifest.json"), "manifest.json")
+    return _manifest(content, convert(values, ManifestDocument, "manifest.json"), "manifest.json")
 
 
 def parse_manifest(content: bytes, source: str) -> Manifest:

@@ -10,6 +10,7 @@ Source: azureml-inference-server-http, ``user_script.py`` and ``AMLFlaskApp``.
 from __future__ import annotations
 
 import re
+import shlex
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from keyword import iskeyword
@@ -53,10 +54,13 @@ class UserCode:
         return f"{self.folder.name}/{self.script}"
 
 
-def find_user_code(folder: Path, script: str) -> UserCode:
+def find_user_code(
+    folder: Path, script: str, hint: str = "--source-dir {folder} --entry-script {script}"
+) -> UserCode:
     """Return the code of ``--source-dir`` and ``--entry-script``, if a server can load it.
 
     :param script: a path relative to ``folder``, or an absolute one inside of it.
+    :param hint: how another script is named, with the fields ``folder`` and ``script``.
     :raises InputError: if the script does not exist, is outside of the directory, or has a
         name that azureml does not accept.
     """
@@ -67,12 +71,12 @@ def find_user_code(folder: Path, script: str) -> UserCode:
         raise InputError(
             f"the entry script `{printable(script)}` is outside of the source directory",
             evidence=(f"wanted  a path relative to `{printable(folder.resolve().name)}`",),
-            hint=_existing(folder),
+            hint=_existing(folder, hint),
         ) from None
     if not path.is_file():
         raise InputError(
             f"entry script `{printable(script)}` not found in `{printable(str(folder))}`",
-            hint=_existing(folder, script),
+            hint=_existing(folder, hint, script),
         )
     if not is_script_name(relative.name):
         raise InputError(
@@ -86,11 +90,11 @@ def find_user_code(folder: Path, script: str) -> UserCode:
     return UserCode(folder=folder.resolve(), script=relative.as_posix())
 
 
-def _existing(folder: Path, wanted: str = "") -> str | None:
-    """Return the option that names a script of the directory: the most similar one, else the first."""
+def _existing(folder: Path, hint: str, wanted: str = "") -> str | None:
+    """Return the hint with a script of the directory: the most similar one, else the first."""
     names = sorted(path.name for path in folder.glob("*.py") if is_script_name(path.name))
     near = closest(wanted, names) or next(iter(names), None)
-    return f"--source-dir {folder} --entry-script {near}" if near else None
+    return hint.format(folder=shlex.quote(str(folder)), script=shlex.quote(near)) if near else None
 
 
 def _script_name(filename: str) -> str:

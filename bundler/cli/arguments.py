@@ -19,7 +19,7 @@ from bundler.checks.explain import similar_codes
 from bundler.checks.report import UsageMode
 from bundler.checks.user_code import UserCode, find_user_code
 from bundler.cli.console import output_file, print_envelope, print_line
-from bundler.cli.examples import find_script
+from bundler.cli.examples import find_script, option_of
 from bundler.cli.options import BundleArguments, RequirementArguments, ResolveArguments
 from bundler.cli.parsing import FORMAT_VALUES, typed_words, with_dashes, with_word
 from bundler.cli.settings import PYPROJECT
@@ -113,7 +113,9 @@ def build_options(
     )
     if options.server is not None:
         server_requirements(options.server)
-    if options.omit_provided and (options.base is None or "mount" not in options.modes):
+    if options.omit_provided and "mount" not in options.modes:
+        raise UsageError(f"`--omit-provided` and `--for {bundle.use}` exclude each other", hint="--for mount")
+    if options.omit_provided and options.base is None:
         raise UsageError(
             "`--omit-provided` needs a base that the bundle is mounted into",
             hint="--base profile.json --omit-provided",
@@ -257,7 +259,17 @@ def _check_redirection(words: Sequence[str]) -> None:
 
 
 def _specifications(resolve: ResolveArguments) -> tuple[Path, ...]:
-    """Return the conda specifications among the values of ``-f``: pip's --find-links, and conda's --file."""
+    """Return the conda specifications among the values of ``-f``: pip's --find-links, and conda's --file.
+
+    :raises UsageError: if a value is a file with requirements of another kind.
+    """
+    for link in resolve.find_links:
+        option = "-s" if link.endswith(".py") else option_of(Path(link))
+        if option in ("-r", "-s") and (link.endswith((".txt", ".in")) or Path(link).is_file()):
+            raise UsageError(
+                f"`-f {redact(link)}` is a file with requirements, not a directory of distributions",
+                hint=f"pass `{option} {shlex.quote(redact(link))}`",
+            )
     return tuple(model_input(Path(link), Path()) for link in resolve.find_links if _is_specification(link))
 
 
@@ -310,12 +322,20 @@ def missing_requirements(
     return UsageError("no requirements given", hint=redact(shlex.join(["bundler", *typed, *added])))
 
 
+_CODE_AND_NAME = re.compile(r"([A-Za-z]\d{3})[ =,/]+`?([\w.-]+)`?")
+
+
 def _allowed(codes: Sequence[str]) -> tuple[str, ...]:
     """Return the values of ``--allow``, all of which name a finding."""
     known = rules_by_code()
     for text in codes:
         code = text.partition(":")[0]
         if code.upper() not in known:
+            if pair := _CODE_AND_NAME.fullmatch(text):  # as the message has them
+                raise UsageError(
+                    f"`--allow {text}` does not name a finding",
+                    hint=f"pass `--allow {pair[1].upper()}:{canonicalize_name(pair[2])}`",
+                )
             near = similar_codes(code)
             hint = f"did you mean `--allow {near[0]}`?" if near else "bundler explain"
             raise UsageError(

@@ -49,7 +49,9 @@ def config_command(ctx: click.Context, words: tuple[str, ...], as_json: bool) ->
         names = [" ".join(item) for item in known]
         near = closest(" ".join(path), names)
         if any(option_name(param) == path[0] for param in known[("build",)].params):
-            near = "build"  # the name of a setting
+            if path[1:]:  # a setting and its value
+                raise _only_shows(("set", *path))
+            near = "build"
         raise UsageError(
             f"`{' '.join(path)}` is not a command of bundler",
             hint=f"did you mean `bundler config {near}`?" if near else "bundler --help",
@@ -79,7 +81,7 @@ def _only_shows(words: tuple[str, ...]) -> UsageError:
         variable = name.removeprefix("global.").replace("-", "_").upper()
         hint = f"export BUNDLER_{variable}={shlex.quote(redact(value))}"
     return UsageError(
-        f"no command `config {words[0]}`: `bundler config` only shows the settings",
+        "`bundler config` only shows the settings",
         evidence=(f"a setting is a variable, or a line of [tool.bundler] in {PYPROJECT}",),
         hint=hint,
     )

@@ -19,17 +19,19 @@ from bundler.cli.parsing import (
     FORMAT_VALUES,
     Line,
     accepts,
+    arguments_of,
     find_parameter,
     is_flag,
     missing_parameters,
     read_line,
     shown_name,
 )
+from bundler.cli.unexpected import NAME, PYTHON, without_extra
 from bundler.data.popular_names import most_downloaded
 from bundler.data.synonyms import read_synonyms
 from bundler.problems import closest, is_url
 
-__all__ = ["absent_reason", "corrections", "other_commands", "owner_of"]
+__all__ = ["absent_reason", "absent_reasons", "corrections", "other_commands", "owner_of"]
 
 _DEPTH = 6
 """The words of a command line that are corrected at most."""
@@ -37,14 +39,12 @@ _VERSION = "--version"
 """Prints a version with success, which hides a mistake: suggested alone, for a misspelling of it."""
 _INPUTS = ("files", "find_links", "scripts", "lock")
 """The options with requirements, beside the argument."""
-_PYTHON = re.compile(r"(?:(?:c?python|cp|py)-?)?\d+(?:\.\d+)*|.*python.*", re.IGNORECASE)
-"""A version of Python, or the path of one."""
 _JOINED = re.compile(r"(--[a-z-]*[a-z])(\d[\w.]*)", re.ASCII)
 """A long option and its value without a space."""
-_VARIABLE = re.compile(r"[A-Za-z_]\w*", re.ASCII)
 _PORTS = re.compile(r"(?:[\d.]+:)?(\d+):\d+(?:/tcp)?", re.ASCII)
 """The ports of `docker run -p`: on the host, and in the container."""
-_NAME = re.compile(r"[A-Za-z0-9](?:[\w.-]*[A-Za-z0-9])?", re.ASCII)
+_FORMATS = ("-o", "--output", "--format", "--output-format")
+"""The options of other tools that select JSON."""
 _REQUIREMENT = re.compile(r"[A-Za-z0-9][\w.-]*(?:\[[\w.,-]*\])?\s*(?:[=<>~!]=|[<>]|@).*", re.ASCII)
 
 
@@ -76,6 +76,7 @@ def _alternatives(line: Line, root: click.Group) -> Iterator[list[str]]:
         if absent_reason(line) is None and not owner_of(line, root):
             yield from _similar_options(line)
         yield from _moved(line, root)
+        yield from _without_absent(line)
     elif line.fault == "flag":
         flag = f"{line.name}="
         yield [line.name if word.startswith(flag) else word for word in words if word not in FORMAT_VALUES]
@@ -90,7 +91,7 @@ def _alternatives(line: Line, root: click.Group) -> Iterator[list[str]]:
         if example is not None:
             yield [*words, example]
     elif line.fault == "extra":
-        yield from _without_extra(line)
+        yield from without_extra(line)
 
 
 def _without_first(line: Line) -> list[str]:
@@ -116,6 +117,9 @@ def _synonyms(line: Line) -> Iterator[list[str]]:
         yield from _with_option(line, at, word, f"-{word}")
     if joined := _JOINED.fullmatch(line.name):  # `--python3.8`
         yield from _with_option(line, at, joined[1], joined[1])
+    value = line.words[at].partition("=")[2] or next(iter(line.words[at + 1 :]), "")
+    if line.name in _FORMATS and value == "json" and find_parameter(line.context.command, "--json"):
+        yield [*line.words[:at], "--json", *line.words[at + (1 if "=" in line.words[at] else 2) :]]
     synonyms = read_synonyms().options
     for name in dict.fromkeys((line.name, line.name.lower())):
         for other in (name, *synonyms.get(name, ())):
@@ -181,7 +185,7 @@ def _with_option(line: Line, at: int, name: str, other: str) -> Iterator[list[st
         after = after[1:]
         left = [word for word in (*before[line.at :], *after) if not word.startswith("-")]
         is_input = isinstance(param, click.Argument) or param.name in _INPUTS
-        has_arguments = bool(_arguments(line.context.command))
+        has_arguments = bool(arguments_of(line.context.command))
         if has_arguments and not left and not is_input:  # the word is an argument, not a value
             return
     if ports := _PORTS.fullmatch(value):  # `-p 8080:5001`
@@ -189,7 +193,8 @@ def _with_option(line: Line, at: int, name: str, other: str) -> Iterator[list[st
     if not value or value.startswith("-") or not _fits(param, other, value, line.context):
         return
     if isinstance(param, click.Argument):
-        yield [*before, *after, value]
+        is_alone = len(arguments_of(line.context.command)) == 1
+        yield [*before, value, *after] if is_alone else [*before, *after, value]
     else:
         joined = attached.startswith("=")
         yield [*before, *([f"{other}={value}"] if joined else [other, value]), *after]
@@ -197,10 +202,20 @@ def _with_option(line: Line, at: int, name: str, other: str) -> Iterator[list[st
 
 def _fits(param: click.Parameter, option: str, value: str, context: click.Context) -> bool:
     if option == "--python":
-        return _PYTHON.fullmatch(value) is not None
+        return PYTHON.fullmatch(value) is not None
     if isinstance(param.type, click.Path) and ":" in value:  # the tag of an image
         return False
     return accepts(param, value, context)
+
+
+def _without_absent(line: Line) -> Iterator[list[str]]:
+    """Yield the command line without an option that the command cannot have: ``serve --host 0.0.0.0``."""
+    at = _index(line)
+    if at is None or not absent_reasons(line):
+        return
+    before, after = line.words[:at], line.words[at + 1 :]
+    has_value = line.words[at] == line.name and after and after[0][:1] != "-" and not Path(after[0]).exists()
+    yield [*before, *(after[1:] if has_value else after)]
 
 
 def _moved(line: Line, root: click.Group) -> Iterator[list[str]]:
@@ -219,24 +234,27 @@ def _elsewhere(line: Line, root: click.Group) -> Iterator[list[str]]:
     """Yield the command line with another command, which has the same arguments and the option."""
     if len(line.path) != 1:
         return
-    shape = list(map(shown_name, _arguments(line.context.command)))
+    shape = list(map(shown_name, arguments_of(line.context.command)))
     commands = [(name, root.get_command(line.context, name)) for name in root.list_commands(line.context)]
     # The command with the fewest options has the fewest effects: `verify`, not `package`.
     for name, command in sorted(commands, key=lambda item: len(item[1].params) if item[1] else 0):
         if command is None or name in line.path or not find_parameter(command, line.name):
             continue
-        if shape == list(map(shown_name, _arguments(command))):
+        if shape == list(map(shown_name, arguments_of(command))):
             yield [*line.words[: line.at - 1], name, *line.words[line.at :]]
-
-
-def _arguments(command: click.Command) -> list[click.Argument]:
-    return [param for param in command.params if isinstance(param, click.Argument)]
 
 
 def absent_reason(line: Line) -> str | None:
     """Return why a command has no such option, or bundler no such command; None if it is not known."""
     absent = read_synonyms().absent
     return absent.get(" ".join([*line.path, line.name]), absent.get(line.name))
+
+
+def absent_reasons(line: Line) -> list[str]:
+    """Return why a command has not those of its words that are options of another tool."""
+    absent = read_synonyms().absent
+    keys = (" ".join([*line.path, word.partition("=")[0]]) for word in line.words[line.at :])
+    return [absent[key] for key in dict.fromkeys(keys) if line.path and key in absent]
 
 
 def owner_of(line: Line, root: click.Group) -> str | None:
@@ -252,7 +270,7 @@ def other_commands(line: Line) -> Iterator[list[str]]:
     rest = list(line.words[line.at :])
     for count in (2, 1):
         same = synonyms.get(" ".join([*line.path, *rest[:count]]).lower(), ())
-        for other in same:
+        for other in sorted(same, key=lambda other: _count_unknown(line, other, rest[count:])):
             yield from _of_distribution(line, other, rest[count:])
             yield from _with_command(line, other, rest[count:])
         if same:  # `create -n NAME` is not `create` with the option `-n` of pip
@@ -280,9 +298,18 @@ def other_commands(line: Line) -> Iterator[list[str]]:
         yield [*line.options, "build", *rest]
 
 
+def _count_unknown(line: Line, other: str, rest: list[str]) -> int:
+    """Return how many of the options that follow another command it does not have."""
+    command = line.context.find_root().command
+    for word in other.split():
+        below = command.get_command(line.context, word) if isinstance(command, click.Group) else None
+        command = below or command
+    return sum(word[0] == "-" and not find_parameter(command, word.split("=")[0]) for word in rest if word)
+
+
 def _of_distribution(line: Line, other: str, rest: list[str]) -> Iterator[list[str]]:
     """Yield the command that explains a distribution of a bundle here: ``show flask``."""
-    if other not in ("inspect", "explain") or not rest or not _NAME.fullmatch(rest[0]):
+    if other not in ("inspect", "explain") or not rest or not NAME.fullmatch(rest[0]):
         return
     if Path(rest[0]).exists():
         return
@@ -320,68 +347,3 @@ def _other_choices(line: Line) -> Iterator[list[str]]:
         return
     swaps = {value: near} | {f"{opt}={value}": f"{opt}={near}" for opt in param.opts}
     yield [*line.words[: line.at], *(swaps.get(word, word) for word in line.words[line.at :])]
-
-
-def _without_extra(line: Line) -> Iterator[list[str]]:
-    """Yield the command line with its unexpected arguments as values of options, or without them."""
-    words, extra = list(line.words), line.extra
-    for at, (option, value, other) in enumerate(zip(words, words[1:], words[2:], strict=False)):
-        param = find_parameter(line.context.command, option) if at >= line.at else None
-        if option == "--python" and _PYTHON.fullmatch(other) and other in extra:
-            yield [*words[: at + 1], *words[at + 2 :]]
-        if param is not None and param.metavar == "NAME=VALUE" and _VARIABLE.fullmatch(value):
-            yield [*words[: at + 1], f"{value}={other}", *words[at + 3 :]]
-    yield from _with_name(line)
-    yield from _with_bundle(line)
-    yield from _one_bundle(line)
-
-
-def _given(line: Line) -> list[str]:
-    """Return the arguments of a command line, with the unexpected ones."""
-    arguments = _arguments(line.context.command)
-    return [*(str(line.values.get(item.name or "")) for item in arguments), *line.extra]
-
-
-def _with_name(line: Line) -> Iterator[list[str]]:
-    """Yield the command for a distribution of a bundle: ``inspect BUNDLE flask``, ``tree BUNDLE flask``."""
-    given = _given(line)
-    names = [word for word in given if _NAME.fullmatch(word) and not Path(word).exists()]
-    sources = [word for word in given if Path(word).exists()]
-    if (len(names), len(sources), len(given)) != (1, 1, 2):
-        return
-    rest = [word for word in line.words[line.at :] if word not in given]
-    if line.path == ("inspect",):
-        yield [*line.options, "explain", names[0], *sources, *(word for word in rest if word != "--notes")]
-    elif find_parameter(line.context.command, "--invert"):
-        yield [*line.words[: line.at], *sources, "--invert", names[0], *rest]
-
-
-def _with_bundle(line: Line) -> Iterator[list[str]]:
-    """Yield the command line with a second bundle as the value of an option: ``report NEW OLD``.
-
-    Without the unexpected arguments, if the command has none.
-    """
-    arguments = _arguments(line.context.command)
-    if not arguments:  # `init NAME`, `doctor BUNDLE`
-        yield [word for word in line.words if word not in line.extra]
-        return
-    option = next(
-        (
-            item
-            for item in line.context.command.params
-            if isinstance(item, click.Option) and not line.has(item.name) and item.type is arguments[0].type
-        ),
-        None,
-    )
-    if option is not None and len(line.extra) == 1 and existing_bundles(line.extra):
-        at = len(line.words) - 1 - line.words[::-1].index(line.extra[0])
-        yield [*line.words[:at], shown_name(option), *line.words[at:]]
-
-
-def _one_bundle(line: Line) -> Iterator[list[str]]:
-    """Yield the command line with the first bundle alone, for a command that reads one: ``verify dist/*``."""
-    given = _given(line)
-    bundles = existing_bundles(given)
-    if len(_arguments(line.context.command)) == 1 and bundles:
-        rest = [word for word in line.words[line.at :] if word not in given]
-        yield [*line.words[: line.at], bundles[0], *rest]

@@ -129,8 +129,8 @@ def simulate_command(arguments: SimulateArguments, as_json: bool) -> None:
         for finding in boot.findings:
             section = {**finding.to_json(), "allowed": False}
             print_line(finding_line(convert(section, FindingSection, finding.code)))
-            if finding.fix:
-                print_line(f"      fix: {finding.fix}")
+            if finding.fix or finding.rule.severity != "note":
+                print_line(f"      fix: {finding.remedy}")
     if not boot.ok:
         raise ClosureError(
             f"the image would end with exit code {boot.exit_code}: {EXIT_CODES[boot.exit_code]}"

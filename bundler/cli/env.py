@@ -9,6 +9,7 @@ from __future__ import annotations
 import json
 import re
 import shlex
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -31,9 +32,9 @@ from bundler.cli.options import (
     json_option,
     resolve_options,
 )
-from bundler.cli.parsing import is_typed, with_word
+from bundler.cli.parsing import is_typed, typed_words, with_word
 from bundler.data.curated import curated_date, find_curated
-from bundler.errors import InputError, OutputError, UsageError
+from bundler.errors import BundlerError, InputError, OutputError, UsageError
 from bundler.paths import printable
 from bundler.pipeline.options import BuildOptions
 from bundler.problems import Problem, ProblemError, display_path, input_error
@@ -76,12 +77,24 @@ class EnvironmentArguments:
             )
         if find_curated(self.environment_name) is None:
             _check_workspace(self.workspace)
-        return Environment.get(
-            Workspace(self.workspace),
-            self.environment_name,
-            version=self.environment_version,
-            label=self.label,
-        )
+        try:
+            return Environment.get(
+                Workspace(self.workspace),
+                self.environment_name,
+                version=self.environment_version,
+                label=self.label,
+            )
+        except InputError as error:
+            if self.workspace or "has no environment" not in error.message:
+                raise
+            words = ["bundler", *typed_words(click.get_current_context()), "-w"]
+            place = _workspace_with(self.environment_name)
+            hint = (
+                shlex.join([*words, place])
+                if place
+                else f"{error.hint or ''}, or pass `-w PLACE`".lstrip(", ")
+            )
+            raise InputError(error.message, evidence=error.evidence, hint=hint) from None
 
 
 environment_options = group(
@@ -268,10 +281,30 @@ def _check_workspace(place: str | None) -> None:
     """
     if place is None or not is_typed("workspace") or "://" in place or Path(place).is_dir():
         return
+    if Path(place).exists():
+        raise InputError(
+            f"{printable(place)}: a file, not a workspace",
+            evidence=("wanted  the directory that `bundler env register` creates",),
+            hint=f"bundler env register {shlex.quote(place)} -w workspace" if _is_conda(place) else None,
+        )
     near = similar_path(Path(place))
     words = with_word(click.get_current_context(), place, str(near)) if near else []
     hint = f"did you mean `{shlex.join(words)}`?" if words else "`bundler env register` creates a workspace"
     raise InputError(f"{printable(place)}: workspace not found", hint=hint)
+
+
+def _workspace_with(name: str) -> str | None:
+    """Return the directory here that is a workspace with an environment of this name, or None."""
+    for folder in sorted(Path().glob("*/environments")):
+        with suppress(BundlerError):
+            registered = Workspace(str(folder.parent)).environment_registry.latest()
+            if any(record.name == name for record in registered):
+                return str(folder.parent)
+    return None
+
+
+def _is_conda(place: str) -> bool:
+    return Path(place).suffix in CONDA_SUFFIXES
 
 
 def _read_source(source: Path, name: str | None) -> Environment:

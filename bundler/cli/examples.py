@@ -15,11 +15,12 @@ from packaging.utils import canonicalize_name
 
 from bundler.bundle.reader import read_manifest
 from bundler.checks.user_code import is_script_name
-from bundler.cli.parsing import with_word
+from bundler.cli.parsing import read_line, typed_words, with_word
 from bundler.data.azure_image import image_name
 from bundler.errors import BundlerError, InputError
 from bundler.oci.filetree import APP_FOLDER
 from bundler.problems import closest
+from bundler.redaction import redact
 
 __all__ = [
     "ARCHIVES",
@@ -36,6 +37,7 @@ __all__ = [
     "inference_image",
     "input_words",
     "newest_bundle",
+    "option_of",
     "package_command",
 ]
 
@@ -44,6 +46,8 @@ _BESIDE = (".manifest.json", ".sha256")
 _FILES = (".gz", ".json", ".tar", ".tgz", ".toml", ".txt", ".yaml", ".yml", ".zst")
 """The suffixes of files, which the name of an image without a tag does not have."""
 _PLACES = (".", "dist")
+_OPTIONS = {".in": "-r", ".txt": "-r", ".yaml": "-f", ".yml": "-f"}
+"""The option of ``build`` that reads a file with requirements, by its suffix."""
 _PYTHON_NAME = re.compile(r"(?:python|py|cp)?(\d\.\d+(?:\.\d+)?)")
 """The name of a program of Python, or its version."""
 _IMAGES = ("archive", "base", "source", "old", "delta_from")
@@ -83,8 +87,9 @@ def bundle_meant(path: Path, typed: Sequence[str] = ()) -> Path | None:
             return Path(archives[0]) if archives else None
     beside = [item for item in bundles_in(path.parent) if str(item) not in typed]
     near = closest(path.name, [item.name for item in beside])
-    others = (item for item in (*beside, *bundles_here()) if str(item) not in typed)
-    return path.with_name(near) if near else next(others, None)
+    others = [item for item in (*beside, *bundles_here()) if str(item) not in typed]
+    named = (item for item in others if item.name.startswith(f"{path.name}-"))
+    return path.with_name(near) if near else next(named, next(iter(others), None))
 
 
 def bundle_with(requirement: Requirement, typed: Sequence[str] = ()) -> Path | None:
@@ -199,10 +204,32 @@ def input_words() -> tuple[str, str] | tuple[()]:
     return next(_inputs(), ())
 
 
+def option_of(path: Path) -> str | None:
+    """Return the option of ``build`` that reads a file with requirements; None for another file."""
+    return "-r" if path.name == "pyproject.toml" else _OPTIONS.get(path.suffix)
+
+
 def _inputs() -> Iterator[tuple[str, str]]:
     from bundler.requirements.text import inputs_in  # noqa: PLC0415 - the parser of pip, only for a suggestion
 
     return inputs_in(Path())
+
+
+def _known_image(text: str, ctx: click.Context) -> str | None:
+    """Return the command with the archive of an image whose name was passed, if BUNDLER_BASES has it."""
+    from bundler.base_image.bases import bases_folder, image_files  # noqa: PLC0415 - only for an error
+    from bundler.system.environ import read_host_environment  # noqa: PLC0415 - the same
+
+    files = image_files(bases_folder(read_host_environment()), text)
+    if not files:
+        return None
+    words, name = ["bundler", *typed_words(ctx)], "--base-image"
+    if ctx.command.name == "package" and not any(word.split("=")[0] == name for word in words):
+        meant = [f"{name}{word[6:]}" if word.split("=")[0] == "--base" else word for word in words]
+    else:
+        swaps = {text: str(files[0]), f"--base={text}": f"--base={files[0]}"}
+        meant = [swaps.get(word, word) for word in words]
+    return f"did you mean `{redact(shlex.join(meant))}`?"
 
 
 def _saved_image(text: str) -> str | None:
@@ -224,6 +251,17 @@ def _saved_image(text: str) -> str | None:
     return f"an image is read from a file: `docker save -o {file} {shlex.quote(text)}`, then pass `{file}`"
 
 
+def _with_source(ctx: click.Context) -> list[str] | None:
+    """Return the command that was meant by one with further arguments: ``env register NAME env.yml``."""
+    from bundler.cli.correction import corrections  # noqa: PLC0415 - it imports this module
+
+    root = ctx.find_root().command
+    if not isinstance(root, click.Group) or (line := read_line(typed_words(ctx), root)).fault != "extra":
+        return None
+    meant = next(corrections(line, root), None)
+    return ["bundler", *meant] if meant else None
+
+
 def existing_path(text: str, param: click.Parameter, ctx: click.Context) -> str | None:
     """Return what to do about a path of the command line that does not exist, and that none is similar to.
 
@@ -239,8 +277,10 @@ def existing_path(text: str, param: click.Parameter, ctx: click.Context) -> str 
         hint = f"bundler profile --python {version[1]}"
     elif param.name == "source_dir" and (script := find_script(name=ctx.params.get("entry_script"))):
         hint = f"pass `--source-dir {shlex.quote(str(script[0]))}`, which has `{script[1]}`"
+    elif param.name == "document" and (meant := _with_source(ctx)):
+        hint = f"did you mean `{redact(shlex.join(meant))}`?"
     elif param.name == "document" and (document := example_of(param, {}, ())):
         hint = f"did you mean `{shlex.join(with_word(ctx, text, document))}`?"
     elif param.name in _IMAGES:
-        hint = _saved_image(text)
+        hint = _known_image(text, ctx) or _saved_image(text)
     return hint or f"see `{ctx.command_path} --help`"

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import shlex
 import tomllib
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, fields, replace
@@ -12,6 +11,7 @@ from typing import Any, TypeVar
 import click
 
 from bundler.cli.build import build_command, read_build
+from bundler.cli.bundles_file import NOT_KEYS, read_bundles_file
 from bundler.cli.common import make_reporter
 from bundler.cli.console import error_values, print_envelope, print_error, print_line
 from bundler.cli.mistakes import in_file, plain_words
@@ -24,7 +24,7 @@ from bundler.cli.options import (
     store_option,
 )
 from bundler.cli.settings import Setting, find_setting, option_name, read_settings, setting_value
-from bundler.errors import BundlerError, InputError, UsageError
+from bundler.errors import BundlerError, UsageError
 from bundler.jsonio import parse_toml
 from bundler.paths import printable
 from bundler.pipeline.fleet import Fleet, open_shared, run_on_cluster
@@ -40,12 +40,10 @@ T = TypeVar("T")
 _INPUTS = "inputs"
 """The key of the words of the command line: requirements, files and directories."""
 _EXAMPLE = 'inputs = ["requirements.txt"]'
-_NOT_KEYS = ("store", "dry-run", "quiet", "verbose")
-"""Options of the whole command."""
 _SOURCES = ("requirement", "files", "scripts", "lock", "find_links")
 """The parameters that can have requirements."""
 _OPTIONS = {
-    name: param for param in build_command.params if (name := option_name(param)) and name not in _NOT_KEYS
+    name: param for param in build_command.params if (name := option_name(param)) and name not in NOT_KEYS
 }
 
 
@@ -186,7 +184,7 @@ class _MatrixFile:
         :raises InputError: with all unknown keys and invalid values of the file.
         :raises UsageError: if a name is not that of a bundle.
         """
-        document = self._document()
+        self._text, document = read_bundles_file(self._host.cwd / self._file.name, self._shown)
         for key in sorted(document.keys() - {"defaults", "bundle"}):
             self._problem((key,), f"unknown table `{key}`", key, ("defaults", "bundle"))
         bundles = document.get("bundle", {})
@@ -214,29 +212,12 @@ class _MatrixFile:
         self._raise_problems()
         return entries
 
-    def _document(self) -> dict[str, Any]:
-        try:
-            self._text = (self._host.cwd / self._file.name).read_text("utf-8")
-            return parse_toml(self._text)
-        except FileNotFoundError as error:
-            example = r"""printf '[bundle.app]\ninputs = ["requirements.txt"]\n'"""
-            raise InputError(
-                f"{self._shown}: file not found", hint=f"{example} > {shlex.quote(self._shown)}"
-            ) from error
-        except (OSError, UnicodeDecodeError) as error:
-            reason = error.strerror if isinstance(error, OSError) else "it is not UTF-8 text"
-            raise InputError(f"{self._shown}: cannot be read: {reason}") from error
-        except tomllib.TOMLDecodeError as error:
-            is_list = self._shown.endswith((".txt", ".in"))
-            hint = f"bundler build -r {self._shown}" if is_list else None
-            message = f"{self._shown}: not valid TOML: {printable(str(error))}"
-            raise InputError(message, hint=hint) from error
-
     def _table(self, path: tuple[str, ...], table: Any) -> dict[str, Setting]:
         """Return the settings of a table by their names, after a check of the names and types."""
         place = ".".join(path)
         if not isinstance(table, dict):
-            self._problem(path, f"`{place}` is not a table", hint=f"[{place}]")
+            is_key = path[-1].replace("_", "-") in {*_OPTIONS, _INPUTS}  # `[bundle]` for `[bundle.app]`
+            self._problem(path, f"`{place}` is not a table", hint="[bundle.app]" if is_key else f"[{place}]")
             return {}
         settings = {}
         for key, value in table.items():

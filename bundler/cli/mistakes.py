@@ -9,9 +9,18 @@ from collections.abc import Sequence
 
 import click
 
-from bundler.cli.correction import absent_reason, corrections, other_commands, owner_of
-from bundler.cli.parsing import Line, find_parameter, given_values, missing_parameters, read_line, shown_name
-from bundler.cli.settings import source_of
+from bundler.cli.bundles_file import NOT_KEYS
+from bundler.cli.correction import absent_reason, absent_reasons, corrections, other_commands, owner_of
+from bundler.cli.parsing import (
+    Line,
+    find_parameter,
+    given_values,
+    is_flag,
+    missing_parameters,
+    read_line,
+    shown_name,
+)
+from bundler.cli.settings import option_name, source_of
 from bundler.errors import BundlerError, UsageError
 from bundler.redaction import redact
 from bundler.text import listing, quoted_names
@@ -32,8 +41,11 @@ def usage_error(error: click.UsageError, arguments: Sequence[str], root: click.G
     line = read_line(arguments, root)
     fact, wanted = _fact(line) if line.fault else (plain_words(error.format_message()), "")
     evidence = (f"wanted  {wanted}",) if wanted else ()
+    if line.fault == "option" and line.path == ("matrix",) and (key := _key_of_bundles(line, root)):
+        return UsageError(fact, evidence=("the options of a build are in the file",), hint=redact(key))
     meant = next(corrections(line, root), None) if line.fault else None
     if meant is not None:
+        evidence = (*evidence, *(absent_reasons(line) if line.fault == "option" else ()))
         return UsageError(
             fact, evidence=evidence, hint=redact(f"did you mean `{shlex.join(['bundler', *meant])}`?")
         )
@@ -41,13 +53,15 @@ def usage_error(error: click.UsageError, arguments: Sequence[str], root: click.G
         return UsageError(fact, evidence=("the result is printed",), hint=redact(redirected))
     reason = absent_reason(line) if line.fault in ("option", "command") else None
     if reason:
-        return UsageError(fact, evidence=(reason,), hint=shlex.join(["bundler", *line.path, "--help"]))
-    if line.fault == "option" and (owner := owner_of(line, root)):
-        return UsageError(fact, hint=f"see `bundler {owner} --help`, which has `{line.name}`")
+        hint = _removal(line) or shlex.join(["bundler", *line.path, "--help"])
+        return UsageError(fact, evidence=(reason,), hint=hint)
     path = line.path
     if line.fault == "command":
         path = next((read_line(words, root).path for words in other_commands(line)), path)
-    return UsageError(fact, evidence=evidence, hint=shlex.join(["bundler", *path, "--help"]))
+    hint = shlex.join(["bundler", *path, "--help"])
+    if line.fault == "option" and (owner := owner_of(line, root)):
+        hint = f"see `bundler {owner} --help`, which has `{line.name}`"
+    return UsageError(fact, evidence=evidence, hint=hint)
 
 
 def _redirected(line: Line) -> str | None:
@@ -60,6 +74,35 @@ def _redirected(line: Line) -> str | None:
     if not file or read_line(rest, line.context.find_root().command).fault:  # type: ignore[arg-type]
         return None
     return f"{shlex.join(['bundler', *rest])} > {shlex.quote(file)}"
+
+
+def _key_of_bundles(line: Line, root: click.Group) -> str | None:
+    """Return the line of a file of bundles for an option of ``build``; None for another option."""
+    build = root.get_command(line.context, "build")
+    param = find_parameter(build, line.name) if build is not None else None
+    key = option_name(param) if param is not None else None
+    if param is None or key is None or key in NOT_KEYS:
+        return None
+    at = next(at for at, word in enumerate(line.words) if word.startswith(line.name))
+    attached = line.words[at].removeprefix(line.name).removeprefix("=")
+    value = attached or next(iter(line.words[at + 1 :]), "VALUE")
+    is_list = getattr(param, "multiple", False) or key == "python"
+    shown = json.dumps([value] if is_list else value, ensure_ascii=False)
+    if is_flag(param) or isinstance(param.type, click.IntRange):
+        shown = "true" if is_flag(param) else value
+    return f"write `{key} = {shown}` in the file"
+
+
+def _removal(line: Line) -> str | None:
+    """Return the command that deletes a base image, for ``base remove NAME``; the list without its name."""
+    if line.path != ("base",):
+        return None
+    from bundler.base_image.bases import bases_folder, image_files  # noqa: PLC0415 - only for an error
+    from bundler.system.environ import read_host_environment  # noqa: PLC0415 - the same
+
+    folder = bases_folder(read_host_environment())
+    files = [str(file) for name in line.words[line.at + 1 :] for file in image_files(folder, name)]
+    return shlex.join(["rm", "-r", *files] if files else ["bundler", "base", "list"])
 
 
 def plain_words(message: str) -> str:

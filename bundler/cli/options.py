@@ -70,6 +70,10 @@ class InputPath(click.Path):
 
     def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
         """Return the path, checked as `click.Path` does it."""
+        if not self.dir_okay and str(value).endswith("/") and isinstance(param, click.Option):
+            name = Path(str(param.default)).name if isinstance(param.default, str) else ""
+            hint = f"{param.opts[-1]} {shlex.quote(f'{value}{name}')}" if name else None
+            raise UsageError(f"{value}: a directory, not a file ({param.opts[-1]})", hint=hint)
         try:
             return super().convert(value, param, ctx)
         except click.BadParameter as error:
@@ -85,6 +89,8 @@ class InputPath(click.Path):
                 given = (name for name in param.opts if name in typed)
                 option = next(given, max(param.opts, key=len))
                 words = with_value(["bundler", *typed], option, str(Path(text).parent))
+                if option == "--source-dir" and text.endswith(".py"):
+                    words = with_value(words, "--entry-script", Path(text).name)
                 hint = redact(f"did you mean `{shlex.join(words)}`?")
             if "not found" in reason and not near and param is not None and ctx is not None:
                 from bundler.cli.examples import existing_path  # noqa: PLC0415 - only for an error

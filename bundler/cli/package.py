@@ -29,7 +29,7 @@ from bundler.deploy.package import PackageRequest, make_package
 from bundler.deploy.scoring import ScoringCode, has_own_script, scoring_code
 from bundler.errors import BundlerError, InputError, UsageError
 from bundler.oci.blobs import is_image
-from bundler.oci.reference import in_lower_case, parse_reference
+from bundler.oci.reference import corrected_reference, parse_reference
 from bundler.problems import display_path
 from bundler.redaction import redact
 from bundler.requirements.model import is_model_folder
@@ -272,13 +272,13 @@ def _check_base(bundle: Path, base: Path, image: str | None) -> None:
 def _check_tag(tag: str) -> None:
     """Check the name of the image, also where only a build context is written.
 
-    :raises InputError: if it is invalid, with the valid one in lower case.
+    :raises InputError: if it is invalid, with the valid one that was meant.
     """
     try:
         parse_reference(tag)
     except InputError as error:
-        lower = in_lower_case(tag)
-        hint = f"--tag {shlex.quote(lower)}" if lower else None
+        meant = corrected_reference(tag)
+        hint = f"--tag {meant}" if meant else None
         raise InputError(error.message, evidence=error.evidence, hint=hint) from None
 
 

@@ -19,6 +19,7 @@ __all__ = [
     "FORMAT_VALUES",
     "Line",
     "accepts",
+    "arguments_of",
     "find_parameter",
     "given_values",
     "is_flag",
@@ -167,6 +168,11 @@ def find_parameter(command: click.Command, name: str) -> click.Parameter | None:
         if isinstance(param, click.Argument) and name and param.human_readable_name == name:
             return param
     return None
+
+
+def arguments_of(command: click.Command) -> list[click.Argument]:
+    """Return the arguments of a command, without its options."""
+    return [param for param in command.params if isinstance(param, click.Argument)]
 
 
 def typed_words(context: click.Context | None) -> list[str]:

@@ -25,6 +25,8 @@ __all__ = ["bundle_path", "check_app_root", "context_path"]
 _ARCHIVES = (".tar.gz", ".tar.zst")
 _WANTED = "wanted  a directory that `bundler package -o` wrote"
 _BESIDE = (".manifest.json", ".sha256")
+_OF_DISTRIBUTION = {"inspect": ("explain",), "tree": ("tree", "--invert")}
+"""The words of a command about a distribution, for those that read a bundle."""
 
 
 class BundlePath(click.Path):
@@ -52,11 +54,14 @@ class BundlePath(click.Path):
         if whole := _enclosing(path, lambda folder: bool(existing_bundles([str(folder)]))):
             raise MalformedError(f"`{path}` is a part of a bundle", hint=_command(ctx, str(value), whole))
         if path.is_file() and not is_beside:
+            _check_kind(ctx, path)
             return path
         requirement = None if path.exists() else _requirement(str(value))
         typed = [word for word in typed_words(ctx) if word != str(value)]
         meant = bundle_with(requirement, typed) if requirement else bundle_meant(path, typed)
         hint = _command(ctx, str(value), meant) if meant else None
+        if hint and requirement and ctx is not None and ctx.command.name in _OF_DISTRIBUTION:
+            hint = shlex.join(["bundler", *_OF_DISTRIBUTION[ctx.command.name], requirement.name, str(meant)])
         if not path.exists():
             hint = _swapped(ctx, str(value)) or hint
             words = (redact(str(value)),) if requirement else input_words()
@@ -66,6 +71,23 @@ class BundlePath(click.Path):
             return path
         kind = "a directory with bundles" if path.is_dir() else "a file beside a bundle"
         raise MalformedError(f"`{path}` is {kind}, not a bundle", hint=hint)
+
+
+def _check_kind(ctx: click.Context | None, path: Path) -> None:
+    """Check that a file that is not named as a bundle is neither an image nor a file with requirements.
+
+    :raises MalformedError: with the command that reads it.
+    """
+    from bundler.cli.examples import option_of  # noqa: PLC0415 - only for an error
+    from bundler.oci.blobs import is_image  # noqa: PLC0415 - the same
+
+    if path.suffix == ".tar" and is_image(path):
+        hint = shlex.join(["bundler", "profile", str(path)])
+        raise MalformedError(f"`{path}` is an image, not a bundle", hint=f"`{hint}` shows its packages")
+    option = option_of(path)
+    if option and ctx is not None and ctx.command.name != "tree":  # which reads requirements, too
+        build = shlex.join(["bundler", "build", option, str(path)])
+        raise MalformedError(f"`{path}` is not a bundle", hint=f"build a bundle first: `{build}`")
 
 
 def _swapped(ctx: click.Context | None, typed: str) -> str | None:

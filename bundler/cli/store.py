@@ -30,9 +30,10 @@ def _open(path: Path | None, reporter: Reporter) -> Store:
     :raises InputError: if the directory of ``--store`` does not exist; that of a setting may be new.
     """
     host = read_host_environment()
-    if path is not None and is_typed("store") and not (host.cwd / path).is_dir():
+    store = open_store(path, host, reporter)
+    if path is not None and is_typed("store") and not store.root.is_dir():
         raise InputError(f"{path}: no store there", hint="bundler store info")
-    return open_store(path, host, reporter)
+    return store
 
 
 @store_group.command("info")

@@ -11,15 +11,12 @@ from bundler.bundle.reader import read_manifest
 from bundler.checks.tree import lock_graph, manifest_graph, tree_lines
 from bundler.cli.common import make_reporter
 from bundler.cli.console import print_envelope, print_line
+from bundler.cli.examples import option_of
 from bundler.cli.options import json_option
 from bundler.cli.paths import bundle_path
-from bundler.cli.settings import PYPROJECT
 from bundler.errors import MalformedError
 
 __all__ = ["tree_command"]
-
-_REQUIREMENTS = {".txt": "-r", ".in": "-r", ".py": "-s", ".yml": "-f", ".yaml": "-f"}
-"""The suffixes of files with requirements, and the option of ``lock`` that reads each."""
 
 
 @click.command("tree")
@@ -31,8 +28,9 @@ def tree_command(source: Path, invert: str | None, as_json: bool) -> None:
 
     `(*)` marks a distribution whose requirements are shown above.
     """
-    if source.is_file() and (source.suffix in _REQUIREMENTS or source.name == PYPROJECT):
-        raise _not_locked(source)
+    option = option_of(source) or ("-s" if source.suffix == ".py" else None)
+    if source.is_file() and option:
+        raise _not_locked(source, option)
     if source.suffix == ".toml" and not source.is_dir():
         from bundler.pipeline.inputs import read_lock_text  # noqa: PLC0415 - 100 ms that a bundle does not need
 
@@ -49,9 +47,9 @@ def tree_command(source: Path, invert: str | None, as_json: bool) -> None:
         print_line(line)
 
 
-def _not_locked(source: Path) -> MalformedError:
+def _not_locked(source: Path, option: str) -> MalformedError:
     """Return the error for a file with requirements, whose own requirements are not known before a lock."""
-    lock = shlex.join(["bundler", "lock", _REQUIREMENTS.get(source.suffix, "-r"), str(source)])
+    lock = shlex.join(["bundler", "lock", option, str(source)])
     return MalformedError(
         f"`{source}` is not a bundle or a lockfile",
         evidence=("wanted  a bundle, or a pylock.toml of `bundler lock`",),

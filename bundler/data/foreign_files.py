@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import shlex
 from fnmatch import fnmatchcase
 
 import msgspec
@@ -22,14 +23,20 @@ class ForeignFile(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     names: tuple[str, ...] = ()
     start: str = ""
     command: str = ""
-    """The command of its tool that writes a file which bundler reads; empty without one."""
+    """The command of its tool that writes a file which bundler reads; empty without one.
+
+    ``{folder}`` is the directory of the file.
+    """
     then: str = ""
     """The options that read the file which `command` writes."""
 
-    @property
-    def hint(self) -> str | None:
-        """The hint of a message; None without a command."""
-        return f"`{self.command}`, then pass `{self.then}`" if self.command else None
+    def hint(self, folder: str = ".") -> str | None:
+        """Return the hint of a message; None without a command.
+
+        :param folder: the directory of the file, as the user would write it.
+        """
+        command = self.command.replace("{folder}", shlex.quote(folder))
+        return f"`{command}`, then pass `{self.then}`" if command else None
 
 
 class ForeignTable(msgspec.Struct, frozen=True, forbid_unknown_fields=True):

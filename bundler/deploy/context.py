@@ -30,7 +30,7 @@ from bundler.digest import sha256_of
 from bundler.errors import InputError, OutputError
 from bundler.jsonio import decode
 from bundler.oci.filetree import APP_FOLDER, APP_ROOT, App, group_mode
-from bundler.oci.reference import parse_reference
+from bundler.oci.reference import corrected_reference, parse_reference
 from bundler.paths import archive_path, printable
 from bundler.report.summary import is_static, verdict_of
 from bundler.system.atomic import staged_dir
@@ -152,7 +152,8 @@ def docker_run(context: Path, *, image: str | None, port: int) -> str:
 
     :param image: the image to run; None runs the base image of the context.
     :param port: the port on this machine where the server answers.
-    :raises InputError: if the directory is not a context, or it names no base image and ``image`` is None.
+    :raises InputError: if the directory is not a context, it names no base image and ``image`` is None, or
+        ``image`` is not the name of an image.
     """
     facts = read_context_facts(context)
     folder = (context / APP_FOLDER).resolve()
@@ -160,6 +161,8 @@ def docker_run(context: Path, *, image: str | None, port: int) -> str:
     for name, value in facts.env.items():
         parts += ["-e", f"{name}={value}"]
     base = image or facts.base_image
+    if image:
+        from_image(image, option="--image", example=facts.base_image or _image_for(folder))
     if not base:
         raise InputError(
             "the context has its own Dockerfile, without the name of a base image",
@@ -189,17 +192,18 @@ def context_python(context: Path) -> str | None:
     return _python_of_packages(context / APP_FOLDER) or (image_python(image) if image else None)
 
 
-def from_image(image: str, *, example: str | None = None) -> str:
+def from_image(image: str, *, option: str = "--base-image", example: str | None = None) -> str:
     """Return the first lines of a Dockerfile for a base image.
 
     The image is an ``ARG``, so that ``docker build --build-arg BASE_IMAGE=...`` can replace it.
 
     :param image: a tag that the daemon has loaded, or a digest.
+    :param option: the option of the command line that has the name, for the hint.
     :param example: the name of an image, for the hint.
     :raises InputError: if Docker does not accept the name, for example since it has capitals, or if it has
         a character that no reference has, and that could add an instruction.
     """
-    hint = f"--base-image {example}" if example else "docker image ls"
+    hint = f"{option} {corrected_reference(image) or example}" if example else "docker image ls"
     name, at, digest = image.partition("@")
     if not _IMAGE.fullmatch(image) or (at and not _DIGEST.fullmatch(digest)):
         raise InputError(

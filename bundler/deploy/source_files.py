@@ -11,18 +11,21 @@ from __future__ import annotations
 
 import os
 import posixpath
+import re
 import shlex
 import stat
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Collection, Iterator
+from contextlib import suppress
 from pathlib import Path
 from typing import BinaryIO
 
 from pathspec import GitIgnoreSpec
 
+from bundler.bundle.reader import read_manifest
 from bundler.deploy.secrets import CONTENT_LIMIT, may_contain_secret, secret_in_content, secret_in_name
 from bundler.digest import Sha256, hash_stream, read_chunks
-from bundler.errors import InputError
-from bundler.oci.filetree import AppFile
+from bundler.errors import BundlerError, InputError
+from bundler.oci.filetree import APP_FOLDER, AppFile
 from bundler.paths import UnsafePathError, archive_path, printable
 from bundler.text import first_lines
 
@@ -31,6 +34,7 @@ __all__ = ["app_file", "code_files", "tree_files"]
 _IGNORE = ".amlignore"
 _DOCKER_IGNORE = ".dockerignore"
 _SHOWN = 10
+_BESIDE = re.compile(r"\.(?:manifest\.json|sha256)$")
 # Directories that tools create beside code; they are not packed.
 _SKIPPED = frozenset(
     {
@@ -152,7 +156,8 @@ def _walk(
 ) -> Iterator[tuple[str, Path]]:
     """Yield the path in the application and the source of each file of a user's directory.
 
-    The directories that tools create are skipped. A link is an error, since its target may be
+    The directories that tools create are skipped, and the outputs of bundler: the next run in the same
+    directory would pack those of this one. A link is an error, since its target may be
     outside of the directory. Only the links of a virtual environment are skipped: they lead to the
     Python of this machine, not of the image. Its packages are packed.
 
@@ -164,7 +169,10 @@ def _walk(
             listed = sorted(entries, key=lambda entry: os.fsencode(entry.name))
     except OSError as error:
         raise InputError(f"`{printable(str(folder))}` cannot be read: {error.strerror}") from error
+    names = {entry.name for entry in listed}
     for entry in listed:
+        if _is_output(entry, names):
+            continue
         path, relative = f"{below}/{entry.name}", f"{prefix}{entry.name}"
         is_folder = entry.is_dir(follow_symlinks=False)
         # A directory that is excluded can contain files that are included again.
@@ -183,6 +191,23 @@ def _walk(
             yield path, Path(entry.path)
         else:
             raise InputError(f"`{printable(path)}` is neither a file nor a directory")
+
+
+def _is_output(entry: os.DirEntry[str], names: Collection[str]) -> bool:
+    """Return whether an entry is a bundle, a file beside one, or a build context.
+
+    :param names: all names of its directory.
+    """
+    stem = _BESIDE.sub("", entry.name)
+    if stem != entry.name:
+        return {f"{stem}.manifest.json", f"{stem}.sha256"} <= set(names)
+    if entry.name.endswith((".tar.gz", ".tar.zst")) and entry.is_file(follow_symlinks=False):
+        with suppress(BundlerError):
+            read_manifest(Path(entry.path))
+            return True
+    return entry.is_dir(follow_symlinks=False) and all(
+        (Path(entry.path) / name).exists() for name in ("context.json", APP_FOLDER)
+    )
 
 
 def _read(path: str, source: Path) -> AppFile:

@@ -42,7 +42,7 @@ class AppFile(TreeFile):
             f"`{printable(self.path)}` changed since it was planned",
             sha256=self.sha256,
             size=self.size,
-            hint="run the same command again",
+            hint="run the same command again; a file that grows, such as a log, belongs elsewhere",
         )
 
 

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from bundler.errors import InputError
 from bundler.paths import printable
 
-__all__ = ["Reference", "in_lower_case", "parse_reference"]
+__all__ = ["Reference", "corrected_reference", "parse_reference"]
 
 _DEFAULT_DOMAIN = "docker.io"
 _OFFICIAL = "library/"
@@ -22,6 +22,9 @@ _DOMAIN = re.compile(rf"(?:{_LABEL}(?:\.{_LABEL})*|\[[a-fA-F0-9:]+\])(?::[0-9]+)
 _COMPONENT = r"[a-z0-9]+(?:(?:\.|_|__|-+)[a-z0-9]+)*"
 _PATH = re.compile(rf"{_COMPONENT}(?:/{_COMPONENT})*")
 _TAG = re.compile(r"\w[\w.-]{0,127}", re.ASCII)
+_SCHEME = re.compile(r"(?:docker|oci|https?)://")
+_BEFORE_TAG = re.compile(r"(?:\s*=+\s*|\s+|\s*:\s+)(?=(?:v?\d[\w.-]*|latest)$)", re.ASCII)
+"""What is written before a tag in place of `:`."""
 _ID = re.compile(r"[0-9a-f]{64}")
 
 
@@ -76,12 +79,17 @@ def parse_reference(text: str) -> Reference:
     return Reference(domain=domain, path=path, tag=tag if colon else "latest")
 
 
-def in_lower_case(text: str) -> str | None:
-    """Return the name of an image without capitals, which only its tag may have; None if it is not valid.
+def corrected_reference(text: str) -> str | None:
+    """Return the name that was meant by an invalid one: without capitals, and with `:` before its tag.
 
-    >>> in_lower_case("My/Image:Latest"), in_lower_case("my image")
+    Only a tag may have capitals. None is returned if the result is not valid either.
+
+    >>> corrected_reference("My/Image:Latest"), corrected_reference("my image")
     ('my/image:Latest', None)
+    >>> corrected_reference("docker://python 3.7"), corrected_reference("python==3.7-slim")
+    ('python:3.7', 'python:3.7-slim')
     """
+    text = _BEFORE_TAG.sub(":", _SCHEME.sub("", text.strip()))
     head, slash, last = text.rpartition("/")
     name, colon, tag = last.partition(":")
     lowered = f"{head}{slash}{name}".lower() + colon + tag

@@ -188,7 +188,7 @@ def read_lock_text(path: Path) -> str:
         raise InputError(f"{path}: not a lockfile: it is not UTF-8 text") from error
     kind = None if is_lock(content) else foreign_file(path.name, text)
     if kind is not None:
-        raise InputError(f"{path}: {kind.what}, not a pylock.toml", hint=kind.hint)
+        raise InputError(f"{path}: {kind.what}, not a pylock.toml", hint=kind.hint(str(path.parent)))
     if path.suffix in (".txt", ".in"):
         raise InputError(
             f"{path}: a requirements file, not a lockfile", hint=f"pass `-r {shlex.quote(str(path))}`"

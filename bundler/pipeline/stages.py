@@ -132,6 +132,7 @@ def build_layers(
                     f"wanted  {package.name} {package.version}",
                     f"found   {layer.name} {layer.version}",
                 ),
+                hint="a lock is not edited: change the requirements, and run `bundler lock` again",
             )
     size = sum(layer.size for layer in layers)
     run.reporter.stage("layers", f"{len(layers)}, {size / 1e6:.1f} MB unpacked")

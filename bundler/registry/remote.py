@@ -212,10 +212,13 @@ def open_remote(location: str) -> Remote:
     where = printable(redact(location)).rstrip("/")
     driver = _DRIVERS.get(protocol)
     if driver is None or "::" in location:
+        wanted = "a service with exclusive creation of files"
+        if protocol in {"azureml", "http", "https"}:
+            wanted = "a directory, or the URL of a storage service, not a workspace of Azure ML"
         raise OutputError(
             f"`{where}` cannot store a workspace",
             evidence=(
-                "wanted  a service with exclusive creation of files",
+                f"wanted  {wanted}",
                 f"known   {', '.join(f'`{name}://`' for name in sorted(_DRIVERS))}, `file://`, directories",
             ),
         )

@@ -52,7 +52,8 @@ def foreign_problem(path: Path, shown: str, content: bytes) -> ProblemError | No
         )
         return bundle_problem(path, shown) or ProblemError(f"{what}, not a requirements file", hint=hint)
     kind = foreign_file(path.name, content[:_START].decode("utf-8", "replace"))
-    return ProblemError(f"{kind.what}, not a requirements file", hint=kind.hint) if kind else None
+    hint = kind.hint(str(Path(shown).parent)) if kind else None
+    return ProblemError(f"{kind.what}, not a requirements file", hint=hint) if kind else None
 
 
 def bundle_problem(path: Path, shown: str) -> ProblemError | None:

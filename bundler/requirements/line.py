@@ -34,6 +34,7 @@ from pip_requirements_parser import (  # type: ignore[import-untyped]
     url_to_path,
 )
 
+from bundler.data.synonyms import read_synonyms
 from bundler.problems import ProblemError, closest, first_line
 from bundler.redaction import redact, split_url
 from bundler.requirements.local import MISSING, local_distribution
@@ -167,7 +168,8 @@ def _check_option(name: str, text: str, words: Sequence[str], line: str) -> None
         raise ProblemError("`--hash` without a requirement: the line before it does not end in `\\`")
     allowed = {"--hash"} if text else _OPTIONS
     if name not in allowed:
-        near = closest(name, allowed)
+        same = (other for other in read_synonyms().options.get(name, ()) if other in allowed)
+        near = next(same, None) or closest(name, allowed)
         place = "after a requirement" if text else "in a requirements file"
         hint = f"did you mean `{near}`?" if near else "remove the line"
         if text and not near:

@@ -28,6 +28,9 @@ __all__ = [
     "typed_file_problem",
 ]
 
+_TYPED_VERSION = re.compile(r"(?P<start>[\w.\[\],-]+\s*[=<>~!]=\s*)(?P<version>[\dOoIl][\dOoIl.]*)", re.ASCII)
+_DIGITS = str.maketrans("OoIl", "0011")
+"""Letters that look as digits do."""
 _CHANNELS = frozenset({"anaconda", "bioconda", "conda-forge", "defaults", "main", "nvidia", "pytorch"})
 """The best known channels of conda, which its ``-c`` names."""
 
@@ -234,6 +237,8 @@ def _candidates(text: str) -> Iterator[str]:
         if mended is not None:
             yield f"{mended}; {meant}"
     bare = _undecorated(plain)
+    if match := _TYPED_VERSION.fullmatch(bare):  # `1.16.O`
+        yield match["start"] + match["version"].translate(_DIGITS)
     if match := _LATEST.fullmatch(bare):
         yield match["name"]
     if match := _IMPORT.fullmatch(bare) or _AS.fullmatch(bare):

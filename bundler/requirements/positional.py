@@ -40,6 +40,8 @@ _VERSION = re.compile(r"=*\d+(?:\.\d+)*(?:\.\*)?")
 _RELEASE = re.compile(r"\d+(?:\.\d+)+(?:\.\*)?")
 """A version that is no name of a project."""
 _SPECIFIER = re.compile(r"(?P<operator>[=~!<>]{1,3})?(?P<rest>.*)", re.DOTALL)
+_COMMANDS = frozenset({"add", "compile", "download", "install", "sync", "wheel"})
+"""Commands of pip and uv, as a habit types them before the requirements."""
 _STEMS = ("requirements", "pyproject", "pylock", "environment", "env", "conda")
 """The names of files with requirements that users write without their suffix."""
 
@@ -81,6 +83,7 @@ def sort_words(words: Iterable[str], cwd: Path) -> Words:
             kinds[kind].append(path)
             continue
         try:
+            _check_command(words, at)
             _check_specifier(words[:at], words[at:])
             _check_word(word, cwd)
         except ProblemError as refused:
@@ -106,6 +109,16 @@ def _joined(words: Iterable[str]) -> Iterator[str]:
             yield word
     if waiting:
         yield waiting
+
+
+def _check_command(words: Sequence[str], at: int) -> None:
+    """Check that the first of several words is not a command of pip, as in ``build install six``.
+
+    :raises ProblemError: if it is; each of these names is also that of a project.
+    """
+    if at == 0 and len(words) > 1 and words[0] in _COMMANDS:
+        hint = f"leave it out; for the project of this name, write `'{words[0]}>=0'`"
+        raise ProblemError("a command of pip, not a requirement", hint=hint)
 
 
 def _check_specifier(before: Sequence[str], words: Sequence[str]) -> None:
@@ -202,7 +215,14 @@ def _bare_directory(word: str, path: Path, cwd: Path) -> ProblemError:
         meant = f"pass `{shlex.quote(f'./{word}')}`"
     else:
         meant = directory_problem(path, "", cwd).hint or ""
-    return ProblemError("an existing directory, not a requirement", hint=_or_project(meant, word))
+    fact = "an existing directory, not a requirement"
+    if not meant:
+        fact = "a directory without a project or a file with requirements"
+        scripts = sorted(item.name for item in path.glob("*.py"))
+        if scripts:
+            words = ["--source-dir", word, "--entry-script", scripts[0]]
+            return ProblemError(fact, hint=f"your own code is checked with `{shlex.join(words)}`")
+    return ProblemError(fact, hint=_or_project(meant, word))
 
 
 def _or_project(meant: str, word: str) -> str | None:

@@ -69,7 +69,7 @@ def _no_project(document: Mapping[str, Any]) -> ProblemError:
     if "build-system" in document:
         hint = "pass the project's directory (`.`) to let pip build it"
     elif isinstance(poetry, dict) and "dependencies" in poetry and (kind := foreign_file("poetry.lock")):
-        fact, hint = f"{fact}: its requirements are in `[tool.poetry.dependencies]`", kind.hint or ""
+        fact, hint = f"{fact}: its requirements are in `[tool.poetry.dependencies]`", kind.hint() or ""
     else:
         near = closest("project", document, cutoff=0.8)
         hint = "write the requirements into a `requirements.txt`, and pass `-r requirements.txt`"

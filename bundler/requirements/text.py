@@ -121,7 +121,8 @@ def directory_problem(path: Path, fact: str, cwd: Path) -> ProblemError:
     with suppress(OSError):
         names = sorted(entry.name for entry in path.iterdir())
     kinds = (kind for name in names if (kind := foreign_file(name)) is not None)
-    return ProblemError(fact, hint=next((kind.hint for kind in kinds if kind.hint), None))
+    hints = (kind.hint(display_path(path, cwd)) for kind in kinds)
+    return ProblemError(fact, hint=next(filter(None, hints), None))
 
 
 def explicit_path(shown: str) -> str:

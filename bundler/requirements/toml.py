@@ -31,6 +31,8 @@ def toml_problem(text: str, error: Exception) -> ProblemError:
     number = int(place["line"]) if place and place["line"] else len(text.splitlines()) or 1
     fact = f"not valid TOML: {_PLACE.sub('', first_line(error))}"
     lines = text.splitlines()
+    if "twice" in fact or "overwrite" in fact:
+        return _repeated(lines, number, fact)
     # A value that does not end is reported in the line after it.
     for at in (number, number - 1):
         if not 0 < at <= len(lines):
@@ -41,6 +43,21 @@ def toml_problem(text: str, error: Exception) -> ProblemError:
                 details = (f"line    `{line.strip()}`",)
                 return ProblemError(fact, line=at, details=details, hint=f"write `{meant.strip()}`")
     return ProblemError(fact, line=number)
+
+
+def _repeated(lines: list[str], number: int, fact: str) -> ProblemError:
+    """Return the problem of a table or a key that the document has already, with its first line."""
+    line = lines[number - 1].strip() if 0 < number <= len(lines) else ""
+    key = line.partition("=")[0].strip()
+    before = (at for at in range(number - 1, 0, -1) if lines[at - 1].partition("=")[0].strip() == key)
+    first = next(before, None)
+    details = (f"line    `{line}`",)
+    if first is None:
+        return ProblemError(fact, line=number, details=details)
+    move = "move its keys there, and remove this line" if line.startswith("[") else "remove one of the two"
+    return ProblemError(
+        fact, line=number, details=details, hint=f"`{key}` is in line {first} already: {move}"
+    )
 
 
 def _candidates(line: str) -> Iterator[str]:

@@ -18,7 +18,6 @@ from typing import TYPE_CHECKING, Any
 import tomli_w
 from packaging.utils import NormalizedName, canonicalize_name
 from packaging.version import Version
-from pip._internal.models.format_control import FormatControl
 
 from bundler.errors import InputError, NetworkError, ResolutionError, UsageError
 from bundler.resolve.lockfile import Lock, LockedDistribution
@@ -29,6 +28,8 @@ from bundler.resolve.uv_sources import PreparedSources
 from bundler.system.process import tail
 
 if TYPE_CHECKING:
+    from pip._internal.models.format_control import FormatControl
+
     from bundler.reporter import Reporter
     from bundler.requirements.requirement_set import RequirementSet
     from bundler.resolve.resolver import PipResolver
@@ -220,6 +221,8 @@ class _Resolution:
 
         :raises UsageError: if one of them is for all projects, and the other one for some.
         """
+        from pip._internal.models.format_control import FormatControl  # noqa: PLC0415 - 15 ms of a build
+
         control = FormatControl()
         for option in self.requirements.pip_options:
             name, _, value = option.partition("=")

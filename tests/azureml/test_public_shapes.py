@@ -294,11 +294,14 @@ def test_the_parts_of_an_inference_configuration_are_packaged(folder: Folder) ->
         'package.wait_for_creation(show_output=True)\npackage.save("context")\nprint(package.location)\n'
         "log = package.get_logs()\nprint(package.package_build_log_uri, package.get_logs(offset=4) == log[4:] != '')\n"
         "try:\n    package.get_container_registry()\nexcept Exception as error:\n    print(error)\n"
+        "try:\n    package.save('context')\nexcept Exception as error:\n"
+        "    print(error.message)\n    print(error.hint)\n"
     )
     root = folder.path / "context" / "azureml-app"
 
     assert printed[:2] == [str(folder.path / "context"), "None True"]
     assert "offline: `pull` writes the image to a file" in printed[2]
+    assert printed[3:5] == ["`context` already exists", "package.save('context-2')"]
     assert {path.name for path in (root / "azureml").rglob("*.py")} == {"__init__.py", "model.py"}
 
 

@@ -18,6 +18,7 @@ from support.archives import (
     write_archive,
     write_layout,
 )
+from support.bundles import make_bundle
 from support.cli import BundlerCli
 
 from bundler.base_image.bases import add_base, base_of_image, known_bases
@@ -143,3 +144,28 @@ def test_the_command_shows_python_server_and_glibc(warm_cli: BundlerCli, tmp_pat
     assert [base["image"] for base in json.loads(as_json.stdout)["result"]["bases"]] == ["mine:1"]
     again = warm_cli.run("base", "add", "a.tar", cwd=tmp_path, env=env)
     assert (again.returncode, "the image `mine:1` already exists" in again.stderr) == (11, True)
+
+
+def test_a_known_image_is_named_where_another_word_was_typed(warm_cli: BundlerCli, tmp_path: Path) -> None:
+    archive(tmp_path / "a.tar", "mine/py37:1")
+    env = {"BUNDLER_BASES": str(tmp_path / "bases")}
+    assert warm_cli.run("base", "add", "a.tar", cwd=tmp_path, env=env).returncode == 0
+    file = tmp_path / "bases/docker.io_mine_py37_1.tar"
+    bundle = make_bundle(tmp_path / "b").relative_to(tmp_path)
+    (tmp_path / "score.py").write_text("def init(): pass\ndef run(data): return data\n")
+    package = ("package", str(bundle), "--source-dir", ".", "--entry-script", "score.py", "--image", "i.tar")
+
+    def told(*words: str) -> str:
+        ended = warm_cli.run(*words, cwd=tmp_path, env=env)
+        assert ended.returncode != 0
+        return ended.stderr
+
+    whole = " ".join(("bundler", *package))
+    misspelt = told(*package, "--base-image", "mien/py37:1")
+    assert "(BUNDLER_BASES), or `--base FILE`" in misspelt
+    assert "hint: did you mean `mine/py37:1`?" in misspelt
+    assert f"did you mean `{whole} --base-image mine/py37:1`?" in told(*package, "--base", "mine/py37:1")
+    assert f"--base {file}`?" in told(*package, "--base-image", "x", "--base", "mine/py37:1")
+    assert f"`bundler build six --base={file}`?" in told("build", "six", "--base=mine/py37:1")
+    removed = told("base", "remove", "mine/py37:1")
+    assert f"hint: rm -r {file} {file.with_suffix('.json')}" in removed

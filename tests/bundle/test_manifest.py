@@ -485,6 +485,17 @@ def test_no_value_makes_the_reader_fail_in_another_way(data: st.DataObject, junk
     assert made.stem.isprintable()
 
 
+@given(text=st.text(), number=st.integers(0, 2**33 - 1))
+def test_a_manifest_that_is_made_is_canonical(text: str, number: int) -> None:
+    values = copy.deepcopy(manifest_values())
+    values["distributions"][0]["licence"] = text
+    values["epoch"] = number
+    made = make_manifest(values)
+
+    assert made.content == canonical_json(made.to_json()) + b"\n"
+    assert made.document.distributions[0].licence == text
+
+
 # --- the sections that are made here --------------------------------------------------------------
 
 

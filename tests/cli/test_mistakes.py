@@ -4,15 +4,16 @@ from __future__ import annotations
 
 import re
 import shlex
+import shutil
 import subprocess
 import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
-from support.archives import tar_bytes
+from support.archives import make_base, tar_bytes
 from support.bundles import make_bundle
-from support.cli import built
+from support.cli import built, built_locked
 from support.hints import hint, message, suggested
 from support.wheels import make_sdist, make_wheel
 
@@ -925,6 +926,10 @@ def shelf(tmp_path: Path, index: LocalIndex, bundler_cli: BundlerCli) -> Path:
     (tmp_path / "code/score.py").write_text("def init(): pass\ndef run(data): return data\n")
     (tmp_path / "Dockerfile").write_text("FROM python:3.7\nRUN pip install six\n")
     (tmp_path / "base.txt").write_text("six==1.16.0\n")
+    (tmp_path / "index.txt").write_text("--index https://index.example/simple\nsix\n")
+    (tmp_path / "images").mkdir()
+    (tmp_path / "images/Dockerfile").write_text("FROM python:3.7\n")
+    make_base(tmp_path / "image.tar")
     return tmp_path
 
 
@@ -951,6 +956,50 @@ def shelf(tmp_path: Path, index: LocalIndex, bundler_cli: BundlerCli) -> Path:
         ("lock -r absent.in", "absent.in: file not found", "pass `-f env.yml`, which exists"),
         ("lock six -c absent.in", "absent.in: file not found", ""),
         ("env register nowhere -w ws", "nowhere: file", "did you mean `bundler env register env.yml -w ws`?"),
+        (
+            "env list -w env.yml",
+            "env.yml: a file, not a workspace",
+            "bundler env register env.yml -w workspace",
+        ),
+        (
+            "build six --platform linux/arm64",
+            "no such option: `--platform`\n  another platform",
+            "build --help",
+        ),
+        ("lock six --generate-hashes", "a lock always has the hash of each file", "bundler lock --help"),
+        ("build six -t my:1", "`bundler package --tag` that of an image", "bundler build --help"),
+        ("build six --allow 'M101 enum34'", "does not name a finding", "pass `--allow M101:enum34`"),
+        ("store fsck --store code", "code: no store there", "bundler store info"),
+        ("store gc 7", "unexpected argument: `7`", "`bundler store gc --unused-days 7`"),
+        ("report b -o pages/", "pages/: a directory, not a file", "--output pages/report.html"),
+        ("env list --format json", "no such option: `--format`", "`bundler env list --json`"),
+        ("env list -o json", "no such option: `-o`", "`bundler env list --json`"),
+        ("config python 3.8", "only shows the settings", "export BUNDLER_PYTHON=3.8"),
+        ("build install six", "install: a command of pip, not a requirement", "write `'install>=0'`"),
+        ("build -f base.txt", "`-f base.txt` is a file with requirements", "pass `-r base.txt`"),
+        ("build six -f absent.in", "`-f absent.in` is a file with requirements", "pass `-r absent.in`"),
+        ("build six -f code/score.py", "is a file with requirements", "pass `-s code/score.py`"),
+        ("build six==1.16.O", "not a valid requirement", "did you mean `six==1.16.0`?"),
+        ("build 'six>=l.16'", "not a valid requirement", "did you mean `six>=1.16`?"),
+        ("build -r index.txt", "the option `--index` is not allowed", "did you mean `--index-url`?"),
+        (
+            "build code",
+            "code: a directory without a project or a file with requirements",
+            "your own code is checked with `--source-dir code --entry-script score.py`",
+        ),
+        ("build images", "images: an existing directory", "$(docker build -q images) list"),
+        (
+            "build images/Dockerfile",
+            "a Dockerfile, not a requirements file",
+            "$(docker build -q images) list",
+        ),
+        (
+            "verify image.tar",
+            "`image.tar` is an image, not a bundle",
+            "`bundler profile image.tar` shows its packages",
+        ),
+        ("verify base.txt", "`base.txt` is not a bundle", "`bundler build -r base.txt`"),
+        ("inspect env.yml", "`env.yml` is not a bundle", "`bundler build -f env.yml`"),
         ("base add nowhere", "nowhere: file or directory not found", "see `bundler base add --help`"),
         (
             "build six --base Dockerfile",
@@ -962,17 +1011,150 @@ def shelf(tmp_path: Path, index: LocalIndex, bundler_cli: BundlerCli) -> Path:
             "none: file or directory not found (--source-dir)",
             "pass `--source-dir code`, which has `score.py`",
         ),
+        ("env create -f env.yml -w ws", "no such command", "`bundler env register env.yml -w ws`?"),
+        ("env register --file env.yml -w ws", "no such option", "`bundler env register env.yml -w ws`?"),
+        (
+            "env register -r base.txt --name x",
+            "no such option",
+            "`bundler env register base.txt --name x`?",
+        ),
+        ("package b -f Dockerfile -t my:1 code", "it writes the Dockerfile itself", "package --help"),
+        (
+            "env register mine env.yml -w ws",
+            "mine: file or",
+            "`bundler env register env.yml --name mine -w ws`?",
+        ),
+        (
+            "env register env.yml new",
+            "unexpected argument: `new`",
+            "`bundler env register env.yml --name new`?",
+        ),
+        ("matrix app", "app: file not found", "bundles.toml"),
+        ("matrix env.yml", "`env.yml` has requirements, not bundles", "bundler build -f env.yml"),
+        ("matrix base.txt", "`base.txt` has requirements, not bundles", "bundler build -r base.txt"),
+        ("matrix --python 3.8", "no such option: `--python`", 'write `python = ["3.8"]` in the file'),
+        ("matrix --no-index", "no such option: `--no-index`", "write `no-index = true` in the file"),
+        ("matrix --format=dir", "no such option: `--format`", 'write `format = "dir"` in the file'),
+        (
+            "build six --base base.txt --omit-provided --for venv",
+            "`--omit-provided` and `--for venv` exclude each other",
+            "--for mount",
+        ),
+        (
+            "package b --source-dir code/score.py --base-image mine -o ctx",
+            "code/score.py: a file, not a directory",
+            "`bundler package b --source-dir code --base-image mine -o ctx --entry-script score.py`?",
+        ),
+        (
+            "package BUNDLE code/score.py -o ctx",
+            "unexpected argument: `code/score.py`",
+            "`bundler package BUNDLE -o ctx --source-dir code --entry-script score.py`?",
+        ),
+        (
+            "package BUNDLE code",
+            "unexpected",
+            "`bundler package BUNDLE --source-dir code --entry-script score.py`?",
+        ),
+        (
+            "package BUNDLE code score.py",
+            "unexpected",
+            "package BUNDLE --source-dir code --entry-script score.py`?",
+        ),
+        (
+            "package BUNDLE --source-dir code --entry-script score.py --base-image 'python 3.7' -o ctx",
+            "`python 3.7` is not the name of an image",
+            "--base-image python:3.7",
+        ),
+        ("env show mine", "has no environment `mine`", "bundler env show mine -w ws"),
+        (
+            "env show other",
+            "has no environment `other`",
+            "`bundler env register env.yml`, or pass `-w PLACE`",
+        ),
+        ("env list -w azureml://x/workspaces/y", "not a workspace of Azure ML", ""),
+        ("env list -w https://ml.example/y", "not a workspace of Azure ML", ""),
+        (
+            "env register env.yml -w ws --tag prod",
+            "no such option: `--tag`",
+            "`bundler env register env.yml -w ws --label prod`?",
+        ),
+        ("base remove nowhere", "a base image is a file in", "bundler base list"),
     ],
 )
 def test_a_mistake_in_a_small_project(
     typed: str, told: str, meant: str, shelf: Path, bundler_cli: BundlerCli
 ) -> None:
-    ended = bundler_cli.run(*shlex.split(typed), cwd=shelf)
+    bundle = "b/small-1.0-cp37-linux_x86_64.tar.gz"
+    ended = bundler_cli.run(*shlex.split(typed.replace("BUNDLE", bundle)), cwd=shelf)
 
     assert ended.returncode != 0
     assert "Traceback" not in ended.stderr
     assert told in ended.stderr
-    assert meant in (hint(ended) or "") if meant else True
+    assert meant.replace("BUNDLE", bundle) in (hint(ended) or "") if meant else True
+
+
+@pytest.mark.parametrize(
+    ("text", "typed", "told", "meant"),
+    [
+        ("[bundle.app]\n", "matrix app", "app: file not found", "`bundler matrix --only app`?"),
+        ("[bundle.app]\n", "matrix apq", "apq: file not found", "`bundler matrix --only app`?"),
+        ("[bundle.app]\n", "matrix bundels.toml", "file not found", "`bundler matrix bundles.toml`?"),
+        ('[bundle]\ninputs = ["six"]\n', "matrix", "`bundle.inputs` is not a table", "[bundle.app]"),
+        ("[bundle]\npython = '3.7'\n", "matrix", "`bundle.python` is not a table", "[bundle.app]"),
+        (
+            "[bundle.app]\ninputs = [requirements.txt]\n",
+            "matrix",
+            "bundles.toml:2: not valid TOML",
+            'write `inputs = ["requirements.txt"]`',
+        ),
+        ("[bundle.app]\npython = 3.7.1\n", "matrix", "bundles.toml:2: not", 'write `python = "3.7.1"`'),
+        ("[project]\n", "matrix pyproject.toml", "has requirements", "bundler build -r pyproject.toml"),
+        ("[[packages]]\n", "matrix pylock.toml", "has requirements", "bundler build --lock pylock.toml"),
+    ],
+)
+def test_a_mistake_in_a_file_of_bundles(
+    text: str, typed: str, told: str, meant: str, bundler_cli: BundlerCli, tmp_path: Path
+) -> None:
+    name = next((word for word in typed.split() if word.startswith("py")), "bundles.toml")
+    (tmp_path / name).write_text(text)
+    ended = bundler_cli.run(*shlex.split(typed), cwd=tmp_path)
+    assert ended.returncode != 0
+    assert told in ended.stderr
+    assert meant in (hint(ended) or "")
+
+
+def test_the_start_of_a_name_is_completed(bundler_cli: BundlerCli, tmp_path: Path) -> None:
+    make_bundle(tmp_path / "dist")
+    shutil.copytree(tmp_path / "dist", tmp_path / "other")
+    for path in list((tmp_path / "other").iterdir()):
+        path.rename(tmp_path / "dist" / path.name.replace("small", "zoo"))
+    for name in ("small", "zoo"):
+        found = hint(bundler_cli.run("inspect", name, cwd=tmp_path))
+        assert found == f"bundler inspect dist/{name}-1.0-cp37-linux_x86_64.tar.gz"
+
+
+def test_a_distribution_in_the_place_of_a_bundle(bundler_cli: BundlerCli, shelf: Path) -> None:
+    built_locked(bundler_cli, "six", cwd=shelf)
+    for command, words in (("inspect", "explain six"), ("tree", "tree --invert six")):
+        meant = hint(bundler_cli.run(command, "six", cwd=shelf))
+        assert meant is not None
+        assert meant.startswith(f"bundler {words} dist/")
+        assert bundler_cli.run(*shlex.split(meant)[1:], cwd=shelf).returncode == 0
+
+
+def test_the_outputs_of_bundler_are_not_packed_with_the_code(bundler_cli: BundlerCli, shelf: Path) -> None:
+    """A script in the directory of the work: the next context does not contain this one, or the bundle."""
+    shutil.copy(shelf / "code/score.py", shelf)
+    (shelf / "data.tar.gz").write_bytes(b"of the user")
+    (bundle,) = (shelf / "b").glob("*.tar.gz")
+    code = ("--source-dir", ".", "--entry-script", "score.py", "--base-image", "mine")
+    for name in ("one", "two"):
+        ended = bundler_cli.run("package", str(bundle), *code, "-o", name, cwd=shelf)
+        assert ended.returncode == 0, ended.stderr
+    packed = shelf / "two/azureml-app" / shelf.name
+    assert not (packed / "one").exists()
+    assert list((packed / "b").glob("*")) == []
+    assert {"score.py", "data.tar.gz", "env.yml"} <= {path.name for path in packed.iterdir()}
 
 
 def test_the_printed_file_of_bundles_works(shelf: Path, bundler_cli: BundlerCli) -> None:
@@ -1007,7 +1189,6 @@ def test_the_page_of_a_refused_bundle_has_the_findings_about_the_code(
     shelf: Path, bundler_cli: BundlerCli
 ) -> None:
     code = shelf / "code"
-    code.mkdir()
     (code / "score.py").write_text(
         "def init():\n    raise OSError('no model')\n\ndef run(data):\n    return data\n"
     )

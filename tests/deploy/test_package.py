@@ -476,6 +476,17 @@ def test_the_mount_command_names_the_resolved_values(warm_cli: BundlerCli, bundl
     assert command.rstrip().endswith(" img:2")
     assert f"-e AZUREML_EXTRA_PYTHON_LIB_PATH=../bundle/{SITE}" in command
     assert warm_cli.run("mount-command", str(out.parent)).returncode == 3
+    for image, meant in (("MyReg.example/Foo:1", "myreg.example/foo:1"), ("python 3.7", "python:3.7")):
+        wrong = warm_cli.run("mount-command", str(out), "--image", image)
+        assert (wrong.returncode, wrong.stdout) == (3, "")
+        assert f"`{image}` is not the name of an image" in wrong.stderr
+        assert f"hint: --image {meant}" in wrong.stderr
+    simulated = warm_cli.run("simulate", str(out), "-e", "AZUREML_ENTRY_SCRIPT=Score.py")
+    assert f"      fix: -e AZUREML_ENTRY_SCRIPT={code.name}/score.py" in simulated.stdout
+    lines = simulated.stdout.splitlines()
+    found = [at for at, line in enumerate(lines) if line.startswith(("error ", "warning "))]
+    assert found
+    assert all(lines[at + 1].startswith("      fix: ") for at in found)
 
 
 # --- an image without a daemon ----------------------------------------------

@@ -115,6 +115,21 @@ def test_a_context_is_unchanged_after_it_was_served(warm_cli: BundlerCli, contex
     assert verified.returncode == 0, verified.stdout
 
 
+def test_the_last_word_is_about_the_script(warm_cli: BundlerCli, context: Path) -> None:
+    script = context / "azureml-app/src/score.py"
+    script.write_text("import shared\nraise OSError('no model')\n")
+    ended = warm_cli.run("serve", str(context), "--server", "0.7.6", "--port", "5099")
+    assert ended.returncode != 0
+    last = ended.stderr.splitlines()[-2:]
+    assert last[0].startswith("bundler: error: the server ended with exit code ")
+    assert last[1] == "  found   OSError: no model"
+
+    script.write_text("import shared\ndef init()\n    pass\n")
+    ended = warm_cli.run("serve", str(context), "--python", "3.7")
+    assert ended.returncode == 10
+    assert "bundler: error: `src/score.py:2` is not valid Python" in ended.stderr
+
+
 def test_another_python_than_the_contexts_is_refused(warm_cli: BundlerCli, context: Path) -> None:
     ended = warm_cli.run("serve", str(context), "--python", sys.executable)
     here = f"{sys.version_info.major}.{sys.version_info.minor}"

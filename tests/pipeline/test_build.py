@@ -378,7 +378,6 @@ HOW = ("flipped", "truncated", "emptied", "exchanged", "removed")
     ("how", "kept_time", "one_by_one"),
     [
         *((how, False, False) for how in HOW),
-        pytest.param("flipped", False, True, marks=pytest.mark.slow),
         pytest.param("removed", False, True, marks=pytest.mark.slow),
         # With the old time, only the content shows the damage.
         *(pytest.param(how, True, True, marks=pytest.mark.slow) for how in ("flipped", "exchanged")),

@@ -37,8 +37,24 @@ def test_the_line_that_was_meant_is_suggested_and_parses(text: str, line: int, m
 
 
 @pytest.mark.parametrize(
-    "text", ["[project\n", "a = 1\na = 2\n", "\x00", "= 1\n", "[project]\ndependencies = [\n"]
+    ("text", "line", "hint"),
+    [
+        (
+            "[tool.bundler]\npython = '3.7'\n[a]\n[tool.bundler]\nname = 'x'\n",
+            4,
+            "`[tool.bundler]` is in line 1 already: move its keys there, and remove this line",
+        ),
+        ("a = 1\nb = 2\na = 3\n", 3, "`a` is in line 1 already: remove one of the two"),
+    ],
 )
+def test_a_table_or_a_key_that_is_repeated(text: str, line: int, hint: str) -> None:
+    with pytest.raises(tomllib.TOMLDecodeError) as caught:
+        tomllib.loads(text)
+    problem = toml_problem(text, caught.value)
+    assert (problem.line, problem.hint) == (line, hint)
+
+
+@pytest.mark.parametrize("text", ["[project\n", "\x00", "= 1\n", "[project]\ndependencies = [\n"])
 def test_another_mistake_has_the_words_of_the_parser(text: str) -> None:
     with pytest.raises(tomllib.TOMLDecodeError) as caught:
         tomllib.loads(text)

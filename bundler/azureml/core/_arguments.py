@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable
 from contextlib import suppress
+from typing import TypeVar
 
 from bundler.azureml.core import _pip_lines
 from bundler.azureml.core._files import input_error_at
+from bundler.azureml.core._settings import wrong_type
 from bundler.errors import InputError, UsageError
 from bundler.paths import printable
 from bundler.problems import ProblemError, register_urls
+from bundler.redaction import redact
 from bundler.requirements.conda.matchspec import MatchSpec, clean_channel, parse_match_spec
 from bundler.target.target import DEFAULT_PYTHON
 
@@ -19,10 +23,16 @@ __all__ = [
     "checked_option",
     "conda_name",
     "conda_spec",
+    "instance",
     "no_single_python",
     "pip_line",
     "register_channel",
 ]
+
+
+T = TypeVar("T")
+_ENTRY = re.compile(r"[A-Za-z][\w.-]*(\[[\w-]+\])?([=<>!~]=?[^\s]+)?", re.ASCII)
+"""A package, alone or with a version."""
 
 
 def as_list(values: Iterable[str] | None, name: str) -> list[str]:
@@ -32,11 +42,28 @@ def as_list(values: Iterable[str] | None, name: str) -> list[str]:
         item is not a string.
     """
     if isinstance(values, str):
-        raise UsageError(f"`{name}` must be a list of strings, not one", hint=f"write `{name}=[{values!r}]`")
+        words = re.split(r"[\s,]+", values.strip(" \t\n,"))  # "six idna", but not "six >= 1"
+        items = words if all(map(_ENTRY.fullmatch, words)) else [values]
+        raise UsageError(f"`{name}` must be a list of strings, not one", hint=f"write `{name}={items!r}`")
     items = list(values or ())
     if not all(isinstance(item, str) for item in items):
         raise UsageError(f"`{name}` must be a list of strings")
     return items
+
+
+def instance(value: object, kind: type[T], name: str, hint: str) -> T:
+    """Return an argument that is an object of a class.
+
+    :param hint: the expression for such an object.
+    :raises UsageError: if it is not.
+    """
+    if not isinstance(value, kind):
+        article = "an" if kind.__name__[0] in "AEIOUi" else "a"
+        problem = wrong_type(f"{article} `{kind.__name__}`", value)
+        raise UsageError(
+            f"`{name}`: {problem.fact}", evidence=problem.details, hint=redact(f"write `{hint}`")
+        )
+    return value
 
 
 def channel_name(channel: object) -> str:

@@ -9,10 +9,12 @@ from typing import TypedDict
 from bundler.azureml.core._files import FileName
 from bundler.bundle.plan import check_name
 from bundler.checks.user_code import UserCode, find_user_code
-from bundler.errors import UsageError
+from bundler.errors import InputError, UsageError
 from bundler.pipeline.options import BuildOptions
+from bundler.problems import display_path
 from bundler.reporter import Reporter
 from bundler.requirements.requirement_set import IndexOptions, RequirementSet
+from bundler.requirements.text import similar_path
 from bundler.system.environ import HostEnvironment
 
 __all__ = [
@@ -124,7 +126,7 @@ def user_code(settings: BuildSettings, host: HostEnvironment) -> UserCode | None
     """Return the user's code, None without any.
 
     :raises UsageError: if only one of ``source_directory`` and ``entry_script`` is set.
-    :raises InputError: if there is no such script, or the server cannot load it.
+    :raises InputError: if there is no such directory or script, or the server cannot load it.
     """
     folder, script = path_setting(settings, "source_directory", host), settings.get("entry_script")
     if folder is None and script is None:
@@ -134,4 +136,11 @@ def user_code(settings: BuildSettings, host: HostEnvironment) -> UserCode | None
             "`source_directory` and `entry_script` must be used together",
             hint="source_directory='code', entry_script='score.py'",
         )
-    return find_user_code(folder, script)
+    if not folder.is_dir():
+        near = similar_path(folder)
+        name = display_path(near, host.cwd) if near is not None and near.is_dir() else None
+        raise InputError(
+            f"{display_path(folder, host.cwd)}: directory not found",
+            hint=f"did you mean `source_directory={name!r}`?" if name else None,
+        )
+    return find_user_code(folder, script, "entry_script={script!r}")

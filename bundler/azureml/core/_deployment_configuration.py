@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from typing import Any, ClassVar
 
 from bundler.azureml._service_names import check_parameters
+from bundler.azureml.core._arguments import instance
 from bundler.data.azureml_names import DEPLOYMENT_PARAMETERS
 from bundler.errors import UsageError
 
@@ -27,6 +28,11 @@ class LocalWebserviceDeploymentConfiguration:
 
     port: int | None = None
     """The port on this machine; None is a free one."""
+
+    def __post_init__(self) -> None:
+        """Check the type of the port."""
+        if self.port is not None:
+            instance(self.port, int, "port", f"port={self.port if str(self.port).isdigit() else 5001}")
 
     def validate_configuration(self) -> bool:
         """Return True: the port is checked when the web service starts."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from pathlib import Path
 
+from bundler.azureml.core._arguments import instance
 from bundler.azureml.core._definition import DEFAULT_CPU_IMAGE, DEFAULT_GPU_IMAGE
 from bundler.azureml.core._files import FileName, read_text
 from bundler.azureml.core.container_registry import ContainerRegistry
@@ -23,8 +24,8 @@ _NAME = "inference"
 class InferenceConfig:
     """The code that serves models, and its environment: one object, or its parts.
 
-    :raises UsageError: if the script is missing, both an environment and parts are passed, or the
-        runtime is not ``python``.
+    :raises UsageError: if the script is missing, the environment is not one, both an environment and
+        parts are passed, or the runtime is not ``python``.
     """
 
     entry_script: str
@@ -56,6 +57,10 @@ class InferenceConfig:
             raise UsageError(
                 "`InferenceConfig` needs a script", hint="InferenceConfig(entry_script='score.py', ...)"
             )
+        if self.environment is not None:
+            name = self.environment if isinstance(self.environment, str) else "NAME"
+            hint = f"environment=Environment.get(workspace, {name!r})"
+            instance(self.environment, Environment, "environment", hint)
         parts = [name for name in _PARTS if getattr(self, name)]
         if self.environment is not None and parts:
             raise UsageError(f"`environment` and `{parts[0]}` exclude each other")

@@ -6,10 +6,11 @@ import re
 import shutil
 import tempfile
 import weakref
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from bundler.azureml.core._arguments import instance
 from bundler.azureml.core._build import build_environment, dockerfile_head, image_variables
 from bundler.azureml.core._build_settings import BuildSettings, options_of_settings, path_setting, user_code
 from bundler.azureml.core._files import FileName
@@ -26,10 +27,12 @@ from bundler.deploy.application import PackageOptions
 from bundler.deploy.context import from_image
 from bundler.deploy.models import ModelFiles as PackedModel
 from bundler.deploy.package import PackageRequest, make_package
-from bundler.errors import BundlerError, ClosureError, InputError, UsageError
+from bundler.errors import BundlerError, ClosureError, InputError, OutputError, UsageError
 from bundler.paths import printable
 from bundler.pipeline.build import build_bundle
+from bundler.problems import display_path
 from bundler.requirements.files import read_requirements
+from bundler.requirements.text import similar_path
 from bundler.store.store import open_store
 from bundler.system.environ import read_host_environment
 from bundler.text import listing
@@ -58,6 +61,7 @@ class ModelPackage:
         tag: str | None,
         settings: BuildSettings,
     ) -> None:
+        models, config = _checked(models, config)
         self.generate_dockerfile = generate_dockerfile
         self.state = "Succeeded"
         self.error: str | None = None
@@ -76,7 +80,7 @@ class ModelPackage:
             raise UsageError("a package needs an environment", hint="InferenceConfig(..., environment=env)")
         self._base = path_setting(settings, "base", host)
         if not generate_dockerfile and self._base is None:
-            self._base = base_of_image(bases_folder(host), environment.docker.base_image)
+            self._base = base_of_image(bases_folder(host), environment.docker.base_image, "`base`")
             settings = {**settings, "base": self._base}
         self._head = dockerfile_head(environment) if generate_dockerfile else from_image("scratch")
         self._options = self._plan(environment, config, models, settings)
@@ -158,7 +162,12 @@ class ModelPackage:
             return {"source_directory": config.source_directory, "entry_script": config.entry_script}
         script = self._host.cwd / config.entry_script
         if not script.is_file():
-            raise InputError(f"entry script not found: `{printable(config.entry_script)}`")
+            near = similar_path(script)
+            name = display_path(near, self._host.cwd) if near is not None else None
+            raise InputError(
+                f"entry script not found: `{printable(config.entry_script)}`",
+                hint=f"did you mean `entry_script={name!r}`?" if name else None,
+            )
         folder = self._folder / "code"
         folder.mkdir()
         shutil.copyfile(script, folder / script.name)
@@ -209,6 +218,12 @@ class ModelPackage:
         out = self._host.cwd / output_directory
         if out.is_dir() and not any(out.iterdir()):
             out.rmdir()
+        if out.exists():
+            names = (f"context-{number}" for number in range(2, 100))
+            free = next(name for name in ("context", *names) if not (self._host.cwd / name).exists())
+            raise OutputError(
+                f"`{display_path(out, self._host.cwd)}` already exists", hint=f"package.save({free!r})"
+            )
         request = PackageRequest(options=self._options, head=self._head, base=self._base, context=out)
         make_package(request, store=self._store, reporter=self._reporter)
         self.location = str(out)
@@ -238,6 +253,21 @@ class ModelPackage:
             "state": self.state,
             "location": self.location,
         }
+
+
+def _checked(models: object, config: object) -> tuple[list[RegisteredModel], InferenceConfig]:
+    """Return the models and the configuration of a package, after a check of their types.
+
+    :raises UsageError: if one has another type: a name, an environment, or one model without a list.
+    """
+    if isinstance(models, Iterable) and not isinstance(models, str):
+        items: Iterable[object] = models
+    else:
+        name = models.name if isinstance(models, RegisteredModel) else str(models)
+        items = instance(models, list, "models", f"[Model(workspace, {name!r})]")
+    checked = [instance(item, RegisteredModel, "models", f"Model(workspace, {item!r})") for item in items]
+    code = "InferenceConfig('score.py', source_directory='code', environment=env)"
+    return checked, instance(config, InferenceConfig, "inference_config", code)
 
 
 def _requirements_file(code: UserCode, models: Sequence[PackedModel], value: str) -> Path:

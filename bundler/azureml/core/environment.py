@@ -32,7 +32,7 @@ from bundler.azureml.core._image_details import DockerImageDetails
 from bundler.azureml.core._wheels import add_wheel
 from bundler.azureml.core.conda_dependencies import CondaDependencies
 from bundler.azureml.core.container_registry import ContainerRegistry
-from bundler.azureml.core.workspace import Workspace
+from bundler.azureml.core.workspace import Workspace, as_workspace
 from bundler.data.curated import (
     Curated,
     curated_date,
@@ -98,7 +98,7 @@ class Environment(EnvironmentDefinition):
             )
         content = {key: value for key, value in definition.items() if key not in _OF_A_VERSION}
         chosen = None if self.version == self.__dict__.get(_LOADED) else self.version
-        registered = workspace.environment_registry.register(self.name, content, version=chosen)
+        registered = as_workspace(workspace).environment_registry.register(self.name, content, version=chosen)
         return self._of(registered)
 
     def regester(self, workspace: Workspace) -> Self:
@@ -128,7 +128,8 @@ class Environment(EnvironmentDefinition):
                 hint=f"Environment.get(workspace, {near[0]!r})" if near else "Environment.list(workspace)",
             )
         if shipped is None:
-            return cls._of(workspace.environment_registry.get(name, version=version, label=label))
+            registry = as_workspace(workspace).environment_registry
+            return cls._of(registry.get(name, version=version, label=label))
         if version is not None and shipped.version is None:
             warnings.warn(
                 f"the version of the curated environment `{name}` is not known: version {version} may differ",
@@ -146,7 +147,7 @@ class Environment(EnvironmentDefinition):
     def list(cls, workspace: Workspace) -> dict[str, Self]:
         """Return the latest version of each registered environment and the curated ones, sorted by name."""
         environments = {curated.name: cls._of_curated(curated) for curated in curated_environments()}
-        for registered in workspace.environment_registry.latest():
+        for registered in as_workspace(workspace).environment_registry.latest():
             environments[registered.name] = cls._of(registered)
         return dict(sorted(environments.items()))
 
@@ -156,7 +157,7 @@ class Environment(EnvironmentDefinition):
 
         :raises InputError: if there is no such name or version, or a label is invalid.
         """
-        workspace.environment_registry.set_labels(name, version, labels)
+        as_workspace(workspace).environment_registry.set_labels(name, version, labels)
 
     def build(
         self,
@@ -211,7 +212,8 @@ class Environment(EnvironmentDefinition):
         :raises UsageError: if the workspace is a URL.
         :raises ExistsError: if a wheel of that name exists with other content, or ``exist_ok`` is False.
         """
-        return add_wheel(workspace.location, as_path(file_path, "`file_path`"), exist_ok=exist_ok)
+        place = as_workspace(workspace).location
+        return add_wheel(place, as_path(file_path, "`file_path`"), exist_ok=exist_ok)
 
     def get_image_details(self, workspace: Workspace | None = None) -> DockerImageDetails:
         """Return the ingredients of the environment's image, such as its Dockerfile; nothing is built.

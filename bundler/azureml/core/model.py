@@ -28,7 +28,7 @@ from bundler.azureml.core._registered_model import RegisteredModel
 from bundler.azureml.core.environment import Environment
 from bundler.azureml.core.resource_configuration import ResourceConfiguration
 from bundler.azureml.core.webservice import Webservice, deploy_models
-from bundler.azureml.core.workspace import Workspace
+from bundler.azureml.core.workspace import Workspace, as_workspace
 from bundler.errors import InputError, UsageError
 from bundler.registry.registry import RegisteredVersion
 
@@ -119,7 +119,8 @@ class Model(RegisteredModel):
             file; if the name is invalid, or a text has credentials.
         """
         del sample_input_dataset, sample_output_dataset
-        path, files = write_file_list(workspace.model_registry, model_path, child_paths)
+        registry = as_workspace(workspace).model_registry
+        path, files = write_file_list(registry, model_path, child_paths)
         content: dict[str, Any] = {
             "description": description,
             "files": files,
@@ -134,7 +135,7 @@ class Model(RegisteredModel):
             "resource_configuration": resource_configuration and resource_configuration.serialize(),
         }
         content |= {key: value for key, value in further.items() if value}
-        return Model(workspace, _registered=workspace.model_registry.register(model_name, content))
+        return Model(workspace, _registered=registry.register(model_name, content))
 
     @staticmethod
     def get_model_path(
@@ -273,7 +274,7 @@ def _found(
     """Return the record of a name and version, or the newest one that the filters select."""
     name, version = wanted
     if name is not None and not any(filters):
-        return workspace.model_registry.get(name, version=version)
+        return as_workspace(workspace).model_registry.get(name, version=version)
     if not any(filters):
         raise UsageError("`Model` needs a name", hint="Model(workspace, 'iris')")
     tags, properties, framework = filters
@@ -285,7 +286,7 @@ def _found(
 
 
 def _models(workspace: Workspace, name: str | None, *, latest: bool) -> Iterator[Model]:
-    registry = workspace.model_registry
+    registry = as_workspace(workspace).model_registry
     for registered in registry.latest():
         if name in (None, registered.name):
             for record in (registered,) if latest else registry.history(registered.name):

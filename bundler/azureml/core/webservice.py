@@ -10,6 +10,7 @@ from datetime import UTC, datetime
 from typing import Any, ClassVar, Self
 
 from bundler.azureml._service_names import ServiceMembers, find_name, missing_member
+from bundler.azureml.core._arguments import instance
 from bundler.azureml.core._build_settings import BuildSettings
 from bundler.azureml.core._deployment_configuration import (
     AciServiceDeploymentConfiguration,
@@ -20,7 +21,7 @@ from bundler.azureml.core._deployment_configuration import (
 from bundler.azureml.core._inference import InferenceConfig
 from bundler.azureml.core._local_server import LocalServer
 from bundler.azureml.core._registered_model import RegisteredModel
-from bundler.azureml.core.workspace import Workspace
+from bundler.azureml.core.workspace import Workspace, as_workspace
 from bundler.azureml.exceptions import ServiceError
 from bundler.deploy.client import ask_server, free_port
 from bundler.errors import BundlerError, InputError, UsageError
@@ -45,6 +46,8 @@ _OFFLINE = (
     "of this web service, and `LocalWebservice.deploy_configuration(port=...)` starts it on this machine"
 )
 
+_LOCAL = "LocalWebservice.deploy_configuration()"
+
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class _Inputs:
@@ -68,7 +71,7 @@ class Webservice(metaclass=ServiceMembers):
 
     def __new__(cls, workspace: Workspace, name: str) -> Self:
         """Return the web service of this name."""
-        service = cls._services.get((workspace.location, name))
+        service = cls._services.get((as_workspace(workspace).location, name))
         if not isinstance(service, cls):
             known = [known for _, known in cls._services]
             near = closest(name, known)
@@ -82,7 +85,8 @@ class Webservice(metaclass=ServiceMembers):
     @classmethod
     def list(cls, workspace: Workspace, *_filters: Any, **_named: Any) -> builtins.list[LocalWebservice]:
         """Return the web services that this program has deployed; the filters are ignored."""
-        return [service for (place, _), service in cls._services.items() if place == workspace.location]
+        wanted = as_workspace(workspace).location
+        return [service for (place, _), service in cls._services.items() if place == wanted]
 
     def __getattr__(self, name: str) -> Any:
         """Raise the error of an attribute that needs the service.
@@ -333,11 +337,13 @@ def deploy_models(  # noqa: PLR0913 - those of `Model.deploy`
     :raises ServiceError: if the configuration is not that of a local web service.
     :raises UsageError: if the name is in use.
     """
+    if configuration is not None and not isinstance(configuration, AciServiceDeploymentConfiguration):
+        instance(configuration, LocalWebserviceDeploymentConfiguration, "deployment_config", _LOCAL)
     if not isinstance(configuration, LocalWebserviceDeploymentConfiguration):
         is_aks = isinstance(configuration, AksServiceDeploymentConfiguration)
         kind = "AksWebservice" if is_aks else "AciWebservice" if configuration else "deployment_target"
         raise ServiceError(kind, _DOES, _OFFLINE)
-    existing = Webservice._services.get((workspace.location, name))  # noqa: SLF001 - of this module
+    existing = Webservice._services.get((as_workspace(workspace).location, name))  # noqa: SLF001 - of this module
     if existing is not None and not overwrite:
         raise UsageError(f"the web service `{name}` already exists", hint="overwrite=True")
     if existing is not None:

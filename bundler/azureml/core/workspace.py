@@ -17,12 +17,13 @@ from pathlib import Path
 from typing import Any
 
 from bundler.azureml._service_names import ServiceMembers, check_parameters, find_name, missing_member
+from bundler.azureml.core._arguments import instance
 from bundler.errors import InputError
 from bundler.registry.registry import Registry
 from bundler.registry.storage import Storage, open_storage
 from bundler.system.environ import HostEnvironment, read_host_environment
 
-__all__ = ["Workspace"]
+__all__ = ["Workspace", "as_workspace"]
 
 _DEFAULT = "default"
 # The places of azureml's `Workspace.from_config`, in each directory from the start upwards.
@@ -290,6 +291,16 @@ class Workspace(metaclass=ServiceMembers):
 
     def __repr__(self) -> str:
         return f"Workspace({self.location!r})"
+
+
+def as_workspace(value: object) -> Workspace:
+    """Return an argument that is a workspace.
+
+    :raises UsageError: if it is not, for example its name or its directory.
+    """
+    is_place = isinstance(value, str | os.PathLike)
+    hint = f"Workspace({os.fspath(value)!r})" if is_place else "Workspace.from_config()"  # type: ignore[call-overload]
+    return instance(value, Workspace, "workspace", hint)
 
 
 def _own(name: str | None, host: HostEnvironment) -> str:

@@ -18,7 +18,7 @@ from bundler.base_image.profile import BaseProfile
 from bundler.data.inference_server import SERVER
 from bundler.deploy.startup.entry_script import read_imports
 from bundler.deploy.startup.files import Files
-from bundler.deploy.startup.variables import PYTHON_FOLDER, BootEnv
+from bundler.deploy.startup.variables import BootEnv
 
 __all__ = ["ADDED", "MissingImport", "missing_imports"]
 
@@ -144,11 +144,9 @@ class _Search:
         )
 
     def _python(self) -> tuple[int, int]:
-        """Return the Python of the image: that of the base, of the variant, or of the packages."""
-        named = [self.base.python_version or ""] if self.base else []
-        named += [self.boot.profile.python]
-        named += [match[1] for folder in self.boot.libraries for match in PYTHON_FOLDER.finditer(folder)]
-        major, minor = next((text for text in named if text), "3.7").split(".")[:2]
+        """Return the Python of the image: that of the base, or of the variant or the packages."""
+        known = (self.base.python_version if self.base else None) or self.boot.python or "3.7"
+        major, minor = known.split(".")[:2]
         return int(major), int(minor)
 
 

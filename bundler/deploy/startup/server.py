@@ -19,11 +19,13 @@ from bundler.base_image.profile import BaseProfile
 from bundler.checks.findings import Finding
 from bundler.data.azure_image import VARIABLES
 from bundler.data.import_names import requirement_of
+from bundler.data.popular_names import most_downloaded
 from bundler.deploy.startup.entry_script import EntryScript, is_python_file, read_script
 from bundler.deploy.startup.files import Files
 from bundler.deploy.startup.imports import missing_imports
 from bundler.deploy.startup.variables import BootEnv, ResolvedPath
 from bundler.paths import printable
+from bundler.problems import closest
 from bundler.text import listing
 
 __all__ = ["BASE_MODULES", "STDLIB", "Start", "Step", "configure", "load_script", "start_python"]
@@ -195,9 +197,9 @@ def load_script(start: Start) -> int:
     place = boot.script
     text = f"the entry script `{printable(place.display)}` is loaded"
     if why := _not_loadable(boot, place):
-        start.found(
-            "D603", f"the entry script `{printable(boot.entry)}` leads to `{printable(place.display)}`: {why}"
-        )
+        message = f"the entry script `{printable(boot.entry)}` leads to `{printable(place.display)}`: {why}"
+        meant = _script_meant(boot)
+        start.found("D603", message, fix=f"-e AZUREML_ENTRY_SCRIPT={meant}" if meant else "")
         return start.failed(text, why, 3)
     if place.display == boot.profile.own_script:
         return start.did(text, "it is in the image")
@@ -209,16 +211,28 @@ def load_script(start: Start) -> int:
         return start.did(text, "its content is unknown")
     script = read_script(boot.files.read(place.path))
     if script.error:
-        line, _, reason = script.error.partition(": ")
-        start.found(
-            "D625",
-            f"`{printable(place.path)}` is not valid for this Python: {reason}, line {line}",
-            where=place.path,
-        )
-        return start.did(text, "its content cannot be parsed")
+        return _unparsed(start, place.path, script.error, text)
     if problem := next(_problems(start, place.path, script), None):
         return start.failed(text, problem, 3)
     return _check_imports(start, place.path, text)
+
+
+def _unparsed(start: Start, path: str, error: str, text: str) -> int:
+    """Judge an entry script that the Python of this process cannot parse.
+
+    An older one of the image cannot either: syntax is added to Python, and hardly ever removed.
+
+    :param error: the line, and the reason of the parser.
+    """
+    line, _, reason = error.partition(": ")
+    here = "{}.{}".format(*sys.version_info)
+    target = start.boot.python
+    if target and tuple(map(int, target.split("."))) <= sys.version_info[:2]:
+        problem = start.found("U301", f"`{printable(path)}:{line}` is not valid Python: {reason}", where=path)
+        return start.failed(text, problem, 3)
+    message = f"`{printable(path)}:{line}` is not valid in Python {here}, which runs bundler: {reason}"
+    start.found("D625", message, where=path)
+    return start.did(text, "its content cannot be parsed")
 
 
 def _check_imports(start: Start, path: str, text: str) -> int:
@@ -250,6 +264,8 @@ def _check_imports(start: Start, path: str, text: str) -> int:
         dict.fromkeys(f"`{printable(requirement_of(item.module))}`" for item in missing), _MAX_NAMES
     )
     fix = f"add {add} to the requirements of the bundle, or pass the image with `--base`"
+    if any(requirement_of(item.module).lower() not in most_downloaded() for item in missing):
+        fix += "; a module of your own is a file beside the script"
     start.found("D629", message, where=missing[0].where, fix=fix)
     start.conditions.append(f"the image has {names}")
     return start.did(text, f"needs {names} from the image")
@@ -267,6 +283,15 @@ def _not_loadable(boot: BootEnv, place: ResolvedPath) -> str:
     if not is_python_file(place.display):
         return "the server loads only `.py` files"
     return ""
+
+
+def _script_meant(boot: BootEnv) -> str | None:
+    """Return the script of the most similar name in the application root or in a directory of it, or None."""
+    tops = boot.files.names(boot.root)
+    below = (f"{top}/{name}" for top in tops for name in boot.files.names(f"{boot.root}/{top}"))
+    scripts = {path.rpartition("/")[2].lower(): path for path in (*below, *tops) if is_python_file(path)}
+    near = closest(boot.entry.rpartition("/")[2].lower(), scripts)
+    return scripts[near] if near and scripts[near] != boot.entry else None
 
 
 def _problems(start: Start, path: str, script: EntryScript) -> Iterator[str]:

@@ -157,6 +157,12 @@ class BootEnv:
         if text:
             yield from text.split(":")
 
+    @property
+    def python(self) -> str:
+        """The minor version of its Python, by the image or else by its packages; empty if unknown."""
+        of_packages = (match[1] for folder in self.libraries for match in PYTHON_FOLDER.finditer(folder))
+        return self.profile.python or next(of_packages, "")
+
     def model_folders(self) -> tuple[str, ...]:
         """Return the directories of registered models: ``azureml-models/NAME/VERSION``."""
         above = posixpath.join(self.root, "azureml-models")

@@ -451,6 +451,22 @@ def test_a_pip_section_is_made_where_there_is_none() -> None:
 
 
 @pytest.mark.parametrize(
+    ("text", "items"),
+    [
+        ("six idna", "['six', 'idna']"),
+        ("six==1.16.0, idna>=3\n", "['six==1.16.0', 'idna>=3']"),
+        ("six >= 1", "['six >= 1']"),
+        ("six>=1,<2", "['six>=1,<2']"),
+        ("six", "['six']"),
+    ],
+)
+def test_the_packages_of_one_text_become_a_list(text: str, items: str) -> None:
+    with pytest.raises(UsageError) as caught:
+        CondaDependencies.create(pip_packages=text)
+    assert caught.value.hint == f"write `pip_packages={items}`"
+
+
+@pytest.mark.parametrize(
     "call",
     [
         lambda: CondaDependencies().set_pip_requirements("six"),

@@ -10,6 +10,7 @@ import pytest
 from bundler.azureml.core import Environment, Workspace
 from bundler.azureml.core._inference import environment_of
 from bundler.azureml.core.model import InferenceConfig, Model, ResourceConfiguration
+from bundler.azureml.core.webservice import LocalWebservice, Webservice
 from bundler.errors import BundlerError, InputError, OutputError, UsageError
 
 
@@ -226,3 +227,102 @@ def test_an_inference_config_has_an_environment_or_its_parts(ws: Workspace, tmp_
         InferenceConfig("score.py", runtime="spark-py")
     with pytest.raises(UsageError, match="needs a script"):
         InferenceConfig("")
+
+
+_CODE = InferenceConfig("score.py")
+
+
+@pytest.mark.parametrize(
+    "call",
+    [
+        lambda place: Environment("mine").register(place),
+        lambda place: Environment("mine").build(place),
+        lambda place: Environment("mine").build_local(place),
+        lambda place: Environment.get(place, "mine"),
+        Environment.list,
+        lambda place: Environment.label(place, "mine", "1", ["live"]),
+        lambda place: Environment.add_private_pip_wheel(place, "a.whl"),
+        lambda place: Model(place, "iris"),
+        lambda place: Model(place, tags=["a"]),
+        Model.list,
+        lambda place: Model.register(place, "model.pkl", "iris"),
+        lambda place: Webservice(place, "service"),
+        Webservice.list,
+        lambda place: Model.deploy(place, "s", [], _CODE, LocalWebservice.deploy_configuration()),
+    ],
+)
+def test_a_place_is_no_workspace(call: Callable[[object], object], ws: Workspace) -> None:
+    for place, hint in ((ws.location, "write `Workspace('ws')`"), (5, "write `Workspace.from_config()`")):
+        with pytest.raises(UsageError, match="`workspace`: expected a `Workspace`") as caught:
+            call(place)
+        assert caught.value.hint == hint
+
+
+@pytest.mark.parametrize(
+    ("call", "fact", "hint"),
+    [
+        (
+            lambda: InferenceConfig("score.py", environment="mine"),  # type: ignore[arg-type]
+            "`environment`: expected an `Environment`",
+            "write `environment=Environment.get(workspace, 'mine')`",
+        ),
+        (
+            lambda: Model.package(None, "iris", _CODE),  # type: ignore[arg-type]
+            "`models`: expected a `list`",
+            "write `[Model(workspace, 'iris')]`",
+        ),
+        (
+            lambda: Model.package(None, ["iris"], _CODE),  # type: ignore[arg-type,list-item]
+            "`models`: expected a `RegisteredModel`",
+            "write `Model(workspace, 'iris')`",
+        ),
+        (
+            lambda: Model.package(None, [], Environment("mine")),  # type: ignore[arg-type]
+            "`inference_config`: expected an `InferenceConfig`",
+            "write `InferenceConfig('score.py', source_directory='code', environment=env)`",
+        ),
+        (
+            lambda: LocalWebservice.deploy_configuration(port="8890"),  # type: ignore[arg-type]
+            "`port`: expected an `int`",
+            "write `port=8890`",
+        ),
+        (
+            lambda: Model.deploy(Workspace("ws"), "s", [], _CODE, {"port": 8890}),  # type: ignore[arg-type]
+            "`deployment_config`: expected a `LocalWebserviceDeploymentConfiguration`",
+            "write `LocalWebservice.deploy_configuration()`",
+        ),
+    ],
+)
+def test_an_argument_of_another_type(call: Callable[[], object], fact: str, hint: str, ws: Workspace) -> None:
+    with pytest.raises(UsageError, match=fact) as caught:
+        call()
+    assert caught.value.hint == hint
+
+
+@pytest.mark.parametrize(
+    ("config", "fact", "hint"),
+    [
+        (
+            {"source_directory": "kode"},
+            "kode: directory not found",
+            "did you mean `source_directory='code'`?",
+        ),
+        ({"source_directory": "xyz"}, "xyz: directory not found", None),
+        (
+            {"source_directory": "code", "entry_script": "Score.py"},
+            "entry script `Score.py` not found",
+            "entry_script='score.py'",
+        ),
+        ({"entry_script": "serve.pi"}, "entry script not found", "did you mean `entry_script='serve.py'`?"),
+    ],
+)
+def test_the_code_of_a_package_that_does_not_exist(
+    config: dict[str, str], fact: str, hint: str | None, ws: Workspace, tmp_path: Path
+) -> None:
+    (tmp_path / "code").mkdir()
+    for name in ("code/score.py", "serve.py"):
+        (tmp_path / name).write_text("def init(): pass\ndef run(data): return data\n")
+    code = InferenceConfig(**{"entry_script": "score.py", **config}, environment=Environment("mine"))  # type: ignore[arg-type]
+    with pytest.raises(InputError, match=fact) as caught:
+        Model.package(ws, [], code, generate_dockerfile=True)
+    assert caught.value.hint == hint

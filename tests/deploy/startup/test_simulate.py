@@ -339,6 +339,8 @@ ENDS: dict[str, Row] = {
         3,
         "D606",
     ),
+    "3 no Python": (script("def init()\n    pass\n"), ENTRY, 3, "U301"),
+    "3 NUL": (script("\0"), ENTRY, 3, "U301"),
     "3 no script": ({}, ENTRY, 3, "D603"),
     "3 no default script": (SCORE, {}, 3, "D603"),
     "3 leading slash": (SCORE, {"AZUREML_ENTRY_SCRIPT": "/code/score.py"}, 3, "D603"),
@@ -496,8 +498,6 @@ DOUBTS: dict[str, tuple[dict[str, str], dict[str, str], list[str]]] = {
         {**ENTRY, **LIB},
         ["D624"],
     ),
-    "syntax of another Python": (script("print 'x'\n"), ENTRY, ["D625"]),
-    "NUL": (script("\0"), ENTRY, ["D625"]),
     "name of the script": (
         {"code/my-score.py": OK},
         {"AZUREML_ENTRY_SCRIPT": "code/my-score.py"},
@@ -565,7 +565,7 @@ def test_every_finding_is_tested() -> None:
     for table in (DOUBTS, CERTAIN):
         seen |= {code for row in table.values() for code in row[2]}
 
-    below = {"D622", "D628"}
+    below = {"D622", "D625", "D628"}
     assert {code for code in rules_by_code() if code[0] == "D"} - seen == below
 
 
@@ -733,6 +733,13 @@ def test_names_cannot_disturb_a_terminal() -> None:
     text = "\n".join([*render_start(boot), *(one.message for one in boot.findings)])
     assert all(char.isprintable() or char == "\n" for char in "\n".join(one.message for one in boot.findings))
     assert "\\x1b[31m" in text
+
+
+def test_a_script_for_a_newer_python_than_this_one() -> None:
+    boot = simulate_start(ENTRY, app(script("def init()\n    pass\n")), python="3.99")
+
+    assert (boot.exit_code, codes(boot), boot.ok) == (0, ["D625"], True)
+    assert boot.findings[0].message.endswith(", which runs bundler: expected ':'")
 
 
 def test_the_python_of_an_image_that_is_not_one_of_azure_ml() -> None:
