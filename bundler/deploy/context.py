@@ -203,7 +203,8 @@ def from_image(image: str, *, option: str = "--base-image", example: str | None 
     :raises InputError: if Docker does not accept the name, for example since it has capitals, or if it has
         a character that no reference has, and that could add an instruction.
     """
-    hint = f"{option} {corrected_reference(image) or example}" if example else "docker image ls"
+    meant = None if image.isupper() else corrected_reference(image)  # `REF` is the word of the help
+    hint = f"{option} {meant or example}" if example else "docker image ls"
     name, at, digest = image.partition("@")
     if not _IMAGE.fullmatch(image) or (at and not _DIGEST.fullmatch(digest)):
         raise InputError(

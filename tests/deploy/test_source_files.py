@@ -214,24 +214,26 @@ def test_a_base_image_cannot_add_an_instruction(image: str) -> None:
 
 
 @pytest.mark.parametrize(
-    "image",
+    ("image", "meant"),
     [
-        "REF",
-        "Python:3.7",
-        "registry.example/Team/iris:1",
-        "a/B",
-        "a:",
-        "a@sha256",
-        "a@b@c",
-        "a:x:y",
-        "a//b",
-        "a@sha256:1",
+        ("REF", "base:1"),
+        ("Python:3.7", "python:3.7"),
+        ("registry.example/Team/iris:1", "registry.example/team/iris:1"),
+        ("a/B", "a/b"),
+        ("python 3.7-slim", "python:3.7-slim"),
+        ("docker://python:3.7", "python:3.7"),
+        ("a:", "base:1"),
+        ("a@sha256", "base:1"),
+        ("a@b@c", "base:1"),
+        ("a:x:y", "base:1"),
+        ("a//b", "base:1"),
+        ("a@sha256:1", "base:1"),
     ],
 )
-def test_a_name_that_docker_refuses_is_refused(image: str) -> None:
+def test_a_name_that_docker_refuses_is_refused(image: str, meant: str) -> None:
     with pytest.raises(InputError, match="is not the name of an image") as caught:
         from_image(image, example="base:1")
-    assert caught.value.hint == "--base-image base:1"
+    assert caught.value.hint == f"--base-image {meant}"
 
 
 @pytest.mark.parametrize(
