@@ -23,7 +23,7 @@ from bundler.bundle.layer import Layer
 from bundler.checks.findings import Finding
 from bundler.checks.shared_objects import SharedObject, damaged, is_elf, read_shared_object
 from bundler.checks.source_imports import FileImports, FoundImport, When
-from bundler.checks.user_code import UserCode, own_files
+from bundler.checks.user_code import UserCode, added_folders, own_files
 from bundler.errors import BundlerError, MalformedError
 from bundler.jsonio import decode
 from bundler.store.store import key_of
@@ -38,7 +38,7 @@ if TYPE_CHECKING:
 
 __all__ = ["Objects", "Scanner", "exists_in"]
 
-_SCAN_FORMAT = "4"
+_SCAN_FORMAT = "5"
 """A part of every key of a scan. Raise it with any change of the scan script or of `FileImports`: stored
 results of older releases are then not read."""
 _ELF_FORMAT = "4"
@@ -84,6 +84,7 @@ class _ScanLine:
     imports: tuple[tuple[str, int, int, When, tuple[str, ...]], ...] = ()
     """Module, level, line, when it runs, names."""
     defines: tuple[str, ...] = ()
+    folders: tuple[str, ...] = ()
     error: str = ""
 
 
@@ -153,14 +154,16 @@ class Scanner:
         """
         found: dict[str, FileImports] = {}
         waiting = [code.script]
+        folders: tuple[str, ...] = ()
         while waiting:
             for scan in self.files(code.folder, waiting, defines=True):
                 found[scan.path] = scan
+            before, folders = folders, added_folders(found)
             reached = [
                 file
-                for path in waiting
+                for path in (waiting if folders == before else found)
                 for statement in found[path].imports
-                for file in own_files(path, statement, code.folder.name, exists_in(code.folder))
+                for file in own_files(path, statement, code.folder.name, exists_in(code.folder), folders)
             ]
             waiting = [path for path in dict.fromkeys(reached) if path not in found]
             if len(found) + len(waiting) > _MAX_FILES:
@@ -269,5 +272,6 @@ def _file_imports(line: bytes) -> FileImports:
             for module, level, line_number, when, names in scan.imports
         ),
         defines=scan.defines,
+        folders=scan.folders,
         error=scan.error,
     )

@@ -65,6 +65,8 @@ class FileImports:
     imports: tuple[FoundImport, ...] = ()
     defines: tuple[str, ...] = ()
     """The names its top level binds, if the scan was to collect them."""
+    folders: tuple[str, ...] = ()
+    """The directories that it may add to ``sys.path``, if the scan was to collect its names."""
     error: str = ""
     """``line: reason`` where the target cannot parse it."""
 

@@ -11,8 +11,8 @@ from __future__ import annotations
 
 import re
 import shlex
-from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
 from keyword import iskeyword
 from pathlib import Path
 
@@ -23,7 +23,16 @@ from bundler.errors import InputError
 from bundler.paths import printable
 from bundler.problems import closest
 
-__all__ = ["ENTRY_POINTS", "UserCode", "code_findings", "find_user_code", "is_script_name", "own_files"]
+__all__ = [
+    "ENTRY_POINTS",
+    "UserCode",
+    "added_folders",
+    "always_imported",
+    "code_findings",
+    "find_user_code",
+    "is_script_name",
+    "own_files",
+]
 
 ENTRY_POINTS = ("init", "run")
 """The functions that the server calls in an entry script: once per worker, and for each request."""
@@ -112,36 +121,72 @@ def is_script_name(filename: str) -> bool:
     return dot + suffix == ".py" and stem.isidentifier() and not iskeyword(stem)
 
 
+def added_folders(scans: Mapping[str, FileImports]) -> tuple[str, ...]:
+    """Return the directories below the source directory that the code may add to sys.path, deepest first.
+
+    Of the directories of one path, the program adds the last one.
+    """
+    folders = {folder for scan in scans.values() for folder in scan.folders}
+    return tuple(sorted(folders, key=lambda folder: (-folder.count("/"), folder)))
+
+
 def own_files(
-    path: str, found: FoundImport, code_name: str, exists: Callable[[str], bool]
+    path: str,
+    found: FoundImport,
+    code_name: str,
+    exists: Callable[[str], bool],
+    folders: Sequence[str] = (),
 ) -> tuple[str, ...]:
     """Return the user's own files that an import runs; none if the import is of another module.
 
     :param path: the importing file, relative to the source directory.
     :param code_name: the name of the source directory, by which it is a package in the application root.
     :param exists: whether a relative path is a file of the source directory.
+    :param folders: the directories that the code adds to sys.path, as `added_folders`.
     """
-    folders = path.split("/")
+    components = path.split("/")
     parts = [part for part in found.module.split(".") if part]
     root = ["__init__.py"] if exists("__init__.py") else []
     # Each way: the module's name from the source directory on, and the files that run before it.
     ways: list[tuple[list[str], list[str]]]
-    if found.level > len(folders):
+    if found.level > len(components):
         return ()  # of a package above the source directory
     if found.level:
-        parts = [*folders[: -found.level], *parts]
+        parts = [*components[: -found.level], *parts]
         ways = [(parts, [] if parts else root)]
     else:
         ways = [(parts, [])]
         if parts[0] == code_name:
             # The application root is on sys.path too, so `code.helper` is `helper.py` in `code/`.
             ways.append((parts[1:], root))
+        ways += [([*folder.split("/"), *parts], []) for folder in folders]
     for names, before in ways:
         files = _chain(names, exists)
         below = [file for name in found.names for file in _chain([*names, name], exists)]
         if files or below or not names:
             return tuple(dict.fromkeys([*before, *files, *below]))
     return ()
+
+
+def always_imported(
+    code: UserCode, scans: Mapping[str, FileImports], exists: Callable[[str], bool]
+) -> frozenset[str]:
+    """Return the files that run whenever the entry script is loaded.
+
+    The others are imported in a function, under a condition or in a ``try`` that takes an ImportError.
+    """
+    folders = added_folders(scans)
+    always = {code.script}
+    waiting = [code.script]
+    while waiting:
+        path = waiting.pop()
+        imports = [found for found in scans[path].imports if found.when == "top"]
+        files = {
+            file for found in imports for file in own_files(path, found, code.folder.name, exists, folders)
+        }
+        waiting += sorted(file for file in files - always if file in scans)
+        always |= files
+    return frozenset(always)
 
 
 def _chain(parts: list[str], exists: Callable[[str], bool]) -> list[str]:
@@ -168,6 +213,8 @@ def code_findings(
     :param world: the modules of the bundle, the standard library and the base.
     :param exists: as for `own_files`.
     """
+    folders = added_folders(scans)
+    always = always_imported(code, scans, exists)
     for path, scan in scans.items():
         where = f"{code.folder.name}/{path}"
         if scan.error:
@@ -176,7 +223,9 @@ def code_findings(
             message = f"`{printable(place)}` is not valid Python for the target: {reason}"
             yield Finding(code="U301", message=message, where=place)
         for found in scan.imports:
-            yield from _resolve(code, path, found, world, exists)
+            certain = found.when != "top" or path in always
+            runs = found if certain else replace(found, when="conditional")
+            yield from _resolve(code, path, runs, world, exists, folders)
     entry = scans[code.script]
     lacks = [f"{name}()" for name in ENTRY_POINTS if name not in entry.defines]
     if lacks and not entry.error and "*" not in entry.defines:
@@ -195,7 +244,12 @@ def _is_model_path(found: FoundImport) -> bool:
 
 
 def _resolve(
-    code: UserCode, path: str, found: FoundImport, world: ModuleIndex, exists: Callable[[str], bool]
+    code: UserCode,
+    path: str,
+    found: FoundImport,
+    world: ModuleIndex,
+    exists: Callable[[str], bool],
+    folders: Sequence[str],
 ) -> Iterator[Finding]:
     """Yield the finding for an import that does not resolve, or resolves to another module than meant."""
     where = f"{code.folder.name}/{path}:{found.line}"
@@ -233,6 +287,8 @@ def _resolve(
         elif lacks and not own and (found.names or module != code.folder.name):
             if lacks == "azureml" and _is_model_path(found):
                 continue  # the build context has it, if no distribution does (`deploy.application`)
+            if own_files(path, found, code.folder.name, exists, folders):
+                continue
             is_mine = top == code.folder.name or exists(f"{top}.py") or exists(f"{top}/__init__.py")
             missing = module if is_mine else lacks
             message = f"`{printable(where)}` imports `{missing}`, which no distribution provides"

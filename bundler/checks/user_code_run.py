@@ -23,8 +23,8 @@ from bundler.checks.import_runner import StartupError
 from bundler.checks.modules import DistributionFacts
 from bundler.checks.report import UsageMode
 from bundler.checks.scanner import Scanner, exists_in
-from bundler.checks.source_imports import FileImports, FoundImport, ModuleIndex
-from bundler.checks.user_code import UserCode, code_findings
+from bundler.checks.source_imports import FileImports, ModuleIndex
+from bundler.checks.user_code import UserCode, always_imported, code_findings
 from bundler.paths import printable
 from bundler.text import listing
 
@@ -101,13 +101,15 @@ class CodeChecker:
 
     def _taken(self, scans: Mapping[str, FileImports]) -> tuple[tuple[ImportResult, ...], Sequence[Finding]]:
         """Import each module of the bundle that the code imports; return the outcomes and the failures."""
-        places: dict[str, tuple[str, FoundImport]] = {}
+        places: dict[str, tuple[str, bool]] = {}
+        always = always_imported(self.code, scans, exists_in(self.code.folder))
         for path, scan in scans.items():
             for found in scan.imports:
+                runs = found.when == "top" and path in always
                 for module in self.world.below(found) if not found.level else ():
                     # Of several places, report the first that always runs.
-                    if module not in places or (found.when == "top" != places[module][1].when):
-                        places[module] = (f"{self.code.folder.name}/{path}:{found.line}", found)
+                    if module not in places or (runs and not places[module][1]):
+                        places[module] = (f"{self.code.folder.name}/{path}:{found.line}", runs)
         facts = {facts.name: facts for facts in self.distributions}
         owners = [
             (facts[NormalizedName(min(self.world.find(module)[0]))], module) for module in sorted(places)
@@ -117,10 +119,10 @@ class CodeChecker:
         for outcome in judge(
             outcomes, {(owner.name, module) for owner, module in owners}, base_libraries=self.base_libraries
         ):
-            where, found = places[outcome.module]
+            where, runs = places[outcome.module]
             if outcome.status not in HARMLESS:
                 message = f"`{where}` imports `{outcome.module}`, which does not import: {outcome.detail}"
-                rule = "U303" if found.when == "top" else "U304"
+                rule = "U303" if runs else "U304"
                 findings.append(
                     Finding(code=rule, message=message, distribution=outcome.distribution, where=where)
                 )

@@ -54,6 +54,8 @@ class _ServerTables(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     keeps_root: tuple[str, ...]
     flask_one_before: str
     flask_one: tuple[str, ...]
+    flask_two_before: str
+    flask_two: tuple[str, ...]
     modules: dict[str, str]
     releases: dict[str, ServerRelease]
 
@@ -139,10 +141,17 @@ def root_is_script_folder(version: Version, *, root_is_set: bool) -> bool:
 def server_constraints(version: Version) -> tuple[str, ...]:
     """Return the constraints without which a release that is installed today does not start.
 
-    >>> server_constraints(Version("0.3.2"))[0], server_constraints(Version("0.7.1"))
+    >>> server_constraints(Version("0.3.2"))[0], server_constraints(Version("0.7.7"))
     ('click<8.0', ())
+    >>> server_constraints(Version("0.7.1"))
+    ('Werkzeug<3.0',)
     """
-    return _TABLES.flask_one if version < Version(_TABLES.flask_one_before) else ()
+    bounds: tuple[str, ...] = ()
+    if version < Version(_TABLES.flask_one_before):
+        bounds = _TABLES.flask_one
+    elif version < Version(_TABLES.flask_two_before):
+        bounds = _TABLES.flask_two
+    return bounds
 
 
 def default_server(python: str) -> str | None:

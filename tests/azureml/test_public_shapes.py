@@ -6,6 +6,7 @@ local index answers as the real one: GET / when init() has returned, POST /score
 
 from __future__ import annotations
 
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -352,6 +353,80 @@ def test_what_is_not_a_wheel_is_refused(path: str, message: str, folder: Folder)
     assert message in ended.stderr
 
 
+# A script and the modules that it finds by sys.path
+
+BESIDE = """\
+import os, sys
+HERE = os.path.dirname(os.path.abspath(__file__))
+LIB = os.path.join(HERE, "detector")
+if LIB not in sys.path:
+    sys.path.append(LIB)
+from parts.common import scale
+import tools
+
+
+def init():
+    pass
+
+
+def run(data):
+    return scale(tools.read(data))
+"""
+
+
+@pytest.fixture
+def detector(folder: Folder) -> Folder:
+    """A directory with a script whose modules are in a directory below it."""
+    code = folder.path / "scoring"
+    (code / "detector" / "parts").mkdir(parents=True)
+    (code / "detector" / "parts" / "common.py").write_text(
+        "import six\nimport tools\ndef scale(x): return x * 2\n"
+    )
+    (code / "detector" / "tools.py").write_text("import json\ndef read(data): return json.loads(data)['x']\n")
+    (code / "score.py").write_text(BESIDE)
+    return folder
+
+
+DETECTOR = """\
+env = Environment.from_conda_specification(name="e", file_path="./env.yml")
+config = InferenceConfig(CONFIG, environment=env)
+"""
+
+
+def test_modules_in_a_directory_that_the_script_adds_are_found(detector: Folder) -> None:
+    program = (
+        HEAD
+        + REGISTER
+        + DETECTOR.replace("CONFIG", "'score.py', source_directory='scoring'")
+        + "service = Model.deploy(ws, 'd', [model], config, LocalWebservice.deploy_configuration())\n"
+        "service.wait_for_deployment()\nprint(service.run('{\"x\": 4}'))\nservice.delete()\n"
+    )
+
+    assert detector.printed(program)[-1] == "8"
+    (detector.path / "scoring/detector/parts/common.py").write_text("import absent\n")
+    broken = detector.run(program)
+    assert broken.returncode == 1
+    assert "`scoring/detector/parts/common.py:1` imports `absent`" in broken.stderr
+
+
+def test_a_script_without_its_source_directory_gets_the_directory(detector: Folder) -> None:
+    program = (
+        HEAD
+        + REGISTER
+        + DETECTOR
+        + "Model.package(ws, [model], config, generate_dockerfile=True).save(OUT)\n"
+    )
+    alone = detector.run(program.replace("CONFIG", "'scoring/score.py'").replace("OUT", "'alone'"))
+    hint = re.search(r"hint: InferenceConfig\((.*), environment=env\)", alone.stderr)
+
+    assert alone.returncode == 1
+    assert "without a source directory, the package has only the script: parts, tools" in alone.stderr
+    assert hint is not None, alone.stderr
+    whole = detector.run(program.replace("CONFIG", hint[1]).replace("OUT", "'whole'"))
+    assert whole.returncode == 0, whole.stderr
+    assert (detector.path / "whole/azureml-app/scoring/detector/tools.py").is_file()
+
+
 # The base image by its name
 
 IMAGE = "mcr.microsoft.com/azureml/sklearn-0.24.1-ubuntu18.04-py37-cpu-inference"
@@ -424,7 +499,10 @@ def test_the_python_of_the_image_is_checked(bases: Folder) -> None:
     assert (bases.path / "good.tar").is_file()
     assert (other.returncode, missing.returncode) == (1, 1)
     assert "the base has no such Python" in other.stderr
-    assert "azureml-envs/minimal" in other.stderr
+    hint = re.search(r"hint: env\.python\.interpreter_path = '(\S+)'", other.stderr)
+    assert hint is not None, other.stderr
+    again = bases.run(program.replace("PATH", hint[1]).replace("OUT", "again.tar"))
+    assert "the base has no such Python" not in again.stderr
     assert "imports `absent`, which no distribution provides" in missing.stderr
     assert not (bases.path / "other.tar").exists()
     assert not (bases.path / "missing.tar").exists()

@@ -594,6 +594,69 @@ def test_code_is_followed_from_the_entry_script(scanner: Scanner, tmp_path: Path
     assert found["pkg/other.py"].error == "1: invalid syntax"
 
 
+@pytest.mark.parametrize(
+    ("adds", "folders"),
+    [
+        pytest.param("sys.path.append(os.path.join(os.path.dirname(__file__), 'lib'))", ("lib",), id="join"),
+        pytest.param(
+            "LIB = str(Path(__file__).parent / 'lib')\nsys.path.insert(0, LIB)", ("lib",), id="variable"
+        ),
+        pytest.param("sys.path += ['./lib/deep']", ("lib", "lib/deep"), id="assignment"),
+        pytest.param("sys.path = sys.path + ['deep']", ("lib/deep",), id="new-list"),
+        pytest.param("site.addsitedir('lib')", ("lib",), id="site"),
+        pytest.param("if os.environ.get('X'):\n    sys.path.extend(['lib'])", ("lib",), id="condition"),
+        pytest.param("sys.path.append(os.path.dirname(__file__))", (), id="the-source-directory"),
+        pytest.param("print(sys.path, 'lib')", (), id="read"),
+        pytest.param("names = []\nnames.append('lib')", (), id="another-list"),
+    ],
+)
+def test_code_in_a_directory_that_is_added_to_the_path(
+    adds: str, folders: tuple[str, ...], scanner: Scanner, tmp_path: Path
+) -> None:
+    (tmp_path / "lib/deep").mkdir(parents=True)
+    (tmp_path / "other").mkdir()
+    (tmp_path / "score.py").write_text(
+        f"import os, sys, site\nfrom pathlib import Path\n{adds}\nimport tools\n"
+    )
+    for folder in ("lib", "lib/deep", "other"):
+        (tmp_path / folder / "tools.py").write_text("import more\n")
+        (tmp_path / folder / "more.py").write_text("")
+
+    found = scanner.code(UserCode(folder=tmp_path, script="score.py"))
+
+    assert found["score.py"].folders == folders
+    reached = [f"{folders[-1]}/{name}.py" for name in ("more", "tools")] if folders else []
+    assert sorted(found) == sorted(["score.py", *reached])
+
+
+def test_a_module_of_the_code_that_adds_to_the_path(scanner: Scanner, tmp_path: Path) -> None:
+    (tmp_path / "lib").mkdir()
+    (tmp_path / "lib/tools.py").write_text("")
+    (tmp_path / "setpath.py").write_text("import sys\nsys.path.append('lib')\n")
+    (tmp_path / "score.py").write_text("import setpath\nimport tools\n")
+
+    assert set(scanner.code(UserCode(folder=tmp_path, script="score.py"))) == {
+        "score.py",
+        "setpath.py",
+        "lib/tools.py",
+    }
+
+
+def test_the_directory_of_an_entry_script_below_the_source_directory(
+    scanner: Scanner, tmp_path: Path
+) -> None:
+    (tmp_path / "sub/deep").mkdir(parents=True)
+    (tmp_path / "sub/tools.py").write_text("")
+    (tmp_path / "sub/deep/score.py").write_text(
+        "import tools, sys\nsys.path.append(os.path.dirname(os.path.dirname(__file__)))\n"
+    )
+
+    found = scanner.code(UserCode(folder=tmp_path, script="sub/deep/score.py"))
+
+    assert found["sub/deep/score.py"].folders == ("sub", "sub/deep")
+    assert sorted(found) == ["sub/deep/score.py", "sub/tools.py"]
+
+
 def test_code_that_reaches_very_many_files_is_refused(
     scanner: Scanner, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

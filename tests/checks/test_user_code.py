@@ -186,13 +186,22 @@ def found_in(
     files: Collection[str] = (),
     defines: tuple[str, ...] = ENTRY,
     error: str = "",
+    folders: tuple[str, ...] = (),
+    reached: When = "top",
 ) -> list[Finding]:
-    """Return what is found of code in which one file imports something."""
-    scans = {code.script: FileImports(path=code.script, defines=ENTRY)}
+    """Return what is found of code in which one file imports something.
+
+    :param folders: the directories that the entry script adds to sys.path.
+    :param reached: when the entry script imports the file, if it is another one.
+    """
+    name = path.removesuffix(".py").replace("/", ".")
+    reaches = (an_import(name, when=reached),) if name.isprintable() else ()
+    scans = {code.script: FileImports(path=code.script, imports=reaches, defines=ENTRY, folders=folders)}
     scans[path] = FileImports(
         path=path,
         imports=tuple(an_import(one) if isinstance(one, str) else one for one in imports),
         defines=defines,
+        folders=folders if path == code.script else (),
         error=error,
     )
     return list(code_findings(code, scans, WORLD, of({*FILES, *files})))
@@ -257,6 +266,14 @@ def test_u303_and_u304_what_is_not_there(path: str, found: str, said_of_it: str,
     ]  # fmt: skip
 
 
+@pytest.mark.parametrize("reached", ["conditional", "delayed", "optional"])
+def test_u304_in_a_file_that_is_not_always_imported(reached: When) -> None:
+    missing = "`src/pkg/a.py:1` imports `none`, which no distribution provides"
+
+    assert said(found_in("pkg/a.py", "none", reached=reached)) == [f"U304 {missing}"]
+    assert said(found_in("pkg/a.py", "none")) == [f"U303 {missing}"]
+
+
 def test_a_relative_import_of_another_file_is_resolved() -> None:
     assert found_in("pkg/a.py", ".sub(b)", "..helper") == []
 
@@ -267,6 +284,19 @@ def test_an_entry_script_in_a_subfolder_does_not_see_its_neighbours() -> None:
     found = found_in("sub/score.py", "neighbour", "helper", code=code, files={"sub/neighbour.py"})
 
     assert said(found) == ["U303 `src/sub/score.py:1` imports `neighbour`, which no distribution provides"]
+
+
+@pytest.mark.parametrize("found", ["tools", "tools(x)", "kit.a", "kit(a)", "numpy", "space2.c"])
+def test_a_directory_that_the_code_adds_to_the_path(found: str) -> None:
+    files = {"lib/tools.py", "lib/kit/__init__.py", "lib/kit/a.py", "lib/numpy.py", "lib/space2/c.py"}
+
+    assert found_in("score.py", found, files=files, folders=("lib",)) == []
+    assert said(found_in("score.py", "tools", files=files)) == [
+        "U303 `src/score.py:1` imports `tools`, which no distribution provides"
+    ]
+    assert said(found_in("score.py", "none", files=files, folders=("lib",))) == [
+        "U303 `src/score.py:1` imports `none`, which no distribution provides"
+    ]
 
 
 @pytest.mark.parametrize(

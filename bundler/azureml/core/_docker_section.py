@@ -93,6 +93,12 @@ def _dockerfile(value: object) -> str:
     if not isinstance(value, (str, os.PathLike)):
         raise ProblemError("expected the path of a Dockerfile, its text, or an open file")
     path = Path(os.fspath(value))
+    if path.is_dir():
+        inside = path / "Dockerfile"
+        raise InputError(
+            f"{display_name(path)}: a directory, not a file",
+            hint=f"pass `{printable(str(inside))}`" if inside.is_file() else None,
+        )
     return _dockerfile_text(read_text(path), display_name(path))
 
 

@@ -7,6 +7,7 @@ image, a root filesystem or a profile), or on this machine.
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -19,7 +20,7 @@ from bundler.checks.report import ClosureReport
 from bundler.checks.scanner import Scanner, exists_in
 from bundler.checks.source_imports import ModuleIndex
 from bundler.checks.user_code import UserCode, code_findings
-from bundler.errors import InterpreterError
+from bundler.errors import InputError, InterpreterError
 from bundler.target.interpreter import capture_profile, find_interpreter
 
 if TYPE_CHECKING:
@@ -102,7 +103,12 @@ def _known(path: str, base: Path | None, host: HostEnvironment, scratch: Path) -
     """Return the profile of a Python: its version and its distributions."""
     if base is not None:
         prefix = str(Path(path).parent.parent) if "/" in path else None
-        profile = read_base(base, prefer=prefix)
+        try:
+            profile = read_base(base, prefer=prefix)
+        except InputError as error:
+            found = re.search(r"--python-in (/[^`]+)", error.hint or "")
+            hint = f"env.python.interpreter_path = '{found[1]}/bin/python'" if found else error.hint
+            raise InputError(error.message, evidence=error.evidence, hint=hint) from error
         if profile.python_version is None:
             raise InterpreterError(f"`{base}` has no Python version for `{path}`")
         return profile

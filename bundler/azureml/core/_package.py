@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import shutil
 import tempfile
 import weakref
@@ -26,7 +27,7 @@ from bundler.deploy.application import PackageOptions
 from bundler.deploy.context import from_image
 from bundler.deploy.models import ModelFiles as PackedModel
 from bundler.deploy.package import PackageRequest, make_package
-from bundler.errors import InputError, OutputError, UsageError
+from bundler.errors import BundlerError, ClosureError, InputError, OutputError, UsageError
 from bundler.paths import printable
 from bundler.pipeline.build import build_bundle
 from bundler.problems import display_path
@@ -34,6 +35,7 @@ from bundler.requirements.files import read_requirements
 from bundler.requirements.text import similar_path
 from bundler.store.store import open_store
 from bundler.system.environ import read_host_environment
+from bundler.text import listing
 
 if TYPE_CHECKING:
     from bundler.reporter import Reporter
@@ -110,7 +112,10 @@ class ModelPackage:
                 environment, None if _LIB_PATH in variables or _REQUIREMENTS in variables else code
             )
         if not managed:
-            build = build_environment(environment, settings)
+            try:
+                build = build_environment(environment, settings)
+            except ClosureError as error:
+                raise _without_files(error, config, self._host.cwd) from error
             bundle = build.path
             self.python_version = build.built.manifest.target.python_version if build.built else None
         elif _REQUIREMENTS in variables and _LIB_PATH not in variables:
@@ -286,4 +291,34 @@ def _requirements_file(code: UserCode, models: Sequence[PackedModel], value: str
             *(f"found   model `{model.name}`, `{model.path.name}`" for model in models),
         ),
         hint=f"env.environment_variables[{_REQUIREMENTS!r}] = 'requirements.txt'",
+    )
+
+
+def _without_files(error: ClosureError, config: InferenceConfig, cwd: Path) -> BundlerError:
+    """Return the error of a package; without a source directory it has only the script.
+
+    The hint names the directory if the missing modules are beside the script, or one directory below it.
+    """
+    script = cwd / config.entry_script
+    places = [item["message"] for item in (error.facts or {}).get("findings", []) if item["code"] == "U303"]
+    names = {match[1] for text in places if (match := re.search(r"imports `(\w+)", text))}
+    beside = {
+        name
+        for name in names
+        for above in ("", "*/")
+        for form in (f"{above}{name}.py", f"{above}{name}/*.py")
+        if next(script.parent.glob(form), None)
+    }
+    if config.source_directory is not None or not beside:
+        return error
+    folder = Path(config.entry_script).parent
+    hint = f"InferenceConfig('{script.name}', source_directory='{printable(str(folder))}', environment=env)"
+    return ClosureError(
+        error.message,
+        evidence=(
+            *error.evidence,
+            f"without a source directory, the package has only the script: {listing(sorted(beside), 5)}",
+        ),
+        hint=hint,
+        facts=error.facts,
     )

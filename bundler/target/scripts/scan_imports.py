@@ -15,7 +15,8 @@ On stdout one JSON object a line for each file, in order, ASCII::
     {"file": "pkg/mod.py",
      "error": "3: invalid syntax"   instead of the rest: the line and the reason
      "imports": [["a.b", 0, 7, "top", ["x"]]],
-     "defines": ["init", "run"]}    names the top level binds
+     "defines": ["init", "run"],    names the top level binds
+     "folders": ["lib"]}            directories below root that it may add to ``sys.path``
 
 An import is its module ("" for ``from . import x``), its level (the leading
 dots), its line, when it runs, and the names it takes from the module. It runs
@@ -265,6 +266,42 @@ def bound(statements):
     return names
 
 
+def extends_path(node):
+    """Return whether a node adds to ``sys.path``: a call such as ``append``, or an assignment."""
+    if isinstance(node, ast.Call):
+        if name_of(node.func) == "addsitedir":
+            return True
+        adds = name_of(node.func) in ("append", "extend", "insert")
+        changed = [node.func.value] if adds and isinstance(node.func, ast.Attribute) else []
+    elif isinstance(node, ast.AugAssign):
+        changed = [node.target]
+    else:
+        changed = node.targets if isinstance(node, ast.Assign) else []
+    return any(
+        isinstance(item, ast.Attribute) and item.attr == "path" and name_of(item.value) == "sys"
+        for item in changed
+    )
+
+
+def added_folders(tree, root, name):
+    """Return the directories below ``root`` that a file may add to ``sys.path``, sorted.
+
+    They are computed at run time. Those of its own path and those whose names are in its strings
+    are the ones that programs add: ``os.path.join(os.path.dirname(__file__), "lib")``.
+    """
+    if not any(extends_path(node) for node in ast.walk(tree)):
+        return []
+    texts = [literal(node) for node in ast.walk(tree)]
+    words = {part for text in texts if isinstance(text, str) for part in text.split("/")}
+    own = os.path.dirname(name) + "/"
+    found = []
+    for folder, _, _ in os.walk(root):
+        below = os.path.relpath(folder, root)
+        if below != "." and (os.path.basename(below) in words or own.startswith(below + "/")):
+            found.append(below)
+    return sorted(found)
+
+
 def last_import(source):
     """Return an offset behind the start of the last import, or 0 if there is none; it may be a text."""
     last = max(source.rfind(name) + 1 for name in FUNCTIONS)
@@ -310,6 +347,7 @@ def scan(path, name, defines):
     answer = {"file": name, "imports": found.found}
     if defines:
         answer["defines"] = sorted(bound(tree.body))
+        answer["folders"] = added_folders(tree, path[: -len(name)], name)
     return answer
 
 

@@ -284,6 +284,16 @@ def test_a_dockerfile_may_be_a_path_a_text_or_an_open_file(folder: Path) -> None
     assert Environment.from_dockerfile("x", one_line).docker.base_dockerfile == one_line
 
 
+def test_the_directory_of_a_dockerfile_gets_the_path_of_the_file(folder: Path) -> None:
+    (folder / "deploy").mkdir()
+    (folder / "deploy" / "Dockerfile").write_text(DOCKERFILE, "utf-8")
+    with pytest.raises(InputError) as caught:
+        Environment.from_dockerfile("x", "deploy")
+
+    assert caught.value.hint == "pass `deploy/Dockerfile`"
+    assert Environment.from_dockerfile("x", "deploy/Dockerfile").docker.base_dockerfile == DOCKERFILE
+
+
 @pytest.mark.parametrize(
     ("given", "error", "message"),
     [
