@@ -195,7 +195,7 @@ def base_of_image(folder: Path, image: str | None, option: str = "`--base FILE`"
     where = printable(os.fspath(folder))
     if fitting:
         raise InputError(f"`{where}` has several images of `{image}`", evidence=tuple(names))
-    near = closest(image or "", [base.reference.familiar for base in known], cutoff=0.92)
+    near = closest(image or "", [base.reference.familiar for base in known], cutoff=0.905)
     subject = f"the base image `{printable(image)}`" if image else "the base image"
     raise InputError(
         f"no archive of {subject}",
