@@ -23,7 +23,7 @@ from bundler.registry.registry import Registry
 from bundler.registry.storage import Storage, open_storage
 from bundler.system.environ import HostEnvironment, read_host_environment
 
-__all__ = ["Workspace", "as_workspace"]
+__all__ = ["Workspace"]
 
 _DEFAULT = "default"
 # The places of azureml's `Workspace.from_config`, in each directory from the start upwards.
