@@ -27,11 +27,14 @@ def store_group() -> None:
 def _open(path: Path | None, reporter: Reporter) -> Store:
     """Open a store for maintenance.
 
-    :raises InputError: if the directory of ``--store`` does not exist; that of a setting may be new.
+    :raises InputError: if the directory of ``--store`` does not exist, or has other files; that of a
+        setting may be new.
     """
     host = read_host_environment()
     store = open_store(path, host, reporter)
-    if path is not None and is_typed("store") and not store.root.is_dir():
+    folder = host.cwd / (path or Path())
+    is_new = folder.is_dir() and not any(folder.iterdir())
+    if path is not None and is_typed("store") and not is_new and not store.root.is_dir():
         raise InputError(f"{path}: no store there", hint="bundler store info")
     return store
 
