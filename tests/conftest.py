@@ -72,13 +72,6 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
                 item.add_marker(pytest.mark.skip(reason=f"{name}: scripts/test --all"))
 
 
-@pytest.fixture(autouse=True)
-def coverage_of_children(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Measure no child of a long proof: it would take a quarter longer, and run the lines of short ones."""
-    if any(map(request.node.get_closest_marker, ("slow", "online"))):
-        monkeypatch.delenv("COVERAGE_PROCESS_CONFIG", raising=False)
-
-
 @pytest.fixture(scope="session")
 def pythons(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
     """Interpreters by version, found as the command finds them."""
