@@ -192,9 +192,8 @@ def _write_archive(
     """
     with read_ahead(chain.from_iterable(map(store.chunks, segments))) as chunks:
         head = compressor(segment_format.codec)
-        for part in _head(manifest, lock):
-            sink(head.compress(part))
-        sink(head.flush())
+        # In one piece: the bytes of a gzip member depend on the pieces that it is made from.
+        sink(head.compress(b"".join(_head(manifest, lock))) + head.flush())
         for chunk in chunks:
             sink(chunk)
     end = compressor(segment_format.codec)
