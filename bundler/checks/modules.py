@@ -110,6 +110,7 @@ def namesakes(name: str, files: Iterable[str]) -> tuple[str, ...]:
     plain = name.replace("-", "")
     found = set()
     for path in files:
+        # First what costs little: most files of a large distribution are deep below its package.
         joined = path.lower().replace("/", "").replace("_", "")
         if not joined.startswith(plain) or not joined[len(plain) :].startswith((".", "init.")):
             continue

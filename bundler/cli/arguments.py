@@ -55,6 +55,8 @@ __all__ = [
     "sort_arguments",
 ]
 
+_CODE_AND_NAME = re.compile(r"([A-Za-z]\d{3})[ =,/]+`?([\w.-]+)`?")
+"""A finding and its distribution, as messages have them."""
 _FILE_SUFFIXES = (".tar.gz", ".tar.zst", ".tgz", ".tar", ".zip", ".whl", ".zst", ".gz", ".toml", ".json")
 """The suffixes of files that users expect ``--output`` to name."""
 _MODES: dict[str, tuple[UsageMode, ...]] = {
@@ -320,9 +322,6 @@ def missing_requirements(
             added = [found[0], display_path(folder / found[1], host.cwd)]
             break
     return UsageError("no requirements given", hint=redact(shlex.join(["bundler", *typed, *added])))
-
-
-_CODE_AND_NAME = re.compile(r"([A-Za-z]\d{3})[ =,/]+`?([\w.-]+)`?")
 
 
 def _allowed(codes: Sequence[str]) -> tuple[str, ...]:

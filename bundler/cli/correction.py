@@ -239,10 +239,15 @@ def absent_reason(line: Line) -> str | None:
     return absent.get(" ".join([*line.path, line.name]), absent.get(line.name))
 
 
+def _key(line: Line, word: str) -> str:
+    """Return an option with its command, as the table of absent options has those of one command."""
+    return " ".join([*line.path, word.partition("=")[0]])
+
+
 def absent_reasons(line: Line) -> list[str]:
     """Return why a command has not those of its words that are options of another tool."""
     absent = read_synonyms().absent
-    keys = (" ".join([*line.path, word.partition("=")[0]]) for word in line.words[line.at :])
+    keys = (_key(line, word) for word in line.words[line.at :])
     return [absent[key] for key in dict.fromkeys(keys) if line.path and key in absent]
 
 
@@ -252,7 +257,7 @@ def without_absent(line: Line, root: click.Group) -> Line:
     rest = list(line.words[line.at :])
     while rest:
         word = rest.pop(0)
-        if " ".join([*line.path, word.partition("=")[0]]) not in absent:
+        if _key(line, word) not in absent:
             kept.append(word)
         elif "=" not in word and rest and rest[0][:1] != "-" and not existing_bundles(rest[:1]):
             del rest[0]

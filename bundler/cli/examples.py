@@ -36,6 +36,7 @@ __all__ = [
     "free_name",
     "inference_image",
     "input_words",
+    "known_image_files",
     "newest_bundle",
     "option_of",
     "package_command",
@@ -215,12 +216,17 @@ def _inputs() -> Iterator[tuple[str, str]]:
     return inputs_in(Path())
 
 
-def _known_image(text: str, ctx: click.Context) -> str | None:
-    """Return the command with the archive of an image whose name was passed, if BUNDLER_BASES has it."""
+def known_image_files(name: str) -> list[Path]:
+    """Return the archive of an image in BUNDLER_BASES, and its profile; none if it is not there."""
     from bundler.base_image.bases import bases_folder, image_files  # noqa: PLC0415 - only for an error
     from bundler.system.environ import read_host_environment  # noqa: PLC0415 - the same
 
-    files = image_files(bases_folder(read_host_environment()), text)
+    return image_files(bases_folder(read_host_environment()), name)
+
+
+def _known_image(text: str, ctx: click.Context) -> str | None:
+    """Return the command with the archive of an image whose name was passed, if BUNDLER_BASES has it."""
+    files = known_image_files(text)
     if not files:
         return None
     words, name = ["bundler", *typed_words(ctx)], "--base-image"
@@ -234,7 +240,6 @@ def _known_image(text: str, ctx: click.Context) -> str | None:
 
 def _saved_image(text: str) -> str | None:
     """Return the command that saves an image to a path, or the one whose name was passed."""
-    from bundler.data.azure_image import image_name  # noqa: PLC0415 - only for an error
     from bundler.oci.reference import parse_reference  # noqa: PLC0415 - only for an error
 
     if Path(text).suffix == ".tar":

@@ -106,11 +106,9 @@ def _removal(line: Line) -> str | None:
     """Return the command that deletes a base image, for ``base remove NAME``; the list without its name."""
     if line.path != ("base",):
         return None
-    from bundler.base_image.bases import bases_folder, image_files  # noqa: PLC0415 - only for an error
-    from bundler.system.environ import read_host_environment  # noqa: PLC0415 - the same
+    from bundler.cli.examples import known_image_files  # noqa: PLC0415 - only for an error
 
-    folder = bases_folder(read_host_environment())
-    files = [str(file) for name in line.words[line.at + 1 :] for file in image_files(folder, name)]
+    files = [str(file) for name in line.words[line.at + 1 :] for file in known_image_files(name)]
     return shlex.join(["rm", "-r", *files] if files else ["bundler", "base", "list"])
 
 

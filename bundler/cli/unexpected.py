@@ -25,8 +25,7 @@ def without_extra(line: Line) -> Iterator[list[str]]:
     words, extra = list(line.words), line.extra
     numbers = [param for param in line.context.command.params if isinstance(param.type, click.IntRange)]
     if len(numbers) == len(extra) == 1 and extra[0].isdecimal():  # `store gc 7`
-        at = len(words) - 1 - words[::-1].index(extra[0])
-        yield [*words[:at], shown_name(numbers[0]), *words[at:]]
+        yield _as_value(line, numbers[0])
     for at, (option, value, other) in enumerate(zip(words, words[1:], words[2:], strict=False)):
         param = find_parameter(line.context.command, option) if at >= line.at else None
         if option == "--python" and PYTHON.fullmatch(other) and other in extra:
@@ -37,6 +36,12 @@ def without_extra(line: Line) -> Iterator[list[str]]:
     yield from _with_name(line)
     yield from _with_bundle(line)
     yield from _one_bundle(line)
+
+
+def _as_value(line: Line, option: click.Parameter) -> list[str]:
+    """Return the command line with its one unexpected argument as the value of an option."""
+    at = len(line.words) - 1 - line.words[::-1].index(line.extra[0])
+    return [*line.words[:at], shown_name(option), *line.words[at:]]
 
 
 def _given(line: Line) -> list[str]:
@@ -93,8 +98,7 @@ def _with_bundle(line: Line) -> Iterator[list[str]]:
         None,
     )
     if option is not None and len(line.extra) == 1 and existing_bundles(line.extra):
-        at = len(line.words) - 1 - line.words[::-1].index(line.extra[0])
-        yield [*line.words[:at], shown_name(option), *line.words[at:]]
+        yield _as_value(line, option)
 
 
 def _one_bundle(line: Line) -> Iterator[list[str]]:

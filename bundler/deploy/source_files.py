@@ -171,12 +171,12 @@ def _walk(
         raise InputError(f"`{printable(str(folder))}` cannot be read: {error.strerror}") from error
     names = {entry.name for entry in listed}
     for entry in listed:
-        if _is_output(entry, names):
-            continue
         path, relative = f"{below}/{entry.name}", f"{prefix}{entry.name}"
         is_folder = entry.is_dir(follow_symlinks=False)
         # A directory that is excluded can contain files that are included again.
         if entry.name in _SKIPPED or (not is_folder and is_excluded(relative)):
+            continue
+        if _is_output(entry, names):  # after the rules, which read no file
             continue
         if entry.is_symlink() and is_venv:
             continue

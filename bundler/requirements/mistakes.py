@@ -332,14 +332,14 @@ def typed_file_problem(path: Path, problem: ProblemError, is_constraint: bool) -
 
     :param is_constraint: whether it was passed as ``-c``; a channel of conda may be meant then.
     """
-    if problem.fact != "file not found" or problem.hint:
+    if problem.fact != "file not found":
         return problem
-    if not is_constraint:
-        found = first_input(path.parent)
-        return ProblemError(problem.fact, hint=f"pass `{shlex.join(found)}`, which exists" if found else None)
-    if path.name not in _CHANNELS:
+    if is_constraint and path.name in _CHANNELS:
+        return ProblemError(
+            "file not found: `-c` names a file of constraints, not a channel of conda",
+            hint=f"leave out `-c {path.name}`: channels are not used",
+        )
+    if is_constraint or problem.hint:
         return problem
-    return ProblemError(
-        "file not found: `-c` names a file of constraints, not a channel of conda",
-        hint=f"leave out `-c {path.name}`: channels are not used",
-    )
+    found = first_input(path.parent)
+    return ProblemError(problem.fact, hint=f"pass `{shlex.join(found)}`, which exists" if found else None)

@@ -125,7 +125,7 @@ def test_the_requirement_that_was_meant_is_suggested(line: str, meant: str, tmp_
         ("six\u200b==1.16", "an invisible character: U+200B ZERO WIDTH SPACE"),
         ("six==1.16\\", "remove the `\\` at its end"),
         ("<<<<<<< HEAD\nsix==1.16\n=======\nsix==1.15\n>>>>>>> other", "conflict of a merge of git"),
-        ("certifi @ file:///croot/certifi_16/work/certifi", "`pip list --format=freeze`"),
+        ("certifi @ file:///feedstock_root/certifi_16/work/certifi", "`pip list --format=freeze`"),
         ("numpy @ file:///feedstock_root/numpy", "the path of `numpy` does not exist here"),
     ],
 )
